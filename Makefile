@@ -1,0 +1,54 @@
+# Every target that runs code first makes .venv, or mends it where it is half made, broken or older than the requirements.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+VENV_PYTHON := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+
+# One torch thread per test process, or two processes would fight over two cores. A file stays in one process, so that what
+# its tests share is made once.
+TEST_WORKERS ?= 2
+TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+.PHONY: help setup quickstart test lint format clean distclean FORCE
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+setup: $(STAMP) ## Make .venv with the pinned requirements (other targets do this by themselves)
+
+quickstart: setup ## Train segmentor, flow and propagation on generated video; table and pictures in outputs/quickstart
+	PATH="$(abspath $(VENV)/bin):$$PATH" bash scripts/quickstart.sh
+
+test: setup ## Run the tests; narrow them with ARGS="tests/ops -k warp"
+	$(TEST_ENV) $(VENV_PYTHON) -m pytest -n $(TEST_WORKERS) --dist loadfile $(ARGS)
+
+lint: setup ## Check style, types and the floors
+	$(VENV_PYTHON) -m ruff check .
+	$(VENV_PYTHON) -m ruff format --check .
+	$(VENV_PYTHON) -m mypy
+	$(VENV_PYTHON) $(VENV)/bin/lint-imports --no-logo
+
+format: setup ## Rewrite the sources in the house style
+	$(VENV_PYTHON) -m ruff check --fix .
+	$(VENV_PYTHON) -m ruff format .
+
+clean: ## Delete caches; outputs, data and .venv stay
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find src tests scripts notebooks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## Delete caches and .venv; outputs and data stay
+	rm -rf $(VENV)
+
+# The stamp is written last, so an interrupted set-up is taken up again; a .venv whose interpreter no longer runs
+# (moved folder, removed Python) is made anew although its stamp is there.
+$(STAMP): requirements.txt requirements-dev.txt $(if $(shell $(VENV_PYTHON) -c 'print(1)' 2>/dev/null),,FORCE)
+	@command -v $(PYTHON) >/dev/null || { echo "'$(PYTHON)' not found: install Python 3.11 or newer, or name one with PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; found = sys.version.split()[0]; \
+		sys.version_info >= (3, 11) or sys.exit(f"Python 3.11 or newer is needed, but $(PYTHON) is {found}: name another with PYTHON=...")'
+	@$(VENV_PYTHON) -m pip install --help >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	$(VENV_PYTHON) -m pip install --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
