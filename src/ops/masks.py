@@ -1,0 +1,49 @@
+"""From query masks and classes to semantic scores and maps."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from src.ops.precision import full_precision
+from src.structures import MaskPrediction, Size
+
+
+def semantic_scores(prediction: MaskPrediction, size: Size | None = None) -> Tensor:
+    """Class scores per pixel: the class-weighted sum of the queries' masks (paper's evaluation, raw size last).
+
+    Convention:
+        masks are upsampled to the padded image (bilinear, align_corners=False), the sigmoid is taken **after** that, the sum is
+        cropped to the image and only then resized to ``size``.
+
+    Args:
+        prediction: its final layer is read.
+        size: (H, W) of the result; default the image's own.
+
+    Returns:
+        semantic_scores (B, K, H, W), float32; "no object" has no channel.
+    """
+    with full_precision(prediction.mask_logits):
+        classes = prediction.class_logits.float().softmax(-1)[..., :-1]
+        masks = F.interpolate(
+            prediction.mask_logits.float(), size=prediction.padded_size, mode="bilinear", align_corners=False
+        ).sigmoid()
+        height, width = prediction.image_size
+        scores = torch.einsum("bqk,bqhw->bkhw", classes, masks)[..., :height, :width]
+        if size is not None and tuple(size) != (height, width):
+            scores = F.interpolate(scores, size=tuple(size), mode="bilinear", align_corners=False)
+    return scores
+
+
+def semantic_map(prediction: MaskPrediction, size: Size | None = None) -> Tensor:
+    """The best class of every pixel.
+
+    Args:
+        prediction: its final layer is read.
+        size: (H, W) of the result; default the image's own.
+
+    Returns:
+        semantic_map (B, H, W) int64, values 0..K-1.
+    """
+    return semantic_scores(prediction, size).argmax(1)

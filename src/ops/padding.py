@@ -1,0 +1,28 @@
+"""Padding to a multiple, at the right and bottom."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from src.structures import Size
+
+
+def padded_size(size: Size, divisor: int) -> Size:
+    """(H, W) rounded up to multiples of ``divisor``."""
+    height, width = size
+    return -(-height // divisor) * divisor, -(-width // divisor) * divisor
+
+
+def pad_to(image: Tensor, size: Size, value: float = 0.0) -> Tensor:
+    """Pad (..., H, W) at the right and bottom to ``size`` with a constant.
+
+    Raises:
+        ValueError: if the image is larger than ``size``.
+    """
+    height, width = image.shape[-2:]
+    if height > size[0] or width > size[1]:
+        raise ValueError(f"image of {height}x{width} does not fit into {size[0]}x{size[1]}")
+    if (height, width) == tuple(size):
+        return image
+    return F.pad(image, (0, size[1] - width, 0, size[0] - height), value=value)
