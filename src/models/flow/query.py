@@ -1,0 +1,123 @@
+"""The paper's flow estimator: one flow per query of the key frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from src.models.flow.base import FlowEstimator
+from src.models.flow.encoder import FlowEncoder, PairPreparation
+from src.models.flow.pixel_decoder import PixelFlowDecoder
+from src.models.flow.query_decoder import QueryDecoder
+from src.models.flow.segment_head import FlowFusion, FuseInit, SegmentFlowHead
+from src.ops.padding import padded_size
+from src.structures import FlowPrediction, Size
+
+
+class QueryFlow(FlowEstimator):
+    """Query-based flow (arXiv 2310.18954, section 3.2). The default widths are the paper's: 40.085 M parameters.
+
+    Args:
+        query_dim: width of the segmentor's queries; where it is not ``hidden_dim`` they are projected first.
+        num_queries: Q.
+        encoder_channels: of the six encoder stages.
+        hidden_dim: width of the query decoder.
+        num_heads: of its attention.
+        ffn_dim: hidden width of its feed-forward layers.
+        decoder_layers: how many; 0 leaves the queries as the segmentor made them.
+        refine_channels: of the four refinement steps of the pixel flow, coarse to fine.
+        mlp_dim: hidden width of the two MLPs whose outputs multiply to query flow.
+        fuse_init: see :class:`FlowFusion`.
+        input_mean: of R, G, B in 0..1.
+        size_divisor: the padded image is a multiple of this; the segmentor's.
+    """
+
+    def __init__(
+        self,
+        query_dim: int = 256,
+        num_queries: int = 100,
+        encoder_channels: Sequence[int] = (64, 128, 256, 512, 512, 1024),
+        hidden_dim: int = 256,
+        num_heads: int = 8,
+        ffn_dim: int = 2048,
+        decoder_layers: int = 9,
+        refine_channels: Sequence[int] = (128, 128, 128, 64),
+        mlp_dim: int = 512,
+        fuse_init: FuseInit = "pixel",
+        input_mean: Sequence[float] = (0.411, 0.432, 0.450),
+        size_divisor: int = 32,
+    ) -> None:
+        super().__init__()
+        self._config = {
+            "query_dim": query_dim,
+            "num_queries": num_queries,
+            "encoder_channels": list(encoder_channels),
+            "hidden_dim": hidden_dim,
+            "num_heads": num_heads,
+            "ffn_dim": ffn_dim,
+            "decoder_layers": decoder_layers,
+            "refine_channels": list(refine_channels),
+            "mlp_dim": mlp_dim,
+            "fuse_init": fuse_init,
+            "input_mean": list(input_mean),
+            "size_divisor": size_divisor,
+        }
+        self.num_queries = num_queries
+        self.query_dim = query_dim
+        self.size_divisor = size_divisor
+        self.prepare = PairPreparation(input_mean, size_divisor)
+        self.encoder = FlowEncoder(encoder_channels)
+        self.query_projection = nn.Identity() if query_dim == hidden_dim else nn.Linear(query_dim, hidden_dim)
+        coarse_to_fine = list(encoder_channels)[:0:-1]
+        self.query_decoder = QueryDecoder(coarse_to_fine[:3], num_queries, hidden_dim, num_heads, ffn_dim, decoder_layers)
+        self.pixel_decoder = PixelFlowDecoder([hidden_dim] * 3 + coarse_to_fine[3:], refine_channels)
+        self.segment_head = SegmentFlowHead(hidden_dim, coarse_to_fine[-1], mlp_dim)
+        self.fuse = FlowFusion(fuse_init)
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments, JSON-able."""
+        return dict(self._config)
+
+    def forward(self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor) -> FlowPrediction:
+        """Estimate one flow per query.
+
+        Args:
+            key_image: (B, 3, H, W), RGB 0..255, unpadded.
+            nonkey_image: (B, 3, H, W), RGB 0..255, unpadded.
+            queries: (B, Q, C), after the segmentor's last layer norm.
+
+        Returns:
+            segment_flow (B, Q, 2, Hp / 8, Wp / 8) and five pixel flows from 1/128 to 1/8 of the padded image, float32.
+
+        Raises:
+            ValueError: if the images are not two equal (B, 3, H, W) or the queries not (B, num_queries, query_dim).
+        """
+        features = self.encoder(self.prepare(key_image, nonkey_image))
+        queries, pixel_flows = self.image_flow(features, queries)
+        segment_flow = self.fuse(pixel_flows[-1], self.segment_head(queries, features[-1]))
+        return FlowPrediction(segment_flow, pixel_flows, self.covered_size(key_image))
+
+    def image_flow(self, features: Sequence[Tensor], queries: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The flow of the image as a whole, which the queries take part in.
+
+        Args:
+            features: of the encoder, coarse to fine.
+            queries: (B, Q, C) of the segmentor.
+
+        Returns:
+            Updated queries (B, Q, hidden) and the pixel flows, coarse to fine.
+
+        Raises:
+            ValueError: if the queries are not (B, num_queries, query_dim).
+        """
+        expected = (features[0].shape[0], self.num_queries, self.query_dim)
+        if tuple(queries.shape) != expected:
+            raise ValueError(f"queries are {tuple(queries.shape)}; this flow estimator expects (B, Q, C) = {expected}")
+        queries, refined = self.query_decoder(self.query_projection(queries), features[:3])
+        return queries, self.pixel_decoder((*refined, *features[3:]))
+
+    def covered_size(self, image: Tensor) -> Size:
+        """(H, W) of the padded image, for an unpadded (B, 3, H, W)."""
+        return padded_size((image.shape[-2], image.shape[-1]), self.size_divisor)

@@ -1,0 +1,129 @@
+"""The query part of the paper's flow decoder: queries and image features attend to one another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from src.structures import Size
+
+
+class QueryDecoder(nn.Module):
+    """Joint self-attention over [queries ; features of one level], level after level (reference.md section 1.2).
+
+    Both the queries and the features of the visited level are updated; level i of layer n is n modulo the number of levels.
+
+    Args:
+        level_channels: channels of the feature levels, in the order of the visits (coarse to fine).
+        num_queries: Q; every query position has a learned embedding of its own.
+        hidden_dim: C, width of the attention.
+        num_heads: of the attention.
+        ffn_dim: hidden width of the feed-forward layers.
+        num_layers: 0 leaves the queries as they are and only projects the features.
+    """
+
+    def __init__(
+        self, level_channels: Sequence[int], num_queries: int, hidden_dim: int, num_heads: int, ffn_dim: int, num_layers: int
+    ) -> None:
+        super().__init__()
+        self.projections = nn.ModuleList(_projection(width, hidden_dim) for width in level_channels)
+        self.level_embed = nn.Embedding(len(level_channels), hidden_dim)
+        self.layers = nn.ModuleList(JointLayer(hidden_dim, num_heads, ffn_dim) for _ in range(num_layers))
+        # Without a layer nobody would read it, and a parameter without a gradient breaks distributed training.
+        self.query_embed = nn.Embedding(num_queries, hidden_dim) if num_layers else None
+
+    def forward(self, queries: Tensor, features: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Update queries and features.
+
+        Args:
+            queries: (B, Q, C).
+            features: (B, C_i, h_i, w_i) of the levels.
+
+        Returns:
+            Queries (B, Q, C) and the refined levels (B, C, h_i, w_i).
+        """
+        sizes: list[Size] = [(level.shape[-2], level.shape[-1]) for level in features]
+        projected = [projection(level) for projection, level in zip(self.projections, features, strict=True)]
+        tokens = [level.flatten(2).mT + self.level_embed.weight[i] for i, level in enumerate(projected)]
+        if self.query_embed is not None:
+            positions = [sine_positions(size, queries.shape[-1], queries) for size in sizes]
+            num_queries = queries.shape[1]
+            for number, layer in enumerate(self.layers):
+                i = number % len(tokens)
+                # The embeddings are part of values and residual, and so are added anew at every visit.
+                joint = torch.cat((queries + self.query_embed.weight, tokens[i] + positions[i]), dim=1)
+                queries, tokens[i] = layer(joint).split((num_queries, tokens[i].shape[1]), dim=1)
+        return queries, tuple(level.mT.unflatten(2, size) for level, size in zip(tokens, sizes, strict=True))
+
+
+class JointLayer(nn.Module):
+    """A post-norm transformer layer: self-attention over all tokens, then a feed-forward network.
+
+    Args:
+        dim: C, width of the tokens.
+        num_heads: divides ``dim``.
+        ffn_dim: hidden width of the feed-forward network.
+
+    Raises:
+        ValueError: if ``num_heads`` does not divide ``dim``.
+    """
+
+    def __init__(self, dim: int, num_heads: int, ffn_dim: int) -> None:
+        super().__init__()
+        if dim % num_heads:
+            raise ValueError(f"{num_heads} heads do not divide a width of {dim}")
+        self.num_heads = num_heads
+        self.attention_in = nn.Linear(dim, 3 * dim)
+        self.attention_out = nn.Linear(dim, dim)
+        self.attention_norm = nn.LayerNorm(dim)
+        self.ffn_in = nn.Linear(dim, ffn_dim)
+        self.ffn_out = nn.Linear(ffn_dim, dim)
+        self.ffn_norm = nn.LayerNorm(dim)
+        for layer in (self.attention_in, self.attention_out, self.ffn_in, self.ffn_out):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, N, C) to tokens of the same shape."""
+        heads = self.attention_in(tokens).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        attended = F.scaled_dot_product_attention(*heads.unbind(0)).transpose(1, 2).flatten(2)
+        tokens = self.attention_norm(tokens + self.attention_out(attended))
+        updated: Tensor = self.ffn_norm(tokens + self.ffn_out(F.relu(self.ffn_in(tokens))))
+        return updated
+
+
+def _projection(inside: int, outside: int) -> nn.Conv2d:
+    layer = nn.Conv2d(inside, outside, 1)
+    nn.init.kaiming_uniform_(layer.weight, a=1)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def sine_positions(size: Size, dim: int, like: Tensor) -> Tensor:
+    """Two-dimensional sine embedding of every position (DETR, normalised to 2 pi, temperature 10,000).
+
+    Args:
+        size: (h, w) of the grid.
+        dim: C, a multiple of 4; the first half tells the row, the second the column.
+        like: gives the device; and float64 where it is that, else float32.
+
+    Returns:
+        (h * w, C), row by row.
+    """
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    frequency = 10000.0 ** (-torch.arange(dim // 4, device=like.device, dtype=dtype) / (dim // 4))
+
+    def embed(length: int) -> Tensor:
+        place = torch.arange(1, length + 1, device=like.device, dtype=dtype) * (2 * math.pi / (length + 1e-6))
+        angle = place[:, None] * frequency
+        return torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(1)
+
+    rows, columns = embed(size[0]), embed(size[1])
+    rows = rows[:, None].expand(-1, size[1], -1)
+    columns = columns[None].expand(size[0], -1, -1)
+    return torch.cat((rows, columns), dim=-1).flatten(0, 1)

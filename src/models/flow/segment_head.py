@@ -1,0 +1,118 @@
+"""From queries to one flow per segment, and the fusion with the flow of the image as a whole."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from src.ops.precision import full_precision
+
+FuseInit = Literal["pixel", "reference"]
+
+MAP_INIT_SCALE = 0.3
+"""Shrinks the last layer of the motion map at the start, so that every segment begins close to the flow of the image."""
+
+
+class SegmentFlowHead(nn.Module):
+    """Query flow = product of queries and motion map (paper section 3.2), as x = map[C:], y = map[:C].
+
+    Args:
+        hidden_dim: C, width of the queries.
+        feature_channels: of the finest features.
+        mlp_dim: hidden width of both MLPs.
+    """
+
+    def __init__(self, hidden_dim: int, feature_channels: int, mlp_dim: int) -> None:
+        super().__init__()
+        self.query_norm = nn.LayerNorm(hidden_dim)
+        self.query_mlp = _mlp(hidden_dim, mlp_dim, hidden_dim)
+        self.map_mlp = _mlp(feature_channels, mlp_dim, 2 * hidden_dim)
+        last = self.map_mlp[-1]
+        assert isinstance(last, nn.Linear)
+        with torch.no_grad():
+            last.weight.mul_(MAP_INIT_SCALE)
+            last.bias.zero_()
+
+    def motion_map(self, features: Tensor) -> Tensor:
+        """What the pixels offer the queries.
+
+        Args:
+            features: (B, C_f, h, w), raw features at 1/8 of the image.
+
+        Returns:
+            (B, h, w, 2 * C).
+        """
+        result: Tensor = self.map_mlp(features.permute(0, 2, 3, 1))
+        return result
+
+    def forward(self, queries: Tensor, features: Tensor) -> Tensor:
+        """One flow per query.
+
+        Args:
+            queries: (B, Q, C) after the query decoder.
+            features: (B, C_f, h, w).
+
+        Returns:
+            (B, Q, 2, h, w), x before y, in the precision of the weights.
+        """
+        queries = self.query_mlp(self.query_norm(queries))
+        maps = self.motion_map(features).flatten(1, 2)
+        with full_precision(maps):
+            dtype = self.query_norm.weight.dtype
+            # (B, 1, Q, C) times (B, 2, C, h * w): both directions of all queries in one product, y before x.
+            flow = queries.to(dtype)[:, None] @ maps.to(dtype).reshape(*maps.shape[:2], 2, -1).permute(0, 2, 3, 1)
+            return flow.flip(1).transpose(1, 2).reshape(*queries.shape[:2], 2, *features.shape[-2:])
+
+
+class FlowFusion(nn.Module):
+    """A 3x3 convolution of [pixel flow ; query flow] to the flow of each segment (paper section 3.2).
+
+    Args:
+        init: ``pixel`` starts as the sum of both flows, the query flow being near zero then: every segment moves like the
+            image, and every parameter learns from the first step. ``reference`` starts with weight 0 and bias 1 like the
+            published code: the flow is 1 everywhere and nothing but this layer learns at the first step.
+
+    Raises:
+        ValueError: if ``init`` is neither.
+    """
+
+    def __init__(self, init: FuseInit = "pixel") -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(4, 2, 3, padding=1)
+        if init not in ("pixel", "reference"):
+            raise ValueError(f"unknown fuse_init {init!r}; expected 'pixel' or 'reference'")
+        bias = self.conv.bias
+        assert bias is not None
+        with torch.no_grad():
+            self.conv.weight.zero_()
+            bias.fill_(1.0 if init == "reference" else 0.0)
+            if init == "pixel":
+                identity = torch.eye(2, device=bias.device, dtype=bias.dtype)
+                self.conv.weight[:, :, 1, 1] = identity.repeat(1, 2)
+
+    def forward(self, pixel_flow: Tensor, query_flow: Tensor) -> Tensor:
+        """Fuse.
+
+        Args:
+            pixel_flow: (B, 2, h, w).
+            query_flow: (B, Q, 2, h, w).
+
+        Returns:
+            segment_flow (B, Q, 2, h, w), in the precision of the weights.
+        """
+        weight, bias = self.conv.weight, self.conv.bias
+        with full_precision(query_flow):
+            # The pixel flow is the same for all queries, so its half of the convolution is done once instead of Q times.
+            image = F.conv2d(pixel_flow.to(weight.dtype), weight[:, :2], bias, padding=1)
+            # Channels last halves the time of a convolution this narrow on CPUs.
+            flows = query_flow.to(weight.dtype).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+            segments = F.conv2d(flows, weight[:, 2:], padding=1).contiguous()
+            fused: Tensor = segments.reshape(query_flow.shape) + image[:, None]
+            return fused
+
+
+def _mlp(inside: int, hidden: int, outside: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inside, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, outside))

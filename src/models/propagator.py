@@ -1,0 +1,72 @@
+"""The method in one place: segment the key frame, carry its masks to the non-key frame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from torch import Tensor, nn
+
+from src.models.flow.base import FlowEstimator
+from src.models.freezing import PartlyFrozen
+from src.models.segmentor import Mask2FormerSegmentor
+from src.ops.warp import WarpGrid, resize_flow, warp_segments
+from src.structures import FlowPrediction, MaskPrediction
+
+
+class Propagator(PartlyFrozen):
+    """MPVSS (arXiv 2310.18954, section 3): a query segmentor on key frames and a flow estimator between frames.
+
+    Args:
+        segmentor: gives masks, classes and queries of an image.
+        flow: gives one flow per query, or one for all, between two images.
+        warp_grid: ``exact``, or ``reference`` for weights that were trained with the published code's grid.
+    """
+
+    def __init__(self, segmentor: Mask2FormerSegmentor, flow: FlowEstimator, warp_grid: WarpGrid = "exact") -> None:
+        super().__init__()
+        self.segmentor = segmentor
+        self.flow = flow
+        self.warp_grid: WarpGrid = warp_grid
+
+    def parts(self) -> Mapping[str, nn.Module]:
+        """``flow``, ``segmentor`` and every ``segmentor.<part>``."""
+        nested = {f"segmentor.{name}": part for name, part in self.segmentor.parts().items()}
+        return {"flow": self.flow, "segmentor": self.segmentor, **nested}
+
+    def forward(self, key_image: Tensor, nonkey_image: Tensor) -> tuple[MaskPrediction, FlowPrediction]:
+        """Segment the key frame and carry its masks to the non-key frame.
+
+        Args:
+            key_image: (B, 3, H, W), RGB 0..255.
+            nonkey_image: (B, 3, H, W), RGB 0..255.
+
+        Returns:
+            The prediction for the non-key frame and the flow that made it.
+        """
+        return self.propagate(self.segmentor(key_image), key_image, nonkey_image)
+
+    def propagate(self, key: MaskPrediction, key_image: Tensor, nonkey_image: Tensor) -> tuple[MaskPrediction, FlowPrediction]:
+        """Warp every mask of the key frame by its own flow; classes pass unchanged. One flow serves all decoder layers.
+
+        Args:
+            key: what the segmentor said about ``key_image``.
+            key_image: (B, 3, H, W), RGB 0..255.
+            nonkey_image: (B, 3, H, W), RGB 0..255.
+
+        Returns:
+            The prediction for the non-key frame and the flow that made it.
+
+        Raises:
+            ValueError: if flow and masks do not cover the same padded image.
+        """
+        flow = self.flow(key_image, nonkey_image, key.queries)
+        if tuple(flow.padded_size) != tuple(key.padded_size):
+            raise ValueError(
+                f"{type(self.flow).__name__} covers a padded image of {flow.padded_size}, the masks one of {key.padded_size}; "
+                "give both the same size divisor"
+            )
+        # Flow comes at 1/8 of the image and masks live at 1/4, so both the grid and the vectors double here.
+        segment_flow = resize_flow(flow.segment_flow, (key.mask_logits.shape[-2], key.mask_logits.shape[-1]))
+        warped = warp_segments(key.mask_logits_per_layer, segment_flow, self.warp_grid)
+        return replace(key, mask_logits_per_layer=warped), flow

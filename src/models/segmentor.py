@@ -1,0 +1,212 @@
+"""The segmentor: an image in, one mask, one class distribution and one embedding per query out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from transformers import Mask2FormerForUniversalSegmentation
+
+from src.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Statistics, backbone_spec, load_backbone_weights
+from src.models.freezing import PartlyFrozen
+from src.models.mask2former import (
+    FIELDS,
+    build_mask2former,
+    image_statistics,
+    load_mask2former,
+    mask2former_config,
+    mask2former_fields,
+)
+from src.ops.padding import pad_to, padded_size
+from src.structures import MaskPrediction
+
+
+class Mask2FormerSegmentor(PartlyFrozen):
+    """Mask2Former (arXiv 2112.01527) as transformers implements it, behind our names.
+
+    The network's own loss (``criterion``) is dropped: ours is in ``src.losses``, and its buffer would be in every state dict.
+
+    Args:
+        network: transformers' model.
+        image_mean: per channel, for pixels in 0..1.
+        image_std: per channel, for pixels in 0..1.
+    """
+
+    size_divisor: int = 32
+    image_mean: Tensor
+    image_std: Tensor
+
+    def __init__(
+        self,
+        network: Mask2FormerForUniversalSegmentation,
+        image_mean: Statistics = IMAGENET_MEAN,
+        image_std: Statistics = IMAGENET_STD,
+    ) -> None:
+        super().__init__()
+        del network.criterion
+        for projection in network.model.pixel_level_module.decoder.input_projections:
+            projection.register_forward_hook(_projection_in_full_precision)
+        self.network = network
+        self.num_classes: int = network.class_predictor.out_features - 1
+        self.num_queries: int = network.config.num_queries
+        self.query_dim: int = network.config.hidden_dim
+        # Part of the configuration, so not of the state dict.
+        self.register_buffer("image_mean", torch.tensor(image_mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("image_std", torch.tensor(image_std).view(3, 1, 1), persistent=False)
+        # A loaded network arrives in eval mode, and Lightning would keep it there.
+        self.train()
+
+    def forward(self, image: Tensor) -> MaskPrediction:
+        """Segment an image.
+
+        Args:
+            image: (B, 3, H, W), RGB 0..255, uint8 or float, unpadded.
+
+        Returns:
+            Logits of all L = decoder layers + 1 predictions, the first that of the learnable queries; h, w = 1/4 of the padded
+            image. float32.
+        """
+        size = (image.shape[-2], image.shape[-1])
+        padded = padded_size(size, self.size_divisor)
+        normalised = (image.to(self.image_mean.dtype) / 255 - self.image_mean) / self.image_std
+        parts = self.parts()
+        # Positions are made in the dtype of these features, and half precision cannot name a pixel of a wide image.
+        features = [_full_precision(feature) for feature in parts["backbone"](pad_to(normalised, padded)).feature_maps]
+        decoded = parts["pixel_decoder"](features)
+        output = parts["transformer_decoder"](decoded.multi_scale_features, decoded.mask_features)
+        # The states after the decoder's layer norm; `last_hidden_state` lacks it, and the class head never sees that.
+        queries = [state.transpose(0, 1) for state in output.intermediate_hidden_states]
+        return MaskPrediction(
+            class_logits_per_layer=torch.stack([parts["class_head"](state).float() for state in queries]),
+            mask_logits_per_layer=torch.stack([masks.float() for masks in output.masks_queries_logits]),
+            queries=queries[-1].float(),
+            image_size=size,
+            padded_size=padded,
+        )
+
+    def parts(self) -> dict[str, nn.Module]:
+        """``backbone``, ``pixel_decoder``, ``transformer_decoder``, and the two heads that MPVSS trains in its second stage.
+
+        ``mask_head`` lies inside ``transformer_decoder``; all others are apart, and together they are the whole network.
+        """
+        model = self.network.model
+        return {
+            "backbone": model.pixel_level_module.encoder,
+            "pixel_decoder": model.pixel_level_module.decoder,
+            "transformer_decoder": model.transformer_module,
+            "mask_head": model.transformer_module.decoder.mask_predictor.mask_embedder,
+            "class_head": self.network.class_predictor,
+        }
+
+    def config(self) -> dict[str, Any]:
+        """Everything but the weights: a JSON-able dict that :meth:`from_config` rebuilds the network from."""
+        backbone, fields = mask2former_fields(self.network.config)
+        return {
+            "model_type": "mask2former",
+            "num_classes": self.num_classes,
+            "image_mean": [round(value, 6) for value in self.image_mean.flatten().tolist()],
+            "image_std": [round(value, 6) for value in self.image_std.flatten().tolist()],
+            **fields,
+            "backbone_config": backbone,
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Build a network with random weights. Nothing that the dict names is fetched or executed.
+
+        Args:
+            config: what :meth:`config` gave. ``decoder_layers`` is transformers' count, one more than there are layers.
+
+        Raises:
+            ValueError: if a field is missing, unknown or of the wrong kind, or the architecture is not a known one.
+        """
+        fields = dict(config)
+        if fields.pop("model_type", None) != "mask2former":
+            raise ValueError(f"model_type is {config.get('model_type')!r}; expected 'mask2former'")
+        expected = {"num_classes", "image_mean", "image_std", "backbone_config", *FIELDS}
+        if set(fields) != expected:
+            raise ValueError(f"config of a segmentor: {', '.join(sorted(set(fields) ^ expected))} missing or not known")
+        mean, std = (image_statistics(fields.pop(name), name) for name in ("image_mean", "image_std"))
+        backbone, num_classes = fields.pop("backbone_config"), fields.pop("num_classes")
+        return cls(build_mask2former(mask2former_config(backbone, num_classes, fields)), mean, std)
+
+    @classmethod
+    def from_backbone(
+        cls,
+        backbone: str,
+        num_classes: int,
+        num_queries: int = 100,
+        hidden_dim: int = 256,
+        feedforward_dim: int = 2048,
+        encoder_feedforward_dim: int = 1024,
+        encoder_layers: int = 6,
+        decoder_layers: int = 9,
+        num_heads: int = 8,
+        drop_path: float = 0.3,
+        pretrained_backbone: bool | str = True,
+    ) -> Self:
+        """A new Mask2Former on a backbone of ``src.models.backbones.BACKBONES``.
+
+        Args:
+            backbone: its name.
+            num_classes: K, without "no object".
+            num_queries: Q.
+            hidden_dim: C, a multiple of 32; also the width of the pixel decoder and of the mask features.
+            feedforward_dim: width inside the transformer decoder's feed-forward layers.
+            encoder_feedforward_dim: width inside the pixel decoder's.
+            encoder_layers: deformable attention layers of the pixel decoder.
+            decoder_layers: layers of the transformer decoder; it makes one prediction more (L = decoder_layers + 1).
+            num_heads: attention heads.
+            drop_path: greatest probability of skipping a block; Swin only, convolutional backbones skip none.
+            pretrained_backbone: start from ImageNet weights; a string names a local folder or hub id to take them from.
+
+        Raises:
+            ValueError: if the backbone is not known or its weights do not fit.
+            OSError: if its weights cannot be reached.
+        """
+        spec = backbone_spec(backbone)
+        sizes: dict[str, Any] = {"model_type": spec.model_type, **spec.fields}
+        if spec.model_type == "swin":
+            sizes["drop_path_rate"] = drop_path
+        fields = {
+            "num_queries": num_queries,
+            "hidden_dim": hidden_dim,
+            "feature_size": hidden_dim,
+            "mask_feature_size": hidden_dim,
+            "dim_feedforward": feedforward_dim,
+            "encoder_feedforward_dim": encoder_feedforward_dim,
+            "encoder_layers": encoder_layers,
+            "decoder_layers": decoder_layers + 1,
+            "num_attention_heads": num_heads,
+        }
+        segmentor = cls(build_mask2former(mask2former_config(sizes, num_classes, fields)), spec.image_mean, spec.image_std)
+        if pretrained_backbone:
+            source = pretrained_backbone if isinstance(pretrained_backbone, str) else None
+            load_backbone_weights(segmentor.parts()["backbone"], backbone, source)
+        return segmentor
+
+    @classmethod
+    def from_pretrained(cls, path_or_id: str, num_classes: int | None = None) -> Self:
+        """A Mask2Former that transformers saved, in a local folder or on the hub.
+
+        Args:
+            path_or_id: a folder, or an id such as ``facebook/mask2former-swin-tiny-ade-semantic``.
+            num_classes: K; where it differs from the checkpoint's, the class head starts anew.
+
+        Raises:
+            ValueError: if it is another architecture, or its weights are incomplete.
+            OSError: if it cannot be reached.
+        """
+        return cls(*load_mask2former(path_or_id, num_classes))
+
+
+def _full_precision(tensor: Tensor) -> Tensor:
+    kind = tensor.device.type
+    return tensor.float() if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind) else tensor
+
+
+def _projection_in_full_precision(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+    # transformers makes the sampling points of deformable attention in the dtype of what this returns.
+    return _full_precision(output)

@@ -1,0 +1,71 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from src.models.flow.encoder import FlowEncoder, PairPreparation
+
+MEAN = (0.411, 0.432, 0.450)
+
+
+def test_the_mean_colour_becomes_zero_and_cannot_be_told_from_padding() -> None:
+    image = 255 * torch.tensor(MEAN).view(1, 3, 1, 1).expand(1, 3, 40, 50)
+    assert PairPreparation(MEAN, 32)(image, image).abs().max() < 1e-6
+
+
+def test_nonkey_comes_first_and_is_halved_bilinearly(texture: Callable[[int, int], Tensor]) -> None:
+    key, nonkey = texture(64, 96)[None], texture(64, 96)[None]
+    prepared = PairPreparation(MEAN, 32)(key, nonkey)
+    for part, image in ((prepared[:, :3], nonkey), (prepared[:, 3:], key)):
+        expected = F.interpolate(image / 255 - torch.tensor(MEAN).view(3, 1, 1), scale_factor=0.5, mode="bilinear")
+        torch.testing.assert_close(part, expected, atol=1e-6, rtol=0)
+
+
+def test_content_size_equals_cropping(texture: Callable[[int, int], Tensor]) -> None:
+    prepare = PairPreparation(MEAN, 32)
+    key, nonkey = texture(64, 96)[None], texture(64, 96)[None]
+    whole = prepare(key, nonkey, content_size=(40, 70))
+    torch.testing.assert_close(whole, prepare(key[..., :40, :70], nonkey[..., :40, :70]), atol=0, rtol=0)
+    assert whole[..., 20:, :].abs().max() == 0
+    assert whole[..., 35:].abs().max() == 0
+    assert not torch.equal(whole, prepare(key, nonkey))
+
+
+def test_bytes_and_floats_are_prepared_alike() -> None:
+    prepare = PairPreparation(MEAN, 32)
+    key, nonkey = (torch.randint(0, 256, (2, 3, 30, 40), dtype=torch.uint8) for _ in range(2))
+    assert torch.equal(prepare(key, nonkey), prepare(key.float(), nonkey.float()))
+
+
+def test_a_size_that_eighths_do_not_fit_is_refused() -> None:
+    with pytest.raises(ValueError, match="multiple of 8"):
+        PairPreparation(MEAN, 20)
+
+
+def test_default_widths_have_the_papers_size_and_strides() -> None:
+    with torch.device("meta"):
+        encoder = FlowEncoder()
+        features = encoder(torch.empty(1, 6, 240, 432))
+    assert sum(p.numel() for p in encoder.parameters()) == 24_050_752
+    assert [tuple(f.shape[1:]) for f in features] == [(1024, 4, 7), (512, 8, 14), (512, 15, 27), (256, 30, 54), (128, 60, 108)]
+
+
+def test_moving_the_input_by_one_stride_moves_the_features() -> None:
+    encoder = FlowEncoder((4, 6, 8, 8, 8, 8))
+    pair = torch.zeros(1, 6, 128, 128)
+    pair[..., 56:72, 40:56] = torch.randn(6, 16, 16)
+    before, after = encoder(pair)[-1], encoder(pair.roll(8, dims=-1))[-1]
+    torch.testing.assert_close(before[..., 4:-4, 4:-8], after[..., 4:-4, 6:-6])
+    assert before.abs().max() > 0.1
+
+
+def test_the_signal_neither_dies_nor_explodes_through_untrained_stages() -> None:
+    features = FlowEncoder()(torch.randn(1, 6, 256, 256))
+    assert all(0.3 < feature.std() < 3 for feature in features)
+
+
+def test_a_missing_width_is_refused() -> None:
+    with pytest.raises(ValueError, match="6 widths"):
+        FlowEncoder((8, 8, 8))

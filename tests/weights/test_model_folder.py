@@ -1,0 +1,186 @@
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from src.models.propagator import Propagator
+from src.weights import model_folder
+from src.weights.model_folder import build_model, load_model, model_config, save_model
+from tests.inference.tiny import frames, tiny_propagator
+
+METADATA = {"classes": ["sky", "road", "tree", "car"], "palette": [[1, 2, 3]], "short_side": 480, "max_long_side": None}
+
+
+def save_checkpoint(propagator: Propagator, path: Path, **changes: object) -> Path:
+    state = {f"propagator.{name}": value for name, value in propagator.state_dict().items()}
+    checkpoint = {
+        "model_config": model_config(propagator, METADATA),
+        "state_dict": {**state, "val_iou.confusion": torch.zeros(4, 4)},
+        "optimizer_states": [{"lr": 0.1}],
+    }
+    torch.save({**checkpoint, **changes}, path)
+    return path
+
+
+def outputs(propagator: Propagator) -> list[torch.Tensor]:
+    key, nonkey = (frame[None] for frame in frames(2))
+    with torch.inference_mode():
+        prediction, flow = propagator(key, nonkey)
+    return [prediction.mask_logits, prediction.class_logits, prediction.queries, flow.segment_flow]
+
+
+@pytest.mark.parametrize("flow", ["copy", "dis", "pixel", "query"])
+@pytest.mark.parametrize("kind", ["folder", "file", "checkpoint"])
+def test_a_saved_model_computes_the_same_bits(flow: str, kind: str, tmp_path: Path) -> None:
+    propagator = tiny_propagator(flow)
+    propagator.warp_grid = "reference"
+    if kind == "checkpoint":
+        path = save_checkpoint(propagator, tmp_path / "epoch=1.ckpt")
+    else:
+        path = save_model(propagator, tmp_path / "model", METADATA) / ("" if kind == "folder" else "model.safetensors")
+    loaded, metadata = load_model(path)
+    assert metadata == METADATA and not loaded.training and loaded.warp_grid == "reference"
+    assert type(loaded.flow) is type(propagator.flow)
+    assert all(torch.equal(a, b) for a, b in zip(outputs(propagator), outputs(loaded), strict=True))
+    assert model_config(loaded, metadata) == model_config(propagator, METADATA)
+
+
+def test_a_folder_of_ours_is_replaced_and_foreign_files_in_it_stay(tmp_path: Path) -> None:
+    folder = save_model(tiny_propagator("copy"), tmp_path / "model", {"version": 1})
+    (folder / "README.md").write_text("mine")
+    save_model(tiny_propagator("dis"), folder, {"version": 2})
+    assert load_model(folder)[1] == {"version": 2}
+    assert sorted(file.name for file in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    assert (folder / "README.md").read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / "note").write_text("note")
+    for name in ("thesis", "note"):
+        with pytest.raises(FileExistsError, match=name):
+            save_model(tiny_propagator("copy"), tmp_path / name)
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == ["note", "thesis", "thesis/config.json"]
+
+
+def test_a_failed_save_leaves_the_earlier_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = save_model(tiny_propagator("copy"), tmp_path / "model", {"version": 1})
+
+    def full_disk(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(model_folder, "save_file", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        save_model(tiny_propagator("copy"), folder, {"version": 2})
+    assert load_model(folder)[1] == {"version": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return save_model(tiny_propagator("query"), tmp_path / "model", METADATA)
+
+
+def edit(folder: Path, **changes: object) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **changes}))
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"format": "other"}, "format is 'other'.*not a model config of this project"),
+        ({"format_version": 99}, "format_version is 99; this code reads version 1"),
+        ({"flow": {"name": "os.system", "config": {}}}, "unknown flow estimator 'os.system'; known are copy, dis, pixel, query"),
+        ({"flow": {"name": "query", "config": {"widths": 3}}}, "does not fit this code.*widths"),
+        ({"flow": "query"}, "flow is 'query'"),
+        ({"warp_grid": "other"}, "unknown warp grid 'other'"),
+        ({"segmentor": {}}, "model_type"),
+        ({"metadata": [1]}, "metadata is list"),
+    ],
+)
+def test_a_config_that_is_not_ours_is_refused_by_name(folder: Path, changes: dict[str, object], message: str) -> None:
+    edit(folder, **changes)
+    with pytest.raises(ValueError, match=message) as error:
+        load_model(folder)
+    assert str(folder / "config.json") in str(error.value)
+
+
+@pytest.mark.parametrize("keep", [0, 5, 0.5, 0.999])
+def test_truncated_weights_are_refused_by_name(folder: Path, keep: float) -> None:
+    weights = folder / "model.safetensors"
+    data = weights.read_bytes()
+    weights.write_bytes(data[: int(keep * len(data)) if keep < 1 else int(keep)])
+    with pytest.raises(ValueError, match=re.escape(f"{weights} is not a readable safetensors file")):
+        load_model(folder)
+
+
+def test_missing_files_are_named(folder: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        load_model(folder / "nowhere")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match=r"model\.safetensors"):
+        load_model(folder)
+    (folder / "config.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"config\.json"):
+        load_model(folder)
+    (folder / "config.json").write_text("{")
+    with pytest.raises(ValueError, match=r"config\.json is not valid JSON"):
+        load_model(folder)
+
+
+def test_tensors_that_do_not_fit_are_listed(folder: Path) -> None:
+    other = tiny_propagator("query")
+    name = "segmentor.network.class_predictor.weight"
+    tensors = other.state_dict()
+    tensors["stray"] = torch.zeros(1)
+    tensors[name] = torch.zeros(2, 2)
+    del tensors["segmentor.network.class_predictor.bias"]
+    model_folder.save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(ValueError) as error:
+        load_model(folder)
+    for part in ("missing segmentor.network.class_predictor.bias", "unexpected stray", f"{name} is (2, 2), expected (5, 32)"):
+        assert part in str(error.value)
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (Path("exploded"),)
+
+
+def test_a_checkpoint_is_never_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = save_checkpoint(tiny_propagator("copy"), tmp_path / "bomb.ckpt", callbacks=Bomb())
+    with pytest.raises(ValueError, match=r"bomb\.ckpt cannot be read as a checkpoint of tensors and plain values"):
+        load_model(path)
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_a_foreign_or_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
+    torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
+    with pytest.raises(ValueError, match=r"foreign\.ckpt is not a checkpoint of this project"):
+        load_model(tmp_path / "foreign.ckpt")
+    whole = save_checkpoint(tiny_propagator("copy"), tmp_path / "whole.ckpt").read_bytes()
+    for number, data in enumerate((b"", b"text", whole[: len(whole) // 2])):
+        (tmp_path / f"damaged{number}.ckpt").write_bytes(data)
+        with pytest.raises(ValueError, match=rf"damaged{number}\.ckpt cannot be read"):
+            load_model(tmp_path / f"damaged{number}.ckpt")
+
+
+def test_metadata_must_be_plain() -> None:
+    with pytest.raises(ValueError, match="plain JSON"):
+        model_config(tiny_propagator("copy"), {"path": Path("x")})
+    with pytest.raises(ValueError, match="plain JSON"):
+        model_config(tiny_propagator("copy"), {"miou": float("nan")})
+
+
+def test_a_config_builds_the_same_network_without_weights() -> None:
+    propagator = tiny_propagator("query")
+    built = build_model(model_config(propagator))
+    assert {name: value.shape for name, value in built.state_dict().items()} == {
+        name: value.shape for name, value in propagator.state_dict().items()
+    }
