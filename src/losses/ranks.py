@@ -1,0 +1,16 @@
+"""One number for all ranks, so that a loss does not depend on how a batch is spread over processes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def reduce_mean_over_ranks(value: Tensor) -> Tensor:
+    """The mean of a scalar over all ranks, detached; the value itself where there is only one process."""
+    value = value.detach()
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return value
+    total = value.clone()
+    torch.distributed.all_reduce(total)
+    return total / torch.distributed.get_world_size()

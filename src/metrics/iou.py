@@ -1,0 +1,126 @@
+"""Intersection over union from one confusion matrix over all frames of all clips."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from src.metrics.label_maps import check_label_maps
+from src.structures import IGNORE_INDEX
+
+IoUProtocol = Literal["present_in_label", "reference"]
+
+
+class MeanIoU(Metric):
+    """Mean, frequency-weighted and per-class IoU; void pixels of the label are dropped.
+
+    Args:
+        num_classes: K.
+        protocol: ``present_in_label``: the mean is over classes that some label holds, as in the VSPW scripts in common use.
+            ``reference``: also over classes that were only predicted, as in MPVSS's published code.
+
+    Raises:
+        ValueError: if the protocol is unknown or there are more classes than label values.
+    """
+
+    full_state_update = False
+    higher_is_better = True
+    confusion: Tensor
+
+    def __init__(self, num_classes: int, protocol: IoUProtocol = "present_in_label") -> None:
+        super().__init__()
+        _check_arguments(num_classes, protocol)
+        self.num_classes = num_classes
+        self.protocol = protocol
+        self.add_state("confusion", torch.zeros(num_classes, num_classes, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, prediction: Tensor, label: Tensor) -> None:
+        """Count pixels.
+
+        Args:
+            prediction: (..., H, W) int64, 0..K-1.
+            label: (..., H, W) int64, 0..K-1 or ``IGNORE_INDEX``.
+
+        Raises:
+            ValueError: if shapes or types differ or a value is out of range.
+        """
+        check_label_maps(prediction, label, self.num_classes)
+        self.confusion += count_pixels(prediction, label, self.num_classes)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Figures as float64, 0..1, NaN where nothing was seen: ``miou``, ``wiou`` and ``iou_per_class`` (K,)."""
+        return iou_figures(self.confusion, self.protocol)
+
+
+class IoUByDistance(Metric):
+    """Mean IoU by the distance of a frame to the key frame that its masks come from.
+
+    Args:
+        num_classes: K.
+        max_distance: the largest distance in frames, that is, key interval - 1.
+        protocol: see :class:`MeanIoU`.
+
+    Raises:
+        ValueError: if the protocol is unknown or there are more classes than label values.
+    """
+
+    full_state_update = False
+    higher_is_better = True
+    confusion: Tensor
+
+    def __init__(self, num_classes: int, max_distance: int, protocol: IoUProtocol = "present_in_label") -> None:
+        super().__init__()
+        _check_arguments(num_classes, protocol)
+        self.num_classes = num_classes
+        self.max_distance = max_distance
+        self.protocol = protocol
+        counts = torch.zeros(max_distance + 1, num_classes, num_classes, dtype=torch.int64)
+        self.add_state("confusion", counts, dist_reduce_fx="sum")
+
+    def update(self, prediction: Tensor, label: Tensor, distance: int) -> None:
+        """Count pixels of frames at one distance.
+
+        Args:
+            prediction: (..., H, W) int64, 0..K-1.
+            label: (..., H, W) int64, 0..K-1 or ``IGNORE_INDEX``.
+            distance: frames since the key frame, 0..max_distance.
+
+        Raises:
+            ValueError: if shapes or types differ or a value is out of range.
+        """
+        if not 0 <= distance <= self.max_distance:
+            raise ValueError(f"distance {distance} to the key frame; expected 0..{self.max_distance}")
+        check_label_maps(prediction, label, self.num_classes)
+        self.confusion[distance] += count_pixels(prediction, label, self.num_classes)
+
+    def compute(self) -> Tensor:
+        """(max_distance + 1,) float64, mean IoU 0..1; NaN where no frame was seen."""
+        return torch.stack([iou_figures(counts, self.protocol)["miou"] for counts in self.confusion])
+
+
+def count_pixels(prediction: Tensor, label: Tensor, num_classes: int) -> Tensor:
+    """The confusion matrix (K, K) int64 of two label maps: row = label, column = prediction; void labels are dropped."""
+    valid = label != IGNORE_INDEX
+    pairs = label[valid] * num_classes + prediction[valid]
+    return torch.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def iou_figures(confusion: Tensor, protocol: IoUProtocol) -> dict[str, Tensor]:
+    """Figures of a confusion matrix (K, K): see :meth:`MeanIoU.compute`."""
+    in_label, in_prediction = confusion.sum(1), confusion.sum(0)
+    intersection = confusion.diagonal()
+    union = in_label + in_prediction - intersection
+    counted = in_label > 0 if protocol == "present_in_label" else union > 0
+    iou = torch.where(counted, intersection.double() / union, torch.nan)
+    weighted = (torch.where(in_label > 0, iou, 0.0) * in_label).sum() / in_label.sum()
+    return {"miou": iou.nanmean(), "wiou": weighted, "iou_per_class": iou}
+
+
+def _check_arguments(num_classes: int, protocol: str) -> None:
+    if protocol not in get_args(IoUProtocol):
+        raise ValueError(f"protocol={protocol!r}; expected one of {get_args(IoUProtocol)}")
+    if not 1 <= num_classes <= IGNORE_INDEX:
+        raise ValueError(f"num_classes={num_classes}; expected 1..{IGNORE_INDEX}")
