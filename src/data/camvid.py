@@ -1,0 +1,137 @@
+"""CamVid (Brostow et al., 2008/2009) at 480x360 with 11 classes, under the protocol ``camvid-drive``.
+
+Three drives are trained on, as single labelled stills one second apart; a fourth, never trained on, gives one dense clip of 51
+frames at 15 Hz to evaluate on.
+
+```
+<root>/index.csv      header with at least: sequence, frame (30 Hz), image, label; the paths are relative to the root
+<root>/classes.txt    "0 sky" ... "11 void(ignore)", one a line
+```
+"""
+
+from __future__ import annotations
+
+import csv
+from itertools import groupby
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from src.data.clips import Colour, FileClips
+from src.structures import IGNORE_INDEX, Clip
+
+TRAIN_DRIVES = ("0001TP", "0006R0", "Seq05VD")
+DENSE_DRIVE, DENSE_FRAMES = "0016E5", (7959, 8059)
+SPLITS = ("train", "train_part", "val_part", "test")
+PALETTE: tuple[Colour, ...] = (
+    (128, 128, 128),
+    (128, 0, 0),
+    (192, 192, 128),
+    (128, 64, 128),
+    (60, 40, 222),
+    (128, 128, 0),
+    (192, 128, 128),
+    (64, 64, 128),
+    (64, 0, 128),
+    (64, 64, 0),
+    (0, 128, 192),
+)
+_COLUMNS = ("sequence", "frame", "image", "label")
+
+
+class CamVid(FileClips):
+    """One split of CamVid.
+
+    Args:
+        root: the folder that holds ``index.csv``.
+        split: ``train``: every still of the three training drives, a clip for each drive (1 fps: too sparse to pair frames, so
+            sample single frames); ``train_part`` and ``val_part``: the first nine and the last tenth of each of these drives;
+            ``test``: the dense clip (15 fps).
+
+    Raises:
+        FileNotFoundError: if the root, the index, the class list or a listed file is missing; the message names it.
+        ValueError: if the split is unknown or the index or the class list is not as expected.
+    """
+
+    def __init__(self, root: str | Path, split: str) -> None:
+        if split not in SPLITS:
+            raise ValueError(f"unknown CamVid split {split!r}; expected one of {', '.join(SPLITS)}")
+        self.root = Path(root)
+        self.split = split
+        rows = _read_index(self.root)
+        if split == "test":
+            first, last = DENSE_FRAMES
+            clips = [
+                _clip(DENSE_DRIVE, [row for row in rows if row.drive == DENSE_DRIVE and first <= row.frame <= last], self.root)
+            ]
+        else:
+            clips = [_clip(drive, _part([row for row in rows if row.drive == drive], split), self.root) for drive in TRAIN_DRIVES]
+        super().__init__(
+            clips,
+            _read_classes(self.root / "classes.txt"),
+            PALETTE,
+            15.0 if split == "test" else 1.0,
+            {k: k for k in range(len(PALETTE))} | {len(PALETTE): IGNORE_INDEX},
+        )
+
+
+class _Row(NamedTuple):
+    drive: str
+    frame: int
+    image: Path
+    label: Path
+
+
+def _read_index(root: Path) -> list[_Row]:
+    path = root / "index.csv"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} does not exist; expected CamVid's index.csv, classes.txt and <drive>/image, <drive>/label"
+        )
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        missing = [column for column in _COLUMNS if column not in (reader.fieldnames or ())]
+        if missing:
+            raise ValueError(f"{path} has no column {', '.join(missing)}; expected {', '.join(_COLUMNS)}")
+        rows = [_read_row(path, reader.line_num, record) for record in reader]
+    return sorted(rows, key=lambda row: (row.drive, row.frame))
+
+
+def _read_row(index: Path, line: int, record: dict[str, str | None]) -> _Row:
+    drive, frame, image, label = (record[column] or "" for column in _COLUMNS)
+    if not frame.isdecimal():
+        raise ValueError(f"{index}, line {line}: frame {frame!r} is not a number")
+    for name in (image, label):
+        if not name or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise ValueError(f"{index}, line {line}: {name!r} is not a path below {index.parent}")
+    return _Row(drive, int(frame), index.parent / image, index.parent / label)
+
+
+def _part(rows: list[_Row], split: str) -> list[_Row]:
+    cut = len(rows) * 9 // 10
+    return {"train": rows, "train_part": rows[:cut], "val_part": rows[cut:]}[split]
+
+
+def _clip(drive: str, rows: list[_Row], root: Path) -> Clip:
+    if not rows:
+        raise ValueError(
+            f"{root / 'index.csv'} lists too few frames of drive {drive}; expected those of the protocol camvid-drive"
+        )
+    for frame, group in groupby(rows, key=lambda row: row.frame):
+        if len(list(group)) > 1:
+            raise ValueError(f"{root / 'index.csv'} lists frame {frame} of drive {drive} twice")
+    missing = [path for row in rows for path in (row.image, row.label) if not path.is_file()]
+    if missing:
+        raise FileNotFoundError(f"{missing[0]} does not exist ({len(missing)} files of drive {drive} missing in all)")
+    return Clip(drive, tuple(row.image for row in rows), tuple(row.label for row in rows))
+
+
+def _read_classes(path: Path) -> list[str]:
+    """The names of classes 0..10; the list ends with 11, void."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; expected the class names, '0 sky' to '11 void(ignore)', one a line")
+    lines = [line.split(maxsplit=1) for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    if any(len(line) != 2 for line in lines) or [line[0] for line in lines] != [str(k) for k in range(len(PALETTE) + 1)]:
+        raise ValueError(
+            f"{path} has {len(lines)} entries; expected '<number> <name>' for the numbers 0..{len(PALETTE)} in order"
+        )
+    return [name.strip() for _, name in lines[:-1]]

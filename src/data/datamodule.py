@@ -1,0 +1,161 @@
+"""Loaders of training and validation pairs for Lightning, exactly resumable and sharded over ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import cv2
+import lightning as L
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from src.data.clips import ClipDataset
+from src.data.pair_sampling import PairSampling
+from src.data.pairs import Motion, NumberedSample, PairDataset, Transform, collate_pairs
+
+# Validation pairs are the same for every training seed, so that runs with different seeds are scored on the same pairs.
+_VALIDATION_SEED = 0
+
+
+class ResumableBatches(Sampler[list[int]]):
+    """Batches of consecutive sample numbers for one rank, from wherever training stands.
+
+    Batch ``b`` of rank ``r`` holds ``batch_size`` numbers from ``(b * world + r) * batch_size`` on: together the ranks read the
+    same samples in the same optimiser step as one process with the whole batch would.
+
+    Args:
+        num_batches: batches of the whole run, for each rank.
+        batch_size: samples per batch and rank.
+        rank: of this process.
+        world: number of processes.
+        batches_done: asked at the start of each iteration; that many batches are left out.
+    """
+
+    def __init__(self, num_batches: int, batch_size: int, rank: int, world: int, batches_done: Callable[[], int]) -> None:
+        self.num_batches = num_batches
+        self.batch_size = batch_size
+        self.rank = rank
+        self.world = world
+        self.batches_done = batches_done
+
+    def __len__(self) -> int:
+        """Batches of the whole run: Lightning counts those done before a restart against this."""
+        return self.num_batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for batch in range(self.batches_done(), self.num_batches):
+            first = (batch * self.world + self.rank) * self.batch_size
+            yield list(range(first, first + self.batch_size))
+
+
+class PairDataModule(L.LightningDataModule):
+    """Training pairs up to ``max_steps`` and a fixed set of validation pairs.
+
+    The samplers here know the ranks: give the trainer ``use_distributed_sampler=False``.
+
+    Args:
+        train: clips to train on.
+        val: clips to validate on, same classes.
+        train_sampling: which training pairs.
+        val_sampling: which validation pairs.
+        train_transform: must end in one size.
+        eval_transform: for validation, batch size 1; ``None`` keeps the frames as they are.
+        batch_size: samples per batch and device.
+        num_workers: loader processes per device and loader; 0 reads in the training process.
+        max_steps: optimiser steps of the whole run.
+        val_samples: number of validation pairs over all devices.
+        seed: of the training pairs; validation pairs do not depend on it.
+        train_motion: makes training pairs from stills.
+        val_motion: makes validation pairs from stills.
+
+    Raises:
+        ValueError: if the classes of the two datasets differ or a count is not positive.
+    """
+
+    def __init__(
+        self,
+        train: ClipDataset,
+        val: ClipDataset,
+        train_sampling: PairSampling,
+        val_sampling: PairSampling,
+        train_transform: Transform | None,
+        eval_transform: Transform | None,
+        batch_size: int,
+        num_workers: int,
+        max_steps: int,
+        val_samples: int,
+        seed: int,
+        train_motion: Motion | None = None,
+        val_motion: Motion | None = None,
+    ) -> None:
+        super().__init__()
+        if train.classes != val.classes:
+            raise ValueError(
+                f"train has {train.num_classes} classes, val {val.num_classes}, or their names differ; expected the same"
+            )
+        if min(batch_size, max_steps) < 1 or num_workers < 0:
+            raise ValueError(
+                f"batch_size={batch_size}, max_steps={max_steps}, num_workers={num_workers}; expected positive counts"
+            )
+        self.train = train
+        self.val = val
+        self.train_sampling = train_sampling
+        self.train_transform = train_transform
+        self.train_motion = train_motion
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.max_steps = max_steps
+        self.seed = seed
+        self.val_pairs = PairDataset(
+            val, val_sampling, eval_transform, val_motion, num_samples=val_samples, seed=_VALIDATION_SEED
+        )
+
+    def train_dataloader(self) -> DataLoader[NumberedSample]:
+        """The samples that are left of ``max_steps`` steps; a resumed run gets exactly those the uninterrupted one would."""
+        trainer = self._trainer()
+        accumulate = trainer.accumulate_grad_batches
+        batches = ResumableBatches(
+            self.max_steps * accumulate,
+            self.batch_size,
+            trainer.global_rank,
+            trainer.world_size,
+            batches_done=lambda: trainer.global_step * accumulate,
+        )
+        pairs = PairDataset(
+            self.train,
+            self.train_sampling,
+            self.train_transform,
+            self.train_motion,
+            num_samples=len(batches) * self.batch_size * trainer.world_size,
+            seed=self.seed,
+        )
+        return self._loader(pairs, batches)
+
+    def val_dataloader(self) -> DataLoader[NumberedSample]:
+        """The fixed validation pairs of this rank, one a batch, as frames may differ in size."""
+        trainer = self._trainer()
+        # A list of lists is all that a loader asks of a batch sampler.
+        numbers = [[n] for n in range(trainer.global_rank, len(self.val_pairs), trainer.world_size)]
+        return self._loader(self.val_pairs, numbers)
+
+    def _loader(self, pairs: PairDataset, batches: Sampler[list[int]] | list[list[int]]) -> DataLoader[NumberedSample]:
+        return DataLoader(
+            pairs,
+            batch_sampler=batches,
+            num_workers=self.num_workers,
+            collate_fn=collate_pairs,
+            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=limit_threads,
+            persistent_workers=self.num_workers > 0,
+        )
+
+    def _trainer(self) -> L.Trainer:
+        if self.trainer is None:
+            raise RuntimeError("PairDataModule has no trainer: its loaders depend on step and rank, so pass it to Trainer.fit")
+        return self.trainer
+
+
+def limit_threads(worker: int) -> None:
+    """One thread per loader process: several processes with a thread pool each would fight for the same cores."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)

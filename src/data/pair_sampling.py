@@ -1,0 +1,113 @@
+"""Which two frames make a training pair.
+
+All draws are keyed by ``(seed, number)``: pair number ``n`` of a run is the same in any process, after any restart.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.structures import Clip, FramePair
+
+# Numbers of the independent random streams under one seed.
+_VISIT_STREAM, _PARTNER_STREAM = 101, 102
+
+
+class PairSampling(ABC):
+    """Visits every labelled frame once a pass, in a fresh order each pass, and gives each a key frame."""
+
+    def __init__(self) -> None:
+        self._clips: Sequence[Clip] | None = None
+        self._labelled: NDArray[np.int64] = np.empty((0, 2), np.int64)
+
+    def sample(self, clips: Sequence[Clip], number: int, seed: int) -> FramePair:
+        """Pair ``number`` of the run with ``seed``.
+
+        Args:
+            clips: the videos to draw from; must not change between calls.
+            number: 0, 1, 2, ...; each pass of as many numbers as there are labelled frames visits all of them.
+            seed: 0 or more.
+
+        Raises:
+            ValueError: if no frame of the clips is labelled.
+        """
+        if self._clips is not clips:
+            self._labelled = _labelled_frames(clips)
+            self._clips = clips
+        count = len(self._labelled)
+        clip, frame = (int(value) for value in self._labelled[_visit_order(count, seed, number // count)[number % count]])
+        return self._pair(clip, clips[clip], frame, np.random.default_rng((seed, _PARTNER_STREAM, number)))
+
+    @abstractmethod
+    def _pair(self, index: int, clip: Clip, frame: int, rng: np.random.Generator) -> FramePair:
+        """A pair with the labelled ``frame`` in it."""
+
+
+class UniformSampling(PairSampling):
+    """A labelled frame and one up to ``max_offset`` frames away: the earlier is key, the later (labelled) non-key (paper 4.1).
+
+    The partner is uniform over the frames of the clip that may serve: any earlier one, and any later one that has a label. Where
+    there is none (a clip of one frame), the frame is paired with itself.
+
+    Args:
+        max_offset: in frames, at least 1.
+    """
+
+    def __init__(self, max_offset: int = 10) -> None:
+        super().__init__()
+        if max_offset < 1:
+            raise ValueError(f"max_offset={max_offset}; expected at least 1 (frame)")
+        self.max_offset = max_offset
+
+    def _pair(self, index: int, clip: Clip, frame: int, rng: np.random.Generator) -> FramePair:
+        earlier = range(max(frame - self.max_offset, 0), frame)
+        later = range(frame + 1, min(frame + self.max_offset + 1, len(clip)))
+        partners = [*earlier, *(f for f in later if clip.labels[f] is not None)]
+        partner = partners[rng.integers(len(partners))] if partners else frame
+        return FramePair(index, key=min(frame, partner), nonkey=max(frame, partner))
+
+
+class FixedOffsetSampling(PairSampling):
+    """Every labelled frame with the frame at a fixed distance: ``key = nonkey + offset``.
+
+    Frames too near the end of the clip for the offset get its outermost frame as key (the offset is clamped, never dropped).
+
+    Args:
+        offset: in frames, signed; negative = the key frame is the earlier one.
+    """
+
+    def __init__(self, offset: int = -3) -> None:
+        super().__init__()
+        self.offset = offset
+
+    def _pair(self, index: int, clip: Clip, frame: int, rng: np.random.Generator) -> FramePair:
+        return FramePair(index, key=min(max(frame + self.offset, 0), len(clip) - 1), nonkey=frame)
+
+
+class SingleFrameSampling(PairSampling):
+    """Every labelled frame with itself: per-frame training."""
+
+    def _pair(self, index: int, clip: Clip, frame: int, rng: np.random.Generator) -> FramePair:
+        return FramePair(index, key=frame, nonkey=frame)
+
+
+def _labelled_frames(clips: Sequence[Clip]) -> NDArray[np.int64]:
+    """(N, 2): clip and frame of every label."""
+    frames = [(index, frame) for index, clip in enumerate(clips) for frame in clip.labelled_frames]
+    if not frames:
+        names = ", ".join(clip.name for clip in clips[:3])
+        raise ValueError(
+            f"none of the {len(clips)} clips ({names}, ...) has a labelled frame; pairs need a label on the non-key frame"
+        )
+    return np.array(frames, np.int64)
+
+
+# Two passes meet in a loader that prefetches, for training and for validation.
+@lru_cache(maxsize=8)
+def _visit_order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    return np.random.default_rng((seed, _VISIT_STREAM, epoch)).permutation(count)

@@ -1,0 +1,129 @@
+"""From a dataset and a sampling rule to training samples and batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from src.data.clips import ClipDataset
+from src.data.pair_sampling import PairSampling
+from src.structures import PairBatch, PairSample
+
+Motion = Callable[[Tensor, Tensor, np.random.Generator], PairSample]
+"""(image, label, rng) -> a pair made from one labelled still."""
+
+Transform = Callable[[PairSample, np.random.Generator], PairSample]
+"""(sample, rng) -> sample; one draw for both frames."""
+
+# Numbers of the independent random streams under one seed: what one draws never moves the other.
+_MOTION_STREAM, _TRANSFORM_STREAM = 201, 202
+
+
+class NumberedSample(NamedTuple):
+    """A sample with what a batch must know about it.
+
+    Attributes:
+        sample: the pair.
+        offset: ``key - nonkey`` in frames; 0 for pairs made from a still.
+        number: its number in the run.
+    """
+
+    sample: PairSample
+    offset: int
+    number: int
+
+
+class PairDataset(Dataset[NumberedSample]):
+    """Map-style: item ``n`` is a pure function of ``(seed, n)``, whatever process reads it and whatever was read before.
+
+    Args:
+        dataset: clips with labels.
+        sampling: which frames make pair ``n``.
+        transform: applied last, to both frames, label and flow.
+        motion: where given, pairs are made from the non-key frame alone by this (``still_motion``), with exact flow.
+        num_samples: length.
+        seed: 0 or more.
+    """
+
+    def __init__(
+        self,
+        dataset: ClipDataset,
+        sampling: PairSampling,
+        transform: Transform | None = None,
+        motion: Motion | None = None,
+        *,
+        num_samples: int,
+        seed: int,
+    ) -> None:
+        if num_samples < 1 or seed < 0:
+            raise ValueError(f"num_samples={num_samples}, seed={seed}; expected at least 1 and at least 0")
+        self.dataset = dataset
+        self.sampling = sampling
+        self.transform = transform
+        self.motion = motion
+        self.num_samples = num_samples
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+    def __getitem__(self, number: int) -> NumberedSample:
+        """Sample ``number``.
+
+        Raises:
+            IndexError: if ``number`` is outside 0..len-1.
+            ValueError, FileNotFoundError: of the reader; the message names the file.
+        """
+        if not 0 <= number < self.num_samples:
+            raise IndexError(f"sample {number} of {self.num_samples}")
+        pair = self.sampling.sample(self.dataset.clips, number, self.seed)
+        image = self.dataset.read_image(pair.clip, pair.nonkey)
+        label = self.dataset.read_label(pair.clip, pair.nonkey)
+        name = f"{self.dataset.clips[pair.clip].name}/{pair.key}->{pair.nonkey}"
+        if self.motion is not None:
+            sample, offset = self.motion(image, label, self._rng(_MOTION_STREAM, number))._replace(name=f"{name}+motion"), 0
+        else:
+            key_image = image if pair.key == pair.nonkey else self.dataset.read_image(pair.clip, pair.key)
+            if key_image.shape != image.shape:
+                raise ValueError(
+                    f"{name}: key frame {tuple(key_image.shape)} and non-key frame {tuple(image.shape)} differ in size"
+                )
+            flow = self.dataset.read_flow(pair.clip, nonkey=pair.nonkey, key=pair.key)
+            sample, offset = PairSample(key_image, image, label, flow, name), pair.key - pair.nonkey
+        if self.transform is not None:
+            sample = self.transform(sample, self._rng(_TRANSFORM_STREAM, number))
+        return NumberedSample(sample, offset, number)
+
+    def _rng(self, stream: int, number: int) -> np.random.Generator:
+        return np.random.default_rng((self.seed, stream, number))
+
+
+def collate_pairs(items: Sequence[NumberedSample]) -> PairBatch:
+    """Stack samples of one size.
+
+    Raises:
+        ValueError: if sizes differ, or only some samples have flow; the message names the samples.
+    """
+    samples = [item.sample for item in items]
+    sizes = {tuple(sample.nonkey_image.shape[-2:]): sample.name for sample in samples}
+    if len(sizes) > 1:
+        found = ", ".join(f"{name}: {size[0]}x{size[1]}" for size, name in sizes.items())
+        raise ValueError(f"samples of one batch differ in size ({found}); expected equal ones: end the transform with a crop")
+    flows = [sample.flow for sample in samples if sample.flow is not None]
+    if 0 < len(flows) < len(samples):
+        without = next(sample.name for sample in samples if sample.flow is None)
+        raise ValueError(f"{len(flows)} of {len(samples)} samples have flow and {without} has none; expected all or none")
+    return PairBatch(
+        key_image=torch.stack([sample.key_image for sample in samples]),
+        nonkey_image=torch.stack([sample.nonkey_image for sample in samples]),
+        nonkey_label=torch.stack([sample.nonkey_label for sample in samples]),
+        flow=torch.stack(flows) if flows else None,
+        offset=torch.tensor([item.offset for item in items], dtype=torch.int64),
+        sample_id=torch.tensor([item.number for item in items], dtype=torch.int64),
+        names=[sample.name for sample in samples],
+    )

@@ -1,0 +1,235 @@
+"""The geometry of a generated scene over time: planes that move in space before a moving camera.
+
+Convention:
+    world axes x right, y down, z ahead; the ground is y = 0 and the camera one unit above it. Time is counted in frames. A thing
+    lives on a plane of its own with coordinates (u, v); its pose is the 3x3 matrix (U, V, O), so that (u, v, 1) is the world
+    point u U + v V + O. Pixel centres are at integer positions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+
+from src.data.deformation import Singles
+from src.data.scene_shapes import BALL, CRATE, GROUND, OBJECT_KINDS, POLE, RING, SKY, TREE, WALL, Outline, outline
+from src.data.scene_textures import ground_texture, sky_texture, thing_texture
+from src.data.segments import Floats
+
+_INVERSE_STEPS = 12
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A camera that drives, drifts and looks about.
+
+    Attributes:
+        size: (H, W) of the image.
+        focal: pixels.
+        velocity: (3,), units per frame.
+        swing: (3, 3), for pitch, yaw and roll: amplitude (radians), frequency (radians per frame), phase.
+    """
+
+    size: tuple[int, int]
+    focal: float
+    velocity: Floats
+    swing: Floats
+
+    def projection(self, time: float) -> tuple[Floats, Floats]:
+        """The matrix (3, 3) from world directions to pixels, and the camera's place (3,)."""
+        angles = self.swing[:, 0] * np.sin(self.swing[:, 1] * time + self.swing[:, 2])
+        rotation = np.asarray(cv2.Rodrigues(angles)[0], np.float64)
+        height, width = self.size
+        lens = np.array([[self.focal, 0, (width - 1) / 2], [0, self.focal, 0.42 * height], [0, 0, 1]])
+        return lens @ rotation, np.array([0, -1.0, 0]) + self.velocity * time
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One plane of the scene: the sky, the ground, a wall or an object.
+
+    Attributes:
+        kind: its class.
+        shape: its outline; ``None`` for sky and ground, which have no edge.
+        place: (3,), world position at ``moment``.
+        moment: frame at which it is there.
+        velocity: (3,), units per frame.
+        hop: height (units) and frequency (radians per frame) of its bouncing.
+        size: units of the world per unit of the plane.
+        pulse: amplitude and frequency of its breathing.
+        turn: angle in its plane at ``moment`` (radians), its rate per frame, and amplitude and frequency of rocking.
+        facing: angle about the vertical at ``moment`` and its rate.
+        sway: (2, 4): amplitude (units of the plane), wave number, frequency, phase of the shift of u along v, and of v along u.
+        seed: of its texture.
+    """
+
+    kind: int
+    shape: Outline | None
+    place: Floats
+    moment: float
+    velocity: Floats
+    hop: tuple[float, float]
+    size: float
+    pulse: tuple[float, float]
+    turn: tuple[float, float, float, float]
+    facing: tuple[float, float]
+    sway: Floats
+    seed: tuple[int, ...]
+
+    @cached_property
+    def texture(self) -> Singles:
+        """(h, w, 3) float32 0..255."""
+        rng = np.random.default_rng(self.seed)
+        if self.kind == SKY:
+            return sky_texture((384, 768), rng)
+        if self.shape is None:
+            return ground_texture(rng)
+        return thing_texture(self.kind, self.shape, rng)
+
+    @cached_property
+    def pyramid(self) -> tuple[Singles, ...]:
+        """The texture, taken to tile, at four degrees of smoothness."""
+        edge = 16
+        padded = np.pad(self.texture, ((edge, edge), (edge, edge), (0, 0)), "wrap")
+        smooth = [cv2.GaussianBlur(padded, (0, 0), 0.8 * 2.0**step)[edge:-edge, edge:-edge] for step in (1, 2, 3)]
+        return (self.texture, *(np.asarray(texture, np.float32) for texture in smooth))
+
+    def pose(self, time: float) -> Floats:
+        """(3, 3): columns U, V and O at a time."""
+        if self.kind == SKY:
+            return np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1]])
+        if self.kind == GROUND:
+            return np.array([[1.0, 0, 0], [0, 0, 0], [0, 1, 0]])
+        elapsed = time - self.moment
+        place = self.place + self.velocity * elapsed
+        place[1] -= self.hop[0] * abs(np.sin(self.hop[1] * time))
+        angle = self.turn[0] + self.turn[1] * elapsed + self.turn[2] * np.sin(self.turn[3] * time)
+        facing = self.facing[0] + self.facing[1] * elapsed
+        right, down = np.array([np.cos(facing), 0, np.sin(facing)]), np.array([0, 1.0, 0])
+        size = self.size * (1 + self.pulse[0] * np.sin(self.pulse[1] * time))
+        pose: Floats = np.stack(
+            (
+                size * (np.cos(angle) * right + np.sin(angle) * down),
+                size * (-np.sin(angle) * right + np.cos(angle) * down),
+                place,
+            ),
+            axis=1,
+        )
+        return pose
+
+    def undeform(self, u: Singles, v: Singles, time: float) -> tuple[Singles, Singles]:
+        """From a position on the swaying plane to the point of the thing that is there now."""
+        (a, k, w, p), (b, m, x, q) = self.sway
+        return u + np.float32(a) * np.sin(np.float32(k) * v + np.float32(w * time + p)), v + np.float32(b) * np.sin(
+            np.float32(m) * u + np.float32(x * time + q)
+        )
+
+    def deform(self, u: Singles, v: Singles, time: float) -> tuple[Singles, Singles]:
+        """From a point of the thing to its position now: the inverse of :meth:`undeform`, by fixed-point iteration.
+
+        Each step divides the error by at least 3, as sway amplitude times wave number is below 0.3.
+        """
+        there_u, there_v = u, v
+        if not self.sway[:, 0].any():
+            return u, v
+        for _ in range(_INVERSE_STEPS):
+            ahead_u, ahead_v = self.undeform(there_u, there_v, time)
+            there_u, there_v = there_u + u - ahead_u, there_v + v - ahead_v
+        return there_u, there_v
+
+
+@dataclass(frozen=True)
+class World:
+    """A camera and the things before it; the sky is the first of them and the ground the second."""
+
+    camera: Camera
+    things: tuple[Thing, ...]
+
+    def homography(self, thing: Thing, time: float) -> Floats:
+        """(3, 3) from (u, v, 1) to (x, y, 1) times depth; the sky is infinitely far, its depth has no meaning."""
+        projection, eye = self.camera.projection(time)
+        pose = thing.pose(time)
+        if thing.kind != SKY:
+            pose[:, 2] -= eye
+        result: Floats = projection @ pose
+        return result
+
+
+def build_world(seed: tuple[int, ...], size: tuple[int, int], num_frames: int) -> World:
+    """Draw a scene: a camera, walls in the distance, and objects that are all seen at some time.
+
+    Args:
+        seed: of everything; textures have seeds of their own derived from it.
+        size: (H, W).
+        num_frames: length of the shot.
+    """
+    rng = np.random.default_rng(seed)
+    camera = Camera(
+        size=size,
+        focal=0.9 * size[1],
+        velocity=rng.uniform((-0.025, 0, -0.02), (0.025, 0, 0.04)),
+        swing=np.column_stack(
+            (np.deg2rad(rng.uniform((0.3, 1, 0.3), (0.8, 3.5, 1.5))), rng.uniform(0.12, 0.3, 3), rng.uniform(0, 6.3, 3))
+        ),
+    )
+    things = [_still_plane(SKY, (*seed, 0)), _still_plane(GROUND, (*seed, 1))]
+    for number in range(int(rng.integers(3, 6))):
+        things.append(_wall(number, (*seed, len(things)), rng))
+    kinds = rng.permutation(np.tile(OBJECT_KINDS, 2))[: int(rng.integers(6, 9))]
+    for number, kind in enumerate(kinds):
+        moment = (number + rng.uniform(0, 1)) / len(kinds) * num_frames
+        things.append(_object(int(kind), moment, camera, (*seed, len(things)), rng))
+    return World(camera, tuple(things))
+
+
+def _still_plane(kind: int, seed: tuple[int, ...]) -> Thing:
+    zero = np.zeros(3)
+    return Thing(kind, None, zero, 0, zero, (0, 0), 1.0, (0, 0), (0, 0, 0, 0), (0, 0), np.zeros((2, 4)), seed)
+
+
+def _wall(number: int, seed: tuple[int, ...], rng: np.random.Generator) -> Thing:
+    depth = rng.uniform(7, 13)
+    place = np.array([rng.uniform(-0.65, 0.65) * depth, 0.0, depth])
+    zero = np.zeros(3)
+    facing = (float(rng.uniform(-0.7, 0.7)), 0.0)
+    return Thing(WALL, outline(WALL, rng), place, 0, zero, (0, 0), 1.0, (0, 0), (0, 0, 0, 0), facing, np.zeros((2, 4)), seed)
+
+
+def _object(kind: int, moment: float, camera: Camera, seed: tuple[int, ...], rng: np.random.Generator) -> Thing:
+    """An object that is within the picture at ``moment``, standing, rolling, tumbling or flying as its kind does."""
+    rooted = kind in (TREE, POLE)
+    low, high = {TREE: (0.8, 1.4), POLE: (0.8, 1.3), BALL: (0.28, 0.6), CRATE: (0.3, 0.6), RING: (0.35, 0.7)}[kind]
+    size, depth = float(rng.uniform(low, high)), float(rng.uniform(2.6, 6.5))
+    side = rng.uniform(-0.5, 0.5) * depth * camera.size[1] / camera.focal
+    tumbles = kind == CRATE and rng.random() < 0.5
+    lift = 0.0 if rooted else size * 0.45 if tumbles else float(rng.uniform(0, 0.9)) if kind == RING else 0.0
+    _, eye = camera.projection(moment)
+    place = np.array([eye[0] + side, -size - lift, eye[2] + depth])
+    # Few are fast enough to cross the picture within a clip.
+    pace = 0.008 if rooted else 0.12 if rng.random() < 0.2 else 0.03
+    velocity = np.array([rng.normal(0, pace), 0.0, rng.normal(0, 0.4 * pace)])
+    spin = velocity[0] / size if kind in (BALL, RING) else rng.normal(0, 0.05) if tumbles else 0.0
+    rocking = (float(rng.uniform(0.02, 0.08)), float(rng.uniform(0.1, 0.4)))
+    angle = rng.uniform(0, 6.3) if kind in (BALL, RING) or tumbles else 0.0
+    sway = np.column_stack(
+        (rng.uniform(0.02, 0.07, 2), rng.uniform(1.5, 4, 2), rng.uniform(0.15, 0.5, 2), rng.uniform(0, 6.3, 2))
+    )
+    if kind == POLE:
+        sway[:, 0] *= (0.6, 0)
+    return Thing(
+        kind=kind,
+        shape=outline(kind, rng),
+        place=place,
+        moment=moment,
+        velocity=velocity,
+        hop=(float(rng.uniform(0, 0.6)), float(rng.uniform(0.06, 0.16))) if kind == BALL else (0.0, 0.0),
+        size=size,
+        pulse=(float(rng.uniform(0, 0.1)), float(rng.uniform(0.1, 0.4))) if kind in (BALL, RING) else (0.0, 0.0),
+        turn=(float(angle), float(spin), *rocking) if rooted or kind == CRATE else (float(angle), float(spin), 0.0, 0.0),
+        facing=(float(rng.uniform(-0.5, 0.5)), float(rng.normal(0, 0.015))),
+        sway=sway,
+        seed=seed,
+    )

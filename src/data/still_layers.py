@@ -1,0 +1,187 @@
+"""From one labelled still to a scene of flat layers: every segment stands on, lies in, or hangs far behind a ground plane.
+
+Convention:
+    pixel centres are at integer positions, x right, y down. The camera is a pinhole with the principal point in the middle of the
+    image. A plane is a vector ``m`` such that ``m . ray(p)`` is the inverse depth at pixel p, with
+    ``ray = ((x - cx) / f, (y - cy) / f, 1)``; ``m = 0`` is infinitely far. Lengths are in camera heights above the ground.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from src.data.segments import Bytes, Floats, Ints, Segments
+from src.structures import IGNORE_INDEX
+
+BIG = 0.04
+"""Share of the image from which on a segment counts as background and may be ground or sky without being named as such."""
+SMALL = 0.015
+"""Share of the image below which a segment that does not stand on the ground is taken to hang in front of what is below it."""
+FARTHEST_UPRIGHT = 0.012
+"""Least inverse depth of an upright segment: about 120 m away for a camera in a car."""
+
+
+@dataclass(frozen=True)
+class Layers:
+    """The segments as planes in space.
+
+    Attributes:
+        segments: the partition.
+        planes: (N, 3), plane vectors.
+        depth_rank: (N,) int32, painting order: a layer hides all of lower rank.
+        background: (N,) bool, layers that go on behind the others.
+        movable: (N,) bool, layers that could move by themselves.
+        fixed: (N,) bool, layers that move with the camera.
+        focal: focal length in pixels.
+    """
+
+    segments: Segments
+    planes: Floats
+    depth_rank: Ints
+    background: NDArray[np.bool_]
+    movable: NDArray[np.bool_]
+    fixed: NDArray[np.bool_]
+    focal: float
+
+
+def stand_up(
+    segments: Segments,
+    ground_classes: Collection[int],
+    far_classes: Collection[int],
+    depth_spread: float,
+    rng: np.random.Generator,
+) -> Layers:
+    """Give every segment a plane: lying on the ground, infinitely far, or upright where its lowest pixel meets the ground.
+
+    Args:
+        segments: the partition.
+        ground_classes: classes that lie on the ground; where empty, big segments that touch the lower border usually do.
+        far_classes: classes at infinity; where empty, big segments that touch the upper border often are.
+        depth_spread: standard deviation of the logarithm of an upright segment's depth around its contact point's.
+        rng: source of every random choice.
+    """
+    height, width = segments.index.shape
+    focal = float(rng.uniform(0.7, 1.2) * max(height, width))
+    ground, far = _lying_and_far(segments, ground_classes, far_classes, rng)
+    horizon = _horizon(segments, ground, rng)
+    lowest = segments.boxes[:, 1] + segments.boxes[:, 3] - 1
+    planes = np.zeros((len(segments), 3))
+    tilt = float(rng.normal(0, 0.03))
+    for i in np.argsort(-lowest, kind="stable"):
+        spread = float(np.exp(rng.normal(0, depth_spread)))
+        slant, fitted = float(rng.normal(0, 0.15)), bool(rng.random() < 0.7)
+        if far[i]:
+            continue
+        if ground[i]:
+            planes[i] = (tilt, 1.0, ((height - 1) / 2 - horizon) / focal)
+            continue
+        depth, slope = _contact(segments, int(i), ground, planes, horizon, focal, fitted)
+        depth = float(np.clip(depth * spread, FARTHEST_UPRIGHT, 0.7))
+        left, _, wide, _ = segments.boxes[i]
+        middle = (left + wide / 2 - (width - 1) / 2) / focal
+        # A slope of more than this would bring the far end of the segment to infinity.
+        limit = 0.7 * depth / max(wide / 2 / focal, 1e-6)
+        slope = float(np.clip(slope * spread if fitted else slant * depth, -limit, limit))
+        planes[i] = (slope, 0.0, depth - slope * middle)
+    inverse_depth = planes[:, 2] + planes[:, 0] * (segments.boxes[:, 0] + segments.boxes[:, 2] / 2 - (width - 1) / 2) / focal
+    # Uprights hide the ground and the ground hides the far: no segment may sink into what it stands on.
+    # Void along the lower border is the car that carries the camera (Cityscapes calls it so): it stays where it is, in front.
+    fixed = (segments.classes == IGNORE_INDEX) & (lowest == height - 1) & (segments.boxes[:, 2] >= 0.3 * width) & ~ground
+    fixed &= segments.boxes[:, 3] < 0.5 * height
+    order = np.lexsort((segments.boxes[:, 1], inverse_depth, np.select([fixed, far, ground], [3, 0, 1], 2)))
+    rank = np.empty(len(segments), np.int32)
+    rank[order] = np.arange(len(segments), dtype=np.int32)
+    background = ground | far | ((segments.areas >= BIG * height * width) & ~fixed)
+    background[np.argmax(segments.areas)] = True
+    movable = ~(ground | far | fixed) & (segments.areas < 2 * BIG * height * width)
+    return Layers(segments, planes, rank, background, movable, fixed, focal)
+
+
+def extend_background(still: Bytes, layers: Layers) -> tuple[Ints, Bytes]:
+    """What would be seen without the foreground: its pixels are mirrored in from the nearest background layer.
+
+    Returns:
+        layer of every pixel (H, W) int32, background layers only, and the image (H, W, 3) uint8.
+    """
+    index = layers.segments.index
+    height, width = index.shape
+    hidden = ~layers.background[index]
+    coarse = hidden[::2, ::2].astype(np.uint8)
+    if not hidden.any() or coarse.all():
+        return index, still
+    _, numbers = cv2.distanceTransformWithLabels(coarse, cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL)
+    seeds = np.flatnonzero(coarse.ravel() == 0)
+    seed_of = np.zeros(int(numbers.max()) + 1, np.int64)
+    seed_of[numbers.ravel()[seeds]] = seeds
+    spots = np.flatnonzero(hidden.ravel())
+    row, column = np.divmod(spots, width)
+    near_row, near_column = np.divmod(seed_of[numbers[row // 2, column // 2]], coarse.shape[1])
+    near_row, near_column = 2 * near_row, 2 * near_column
+    nearest = near_row * width + near_column
+    mirrored = (2 * near_row - row).clip(0, height - 1) * width + (2 * near_column - column).clip(0, width - 1)
+    mirrored = np.where(hidden.ravel()[mirrored], nearest, mirrored)
+    extended, image = index.copy(), still.copy()
+    extended.ravel()[spots] = index.ravel()[nearest]
+    image.reshape(-1, 3)[spots] = still.reshape(-1, 3)[mirrored]
+    return extended, image
+
+
+def _lying_and_far(
+    segments: Segments, ground_classes: Collection[int], far_classes: Collection[int], rng: np.random.Generator
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    height, width = segments.index.shape
+    big = segments.areas >= BIG * height * width
+    chance = rng.random((2, len(segments)))
+    top = segments.boxes[:, 1] == 0
+    bottom = segments.boxes[:, 1] + segments.boxes[:, 3] == height
+    ground = np.isin(segments.classes, list(ground_classes)) if ground_classes else big & bottom & ~top & (chance[0] < 0.8)
+    far = np.isin(segments.classes, list(far_classes)) if far_classes else big & top & ~bottom & (chance[1] < 0.5)
+    return ground, far & ~ground
+
+
+def _horizon(segments: Segments, ground: NDArray[np.bool_], rng: np.random.Generator) -> float:
+    """Row of the horizon in pixels: a little above the ground where there is any."""
+    height = segments.index.shape[0]
+    row = rng.uniform(0.3, 0.55) * height
+    big = ground & (segments.areas >= SMALL * segments.index.size)
+    if big.any():
+        row = min(float(segments.boxes[big, 1].min()), 0.7 * height) - rng.uniform(0.0, 0.08) * height
+    return float(max(row, 0.1 * height))
+
+
+def _contact(
+    segments: Segments,
+    i: int,
+    ground: NDArray[np.bool_],
+    planes: Floats,
+    horizon: float,
+    focal: float,
+    fitted: bool,
+) -> tuple[float, float]:
+    """Inverse depth of an upright segment at its middle column, and its slope over x / focal."""
+    height, width = segments.index.shape
+    x, y, wide, tall = (int(v) for v in segments.boxes[i])
+    row = y + tall - 1
+    depth = max((row - horizon) / focal, FARTHEST_UPRIGHT)
+    touching = np.flatnonzero(segments.index[row, x : x + wide] == i)
+    column = x + int(touching[len(touching) // 2])
+    below = int(segments.index[min(row + 2, height - 1), column])
+    if below != i and not ground[below] and segments.areas[i] < SMALL * height * width:
+        ray = np.array([(column - (width - 1) / 2) / focal, (row - (height - 1) / 2) / focal, 1.0])
+        return max(depth, 1.05 * float(planes[below] @ ray)), 0.0
+    if not fitted or wide < 0.2 * width:
+        return depth, 0.0
+    columns = np.linspace(x, x + wide - 1, 9).astype(int)
+    inside = segments.index[y : y + tall, columns] == i
+    rows = y + tall - 1 - np.argmax(inside[::-1], axis=0)
+    met = inside.any(axis=0) & (rows > horizon)
+    if met.sum() < 4:
+        return depth, 0.0
+    rays = (columns[met] - (width - 1) / 2) / focal
+    slope, _ = np.polyfit(rays, (rows[met] - horizon) / focal, 1)
+    return max(float(np.median((rows[met] - horizon) / focal)), FARTHEST_UPRIGHT), float(slope)

@@ -1,0 +1,62 @@
+import pytest
+
+from src.data.cityscapes import CLASSES, Cityscapes
+from src.structures import IGNORE_INDEX
+from tests.data.fake_layouts import label, write_image, write_label
+
+
+def write_snippet(root, frames, labelled, folder="leftImg8bit_sequence", sequence="000000"):
+    for frame in frames:
+        write_image(root / folder / "train" / "ulm" / f"ulm_{sequence}_{frame:06d}_leftImg8bit.png", value=frame % 256)
+    write_label(root / "gtFine" / "train" / "ulm" / f"ulm_{sequence}_{labelled:06d}_gtFine_labelIds.png", label(0, 7, 33, 34 - 5))
+
+
+def test_label_ids_become_train_ids(tmp_path):
+    write_snippet(tmp_path, [19], 19)
+    data = Cityscapes(tmp_path, "train")
+    assert data.read_label(0, 0)[0, ::4].tolist() == [IGNORE_INDEX, 0, 18, IGNORE_INDEX]
+    assert data.num_classes == 19
+    assert (data.classes[0], data.classes[13], data.classes[18]) == ("road", "car", "bicycle")
+    assert [c.label_id for c in CLASSES] == sorted({c.label_id for c in CLASSES})
+    assert data.fps == 17.0
+
+
+def test_a_clip_is_the_unbroken_run_around_its_label(tmp_path):
+    write_snippet(tmp_path, [*range(100, 104), *range(110, 120)], 112)
+    write_snippet(tmp_path, range(17, 60), 42, sequence="000003")
+    first, second = Cityscapes(tmp_path, "train").clips
+    assert [int(p.name.split("_")[2]) for p in first.images] == list(range(110, 120))
+    assert first.labelled_frames == (2,)
+    assert [int(p.name.split("_")[2]) for p in second.images] == list(range(42 - 19, 42 + 11))
+    assert second.name == "ulm_000003_000042"
+    assert Cityscapes(tmp_path, "train", frames_before=3, frames_after=0).clips[1].labelled_frames == (3,)
+
+
+def test_a_snippet_at_the_start_of_its_recording(tmp_path):
+    write_snippet(tmp_path, range(0, 4), 2)
+    assert Cityscapes(tmp_path, "train").clips[0].labelled_frames == (2,)
+
+
+def test_without_sequences_the_labelled_frame_stands_alone(tmp_path):
+    write_snippet(tmp_path, [19], 19, folder="leftImg8bit")
+    (clip,) = Cityscapes(tmp_path, "train").clips
+    assert (len(clip), clip.labelled_frames) == (1, (0,))
+
+
+def test_bad_folders_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"gtFine.train does not exist; expected gtFine/ and leftImg8bit_sequence/"):
+        Cityscapes(tmp_path, "train")
+    (tmp_path / "gtFine/train").mkdir(parents=True)
+    (tmp_path / "leftImg8bit/train").mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match="holds no labels; expected <city>"):
+        Cityscapes(tmp_path, "train")
+    write_snippet(tmp_path, [18], 19, folder="leftImg8bit")
+    with pytest.raises(FileNotFoundError, match=r"ulm_000000_000019_leftImg8bit\.png does not exist; expected the image of"):
+        Cityscapes(tmp_path, "train")
+
+
+def test_a_strange_label_name_is_named(tmp_path):
+    write_snippet(tmp_path, [19], 19)
+    write_label(tmp_path / "gtFine/train/ulm/ulm_19_gtFine_labelIds.png", label(7))
+    with pytest.raises(ValueError, match=r"ulm_19_gtFine_labelIds\.png: unexpected name"):
+        Cityscapes(tmp_path, "train")

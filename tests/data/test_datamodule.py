@@ -1,0 +1,139 @@
+import pickle
+from types import SimpleNamespace
+
+import lightning as L
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from src.data.datamodule import PairDataModule, ResumableBatches
+from src.data.pair_sampling import FixedOffsetSampling, UniformSampling
+from src.data.transforms import RandomCrop
+from src.data.vspw import VSPW
+from tests.data.fake_layouts import write_vspw
+
+STEPS, BATCH = 6, 2
+
+
+@pytest.fixture
+def make_module(tmp_path):
+    write_vspw(tmp_path, {"a": [f"{i:03d}" for i in range(8)], "b": [f"{i:03d}" for i in range(5)]})
+    data = VSPW(tmp_path, "train", num_classes=8)
+
+    def make(seed=0, num_workers=0, **changes):
+        arguments = {"train": data, "val": data, "max_steps": STEPS, "val_samples": 5} | changes
+        return PairDataModule(
+            **arguments,
+            train_sampling=UniformSampling(4),
+            val_sampling=FixedOffsetSampling(-2),
+            train_transform=RandomCrop((8, 8)),
+            eval_transform=None,
+            batch_size=BATCH,
+            num_workers=num_workers,
+            seed=seed,
+        )
+
+    return make
+
+
+def attach(module, rank=0, world=1, step=0, accumulate=1):
+    module.trainer = SimpleNamespace(global_rank=rank, world_size=world, global_step=step, accumulate_grad_batches=accumulate)
+    return module
+
+
+class Recorder(L.LightningModule):
+    """Remembers which samples it saw, in training and in validation."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.seen, self.validated = [], []
+
+    def training_step(self, batch, batch_idx):
+        self.seen.append((self.global_step, batch.sample_id.tolist(), batch.names, int(batch.key_image.sum())))
+        return self.weight * batch.nonkey_image.float().mean()
+
+    def validation_step(self, batch, batch_idx):
+        self.validated.extend(batch.names)
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def fit(module, folder, accumulate=1, checkpoint=None):
+    recorder = Recorder()
+    trainer = L.Trainer(
+        accelerator="cpu",
+        max_steps=STEPS,
+        accumulate_grad_batches=accumulate,
+        val_check_interval=2 * accumulate,
+        check_val_every_n_epoch=None,
+        callbacks=[
+            ModelCheckpoint(folder, filename="{step}", auto_insert_metric_name=False, every_n_train_steps=3, save_top_k=-1)
+        ],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=1,
+    )
+    trainer.fit(recorder, module, ckpt_path=checkpoint, weights_only=False)
+    return recorder, trainer
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_resumed_run_sees_what_the_uninterrupted_one_saw(make_module, tmp_path, accumulate):
+    whole, _ = fit(make_module(), tmp_path / "whole", accumulate)
+    assert [i for _, ids, _, _ in whole.seen for i in ids] == list(range(STEPS * accumulate * BATCH))
+    rest, trainer = fit(make_module(), tmp_path / "rest", accumulate, checkpoint=tmp_path / "whole" / "3.ckpt")
+    assert trainer.global_step == STEPS
+    assert rest.seen == whole.seen[3 * accumulate :]
+    assert torch.equal(rest.weight, whole.weight)
+    assert len(set(whole.validated[1:6])) == 5
+    assert whole.validated[1:] == whole.validated[1:6] * 3
+
+
+def test_ranks_share_each_step_as_one_process_would(make_module):
+    whole = [ids for ids in ResumableBatches(6, 4, 0, 1, lambda: 0)]
+    shares = [list(ResumableBatches(6, 2, rank, 2, lambda: 0)) for rank in range(2)]
+    assert [first + second for first, second in zip(*shares, strict=True)] == whole
+    validated = [attach(make_module(), rank, world=2).val_dataloader() for rank in range(2)]
+    assert sorted(i for loader in validated for batch in loader for i in batch.sample_id.tolist()) == list(range(5))
+
+
+def test_the_length_is_that_of_the_whole_run_wherever_it_stands(make_module):
+    loader = attach(make_module(), rank=1, world=2, step=4, accumulate=3).train_dataloader()
+    assert len(loader) == STEPS * 3
+    batches = list(loader)
+    assert len(batches) == (STEPS - 4) * 3
+    assert batches[0].sample_id.tolist() == [4 * 3 * 2 * BATCH + BATCH + i for i in range(BATCH)]
+
+
+def test_validation_pairs_do_not_depend_on_the_seed_and_training_pairs_do(make_module):
+    def names(seed, loader):
+        return [batch.names for batch in getattr(attach(make_module(seed)), loader)()]
+
+    assert names(0, "val_dataloader") == names(1, "val_dataloader")
+    assert names(0, "train_dataloader") != names(1, "train_dataloader")
+
+
+@pytest.mark.filterwarnings("ignore:This process")
+def test_worker_processes_read_what_the_main_process_reads(make_module):
+    plain, workers = (list(attach(make_module(num_workers=n)).train_dataloader()) for n in (0, 2))
+    for one, two in zip(plain, workers, strict=True):
+        assert one.names == two.names
+        assert torch.equal(one.key_image, two.key_image)
+    # Some platforms start workers by pickling.
+    pairs = pickle.loads(pickle.dumps(attach(make_module()).train_dataloader().dataset))
+    assert torch.equal(pairs[0].sample.key_image, plain[0].key_image[0])
+
+
+def test_bad_arguments_are_refused(make_module, tmp_path):
+    other = VSPW(tmp_path, "train", num_classes=9)
+    with pytest.raises(ValueError, match="train has 8 classes, val 9"):
+        make_module(val=other)
+    with pytest.raises(ValueError, match="max_steps=0"):
+        make_module(max_steps=0)
+    with pytest.raises(RuntimeError, match="has no trainer"):
+        make_module().train_dataloader()

@@ -1,0 +1,86 @@
+import copy
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src.data.pair_sampling import FixedOffsetSampling, SingleFrameSampling, UniformSampling
+from src.structures import Clip, FramePair
+
+SAMPLINGS = [UniformSampling(4), FixedOffsetSampling(-3), SingleFrameSampling()]
+
+
+def make_clip(frames, labelled=None):
+    labelled = range(frames) if labelled is None else labelled
+    return Clip(f"clip{frames}", (Path("i"),) * frames, tuple(Path("l") if f in labelled else None for f in range(frames)))
+
+
+CLIPS = [make_clip(30), make_clip(1), make_clip(7)]
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS, ids=lambda s: type(s).__name__)
+def test_a_pair_is_a_function_of_seed_and_number_alone(sampling):
+    numbers = [*range(100), 10_000]
+    fresh = copy.deepcopy(sampling)
+    once = {n: sampling.sample(CLIPS, n, 5) for n in numbers}
+    shuffled = np.random.default_rng(0).permutation(numbers)
+    assert {int(n): fresh.sample(CLIPS, int(n), 5) for n in shuffled} == once
+    assert {n: sampling.sample(CLIPS, n, 6) for n in numbers} != once
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS, ids=lambda s: type(s).__name__)
+def test_each_pass_visits_every_labelled_frame_once_in_a_fresh_order(sampling):
+    count = sum(len(clip) for clip in CLIPS)
+    passes = [[sampling.sample(CLIPS, p * count + i, 0) for i in range(count)] for p in range(3)]
+    frames = {(c, f) for c, clip in enumerate(CLIPS) for f in range(len(clip))}
+    if isinstance(sampling, UniformSampling):
+        assert all({f for pair in one for f in ((pair.clip, pair.key), (pair.clip, pair.nonkey))} == frames for one in passes)
+    else:
+        assert all({(pair.clip, pair.nonkey) for pair in one} == frames for one in passes)
+    assert passes[0] != passes[1] != passes[2]
+
+
+def test_uniform_offsets_stay_in_bounds_reach_both_ends_and_are_even():
+    sampling, clips = UniformSampling(4), [make_clip(30)]
+    pairs = [sampling.sample(clips, n, 0) for n in range(3000)]
+    assert all(0 <= pair.key < pair.nonkey < 30 for pair in pairs)
+    assert {pair.key for pair in pairs} == set(range(29))
+    assert {pair.nonkey for pair in pairs} == set(range(1, 30))
+    offsets = Counter(pair.nonkey - pair.key for pair in pairs)
+    assert set(offsets) == {1, 2, 3, 4}
+    assert max(offsets.values()) < 1.35 * min(offsets.values())
+
+
+def test_the_nonkey_frame_is_always_labelled():
+    clips = [make_clip(30, labelled=(0, 5, 6, 29)), make_clip(11, labelled=(10,)), make_clip(4, labelled=(0, 3))]
+    pairs = [UniformSampling(10).sample(clips, n, 1) for n in range(500)]
+    assert all(pair.nonkey in clips[pair.clip].labelled_frames and pair.key <= pair.nonkey for pair in pairs)
+    assert {pair.key for pair in pairs if pair.clip == 1} == set(range(10))
+    assert any(pair.key not in clips[pair.clip].labelled_frames for pair in pairs)
+    # Frame 0 has no earlier partner and is never left alone while a later frame, be it the last, is labelled.
+    assert all(pair.key < pair.nonkey for pair in pairs)
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS, ids=lambda s: type(s).__name__)
+def test_a_clip_of_one_frame_is_paired_with_itself(sampling):
+    assert sampling.sample([make_clip(1)], 3, 0) == FramePair(0, 0, 0)
+
+
+def test_a_fixed_offset_is_clamped_to_the_clip():
+    clips = [make_clip(10)]
+    keys = {pair.nonkey: pair.key for pair in (FixedOffsetSampling(-3).sample(clips, n, 0) for n in range(10))}
+    assert keys == {f: max(f - 3, 0) for f in range(10)}
+    keys = {pair.nonkey: pair.key for pair in (FixedOffsetSampling(2).sample(clips, n, 0) for n in range(10))}
+    assert keys == {f: min(f + 2, 9) for f in range(10)}
+
+
+@pytest.mark.parametrize("clips", [[make_clip(5, labelled=())], []])
+def test_data_without_labels_is_refused(clips):
+    with pytest.raises(ValueError, match=r"none of the .* clips .* has a labelled frame"):
+        UniformSampling().sample(clips, 0, 0)
+
+
+def test_an_offset_below_one_frame_is_refused():
+    with pytest.raises(ValueError, match="max_offset=0"):
+        UniformSampling(0)

@@ -1,0 +1,146 @@
+import numpy as np
+import pytest
+import torch
+
+from src.data.pair_sampling import FixedOffsetSampling, SingleFrameSampling, UniformSampling
+from src.data.pairs import NumberedSample, PairDataset, collate_pairs
+from src.data.transforms import RandomCrop
+from src.data.vspw import VSPW
+from src.structures import PairSample
+from tests.data.fake_layouts import write_image, write_vspw
+
+
+@pytest.fixture
+def data(tmp_path):
+    return VSPW(write_vspw(tmp_path, {"long": [f"{i:03d}" for i in range(12)], "single": ["0"]}), "train", num_classes=12)
+
+
+def same(one: NumberedSample, two: NumberedSample) -> bool:
+    return one[1:] == two[1:] and all(torch.equal(a, b) for a, b in zip(one.sample[:3], two.sample[:3], strict=True))
+
+
+def test_the_frames_the_label_and_the_offset_belong_together(data):
+    for number in range(26):
+        sample, offset, same_number = PairDataset(data, UniformSampling(5), num_samples=26, seed=0)[number]
+        key, nonkey = int(sample.key_image[0, 0, 0]), int(sample.nonkey_image[0, 0, 0])
+        assert same_number == number
+        assert abs((key - nonkey) - offset) <= 2, "frame number = grey value, up to JPEG"
+        assert sample.name.endswith(f"->{int(sample.nonkey_label[0, 8])}"), "the label is the non-key frame's"
+        assert sample.flow is None
+
+
+def test_a_single_frame_is_decoded_once(data):
+    sample, offset, _ = PairDataset(data, SingleFrameSampling(), num_samples=3, seed=0)[0]
+    assert sample.key_image is sample.nonkey_image
+    assert offset == 0
+
+
+def test_a_raised_error_does_not_desynchronise_the_next_pair(data):
+    class Failing(RandomCrop):
+        fail = False
+
+        def __call__(self, sample, rng):
+            rng.random()
+            if self.fail:
+                raise RuntimeError("broken file")
+            return super().__call__(sample, rng)
+
+    transform = Failing((6, 6))
+    undisturbed = [PairDataset(data, UniformSampling(5), transform, num_samples=20, seed=0)[n] for n in range(20)]
+    pairs = PairDataset(data, UniformSampling(5), transform, num_samples=20, seed=0)
+    for number in range(20):
+        transform.fail = number % 3 == 1
+        if transform.fail:
+            with pytest.raises(RuntimeError, match="broken file"):
+                pairs[number]
+        else:
+            assert same(pairs[number], undisturbed[number])
+
+
+def test_what_motion_draws_does_not_move_what_the_transform_draws(data):
+    first_draws = []
+
+    def transform(sample, rng):
+        first_draws.append(rng.random())
+        return RandomCrop((6, 6))(sample, rng)
+
+    class Motion:
+        def __init__(self, draws):
+            self.draws = draws
+
+        def __call__(self, image, label, rng):
+            first_draws.append(rng.random(self.draws)[0])
+            return PairSample(image, image.flip(-1), label, torch.full((2, *label.shape), 1.5), "made")
+
+    def crop(draws):
+        return PairDataset(data, UniformSampling(5), transform, Motion(draws), num_samples=9, seed=3)[4]
+
+    assert same(crop(1), crop(7))
+    assert first_draws[0] != first_draws[1], "motion and transform share a random stream"
+    assert crop(1).offset == 0
+    assert crop(1).sample.flow.shape == (2, 6, 6)
+    assert crop(1).sample.name.endswith("+motion")
+
+
+def test_the_flow_asked_for_is_from_nonkey_to_key(data, monkeypatch):
+    asked = []
+    monkeypatch.setattr(data, "read_flow", lambda clip, nonkey, key: asked.append((nonkey, key)))
+    _, offset, _ = PairDataset(data, FixedOffsetSampling(-1), num_samples=26, seed=0)[3]
+    (nonkey, key) = asked[0]
+    assert key - nonkey == offset
+
+
+def test_frames_of_different_size_are_refused(data):
+    write_image(data.clips[0].images[4], size=(10, 16))
+    pairs = PairDataset(data, FixedOffsetSampling(-1), num_samples=13, seed=0)
+    with pytest.raises(ValueError, match=r"long/4->5: key frame \(3, 10, 16\) and non-key frame \(3, 12, 16\) differ"):
+        [
+            pairs[n]
+            for n in range(13)
+            if data.clips[(p := pairs.sampling.sample(data.clips, n, 0)).clip].name == "long" and p.nonkey == 5
+        ]
+
+
+def test_numbers_outside_the_run_end_iteration(data):
+    pairs = PairDataset(data, SingleFrameSampling(), num_samples=3, seed=0)
+    assert len(list(pairs)) == len(pairs) == 3
+    with pytest.raises(IndexError):
+        pairs[-1]
+    with pytest.raises(ValueError, match="num_samples=0"):
+        PairDataset(data, SingleFrameSampling(), num_samples=0, seed=0)
+
+
+def item(number, size=(4, 6), flow=False):
+    image = torch.full((3, *size), number, dtype=torch.uint8)
+    return NumberedSample(
+        PairSample(image, image + 1, torch.full(size, number), torch.zeros(2, *size) if flow else None, f"n{number}"),
+        -number,
+        number,
+    )
+
+
+def test_batches_keep_order_and_numbers():
+    batch = collate_pairs([item(5), item(2)])
+    assert batch.sample_id.tolist() == [5, 2]
+    assert batch.offset.tolist() == [-5, -2]
+    assert batch.names == ["n5", "n2"]
+    assert batch.key_image[:, 0, 0, 0].tolist() == [5, 2]
+    assert batch.nonkey_image[:, 0, 0, 0].tolist() == [6, 3]
+    assert batch.nonkey_label[:, 0, 0].tolist() == [5, 2]
+    assert batch.flow is None
+    assert collate_pairs([item(0, flow=True)] * 2).flow.shape == (2, 2, 4, 6)
+
+
+def test_samples_that_do_not_stack_are_named():
+    with pytest.raises(ValueError, match=r"differ in size \(n0: 4x6, n1: 5x6\)"):
+        collate_pairs([item(0), item(1, size=(5, 6))])
+    with pytest.raises(ValueError, match=r"1 of 2 samples have flow and n0 has none"):
+        collate_pairs([item(0), item(1, flow=True)])
+
+
+def test_the_seed_decides(data):
+    def ids(seed):
+        return [PairDataset(data, UniformSampling(5), num_samples=26, seed=seed)[n].sample.name for n in range(13)]
+
+    assert ids(1) == ids(1) != ids(2)
+    assert np.all([name.count("->") == 1 for name in ids(1)])

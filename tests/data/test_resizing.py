@@ -1,0 +1,46 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from src.data.resizing import resize_nearest, resize_partial_flow, short_side_size
+from src.ops.warp import resize_flow
+
+
+@pytest.mark.parametrize(
+    ("size", "short_side", "cap", "expected"),
+    [
+        ((480, 853), 480, 853, (480, 853)),
+        # The paper's training sizes: whatever is drawn from 480..1920, the cap of 960 leaves these two.
+        ((480, 853), 480, 960, (480, 853)),
+        ((480, 853), 1920, 960, (540, 960)),
+        ((1080, 1920), 576, 960, (540, 960)),
+        ((853, 480), 240, None, (426, 240)),
+        ((10, 1000), 2, 50, (1, 50)),
+    ],
+)
+def test_the_short_side_is_met_unless_the_long_one_would_be_too_long(size, short_side, cap, expected):
+    assert short_side_size(size, short_side, cap) == expected
+
+
+@pytest.mark.parametrize("size", [(3, 4), (6, 8), (13, 21), (24, 32), (12, 16), (1, 1)])
+def test_nearest_is_the_one_of_the_half_pixel_grid(size):
+    x = torch.randint(0, 200, (12, 16))
+    expected = F.interpolate(x[None, None].double(), size=size, mode="nearest-exact")[0, 0].long()
+    assert torch.equal(resize_nearest(x, size), expected)
+
+
+def test_a_whole_flow_is_resized_as_by_resize_flow():
+    flow = torch.randn(2, 12, 16)
+    assert torch.equal(resize_partial_flow(flow, (24, 20)), resize_flow(flow, (24, 20)))
+
+
+@pytest.mark.parametrize("size", [(24, 32), (6, 8), (9, 23)])
+def test_unknown_pixels_stay_unknown_and_do_not_leak_into_known_ones(size):
+    flow = torch.tensor([4.0, -2.0]).view(2, 1, 1).repeat(1, 12, 16)
+    flow[:, 3:7, 5:11] = float("nan")
+    resized = resize_partial_flow(flow, size)
+    unknown = resized.isnan()
+    assert torch.equal(unknown[0], resize_nearest(flow[0].isnan(), size))
+    assert torch.equal(unknown[0], unknown[1])
+    for channel, value in enumerate((4.0 * size[1] / 16, -2.0 * size[0] / 12)):
+        torch.testing.assert_close(resized[channel][~unknown[channel]], torch.full((int((~unknown[channel]).sum()),), value))

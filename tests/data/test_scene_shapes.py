@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+
+from src.data.scene_shapes import BALL, OBJECT_KINDS, RING, SKY, WALL, outline
+
+
+def test_ball_is_a_ball() -> None:
+    """The signed distance of a disk is the distance to its middle less its radius, within half a sample near the edge."""
+    shape = outline(BALL, np.random.default_rng(0))
+    u, v = (grid.astype(np.float32) for grid in np.meshgrid(np.linspace(-1, 1, 21), np.linspace(-1, 1, 21)))
+    found, radius = shape.at(u, v), np.hypot(u, v)
+    near = np.abs(radius - 1) < 0.1
+    assert np.abs(found - (radius - 1))[near].max() < 0.5 / shape.density
+
+
+def test_ring_has_a_hole() -> None:
+    """Outside in the middle, inside on the band."""
+    shape = outline(RING, np.random.default_rng(0))
+    middle, band = shape.at(np.zeros((1, 2), np.float32) + np.array([[0, 0.8]], np.float32), np.zeros((1, 2), np.float32))[0]
+    assert middle > 0.3 and band < 0
+
+
+def test_instances_differ_and_stay_inside() -> None:
+    """No outline touches the border of its map, so nothing is cut off; two instances are not the same."""
+    for kind in (WALL, *OBJECT_KINDS):
+        shapes = [outline(kind, np.random.default_rng(seed)) for seed in range(4)]
+        for shape in shapes:
+            edge = np.concatenate([shape.distance[0], shape.distance[-1], shape.distance[:, 0], shape.distance[:, -1]])
+            assert edge.min() > 0 and shape.distance.min() < 0
+        if kind != BALL:
+            assert len({shape.distance.tobytes() for shape in shapes}) > 1
+
+
+def test_sky_has_no_outline() -> None:
+    """Kinds without an edge are refused."""
+    with pytest.raises(ValueError, match="kind 0 has no outline"):
+        outline(SKY, np.random.default_rng(0))

@@ -1,0 +1,43 @@
+import numpy as np
+
+from src.data.segments import split_segments
+from src.data.still_layers import Layers, extend_background, stand_up
+from src.structures import IGNORE_INDEX
+
+
+def scene(seed: int) -> tuple[np.ndarray, Layers]:
+    """Sky (0) over a road (1); a near post (2) and a far one; void along the lower border."""
+    label = np.zeros((96, 128), np.int64)
+    label[40:] = 1
+    label[20:80, 22:28] = 2
+    label[30:50, 90:96] = 2
+    label[-5:, 20:] = IGNORE_INDEX
+    segments = split_segments(label, 8, 64)
+    return label, stand_up(segments, (1,), (0,), 0.0, np.random.default_rng(seed))
+
+
+def test_planes_fit_the_scene() -> None:
+    """The sky is infinitely far, ground rises in inverse depth towards the camera, and the post that stands lower is nearer."""
+    for seed in range(5):
+        _, layers = scene(seed)
+        of = {
+            name: int(layers.segments.index[row, column])
+            for name, row, column in (("sky", 2, 2), ("road", 60, 100), ("near", 50, 25), ("far", 35, 92), ("car", 94, 60))
+        }
+        assert not layers.planes[of["sky"]].any() and layers.planes[of["road"], 1] > 0
+        assert layers.planes[of["near"], 2] > layers.planes[of["far"], 2] > 0
+        order = [layers.depth_rank[of[name]] for name in ("sky", "road", "far", "near", "car")]
+        assert order == sorted(order)
+        assert layers.fixed.nonzero()[0].tolist() == [of["car"]]
+        assert not layers.movable[[of["sky"], of["road"], of["car"]]].any() and layers.movable[of["far"]]
+
+
+def test_background_goes_on_behind() -> None:
+    """Without the foreground only background layers and their colours remain, and they do not change where they were seen."""
+    label, layers = scene(0)
+    still = np.where((label == 2)[..., None], 255, 40 + 60 * (label == 1)[..., None]).astype(np.uint8).repeat(3, axis=-1)
+    index, image = extend_background(still, layers)
+    assert layers.background[index].all()
+    seen = layers.background[layers.segments.index]
+    assert np.array_equal(index[seen], layers.segments.index[seen]) and np.array_equal(image[seen], still[seen])
+    assert image[label == 2].max() <= 100

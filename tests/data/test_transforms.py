@@ -1,0 +1,177 @@
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from src.data.transforms import (
+    ColourJitter,
+    PairTransform,
+    RandomCrop,
+    RandomHorizontalFlip,
+    RandomShortSide,
+    ResizeShortSide,
+    ScaleJitter,
+    resize_pair,
+)
+from src.ops.warp import warp
+from src.structures import IGNORE_INDEX, PairSample
+
+SIZE = (60, 80)
+GEOMETRY = {
+    "scale": ScaleJitter(0.5, 2.0),
+    "short side": RandomShortSide((40, 60, 90), max_long_side=110),
+    "evaluation size": ResizeShortSide(48, 70),
+    "crop": RandomCrop((40, 50)),
+    "crop with padding": RandomCrop((70, 50)),
+    "flip": RandomHorizontalFlip(),
+    "all": PairTransform([ScaleJitter(0.5, 2.0), RandomCrop((44, 60)), RandomHorizontalFlip()]),
+}
+ALL = GEOMETRY | {
+    "colour": ColourJitter(),
+    "all with colour": PairTransform([ScaleJitter(0.5, 2.0), RandomCrop((44, 60)), RandomHorizontalFlip(), ColourJitter()]),
+}
+COLOURS = torch.tensor([[20, 200, 40], [230, 60, 90], [100, 120, 250]], dtype=torch.uint8)
+
+
+def each(transforms):
+    return pytest.mark.parametrize("transform", transforms.values(), ids=transforms.keys())
+
+
+def make_sample(flow=None):
+    label = torch.zeros(SIZE, dtype=torch.int64)
+    label[10:40, 20:60] = 1
+    label[30:, 45:] = 2
+    image = COLOURS[label].permute(2, 0, 1).contiguous()
+    return PairSample(image, image.clone(), label, flow, "pair")
+
+
+def pattern(x, y):
+    """A smooth picture at real-valued positions."""
+    return torch.stack([128 + 90 * torch.sin(x / a + b) * torch.cos(y / a - b) for a, b in ((7, 0.0), (9, 1.0), (11, 2.0))])
+
+
+def moving_sample(unknown=False):
+    """The non-key frame shows the key frame displaced by a smooth flow that is known exactly."""
+    y, x = torch.meshgrid(torch.arange(SIZE[0]).float(), torch.arange(SIZE[1]).float(), indexing="ij")
+    flow = torch.stack((3.5 + 0.02 * (y - 30), -2.0 - 0.03 * (x - 40)))
+    key, nonkey = pattern(x, y).round().to(torch.uint8), pattern(x + flow[0], y + flow[1]).round().to(torch.uint8)
+    if unknown:
+        flow[:, 12:25, 30:50] = float("nan")
+    return PairSample(key, nonkey, torch.zeros(SIZE, dtype=torch.int64), flow, "pair")
+
+
+def warp_error(sample):
+    """(mean error of warping the key frame in grey levels, share of pixels where that is defined)."""
+    height, width = sample.nonkey_image.shape[-2:]
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    # The padding of a crop is black; vectors that leave the crop point into it.
+    seen = (sample.key_image.sum(0) > 0) & (sample.nonkey_image.sum(0) > 0)
+    top, bottom = seen.any(1).nonzero().aminmax()
+    left, right = seen.any(0).nonzero().aminmax()
+    target_x, target_y = x + sample.flow[0], y + sample.flow[1]
+    inside = (target_x >= left) & (target_x <= right) & (target_y >= top) & (target_y <= bottom) & seen
+    warped = warp(sample.key_image[None].float(), sample.flow.nan_to_num()[None])[0]
+    return (warped - sample.nonkey_image).abs().mean(0)[inside].mean().item(), inside.float().mean().item()
+
+
+@each(ALL)
+def test_the_same_image_as_key_and_nonkey_stays_equal(transform):
+    changed = 0
+    for draw in range(100):
+        sample = transform(make_sample(), np.random.default_rng(draw))
+        assert torch.equal(sample.key_image, sample.nonkey_image)
+        assert sample.nonkey_image.shape[-2:] == sample.nonkey_label.shape
+        assert sample.nonkey_image.dtype == torch.uint8
+        changed += not torch.equal(sample.nonkey_image, make_sample().nonkey_image)
+    assert changed > 30
+
+
+@each(ALL)
+def test_a_transform_is_a_function_of_sample_and_generator(transform):
+    one, two, other = (transform(moving_sample(True), np.random.default_rng(draw)) for draw in (1, 1, 2))
+    for field in ("key_image", "nonkey_image", "nonkey_label"):
+        assert torch.equal(getattr(one, field), getattr(two, field))
+    assert torch.equal(one.flow.nan_to_num(9e9), two.flow.nan_to_num(9e9))
+    assert other.name == "pair"
+
+
+@each(GEOMETRY)
+def test_the_label_follows_the_image(transform):
+    for draw in range(20):
+        sample = transform(make_sample(), np.random.default_rng(draw))
+        label = sample.nonkey_label
+        # Resizing blends colours next to a boundary: compare where the label is constant around the pixel.
+        wide = F.pad(label[None, None].float(), (2, 2, 2, 2), value=-1)
+        constant = (F.max_pool2d(wide, 5, stride=1) == -F.max_pool2d(-wide, 5, stride=1))[0, 0] & (label != IGNORE_INDEX)
+        expected = COLOURS[label.clamp(max=2)].permute(2, 0, 1)
+        assert constant.float().mean() > 0.2
+        assert torch.equal(sample.nonkey_image[:, constant], expected[:, constant])
+
+
+@each(GEOMETRY)
+@pytest.mark.parametrize("unknown", [False, True])
+def test_the_flow_follows_the_frames(transform, unknown):
+    for draw in range(20):
+        sample = transform(moving_sample(unknown), np.random.default_rng(draw))
+        error, share = warp_error(sample)
+        assert error < 1.5, f"draw {draw}"
+        assert share > 0.3
+        wrong = sample._replace(flow=sample.flow * 1.3)
+        assert warp_error(wrong)[0] > 2.5 * error, "the law could not fail"
+
+
+def test_unknown_flow_stays_unknown():
+    sample = PairTransform([ScaleJitter(2.0, 2.0), RandomHorizontalFlip(1.0)])(
+        moving_sample(unknown=True), np.random.default_rng(0)
+    )
+    unknown = sample.flow.isnan().all(0)
+    assert unknown[24:50, 160 - 100 : 160 - 60].all()
+    assert unknown.sum() == 26 * 40
+
+
+def test_crops_pad_what_is_too_small_and_reach_every_place():
+    sample = RandomCrop((70, 100))(moving_sample(), np.random.default_rng(0))
+    for padding in (np.s_[..., 60:, :], np.s_[..., 80:]):
+        assert (sample.key_image[padding] == 0).all()
+        assert (sample.nonkey_label[padding] == IGNORE_INDEX).all()
+        assert sample.flow[padding].isnan().all()
+    assert torch.equal(sample.nonkey_image[:, :60, :80], moving_sample().nonkey_image)
+    numbered = make_sample()._replace(nonkey_label=torch.arange(60 * 80).view(SIZE))
+    corners = {int(RandomCrop((57, 78))(numbered, np.random.default_rng(d)).nonkey_label[0, 0]) for d in range(200)}
+    assert corners == {80 * top + left for top in range(4) for left in range(3)}
+
+
+def test_colour_jitter_moves_each_of_its_four_quantities():
+    grey = PairSample(*[torch.full((3, 4, 4), 100, dtype=torch.uint8)] * 2, torch.zeros(4, 4, dtype=torch.int64), None, "grey")
+    images = [ColourJitter()(grey, np.random.default_rng(d)).nonkey_image for d in range(300)]
+    assert all((image == image[0, 0, 0]).all() for image in images), "grey has no hue to turn"
+    levels = np.array([int(image[0, 0, 0]) for image in images])
+    assert 0.15 < (levels == 100).mean() < 0.4
+    assert 30 <= levels.min() < 60 < 150 < levels.max() <= 198
+    red = grey._replace(key_image=COLOURS[1].view(3, 1, 1).expand(3, 4, 4))._replace(
+        nonkey_image=COLOURS[1].view(3, 1, 1).expand(3, 4, 4)
+    )
+    turned = {tuple(ColourJitter(0, 0, 0, 0.1)(red, np.random.default_rng(d)).nonkey_image[:, 0, 0].tolist()) for d in range(100)}
+    assert len(turned) > 10
+    assert {max(colour) for colour in turned} == {230}
+    assert {min(colour) for colour in turned} <= {59, 60, 61}
+    paled = [ColourJitter(0, 0, 0.5, 0)(red, np.random.default_rng(d)).nonkey_image[:, 0, 0].tolist() for d in range(50)]
+    assert min(min(colour) for colour in paled) < 20 < 100 < max(min(colour) for colour in paled)
+
+
+def test_without_strength_colours_stay():
+    for draw in range(20):
+        sample = ColourJitter(0, 0, 0, 0)(moving_sample(), np.random.default_rng(draw))
+        assert (sample.nonkey_image.int() - moving_sample().nonkey_image.int()).abs().max() <= 8, "8-bit hue steps of 2 degrees"
+        assert torch.equal(sample.flow, moving_sample().flow)
+
+
+def test_a_frame_paired_with_itself_is_worked_on_once():
+    image = make_sample().nonkey_image
+    sample = resize_pair(make_sample()._replace(key_image=image, nonkey_image=image), (30, 40))
+    assert sample.key_image is sample.nonkey_image
+
+
+def test_bad_scales_are_refused():
+    with pytest.raises(ValueError, match=r"scale jitter 0\.0\.\.2\.0"):
+        ScaleJitter(0.0, 2.0)

@@ -1,0 +1,125 @@
+import pytest
+
+from src.data.vspw import VSPW
+from src.structures import IGNORE_INDEX
+from tests.data.fake_layouts import write_image, write_label, write_vspw
+
+VIDEOS = {"b_street": ["00000012", "00000013", "00000021"], "a_one": ["7"]}
+
+
+@pytest.fixture
+def root(tmp_path):
+    return write_vspw(tmp_path, VIDEOS)
+
+
+def test_labels_shift_and_frames_stay_in_order(root):
+    data = VSPW(root, "train", num_classes=3)
+    assert [(clip.name, len(clip)) for clip in data.clips] == [("b_street", 3), ("a_one", 1)]
+    assert [image.stem for image in data.clips[0].images] == VIDEOS["b_street"]
+    for frame in range(3):
+        assert abs(int(data.read_image(0, frame)[0, 0, 0]) - frame) <= 1
+        assert data.read_label(0, frame)[0, [0, 8, 15]].tolist() == [IGNORE_INDEX, frame, IGNORE_INDEX]
+    assert data.fps == 15.0
+
+
+def test_the_defaults_are_vspws(root):
+    data = VSPW(root, "train")
+    assert data.num_classes == len(data.palette) == 124
+    assert data.classes[123] == "class_123"
+
+
+def test_class_names_come_from_the_file_by_value(root):
+    write_vspw(root, VIDEOS, names={"others": 0, "sky": 3, "wall": 1, "door": 2})
+    assert VSPW(root, "train", num_classes=3).classes == ("wall", "door", "sky")
+    with pytest.raises(ValueError, match=r"label_num_dic_final\.json names no class for label values \[4\]"):
+        VSPW(root, "train", num_classes=4)
+    (root / "label_num_dic_final.json").write_text("[1, 2]")
+    with pytest.raises(ValueError, match=r"label_num_dic_final\.json cannot be read"):
+        VSPW(root, "train", num_classes=3)
+
+
+def test_own_classes_and_palette_are_taken(root):
+    data = VSPW(root, "train", 2, classes=("disc", "box"), palette=((1, 2, 3), (4, 5, 6)), fps=10.0)
+    assert (data.classes, data.palette, data.fps) == (("disc", "box"), ((1, 2, 3), (4, 5, 6)), 10.0)
+    with pytest.raises(ValueError, match="1 class names but num_classes=2"):
+        VSPW(root, "train", 2, classes=("disc",))
+
+
+@pytest.mark.parametrize(
+    "text", ["b_street\na_one", "b_street\r\na_one\r\n", "\n b_street \n\n\na_one\n\n", "\ufeffb_street\na_one\n"]
+)
+def test_a_list_may_end_and_break_lines_in_any_way(root, text):
+    (root / "train.txt").write_bytes(text.encode())
+    assert [clip.name for clip in VSPW(root, "train").clips] == ["b_street", "a_one"]
+
+
+def test_a_missing_video_is_named_with_list_line_and_folder(root):
+    (root / "train.txt").write_text("b_street\n\nc_gone\n")
+    with pytest.raises(
+        FileNotFoundError, match=r"train\.txt, line 3: video 'c_gone' is missing; expected the folder .*c_gone.origin"
+    ):
+        VSPW(root, "train")
+
+
+@pytest.mark.parametrize("entry", ["../x", "/etc", "a/b", "..", "a\\b"])
+def test_an_entry_outside_the_data_folder_is_refused(root, entry):
+    (root / "train.txt").write_text(f"b_street\n{entry}\n")
+    with pytest.raises(ValueError, match=r"train\.txt, line 2: .* is not a video name"):
+        VSPW(root, "train")
+
+
+def test_lists_that_are_missing_empty_or_double(root):
+    with pytest.raises(FileNotFoundError, match=r"val\.txt does not exist"):
+        VSPW(root, "val")
+    (root / "train.txt").write_text("\n\n")
+    with pytest.raises(ValueError, match=r"train\.txt lists no video"):
+        VSPW(root, "train")
+    (root / "train.txt").write_text("a_one\nb_street\na_one")
+    with pytest.raises(ValueError, match=r"line 3: video 'a_one' is already listed on line 1"):
+        VSPW(root, "train")
+
+
+def test_an_empty_root_says_what_was_expected(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"holds no data/; expected train\.txt and data/<video>/origin"):
+        VSPW(tmp_path, "train")
+    with pytest.raises(FileNotFoundError, match="holds no data/"):
+        VSPW(tmp_path / "absent", "train")
+
+
+def test_images_and_masks_must_match_one_to_one(root):
+    (root / "data/b_street/mask/00000013.png").unlink()
+    write_label(root / "data/b_street/mask/00000099.png", [[1]])
+    with pytest.raises(
+        ValueError, match=r"b_street: 3 images .* 3 masks .*without a mask: 00000013\.jpg.*without an image: 00000099\.png"
+    ):
+        VSPW(root, "train")
+
+
+def test_only_the_test_split_may_lack_masks(tmp_path):
+    root = write_vspw(tmp_path, VIDEOS, split="test", masks=False)
+    assert VSPW(root, "test").clips[0].labels == (None, None, None)
+    (root / "test.txt").rename(root / "val.txt")
+    with pytest.raises(ValueError, match=r"b_street: 3 images .* 0 masks"):
+        VSPW(root, "val")
+
+
+def test_frames_may_be_png_but_not_twice(root):
+    write_image(root / "data/a_one/origin/8.png")
+    write_label(root / "data/a_one/mask/8.png", [[1]])
+    (root / "data/a_one/origin/._7.jpg").write_text("archive dropping")
+    assert [p.name for p in VSPW(root, "train").clips[1].images] == ["7.jpg", "8.png"]
+    write_image(root / "data/a_one/origin/7.png")
+    with pytest.raises(ValueError, match="more than one file for the same frame: 7"):
+        VSPW(root, "train")
+
+
+def test_a_video_without_frames_is_named(root):
+    for path in (root / "data/a_one").glob("*/7.*"):
+        path.unlink()
+    with pytest.raises(ValueError, match=r"a_one.origin holds no frames"):
+        VSPW(root, "train")
+
+
+def test_a_label_value_beyond_the_classes_is_an_error(root):
+    with pytest.raises(ValueError, match=r"00000021\.png: label value 3 .* expected 0\.\.2, 255"):
+        VSPW(root, "train", num_classes=2).read_label(0, 2)
