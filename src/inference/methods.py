@@ -1,0 +1,60 @@
+"""The methods of a comparison table: one trained segmentor, different ways to the frames between its key frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from src.models.flow import CopyFlow, DISFlow, FlowEstimator, PixelBranch, PixelFlow, QueryFlow
+from src.models.propagator import Propagator
+from src.ops.warp import WarpGrid
+
+METHODS = ("per_frame", "copy", "dis", "pixel", "query")
+
+
+def with_method(propagator: Propagator, method: str) -> Propagator:
+    """The same segmentor with the flow of a named method; weights are shared, not copied.
+
+    ``per_frame`` and ``copy`` have no motion (the first is meant for key interval 1), ``dis`` is training-free optical flow,
+    ``pixel`` one learned flow for all segments (the network's own, or the pixel branch of its query flow), ``query`` the paper's.
+
+    Args:
+        propagator: the trained network.
+        method: one of :data:`METHODS`.
+
+    Raises:
+        ValueError: if the method is unknown, or needs a flow network that ``propagator`` does not have.
+    """
+    makers: Mapping[str, Callable[[Propagator], FlowEstimator]] = {
+        "per_frame": _copy, "copy": _copy, "dis": _dis, "pixel": _pixel, "query": _query,
+    }  # fmt: skip
+    if method not in makers:
+        raise ValueError(f"unknown method {method!r}; known are {', '.join(METHODS)}")
+    flow = makers[method](propagator)
+    # The reference's grid reads a motion that is not there even for zero flow: only weights trained on it may use it.
+    grid: WarpGrid = propagator.warp_grid if method in ("pixel", "query") else "exact"
+    device = next(propagator.parameters()).device
+    return Propagator(propagator.segmentor, flow, grid).to(device).eval()
+
+
+def _copy(propagator: Propagator) -> FlowEstimator:
+    return CopyFlow(size_divisor=propagator.segmentor.size_divisor)
+
+
+def _dis(propagator: Propagator) -> FlowEstimator:
+    own = propagator.flow
+    return own if isinstance(own, DISFlow) else DISFlow(size_divisor=propagator.segmentor.size_divisor)
+
+
+def _pixel(propagator: Propagator) -> FlowEstimator:
+    own = propagator.flow
+    if isinstance(own, PixelFlow | PixelBranch):
+        return own
+    if isinstance(own, QueryFlow):
+        return PixelBranch(own)
+    raise ValueError(f"method 'pixel' needs a checkpoint with a PixelFlow or QueryFlow; this one has a {type(own).__name__}")
+
+
+def _query(propagator: Propagator) -> FlowEstimator:
+    if isinstance(propagator.flow, QueryFlow):
+        return propagator.flow
+    raise ValueError(f"method 'query' needs a checkpoint with a QueryFlow; this one has a {type(propagator.flow).__name__}")

@@ -1,0 +1,126 @@
+"""Videos and pictures that show methods side by side on a clip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from pathlib import Path
+
+from PIL import Image
+from torch import Tensor
+
+from src.data.clips import ClipDataset
+from src.data.resizing import resize_nearest, resize_partial_flow
+from src.inference.streaming import StreamingSegmentor
+from src.inference.video_io import VideoWriter
+from src.ops.masks import semantic_map
+from src.structures import KeyFrameState, MaskPrediction
+from src.visualization.panels import comparison_panel, pair_panel
+
+ProgressCallback = Callable[[int, int], None]
+
+
+def write_comparison_video(
+    streams: Mapping[str, StreamingSegmentor],
+    dataset: ClipDataset,
+    clip: int,
+    path: str | Path,
+    progress: ProgressCallback | None = None,
+) -> None:
+    """An mp4 of one clip: image, label and the overlay of every method, all in step.
+
+    Args:
+        streams: the methods by the titles they get.
+        dataset: where the clip is.
+        clip: its number.
+        path: of the mp4.
+        progress: called with (frames done, frames in all).
+    """
+    frames = len(dataset.clips[clip])
+    labelled = set(dataset.clips[clip].labelled_frames)
+    states: dict[str, KeyFrameState | None] = dict.fromkeys(streams)
+    with VideoWriter(path, fps=Fraction(dataset.fps).limit_denominator(1001)) as video:
+        for frame in range(frames):
+            image = dataset.read_image(clip, frame)
+            label = dataset.read_label(clip, frame) if frame in labelled else None
+            maps: dict[str, Tensor] = {}
+            for name, stream in streams.items():
+                labels, states[name] = stream.step(image[None], states[name])
+                maps[name] = labels[0].cpu()
+            video.write(comparison_panel(image, label, maps, dataset.palette, dataset.classes))
+            if progress is not None:
+                progress(frame + 1, frames)
+
+
+def write_pictures(
+    streams: Mapping[str, StreamingSegmentor],
+    dataset: ClipDataset,
+    folder: str | Path,
+    lag: int,
+    clips: int = 4,
+    progress: ProgressCallback | None = None,
+) -> list[Path]:
+    """PNG files of one frame per clip, ``lag`` frames after its key frame.
+
+    ``<clip>_<frame>.png`` has the overlay of every method; ``<clip>_<frame>_<method>.png`` the pair, the error map and the flow
+    of each method that moves masks.
+
+    Args:
+        streams: the methods by the names their files get; their schedulers are not asked.
+        dataset: where the clips are.
+        folder: made if missing; files of the same name are replaced.
+        lag: frames from the key frame to the pictured one; less where a clip is shorter.
+        clips: how many, spread evenly over the dataset.
+        progress: called with (clips done, clips in all).
+
+    Returns:
+        The files.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    chosen = sorted({i * len(dataset.clips) // clips for i in range(clips)})
+    written: list[Path] = []
+    for done, clip in enumerate(chosen, start=1):
+        written += _clip_pictures(streams, dataset, clip, lag, folder)
+        if progress is not None:
+            progress(done, len(chosen))
+    return written
+
+
+def _clip_pictures(
+    streams: Mapping[str, StreamingSegmentor], dataset: ClipDataset, clip: int, lag: int, folder: Path
+) -> list[Path]:
+    labelled = dataset.clips[clip].labelled_frames
+    if not labelled:
+        return []
+    nonkey = min(labelled, key=lambda frame: abs(frame - len(dataset.clips[clip]) // 2))
+    nonkey = nonkey if nonkey >= lag else labelled[-1]
+    key = max(0, nonkey - lag)
+    image, key_image = dataset.read_image(clip, nonkey), dataset.read_image(clip, key)
+    label = dataset.read_label(clip, nonkey)
+    target = dataset.read_flow(clip, nonkey, key) if nonkey != key else None
+    stem = f"{dataset.clips[clip].name.replace('/', '_')}_{nonkey:05d}"
+    pictures: dict[str, Tensor] = {}
+    maps: dict[str, Tensor] = {}
+    for name, stream in streams.items():
+        if name == "per_frame":
+            maps[name] = _map(stream.segment_key(image[None])[0], image)
+            continue
+        _, state = stream.segment_key(key_image[None])
+        result = stream.propagate_with_flow(image[None], state)
+        maps[name] = _map(result.prediction, image)
+        shown, key_shown = stream.resize(image[None])[0].cpu(), state.image[0].cpu()
+        size = (shown.shape[-2], shown.shape[-1])
+        pictures[f"{stem}_{name}"] = pair_panel(
+            key_shown, shown, resize_nearest(label, size), result.prediction, result.flow,
+            None if target is None else resize_partial_flow(target, size), dataset.palette, state.prediction,
+        )  # fmt: skip
+    pictures[stem] = comparison_panel(image, label, maps, dataset.palette, dataset.classes)
+    paths = [folder / f"{name}.png" for name in sorted(pictures)]
+    for path in paths:
+        Image.fromarray(pictures[path.stem].permute(1, 2, 0).contiguous().numpy()).save(path)
+    return paths
+
+
+def _map(prediction: MaskPrediction, image: Tensor) -> Tensor:
+    return semantic_map(prediction, (image.shape[-2], image.shape[-1]))[0].cpu()

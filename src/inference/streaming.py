@@ -1,0 +1,189 @@
+"""A stream of frames in, a semantic map per frame out: segment key frames, propagate their masks to the frames between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from src.inference.scheduler import KeyFrameScheduler
+from src.models.propagator import Propagator
+from src.ops.masks import semantic_map
+from src.structures import FlowPrediction, KeyFrameState, MaskPrediction, Size
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one frame gave, before post-processing.
+
+    Attributes:
+        prediction: masks and classes of the frame, final layer.
+        flow: the motion that carried them here; ``None`` on a key frame.
+        state: what to hand to the next step.
+    """
+
+    prediction: MaskPrediction
+    flow: FlowPrediction | None
+    state: KeyFrameState
+
+    @property
+    def is_key(self) -> bool:
+        """Whether the frame was segmented anew."""
+        return self.flow is None
+
+
+class StreamingSegmentor:
+    """The method as users run it, frame by frame; evaluation and the demo drive this very object.
+
+    It holds no state: :meth:`step` takes the stream's state and returns the next, so one object serves any number of streams.
+    Every non-key frame is warped straight from its key frame, never chained (paper, section 3.1).
+
+    Args:
+        propagator: the network; switched to eval mode here.
+        scheduler: which frames are key frames.
+        short_side: the shorter side of the images that the network sees, in pixels; ``None`` leaves images as they are.
+        max_long_side: the longer side is at most this; alone, it only ever shrinks.
+        autocast: precision of the networks (``torch.bfloat16``); the warp and the masks' post-processing stay float32. ``None``
+            leaves it to the surroundings.
+
+    Raises:
+        ValueError: if a side is not positive.
+    """
+
+    def __init__(
+        self,
+        propagator: Propagator,
+        scheduler: KeyFrameScheduler,
+        short_side: int | None = None,
+        max_long_side: int | None = None,
+        autocast: torch.dtype | None = None,
+    ) -> None:
+        for name, side in (("short_side", short_side), ("max_long_side", max_long_side)):
+            if side is not None and side < 1:
+                raise ValueError(f"{name} is {side}, expected a positive number of pixels or None")
+        self.propagator = propagator.eval()
+        self.scheduler = scheduler
+        self.short_side = short_side
+        self.max_long_side = max_long_side
+        self.autocast = autocast
+
+    @torch.inference_mode()
+    def step(self, image: Tensor, state: KeyFrameState | None) -> tuple[Tensor, KeyFrameState]:
+        """Label one frame of B streams that go in step.
+
+        Args:
+            image: (B, 3, H, W), RGB 0..255.
+            state: what the step before returned; ``None`` at the start of a stream.
+
+        Returns:
+            semantic_map (B, H, W) int64 at the image's own size, and the state for the next step.
+
+        Raises:
+            ValueError: see :meth:`predict`.
+        """
+        result = self.predict(image, state)
+        return semantic_map(result.prediction, size=(image.shape[-2], image.shape[-1])), result.state
+
+    def stream(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Label the frames of one video as they come, in constant memory.
+
+        Args:
+            frames: (3, H, W) each, RGB 0..255.
+
+        Yields:
+            semantic_map (H, W) int64 of each frame.
+        """
+        state: KeyFrameState | None = None
+        for frame in frames:
+            maps, state = self.step(frame[None], state)
+            yield maps[0]
+
+    @torch.inference_mode()
+    def predict(self, image: Tensor, state: KeyFrameState | None) -> StepResult:
+        """:meth:`step` without its post-processing, with the flow.
+
+        Raises:
+            ValueError: if the image is not (B, 3, H, W), or has another size or number of streams than the state's key frame
+                although the scheduler wants no key frame.
+        """
+        image = self.resize(image)
+        if state is None or self.scheduler.is_key(image, state):
+            prediction, state = self.segment_key(image, state)
+            return StepResult(prediction, None, state)
+        return self.propagate_with_flow(image, state)
+
+    @torch.inference_mode()
+    def segment_key(self, image: Tensor, state: KeyFrameState | None = None) -> tuple[MaskPrediction, KeyFrameState]:
+        """Segment a frame, whatever the scheduler says, and make it the key frame of the following ones."""
+        image = self.resize(image)
+        self._check_mode()
+        with self._precision(image):
+            prediction = self.propagator.segmentor(image).final_layer()
+        return prediction, KeyFrameState(image, prediction, index=0 if state is None else state.index + 1, age=0)
+
+    def propagate(self, image: Tensor, state: KeyFrameState) -> tuple[MaskPrediction, KeyFrameState]:
+        """Carry the key frame's masks to a frame, whatever the scheduler says."""
+        result = self.propagate_with_flow(image, state)
+        return result.prediction, result.state
+
+    @torch.inference_mode()
+    def propagate_with_flow(self, image: Tensor, state: KeyFrameState) -> StepResult:
+        """:meth:`propagate`, with the motion that was found.
+
+        Raises:
+            ValueError: if the image has another size or number of streams than the state's key frame.
+        """
+        image = self.resize(image)
+        if image.shape != state.image.shape:
+            raise ValueError(
+                f"frame {state.index + 1} is {tuple(image.shape)}, its key frame (number {state.index - state.age}) "
+                f"{tuple(state.image.shape)}, as the network sees them: expected one size within a stream; start a new one"
+            )
+        self._check_mode()
+        with self._precision(image):
+            prediction, flow = self.propagator.propagate(state.prediction, state.image, image)
+        return StepResult(prediction, flow, replace(state, index=state.index + 1, age=state.age + 1))
+
+    def resize(self, image: Tensor) -> Tensor:
+        """The image as the network sees it: on its device, at its size (antialiased bilinear; uint8 stays uint8, as in PIL).
+
+        Raises:
+            ValueError: if the image is not (B, 3, H, W).
+        """
+        if image.ndim != 4 or image.shape[1] != 3:
+            raise ValueError(f"image is {tuple(image.shape)}, expected (B, 3, H, W)")
+        image = image.to(next(self.propagator.parameters()).device)
+        size = network_size((image.shape[-2], image.shape[-1]), self.short_side, self.max_long_side)
+        if size == tuple(image.shape[-2:]):
+            return image
+        resized = F.interpolate(image.float(), size=size, mode="bilinear", align_corners=False, antialias=True)
+        return resized.round().clamp(0, 255).to(image.dtype) if image.dtype == torch.uint8 else resized.to(image.dtype)
+
+    def _check_mode(self) -> None:
+        if self.propagator.training:
+            raise RuntimeError("the propagator was put back into train mode: call .eval() on it before streaming")
+
+    def _precision(self, image: Tensor) -> AbstractContextManager[object]:
+        return nullcontext() if self.autocast is None else torch.autocast(image.device.type, dtype=self.autocast)
+
+
+def network_size(size: Size, short_side: int | None, max_long_side: int | None) -> Size:
+    """The size an image is resized to, its proportions kept: as large as both limits allow (paper: 480 and 853).
+
+    Args:
+        size: (H, W) of the image.
+        short_side: wanted length of the shorter side; ``None``: never enlarge.
+        max_long_side: limit of the longer side, or ``None``.
+
+    Returns:
+        (H, W), at least 1 pixel each. Applying it again changes nothing.
+    """
+    short, long = min(size), max(size)
+    scale = 1.0 if short_side is None else short_side / short
+    if max_long_side is not None:
+        scale = min(scale, max_long_side / long)
+    return max(1, int(size[0] * scale + 0.5)), max(1, int(size[1] * scale + 0.5))

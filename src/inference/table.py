@@ -1,0 +1,141 @@
+"""The table of an evaluation: one flat row per method and key interval, as JSON, as CSV and on the screen."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from src.inference.evaluation import EvaluationResult
+
+Row = dict[str, Any]
+
+
+def result_row(method: str, key_interval: int, result: EvaluationResult, classes: Sequence[str], gflops: float | None) -> Row:
+    """One row; scores 0..1, times in milliseconds, ``None`` where there is no number.
+
+    Args:
+        method: its name.
+        key_interval: frames from key frame to key frame.
+        result: what was measured.
+        classes: K names.
+        gflops: per frame, averaged over an interval (reference counting rule: one multiply-add is 1), or ``None`` if not counted.
+    """
+    row: Row = {
+        "method": method,
+        "key_interval": key_interval,
+        "miou": result.miou,
+        "wiou": result.wiou,
+        **{f"vc{window}": value for window, value in result.video_consistency.items()},
+        "gflops": gflops,
+        "ms": result.mean_ms(key_interval),
+        "ms_key": result.key_times.median,
+        "ms_nonkey": result.nonkey_times.median,
+        "ms_key_mean": result.key_times.mean,
+        "ms_nonkey_mean": result.nonkey_times.mean,
+        "ms_worst": max(result.key_times.worst, result.nonkey_times.worst if result.nonkey_times.frames else 0.0),
+        "iou_per_class": dict(zip(classes, result.iou_per_class, strict=True)),
+        "miou_by_distance": {str(distance): value for distance, value in result.miou_by_distance.items()},
+        "phases": result.phases,
+        "frames": result.frames,
+    }
+    return _without_nan(row)
+
+
+def rich_table(rows: Sequence[Row], title: str) -> Table:
+    """The rows for the screen: scores in percent, as papers print them."""
+    columns = ("method", "k", "mIoU %", "WIoU %", "mVC8 %", "mVC16 %", "GFLOPs", "ms/frame", "ms key", "ms non-key")
+    table = Table(title=title)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
+    for row in rows:
+        percent = [_number(row[name], 100, 2) for name in ("miou", "wiou", "vc8", "vc16")]
+        gflops = "-" if row["gflops"] is None else f"{row['gflops']:.4g}"
+        rest = [gflops, *(_number(row[name], 1, 1) for name in ("ms", "ms_key", "ms_nonkey"))]
+        table.add_row(str(row["method"]), str(row["key_interval"]), *percent, *rest)
+    return table
+
+
+def check_output(path: str | Path, overwrite: bool) -> Path:
+    """The JSON file that a table goes to, checked before the work is done.
+
+    Raises:
+        ValueError: if the name does not end in ``.json``.
+        FileExistsError: if it, or the CSV beside it, exists and may not be replaced.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".json":
+        raise ValueError(f"output {path}: expected a name that ends in .json (the CSV goes beside it)")
+    taken = [str(file) for file in (path, path.with_suffix(".csv")) if file.exists()]
+    if taken and not overwrite:
+        raise FileExistsError(f"{' and '.join(taken)} exist already: name another output or set overwrite=true")
+    return path
+
+
+def write_table(rows: Sequence[Row], path: str | Path) -> tuple[Path, Path]:
+    """Write ``<name>.json`` (a list of rows) and ``<name>.csv`` (nested values flattened), each complete or not at all.
+
+    Args:
+        rows: of :func:`result_row`.
+        path: of the JSON file.
+
+    Returns:
+        Both paths.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    flat = [_flat(row) for row in rows]
+    names = list(dict.fromkeys(name for row in flat for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat)
+    _write_text(path.with_suffix(".csv"), text.getvalue())
+    _write_text(path, json.dumps(list(rows), indent=2, allow_nan=False) + "\n")
+    return path, path.with_suffix(".csv")
+
+
+def _flat(row: Row) -> Row:
+    flat: Row = {}
+    for name, value in row.items():
+        if isinstance(value, dict):
+            flat |= {f"{name}/{key}": inner for key, inner in value.items()}
+        else:
+            flat[name] = value
+    return flat
+
+
+def _without_nan(row: Row) -> Row:
+    def cleaned(value: object) -> object:
+        if isinstance(value, dict):
+            return _without_nan(value)
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return {name: cleaned(value) for name, value in row.items()}
+
+
+def _number(value: float | None, factor: float, digits: int) -> str:
+    return "-" if value is None else f"{factor * value:.{digits}f}"
+
+
+def _write_text(path: Path, text: str) -> None:
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+        # mkstemp makes private files; a table is to be read by whoever may read its folder.
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(name, 0o666 & ~umask)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,85 @@
+"""How long a call takes, and on what machine."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Wall time of one call, milliseconds.
+
+    Attributes:
+        median_ms: half of the calls took longer.
+        p10: a tenth of the calls took less.
+        p90: a tenth of the calls took longer.
+    """
+
+    median_ms: float
+    p10: float
+    p90: float
+
+
+def synchronize() -> None:
+    """Wait until every accelerator of this process has done what it was told; nothing to wait for on a CPU."""
+    if torch.accelerator.is_available():
+        torch.accelerator.synchronize()
+
+
+def time_call(function: Callable[[], object], warmup: int = 3, repeats: int = 10) -> Timing:
+    """Time a function; every call is waited for on its device.
+
+    Args:
+        function: called ``warmup + repeats`` times.
+        warmup: calls that are not timed: first calls allocate, tune and compile.
+        repeats: calls that are.
+
+    Raises:
+        ValueError: if there is nothing to time.
+    """
+    if warmup < 0 or repeats < 1:
+        raise ValueError(f"warmup is {warmup} and repeats {repeats}; expected at least 0 and 1")
+    for _ in range(warmup):
+        function()
+    milliseconds = []
+    for _ in range(repeats):
+        synchronize()
+        start = time.perf_counter()
+        function()
+        synchronize()
+        milliseconds.append((time.perf_counter() - start) * 1e3)
+    p10, median, p90 = np.percentile(milliseconds, (10, 50, 90)).tolist()
+    return Timing(median_ms=median, p10=p10, p90=p90)
+
+
+def describe_machine(device: torch.device | str = "cpu") -> dict[str, str | int]:
+    """What a time depends on besides the code: ``device``, ``threads``, ``precision`` of float32 products, ``torch``.
+
+    Args:
+        device: where the timed code runs.
+    """
+    device = torch.device(device)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    return {
+        "device": f"{device.type}: {name}",
+        "threads": torch.get_num_threads(),
+        "precision": f"float32 products: {torch.get_float32_matmul_precision()}",
+        "torch": torch.__version__,
+    }
+
+
+def _processor() -> str:
+    """The CPU's own name where Linux tells it, else its architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

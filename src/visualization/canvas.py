@@ -1,0 +1,160 @@
+"""Pictures made of pictures: titled tiles on white, and class legends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from src.structures import Size
+from src.visualization.palette import Palette
+
+GAP = 4
+TITLE_HEIGHT = 22
+_FONT_SIZE = 14
+_SMALLEST_FONT = 8
+_INK = (30, 30, 30)
+
+
+class Tile(NamedTuple):
+    """One picture of a grid.
+
+    Attributes:
+        title: written above it.
+        image: (3, H, W) uint8 RGB.
+    """
+
+    title: str
+    image: Tensor
+
+
+def tile_size(size: Size, min_width: int = 240, max_width: int = 640) -> Size:
+    """The size at which an image is shown: small ones grow by a whole factor, so that pixels stay square, large ones shrink.
+
+    Args:
+        size: (H, W) of the image.
+        min_width: what a small image reaches at least, pixels.
+        max_width: what a large image is shrunk to, pixels.
+    """
+    height, width = size
+    if width < min_width:
+        factor = -(-min_width // width)
+        return height * factor, width * factor
+    if width > max_width:
+        return max(1, round(height * max_width / width)), max_width
+    return height, width
+
+
+def tile_grid(rows: Sequence[Sequence[Tile]], min_width: int = 240, max_width: int = 640) -> Tensor:
+    """Titled tiles in rows, all at the size of the first one, with thin white gaps.
+
+    Args:
+        rows: rows of tiles; shorter rows end in white.
+        min_width: see :func:`tile_size`.
+        max_width: see :func:`tile_size`.
+
+    Returns:
+        (3, H, W) uint8 with even sides, because H.264 takes no others.
+
+    Raises:
+        ValueError: if there is no tile.
+    """
+    if not rows or not rows[0]:
+        raise ValueError("no tiles to show; expected at least one")
+    first = rows[0][0].image
+    height, width = tile_size((first.shape[-2], first.shape[-1]), min_width, max_width)
+    columns = max(len(row) for row in rows)
+    pitch = TITLE_HEIGHT + height + GAP
+    canvas = _white(len(rows) * pitch, columns * (width + GAP) - GAP)
+    for r, row in enumerate(rows):
+        for c, tile in enumerate(row):
+            x, y = c * (width + GAP), r * pitch
+            _write(canvas, tile.title, x + 2, y + TITLE_HEIGHT - 6, width - 4)
+            canvas[y + TITLE_HEIGHT : y + TITLE_HEIGHT + height, x : x + width] = _resize(tile.image, (height, width))
+    return _to_tensor(canvas)
+
+
+def legend(classes: Sequence[str], palette: Palette, width: int) -> Tensor:
+    """Colour boxes with class names, in as many rows as the width asks for.
+
+    Args:
+        classes: K names.
+        palette: K colours.
+        width: of the picture, pixels.
+
+    Returns:
+        (3, H, width) uint8, H even.
+
+    Raises:
+        ValueError: if names and colours differ in number.
+    """
+    if len(classes) != len(palette):
+        raise ValueError(f"{len(classes)} class names but {len(palette)} colours; expected one each")
+    box = TITLE_HEIGHT - 8
+    longest = max((_text_width(name, _FONT_SIZE) for name in classes), default=0)
+    pitch = min(width, box + 6 + longest + 14)
+    columns = max(1, width // pitch)
+    canvas = _white(-(-len(classes) // columns) * TITLE_HEIGHT, width)
+    for i, (name, color) in enumerate(zip(classes, palette, strict=True)):
+        x, y = i % columns * pitch, i // columns * TITLE_HEIGHT
+        canvas[y + 4 : y + 4 + box, x + 2 : x + 2 + box] = color
+        _write(canvas, name, x + box + 8, y + TITLE_HEIGHT - 6, pitch - box - 10)
+    return _to_tensor(canvas)[..., :width]
+
+
+def stack(pictures: Sequence[Tensor]) -> Tensor:
+    """Pictures below one another, narrower ones filled with white at the right.
+
+    Args:
+        pictures: (3, H, W) uint8 each.
+
+    Returns:
+        (3, sum of heights, largest width) uint8.
+    """
+    width = max(picture.shape[-1] for picture in pictures)
+    filled = [torch.nn.functional.pad(picture, (0, width - picture.shape[-1]), value=255) for picture in pictures]
+    return torch.cat(filled, dim=1)
+
+
+def _white(height: int, width: int) -> np.ndarray:
+    return np.full((height + height % 2, width + width % 2, 3), 255, dtype=np.uint8)
+
+
+def _to_tensor(canvas: np.ndarray) -> Tensor:
+    return torch.from_numpy(canvas).permute(2, 0, 1).contiguous()
+
+
+def _resize(image: Tensor, size: Size) -> np.ndarray:
+    """(3, h, w) to (H, W, 3): enlarged by repeating pixels, so that nothing is invented, shrunk by averaging."""
+    array = image.detach().cpu().permute(1, 2, 0).contiguous().numpy()
+    if array.shape[:2] == size:
+        return array
+    method = cv2.INTER_NEAREST if array.shape[1] < size[1] else cv2.INTER_AREA
+    return cv2.resize(array, (size[1], size[0]), interpolation=method)
+
+
+@cache
+def _font() -> Any:
+    # OpenCV's "sans" draws zeros over their neighbours.
+    return cv2.FontFace("uni")
+
+
+def _text_width(text: str, size: int) -> int:
+    _, _, width, _ = cv2.getTextSize((10_000, 100), text, (0, 0), _font(), size)
+    return int(width)
+
+
+def _write(canvas: np.ndarray, text: str, x: int, baseline: int, width: int) -> None:
+    """Write one line, in a smaller font where it is too wide and cut off where that is not enough."""
+    size = _FONT_SIZE
+    while size > _SMALLEST_FONT and _text_width(text, size) > width:
+        size -= 1
+    while text and _text_width(text, size) > width:
+        text = text[:-1]
+    if text:
+        cv2.putText(canvas, text, (x, baseline), _INK, _font(), size)

@@ -1,0 +1,54 @@
+"""Optical flow as colour: the hue is the direction, the saturation the length (Baker et al., IJCV 2011)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torchvision.utils import flow_to_image
+
+from src.visualization.palette import Color
+
+UNKNOWN_COLOR: Color = (128, 128, 128)
+"""Colour of pixels whose flow is NaN; no flow has it: one channel of the wheel's colours is always at full brightness."""
+
+
+def largest_motion(*flows: Tensor | None) -> float:
+    """Length of the longest known vector in some flow maps, in their pixels; 0 where none is known.
+
+    Args:
+        flows: (..., 2, H, W) each, NaN where unknown, or ``None``.
+    """
+    lengths = [torch.linalg.vector_norm(flow.float(), dim=-3).nan_to_num(0.0).max().item() for flow in flows if flow is not None]
+    return max(lengths, default=0.0)
+
+
+def flow_to_color(flow: Tensor, max_magnitude: float | None = None) -> Tensor:
+    """A flow map on the Middlebury colour wheel: zero is white, unknown (NaN) grey.
+
+    Args:
+        flow: (2, H, W), pixels.
+        max_magnitude: length shown in full saturation, pixels; longer vectors are shown like it. Default: the longest
+            one. Give the same to two maps to compare their colours.
+
+    Returns:
+        (3, H, W) uint8.
+
+    Raises:
+        ValueError: if the shape is not a flow map's or the magnitude is not positive.
+    """
+    if flow.ndim != 3 or flow.shape[0] != 2:
+        raise ValueError(f"flow has shape {tuple(flow.shape)}; expected (2, H, W)")
+    if max_magnitude is not None and max_magnitude <= 0:
+        raise ValueError(f"max_magnitude is {max_magnitude}; expected a positive number of pixels")
+    unknown = flow.isnan().any(0)
+    known = flow.float().masked_fill(unknown, 0.0)
+    if max_magnitude is not None:
+        length = torch.linalg.vector_norm(known, dim=0).clamp_min(max_magnitude)
+        known = known * (max_magnitude / length)
+        # torchvision scales by the longest vector in the map, so one of the wanted length is added and cut off again.
+        scale = known.new_zeros(2, known.shape[1], 1)
+        scale[0] = max_magnitude
+        known = torch.cat((known, scale), dim=2)
+    color: Tensor = flow_to_image(known)[..., : flow.shape[-1]]
+    color[:, unknown] = color.new_tensor(UNKNOWN_COLOR)[:, None]
+    return color

@@ -1,0 +1,153 @@
+"""Panels: one picture that shows what a model did with a pair of frames, or what several methods did with one frame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from src.ops.masks import semantic_map
+from src.ops.warp import resize_flow
+from src.structures import IGNORE_INDEX, FlowPrediction, MaskPrediction
+from src.visualization.canvas import Tile, legend, stack, tile_grid
+from src.visualization.flow_color import flow_to_color, largest_motion
+from src.visualization.overlay import error_map, overlay
+from src.visualization.palette import Palette
+
+
+def winning_flow(prediction: MaskPrediction, flow: FlowPrediction) -> Tensor:
+    """One flow for the image: at every pixel the flow of the segment that wins there.
+
+    The winner has the largest product of its best class probability ("no object" is no class) and its mask probability.
+
+    Convention:
+        backward flow in pixels of the unpadded image, channel 0 right, channel 1 down.
+
+    Args:
+        prediction: masks and classes on the non-key frame, that is, after warping; its final layer is read.
+        flow: of the same pair.
+
+    Returns:
+        (B, 2, H, W) float32 at the size of the unpadded image.
+
+    Raises:
+        ValueError: if the two do not cover the same padded image.
+    """
+    if tuple(flow.padded_size) != tuple(prediction.padded_size):
+        raise ValueError(f"flow covers a padded image of {flow.padded_size}, the masks one of {prediction.padded_size}")
+    masks = prediction.mask_logits.float().sigmoid()
+    segment_flow = resize_flow(flow.segment_flow.float(), (masks.shape[-2], masks.shape[-1]))
+    if segment_flow.shape[1] > 1:
+        confidence = prediction.class_logits.float().softmax(-1)[..., :-1].amax(-1)
+        winner = (confidence[..., None, None] * masks).argmax(1)
+        index = winner[:, None, None].expand(-1, 1, 2, -1, -1)
+        segment_flow = segment_flow.gather(1, index)
+    height, width = prediction.image_size
+    return resize_flow(segment_flow[:, 0], prediction.padded_size)[..., :height, :width]
+
+
+def pair_panel(
+    key_image: Tensor,
+    nonkey_image: Tensor,
+    label: Tensor,
+    prediction: MaskPrediction,
+    flow: FlowPrediction | None,
+    target_flow: Tensor | None,
+    palette: Palette,
+    key_prediction: MaskPrediction | None = None,
+    alpha: float = 0.5,
+) -> Tensor:
+    """What happened to one training or validation pair.
+
+    Upper row: key frame, its prediction, the winning segment's flow, the true flow. Lower row: non-key frame, label, prediction,
+    error map. What is not given is left out; a pair of one frame and itself gives one row.
+
+    Args:
+        key_image: (3, H, W) uint8 RGB.
+        nonkey_image: (3, H, W) uint8 RGB.
+        label: (H, W) int64, of the non-key frame.
+        prediction: for the non-key frame; the first of its batch is drawn.
+        flow: that made the prediction, or ``None`` where nothing was propagated; the first of its batch is drawn.
+        target_flow: (2, H, W) backward flow, pixels, NaN where unknown, or ``None``.
+        palette: K colours.
+        key_prediction: for the key frame; the first of its batch is drawn.
+        alpha: share of the class colours in overlays.
+
+    Returns:
+        (3, height, width) uint8 with even sides.
+
+    Raises:
+        ValueError: if sizes or values do not fit one another.
+    """
+    predicted = semantic_map(prediction)[0].cpu()
+    label = label.cpu()
+    name = "prediction" if flow is None else "propagated prediction"
+    lower = [
+        Tile("label", overlay(nonkey_image.cpu(), label, palette, alpha)),
+        Tile(name, overlay(nonkey_image.cpu(), predicted, palette, alpha)),
+        Tile(_error_title(predicted, label), error_map(predicted, label)),
+    ]
+    if flow is None and torch.equal(key_image, nonkey_image):
+        return tile_grid([[Tile("image", nonkey_image), *lower]])
+    upper = [Tile("key frame", key_image)]
+    if key_prediction is not None:
+        key_map = semantic_map(key_prediction)[0].cpu()
+        upper.append(Tile("key prediction", overlay(key_image.cpu(), key_map, palette, alpha)))
+    upper += _flow_tiles(None if flow is None else winning_flow(prediction, flow)[0].cpu(), target_flow)
+    return tile_grid([upper, [Tile("non-key frame", nonkey_image), *lower]])
+
+
+def comparison_panel(
+    image: Tensor,
+    label: Tensor | None,
+    maps: Mapping[str, Tensor],
+    palette: Palette,
+    classes: Sequence[str] | None = None,
+    columns: int = 3,
+    alpha: float = 0.5,
+) -> Tensor:
+    """One frame as several methods see it; of the same size for every frame of a clip, so that it can be a video.
+
+    Args:
+        image: (3, H, W) uint8 RGB.
+        label: (H, W) int64, or ``None`` where the frame has none.
+        maps: (H, W) int64 semantic map of each method, by its title.
+        palette: K colours.
+        classes: K names for a legend below; ``None`` for no legend.
+        columns: tiles per row at most; rows are made equally long where they can be.
+        alpha: share of the class colours in overlays.
+
+    Returns:
+        (3, height, width) uint8 with even sides.
+
+    Raises:
+        ValueError: if sizes or values do not fit one another.
+    """
+    # An unlabelled frame keeps its place in the grid: the panels of a clip with sparse labels stay one size.
+    known = torch.full(image.shape[-2:], IGNORE_INDEX) if label is None else label.cpu()
+    title = "no label" if label is None else "label"
+    tiles = [Tile("image", image), Tile(title, overlay(image.cpu(), known, palette, alpha))]
+    tiles += [Tile(name, overlay(image.cpu(), found.cpu(), palette, alpha)) for name, found in maps.items()]
+    rows = -(-len(tiles) // columns)
+    columns = -(-len(tiles) // rows)
+    panel = tile_grid([tiles[i : i + columns] for i in range(0, len(tiles), columns)])
+    if classes is None:
+        return panel
+    return stack([panel, legend(classes, palette, panel.shape[-1])])
+
+
+def _flow_tiles(flow: Tensor | None, target: Tensor | None) -> list[Tile]:
+    """Flow and true flow in the same colours; the truth sets the scale where it is known."""
+    # At least one pixel, so that the noise of a still pair stays pale.
+    scale = max(largest_motion(target if target is not None else flow), 1.0)
+    named = (("flow", flow), ("true flow", None if target is None else target.cpu()))
+    return [Tile(f"{name}, full colour at {scale:.1f} px", flow_to_color(f, scale)) for name, f in named if f is not None]
+
+
+def _error_title(prediction: Tensor, label: Tensor) -> str:
+    judged = label != IGNORE_INDEX
+    if not judged.any():
+        return "errors: all void"
+    wrong = (prediction != label)[judged].float().mean().item()
+    return f"errors: {100 * wrong:.1f} % wrong"

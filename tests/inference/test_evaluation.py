@@ -1,0 +1,123 @@
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from src.inference.evaluation import StepTimes, evaluate_clips, evaluate_streams
+from src.inference.scheduler import FixedInterval
+from src.inference.streaming import StreamingSegmentor
+from src.metrics.iou import MeanIoU
+from src.structures import KeyFrameState
+from tests.inference.tiny import FakeClips, tiny_propagator
+
+
+class Oracle(StreamingSegmentor):
+    """Answers what a function of (clip seed, frame) says instead of computing anything; keys as scheduled."""
+
+    def __init__(self, interval: int, phase: int, answer: Callable[[Tensor, int], Tensor]) -> None:
+        super().__init__(tiny_propagator("copy"), FixedInterval(interval, phase))
+        self.answer = answer
+
+    def step(self, image: Tensor, state: KeyFrameState | None) -> tuple[Tensor, KeyFrameState]:
+        if state is None or self.scheduler.is_key(image, state):
+            prediction = None if state is None else state.prediction
+            new = KeyFrameState(image, prediction, 0 if state is None else state.index + 1, 0)  # type: ignore[arg-type]
+        else:
+            new = KeyFrameState(state.image, state.prediction, state.index + 1, state.age + 1)
+        return self.answer(new.image if new.age else image, new.age)[None], new
+
+
+def label_of(image: Tensor) -> Tensor:
+    """The label of FakeClips, with a class where that has void: for the official protocol void is a label that holds still."""
+    label = image[0].float().mean(0).div(64).long().clamp(0, 3)
+    label[:2] = 0
+    return label
+
+
+def test_a_perfect_method_scores_one() -> None:
+    data = FakeClips((20, 18))
+    result = evaluate_streams([Oracle(1, 0, lambda image, age: label_of(image))], data)
+    assert result.miou == result.wiou == 1.0
+    assert result.video_consistency == {8: 1.0, 16: 1.0}
+    assert result.miou_by_distance == {0: 1.0}
+    assert result.frames == 38 and result.phases == 1
+    assert (result.key_times.frames, result.nonkey_times.frames) == (38, 0)
+    assert math.isnan(result.nonkey_times.median) and result.mean_ms(1) == result.key_times.median
+
+
+def test_copying_gets_worse_with_distance_and_phases_take_the_luck_out() -> None:
+    data = FakeClips((12,))
+    streams = [Oracle(4, phase, lambda image, age: label_of(image)) for phase in range(4)]
+    apart = [evaluate_streams([stream], data) for stream in streams]
+    together = evaluate_streams(streams, data)
+    distances = list(together.miou_by_distance.values())
+    assert list(together.miou_by_distance) == [0, 1, 2, 3]
+    assert distances[0] == 1.0 and distances == sorted(distances, reverse=True) and distances[3] < 0.95
+    assert together.miou == pytest.approx(sum(result.miou for result in apart) / 4)
+    assert together.wiou == pytest.approx(sum(result.wiou for result in apart) / 4)
+    # Phase p has key frames at 0, p, p + 4, ...
+    assert [result.key_times.frames for result in apart] == [3, 4, 4, 4]
+
+
+def test_scores_are_those_of_the_stream_itself() -> None:
+    data, propagator = FakeClips(), tiny_propagator()
+    iou = MeanIoU(data.num_classes)
+    for clip, images in enumerate(data.images):
+        for frame, found in enumerate(StreamingSegmentor(propagator, FixedInterval(3)).stream(images)):
+            iou.update(found, data.read_label(clip, frame))
+    scores = iou.compute()
+    result = evaluate_clips(propagator, data, key_interval=3, phases="first")
+    assert result.miou == float(scores["miou"]) and result.wiou == float(scores["wiou"])
+    assert torch.equal(torch.tensor(result.iou_per_class).nan_to_num(-1), scores["iou_per_class"].float().nan_to_num(-1))
+
+
+def test_at_interval_one_the_method_does_not_matter() -> None:
+    data = FakeClips((3,))
+    copy, query = (evaluate_clips(tiny_propagator(flow, seed=5), data, 1) for flow in ("copy", "query"))
+    assert (copy.miou, copy.wiou, copy.miou_by_distance) == (query.miou, query.wiou, query.miou_by_distance)
+
+
+def test_unlabelled_frames_are_run_but_not_scored() -> None:
+    seen: list[int] = []
+
+    def answer(image: Tensor, age: int) -> Tensor:
+        seen.append(age)
+        return label_of(image)
+
+    data = FakeClips((21,), unlabelled=frozenset({9}))
+    result = evaluate_streams([Oracle(5, 0, answer)], data)
+    assert len(seen) == 21 and result.frames == 20
+    # The unlabelled frame splits the clip into runs of 9 and 11 frames, too short for windows of 16.
+    assert math.isnan(result.video_consistency[16]) and not math.isnan(result.video_consistency[8])
+
+
+def test_labels_are_compared_at_their_own_size() -> None:
+    class LargeLabels(FakeClips):
+        def read_label(self, clip: int, frame: int) -> Tensor:
+            return super().read_label(clip, frame).repeat_interleave(2, 0).repeat_interleave(2, 1)
+
+    assert evaluate_streams([Oracle(1, 0, lambda image, age: label_of(image))], LargeLabels((3,))).miou == 1.0
+
+
+def test_progress_reaches_the_end() -> None:
+    told: list[tuple[int, int]] = []
+    evaluate_clips(tiny_propagator("copy"), FakeClips((3, 2)), 2, progress=lambda done, total: told.append((done, total)))
+    assert told == [(i, 10) for i in range(1, 11)]
+
+
+def test_what_cannot_be_scored_is_refused() -> None:
+    propagator = tiny_propagator("copy")
+    with pytest.raises(ValueError, match="no labelled frame in its 1 clips"):
+        evaluate_clips(propagator, FakeClips((2,), unlabelled=frozenset({0, 1})))
+    data = FakeClips((2,))
+    data.classes = ("a", "b")
+    with pytest.raises(ValueError, match="the network knows 4 classes, the data 2"):
+        evaluate_clips(propagator, data)
+    with pytest.raises(ValueError, match="phases is 'some'"):
+        evaluate_clips(propagator, FakeClips((2,)), phases="some")  # type: ignore[arg-type]
+
+
+def test_step_times_are_in_milliseconds() -> None:
+    assert StepTimes.of([0.5, 1.0, 3.0]) == StepTimes(1000.0, 1500.0, 3000.0, 3)

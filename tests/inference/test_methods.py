@@ -1,0 +1,48 @@
+import pytest
+import torch
+
+from src.inference.methods import METHODS, with_method
+from src.models.flow import CopyFlow, DISFlow, PixelBranch, PixelFlow, QueryFlow
+from tests.inference.tiny import frames, tiny_propagator
+
+KINDS = {"per_frame": CopyFlow, "copy": CopyFlow, "dis": DISFlow, "pixel": PixelBranch, "query": QueryFlow}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_query_checkpoint_can_do_every_method_with_shared_weights(method: str) -> None:
+    propagator = tiny_propagator("query")
+    other = with_method(propagator, method)
+    assert type(other.flow) is KINDS[method] and other.segmentor is propagator.segmentor and not other.training
+    own = {id(parameter) for parameter in propagator.parameters()}
+    assert {id(parameter) for parameter in other.parameters()} <= own
+
+
+def test_pixel_is_the_pixel_flow_of_the_query_network() -> None:
+    propagator = tiny_propagator("query")
+    key, nonkey = (frame[None] for frame in frames(2))
+    with torch.inference_mode():
+        _, whole = propagator(key, nonkey)
+        _, pixel = with_method(propagator, "pixel")(key, nonkey)
+    assert torch.equal(pixel.segment_flow[:, 0], whole.pixel_flows[-1])
+    pixel_network = tiny_propagator("pixel")
+    assert isinstance(pixel_network.flow, PixelFlow) and with_method(pixel_network, "pixel").flow is pixel_network.flow
+
+
+def test_only_trained_flows_use_the_references_grid() -> None:
+    propagator = tiny_propagator("query")
+    propagator.warp_grid = "reference"
+    grids = {method: with_method(propagator, method).warp_grid for method in METHODS}
+    assert grids == {"per_frame": "exact", "copy": "exact", "dis": "exact", "pixel": "reference", "query": "reference"}
+
+
+@pytest.mark.parametrize("flow, method", [("copy", "query"), ("copy", "pixel"), ("dis", "pixel"), ("pixel", "query")])
+def test_what_a_checkpoint_cannot_do_is_refused(flow: str, method: str) -> None:
+    with pytest.raises(
+        ValueError, match=f"method '{method}' needs .* this one has a {type(tiny_propagator(flow).flow).__name__}"
+    ):
+        with_method(tiny_propagator(flow), method)
+
+
+def test_an_unknown_method_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown method 'raft'; known are per_frame, copy, dis, pixel, query"):
+        with_method(tiny_propagator("copy"), "raft")

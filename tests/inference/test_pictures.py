@@ -1,0 +1,41 @@
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from src.inference.methods import with_method
+from src.inference.pictures import write_comparison_video, write_pictures
+from src.inference.scheduler import FixedInterval
+from src.inference.streaming import StreamingSegmentor
+from src.inference.video_io import read_video
+from tests.inference.tiny import FakeClips, tiny_propagator
+
+
+def streams(short_side: int | None = None) -> dict[str, StreamingSegmentor]:
+    propagator = tiny_propagator()
+    return {
+        name: StreamingSegmentor(with_method(propagator, name), FixedInterval(1 if name == "per_frame" else 3), short_side)
+        for name in ("per_frame", "copy", "query")
+    }
+
+
+def test_the_video_has_every_frame_of_the_clip(tmp_path: Path) -> None:
+    data, told = FakeClips((3, 5), unlabelled=frozenset({2})), []
+    write_comparison_video(streams(), data, 1, tmp_path / "clip.mp4", lambda done, total: told.append((done, total)))
+    images, fps = read_video(tmp_path / "clip.mp4")
+    read = list(images)
+    assert len(read) == 5 and fps == 15 and told == [(i, 5) for i in range(1, 6)]
+    assert not torch.equal(read[0], read[4])
+
+
+def test_pictures_of_every_method(tmp_path: Path) -> None:
+    # The network sees other sizes than the label's: everything has to be brought together.
+    paths = write_pictures(streams(short_side=64), FakeClips((6, 2)), tmp_path / "pictures", lag=2)
+    assert [path.name for path in paths] == [
+        "clip0_00003.png", "clip0_00003_copy.png", "clip0_00003_query.png",
+        "clip1_00001.png", "clip1_00001_copy.png", "clip1_00001_query.png",
+    ]  # fmt: skip
+    pictures = [np.asarray(Image.open(path)) for path in paths]
+    assert all(picture.std() > 10 for picture in pictures)
+    assert not np.array_equal(pictures[1], pictures[2])

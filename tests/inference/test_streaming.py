@@ -1,0 +1,210 @@
+import ctypes
+import gc
+import os
+import tracemalloc
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from src.inference.scheduler import FixedInterval
+from src.inference.streaming import StreamingSegmentor, network_size
+from src.models.flow import CopyFlow
+from src.models.propagator import Propagator
+from src.models.segmentor import Mask2FormerSegmentor
+from src.ops.masks import semantic_map
+from src.structures import KeyFrameState, MaskPrediction
+from tests.inference.tiny import frames, tiny_propagator
+
+
+@pytest.mark.parametrize("flow", ["copy", "dis", "pixel", "query"])
+def test_key_interval_one_is_the_segmentor_alone(flow: str) -> None:
+    propagator = tiny_propagator(flow)
+    clip = frames(4)
+    with torch.inference_mode():
+        alone = [semantic_map(propagator.segmentor(frame[None]))[0] for frame in clip]
+    assert len(torch.stack(alone).unique()) > 1
+    streamed = list(StreamingSegmentor(propagator, FixedInterval(1)).stream(clip))
+    assert all(torch.equal(a, b) for a, b in zip(alone, streamed, strict=True))
+
+
+@pytest.mark.parametrize("flow", ["copy", "dis", "pixel", "query"])
+def test_every_nonkey_frame_equals_the_pair_forward_from_its_key_frame(flow: str) -> None:
+    propagator = tiny_propagator(flow)
+    stream = StreamingSegmentor(propagator, FixedInterval(3))
+    clip = [torch.stack(pair) for pair in zip(frames(7), frames(7, seed=1), strict=True)]
+    state: KeyFrameState | None = None
+    for index, image in enumerate(clip):
+        result = stream.predict(image, state)
+        maps, state = stream.step(image, state)
+        key = index - index % 3
+        assert (state.index, state.age, result.is_key) == (index, index - key, index == key)
+        with torch.inference_mode():
+            expected, _ = propagator(clip[key], image) if index != key else (propagator.segmentor(image), None)
+        assert torch.equal(result.prediction.mask_logits, expected.mask_logits)
+        assert torch.equal(result.prediction.class_logits, expected.class_logits)
+        assert torch.equal(maps, semantic_map(expected))
+
+
+def test_propagation_moves_masks_and_keeps_classes() -> None:
+    stream = StreamingSegmentor(tiny_propagator(), FixedInterval(5))
+    clip = frames(3)
+    key, state = stream.segment_key(clip[0][None])
+    moved, state = stream.propagate(clip[2][None], state)
+    assert not torch.equal(moved.mask_logits, key.mask_logits)
+    assert torch.equal(moved.class_logits, key.class_logits)
+    assert torch.equal(state.prediction.mask_logits, key.mask_logits)
+    assert key.mask_logits_per_layer.shape[0] == 1
+
+
+def test_interleaved_streams_do_not_touch_each_other() -> None:
+    stream = StreamingSegmentor(tiny_propagator(), FixedInterval(3, phase=1))
+    clips = [frames(6), frames(6, seed=7)]
+    apart = [list(stream.stream(clip)) for clip in clips]
+    generators = [stream.stream(clip) for clip in clips]
+    together = [[next(generator) for generator in generators] for _ in range(6)]
+    assert not torch.equal(apart[0][0], apart[1][0])
+    for frame, maps in enumerate(together):
+        assert all(torch.equal(maps[i], apart[i][frame]) for i in range(2))
+    again = list(stream.stream(clips[0]))
+    assert all(torch.equal(a, b) for a, b in zip(again, apart[0], strict=True))
+
+
+def test_a_batch_of_streams_agrees_with_single_ones() -> None:
+    stream = StreamingSegmentor(tiny_propagator(), FixedInterval(3))
+    clips = [frames(4), frames(4, seed=7)]
+    single = [torch.stack(list(stream.stream(clip))) for clip in clips]
+    state = None
+    batched = []
+    for pair in zip(*clips, strict=True):
+        maps, state = stream.step(torch.stack(pair), state)
+        batched.append(maps)
+    # Convolutions of another batch size may round differently: a pixel on the border between classes may flip.
+    assert (torch.stack(batched, 1) == torch.stack(single)).double().mean() > 0.999
+
+
+def test_maps_have_the_size_of_their_frame_and_the_network_the_asked_one() -> None:
+    stream = StreamingSegmentor(tiny_propagator(), FixedInterval(2), short_side=64, max_long_side=80)
+    state = None
+    for frame in frames(3, (50, 90)):
+        maps, state = stream.step(frame[None], state)
+        assert maps.shape == (1, 50, 90) and maps.dtype == torch.int64
+        assert state.image.shape == (1, 3, 44, 80) and state.image.dtype == torch.uint8
+        assert stream.resize(state.image) is state.image
+
+
+def test_resizing_is_that_of_pillow() -> None:
+    image = torch.randint(0, 256, (1, 3, 97, 131), dtype=torch.uint8)
+    resized = StreamingSegmentor(tiny_propagator("copy"), FixedInterval(), short_side=48).resize(image)
+    pillow = Image.fromarray(image[0].permute(1, 2, 0).numpy()).resize((65, 48), Image.Resampling.BILINEAR)
+    difference = resized[0].permute(1, 2, 0).int().numpy() - np.asarray(pillow, dtype=np.int32)
+    assert np.abs(difference).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "size, short, long, expected",
+    [
+        ((1080, 1920), 480, 853, (480, 853)),
+        ((720, 960), 480, 853, (480, 640)),
+        ((1000, 3000), 480, 853, (284, 853)),
+        ((240, 426), 480, 853, (480, 852)),
+        ((100, 200), None, 853, (100, 200)),
+        ((853, 1706), None, 853, (427, 853)),
+        ((97, 131), None, None, (97, 131)),
+        ((1, 5000), None, 100, (1, 100)),
+    ],
+)
+def test_network_size(size: tuple[int, int], short: int | None, long: int | None, expected: tuple[int, int]) -> None:
+    assert network_size(size, short, long) == expected
+    assert network_size(size[::-1], short, long) == expected[::-1]
+    assert network_size(expected, short, long) == expected
+
+
+def test_another_size_within_a_stream_is_refused_unless_it_is_a_key_frame() -> None:
+    stream = StreamingSegmentor(tiny_propagator(), FixedInterval(2))
+    _, state = stream.step(torch.zeros(1, 3, 40, 56), None)
+    with pytest.raises(ValueError, match=r"frame 1 .*40, 48.*40, 56"):
+        stream.step(torch.zeros(1, 3, 40, 48), state)
+    with pytest.raises(ValueError, match="one size"):
+        stream.step(torch.zeros(2, 3, 40, 56), state)
+    _, state = stream.step(torch.zeros(1, 3, 40, 56), state)
+    maps, _ = stream.step(torch.zeros(1, 3, 32, 64), state)
+    assert maps.shape == (1, 32, 64)
+
+
+def test_bad_calls_are_refused() -> None:
+    propagator = tiny_propagator("copy").train()
+    stream = StreamingSegmentor(propagator, FixedInterval())
+    assert not propagator.training
+    with pytest.raises(ValueError, match=r"expected \(B, 3, H, W\)"):
+        stream.step(torch.zeros(3, 8, 8), None)
+    with pytest.raises(ValueError, match="short_side is 0"):
+        StreamingSegmentor(propagator, FixedInterval(), short_side=0)
+    propagator.train()
+    with pytest.raises(RuntimeError, match="train mode"):
+        stream.step(torch.zeros(1, 3, 32, 32), None)
+
+
+def test_autocast_changes_the_precision_of_the_networks_alone() -> None:
+    propagator, clip = tiny_propagator(), frames(2, (64, 64))
+    exact, half = (StreamingSegmentor(propagator, FixedInterval(), autocast=dtype) for dtype in (None, torch.bfloat16))
+    results = []
+    for stream in (exact, half):
+        first = stream.predict(clip[0][None], None)
+        results.append(stream.predict(clip[1][None], first.state).prediction)
+    assert results[1].mask_logits.dtype == torch.float32
+    assert not torch.equal(results[0].mask_logits, results[1].mask_logits)
+    assert torch.nn.functional.cosine_similarity(results[0].mask_logits.flatten(), results[1].mask_logits.flatten(), 0) > 0.99
+
+
+def test_no_gradient_is_recorded() -> None:
+    stream = StreamingSegmentor(tiny_propagator(), FixedInterval())
+    result = stream.predict(frames(1)[0][None], None)
+    assert not result.prediction.mask_logits.requires_grad and result.prediction.mask_logits.is_inference()
+
+
+def test_memory_is_constant_over_2000_frames() -> None:
+    # A segmentor of one convolution, so that 2,000 frames take seconds; the streaming code is the real one.
+    segmentor = cast(Mask2FormerSegmentor, OneConvolution())
+    stream = StreamingSegmentor(Propagator(segmentor, CopyFlow()), FixedInterval(5))
+    pictures = frames(7, (32, 32))
+    # 2,000 maps would be 16 MB, as many images 6 MB.
+    maps = stream.stream(pictures[i % 7] for i in range(2000))
+    for _ in range(200):
+        next(maps)
+    gc.collect()
+    tracemalloc.start()
+    before, resident = tracemalloc.get_traced_memory()[0], _resident_mb()
+    assert sum(1 for _ in maps) == 1800
+    gc.collect()
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert grown < 200_000
+    assert _resident_mb() - resident < 8
+
+
+class OneConvolution(nn.Module):
+    size_divisor = 32
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.masks = nn.Conv2d(3, 6, 4, stride=4)
+
+    def parts(self) -> dict[str, nn.Module]:
+        return {}
+
+    def forward(self, image: Tensor) -> MaskPrediction:
+        size = (image.shape[-2], image.shape[-1])
+        masks = self.masks(image.float() / 255)[None]
+        return MaskPrediction(torch.randn(1, len(image), 6, 5), masks, torch.zeros(len(image), 6, 4), size, size)
+
+
+def _resident_mb() -> float:
+    if Path("/proc/self/statm").exists():
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    return 0.0

@@ -1,0 +1,69 @@
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from src.inference import table
+from src.inference.evaluation import EvaluationResult, StepTimes
+from src.inference.table import check_output, result_row, rich_table, write_table
+
+NAN = float("nan")
+RESULT = EvaluationResult(
+    miou=0.5, wiou=0.625, video_consistency={8: 0.75, 16: NAN}, iou_per_class=(0.25, NAN), miou_by_distance={0: 0.5, 1: 0.25},
+    key_times=StepTimes(100.0, 110.0, 150.0, 4), nonkey_times=StepTimes(20.0, 25.0, 30.0, 16), phases=5, frames=20,
+)  # fmt: skip
+ROW = result_row("query", 5, RESULT, ("sky", "road"), 12.5)
+
+
+def test_a_row_says_what_was_measured() -> None:
+    assert (ROW["method"], ROW["key_interval"], ROW["miou"], ROW["wiou"], ROW["vc8"]) == ("query", 5, 0.5, 0.625, 0.75)
+    assert (ROW["ms"], ROW["ms_key"], ROW["ms_nonkey"], ROW["ms_worst"]) == ((100 + 4 * 20) / 5, 100.0, 20.0, 150.0)
+    assert ROW["vc16"] is None and ROW["iou_per_class"] == {"sky": 0.25, "road": None}
+    assert ROW["miou_by_distance"] == {"0": 0.5, "1": 0.25} and ROW["gflops"] == 12.5
+
+
+def test_json_and_csv_hold_the_same_rows(tmp_path: Path) -> None:
+    rows = [ROW, result_row("per_frame", 1, RESULT, ("sky", "road"), None)]
+    json_path, csv_path = write_table(rows, tmp_path / "deep" / "table.json")
+    assert json.loads(json_path.read_text()) == rows
+    read = list(csv.DictReader(csv_path.open()))
+    assert [line["method"] for line in read] == ["query", "per_frame"]
+    assert float(read[0]["iou_per_class/sky"]) == 0.25 and read[0]["iou_per_class/road"] == "" and read[1]["gflops"] == ""
+    assert float(read[0]["miou_by_distance/1"]) == 0.25
+    assert sorted(path.name for path in json_path.parent.iterdir()) == ["table.csv", "table.json"]
+
+
+def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
+    path = check_output(tmp_path / "table.json", overwrite=False)
+    path.with_suffix(".csv").write_text("kept")
+    with pytest.raises(FileExistsError, match=r"table\.csv exist.*overwrite=true"):
+        check_output(path, overwrite=False)
+    assert check_output(path, overwrite=True) == path
+    with pytest.raises(ValueError, match=r"expected a name that ends in \.json"):
+        check_output(tmp_path / "table.csv", overwrite=True)
+
+
+def test_a_failed_write_leaves_the_earlier_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, _ = write_table([ROW], tmp_path / "table.json")
+    before = path.read_text()
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(table.Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_table([ROW, ROW], path)
+    assert path.read_text() == before and len(list(tmp_path.iterdir())) == 2
+
+
+def test_the_screen_shows_percent() -> None:
+    console = Console(file=io.StringIO(), width=200)
+    console.print(rich_table([ROW], "camvid"))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    line = next(line for line in shown.splitlines() if "query" in line)
+    assert [cell.strip() for cell in line.strip("│┃ ").split("│")] == [
+        "query", "5", "50.00", "62.50", "75.00", "-", "12.5", "36.0", "100.0", "20.0",
+    ]  # fmt: skip

@@ -1,0 +1,90 @@
+"""Laws of the cost of a frame: the published figures, and nothing of the model touched."""
+
+import pytest
+import torch
+
+from src.measure.cost import FrameCost, frame_cost
+from src.models.flow import CopyFlow, DISFlow, QueryFlow
+from src.models.flow.base import FlowEstimator
+from src.models.propagator import Propagator
+from src.models.segmentor import Mask2FormerSegmentor
+
+QK_480P = 0.653
+"""GFLOPs of the masked attention's query-key products, which the published key figures leave out."""
+
+
+def published(backbone: str, flow: FlowEstimator) -> FrameCost:
+    with torch.device("meta"):
+        segmentor = Mask2FormerSegmentor.from_backbone(backbone, num_classes=124, pretrained_backbone=False)
+    return frame_cost(Propagator(segmentor, flow), (480, 853))
+
+
+def tiny(flow: FlowEstimator) -> Propagator:
+    segmentor = Mask2FormerSegmentor.from_backbone(
+        "tiny",
+        num_classes=5,
+        num_queries=7,
+        hidden_dim=32,
+        feedforward_dim=32,
+        encoder_feedforward_dim=32,
+        encoder_layers=1,
+        decoder_layers=2,
+        pretrained_backbone=False,
+    )
+    return Propagator(segmentor, flow)
+
+
+def test_resnet50_costs_what_the_paper_says() -> None:
+    cost = published("resnet50", QueryFlow())
+    assert cost.key == pytest.approx(104.39 + QK_480P, rel=2e-3)
+    # Half of the fusing convolution is done once instead of once per query, which saves 0.15 %.
+    assert cost.propagate == pytest.approx(15.74, rel=5e-3)
+    assert cost.post == pytest.approx(5.31, rel=2e-3)
+    assert cost.average(5) == pytest.approx(38.9, rel=2e-3)
+    assert cost.params_m["segmentor"] == pytest.approx(44.035, abs=1e-3)
+    assert cost.params_m["flow"] == pytest.approx(40.085, abs=1e-3)
+
+
+def test_swin_tiny_costs_what_the_paper_says() -> None:
+    cost = published("swin_tiny", CopyFlow())
+    assert cost.key == pytest.approx(108.22 + QK_480P, rel=2e-3)
+    assert cost.params_m["segmentor"] == pytest.approx(47.433, abs=2e-3)
+
+
+@pytest.mark.parametrize("flow", [CopyFlow(), DISFlow(stride=4)])
+def test_flows_without_parameters_cost_their_warp_with_all_masks(flow: FlowEstimator) -> None:
+    cost = frame_cost(tiny(flow), (61, 97))
+    grid = (64 // 4) * (128 // 4)
+    # Seven masks are read, and both components of the one flow are resized: to the masks' grid, or from the image's.
+    assert round(cost.propagate * 1e9) == 4 * 7 * grid + 4 * 2 * grid
+    assert round(cost.post * 1e9) == 4 * 7 * 64 * 128 + 5 * 7 * 64 * 128
+    assert cost.params_m["flow"] == 0
+
+
+def test_the_model_is_left_as_it_is() -> None:
+    model = tiny(QueryFlow(32, 7, (4, 4, 4, 4, 4, 4), 8, 2, 8, 1, (4, 4, 4, 4), 8))
+    image = torch.rand(1, 3, 64, 64) * 255
+    with torch.no_grad():
+        prediction, _ = model.eval()(image, image.flip(3))
+    model.train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    modes = [module.training for module in model.modules()]
+    random = torch.get_rng_state()
+    frame_cost(model, (64, 64))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert {tensor.device.type for tensor in model.state_dict().values()} == {"cpu"}
+    assert modes == [module.training for module in model.modules()]
+    assert torch.equal(torch.get_rng_state(), random)
+    assert all(parameter.grad is None for parameter in model.parameters())
+    # transformers keeps position embeddings in a cache of the class: one without data must never come back from it.
+    with torch.no_grad():
+        again, _ = model.eval()(image, image.flip(3))
+    assert torch.equal(again.mask_logits_per_layer, prediction.mask_logits_per_layer)
+
+
+def test_the_average_follows_the_formula() -> None:
+    cost = FrameCost(key=100.0, propagate=10.0, post=5.0, params_m={})
+    assert cost.average(1) == 105
+    assert cost.average(5) == (100 + 4 * 10) / 5 + 5
+    with pytest.raises(ValueError, match="key_interval is 0"):
+        cost.average(0)

@@ -1,0 +1,101 @@
+"""Laws of panels."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from src.structures import IGNORE_INDEX, FlowPrediction, MaskPrediction
+from src.visualization.canvas import GAP, TITLE_HEIGHT
+from src.visualization.overlay import error_map
+from src.visualization.palette import distinct_palette
+from src.visualization.panels import comparison_panel, pair_panel, winning_flow
+
+SIZE, PADDED = (56, 250), (64, 256)
+PALETTE = distinct_palette(3)
+
+
+def prediction() -> MaskPrediction:
+    """Query 0 holds the left half for class 2, query 1 the right half for class 0, query 2 is everywhere but no object."""
+    masks = torch.full((1, 1, 3, 16, 64), -20.0)
+    masks[..., 0, :, :32] = 20
+    masks[..., 1, :, 32:] = 20
+    masks[..., 2, :, :] = 25
+    classes = torch.full((1, 1, 3, 4), -10.0)
+    classes[0, 0, [0, 1, 2], [2, 0, 3]] = 10
+    return MaskPrediction(classes, masks, torch.zeros(1, 3, 8), SIZE, PADDED)
+
+
+def flow_of(vectors: list[tuple[float, float]]) -> FlowPrediction:
+    """One constant vector per query, in pixels of a grid at 1/8 of the image."""
+    segment_flow = torch.tensor(vectors)[None, :, :, None, None].expand(1, len(vectors), 2, 8, 32)
+    return FlowPrediction(segment_flow, (), PADDED)
+
+
+def images() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    key, nonkey = torch.randint(0, 256, (2, 3, *SIZE), dtype=torch.uint8)
+    label = torch.zeros(SIZE, dtype=torch.int64)
+    label[:, :100] = 2
+    label[0] = IGNORE_INDEX
+    return key, nonkey, label
+
+
+def tile(picture: torch.Tensor, row: int, column: int) -> torch.Tensor:
+    y, x = row * (TITLE_HEIGHT + SIZE[0] + GAP) + TITLE_HEIGHT, column * (SIZE[1] + GAP)
+    return picture[:, y : y + SIZE[0], x : x + SIZE[1]]
+
+
+def test_the_winning_segment_gives_the_flow_in_image_pixels() -> None:
+    flow = winning_flow(prediction(), flow_of([(1.0, 0.0), (0.0, -2.0), (9.0, 9.0)]))
+    assert flow.shape == (1, 2, *SIZE)
+    assert torch.allclose(flow[0, :, :, :126], torch.tensor([8.0, 0.0])[:, None, None].expand(2, 56, 126))
+    assert torch.allclose(flow[0, :, :, 130:], torch.tensor([0.0, -16.0])[:, None, None].expand(2, 56, 120))
+
+
+def test_one_flow_for_all_segments_wins_everywhere() -> None:
+    flow = winning_flow(prediction(), flow_of([(1.0, -1.0)]))
+    assert torch.allclose(flow[0], torch.tensor([8.0, -8.0])[:, None, None].expand(2, *SIZE))
+
+
+def test_flow_of_another_padding_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"\(128, 256\), the masks one of \(64, 256\)"):
+        winning_flow(prediction(), replace(flow_of([(0.0, 0.0)]), padded_size=(128, 256)))
+
+
+def test_a_pair_panel_shows_the_frames_and_the_errors() -> None:
+    key, nonkey, label = images()
+    flow = flow_of([(1.0, 0.0), (0.0, -2.0), (9.0, 9.0)])
+    target = torch.zeros(2, *SIZE)
+    picture = pair_panel(key, nonkey, label, prediction(), flow, target, PALETTE, key_prediction=prediction())
+    assert picture.shape == (3, 2 * (TITLE_HEIGHT + SIZE[0] + GAP), 4 * SIZE[1] + 3 * GAP)
+    predicted = torch.zeros(SIZE, dtype=torch.int64)
+    predicted[:, :128] = 2
+    assert torch.equal(tile(picture, 0, 0), key)
+    assert torch.equal(tile(picture, 1, 0), nonkey)
+    assert torch.equal(tile(picture, 1, 3), error_map(predicted, label))
+    assert (tile(picture, 0, 3) == 255).all()  # no true motion
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    key, nonkey, label = images()
+    full = pair_panel(key, nonkey, label, prediction(), flow_of([(1.0, 0.0)]), None, PALETTE)
+    assert (tile(full, 0, 2) == 255).all()
+    assert not (tile(full, 0, 1) == 255).all()
+    single = pair_panel(key, key, label, prediction(), None, None, PALETTE)
+    assert single.shape[1] == TITLE_HEIGHT + SIZE[0] + GAP
+    void = pair_panel(key, key, torch.full(SIZE, IGNORE_INDEX), prediction(), None, None, PALETTE)
+    assert (tile(void, 0, 3) == 0).all()
+
+
+@pytest.mark.parametrize("methods", [1, 2, 5])
+def test_comparison_panels_of_a_clip_have_one_size(methods: int) -> None:
+    _, image, label = images()
+    maps = {f"method {i}": label.clamp(max=2) for i in range(methods)}
+    classes = ["road", "tree", "car"]
+    labelled = comparison_panel(image, label, maps, PALETTE, classes)
+    assert labelled.shape == comparison_panel(image, None, maps, PALETTE, classes).shape
+    assert labelled.shape[1] % 2 == 0
+    assert labelled.shape[2] % 2 == 0
+    assert torch.equal(tile(labelled, 0, 0), image)
+    without = comparison_panel(image, label, maps, PALETTE)
+    assert torch.equal(labelled[:, : without.shape[1]], without)
