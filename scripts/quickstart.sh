@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Train the whole method on generated scenes, then compare it with its baselines on held-out clips. Finished parts are
+# not repeated: a run that was stopped goes on where it was.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+out=outputs/quickstart
+for stage in segmentor flow propagation; do
+  python -m src.train experiment=quickstart stage="$stage" resume=true "$@"
+done
+rm -rf "$out/model"
+cp -r "$out/propagation/model" "$out/model"
+python -m src.eval checkpoint="$out/model" data=moving_scenes "methods=[per_frame,copy,dis,pixel,query]" "key_intervals=[5]" \
+  output="$out/table.json" overlay="$out/overlay.mp4" pictures="$out/pictures" overwrite=true
+echo "table: $out/table.json   video: $out/overlay.mp4   pictures: $out/pictures   model: $out/model"

@@ -1,0 +1,39 @@
+"""Paths on Hydra's command line: quoted before Hydra's grammar sees them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+_SPECIAL = set("()=,~&#'\"{}[]:;\\ ")
+_PATH_KEYS = {"input", "output", "checkpoint", "predictions", "overlay", "pictures"}
+_PATH_ENDINGS = (".root", "_dir", "_from", ".folder", ".runs", ".data")
+
+
+def quote_paths(arguments: Sequence[str]) -> list[str]:
+    r"""Quote the values of path-like overrides, so that any file name works as typed.
+
+    ``checkpoint=epoch=3.ckpt`` and ``input=my clip (1).mp4`` break Hydra's grammar or become a sweep. Values that are already
+    quoted, and everything that is not a path override, pass unchanged. ``null`` stays null.
+
+    Args:
+        arguments: command-line arguments after the program's name.
+    """
+    return [_quoted(argument) for argument in arguments]
+
+
+def quote_path_arguments() -> None:
+    """Apply :func:`quote_paths` to this process's command line; entry points call it first."""
+    sys.argv[1:] = quote_paths(sys.argv[1:])
+
+
+def _quoted(argument: str) -> str:
+    key, equals, value = argument.partition("=")
+    name = key.lstrip("+~")
+    if not equals or not (name in _PATH_KEYS or name.endswith(_PATH_ENDINGS)):
+        return argument
+    already = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+    if already or value.startswith("${") or not (_SPECIAL & set(value)):
+        return argument
+    escaped = value.replace("\\", "\\\\") if value.endswith("\\") or "\\'" in value else value
+    return f"{key}='" + escaped.replace("'", "\\'") + "'"

@@ -1,0 +1,75 @@
+"""The paper's optimiser: AdamW with parameter groups and a polynomial decay of the learning rate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+
+from src.models.propagator import Propagator
+
+_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.LocalResponseNorm)
+
+
+@dataclass(frozen=True)
+class AdamWPoly:
+    """AdamW settings (reference recipe: 5e-5, 0.05, backbone x0.1, power 0.9, no warm-up).
+
+    Attributes:
+        lr: base learning rate.
+        weight_decay: of everything but norms, embeddings and relative-position tables; plain biases keep it.
+        backbone_factor: learning rate of ``segmentor.backbone`` relative to ``lr``.
+        power: exponent of the polynomial decay from ``lr`` to 0.
+        warmup_steps: optimiser steps of linear warm-up.
+    """
+
+    lr: float = 5e-5
+    weight_decay: float = 0.05
+    backbone_factor: float = 0.1
+    power: float = 0.9
+    warmup_steps: int = 0
+
+    def build(self, model: Propagator, max_steps: int) -> tuple[AdamW, LambdaLR]:
+        """Optimiser and per-step schedule over the trainable parameters of ``model``.
+
+        Raises:
+            ValueError: if nothing is trainable.
+        """
+        backbone = {id(p) for p in model.parts()["segmentor.backbone"].parameters()}
+        undecayed = _undecayed_parameters(model)
+        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                lr = self.lr * (self.backbone_factor if id(parameter) in backbone else 1.0)
+                decay = 0.0 if id(parameter) in undecayed else self.weight_decay
+                groups.setdefault((lr, decay), []).append(parameter)
+        if not groups:
+            raise ValueError("no parameter is trainable; name at least one part in stage.objective.trainable")
+        optimizer = AdamW([{"params": p, "lr": lr, "weight_decay": decay} for (lr, decay), p in groups.items()], lr=self.lr)
+
+        def factor(step: int) -> float:
+            warm = min(1.0, (step + 1) / (self.warmup_steps + 1))
+            return float(warm * max(0.0, 1.0 - step / max_steps) ** self.power)
+
+        return optimizer, LambdaLR(optimizer, factor)
+
+
+def _undecayed_parameters(model: nn.Module) -> set[int]:
+    """Identities of norm weights and biases, embeddings and relative-position tables."""
+    undecayed: set[int] = set()
+    for module in model.modules():
+        if isinstance(module, (*_NORMS, nn.Embedding)):
+            undecayed.update(id(p) for p in module.parameters(recurse=False))
+    for name, parameter in model.named_parameters():
+        if "relative_position" in name or "level_embed" in name or "query_embed" in name:
+            undecayed.add(id(parameter))
+    return undecayed
+
+
+def gradient_norm(model: nn.Module) -> torch.Tensor:
+    """Global 2-norm of the gradients, for the log."""
+    norms = [p.grad.detach().float().norm() for p in model.parameters() if p.grad is not None]
+    return torch.stack(norms).norm() if norms else torch.zeros(())

@@ -1,0 +1,139 @@
+"""What each training stage optimises: which parts move, what is lost, what is validated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from src.losses.flow import FlowLoss
+from src.losses.mask_classification import MaskClassificationLoss
+from src.models.propagator import Propagator
+from src.structures import FlowPrediction, MaskPrediction, PairBatch
+
+Terms = dict[str, Tensor]
+"""Weighted loss terms by name; the training loss is their sum."""
+
+
+class Stage(Protocol):
+    """One of the stages of training. All are modules, since losses may hold buffers."""
+
+    trainable: tuple[str, ...]
+    """Names of the propagator's parts that train; everything else is frozen, statistics included."""
+
+    def losses(self, model: Propagator, batch: PairBatch) -> Terms:
+        """The loss terms of a batch."""
+
+    def predict(self, model: Propagator, batch: PairBatch) -> tuple[MaskPrediction, FlowPrediction | None]:
+        """What the stage says about the non-key frame, for validation."""
+
+
+class SegmentorStage(nn.Module):
+    """Stage 1: the segmentor on single frames (the non-key frame of each pair).
+
+    Args:
+        loss: set loss on the masks of every decoder layer.
+        trainable: parts that train.
+    """
+
+    def __init__(self, loss: MaskClassificationLoss, trainable: Sequence[str] = ("segmentor",)) -> None:
+        super().__init__()
+        self.loss = loss
+        self.trainable = tuple(trainable)
+
+    def losses(self, model: Propagator, batch: PairBatch) -> Terms:
+        """Mask classification loss of the frame's own prediction."""
+        terms: Terms = self.loss(model.segmentor(batch.nonkey_image), batch.nonkey_label, batch.sample_id)
+        return terms
+
+    def predict(self, model: Propagator, batch: PairBatch) -> tuple[MaskPrediction, FlowPrediction | None]:
+        """The per-frame prediction."""
+        return model.segmentor(batch.nonkey_image), None
+
+
+class FlowStage(nn.Module):
+    """Supervised flow pretraining: end-point error of the image's flow and of each query's flow inside its segment.
+
+    Args:
+        loss: end-point error at every scale and per segment.
+        trainable: parts that train.
+    """
+
+    def __init__(self, loss: FlowLoss, trainable: Sequence[str] = ("flow",)) -> None:
+        super().__init__()
+        self.loss = loss
+        self.trainable = tuple(trainable)
+
+    def losses(self, model: Propagator, batch: PairBatch) -> Terms:
+        """End-point errors against the known flow.
+
+        Raises:
+            ValueError: if the batch has no flow.
+        """
+        target = _known_flow(batch)
+        with torch.no_grad():
+            key = model.segmentor(batch.key_image).final_layer()
+        terms: Terms = self.loss(model.flow(batch.key_image, batch.nonkey_image, key.queries), target, key)
+        return terms
+
+    def predict(self, model: Propagator, batch: PairBatch) -> tuple[MaskPrediction, FlowPrediction | None]:
+        """The key frame's prediction carried to the non-key frame."""
+        return _propagate(model, batch)
+
+
+class PropagationStage(nn.Module):
+    """The paper's second stage: set loss on the warped masks of all decoder layers, against the non-key frame's label.
+
+    Args:
+        loss: set loss; its matching is done on the warped masks.
+        flow_loss: end-point error added where the data knows its flow; ``None`` for the paper's recipe.
+        flow_weight: factor of ``flow_loss``.
+        trainable: parts that train.
+    """
+
+    def __init__(
+        self,
+        loss: MaskClassificationLoss,
+        flow_loss: FlowLoss | None = None,
+        flow_weight: float = 1.0,
+        trainable: Sequence[str] = ("flow", "segmentor.mask_head", "segmentor.class_head"),
+    ) -> None:
+        super().__init__()
+        self.loss = loss
+        self.flow_loss = flow_loss
+        self.flow_weight = flow_weight
+        self.trainable = tuple(trainable)
+
+    def losses(self, model: Propagator, batch: PairBatch) -> Terms:
+        """Set loss of the carried masks and, where asked for, the end-point errors.
+
+        Raises:
+            ValueError: if ``flow_loss`` is given and the batch has no flow.
+        """
+        key = model.segmentor(batch.key_image)
+        carried, flow = model.propagate(key, batch.key_image, batch.nonkey_image)
+        terms: Terms = dict(self.loss(carried, batch.nonkey_label, batch.sample_id))
+        if self.flow_loss is not None:
+            errors = self.flow_loss(flow, _known_flow(batch), key.final_layer())
+            terms |= {name: self.flow_weight * error for name, error in errors.items()}
+        return terms
+
+    def predict(self, model: Propagator, batch: PairBatch) -> tuple[MaskPrediction, FlowPrediction | None]:
+        """The key frame's prediction carried to the non-key frame."""
+        return _propagate(model, batch)
+
+
+def _propagate(model: Propagator, batch: PairBatch) -> tuple[MaskPrediction, FlowPrediction]:
+    prediction: tuple[MaskPrediction, FlowPrediction] = model(batch.key_image, batch.nonkey_image)
+    return prediction
+
+
+def _known_flow(batch: PairBatch) -> Tensor:
+    if batch.flow is None:
+        raise ValueError(
+            f"no flow is known for {batch.names[0]}: supervised flow needs moving_scenes, or stills with data.motion set "
+            "(conf/data/camvid.yaml shows how)"
+        )
+    return batch.flow

@@ -1,0 +1,143 @@
+"""What a training run needs around the module: where it lives, where it resumes, who listens."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from pathlib import Path
+from typing import Any, Literal
+
+import requests
+import torch
+from lightning.pytorch.loggers import WandbLogger
+
+from src.models.flow.base import FlowEstimator
+from src.models.propagator import Propagator
+from src.models.segmentor import Mask2FormerSegmentor
+from src.ops.warp import WarpGrid
+from src.weights.model_folder import load_model
+
+log = logging.getLogger(__name__)
+
+
+def build_propagator(
+    segmentor: Mask2FormerSegmentor | None,
+    flow: FlowEstimator | None,
+    init_from: str | None,
+    warp_grid: WarpGrid = "exact",
+) -> Propagator:
+    """The model a stage starts from: fresh, or with what an earlier stage left.
+
+    Args:
+        segmentor: a fresh segmentor; ``None`` takes the one of ``init_from``.
+        flow: a fresh flow estimator; ``None`` takes the one of ``init_from``.
+        init_from: model folder or checkpoint of an earlier stage.
+        warp_grid: see :func:`src.ops.warp.warp`.
+
+    Raises:
+        ValueError: if a part is given by neither.
+        FileNotFoundError: if ``init_from`` does not exist.
+    """
+    if init_from is not None:
+        if not Path(init_from).exists():
+            raise FileNotFoundError(
+                f"stage.init_from={init_from} does not exist; run the earlier stage first (stage=segmentor, then stage=flow), "
+                "or name a model folder or checkpoint"
+            )
+        earlier, _ = load_model(init_from)
+        taken = [name for name, fresh in (("segmentor", segmentor), ("flow", flow)) if fresh is None]
+        log.info("%s taken from %s", " and ".join(taken) or "nothing", init_from)
+        segmentor = segmentor or earlier.segmentor
+        flow = flow or earlier.flow
+    if segmentor is None or flow is None:
+        raise ValueError("a model needs a segmentor and a flow estimator: configure both or set stage.init_from")
+    return Propagator(segmentor, flow, warp_grid)
+
+
+def find_checkpoint(folder: Path, resume: bool, overwrite: bool) -> Path | None:
+    """The checkpoint to continue from, by the user's wish; never touches an earlier run unasked.
+
+    Args:
+        folder: the run's checkpoint folder.
+        resume: continue from the newest checkpoint, or start where there is none.
+        overwrite: start anew although the folder holds checkpoints.
+
+    Raises:
+        FileExistsError: if the folder holds checkpoints and neither was asked for.
+    """
+    checkpoints = sorted(folder.glob("*.ckpt"), key=lambda path: path.stat().st_mtime)
+    if resume:
+        if not checkpoints:
+            log.info("resume=true: no checkpoint in %s yet, starting from step 0", folder)
+            return None
+        log.info("resuming from %s", checkpoints[-1])
+        return checkpoints[-1]
+    if checkpoints and not overwrite:
+        raise FileExistsError(
+            f"{folder} already holds {checkpoints[-1].name}: add resume=true to continue that run, "
+            "overwrite=true to replace it, or name=<other> to keep both"
+        )
+    for path in checkpoints:
+        path.unlink()
+    return None
+
+
+def wandb_logger(
+    project: str,
+    name: str,
+    save_dir: str,
+    group: str | None = None,
+    job_type: str | None = None,
+    tags: list[str] | None = None,
+    mode: Literal["auto", "online", "offline", "disabled"] = "auto",
+) -> WandbLogger:
+    """W&B, online where a key and the server are at hand, offline otherwise (and it says so).
+
+    Args:
+        project: W&B project.
+        name: the run's display name.
+        save_dir: folder that receives ``wandb/``; ``wandb sync`` uploads an offline run from there.
+        group: runs of one experiment share it.
+        job_type: the stage.
+        tags: free labels.
+        mode: ``auto`` decides by key and network.
+    """
+    if mode == "auto":
+        reason = _why_offline()
+        mode = "offline" if reason else "online"
+        if reason:
+            log.info("W&B is offline (%s); upload later with: wandb sync %s/wandb/offline-run-*", reason, save_dir)
+    Path(save_dir).mkdir(parents=True, exist_ok=True)
+    return WandbLogger(project=project, name=name, save_dir=save_dir, group=group, job_type=job_type, tags=tags, mode=mode)
+
+
+def _why_offline() -> str | None:
+    if os.environ.get("WANDB_MODE") in {"offline", "dryrun"}:
+        return "WANDB_MODE=offline"
+    import wandb  # takes a second, and most tests never log to it
+
+    server = str(wandb.setup().settings.base_url)
+    key = os.environ.get("WANDB_API_KEY") or requests.utils.get_netrc_auth(server)
+    if not key:
+        return "no API key; `wandb login` sets one"
+    host = server.split("://")[-1].split("/")[0]
+    name, _, port = host.partition(":")
+    try:
+        socket.create_connection((name, int(port or 443)), timeout=3).close()
+    except OSError as error:
+        return f"{host} cannot be reached: {error}"
+    return None
+
+
+def plain(value: Any) -> Any:
+    """A copy of nested containers with only plain Python values, so that checkpoints load with ``weights_only=True``."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, torch.Tensor):
+        return value.tolist()
+    return str(value)
