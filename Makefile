@@ -38,7 +38,7 @@ format: setup ## Rewrite the sources in the house style
 
 clean: ## Delete caches; outputs, data and .venv stay
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
-	find src tests scripts notebooks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## Delete caches and .venv; outputs and data stay
 	rm -rf $(VENV)
