@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import platform
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -21,13 +20,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from src.command_line import quote_path_arguments
 from src.data.clips import ClipDataset
+from src.data.resizing import short_side_size
 from src.inference.evaluation import Phases, ProgressCallback, evaluate_clips
 from src.inference.methods import with_method
 from src.inference.pictures import write_comparison_video, write_pictures
 from src.inference.scheduler import FixedInterval
-from src.inference.streaming import StreamingSegmentor, network_size
+from src.inference.streaming import StreamingSegmentor
 from src.inference.table import Row, check_output, result_row, rich_table, write_table
 from src.measure.cost import frame_cost
+from src.measure.latency import describe_machine
 from src.models.propagator import Propagator
 from src.structures import Size
 from src.weights.model_folder import load_model
@@ -69,10 +70,15 @@ def evaluate_methods(
         key_intervals: frames from key frame to key frame.
         options: how to run them.
         console: where progress is shown.
+
+    Raises:
+        ValueError: if there is nothing to do.
     """
     jobs = [(name, k) for name in methods for k in ([1] if name == "per_frame" else key_intervals)]
+    if not jobs:
+        raise ValueError(f"methods {list(methods)} at key intervals {list(key_intervals)}: nothing to evaluate")
     image = dataset.read_image(0, 0)
-    size = network_size((image.shape[-2], image.shape[-1]), options.short_side, options.max_long_side)
+    size = short_side_size((image.shape[-2], image.shape[-1]), options.short_side, options.max_long_side)
     costs = {name: frame_cost(propagator, size) for name, propagator in methods.items()}
     rows: list[Row] = []
     every_frame = None
@@ -193,11 +199,11 @@ def check_classes(metadata: dict[str, Any], dataset: ClipDataset) -> None:
 
 
 def _conditions(propagator: Propagator, size: Size, options: RunOptions) -> Row:
-    device = next(propagator.parameters()).device
+    machine = describe_machine(next(propagator.parameters()).device)
     return {
         "input_size": f"{size[0]}x{size[1]}",
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU",
-        "threads": torch.get_num_threads(),
+        "device": machine["device"],
+        "threads": machine["threads"],
         "precision": "float32" if options.autocast is None else str(options.autocast).removeprefix("torch."),
     }
 

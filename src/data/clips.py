@@ -107,7 +107,7 @@ class FileClips:
         image_path, label_path = self.clips[clip].images[frame], self.clips[clip].labels[frame]
         if label_path is None:
             raise ValueError(f"{image_path}: frame {frame} of clip {self.clips[clip].name} has no label")
-        raw = _decode(label_path, as_label=True).astype(np.intp)
+        raw = read_label_png(label_path).numpy()
         size, expected = (raw.shape[0], raw.shape[1]), image_size(image_path)
         if size != expected:
             raise ValueError(
@@ -162,21 +162,6 @@ def image_size(path: Path) -> Size:
             return image.height, image.width
     except (OSError, SyntaxError, ValueError) as error:
         raise ValueError(f"{path} cannot be read as an image ({error}); expected a JPEG or PNG") from error
-
-
-def distinct_palette(count: int) -> tuple[Colour, ...]:
-    """``count`` distinct colours without black: the bits of 1, 2, 3, ... dealt to R, G, B from the highest bit down (PASCAL VOC).
-
-    Raises:
-        ValueError: if ``count`` exceeds 255.
-    """
-    if count > 255:
-        raise ValueError(f"{count} colours asked for; expected at most 255")
-    colours: list[Colour] = []
-    for number in range(1, count + 1):
-        channels = [sum((number >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(3)) for channel in range(3)]
-        colours.append((channels[0], channels[1], channels[2]))
-    return tuple(colours)
 
 
 def time_order(path: Path) -> tuple[tuple[bool, int, str], ...]:

@@ -14,12 +14,22 @@ from src.ops.warp import resize_flow
 from src.structures import Size
 
 
-def short_side_size(size: Size, short_side: int, max_long_side: int | None) -> Size:
-    """(H, W) with the given short side, unless that would make the long side exceed its cap; the aspect ratio is kept."""
-    scale = short_side / min(size)
+def short_side_size(size: Size, short_side: int | None, max_long_side: int | None) -> Size:
+    """The size an image is resized to, its proportions kept: as large as both limits allow (paper, VSPW: 480 and 853).
+
+    Args:
+        size: (H, W) of the image.
+        short_side: wanted length of the shorter side, pixels; ``None``: never enlarge.
+        max_long_side: limit of the longer side, or ``None``.
+
+    Returns:
+        (H, W), at least 1 pixel each. Applying it again changes nothing.
+    """
+    scale = 1.0 if short_side is None else short_side / min(size)
     if max_long_side is not None:
         scale = min(scale, max_long_side / max(size))
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+    # Not round(), which takes halves to even numbers.
+    return max(1, int(size[0] * scale + 0.5)), max(1, int(size[1] * scale + 0.5))
 
 
 def resize_nearest(x: Tensor, size: Size) -> Tensor:

@@ -14,7 +14,8 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from src.data.clips import Colour, FileClips, distinct_palette, time_order
+from src.data.clips import Colour, FileClips, time_order
+from src.data.palette import distinct_palette
 from src.structures import IGNORE_INDEX, Clip
 
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")

@@ -18,6 +18,7 @@ from src.inference.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
 from src.metrics.iou import MeanIoU
 from src.models.propagator import Propagator
+from src.structures import Clip
 
 Phases = Literal["all", "first"]
 ProgressCallback = Callable[[int, int], None]
@@ -97,7 +98,7 @@ def evaluate_clips(
 
     Args:
         propagator: the network, on the device where it shall run.
-        dataset: clips with labels; frames without one are run but not scored.
+        dataset: clips with labels; frames without one are run but not scored, and those behind a clip's last label are left out.
         key_interval: frames from key frame to key frame.
         phases: ``all`` averages over every position of the key frames; ``first`` has them at 0, k, 2k, ... only (the paper).
         short_side: see :class:`StreamingSegmentor`.
@@ -137,7 +138,7 @@ def evaluate_streams(
         raise ValueError(
             f"the network knows {classes} classes, the data {dataset.num_classes} ({', '.join(dataset.classes[:5])}, ...)"
         )
-    total = len(streams) * sum(len(clip) for clip in dataset.clips)
+    total = len(streams) * sum(_frames_to_run(clip) for clip in dataset.clips)
     done = 0
 
     def advance() -> None:
@@ -159,7 +160,7 @@ def evaluate_streams(
 def _run_clip(stream: StreamingSegmentor, dataset: ClipDataset, clip: int, scores: _Scores, advance: Callable[[], None]) -> None:
     state = None
     labelled = set(dataset.clips[clip].labelled_frames)
-    for frame in range(len(dataset.clips[clip])):
+    for frame in range(_frames_to_run(dataset.clips[clip])):
         image = dataset.read_image(clip, frame)[None]
         started = time.perf_counter()
         maps, state = stream.step(image, state)
@@ -173,6 +174,11 @@ def _run_clip(stream: StreamingSegmentor, dataset: ClipDataset, clip: int, score
             scores.end_run()
         advance()
     scores.end_run()
+
+
+def _frames_to_run(clip: Clip) -> int:
+    """Nothing is asked of the frames behind the last label (a third of every Cityscapes snippet)."""
+    return max(clip.labelled_frames, default=-1) + 1
 
 
 class _Scores:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,13 +11,12 @@ from torch import Tensor
 
 from src.data.clips import ClipDataset
 from src.data.resizing import resize_nearest, resize_partial_flow
+from src.inference.evaluation import ProgressCallback
 from src.inference.streaming import StreamingSegmentor
 from src.inference.video_io import VideoWriter
 from src.ops.masks import semantic_map
 from src.structures import KeyFrameState, MaskPrediction
 from src.visualization.panels import comparison_panel, pair_panel
-
-ProgressCallback = Callable[[int, int], None]
 
 
 def write_comparison_video(

@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from src.data.resizing import short_side_size
 from src.inference.scheduler import KeyFrameScheduler
 from src.models.propagator import Propagator
 from src.ops.masks import semantic_map
-from src.structures import FlowPrediction, KeyFrameState, MaskPrediction, Size
+from src.structures import FlowPrediction, KeyFrameState, MaskPrediction
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ class StreamingSegmentor:
         if image.ndim != 4 or image.shape[1] != 3:
             raise ValueError(f"image is {tuple(image.shape)}, expected (B, 3, H, W)")
         image = image.to(next(self.propagator.parameters()).device)
-        size = network_size((image.shape[-2], image.shape[-1]), self.short_side, self.max_long_side)
+        size = short_side_size((image.shape[-2], image.shape[-1]), self.short_side, self.max_long_side)
         if size == tuple(image.shape[-2:]):
             return image
         resized = F.interpolate(image.float(), size=size, mode="bilinear", align_corners=False, antialias=True)
@@ -169,21 +170,3 @@ class StreamingSegmentor:
 
     def _precision(self, image: Tensor) -> AbstractContextManager[object]:
         return nullcontext() if self.autocast is None else torch.autocast(image.device.type, dtype=self.autocast)
-
-
-def network_size(size: Size, short_side: int | None, max_long_side: int | None) -> Size:
-    """The size an image is resized to, its proportions kept: as large as both limits allow (paper: 480 and 853).
-
-    Args:
-        size: (H, W) of the image.
-        short_side: wanted length of the shorter side; ``None``: never enlarge.
-        max_long_side: limit of the longer side, or ``None``.
-
-    Returns:
-        (H, W), at least 1 pixel each. Applying it again changes nothing.
-    """
-    short, long = min(size), max(size)
-    scale = 1.0 if short_side is None else short_side / short
-    if max_long_side is not None:
-        scale = min(scale, max_long_side / long)
-    return max(1, int(size[0] * scale + 0.5)), max(1, int(size[1] * scale + 0.5))

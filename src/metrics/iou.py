@@ -55,52 +55,6 @@ class MeanIoU(Metric):
         return iou_figures(self.confusion, self.protocol)
 
 
-class IoUByDistance(Metric):
-    """Mean IoU by the distance of a frame to the key frame that its masks come from.
-
-    Args:
-        num_classes: K.
-        max_distance: the largest distance in frames, that is, key interval - 1.
-        protocol: see :class:`MeanIoU`.
-
-    Raises:
-        ValueError: if the protocol is unknown or there are more classes than label values.
-    """
-
-    full_state_update = False
-    higher_is_better = True
-    confusion: Tensor
-
-    def __init__(self, num_classes: int, max_distance: int, protocol: IoUProtocol = "present_in_label") -> None:
-        super().__init__()
-        _check_arguments(num_classes, protocol)
-        self.num_classes = num_classes
-        self.max_distance = max_distance
-        self.protocol = protocol
-        counts = torch.zeros(max_distance + 1, num_classes, num_classes, dtype=torch.int64)
-        self.add_state("confusion", counts, dist_reduce_fx="sum")
-
-    def update(self, prediction: Tensor, label: Tensor, distance: int) -> None:
-        """Count pixels of frames at one distance.
-
-        Args:
-            prediction: (..., H, W) int64, 0..K-1.
-            label: (..., H, W) int64, 0..K-1 or ``IGNORE_INDEX``.
-            distance: frames since the key frame, 0..max_distance.
-
-        Raises:
-            ValueError: if shapes or types differ or a value is out of range.
-        """
-        if not 0 <= distance <= self.max_distance:
-            raise ValueError(f"distance {distance} to the key frame; expected 0..{self.max_distance}")
-        check_label_maps(prediction, label, self.num_classes)
-        self.confusion[distance] += count_pixels(prediction, label, self.num_classes)
-
-    def compute(self) -> Tensor:
-        """(max_distance + 1,) float64, mean IoU 0..1; NaN where no frame was seen."""
-        return torch.stack([iou_figures(counts, self.protocol)["miou"] for counts in self.confusion])
-
-
 def count_pixels(prediction: Tensor, label: Tensor, num_classes: int) -> Tensor:
     """The confusion matrix (K, K) int64 of two label maps: row = label, column = prediction; void labels are dropped."""
     valid = label != IGNORE_INDEX

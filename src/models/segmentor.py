@@ -67,9 +67,15 @@ class Mask2FormerSegmentor(PartlyFrozen):
         Returns:
             Logits of all L = decoder layers + 1 predictions, the first that of the learnable queries; h, w = 1/4 of the padded
             image. float32.
+
+        Raises:
+            ValueError: if the image is no larger than one cell of the coarsest features: a single pixel has nothing to be
+                normalised by.
         """
         size = (image.shape[-2], image.shape[-1])
         padded = padded_size(size, self.size_divisor)
+        if max(padded) <= self.size_divisor:
+            raise ValueError(f"image of {size[0]}x{size[1]}: expected a side of more than {self.size_divisor} pixels")
         normalised = (image.to(self.image_mean.dtype) / 255 - self.image_mean) / self.image_std
         parts = self.parts()
         # Positions are made in the dtype of these features, and half precision cannot name a pixel of a wide image.

@@ -1,11 +1,8 @@
-"""Colours for classes."""
+"""What a colour and a palette are."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import cv2
-import numpy as np
 
 Color = tuple[int, int, int]
 """RGB, 0..255 each."""
@@ -15,40 +12,3 @@ Palette = Sequence[Color]
 
 VOID_COLOR: Color = (0, 0, 0)
 """Colour of pixels labelled ``IGNORE_INDEX``."""
-
-# Void, and the white and the grey that pictures use for "nothing" and "unknown", must not look like a class.
-_RESERVED = ((0, 0, 0), (255, 255, 255), (128, 128, 128))
-_LEVELS = (20, 55, 90, 125, 160, 195, 230, 255)
-
-
-def distinct_palette(num_classes: int) -> tuple[Color, ...]:
-    """K colours that the eye tells apart: each new one is the candidate farthest (CIE Lab) from all before it.
-
-    The first n colours do not depend on K, and neither black, white nor mid grey is among them.
-
-    Args:
-        num_classes: K, at most 512.
-
-    Returns:
-        K different RGB colours.
-
-    Raises:
-        ValueError: if K is out of range.
-    """
-    grid = np.stack(np.meshgrid(_LEVELS, _LEVELS, _LEVELS, indexing="ij"), axis=-1).reshape(-1, 3)
-    if not 1 <= num_classes <= len(grid):
-        raise ValueError(f"num_classes is {num_classes}; expected 1..{len(grid)}")
-    candidates = _to_lab(grid)
-    distance = np.linalg.norm(candidates[:, None] - _to_lab(np.array(_RESERVED)), axis=-1).min(axis=1)
-    palette: list[Color] = []
-    for _ in range(num_classes):
-        best = int(distance.argmax())
-        red, green, blue = grid[best].tolist()
-        palette.append((red, green, blue))
-        distance = np.minimum(distance, np.linalg.norm(candidates - candidates[best], axis=-1))
-    return tuple(palette)
-
-
-def _to_lab(rgb: np.ndarray) -> np.ndarray:
-    """(N, 3) RGB 0..255 to (N, 3) CIE Lab."""
-    return np.asarray(cv2.cvtColor((rgb[None] / 255).astype(np.float32), cv2.COLOR_RGB2LAB)[0])

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from src.models.flow import FLOW_ESTIMATORS
+from src.models.flow import FLOW_ESTIMATORS, FlowEstimator
 from src.models.propagator import Propagator
 from src.models.segmentor import Mask2FormerSegmentor
 
@@ -158,6 +158,18 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> tuple[Pr
     if not isinstance(metadata, dict):
         raise ValueError(f"{source}: metadata is {type(metadata).__name__}, expected an object")
     return propagator.to(device).eval(), metadata
+
+
+def load_flow(path: str | Path) -> FlowEstimator:
+    """The trained flow estimator of a model alone, for another segmentor with as many queries of the same width.
+
+    Args:
+        path: see :func:`load_model`.
+
+    Raises:
+        FileNotFoundError, ValueError: see :func:`load_model`.
+    """
+    return load_model(path)[0].flow
 
 
 def _flow_name(propagator: Propagator) -> str:

@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from src.data.clips import FileClips, distinct_palette, image_size, read_label_png, read_rgb, time_order
+from src.data.clips import FileClips, image_size, read_label_png, read_rgb, time_order
 from src.structures import IGNORE_INDEX, Clip
 from tests.data.fake_layouts import label, write_image, write_label
 
@@ -105,14 +105,6 @@ def test_a_label_of_another_size_names_both_files(clips, tmp_path):
 def test_a_frame_without_label_says_so(clips):
     with pytest.raises(ValueError, match="frame 1 of clip a has no label"):
         clips.read_label(0, 1)
-
-
-def test_palettes_are_distinct_and_never_black():
-    colours = distinct_palette(255)
-    assert len({*colours, (0, 0, 0)}) == 256
-    assert all(0 <= value <= 255 for colour in colours for value in colour)
-    with pytest.raises(ValueError, match="256 colours"):
-        distinct_palette(256)
 
 
 def test_frames_order_by_number(tmp_path):

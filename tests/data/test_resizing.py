@@ -14,12 +14,24 @@ from src.ops.warp import resize_flow
         ((480, 853), 480, 960, (480, 853)),
         ((480, 853), 1920, 960, (540, 960)),
         ((1080, 1920), 576, 960, (540, 960)),
-        ((853, 480), 240, None, (426, 240)),
+        ((853, 480), 240, None, (427, 240)),
         ((10, 1000), 2, 50, (1, 50)),
+        ((1080, 1920), 480, 853, (480, 853)),
+        ((720, 960), 480, 853, (480, 640)),
+        ((1000, 3000), 480, 853, (284, 853)),
+        ((240, 426), 480, 853, (480, 852)),
+        # A half is rounded up.
+        ((853, 1706), None, 853, (427, 853)),
+        # Without a short side nothing grows.
+        ((100, 200), None, 853, (100, 200)),
+        ((97, 131), None, None, (97, 131)),
+        ((1, 5000), None, 100, (1, 100)),
     ],
 )
 def test_the_short_side_is_met_unless_the_long_one_would_be_too_long(size, short_side, cap, expected):
     assert short_side_size(size, short_side, cap) == expected
+    assert short_side_size(size[::-1], short_side, cap) == expected[::-1]
+    assert short_side_size(expected, short_side, cap) == expected
 
 
 @pytest.mark.parametrize("size", [(3, 4), (6, 8), (13, 21), (24, 32), (12, 16), (1, 1)])

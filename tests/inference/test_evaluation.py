@@ -93,6 +93,19 @@ def test_unlabelled_frames_are_run_but_not_scored() -> None:
     assert math.isnan(result.video_consistency[16]) and not math.isnan(result.video_consistency[8])
 
 
+def test_frames_behind_the_last_label_are_left_out() -> None:
+    seen: list[int] = []
+
+    def answer(image: Tensor, age: int) -> Tensor:
+        seen.append(age)
+        return label_of(image)
+
+    told: list[tuple[int, int]] = []
+    data = FakeClips((6, 3), unlabelled=frozenset({0, 4, 5}))
+    result = evaluate_streams([Oracle(2, 0, answer)], data, lambda done, total: told.append((done, total)))
+    assert seen == [0, 1, 0, 1, 0, 1, 0] and result.frames == 5 and told[-1] == (7, 7)
+
+
 def test_labels_are_compared_at_their_own_size() -> None:
     class LargeLabels(FakeClips):
         def read_label(self, clip: int, frame: int) -> Tensor:

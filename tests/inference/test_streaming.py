@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from src.inference.scheduler import FixedInterval
-from src.inference.streaming import StreamingSegmentor, network_size
+from src.inference.streaming import StreamingSegmentor
 from src.models.flow import CopyFlow
 from src.models.propagator import Propagator
 from src.models.segmentor import Mask2FormerSegmentor
@@ -103,25 +103,6 @@ def test_resizing_is_that_of_pillow() -> None:
     pillow = Image.fromarray(image[0].permute(1, 2, 0).numpy()).resize((65, 48), Image.Resampling.BILINEAR)
     difference = resized[0].permute(1, 2, 0).int().numpy() - np.asarray(pillow, dtype=np.int32)
     assert np.abs(difference).max() <= 1
-
-
-@pytest.mark.parametrize(
-    "size, short, long, expected",
-    [
-        ((1080, 1920), 480, 853, (480, 853)),
-        ((720, 960), 480, 853, (480, 640)),
-        ((1000, 3000), 480, 853, (284, 853)),
-        ((240, 426), 480, 853, (480, 852)),
-        ((100, 200), None, 853, (100, 200)),
-        ((853, 1706), None, 853, (427, 853)),
-        ((97, 131), None, None, (97, 131)),
-        ((1, 5000), None, 100, (1, 100)),
-    ],
-)
-def test_network_size(size: tuple[int, int], short: int | None, long: int | None, expected: tuple[int, int]) -> None:
-    assert network_size(size, short, long) == expected
-    assert network_size(size[::-1], short, long) == expected[::-1]
-    assert network_size(expected, short, long) == expected
 
 
 def test_another_size_within_a_stream_is_refused_unless_it_is_a_key_frame() -> None:

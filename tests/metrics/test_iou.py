@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.metrics.iou import IoUByDistance, MeanIoU
+from src.metrics.iou import MeanIoU
 from src.structures import IGNORE_INDEX
 
 VOID = IGNORE_INDEX
@@ -87,24 +87,6 @@ def test_vspw_goldens(goldens: Path) -> None:
     assert figures["wiou"].item() == pytest.approx(expected["wiou"], abs=1e-12)
     # Six classes have labels, six more are predicted only: there the two protocols differ by a factor of two.
     assert reference.compute()["miou"].item() == pytest.approx(expected["miou"] / 2, abs=1e-12)
-
-
-def test_by_distance_each_distance_is_its_own_metric() -> None:
-    metric = IoUByDistance(5, max_distance=3)
-    frames = {distance: torch.randint(0, 5, (2, 2, 8, 8)) for distance in (0, 1, 3)}
-    for distance, (prediction, label) in frames.items():
-        metric.update(prediction[:1], label[:1], distance)
-        metric.update(prediction[1:], label[1:], distance)
-    figures = metric.compute()
-    assert figures[2].isnan()
-    for distance, (prediction, label) in frames.items():
-        alone = MeanIoU(5)
-        alone.update(prediction, label)
-        assert figures[distance] == alone.compute()["miou"]
-    metric.reset()
-    assert not metric.confusion.any()
-    with pytest.raises(ValueError, match=r"distance 4 .* expected 0..3"):
-        metric.update(*frames[0], 4)
 
 
 def test_bad_arguments_are_named() -> None:

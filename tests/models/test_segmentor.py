@@ -72,6 +72,13 @@ def test_padding_is_zero_after_normalising_and_at_the_right_and_bottom(build_seg
     assert not torch.allclose(prediction.mask_logits, other_corner.masks_queries_logits, atol=1e-3)
 
 
+def test_an_image_of_one_cell_is_refused_by_its_size(build_segmentor):
+    segmentor = build_segmentor().eval()
+    with pytest.raises(ValueError, match="image of 20x32: expected a side of more than 32 pixels"):
+        segmentor(picture(20, 32, batch=1))
+    assert segmentor(picture(20, 33, batch=1)).padded_size == (32, 64)
+
+
 def test_bytes_and_floats_are_the_same_image(build_segmentor):
     segmentor = build_segmentor().eval()
     image = picture()

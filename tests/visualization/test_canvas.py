@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from src.data.palette import distinct_palette
 from src.visualization.canvas import GAP, TITLE_HEIGHT, Tile, legend, stack, tile_grid, tile_size
-from src.visualization.palette import distinct_palette
 
 
 @pytest.mark.parametrize(

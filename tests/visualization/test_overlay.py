@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from src.data.palette import distinct_palette
 from src.structures import IGNORE_INDEX
 from src.visualization.overlay import RIGHT_COLOR, WRONG_COLOR, colorize, error_map, overlay
-from src.visualization.palette import VOID_COLOR, distinct_palette
+from src.visualization.palette import VOID_COLOR
 
 PALETTE = distinct_palette(4)
 LABEL = torch.tensor([[0, 1, 2], [3, IGNORE_INDEX, 0]])

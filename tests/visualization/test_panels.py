@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from src.data.palette import distinct_palette
 from src.structures import IGNORE_INDEX, FlowPrediction, MaskPrediction
 from src.visualization.canvas import GAP, TITLE_HEIGHT
 from src.visualization.overlay import error_map
-from src.visualization.palette import distinct_palette
 from src.visualization.panels import comparison_panel, pair_panel, winning_flow
 
 SIZE, PADDED = (56, 250), (64, 256)
