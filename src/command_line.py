@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 
-_SPECIAL = set("()=,~&#'\"{}[]:;\\ ")
+# What Hydra's grammar takes without quotes; it knows no letters beyond ASCII. Interpolations are made of the same.
+_PLAIN = re.compile(r"(?:[\w./+%@-]|\$\{[\w.:]+\})*", re.ASCII)
 _PATH_KEYS = {"input", "output", "checkpoint", "predictions", "overlay", "pictures"}
-_PATH_ENDINGS = (".root", "_dir", "_from", ".folder", ".runs", ".data")
+_PATH_ENDINGS = (".root", "_dir", ".dir", "_from", ".folder", ".runs", ".data", ".path_or_id")
 
 
 def quote_paths(arguments: Sequence[str]) -> list[str]:
     r"""Quote the values of path-like overrides, so that any file name works as typed.
 
     ``checkpoint=epoch=3.ckpt`` and ``input=my clip (1).mp4`` break Hydra's grammar or become a sweep. Values that are already
-    quoted, and everything that is not a path override, pass unchanged. ``null`` stays null.
+    quoted, and everything that is not a path override, pass unchanged. ``null`` stays null and ``${...}`` an interpolation.
 
     Args:
         arguments: command-line arguments after the program's name.
@@ -33,7 +35,7 @@ def _quoted(argument: str) -> str:
     if not equals or not (name in _PATH_KEYS or name.endswith(_PATH_ENDINGS)):
         return argument
     already = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
-    if already or value.startswith("${") or not (_SPECIAL & set(value)):
+    if already or _PLAIN.fullmatch(value):
         return argument
     escaped = value.replace("\\", "\\\\") if value.endswith("\\") or "\\'" in value else value
     return f"{key}='" + escaped.replace("'", "\\'") + "'"

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import hydra
 import lightning
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
 from src.command_line import quote_path_arguments
+from src.data.datamodule import PairDataModule
 from src.training.module import PropagationModule
-from src.training.wiring import build_propagator, find_checkpoint, plain
+from src.training.wiring import build_propagator, discard_checkpoints, find_checkpoint, plain, silence_lightning
 from src.weights.model_folder import save_model
 
 log = logging.getLogger(__name__)
@@ -27,68 +31,89 @@ def train(cfg: DictConfig) -> dict[str, float]:
         cfg: the composed configuration of ``conf/train.yaml``.
 
     Returns:
-        The last logged metrics.
+        The last logged metrics; none if the run had reached its last step before.
 
     Raises:
         FileExistsError: if the run folder holds another run and neither ``resume`` nor ``overwrite`` is set.
+        SystemExit: if the user stopped the run.
     """
     run_dir = Path(cfg.run_dir)
-    checkpoint = find_checkpoint(run_dir / "checkpoints", cfg.resume, cfg.overwrite)
+    checkpoint = find_checkpoint(run_dir, cfg.resume, cfg.overwrite)
     lightning.seed_everything(cfg.seed, verbose=False)
+    # First what takes no time: a misspelt key should not wait for data and weights.
+    trainer = _trainer(cfg)
+    objective, optim = instantiate(cfg.stage.objective), instantiate(cfg.stage.optim)
     datamodule = instantiate(cfg.datamodule)
     propagator = build_propagator(
         instantiate(cfg.stage.segmentor), instantiate(cfg.stage.flow), cfg.stage.init_from, cfg.model.warp_grid
     )
-    module = PropagationModule(
-        propagator,
-        instantiate(cfg.stage.objective),
-        instantiate(cfg.stage.optim),
-        cfg.data.num_classes,
-        plain(
-            {
-                "classes": list(datamodule.val.classes),
-                "palette": [list(colour) for colour in datamodule.val.palette],
-                "short_side": cfg.data.eval.short_side,
-                "max_long_side": cfg.data.eval.max_long_side,
-                "stage": cfg.stage.name,
-                "data": cfg.data.name,
-            }
-        ),
-        cfg.seed,
-    )
-    trainer = _trainer(cfg)
+    metadata = _metadata(cfg, datamodule)
+    module = PropagationModule(propagator, objective, optim, cfg.data.num_classes, metadata, cfg.seed)
+    if cfg.overwrite:
+        discard_checkpoints(run_dir)
+    for logger in trainer.loggers:
+        logger.log_hyperparams(plain(OmegaConf.to_container(cfg, resolve=True)))
     trainable = sum(p.numel() for p in propagator.parameters() if p.requires_grad)
     total = sum(p.numel() for p in propagator.parameters())
     log.info("stage %s: %.3f M of %.3f M parameters train, into %s", cfg.stage.name, trainable / 1e6, total / 1e6, run_dir)
-    trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt(f"stopped at step {trainer.global_step}; the same command with resume=true goes on")
+    try:
+        trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit:
+        # Lightning turns Ctrl-C into an exit.
+        log.warning("stopped at step %d; the same command with resume=true goes on from its last checkpoint", trainer.global_step)
+        raise
     if trainer.is_global_zero:
-        save_model(propagator, run_dir / "model", module.metadata)
+        save_model(propagator, run_dir / "model", metadata)
         log.info("model saved to %s", run_dir / "model")
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 
 def _trainer(cfg: DictConfig) -> Trainer:
     loggers: list[Logger] = [instantiate(logger) for logger in cfg.logger.values() if logger]
-    for logger in loggers:
-        logger.log_hyperparams(plain(OmegaConf.to_container(cfg, resolve=True)))
     callbacks: list[Callback] = [instantiate(callback) for callback in cfg.callbacks.values() if callback]
     trainer: Trainer = instantiate(cfg.trainer, logger=loggers, callbacks=callbacks, _convert_="all")
     return trainer
 
 
+def _metadata(cfg: DictConfig, datamodule: PairDataModule) -> dict[str, Any]:
+    """What the saved model says about itself."""
+    values: dict[str, Any] = plain(
+        {
+            "classes": list(datamodule.val.classes),
+            "palette": [list(colour) for colour in datamodule.val.palette],
+            "short_side": cfg.data.eval.short_side,
+            "max_long_side": cfg.data.eval.max_long_side,
+            "stage": cfg.stage.name,
+            "data": cfg.data.name,
+        }
+    )
+    return values
+
+
 @hydra.main(version_base="1.3", config_path="../conf", config_name="train")
 def main(cfg: DictConfig) -> float | None:
-    """Train, then close the loggers: jobs of one multirun process would otherwise share a W&B run."""
+    """Train, then close the loggers: jobs of one multirun process would otherwise share a W&B run.
+
+    Raises:
+        ValueError: if ``monitor`` names no logged metric, or a multirun asks for several devices.
+    """
+    silence_lightning()
+    job = HydraConfig.get()
+    if job.mode is RunMode.MULTIRUN:
+        # Each job has its own folder, and only Hydra knows which.
+        cfg.run_dir = job.runtime.output_dir
     try:
         metrics = train(cfg)
-        return metrics.get(cfg.monitor) if cfg.monitor else None
     finally:
         if any("wandb" in name for name in cfg.logger):
             import wandb
 
             wandb.finish()
+    if cfg.monitor is None:
+        return None
+    if cfg.monitor not in metrics:
+        raise ValueError(f"monitor={cfg.monitor} was not logged; there are {', '.join(sorted(metrics)) or 'no metrics'}")
+    return metrics[cfg.monitor]
 
 
 if __name__ == "__main__":

@@ -1,20 +1,65 @@
-"""Callbacks: pictures of the validation samples, and throughput."""
+"""Callbacks: checkpoints, pictures of the validation samples, throughput, and progress where there is no terminal."""
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 from typing import Any
 
 import cv2
-import torch
+import rich
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from src.structures import FlowPrediction, MaskPrediction, PairBatch
+from src.structures import PairBatch
+from src.training.stages import StagePrediction
+from src.visualization.palette import Palette
 from src.visualization.panels import pair_panel
+
+log = logging.getLogger(__name__)
+
+
+class NewestCheckpoint(Checkpoint):
+    """Keeps the newest checkpoint of a run: one every so many optimiser steps, and always one of the last step.
+
+    Lightning's own callback leaves out a last step that is no multiple of the interval, and then a finished run cannot be told
+    from one that was killed. The names hold no ``=``, which would break Hydra's command line.
+
+    Args:
+        folder: where the file goes.
+        every_n_steps: optimiser steps from one to the next.
+
+    Raises:
+        ValueError: if ``every_n_steps`` is not positive.
+    """
+
+    def __init__(self, folder: str, every_n_steps: int) -> None:
+        if every_n_steps < 1:
+            raise ValueError(f"every_n_steps={every_n_steps}; expected at least 1")
+        self.folder = Path(folder)
+        self.every_n_steps = every_n_steps
+        self._saved = 0
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: PairBatch, batch_idx: int
+    ) -> None:
+        """Save where one is due, then delete the older one: at no time is there none."""
+        step = trainer.global_step
+        due = step % self.every_n_steps == 0 or step == trainer.max_steps
+        # With accumulated gradients several batches end at one step.
+        if not due or step in (0, self._saved):
+            return
+        path = self.folder / f"step_{step:07d}.ckpt"
+        trainer.save_checkpoint(path)
+        self._saved = step
+        if trainer.is_global_zero:
+            for older in self.folder.glob("*.ckpt"):
+                if older != path:
+                    older.unlink()
 
 
 class PairPictures(Callback):
@@ -39,16 +84,19 @@ class PairPictures(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Draw one sample from what the validation step returned."""
-        if batch_idx >= self.num_samples or not trainer.is_global_zero or outputs is None:
+        """Draw one sample from the :class:`StagePrediction` that the validation step returned."""
+        if batch_idx >= self.num_samples or not trainer.is_global_zero or trainer.sanity_checking:
             return
-        prediction, flow = outputs["prediction"], outputs["flow"]
         palette = trainer.datamodule.val.palette  # type: ignore[attr-defined]
-        self._pictures.append((batch.names[0], _draw(batch, prediction, flow, palette)))
+        self._pictures.append((batch.names[0], _draw(batch, outputs["prediction"], palette)))
 
     @rank_zero_only
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the pictures of this validation."""
+        """Write the pictures of this validation.
+
+        Raises:
+            OSError: if a file cannot be written; names it.
+        """
         pictures, self._pictures = self._pictures, []
         if not pictures:
             return
@@ -64,22 +112,21 @@ class PairPictures(Callback):
                 logger.log_image("val/pictures", images, caption=[name for name, _ in pictures])
 
 
-def _draw(
-    batch: PairBatch, prediction: MaskPrediction, flow: FlowPrediction | None, palette: list[tuple[int, int, int]]
-) -> Tensor:
+def _draw(batch: PairBatch, outcome: StagePrediction, palette: Palette) -> Tensor:
     return pair_panel(
         key_image=batch.key_image[0].cpu(),
         nonkey_image=batch.nonkey_image[0].cpu(),
         label=batch.nonkey_label[0].cpu(),
-        prediction=prediction,
-        flow=flow,
+        prediction=outcome.nonkey,
+        flow=outcome.flow,
         target_flow=None if batch.flow is None else batch.flow[0].cpu(),
         palette=palette,
+        key_prediction=outcome.key,
     )
 
 
 class Throughput(Callback):
-    """Logs ``train/samples_per_second`` and ``train/seconds_per_step``, measured between optimiser steps."""
+    """Logs ``train/samples_per_second`` and ``train/seconds_per_step``: means since the last log, validation left out."""
 
     def __init__(self) -> None:
         self._last: tuple[int, float] | None = None
@@ -88,17 +135,58 @@ class Throughput(Callback):
         """Forget times of an earlier fit."""
         self._last = None
 
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave the time of the validation out."""
+        self._last = None
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: PairBatch, batch_idx: int
     ) -> None:
         """Log the mean over the steps since the last log."""
-        step = trainer.global_step
-        every = trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if step == 0 or step % every or (self._last is not None and self._last[0] == step):
+        step, now = trainer.global_step, time.monotonic()
+        if self._last is None:
+            self._last = (step, now)
+        first, then = self._last
+        if step == first or step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
             return
-        now = time.monotonic()
-        if self._last is not None and torch.is_grad_enabled():
-            seconds = (now - self._last[1]) / (step - self._last[0])
-            samples = len(batch.names) * trainer.accumulate_grad_batches * trainer.world_size
-            pl_module.log_dict({"train/seconds_per_step": seconds, "train/samples_per_second": samples / seconds})
+        seconds = (now - then) / (step - first)
+        samples = len(batch.names) * trainer.accumulate_grad_batches * trainer.world_size
+        pl_module.log_dict({"train/seconds_per_step": seconds, "train/samples_per_second": samples / seconds})
         self._last = (step, now)
+
+
+class ProgressLines(Callback):
+    """Where there is no terminal to draw a progress bar on, says now and then in the log how far training is."""
+
+    def __init__(self) -> None:
+        self._first: tuple[int, float] = (0, 0.0)
+        self._said = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._first = (trainer.global_step, time.monotonic())
+        self._said = trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: PairBatch, batch_idx: int
+    ) -> None:
+        """Log step, loss and the time that is left, with every log of the metrics."""
+        step = trainer.global_step
+        if step == self._said or step % trainer.log_every_n_steps or not _speaks(trainer):  # type: ignore[attr-defined]
+            return
+        self._said = step
+        seconds = (time.monotonic() - self._first[1]) / (step - self._first[0])
+        left = (trainer.max_steps - step) * seconds / 60
+        loss = float(trainer.callback_metrics["train/loss"])
+        log.info("step %d of %d: loss %.4g, %.2f s a step, %.1f min left", step, trainer.max_steps, loss, seconds, left)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the scores."""
+        if _speaks(trainer) and not trainer.sanity_checking:
+            scores = {name: value for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
+            text = ", ".join(f"{name} {float(value):.4g}" for name, value in sorted(scores.items()))
+            log.info("validation at step %d: %s", trainer.global_step, text)
+
+
+def _speaks(trainer: Trainer) -> bool:
+    return trainer.is_global_zero and not rich.get_console().is_terminal

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from typing import Any
 
 import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
 
 from src.metrics.endpoint_error import EndPointError
 from src.metrics.iou import MeanIoU
 from src.models.propagator import Propagator
 from src.ops.masks import semantic_map
 from src.ops.warp import full_size_flow
-from src.structures import FlowPrediction, MaskPrediction, PairBatch
+from src.structures import PairBatch
 from src.training.optim import AdamWPoly, gradient_norm
-from src.training.stages import Stage
+from src.training.stages import Stage, StagePrediction
 from src.weights.model_folder import model_config
+
+# The paper's pairs are at most ten frames apart; of wider ones the scores by offset would flood the log.
+_MAX_SCORED_OFFSET = 10
 
 
 class PropagationModule(LightningModule):
@@ -49,6 +54,7 @@ class PropagationModule(LightningModule):
         self.seed = seed
         self.propagator.set_trainable(stage.trainable)
         self.val_iou = MeanIoU(num_classes)
+        self.val_iou_by_offset = nn.ModuleList(MeanIoU(num_classes) for _ in range(_MAX_SCORED_OFFSET))
         self.val_epe = EndPointError()
 
     def on_train_batch_start(self, batch: PairBatch, batch_idx: int) -> None:
@@ -73,21 +79,28 @@ class PropagationModule(LightningModule):
         return loss
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Log the gradient norm before clipping."""
-        if self.trainer.global_step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        """Log the gradient norm before clipping, and the learning rate of all but the backbone."""
+        # The loggers write after every so many steps, and this one is not counted yet.
+        if (self.trainer.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self.log("train/gradient_norm", gradient_norm(self.propagator))
+            self.log("train/learning_rate", max(group["lr"] for group in optimizer.param_groups))
 
-    def validation_step(self, batch: PairBatch, batch_idx: int) -> dict[str, MaskPrediction | FlowPrediction | None]:
-        """Score the stage's prediction for the non-key frame; returns ``prediction`` and ``flow`` for the picture callback."""
-        prediction, flow = self.stage.predict(self.propagator, batch)
+    def validation_step(self, batch: PairBatch, batch_idx: int) -> dict[str, StagePrediction]:
+        """Score the stage's prediction for the non-key frame; returns it as ``prediction`` for the picture callback."""
+        outcome = self.stage.predict(self.propagator, batch)
         height, width = batch.nonkey_label.shape[-2:]
-        self.val_iou.update(semantic_map(prediction, (height, width)), batch.nonkey_label)
-        if flow is not None and flow.pixel_flows and batch.flow is not None:
-            self.val_epe.update(full_size_flow(flow, (height, width)), batch.flow)
-        return {"prediction": prediction, "flow": flow}
+        found = semantic_map(outcome.nonkey, (height, width))
+        self.val_iou.update(found, batch.nonkey_label)
+        for one, label, offset in zip(found, batch.nonkey_label, batch.offset.abs().tolist(), strict=True):
+            # Offset 0 is a single frame or a pair made from a still.
+            if 0 < offset <= _MAX_SCORED_OFFSET:
+                self.val_iou_by_offset[offset - 1].update(one, label)
+        if outcome.flow is not None and outcome.flow.pixel_flows and batch.flow is not None:
+            self.val_epe.update(full_size_flow(outcome.flow, (height, width)), batch.flow)
+        return {"prediction": outcome}
 
     def on_validation_epoch_end(self) -> None:
-        """Log ``val/miou``, ``val/wiou`` and, where flow is known, ``val/epe`` in pixels."""
+        """Log ``val/miou``, ``val/wiou``, ``val/miou_offset_<frames>`` and, where flow is known, ``val/epe`` in pixels."""
         scores = self.val_iou.compute()
         self.log("val/miou", scores["miou"], prog_bar=True)
         self.log("val/wiou", scores["wiou"])
@@ -95,6 +108,17 @@ class PropagationModule(LightningModule):
         if self.val_epe.update_called:
             self.log("val/epe", self.val_epe.compute()["epe"], prog_bar=True)
             self.val_epe.reset()
+        self._log_iou_by_offset()
+
+    def _log_iou_by_offset(self) -> None:
+        for offset, iou in enumerate(self.val_iou_by_offset, start=1):
+            assert isinstance(iou, MeanIoU)
+            # Ranks add up their counts here, so one that saw no such pair takes part all the same.
+            with warnings.catch_warnings(action="ignore", category=UserWarning):
+                score = float(iou.compute()["miou"])
+            if not math.isnan(score):
+                self.log(f"val/miou_offset_{offset}", score)
+            iou.reset()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW over the trainable parameters, its learning rate stepped every optimiser step."""

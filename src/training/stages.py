@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,20 @@ Terms = dict[str, Tensor]
 """Weighted loss terms by name; the training loss is their sum."""
 
 
+class StagePrediction(NamedTuple):
+    """What a stage says about a pair, for validation.
+
+    Attributes:
+        nonkey: prediction for the non-key frame.
+        flow: that carried it there, or ``None`` where nothing was carried.
+        key: prediction for the key frame that it was carried from, or ``None``.
+    """
+
+    nonkey: MaskPrediction
+    flow: FlowPrediction | None = None
+    key: MaskPrediction | None = None
+
+
 class Stage(Protocol):
     """One of the stages of training. All are modules, since losses may hold buffers."""
 
@@ -26,7 +40,7 @@ class Stage(Protocol):
     def losses(self, model: Propagator, batch: PairBatch) -> Terms:
         """The loss terms of a batch."""
 
-    def predict(self, model: Propagator, batch: PairBatch) -> tuple[MaskPrediction, FlowPrediction | None]:
+    def predict(self, model: Propagator, batch: PairBatch) -> StagePrediction:
         """What the stage says about the non-key frame, for validation."""
 
 
@@ -48,9 +62,9 @@ class SegmentorStage(nn.Module):
         terms: Terms = self.loss(model.segmentor(batch.nonkey_image), batch.nonkey_label, batch.sample_id)
         return terms
 
-    def predict(self, model: Propagator, batch: PairBatch) -> tuple[MaskPrediction, FlowPrediction | None]:
+    def predict(self, model: Propagator, batch: PairBatch) -> StagePrediction:
         """The per-frame prediction."""
-        return model.segmentor(batch.nonkey_image), None
+        return StagePrediction(model.segmentor(batch.nonkey_image))
 
 
 class FlowStage(nn.Module):
@@ -78,7 +92,7 @@ class FlowStage(nn.Module):
         terms: Terms = self.loss(model.flow(batch.key_image, batch.nonkey_image, key.queries), target, key)
         return terms
 
-    def predict(self, model: Propagator, batch: PairBatch) -> tuple[MaskPrediction, FlowPrediction | None]:
+    def predict(self, model: Propagator, batch: PairBatch) -> StagePrediction:
         """The key frame's prediction carried to the non-key frame."""
         return _propagate(model, batch)
 
@@ -120,14 +134,14 @@ class PropagationStage(nn.Module):
             terms |= {name: self.flow_weight * error for name, error in errors.items()}
         return terms
 
-    def predict(self, model: Propagator, batch: PairBatch) -> tuple[MaskPrediction, FlowPrediction | None]:
+    def predict(self, model: Propagator, batch: PairBatch) -> StagePrediction:
         """The key frame's prediction carried to the non-key frame."""
         return _propagate(model, batch)
 
 
-def _propagate(model: Propagator, batch: PairBatch) -> tuple[MaskPrediction, FlowPrediction]:
-    prediction: tuple[MaskPrediction, FlowPrediction] = model(batch.key_image, batch.nonkey_image)
-    return prediction
+def _propagate(model: Propagator, batch: PairBatch) -> StagePrediction:
+    key = model.segmentor(batch.key_image).final_layer()
+    return StagePrediction(*model.propagate(key, batch.key_image, batch.nonkey_image), key)
 
 
 def _known_flow(batch: PairBatch) -> Tensor:

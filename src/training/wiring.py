@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import warnings
+import zipfile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +21,16 @@ from src.ops.warp import WarpGrid
 from src.weights.model_folder import load_model
 
 log = logging.getLogger(__name__)
+
+_NOISE = (
+    ("lightning.pytorch.utilities.rank_zero", "Tip: "),
+    ("lightning.pytorch.trainer.connectors.checkpoint_connector", "`weights_only` was not set"),
+)
+_NEEDLESS_WARNINGS = (
+    ".*LeafSpec.* is deprecated",  # Lightning's own use of torch
+    r"Found \d+ module\(s\) in eval mode at the start of training",  # frozen parts are
+    "You're resuming from a checkpoint that ended before the epoch ended",  # the datamodule's batches go on where it ended
+)
 
 
 def build_propagator(
@@ -55,32 +67,48 @@ def build_propagator(
     return Propagator(segmentor, flow, warp_grid)
 
 
-def find_checkpoint(folder: Path, resume: bool, overwrite: bool) -> Path | None:
-    """The checkpoint to continue from, by the user's wish; never touches an earlier run unasked.
+def find_checkpoint(run_dir: Path, resume: bool, overwrite: bool) -> Path | None:
+    """The checkpoint to continue from, by the user's wish. Nothing is deleted: see :func:`discard_checkpoints`.
 
     Args:
-        folder: the run's checkpoint folder.
-        resume: continue from the newest checkpoint, or start where there is none.
-        overwrite: start anew although the folder holds checkpoints.
+        run_dir: the run's folder.
+        resume: continue from the newest whole checkpoint, or start where nothing was left.
+        overwrite: start anew although the folder holds a run.
 
     Raises:
-        FileExistsError: if the folder holds checkpoints and neither was asked for.
+        ValueError: if both are asked for.
+        FileExistsError: if the folder holds a run and neither was asked for, or its model is all that is left of it.
     """
-    checkpoints = sorted(folder.glob("*.ckpt"), key=lambda path: path.stat().st_mtime)
+    if resume and overwrite:
+        raise ValueError("resume=true continues a run and overwrite=true replaces it: set one of them")
+    checkpoints = sorted((run_dir / "checkpoints").glob("*.ckpt"), key=lambda path: path.stat().st_mtime)
+    # A process killed while it wrote leaves a file without the directory that ends a zip archive.
+    whole = [path for path in checkpoints if zipfile.is_zipfile(path)]
+    model = run_dir / "model"
+    if overwrite:
+        return None
+    if resume and whole:
+        log.info("resuming from %s", whole[-1])
+        return whole[-1]
+    if resume and not model.exists():
+        log.info("resume=true: no checkpoint in %s yet, starting from step 0", run_dir)
+        return None
     if resume:
-        if not checkpoints:
-            log.info("resume=true: no checkpoint in %s yet, starting from step 0", folder)
-            return None
-        log.info("resuming from %s", checkpoints[-1])
-        return checkpoints[-1]
-    if checkpoints and not overwrite:
+        raise FileExistsError(f"{model} is trained, but no checkpoint is left to go on from: overwrite=true trains it anew")
+    if checkpoints or model.exists():
+        found = (checkpoints or [model])[-1]
         raise FileExistsError(
-            f"{folder} already holds {checkpoints[-1].name}: add resume=true to continue that run, "
-            "overwrite=true to replace it, or name=<other> to keep both"
+            f"{run_dir} already holds a run ({found.name}): add resume=true to continue it, overwrite=true to replace it, "
+            "or name=<other> to keep both"
         )
-    for path in checkpoints:
-        path.unlink()
     return None
+
+
+def discard_checkpoints(run_dir: Path) -> None:
+    """Delete the checkpoints of an earlier run; its model, logs and pictures stay until they are written over."""
+    for path in (run_dir / "checkpoints").glob("*.ckpt"):
+        # Every rank of a run that torchrun started comes here.
+        path.unlink(missing_ok=True)
 
 
 def wandb_logger(
@@ -128,6 +156,14 @@ def _why_offline() -> str | None:
     except OSError as error:
         return f"{host} cannot be reached: {error}"
     return None
+
+
+def silence_lightning() -> None:
+    """Drop Lightning's advertisements, and warnings about what this project does on purpose."""
+    for logger, words in _NOISE:
+        logging.getLogger(logger).addFilter(lambda record, words=words: words not in record.getMessage())  # type: ignore[misc]
+    for words in _NEEDLESS_WARNINGS:
+        warnings.filterwarnings("ignore", message=words)
 
 
 def plain(value: Any) -> Any:

@@ -1,0 +1,88 @@
+import sys
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from src.command_line import quote_path_arguments, quote_paths
+
+NAMES = [
+    "plain/model",
+    "my clip (1).mp4",
+    "outputs/epoch=3-step=600.ckpt",
+    "a,b",
+    "~/data",
+    "R&D #2",
+    "it's here",
+    'say "cheese".png',
+    'it\'s "both"',
+    "'half",
+    "[list]",
+    "{brace}",
+    "10:30",
+    "semi;colon",
+    r"back\slash",
+    "ends with a backslash\\",
+    r"quote after backslash \' here",
+    r"\\server\share",
+    "Übung/видео/影片.mp4",
+    "50 % off*?!|<>`@^+",
+    " leading and trailing ",
+    "tab\there",
+    "true story",
+    "a  b",
+    "${paths.data} (copy)",
+    "$HOME/x y",
+]
+
+
+def parsed(argument: str) -> object:
+    override = OverridesParser.create().parse_override(argument)
+    assert not override.is_sweep_override()
+    return override.value()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("key", ["checkpoint", "input", "data.root", "+hydra.run.dir", "stage.init_from", "paths.runs"])
+def test_any_file_name_reaches_hydra_as_typed(key: str, name: str) -> None:
+    (argument,) = quote_paths([f"{key}={name}"])
+    assert parsed(argument) == name
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "checkpoint='my clip (1).mp4'",
+        'checkpoint="a=b.ckpt"',
+        "data.root=${paths.data}/vspw",
+        "stage.init_from=null",
+        "output=",
+        "run_dir=outputs/a",
+        "methods=[copy,dis]",
+        "stage.optim.lr=1e-4,1e-3",
+        "stage=flow",
+        "~data.test",
+        "+data.test={_target_: x, lengths: [9, 3]}",
+        "--multirun",
+        "-m",
+        "hydra.verbose=true",
+    ],
+)
+def test_the_rest_passes_unchanged(argument: str) -> None:
+    assert quote_paths([argument]) == [argument]
+
+
+def test_null_and_interpolation_keep_their_meaning() -> None:
+    null, reference = quote_paths(["stage.init_from=null", "data.root=${paths.data}/camvid"])
+    assert parsed(null) is None
+    assert parsed(reference) == "${paths.data}/camvid"
+
+
+def test_quoting_twice_is_quoting_once() -> None:
+    once = quote_paths([f"checkpoint={name}" for name in NAMES])
+    assert quote_paths(once) == once
+
+
+def test_the_command_line_of_the_process_is_rewritten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["src/eval.py", "checkpoint=a=b.ckpt", "threads=2"])
+    quote_path_arguments()
+    assert sys.argv == ["src/eval.py", "checkpoint='a=b.ckpt'", "threads=2"]

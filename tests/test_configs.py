@@ -1,0 +1,236 @@
+"""Every choice in conf/ composes, names things that exist and passes them arguments that they take."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.errors import ConfigCompositionException, InstantiationException
+from hydra.utils import get_object, instantiate
+from lightning import Trainer
+from omegaconf import DictConfig, OmegaConf
+
+from src.models.propagator import Propagator
+from src.training.callbacks import NewestCheckpoint
+from tests.tiny_run import ROOT, compose_train
+
+CONF = ROOT / "conf"
+STAGES = ("segmentor", "flow", "propagation")
+
+
+def choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+EXPERIMENTS = choices("experiment")
+
+
+def nodes(value: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every dict of a plain config that has a ``_target_``, with its dotted path."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    if isinstance(value, dict) and "_target_" in value:
+        yield path, value
+    for key, item in items:
+        yield from nodes(item, f"{path}.{key}" if path else str(key))
+
+
+def check_targets(cfg: DictConfig) -> int:
+    """Every ``_target_`` can be imported and takes the arguments that stand beside it."""
+    found = list(nodes(OmegaConf.to_container(cfg, resolve=True)))
+    for path, node in found:
+        target = get_object(node["_target_"])
+        arguments = {name: value for name, value in node.items() if not name.startswith("_")}
+        parameters = inspect.signature(target).parameters
+        unknown = set(arguments) - set(parameters)
+        assert not unknown, f"{path}: {node['_target_']} takes no {unknown}"
+        assert not any(p.kind is p.VAR_KEYWORD for p in parameters.values()), f"{path}: **kwargs would hide a misspelt key"
+        # Lightning's own, given by the entry point.
+        given = set(arguments) | {"logger", "callbacks"}
+        needed = {name for name, p in parameters.items() if p.default is p.empty}
+        assert needed <= given, f"{path}: {node['_target_']} needs {needed - given}"
+    return len(found)
+
+
+@pytest.mark.parametrize(
+    "group", ["data", "model/segmentor", "model/flow", "stage", "trainer", "logger", "callbacks", "paths", "debug"]
+)
+def test_every_choice_of_every_group_composes(group: str) -> None:
+    assert choices(group)
+    for choice in choices(group):
+        needed = {"mask2former": ["model.segmentor.backbone=tiny"], "pretrained": ["model.segmentor.path_or_id=x"]}
+        assert check_targets(compose_train(f"{group}={choice}", *needed.get(choice, []))) > 10, f"{group}={choice}"
+
+
+def test_every_group_is_tested() -> None:
+    groups = {str(path.parent.relative_to(CONF)) for path in CONF.rglob("*.yaml")}
+    known = {"data", "model/segmentor", "model/flow", "stage", "trainer", "logger", "callbacks", "paths", "debug"}
+    assert groups - known == {".", "hydra", "experiment", "recipe"}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_composes_with_every_stage(experiment: str, stage: str) -> None:
+    cfg = compose_train(f"experiment={experiment}", f"stage={stage}")
+    check_targets(cfg)
+    assert cfg.stage.name == stage
+    assert cfg.run_dir == f"outputs/{experiment}/{stage}"
+    # What must fit together for the run to end in order.
+    assert cfg.trainer.max_steps % cfg.trainer.val_check_interval == 0
+    # Every value of the chain can be set on the command line, for all that the experiment changed.
+    assert compose_train(f"experiment={experiment}", f"stage={stage}", "trainer.max_steps=7").trainer.max_steps == 7
+    assert compose_train(f"experiment={experiment}", f"stage={stage}", "debug=fast").trainer.max_steps == 2
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_experiments_and_recipes_change_only_keys_that_exist(experiment: str, stage: str) -> None:
+    """Hydra merges files without asking whether a key is known: a misspelt one would change nothing, silently."""
+    cfg = compose_train(f"experiment={experiment}", f"stage={stage}")
+    plain = compose_train(*(f"{group}={choice}" for group, choice in _group_choices(experiment)), f"stage={stage}")
+    known = set(_leaves(OmegaConf.to_container(plain)))
+    for file in (CONF / "experiment" / f"{experiment}.yaml", CONF / "recipe" / f"{experiment}_{stage}.yaml"):
+        if not file.exists():
+            continue
+        changed = OmegaConf.to_container(OmegaConf.load(file))
+        changed.pop("defaults", None)
+        # A node with a _target_ of its own is checked where it is instantiated.
+        own = {path for path, _ in nodes(changed)}
+        for leaf in _leaves(changed):
+            assert leaf in known or any(leaf.startswith(path) for path in own), f"{file.name}: {leaf} is no key of the config"
+    assert cfg.name == experiment
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[str]:
+    yield path
+    for key, item in value.items() if isinstance(value, dict) else ():
+        yield from _leaves(item, f"{path}.{key}" if path else str(key))
+
+
+def _group_choices(experiment: str) -> list[tuple[str, str]]:
+    defaults = OmegaConf.load(CONF / "experiment" / f"{experiment}.yaml").get("defaults", [])
+    pairs = [next(iter(entry.items())) for entry in defaults if isinstance(entry, DictConfig)]
+    return [(key.removeprefix("override ").strip("/"), value) for key, value in pairs]
+
+
+def test_experiments_are_differences_only() -> None:
+    for folder in ("experiment", "recipe"):
+        for path in (CONF / folder).glob("*.yaml"):
+            assert len(path.read_text().splitlines()) <= 25, path.name
+
+
+def test_recipes_belong_to_an_experiment_and_a_stage() -> None:
+    """The recipe is optional, so one with a misspelt name would never be read."""
+    assert set(choices("recipe")) <= {f"{experiment}_{stage}" for experiment in EXPERIMENTS for stage in STAGES}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_the_networks_of_every_experiment_can_be_built(experiment: str, stage: str) -> None:
+    cfg = compose_train(f"experiment={experiment}", f"stage={stage}", "++model.segmentor.pretrained_backbone=false")
+    with torch.device("meta"):
+        segmentor = instantiate(cfg.stage.segmentor or cfg.model.segmentor)
+        flow = instantiate(cfg.stage.flow or cfg.model.flow)
+    propagator = Propagator(segmentor, flow, cfg.model.warp_grid)
+    objective = instantiate(cfg.stage.objective)
+    propagator.set_trainable(objective.trainable)
+    optimizer, _ = instantiate(cfg.stage.optim).build(propagator, cfg.trainer.max_steps)
+    assert optimizer.param_groups[0]["params"]
+    if stage != "segmentor":
+        assert getattr(flow, "num_queries", segmentor.num_queries) == segmentor.num_queries
+
+
+@pytest.mark.parametrize("choice", [name for name in choices("model/segmentor") if name not in ("mask2former", "pretrained")])
+def test_every_segmentor_can_be_built(choice: str) -> None:
+    cfg = compose_train(f"model/segmentor={choice}", "data=vspw", "model.segmentor.pretrained_backbone=false")
+    with torch.device("meta"):
+        segmentor = instantiate(cfg.model.segmentor)
+    assert (segmentor.num_classes, segmentor.num_queries) == (124, cfg.model.segmentor.num_queries)
+
+
+@pytest.mark.parametrize("choice", choices("model/flow"))
+def test_every_flow_can_be_built(choice: str) -> None:
+    cfg = compose_train(f"model/flow={choice}")
+    with torch.device("meta"):
+        flow = instantiate(cfg.model.flow)
+    written = OmegaConf.to_container(cfg.model.flow, resolve=True)
+    assert {name: value for name, value in flow.config().items() if name in written} == {
+        name: value for name, value in written.items() if name != "_target_"
+    }
+
+
+def test_the_default_flow_has_the_papers_size() -> None:
+    cfg = compose_train("model/segmentor=swint")
+    with torch.device("meta"):
+        flow = instantiate(cfg.model.flow)
+    assert round(sum(p.numel() for p in flow.parameters()) / 1e6, 3) == 40.085
+
+
+@pytest.mark.parametrize("data", choices("data"))
+def test_what_data_configs_say_can_be_built(data: str) -> None:
+    cfg = compose_train(f"data={data}").data
+    for name in ("pair_sampling", "motion", "train_transform", "eval_transform"):
+        assert (instantiate(cfg[name]) is None) == (cfg[name] is None)
+
+
+def test_trainer_callbacks_and_objectives_can_be_built(tmp_path: Path) -> None:
+    cfg = compose_train(f"paths.runs={tmp_path}", "trainer.accelerator=cpu")
+    callbacks = [instantiate(callback) for callback in cfg.callbacks.values()]
+    trainer = instantiate(cfg.trainer, logger=False, callbacks=callbacks, _convert_="all")
+    assert isinstance(trainer, Trainer) and trainer.max_steps == 90000
+    # A trainer adds its own checkpoints where it sees none.
+    assert [type(callback) for callback in trainer.checkpoint_callbacks] == [NewestCheckpoint]
+
+
+def test_what_is_monitored_is_logged() -> None:
+    """tests/test_train.py checks that these are logged; here, that nothing else is asked for."""
+    cfg = OmegaConf.to_container(compose_train())
+    monitored = {node["monitor"] for _, node in nodes(cfg) if node.get("monitor")}
+    assert monitored <= {"val/miou", "val/wiou", "train/loss", "step"}
+
+
+@pytest.mark.parametrize("data", choices("data"))
+def test_the_evaluation_composes_with_every_data_set(data: str) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("eval", [f"data={data}", "checkpoint=a", "output=b.json"])
+    check_targets(cfg)
+    assert (cfg.short_side, cfg.max_long_side) == (cfg.data.eval.short_side, cfg.data.eval.max_long_side)
+
+
+@pytest.mark.parametrize("override", ["trianer.max_steps=3", "trainer.max_step=3", "stage.optim.learning_rate=1", "stge=flow"])
+def test_a_misspelt_key_does_not_compose(override: str) -> None:
+    with pytest.raises(ConfigCompositionException):
+        compose_train(override)
+
+
+@pytest.mark.parametrize(
+    "node, key",
+    [
+        ("stage.optim", "learning_rate"),
+        ("stage.objective", "trainables"),
+        ("mask_loss", "num_point"),
+        ("model.flow", "layers"),
+        ("model.segmentor", "queries"),
+        ("data.pair_sampling", "offset"),
+        ("callbacks.checkpoint", "every"),
+        ("trainer", "max_step"),
+        ("logger.csv", "folder"),
+    ],
+)
+def test_an_argument_that_the_code_does_not_know_is_refused(node: str, key: str, tmp_path: Path) -> None:
+    cfg = compose_train("model/segmentor=tiny", "logger=csv", f"paths.runs={tmp_path}", f"+{node}.{key}=1")
+    with pytest.raises((InstantiationException, TypeError), match=key):
+        instantiate(OmegaConf.select(cfg, node))
+
+
+def test_the_command_refuses_a_misspelt_key_at_start() -> None:
+    command = [sys.executable, "-m", "src.train", "experiment=quickstart", "trainer.max_step=3"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode != 0
+    assert "max_step" in done.stderr and "Traceback" not in done.stderr

@@ -1,0 +1,280 @@
+"""The three stages end to end: they learn, resume, freeze and say what is wrong."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from lightning import Trainer
+from torch import Tensor
+
+from src.data.pair_sampling import FixedOffsetSampling
+from src.data.pairs import PairDataset
+from src.inference.methods import with_method
+from src.metrics.iou import MeanIoU
+from src.models.propagator import Propagator
+from src.ops.masks import semantic_map
+from src.structures import PairBatch
+from src.train import train
+from src.training.callbacks import ProgressLines
+from src.training.stages import SegmentorStage
+from src.weights.model_folder import load_model
+from tests.tiny_run import ROOT, compose_train, overrides
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers"),
+    pytest.mark.filterwarnings("ignore:Found .* module.* in eval mode"),
+    pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint"),
+]
+# The tiny backbone has none, and its statistics must not move in a frozen one.
+BATCH_NORM = "model.segmentor.backbone=efficientnet_lite0"
+STAGES = ("segmentor", "flow", "propagation")
+Run = Callable[..., dict[str, float]]
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("scenes")
+
+
+@pytest.fixture
+def run(scenes: Path, tmp_path: Path) -> Run:
+    """Trains as ``python -m src.train`` would, tiny, into ``tmp_path / "default"``."""
+
+    def start(*extra: str) -> dict[str, float]:
+        return train(compose_train(*overrides(scenes, tmp_path), *extra))
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def stages(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run whose three stages followed one another."""
+    runs = tmp_path_factory.mktemp("runs")
+    for stage in STAGES:
+        train(compose_train(*overrides(scenes, runs), f"stage={stage}", BATCH_NORM))
+    return runs / "default"
+
+
+def weights(folder: Path) -> dict[str, Tensor]:
+    return load_model(folder)[0].state_dict()
+
+
+def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def column(run_dir: Path, name: str) -> list[float]:
+    rows = [row for path in sorted(run_dir.glob("csv/*/metrics.csv")) for row in csv.DictReader(path.open())]
+    return [float(row[name]) for row in rows if row.get(name)]
+
+
+def test_each_stage_leaves_a_model_that_loads(stages: Path) -> None:
+    for stage, flow in zip(STAGES, ("copy", "query", "query"), strict=True):
+        model, metadata = load_model(stages / stage / "model")
+        assert metadata["stage"] == stage and metadata["data"] == "moving_scenes" and metadata["classes"][:2] == ["sky", "ground"]
+        assert json.loads((stages / stage / "model" / "config.json").read_text())["flow"]["name"] == flow
+        # A checkpoint of the last step is a model too, though 6 is no multiple of the interval.
+        (checkpoint,) = (stages / stage / "checkpoints").iterdir()
+        assert checkpoint.name == "step_0000006.ckpt"
+        assert equal(weights(checkpoint), model.state_dict())
+        assert [path.name for path in (stages / stage / "pictures").iterdir()] == ["step_0000004"]
+
+
+def test_later_stages_start_from_earlier_ones_and_frozen_parts_do_not_move(stages: Path) -> None:
+    segmentor, flow, propagation = (weights(stages / stage / "model") for stage in STAGES)
+    of_segmentor = {name for name in segmentor if name.startswith("segmentor.")}
+    moved = {name for name in of_segmentor if not torch.equal(segmentor[name], propagation[name])}
+    assert all(torch.equal(segmentor[name], flow[name]) for name in of_segmentor)
+    assert moved and all("mask_embedder" in name or "class_predictor" in name for name in moved)
+    assert any("running_mean" in name for name in of_segmentor)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_logs_have_the_promised_names(stages: Path, stage: str) -> None:
+    assert len(column(stages / stage, "train/loss")) == 3
+    names = ["train/gradient_norm", "train/learning_rate", "train/seconds_per_step", "val/miou", "val/wiou"]
+    names += {"flow": ["train/loss_pixel_flow", "train/loss_segment_flow"]}.get(
+        stage, ["train/loss_class", "train/loss_mask", "train/loss_dice"]
+    )
+    assert all(column(stages / stage, name) for name in names)
+    assert bool(column(stages / stage, "val/epe")) == (stage != "segmentor")
+    header = next(iter((stages / stage).glob("csv/*/metrics.csv"))).read_text().splitlines()[0]
+    assert ("val/miou_offset_" in header) == (stage != "segmentor")
+    assert all(name in ("epoch", "step") or name.startswith(("train/", "val/")) for name in header.split(","))
+    (rate, *_) = column(stages / stage, "train/learning_rate")
+    base = compose_train(f"stage={stage}").stage.optim.lr
+    assert rate == pytest.approx(base * (1 - 1 / 6) ** 0.9)
+
+
+def test_a_run_is_not_overwritten_unasked(run: Run, tmp_path: Path) -> None:
+    run("stage=segmentor", "logger=none")
+    first = weights(tmp_path / "default" / "segmentor" / "model")
+    with pytest.raises(FileExistsError, match="resume=true to continue it, overwrite=true to replace it"):
+        run("stage=segmentor", "logger=none")
+    # A finished run is not trained again.
+    assert run("stage=segmentor", "logger=none", "resume=true") == {}
+    assert equal(weights(tmp_path / "default" / "segmentor" / "model"), first)
+    run("stage=segmentor", "logger=none", "overwrite=true", "seed=1")
+    assert not equal(weights(tmp_path / "default" / "segmentor" / "model"), first)
+
+
+def test_what_is_lacking_is_named(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"stage.init_from=.*segmentor/model does not exist; run the earlier stage first"):
+        run("stage=flow")
+    assert not (tmp_path / "default").exists()
+    with pytest.raises(ValueError, match="no part named segmentor"):
+        run("stage=segmentor", "stage.objective.trainable=[segmentor.decoder]")
+
+
+def test_a_loss_that_is_not_a_number_names_its_samples(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = SegmentorStage.losses
+
+    def broken(self: SegmentorStage, model: Propagator, batch: PairBatch) -> dict[str, Tensor]:
+        terms = plain(self, model, batch)
+        return terms | {"mask": terms["mask"] * torch.nan} if 4 in batch.sample_id else terms
+
+    monkeypatch.setattr(SegmentorStage, "losses", broken)
+    with pytest.raises(FloatingPointError, match=r"step 2: loss mask is not finite on \S+/\d+->\d+, \S+/\d+->\d+"):
+        run("stage=segmentor")
+
+
+def test_half_precision_trains(run: Run, tmp_path: Path) -> None:
+    for stage in STAGES:
+        scores = run(f"stage={stage}", "trainer.precision=bf16-mixed", "logger=none", "trainer.max_steps=2", "data.val_samples=1")
+        assert 0 < scores["train/loss"] < 1000
+        assert all(
+            value.dtype == torch.float32
+            for value in weights(tmp_path / "default" / stage / "model").values()
+            if value.is_floating_point()
+        )
+
+
+def test_ctrl_c_says_how_to_go_on(run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def interrupt(self: ProgressLines, trainer: Trainer, *_: object) -> None:
+        if trainer.global_step == 5:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ProgressLines, "on_train_batch_end", interrupt)
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(SystemExit):
+            run("stage=segmentor")
+    finally:
+        # Lightning ignores the signal from the first one on.
+        signal.signal(signal.SIGINT, handler)
+    assert "stopped at step 5; the same command with resume=true goes on" in caplog.text
+    monkeypatch.undo()
+    with caplog.at_level(logging.INFO):
+        assert run("stage=segmentor", "resume=true")
+    assert "step_0000004.ckpt" in caplog.text
+
+
+KILL_AT = 5
+KILLED = f"""
+import os, signal, sys
+import torch
+from src.train import train
+from src.training.callbacks import ProgressLines
+from tests.tiny_run import compose_train
+
+def kill(self, trainer, *_):
+    if trainer.global_step == {KILL_AT}:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+torch.set_num_threads(1)
+ProgressLines.on_train_batch_end = kill
+train(compose_train(*sys.argv[1:]))
+"""
+
+
+def test_a_killed_run_resumes_to_the_same_weights(scenes: Path, tmp_path: Path) -> None:
+    """Bit for bit, killed as a machine would kill it, some steps after its last checkpoint, however the data is read."""
+    arguments = [
+        *overrides(scenes, tmp_path), "stage=segmentor", "trainer.max_steps=8", "callbacks.checkpoint.every_n_steps=3",
+        "trainer.val_check_interval=2", "logger.csv.flush_logs_every_n_steps=1",
+    ]  # fmt: skip
+    command = [sys.executable, "-c", KILLED, *arguments, "num_workers=1"]
+    killed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    run_dir = tmp_path / "default" / "segmentor"
+    assert [path.name for path in (run_dir / "checkpoints").iterdir()] == ["step_0000003.ckpt"]
+    before = column(run_dir, "train/loss")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        train(compose_train(*arguments, "resume=true"))
+        train(compose_train(*arguments, "name=unbroken"))
+    finally:
+        torch.set_num_threads(threads)
+    unbroken = tmp_path / "unbroken" / "segmentor"
+    assert equal(weights(run_dir / "model"), weights(unbroken / "model"))
+    # The log of the first part stays, and the second goes on with the losses of an unbroken run.
+    whole = column(unbroken, "train/loss")
+    assert (before, column(run_dir, "train/loss")) == (whole[:2], whole[:2] + whole[1:])
+
+
+def test_a_multirun_gives_each_job_its_folder_and_its_wandb_run(scenes: Path, tmp_path: Path) -> None:
+    arguments = [
+        *overrides(scenes, tmp_path / "my runs (1)"), "stage=segmentor", "logger=wandb", "trainer.max_steps=2",
+        "trainer.val_check_interval=2", "monitor=val/miou", "data.val_samples=1", "seed=0,1",
+    ]  # fmt: skip
+    environment = os.environ | {"WANDB_SILENT": "true", "WANDB_MODE": "offline", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "src.train", "--multirun", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "W&B is offline (WANDB_MODE=offline)" in done.stdout and "Tip: " not in done.stderr and "LeafSpec" not in done.stderr
+    jobs = sorted((tmp_path / "my runs (1)" / "default" / "sweeps").glob("*/*/model"))
+    assert [path.parent.name for path in jobs] == ["0", "1"]
+    assert not equal(weights(jobs[0]), weights(jobs[1]))
+    for job in (path.parent for path in jobs):
+        text = (job / "train.log").read_text()
+        assert "step 2 of 2: loss" in text and "validation at step 2: val/miou" in text and str(job) in text
+        (wandb_run,) = job.glob("wandb/offline-run-*")
+        assert list((wandb_run / "files" / "media" / "images" / "val").glob("pictures_*.png"))
+        logged = next(wandb_run.glob("*.wandb")).read_bytes()
+        assert all(name in logged for name in (b"train/loss_dice", b"val/wiou", b"val/pictures"))
+
+
+def pair_iou(model: Propagator, pairs: PairDataset) -> float:
+    iou = MeanIoU(pairs.dataset.num_classes)
+    with torch.inference_mode():
+        for sample in (pairs[number].sample for number in range(len(pairs))):
+            prediction, _ = model(sample.key_image[None], sample.nonkey_image[None])
+            iou.update(semantic_map(prediction, sample.nonkey_label.shape[-2:]), sample.nonkey_label[None])
+    return float(iou.compute()["miou"])
+
+
+@pytest.mark.slow
+def test_training_carries_masks_better_than_copying_them(run: Run, scenes: Path, tmp_path: Path) -> None:
+    """On the one clip it was trained on: that training finds the motion, not that so small a network finds any other."""
+    settings = ["batch_size=4", "logger=none", "mask_loss.num_points=256", "data.train_transform=null", "data.val_samples=1"]
+    settings += ["stage.optim.lr=2e-3", "stage.optim.backbone_factor=1", "trainer.gradient_clip_val=1.0"]
+    settings += ["callbacks.pictures=null", "callbacks.checkpoint.every_n_steps=1000", "trainer.log_every_n_steps=20"]
+    losses = {}
+    for stage, steps in (("segmentor", 120), ("flow", 100)):
+        start = run(
+            f"stage={stage}", *settings, "trainer.max_steps=1", "trainer.val_check_interval=1", "trainer.log_every_n_steps=1"
+        )
+        end = run(
+            f"stage={stage}", *settings, f"trainer.max_steps={steps}", f"trainer.val_check_interval={steps}", "overwrite=true"
+        )
+        losses[stage] = (start["train/loss"], end["train/loss"])
+    assert losses["segmentor"][1] < 0.4 * losses["segmentor"][0] and losses["flow"][1] < 0.5 * losses["flow"][0]
+    model, _ = load_model(tmp_path / "default" / "flow" / "model")
+    pairs = PairDataset(
+        instantiate(compose_train(*overrides(scenes, tmp_path)).data.train), FixedOffsetSampling(-6), num_samples=8, seed=1
+    )
+    copied, carried = (pair_iou(with_method(model, name), pairs) for name in ("copy", "query"))
+    assert carried > copied + 0.04
