@@ -9,7 +9,7 @@ from collections.abc import Sequence
 # What Hydra's grammar takes without quotes; it knows no letters beyond ASCII. Interpolations are made of the same.
 _PLAIN = re.compile(r"(?:[\w./+%@-]|\$\{[\w.:]+\})*", re.ASCII)
 _PATH_KEYS = {"input", "output", "checkpoint", "predictions", "overlay", "pictures"}
-_PATH_ENDINGS = (".root", "_dir", ".dir", "_from", ".folder", ".runs", ".data", ".path_or_id")
+_PATH_ENDINGS = (".root", "_dir", ".dir", "_from", ".folder", ".runs", ".data", ".path", ".path_or_id")
 
 
 def quote_paths(arguments: Sequence[str]) -> list[str]:

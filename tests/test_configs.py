@@ -17,6 +17,7 @@ from hydra.utils import get_object, instantiate
 from lightning import Trainer
 from omegaconf import DictConfig, OmegaConf
 
+from src.models.flow import QueryFlow
 from src.models.propagator import Propagator
 from src.training.callbacks import NewestCheckpoint
 from tests.tiny_run import ROOT, compose_train
@@ -64,8 +65,13 @@ def check_targets(cfg: DictConfig) -> int:
 def test_every_choice_of_every_group_composes(group: str) -> None:
     assert choices(group)
     for choice in choices(group):
-        needed = {"mask2former": ["model.segmentor.backbone=tiny"], "pretrained": ["model.segmentor.path_or_id=x"]}
-        assert check_targets(compose_train(f"{group}={choice}", *needed.get(choice, []))) > 10, f"{group}={choice}"
+        needed = {
+            "model/segmentor=mask2former": ["model.segmentor.backbone=tiny"],
+            "model/segmentor=pretrained": ["model.segmentor.path_or_id=x"],
+            "model/flow=pretrained": ["model.flow.path=x"],
+        }
+        name = f"{group}={choice}"
+        assert check_targets(compose_train(name, *needed.get(name, []))) > 10, name
 
 
 def test_every_group_is_tested() -> None:
@@ -136,7 +142,10 @@ def test_the_networks_of_every_experiment_can_be_built(experiment: str, stage: s
     cfg = compose_train(f"experiment={experiment}", f"stage={stage}", "++model.segmentor.pretrained_backbone=false")
     with torch.device("meta"):
         segmentor = instantiate(cfg.stage.segmentor or cfg.model.segmentor)
-        flow = instantiate(cfg.stage.flow or cfg.model.flow)
+        node = cfg.stage.flow or cfg.model.flow
+        # A flow that an earlier run trained is not there yet; one that fits stands for it.
+        fitting = QueryFlow(segmentor.query_dim, segmentor.num_queries)
+        flow = fitting if node._target_.endswith("load_flow") else instantiate(node)
     propagator = Propagator(segmentor, flow, cfg.model.warp_grid)
     objective = instantiate(cfg.stage.objective)
     propagator.set_trainable(objective.trainable)
@@ -154,7 +163,7 @@ def test_every_segmentor_can_be_built(choice: str) -> None:
     assert (segmentor.num_classes, segmentor.num_queries) == (124, cfg.model.segmentor.num_queries)
 
 
-@pytest.mark.parametrize("choice", choices("model/flow"))
+@pytest.mark.parametrize("choice", [name for name in choices("model/flow") if name != "pretrained"])
 def test_every_flow_can_be_built(choice: str) -> None:
     cfg = compose_train(f"model/flow={choice}")
     with torch.device("meta"):

@@ -7,7 +7,7 @@ import torch
 
 from src.models.propagator import Propagator
 from src.weights import model_folder
-from src.weights.model_folder import build_model, load_model, model_config, save_model
+from src.weights.model_folder import build_model, load_flow, load_model, model_config, save_model
 from tests.inference.tiny import frames, tiny_propagator
 
 METADATA = {"classes": ["sky", "road", "tree", "car"], "palette": [[1, 2, 3]], "short_side": 480, "max_long_side": None}
@@ -184,3 +184,10 @@ def test_a_config_builds_the_same_network_without_weights() -> None:
     assert {name: value.shape for name, value in built.state_dict().items()} == {
         name: value.shape for name, value in propagator.state_dict().items()
     }
+
+
+def test_a_flow_goes_to_another_segmentor_with_its_weights(folder: Path) -> None:
+    flow = load_flow(folder)
+    saved = tiny_propagator("query").flow.state_dict()
+    assert flow.config() == tiny_propagator("query").flow.config()
+    assert all(torch.equal(value, saved[name]) for name, value in flow.state_dict().items())
