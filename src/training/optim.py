@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from src.models.propagator import Propagator
 
-_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.LocalResponseNorm)
+_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def _undecayed_parameters(model: nn.Module) -> set[int]:
         if isinstance(module, (*_NORMS, nn.Embedding)):
             undecayed.update(id(p) for p in module.parameters(recurse=False))
     for name, parameter in model.named_parameters():
-        if "relative_position" in name or "level_embed" in name or "query_embed" in name:
+        if "relative_position" in name or "level_embed" in name:
             undecayed.add(id(parameter))
     return undecayed
 

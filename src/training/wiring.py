@@ -8,7 +8,7 @@ import socket
 import warnings
 import zipfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import requests
 import torch
@@ -21,6 +21,8 @@ from src.ops.warp import WarpGrid
 from src.weights.model_folder import load_model
 
 log = logging.getLogger(__name__)
+
+WandbMode = Literal["auto", "online", "offline", "disabled"]
 
 _NOISE = (
     ("lightning.pytorch.utilities.rank_zero", "Tip: "),
@@ -118,7 +120,7 @@ def wandb_logger(
     group: str | None = None,
     job_type: str | None = None,
     tags: list[str] | None = None,
-    mode: Literal["auto", "online", "offline", "disabled"] = "auto",
+    mode: WandbMode = "auto",
 ) -> WandbLogger:
     """W&B, online where a key and the server are at hand, offline otherwise (and it says so).
 
@@ -130,7 +132,12 @@ def wandb_logger(
         job_type: the stage.
         tags: free labels.
         mode: ``auto`` decides by key and network.
+
+    Raises:
+        ValueError: if the mode is unknown.
     """
+    if mode not in get_args(WandbMode):
+        raise ValueError(f"W&B mode {mode!r}; expected one of {', '.join(get_args(WandbMode))}")
     if mode == "auto":
         reason = _why_offline()
         mode = "offline" if reason else "online"

@@ -1,0 +1,100 @@
+import pytest
+import torch
+
+from src.data.pair_sampling import SingleFrameSampling
+from src.losses.flow import FlowLoss
+from src.losses.mask_classification import MaskClassificationLoss
+from src.models.propagator import Propagator
+from src.structures import PairBatch
+from src.training.stages import FlowStage, PropagationStage, SegmentorStage, Terms
+from tests.inference.tiny import CLASSES, tiny_propagator
+from tests.training.tiny_batch import grey, tiny_batch
+
+
+def set_loss() -> MaskClassificationLoss:
+    return MaskClassificationLoss(len(CLASSES), num_points=64)
+
+
+def gradient_parts(model: Propagator, terms: Terms) -> set[str]:
+    """Names of the parts that the loss reaches, without those inside of others."""
+    model.zero_grad()
+    torch.stack(list(terms.values())).sum().backward()
+    leaves = {name: part for name, part in model.parts().items() if name != "segmentor"}
+    return {name for name, part in leaves.items() if any(p.grad is not None and p.grad.any() for p in part.parameters())}
+
+
+def trained(stage: SegmentorStage | FlowStage | PropagationStage, batch: PairBatch) -> tuple[Terms, set[str]]:
+    model = tiny_propagator()
+    model.set_trainable(stage.trainable)
+    terms = stage.losses(model, batch)
+    return terms, gradient_parts(model, terms)
+
+
+def test_each_stage_trains_its_parts_and_no_other() -> None:
+    whole = {"segmentor.backbone", "segmentor.pixel_decoder", "segmentor.transformer_decoder", "segmentor.mask_head"}
+    terms, parts = trained(SegmentorStage(set_loss()), tiny_batch())
+    assert (set(terms), parts) == ({"class", "mask", "dice"}, whole | {"segmentor.class_head"})
+    terms, parts = trained(FlowStage(FlowLoss()), tiny_batch())
+    assert (set(terms), parts) == ({"pixel_flow", "segment_flow"}, {"flow"})
+    # The mask head lies inside the transformer decoder.
+    heads = {"segmentor.mask_head", "segmentor.class_head", "segmentor.transformer_decoder"}
+    terms, parts = trained(PropagationStage(set_loss()), tiny_batch())
+    assert (set(terms), parts) == ({"class", "mask", "dice"}, {"flow"} | heads)
+    terms, _ = trained(PropagationStage(set_loss(), FlowLoss()), tiny_batch())
+    assert set(terms) == {"class", "mask", "dice", "pixel_flow", "segment_flow"}
+
+
+def test_the_segmentor_sees_the_labelled_frame_alone() -> None:
+    model, batch, stage = tiny_propagator(), tiny_batch(), SegmentorStage(set_loss())
+    assert stage.losses(model, batch) == stage.losses(model, grey(batch))
+    assert stage.losses(model, batch) != stage.losses(model, grey(batch._replace(nonkey_image=batch.key_image)))
+    assert stage.losses(model, batch) != stage.losses(model, batch._replace(nonkey_label=batch.nonkey_label.flip(-1)))
+    outcome = stage.predict(model, batch)
+    assert torch.equal(outcome.nonkey.mask_logits, model.segmentor(batch.nonkey_image).mask_logits)
+    assert outcome.flow is None and outcome.key is None
+
+
+def test_propagation_is_judged_on_masks_carried_from_the_key_frame() -> None:
+    model, batch, stage = tiny_propagator(), tiny_batch(), PropagationStage(set_loss())
+    outcome = stage.predict(model, batch)
+    carried, flow = model(batch.key_image, batch.nonkey_image)
+    assert torch.equal(outcome.nonkey.mask_logits, carried.mask_logits)
+    assert torch.equal(outcome.flow.segment_flow, flow.segment_flow)
+    assert torch.equal(outcome.key.mask_logits, model.segmentor(batch.key_image).mask_logits)
+    assert not torch.equal(outcome.key.mask_logits, outcome.nonkey.mask_logits)
+    # Every decoder layer is judged, on its carried masks.
+    torch.testing.assert_close(
+        stage.losses(model, batch), set_loss()(carried, batch.nonkey_label, batch.sample_id), rtol=0, atol=0
+    )
+    assert stage.losses(model, grey(batch)) != stage.losses(model, batch)
+
+
+def test_the_flow_term_of_propagation_is_weighted() -> None:
+    model, batch = tiny_propagator(), tiny_batch()
+    once, thrice = (PropagationStage(set_loss(), FlowLoss(), weight).losses(model, batch) for weight in (1.0, 3.0))
+    alone = FlowStage(FlowLoss()).losses(model, batch)
+    for name in ("pixel_flow", "segment_flow"):
+        torch.testing.assert_close(once[name], alone[name])
+        torch.testing.assert_close(thrice[name], 3 * alone[name])
+    assert once["mask"] == thrice["mask"]
+
+
+def test_the_flow_stage_loses_nothing_to_a_segmentor_that_it_does_not_train() -> None:
+    model, batch, stage = tiny_propagator(), tiny_batch(), FlowStage(FlowLoss())
+    terms = stage.losses(model, batch)
+    torch.stack(list(terms.values())).sum().backward()
+    # Even where nothing is frozen: the queries and memberships are targets, not variables.
+    assert all(p.grad is None for p in model.segmentor.parameters())
+
+
+@pytest.mark.parametrize("stage", [FlowStage(FlowLoss()), PropagationStage(set_loss(), FlowLoss())])
+def test_a_batch_without_flow_is_refused_where_flow_is_supervised(stage: FlowStage | PropagationStage) -> None:
+    with pytest.raises(ValueError, match=r"no flow is known for clip\d/\d->\d: supervised flow needs moving_scenes, or stills"):
+        stage.losses(tiny_propagator(), tiny_batch(flow=None))
+
+
+def test_a_frame_paired_with_itself_has_its_own_masks_under_no_motion() -> None:
+    model = tiny_propagator("copy")
+    batch = tiny_batch(SingleFrameSampling())
+    outcome = PropagationStage(set_loss()).predict(model, batch)
+    assert torch.equal(outcome.nonkey.mask_logits, SegmentorStage(set_loss()).predict(model, batch).nonkey.mask_logits)

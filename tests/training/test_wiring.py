@@ -1,0 +1,172 @@
+import logging
+import os
+import socket
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from src.models.flow import CopyFlow
+from src.training import wiring
+from src.training.wiring import build_propagator, discard_checkpoints, find_checkpoint, plain, silence_lightning, wandb_logger
+from src.weights.model_folder import save_model
+from tests.inference.tiny import tiny_propagator, tiny_segmentor
+
+
+def state(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_a_stage_takes_from_an_earlier_one_what_it_does_not_make_anew(tmp_path: Path) -> None:
+    earlier = tiny_propagator("query")
+    folder = str(save_model(earlier, tmp_path / "model"))
+    both = build_propagator(None, None, folder)
+    assert same(both, earlier)
+    flow = CopyFlow()
+    assert build_propagator(None, flow, folder, "reference").flow is flow
+    assert same(build_propagator(None, flow, folder).segmentor, earlier.segmentor)
+    segmentor = tiny_segmentor()
+    fresh = build_propagator(segmentor, None, folder, "reference")
+    assert fresh.segmentor is segmentor and same(fresh.flow, earlier.flow) and fresh.warp_grid == "reference"
+    assert build_propagator(segmentor, flow, None).warp_grid == "exact"
+
+
+def test_a_missing_part_or_earlier_stage_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a model needs a segmentor and a flow estimator"):
+        build_propagator(None, CopyFlow(), None)
+    with pytest.raises(FileNotFoundError, match=r"stage.init_from=.*nowhere does not exist; run the earlier stage first"):
+        build_propagator(None, CopyFlow(), str(tmp_path / "nowhere"))
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    """Two checkpoints; the one of the later step is older, as after a new start."""
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    for age, step in ((200, 900), (100, 250)):
+        path = folder / f"step_{step:07d}.ckpt"
+        torch.save({"step": step}, path)
+        os.utime(path, (1e9 - age, 1e9 - age))
+    return tmp_path
+
+
+def test_resuming_takes_the_newest_checkpoint(run_dir: Path) -> None:
+    assert find_checkpoint(run_dir, resume=True, overwrite=False) == run_dir / "checkpoints" / "step_0000250.ckpt"
+
+
+def test_resuming_leaves_out_a_checkpoint_that_was_cut_short(run_dir: Path) -> None:
+    newest = run_dir / "checkpoints" / "step_0000250.ckpt"
+    stamp = newest.stat().st_mtime
+    newest.write_bytes(newest.read_bytes()[:-100])
+    os.utime(newest, (stamp, stamp))
+    assert find_checkpoint(run_dir, resume=True, overwrite=False) == run_dir / "checkpoints" / "step_0000900.ckpt"
+
+
+def test_an_earlier_run_is_refused_unless_it_is_to_be_replaced(run_dir: Path) -> None:
+    with pytest.raises(FileExistsError, match=r"already holds a run \(step_0000250.ckpt\): add resume=true"):
+        find_checkpoint(run_dir, resume=False, overwrite=False)
+    assert find_checkpoint(run_dir, resume=False, overwrite=True) is None
+    # Asking is not deleting: the new run may yet fail to start.
+    assert len(list((run_dir / "checkpoints").iterdir())) == 2
+    discard_checkpoints(run_dir)
+    assert not list((run_dir / "checkpoints").iterdir())
+    assert find_checkpoint(run_dir, resume=False, overwrite=False) is None
+    with pytest.raises(ValueError, match="set one of them"):
+        find_checkpoint(run_dir, resume=True, overwrite=True)
+
+
+def test_a_model_without_checkpoints_is_a_run_too(tmp_path: Path) -> None:
+    assert find_checkpoint(tmp_path, resume=True, overwrite=False) is None
+    (tmp_path / "model").mkdir()
+    with pytest.raises(FileExistsError, match=r"already holds a run \(model\)"):
+        find_checkpoint(tmp_path, resume=False, overwrite=False)
+    with pytest.raises(FileExistsError, match="no checkpoint is left to go on from: overwrite=true trains it anew"):
+        find_checkpoint(tmp_path, resume=True, overwrite=False)
+
+
+@pytest.fixture
+def networked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key and a server that answers."""
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
+    monkeypatch.setattr(socket, "create_connection", lambda *_, **__: socket.socket())
+
+
+def offline_reason(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> str | None:
+    """What the log says, or ``None`` for an online logger."""
+    with caplog.at_level(logging.INFO):
+        logger = wandb_logger("mpvss", "a", str(tmp_path / "run"), group="g", job_type="flow", tags=["x"])
+    settings = logger._wandb_init
+    assert (settings["group"], settings["job_type"], settings["tags"]) == ("g", "flow", ["x"])
+    assert (tmp_path / "run").is_dir()
+    said = [message for message in caplog.messages if "W&B is offline" in message]
+    assert settings["mode"] == ("offline" if said else "online")
+    assert all(f"wandb sync {tmp_path}/run/wandb/offline-run-*" in message for message in said)
+    return said[0] if said else None
+
+
+def test_wandb_is_online_with_a_key_and_a_server(networked: None, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert offline_reason(tmp_path, caplog) is None
+
+
+def test_wandb_is_offline_without_a_key(
+    networked: None, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WANDB_API_KEY")
+    monkeypatch.setattr(wiring.requests.utils, "get_netrc_auth", lambda *_: None)
+    assert "no API key; `wandb login` sets one" in str(offline_reason(tmp_path, caplog))
+
+
+def test_wandb_is_offline_where_its_server_does_not_answer(
+    networked: None, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(address: tuple[str, int], timeout: float) -> socket.socket:
+        assert timeout <= 5 and address[1] == 443
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    assert "cannot be reached: timed out" in str(offline_reason(tmp_path, caplog))
+
+
+def test_wandb_is_offline_where_the_user_says_so(
+    networked: None, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert "WANDB_MODE=offline" in str(offline_reason(tmp_path, caplog))
+    with pytest.raises(ValueError, match="W&B mode 'of-line'; expected one of auto, online"):
+        wandb_logger("mpvss", "a", str(tmp_path), mode="of-line")
+
+
+def test_plain_values_pass_a_safe_load(tmp_path: Path) -> None:
+    config = OmegaConf.create({"a": {"b": [1, 2.5, None]}, 3: True})
+    value = {"config": OmegaConf.to_container(config), "path": Path("x/y"), "pair": (1, "z"), "tensor": torch.ones(2)}
+    wanted = {"config": {"a": {"b": [1, 2.5, None]}, "3": True}, "path": "x/y", "pair": [1, "z"], "tensor": [1.0, 1.0]}
+    torch.save(plain(value), tmp_path / "a.pt")
+    assert torch.load(tmp_path / "a.pt", weights_only=True) == wanted
+
+
+def test_only_the_named_noise_is_dropped(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    names = "lightning.pytorch.utilities.rank_zero", "lightning.pytorch.trainer.connectors.checkpoint_connector"
+    loggers = [logging.getLogger(name) for name in names]
+    for logger in loggers:
+        monkeypatch.setattr(logger, "filters", [])
+        monkeypatch.setattr(logger, "handlers", [caplog.handler])
+        monkeypatch.setattr(logger, "level", logging.INFO)
+        monkeypatch.setattr(logger, "propagate", False)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        silence_lightning()
+        warnings.warn("`isinstance(treespec, LeafSpec)` is deprecated", FutureWarning, stacklevel=1)
+        warnings.warn("something else", UserWarning, stacklevel=1)
+    loggers[0].info("💡 Tip: install this")
+    loggers[0].info("GPU available: False")
+    loggers[1].info("`weights_only` was not set, defaulting to `False`.")
+    assert [str(warning.message) for warning in warned] == ["something else"]
+    assert caplog.messages == ["GPU available: False"]

@@ -1,0 +1,23 @@
+"""A batch of pairs, and stages that log what they draw or do as they are told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from src.data.pair_sampling import FixedOffsetSampling, PairSampling
+from src.data.pairs import PairDataset, collate_pairs
+from src.structures import PairBatch
+from tests.inference.tiny import FakeClips
+
+
+def tiny_batch(sampling: PairSampling | None = None, size: int = 2, **changes: Any) -> PairBatch:
+    """Pairs of the drifting picture, three frames apart unless told otherwise."""
+    pairs = PairDataset(FakeClips(), sampling or FixedOffsetSampling(-3), num_samples=size, seed=0)
+    return collate_pairs([pairs[number] for number in range(size)])._replace(**changes)
+
+
+def grey(batch: PairBatch) -> PairBatch:
+    """Its key images without any content."""
+    return batch._replace(key_image=torch.full_like(batch.key_image, 128))
