@@ -100,6 +100,10 @@ def main(cfg: DictConfig) -> float | None:
     silence_lightning()
     job = HydraConfig.get()
     if job.mode is RunMode.MULTIRUN:
+        devices = cfg.trainer.devices
+        if (len(devices) if OmegaConf.is_list(devices) else devices) != 1:
+            # Lightning starts further processes with the same command line: each would run the sweep again.
+            raise ValueError(f"trainer.devices={devices}: the jobs of a multirun train on one device each")
         # Each job has its own folder, and only Hydra knows which.
         cfg.run_dir = job.runtime.output_dir
     try:

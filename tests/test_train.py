@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import logging
-import os
 import signal
 import subprocess
 import sys
@@ -223,28 +222,6 @@ def test_a_killed_run_resumes_to_the_same_weights(scenes: Path, tmp_path: Path) 
     # The log of the first part stays, and the second goes on with the losses of an unbroken run.
     whole = column(unbroken, "train/loss")
     assert (before, column(run_dir, "train/loss")) == (whole[:2], whole[:2] + whole[1:])
-
-
-def test_a_multirun_gives_each_job_its_folder_and_its_wandb_run(scenes: Path, tmp_path: Path) -> None:
-    arguments = [
-        *overrides(scenes, tmp_path / "my runs (1)"), "stage=segmentor", "logger=wandb", "trainer.max_steps=2",
-        "trainer.val_check_interval=2", "monitor=val/miou", "data.val_samples=1", "seed=0,1",
-    ]  # fmt: skip
-    environment = os.environ | {"WANDB_SILENT": "true", "WANDB_MODE": "offline", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "src.train", "--multirun", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, env=environment)
-    assert done.returncode == 0, done.stderr
-    assert "W&B is offline (WANDB_MODE=offline)" in done.stdout and "Tip: " not in done.stderr and "LeafSpec" not in done.stderr
-    jobs = sorted((tmp_path / "my runs (1)" / "default" / "sweeps").glob("*/*/model"))
-    assert [path.parent.name for path in jobs] == ["0", "1"]
-    assert not equal(weights(jobs[0]), weights(jobs[1]))
-    for job in (path.parent for path in jobs):
-        text = (job / "train.log").read_text()
-        assert "step 2 of 2: loss" in text and "validation at step 2: val/miou" in text and str(job) in text
-        (wandb_run,) = job.glob("wandb/offline-run-*")
-        assert list((wandb_run / "files" / "media" / "images" / "val").glob("pictures_*.png"))
-        logged = next(wandb_run.glob("*.wandb")).read_bytes()
-        assert all(name in logged for name in (b"train/loss_dice", b"val/wiou", b"val/pictures"))
 
 
 def pair_iou(model: Propagator, pairs: PairDataset) -> float:
