@@ -19,8 +19,9 @@ def count_multiply_adds(function: Callable[[], T]) -> tuple[T, int]:
     """Multiply-adds of everything that a function runs in torch, by fvcore's convention, which the paper's figures follow.
 
     One multiply-add counts 1: convolutions, matrix products and attention, whichever kernel runs them. Layer and group norm
-    count 5 per element, batch norm 2, bilinear resizing and ``grid_sample`` 4 per output element. All else counts 0:
-    activations, softmax, sums, resizing by other modes, and what other libraries than torch do.
+    count 5 per element, batch norm 2, bilinear resizing and ``grid_sample`` 4 per output element, ``embedding_bag`` 1 per
+    element of each row it adds. All else counts 0: activations, softmax, sums, resizing by other modes, and what other
+    libraries than torch do.
 
     Args:
         function: called once, without gradients.
@@ -62,6 +63,7 @@ def _formulas() -> dict[Any, Formula]:
             (_aten._scaled_dot_product_flash_attention_for_cpu, _aten._scaled_dot_product_fused_attention_overrideable),
             _attention,
         ),
+        **dict.fromkeys((_aten._embedding_bag, _aten._embedding_bag_forward_only), _weighted_rows),
         _aten._addmm_activation: _addmm,
         _aten.mv: _mv,
     }
@@ -82,6 +84,11 @@ def _attention(query: torch.Size, key: torch.Size, value: torch.Size, *args: obj
     """(B, heads, tokens, width) each: query-key products and the weighted sum of values."""
     *batch, tokens, width = query
     return 2 * prod(batch) * tokens * key[-2] * (width + value[-1])
+
+
+def _weighted_rows(table: torch.Size, indices: torch.Size, *args: object, **kwargs: object) -> int:
+    """Each index fetches a row and adds it: for deformable attention as much as ``grid_sample``, four corners a sample."""
+    return 2 * prod(indices) * table[-1]
 
 
 def _addmm(bias: torch.Size, a: torch.Size, b: torch.Size, *args: object, **kwargs: object) -> int:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import Mask2FormerForUniversalSegmentation
 
 from src.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Statistics, backbone_spec, load_backbone_weights
+from src.models.deformable_attention import DeformableAttention
 from src.models.freezing import PartlyFrozen
 from src.models.mask2former import (
     FIELDS,
@@ -48,6 +49,7 @@ class Mask2FormerSegmentor(PartlyFrozen):
         del network.criterion
         for projection in network.model.pixel_level_module.decoder.input_projections:
             projection.register_forward_hook(_projection_in_full_precision)
+        DeformableAttention.install(network.model.pixel_level_module.decoder)
         self.network = network
         self.num_classes: int = network.class_predictor.out_features - 1
         self.num_queries: int = network.config.num_queries
