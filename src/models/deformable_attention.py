@@ -104,7 +104,7 @@ def weighted_samples(value: Tensor, shapes: Shapes, positions: Tensor, weights: 
         weights: (B, T, heads, levels, points).
 
     Returns:
-        (B, T, C), in float32 for inputs of half precision.
+        (B, T, C), at least float32.
     """
     batch, _, heads, width_per_head = value.shape
     tokens = positions.shape[1]
@@ -141,9 +141,11 @@ def weighted_samples(value: Tensor, shapes: Shapes, positions: Tensor, weights: 
 
 
 def _padded_table(value: Tensor, shapes: Shapes) -> tuple[Tensor, list[int]]:
-    """Give every map a border of zeros: (B, rows, heads, C/heads) in float32, and the row at which each level starts."""
+    """Give every map a border of zeros: (B, rows, heads, C/heads), at least float32, and the row at which each level starts."""
     batch, _, heads, width_per_head = value.shape
-    levels = value.float().split([height * width for height, width in shapes], dim=1)
+    levels = torch.split(
+        value.to(torch.promote_types(value.dtype, torch.float32)), [height * width for height, width in shapes], dim=1
+    )
     padded = [
         F.pad(level.view(batch, height, width, -1), (0, 0, 1, 1, 1, 1)).view(batch, -1, heads, width_per_head)
         for level, (height, width) in zip(levels, shapes, strict=True)
@@ -152,5 +154,3 @@ def _padded_table(value: Tensor, shapes: Shapes) -> tuple[Tensor, list[int]]:
     for level in padded[:-1]:
         starts.append(starts[-1] + level.shape[1])
     return torch.cat(padded, dim=1), starts
-
-
