@@ -8,8 +8,10 @@ from collections.abc import Sequence
 
 # What Hydra's grammar takes without quotes; it knows no letters beyond ASCII. Interpolations are made of the same.
 _PLAIN = re.compile(r"(?:[\w./+%@-]|\$\{[\w.:]+\})*", re.ASCII)
-_PATH_KEYS = {"input", "output", "checkpoint", "predictions", "overlay", "pictures"}
-_PATH_ENDINGS = (".root", "_dir", ".dir", "_from", ".folder", ".runs", ".data", ".path", ".path_or_id")
+# Names that Hydra would take for a number or a truth value: a folder 2024_05 would become 202405.
+_NO_TEXT = re.compile(r"[+-]?[\d._]+(?:e[+-]?[\d_]+)?|true|false|[+-]?(?:inf|nan)", re.IGNORECASE | re.ASCII)
+_PATH_KEYS = {"input", "output", "checkpoint", "predictions", "save_predictions", "overlay", "pictures", "report", "exclusion"}
+_PATH_ENDINGS = (".root", ".exclude", "_dir", ".dir", "_from", ".folder", ".runs", ".data", ".path", ".path_or_id")
 
 
 def quote_paths(arguments: Sequence[str]) -> list[str]:
@@ -35,7 +37,7 @@ def _quoted(argument: str) -> str:
     if not equals or not (name in _PATH_KEYS or name.endswith(_PATH_ENDINGS)):
         return argument
     already = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
-    if already or _PLAIN.fullmatch(value):
+    if already or (_PLAIN.fullmatch(value) and not _NO_TEXT.fullmatch(value)):
         return argument
     escaped = value.replace("\\", "\\\\") if value.endswith("\\") or "\\'" in value else value
     return f"{key}='" + escaped.replace("'", "\\'") + "'"

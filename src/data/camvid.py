@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from src.data.clips import Colour, FileClips
+from src.data.faults import Fault, FaultPolicy
 from src.structures import IGNORE_INDEX, Clip
 
 TRAIN_DRIVES = ("0001TP", "0006R0", "Seq05VD")
@@ -46,31 +47,39 @@ class CamVid(FileClips):
         split: ``train``: every still of the three training drives, a clip for each drive (1 fps: too sparse to pair frames, so
             sample single frames); ``train_part`` and ``val_part``: the first nine and the last tenth of each of these drives;
             ``test``: the dense clip (15 fps).
+        min_clip_length: shorter clips are left out, frames.
+        exclude: exclusion list (see ``src/data/exclusion.py``); what it names is not used.
+        faults: where given, missing files are appended here instead of being an error.
 
     Raises:
         FileNotFoundError: if the root, the index, the class list or a listed file is missing; the message names it.
         ValueError: if the split is unknown or the index or the class list is not as expected.
     """
 
-    def __init__(self, root: str | Path, split: str) -> None:
+    def __init__(
+        self,
+        root: str | Path,
+        split: str,
+        min_clip_length: int = 1,
+        exclude: str | Path | None = None,
+        faults: list[Fault] | None = None,
+    ) -> None:
         if split not in SPLITS:
             raise ValueError(f"unknown CamVid split {split!r}; expected one of {', '.join(SPLITS)}")
         self.root = Path(root)
         self.split = split
+        policy = FaultPolicy(self.root, exclude, faults)
         rows = _read_index(self.root)
-        if split == "test":
-            first, last = DENSE_FRAMES
-            clips = [
-                _clip(DENSE_DRIVE, [row for row in rows if row.drive == DENSE_DRIVE and first <= row.frame <= last], self.root)
-            ]
-        else:
-            clips = [_clip(drive, _part([row for row in rows if row.drive == drive], split), self.root) for drive in TRAIN_DRIVES]
+        drives = (DENSE_DRIVE,) if split == "test" else TRAIN_DRIVES
+        clips = [_clip(drive, _part([row for row in rows if row.drive == drive], split), self.root, policy) for drive in drives]
         super().__init__(
             clips,
             _read_classes(self.root / "classes.txt"),
             PALETTE,
             15.0 if split == "test" else 1.0,
             {k: k for k in range(len(PALETTE))} | {len(PALETTE): IGNORE_INDEX},
+            policy=policy,
+            min_clip_length=min_clip_length,
         )
 
 
@@ -107,11 +116,14 @@ def _read_row(index: Path, line: int, record: dict[str, str | None]) -> _Row:
 
 
 def _part(rows: list[_Row], split: str) -> list[_Row]:
+    if split == "test":
+        first, last = DENSE_FRAMES
+        return [row for row in rows if first <= row.frame <= last]
     cut = len(rows) * 9 // 10
     return {"train": rows, "train_part": rows[:cut], "val_part": rows[cut:]}[split]
 
 
-def _clip(drive: str, rows: list[_Row], root: Path) -> Clip:
+def _clip(drive: str, rows: list[_Row], root: Path, policy: FaultPolicy) -> Clip:
     if not rows:
         raise ValueError(
             f"{root / 'index.csv'} lists too few frames of drive {drive}; expected those of the protocol camvid-drive"
@@ -120,8 +132,7 @@ def _clip(drive: str, rows: list[_Row], root: Path) -> Clip:
         if len(list(group)) > 1:
             raise ValueError(f"{root / 'index.csv'} lists frame {frame} of drive {drive} twice")
     missing = [path for row in rows for path in (row.image, row.label) if not path.is_file()]
-    if missing:
-        raise FileNotFoundError(f"{missing[0]} does not exist ({len(missing)} files of drive {drive} missing in all)")
+    policy.report(*(Fault("missing", path, f"{path} does not exist; expected it for drive {drive}") for path in missing))
     return Clip(drive, tuple(row.image for row in rows), tuple(row.label for row in rows))
 
 

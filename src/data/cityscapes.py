@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from src.data.clips import Colour, FileClips
+from src.data.faults import Fault, FaultPolicy
 from src.structures import IGNORE_INDEX, Clip
 
 
@@ -48,27 +49,40 @@ CLASSES = (
     CityscapesClass("bicycle", 33, (119, 11, 32)),
 )
 _LABEL_IDS = range(34)
-_SUFFIX = "_leftImg8bit.png"
-_LABEL_NAME = re.compile(r"(?P<city>.+)_(?P<sequence>\d{6})_(?P<frame>\d{6})_gtFine_labelIds\.png")
+IMAGE_SUFFIX = "_leftImg8bit.png"
+LABEL_NAME = re.compile(r"(?P<city>.+)_(?P<sequence>\d{6})_(?P<frame>\d{6})_gtFine_labelIds\.png")
 
 
 class Cityscapes(FileClips):
     """The labelled frames of one split, each with the frames on disk around it.
 
-    A clip holds the unbroken run of frames around its labelled one, so that distances between frames are distances in time.
+    A clip holds the unbroken run of frames around its labelled one, so that distances between frames are distances in time. Which
+    frames belong to a label follows from the number in its own name.
 
     Args:
         root: the folder that holds ``gtFine/`` and ``leftImg8bit_sequence/`` or ``leftImg8bit/``.
         split: ``train`` or ``val``.
         frames_before: most frames before the labelled one; 19 in the published snippets.
         frames_after: most frames after it; 10 in the published snippets.
+        min_clip_length: shorter clips are left out, frames.
+        exclude: exclusion list (see ``src/data/exclusion.py``); a clip ends before a frame that it names.
+        faults: where given, what is wrong is appended here instead of being an error, a hole in a snippet included.
 
     Raises:
         FileNotFoundError: if a folder or the image of a label is missing; the message names it.
         ValueError: if a label file's name is not as above.
     """
 
-    def __init__(self, root: str | Path, split: str, frames_before: int = 19, frames_after: int = 10) -> None:
+    def __init__(
+        self,
+        root: str | Path,
+        split: str,
+        frames_before: int = 19,
+        frames_after: int = 10,
+        min_clip_length: int = 1,
+        exclude: str | Path | None = None,
+        faults: list[Fault] | None = None,
+    ) -> None:
         self.root = Path(root)
         self.split = split
         images = self.root / "leftImg8bit_sequence" / split
@@ -81,30 +95,42 @@ class Cityscapes(FileClips):
         paths = sorted(labels.glob("*/*_labelIds.png"))
         if not paths:
             raise FileNotFoundError(f"{labels} holds no labels; expected <city>/<city>_<seq6>_<frame6>_gtFine_labelIds.png")
+        policy = FaultPolicy(self.root, exclude, faults)
+        clips = [_read_snippet(path, images, frames_before, frames_after, policy) for path in paths]
         super().__init__(
-            [_clip(path, images, frames_before, frames_after) for path in paths],
+            [clip for clip in clips if clip is not None],
             [c.name for c in CLASSES],
             [c.colour for c in CLASSES],
             17.0,
             {i: IGNORE_INDEX for i in (*_LABEL_IDS, 255)} | {c.label_id: k for k, c in enumerate(CLASSES)},
+            policy=policy,
+            min_clip_length=min_clip_length,
         )
 
 
-def _clip(label: Path, images: Path, frames_before: int, frames_after: int) -> Clip:
-    match = _LABEL_NAME.fullmatch(label.name)
+def _read_snippet(label: Path, images: Path, frames_before: int, frames_after: int, policy: FaultPolicy) -> Clip | None:
+    match = LABEL_NAME.fullmatch(label.name)
     if match is None:
-        raise ValueError(f"{label}: unexpected name; expected <city>_<seq6>_<frame6>_gtFine_labelIds.png")
+        message = f"{label}: unexpected name; expected <city>_<seq6>_<frame6>_gtFine_labelIds.png"
+        policy.report(Fault("layout", label, message))
+        return None
     frame = int(match["frame"])
-
-    def image(number: int) -> Path:
-        return images / label.parent.name / f"{match['city']}_{match['sequence']}_{number:06d}{_SUFFIX}"
-
-    if not image(frame).is_file():
-        raise FileNotFoundError(f"{image(frame)} does not exist; expected the image of {label}")
-    before = list(takewhile(Path.is_file, (image(n) for n in range(frame - 1, max(frame - 1 - frames_before, -1), -1))))
-    after = list(takewhile(Path.is_file, (image(n) for n in range(frame + 1, frame + 1 + frames_after))))
+    # A label near the start of its recording has fewer frames before it.
+    numbers = range(max(frame - frames_before, 0), frame + frames_after + 1)
+    paths = {n: images / label.parent.name / f"{match['city']}_{match['sequence']}_{n:06d}{IMAGE_SUFFIX}" for n in numbers}
+    there = {n for n, path in paths.items() if path.is_file() and not policy.excludes(path)}
+    if frame not in there:
+        message = f"{paths[frame]} does not exist; expected the image of {label}"
+        policy.report(Fault("missing", paths[frame], message))
+        return None
+    if policy.noted is not None:
+        # No error: the run around the label can be used, and it is up to the user whether that is enough.
+        holes = [n for n in range(min(there), max(there)) if n not in there]
+        policy.report(*(Fault("missing", paths[n], f"{paths[n]} is missing from the snippet of {label}") for n in holes))
+    before = list(takewhile(there.__contains__, range(frame - 1, numbers.start - 1, -1)))
+    after = list(takewhile(there.__contains__, range(frame + 1, numbers.stop)))
     return Clip(
         f"{match['city']}_{match['sequence']}_{match['frame']}",
-        (*reversed(before), image(frame), *after),
+        tuple(paths[n] for n in (*reversed(before), frame, *after)),
         (*[None] * len(before), label, *[None] * len(after)),
     )

@@ -1,4 +1,4 @@
-"""VSPW (Miao et al., CVPR 2021), and any data in its layout on disk.
+"""VSPW (Miao et al., CVPR 2021), full size or 480p, and any data in its layout on disk.
 
 ```
 <root>/train.txt, val.txt, test.txt         one video name a line
@@ -11,15 +11,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from src.data.clips import Colour, FileClips, time_order
+from src.data.clips import Colour, FileClips
+from src.data.faults import Fault, FaultPolicy
+from src.data.frame_folders import FrameFolders, read_clips, read_video_list
 from src.data.palette import distinct_palette
-from src.structures import IGNORE_INDEX, Clip
+from src.data.vspw_classes import VSPW_CLASSES
+from src.structures import IGNORE_INDEX
 
-_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-_CLASS_FILE = "label_num_dic_final.json"
+CLASS_FILE = "label_num_dic_final.json"
 
 
 class VSPW(FileClips):
@@ -27,11 +29,15 @@ class VSPW(FileClips):
 
     Args:
         root: the folder that holds ``data/`` and the split lists.
-        split: name of a list: ``train``, ``val`` or ``test``. Only the ``test`` split may lack masks.
+        split: name of a list: ``train``, ``val`` or ``test``. Only the ``test`` split, whose masks
+            are withheld, may lack them.
         num_classes: K; 124 in VSPW.
-        classes: K names; default those of ``label_num_dic_final.json``, else ``class_0``, ``class_1``, ...
+        classes: K names; default those of ``label_num_dic_final.json``, else VSPW's own for K = 124, else ``class_0``, ...
         palette: K colours; default distinct ones.
         fps: frames per second.
+        min_clip_length: shorter videos are left out, frames; 17 is the rule of the evaluation script in common use.
+        exclude: exclusion list (see ``src/data/exclusion.py``); what it names is not used.
+        faults: where given, what is wrong is appended here instead of being an error.
 
     Raises:
         FileNotFoundError: if the root, the list, a listed video or a frame's mask is missing; the message names it.
@@ -46,6 +52,9 @@ class VSPW(FileClips):
         classes: Sequence[str] | None = None,
         palette: Sequence[Colour] | None = None,
         fps: float = 15.0,
+        min_clip_length: int = 1,
+        exclude: str | Path | None = None,
+        faults: list[Fault] | None = None,
     ) -> None:
         self.root = Path(root)
         self.split = split
@@ -57,79 +66,33 @@ class VSPW(FileClips):
             raise FileNotFoundError(
                 f"{self.root} holds no data/; expected {split}.txt and data/<video>/origin, data/<video>/mask"
             )
-        clips = [_read_clip(folder, needs_masks=split != "test") for folder in _listed_videos(self.root, split)]
+        policy = FaultPolicy(self.root, exclude, faults)
+        data = self.root / "data"
+        names = read_video_list(self.root / f"{split}.txt", lambda name: data / name / "origin", policy)
+        videos = [FrameFolders(name, data / name / "origin", data / name / "mask") for name in names]
         super().__init__(
-            clips,
-            classes if classes is not None else _class_names(self.root / _CLASS_FILE, num_classes),
+            read_clips(videos, policy, "all_or_none" if split == "test" else "every_frame"),
+            classes if classes is not None else read_class_names(self.root / CLASS_FILE, num_classes),
             palette if palette is not None else distinct_palette(num_classes),
             fps,
             {0: IGNORE_INDEX, 255: IGNORE_INDEX} | {k + 1: k for k in range(num_classes)},
+            policy=policy,
+            min_clip_length=min_clip_length,
         )
 
 
-def _listed_videos(root: Path, split: str) -> Iterator[Path]:
-    """The folders that the split list names, in its order."""
-    path = root / f"{split}.txt"
+def read_class_names(path: Path, num_classes: int) -> list[str]:
+    """Names by label value 1..K from VSPW's class file, which also names 0 (others).
+
+    Args:
+        path: ``label_num_dic_final.json``; where it is absent the names are VSPW's for K = 124, else ``class_0``, ...
+        num_classes: K.
+
+    Raises:
+        ValueError: if the file is not as expected or leaves a class without a name.
+    """
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; expected a list of video names, one a line")
-    seen: dict[str, int] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
-        name = line.strip()
-        if not name:
-            continue
-        if name in (".", "..") or "/" in name or "\\" in name:
-            raise ValueError(
-                f"{path}, line {number}: {name!r} is not a video name; expected the name of a folder in {root / 'data'}"
-            )
-        if name in seen:
-            raise ValueError(f"{path}, line {number}: video {name!r} is already listed on line {seen[name]}")
-        seen[name] = number
-        folder = root / "data" / name
-        if not (folder / "origin").is_dir():
-            raise FileNotFoundError(f"{path}, line {number}: video {name!r} is missing; expected the folder {folder / 'origin'}")
-        yield folder
-    if not seen:
-        raise ValueError(f"{path} lists no video; expected one name a line")
-
-
-def _read_clip(folder: Path, needs_masks: bool) -> Clip:
-    images = _files_by_stem(folder / "origin", _IMAGE_SUFFIXES)
-    masks = _files_by_stem(folder / "mask", (".png",))
-    if not images:
-        raise ValueError(f"{folder / 'origin'} holds no frames; expected *.jpg or *.png")
-    if masks or needs_masks:
-        _check_pairs(folder, images, masks)
-    return Clip(folder.name, tuple(images.values()), tuple(masks.get(stem) for stem in images))
-
-
-def _files_by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
-    """Files in time order; a folder that does not exist is an empty one. Hidden files (archive droppings) are passed over."""
-    if not folder.is_dir():
-        return {}
-    paths = [p for p in folder.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith(".")]
-    files = {path.stem: path for path in sorted(paths, key=time_order)}
-    if len(files) != len(paths):
-        repeated = sorted({p.name for p in paths} - {p.name for p in files.values()})
-        raise ValueError(f"{folder}: more than one file for the same frame: {', '.join(repeated[:3])}; expected one each")
-    return files
-
-
-def _check_pairs(folder: Path, images: dict[str, Path], masks: dict[str, Path]) -> None:
-    unmasked = [image.name for stem, image in images.items() if stem not in masks]
-    orphans = [mask.name for stem, mask in masks.items() if stem not in images]
-    if unmasked or orphans:
-        details = [
-            f"{len(names)} {what}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
-            for names, what in ((unmasked, "images without a mask"), (orphans, "masks without an image"))
-            if names
-        ]
-        raise ValueError(f"{folder}: {len(images)} images in origin/ but {len(masks)} masks in mask/ ({'; '.join(details)})")
-
-
-def _class_names(path: Path, num_classes: int) -> list[str]:
-    """Names by label value 1..K; the class file also names 0 (others)."""
-    if not path.is_file():
-        return [f"class_{k}" for k in range(num_classes)]
+        return list(VSPW_CLASSES) if num_classes == len(VSPW_CLASSES) else [f"class_{k}" for k in range(num_classes)]
     try:
         names = {int(value): str(name) for name, value in json.loads(path.read_text(encoding="utf-8")).items()}
     except (ValueError, TypeError, AttributeError) as error:

@@ -1,6 +1,7 @@
 import pytest
 
 from src.data.cityscapes import CLASSES, Cityscapes
+from src.data.pair_sampling import UniformSampling
 from src.structures import IGNORE_INDEX
 from tests.data.fake_layouts import label, write_image, write_label
 
@@ -60,3 +61,53 @@ def test_a_strange_label_name_is_named(tmp_path):
     write_label(tmp_path / "gtFine/train/ulm/ulm_19_gtFine_labelIds.png", label(7))
     with pytest.raises(ValueError, match=r"ulm_19_gtFine_labelIds\.png: unexpected name"):
         Cityscapes(tmp_path, "train")
+
+
+def test_frames_belong_to_a_label_by_number_not_by_place(tmp_path):
+    """Two snippets of one long recording: the frames of the other are not this one's."""
+    write_snippet(tmp_path, [*range(274, 304), *range(304, 334)], 293)
+    write_snippet(tmp_path, [], 323)
+    first, second = Cityscapes(tmp_path, "train").clips
+    assert [clip.labelled_frames for clip in (first, second)] == [(19,), (19,)]
+    assert first.images[-1].name == "ulm_000000_000303_leftImg8bit.png"
+    assert second.images[0].name == "ulm_000000_000304_leftImg8bit.png"
+
+
+def test_a_city_may_have_underscores_and_a_label_the_licence_plates_value(tmp_path):
+    write_image(tmp_path / "leftImg8bit_sequence/val/bad_ems/bad_ems_000001_000019_leftImg8bit.png")
+    write_label(tmp_path / "gtFine/val/bad_ems/bad_ems_000001_000019_gtFine_labelIds.png", label(255))
+    data = Cityscapes(tmp_path, "val")
+    assert data.clips[0].name == "bad_ems_000001_000019"
+    assert data.read_label(0, 0).unique().tolist() == [IGNORE_INDEX]
+
+
+def test_pairs_always_end_at_the_label(tmp_path):
+    write_snippet(tmp_path, range(30), 19)
+    clips = Cityscapes(tmp_path, "train").clips
+    pairs = [UniformSampling(max_offset=10).sample(clips, number, seed=0) for number in range(60)]
+    assert {pair.nonkey for pair in pairs} == {19}
+    assert {pair.key for pair in pairs} == set(range(9, 19))
+
+
+def test_an_excluded_frame_ends_the_run(tmp_path):
+    write_snippet(tmp_path, range(10, 22), 19)
+    folder = "leftImg8bit_sequence/train/ulm/ulm_000000"
+    (tmp_path / "list.json").write_text(f'{{"files": ["{folder}_000015_leftImg8bit.png"]}}')
+    (clip,) = Cityscapes(tmp_path, "train", exclude=tmp_path / "list.json").clips
+    assert (clip.images[0].name, clip.labelled_frames) == ("ulm_000000_000016_leftImg8bit.png", (3,))
+    write_snippet(tmp_path, [19], 19, sequence="000001")
+    (tmp_path / "list.json").write_text(f'{{"files": ["{folder}_000019_leftImg8bit.png"]}}')
+    assert [c.name for c in Cityscapes(tmp_path, "train", exclude=tmp_path / "list.json").clips] == ["ulm_000001_000019"]
+
+
+def test_holes_and_missing_images_are_noted(tmp_path):
+    write_snippet(tmp_path, [*range(10, 14), *range(15, 20)], 19)
+    write_snippet(tmp_path, [18], 19, sequence="000001")
+    write_label(tmp_path / "gtFine/train/ulm/ulm_19_gtFine_labelIds.png", label(7))
+    faults = []
+    assert [len(clip) for clip in Cityscapes(tmp_path, "train", faults=faults).clips] == [5]
+    assert [(fault.kind, fault.path.name) for fault in faults] == [
+        ("missing", "ulm_000000_000014_leftImg8bit.png"),
+        ("missing", "ulm_000001_000019_leftImg8bit.png"),
+        ("layout", "ulm_19_gtFine_labelIds.png"),
+    ]

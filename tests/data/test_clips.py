@@ -1,75 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from src.data.clips import FileClips, image_size, read_label_png, read_rgb, time_order
+from src.data.clips import FileClips
 from src.structures import IGNORE_INDEX, Clip
 from tests.data.fake_layouts import label, write_image, write_label
-
-COLOURS = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
-
-
-def test_images_are_rgb_whatever_the_file(tmp_path):
-    Image.fromarray(COLOURS).save(tmp_path / "rgb.png")
-    Image.fromarray(COLOURS).convert("RGBA").save(tmp_path / "rgba.png")
-    Image.fromarray(COLOURS[..., 0]).save(tmp_path / "grey.png")
-    expected = torch.from_numpy(COLOURS).permute(2, 0, 1)
-    assert torch.equal(read_rgb(tmp_path / "rgb.png"), expected)
-    assert torch.equal(read_rgb(tmp_path / "rgba.png"), expected)
-    assert torch.equal(read_rgb(tmp_path / "grey.png"), expected[:1].expand(3, -1, -1))
-    assert image_size(tmp_path / "rgb.png") == (4, 6)
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_labels_keep_their_values(tmp_path, dtype):
-    values = np.array([[0, 1, 7], [254, 255, np.iinfo(dtype).max]], dtype)
-    write_label(tmp_path / "label.png", values)
-    read = read_label_png(tmp_path / "label.png")
-    assert read.dtype == torch.int64
-    assert read.tolist() == values.tolist()
-
-
-@pytest.mark.parametrize("bits", [1, 8])
-def test_a_palette_label_gives_indices_not_colours(tmp_path, bits):
-    image = Image.fromarray(np.array([[0, 1], [1, 0]], np.uint8), mode="P")
-    image.putpalette([9, 9, 9, 200, 100, 50])
-    image.save(tmp_path / "label.png", bits=bits)
-    assert read_label_png(tmp_path / "label.png").tolist() == [[0, 1], [1, 0]]
-
-
-def test_a_coloured_label_is_refused(tmp_path):
-    Image.fromarray(COLOURS).save(tmp_path / "label.png")
-    with pytest.raises(ValueError, match=r"label\.png has colour channels"):
-        read_label_png(tmp_path / "label.png")
-
-
-@pytest.mark.parametrize("read", [read_rgb, read_label_png, image_size])
-def test_missing_empty_and_foreign_files_are_named(tmp_path, read):
-    (tmp_path / "empty.png").touch()
-    (tmp_path / "text.png").write_text("not an image")
-    with pytest.raises(FileNotFoundError, match=r"none\.png does not exist"):
-        read(tmp_path / "none.png")
-    with pytest.raises(ValueError, match=r"empty\.png is empty"):
-        read(tmp_path / "empty.png")
-    with pytest.raises(ValueError, match=r"text\.png cannot be"):
-        read(tmp_path / "text.png")
-
-
-@pytest.mark.parametrize("suffix", ["jpg", "png"])
-def test_a_file_cut_anywhere_is_named_or_read_whole(tmp_path, suffix):
-    noise = np.random.default_rng(0).integers(0, 255, (24, 24, 3), np.uint8)
-    Image.fromarray(noise).save(tmp_path / f"whole.{suffix}")
-    content, whole = (tmp_path / f"whole.{suffix}").read_bytes(), read_rgb(tmp_path / f"whole.{suffix}")
-    refused = 0
-    for length in range(1, len(content), 7):
-        (tmp_path / f"cut.{suffix}").write_bytes(content[:length])
-        try:
-            assert torch.equal(read_rgb(tmp_path / f"cut.{suffix}"), whole)
-        except ValueError as error:
-            assert f"cut.{suffix}" in str(error)
-            refused += 1
-    assert refused > 0.9 * len(content) / 7
 
 
 @pytest.fixture
@@ -107,11 +42,14 @@ def test_a_frame_without_label_says_so(clips):
         clips.read_label(0, 1)
 
 
-def test_frames_order_by_number(tmp_path):
-    names = ["f_2.jpg", "f_10.jpg", "f_009.jpg", "a.jpg"]
-    assert [p.name for p in sorted((tmp_path / n for n in names), key=time_order)] == [
-        "a.jpg",
-        "f_2.jpg",
-        "f_009.jpg",
-        "f_10.jpg",
-    ]
+def test_every_class_has_a_colour(clips):
+    with pytest.raises(ValueError, match="2 classes but 1 palette colours"):
+        FileClips(clips.clips, ("x", "y"), ((1, 1, 1),), 5.0, {0: 0})
+
+
+def test_short_clips_are_left_out_when_asked(clips):
+    rest = {"classes": ("x",), "palette": ((1, 1, 1),), "fps": 5.0, "label_values": {0: 0}}
+    short = Clip("short", clips.clips[0].images[:1], (None,))
+    assert [c.name for c in FileClips([*clips.clips, short], **rest, min_clip_length=2).clips] == ["a"]
+    with pytest.raises(ValueError, match="none of 1 clips is left with min_clip_length=2"):
+        FileClips([short], **rest, min_clip_length=2)

@@ -1,0 +1,61 @@
+"""Unpack only what is read: python scripts/extract_cityscapes.py leftImg8bit_sequence_trainvaltest.zip gtFine_trainvaltest.zip
+
+The sequences are over 300 GB; the frames before each label that training and evaluation read are a fraction of them.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+# The package is not installed: it lies beside this folder.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from src.data.cityscapes_archive import ExtractionPlan, extract_entries, plan_extraction
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("archives", type=Path, nargs="+", help="zip files of cityscapes-dataset.com: sequences and gtFine")
+    parser.add_argument("--output", type=Path, default=Path("data/cityscapes"), help="files that are there in full are kept")
+    parser.add_argument("--splits", nargs="+", default=["train", "val"], choices=["train", "val", "test"])
+    parser.add_argument("--key-interval", type=int, default=5, help="of the evaluation, frames")
+    parser.add_argument("--pair-range", type=int, default=10, help="of training: the key frame is up to so many frames earlier")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be unpacked")
+    options = parser.parse_args(arguments)
+    console = Console()
+    try:
+        plan = plan_extraction(options.archives, options.output, options.splits, options.key_interval, options.pair_range)
+        describe(plan, console)
+        if not options.dry_run:
+            extract(plan, options.output, console)
+    except (OSError, ValueError) as error:
+        console.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        return 2
+    for label in plan.without_image[:10]:
+        console.print(f"{label}: its own frame is in no archive", style="red", highlight=False, markup=False, soft_wrap=True)
+    return 1 if plan.without_image else 0
+
+
+def describe(plan: ExtractionPlan, console: Console) -> None:
+    console.print(
+        f"{len(plan.entries)} files for {plan.labelled} labels, "
+        f"{plan.wanted_bytes / 1e9:.2f} GB of the {plan.total_bytes / 1e9:.2f} GB in the archives"
+    )
+    if plan.shortened:
+        console.print(f"{plan.shortened} labelled frames have fewer frames before them than asked for")
+
+
+def extract(plan: ExtractionPlan, output: Path, console: Console) -> None:
+    columns = (TextColumn("unpacking"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("unpacking", total=plan.wanted_bytes)
+        for size in extract_entries(plan.entries, output):
+            progress.advance(task, size)
+    console.print(f"unpacked to {output}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

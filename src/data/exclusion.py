@@ -1,0 +1,64 @@
+"""Exclusion lists: what of a damaged copy of a data set is not to be used, as a JSON file that people can read and edit.
+
+```
+{"files": ["data/<video>/origin/<frame>.jpg", ...],   images and labels, relative to the root
+ "videos": ["<video>", ...],                          entries of split lists to pass over
+ "repeated": ["<video>", ...]}                        entries whose first occurrence alone counts
+```
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+
+from src.data.writing import write_text
+
+_KEYS = ("files", "videos", "repeated")
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """What is not to be used.
+
+    Attributes:
+        files: paths relative to the root of the data set, with forward slashes.
+        videos: names of whole videos.
+        repeated: names of videos that a list has more than once.
+    """
+
+    files: tuple[str, ...] = ()
+    videos: tuple[str, ...] = ()
+    repeated: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, path: str | Path) -> Exclusion:
+        """From a file.
+
+        Raises:
+            FileNotFoundError: if there is none.
+            ValueError: if it is not as above, or names a file outside the root.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} does not exist; expected an exclusion list, as scripts/check_data.py writes it")
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path} is not JSON ({error}); expected an exclusion list") from error
+        if not isinstance(content, dict) or set(content) - set(_KEYS):
+            found = sorted(content) if isinstance(content, dict) else type(content).__name__
+            raise ValueError(f"{path} holds {found}; expected an object with the keys {', '.join(_KEYS)}")
+        lists = {key: content.get(key, []) for key in _KEYS}
+        for key, names in lists.items():
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                raise ValueError(f"{path}: {key!r} is {names!r}; expected a list of names")
+        for name in lists["files"]:
+            if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+                raise ValueError(f"{path}: {name!r} is not a path below the root of the data set")
+        return cls(**{key: tuple(names) for key, names in lists.items()})
+
+    def write(self, path: Path) -> None:
+        """To a file, as a whole or not at all."""
+        write_text(path, json.dumps(asdict(self), indent=1) + "\n")

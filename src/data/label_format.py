@@ -1,0 +1,67 @@
+"""What the values of label files mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.data.image_files import read_label_array
+from src.structures import IGNORE_INDEX
+
+
+class LabelFormat:
+    """How label PNGs are read: which values there are, and which class each stands for.
+
+    Args:
+        values: raw value -> class or ``IGNORE_INDEX``; any other value found in a file is an error.
+        channel: of colour PNGs, the channel that holds the values (see :func:`read_label_png`).
+    """
+
+    def __init__(self, values: Mapping[int, int], channel: int | None = None) -> None:
+        self.channel = channel
+        self.expected = describe_values(values)
+        # One entry beyond the last value takes all that lie beyond it.
+        self._classes = np.full(max(values) + 2, -1, dtype=np.int64)
+        for value, target in values.items():
+            self._classes[value] = target
+
+    def read_raw(self, path: Path) -> NDArray[np.integer[Any]]:
+        """(H, W) values of a file; errors as of :func:`read_label_png`."""
+        return read_label_array(path, self.channel)
+
+    def to_classes(self, raw: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+        """(H, W) classes 0..K-1 or ``IGNORE_INDEX``, and -1 where the value is undefined."""
+        # Clipping takes negative values to 0, which may be a class.
+        classes = self._classes.take(raw.astype(np.intp, copy=False), mode="clip")
+        if raw.dtype.kind == "i":
+            classes[raw < 0] = -1
+        return classes
+
+    def read(self, path: Path) -> NDArray[np.int64]:
+        """The classes of a file.
+
+        Raises:
+            FileNotFoundError, ValueError: as of :func:`read_label_png`, and if the file has an undefined value.
+        """
+        raw = self.read_raw(path)
+        classes = self.to_classes(raw)
+        if classes.min(initial=0) < 0:
+            wrong = raw[classes < 0]
+            raise ValueError(
+                f"{path}: label value {int(wrong[0])} ({wrong.size} such pixels out of range); expected {self.expected}"
+            )
+        return classes
+
+
+def describe_values(values: Mapping[int, int]) -> str:
+    """The allowed label values in words, e.g. ``0..124, 255 (ignored: 0, 255)``."""
+    ordered = sorted(values)
+    starts = [v for v in ordered if v - 1 not in values]
+    ends = [v for v in ordered if v + 1 not in values]
+    ranges = ", ".join(f"{a}" if a == b else f"{a}..{b}" for a, b in zip(starts, ends, strict=True))
+    ignored = ", ".join(str(v) for v in ordered if values[v] == IGNORE_INDEX)
+    return f"{ranges} (ignored: {ignored or 'none'})"

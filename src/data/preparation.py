@@ -1,0 +1,139 @@
+"""VSPW at 480p from VSPW at full size: images bilinear, masks nearest, each file whole or not at all.
+
+Sizes, filters and JPEG quality are those of the published 480p script (Pillow, width = 480 * w / h rounded down, quality 75), so
+that numbers on a copy made here can be compared with published ones.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image
+
+from src.data.frame_folders import IMAGE_SUFFIXES, LABEL_SUFFIXES, subfolders
+from src.data.image_files import DECODE_ERRORS
+from src.data.writing import write_text, written_whole
+from src.structures import Size
+
+_LISTS = ("train.txt", "val.txt", "test.txt", "label_num_dic_final.json")
+_SETTINGS = "prepared.json"
+
+
+@dataclass(frozen=True)
+class ResizeSettings:
+    """How files are made smaller.
+
+    Attributes:
+        short_side: pixels.
+        jpeg_quality: 1..100.
+    """
+
+    short_side: int = 480
+    jpeg_quality: int = 75
+
+    def __post_init__(self) -> None:
+        if self.short_side < 1 or not 1 <= self.jpeg_quality <= 100:
+            raise ValueError(f"{self}; expected at least 1 pixel and a quality of 1..100")
+
+    def size_for(self, size: Size) -> Size:
+        """(H, W) of the result for an image of this (H, W): the short side as set, the long one rounded down."""
+        height, width = size
+        if height <= width:
+            return self.short_side, self.short_side * width // height
+        return self.short_side * height // width, self.short_side
+
+
+class ResizeTask(NamedTuple):
+    """One file to make smaller."""
+
+    source: Path
+    target: Path
+    settings: ResizeSettings
+
+
+def start_target(source: Path, target: Path, settings: ResizeSettings) -> None:
+    """Make the folder of results, or go on with one that the same settings began.
+
+    Raises:
+        FileNotFoundError: if ``source`` is not a folder in VSPW's layout.
+        ValueError: if ``target`` is ``source``, or holds something else.
+    """
+    if not (source / "data").is_dir():
+        raise FileNotFoundError(f"{source} holds no data/; expected VSPW: data/<video>/origin, data/<video>/mask, train.txt")
+    if target.resolve() == source.resolve():
+        raise ValueError(f"{target} is the source itself; expected another folder")
+    note = f'{{"short_side": {settings.short_side}, "jpeg_quality": {settings.jpeg_quality}}}\n'
+    path = target / _SETTINGS
+    if path.is_file():
+        if (found := path.read_text(encoding="utf-8")) != note:
+            raise ValueError(f"{path} says {found.strip()} but {note.strip()} is asked for; choose another folder")
+    elif target.exists() and any(target.iterdir()):
+        raise ValueError(f"{target} is not empty and holds no {_SETTINGS}; expected a new folder, or one that this script began")
+    else:
+        write_text(path, note)
+
+
+def open_tasks(source: Path, target: Path, settings: ResizeSettings) -> Iterator[ResizeTask]:
+    """The files of all videos, those already made left out: a name that is there is a file that is whole.
+
+    Yields:
+        images and masks, video by video.
+    """
+    for video in subfolders(source / "data"):
+        for part, suffixes in (("origin", IMAGE_SUFFIXES), ("mask", LABEL_SUFFIXES)):
+            folder, results = source / "data" / video / part, target / "data" / video / part
+            made = {path.name for path in results.iterdir()} if results.is_dir() else set()
+            if not folder.is_dir():
+                continue
+            for path in sorted(folder.iterdir()):
+                if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.name not in made:
+                    yield ResizeTask(path, results / path.name, settings)
+
+
+def resize_file(task: ResizeTask) -> str | None:
+    """Make one file smaller; a file that has the size already is copied byte for byte.
+
+    Returns:
+        What is wrong with the source, or ``None``; nothing is written then.
+    """
+    source, target, settings = task
+    is_mask = source.parent.name == "mask"
+    if not source.is_file() or source.stat().st_size == 0:
+        return f"{source} {'is empty (0 bytes)' if source.is_file() else 'does not exist'}; expected an image"
+    try:
+        with Image.open(source) as image:
+            image.load()
+            height, width = settings.size_for((image.height, image.width))
+            if (image.width, image.height) == (width, height):
+                result = None
+            else:
+                pixels = image if is_mask or image.mode in ("L", "RGB") else image.convert("RGB")
+                filter_ = Image.Resampling.NEAREST if is_mask else Image.Resampling.BILINEAR
+                result = pixels.resize((width, height), filter_)
+    except DECODE_ERRORS as error:
+        return f"{source} cannot be decoded ({error})"
+    with written_whole(target) as unfinished:
+        if result is None:
+            shutil.copyfile(source, unfinished)
+        elif target.suffix.lower() == ".png":
+            result.save(unfinished)
+        else:
+            result.save(unfinished, quality=settings.jpeg_quality)
+    return None
+
+
+def copy_lists(source: Path, target: Path) -> list[str]:
+    """Copy split lists and class names as they are.
+
+    Returns:
+        The names of those that were there.
+    """
+    names = [name for name in _LISTS if (source / name).is_file()]
+    for name in names:
+        with written_whole(target / name) as unfinished:
+            shutil.copyfile(source / name, unfinished)
+    return names

@@ -1,0 +1,134 @@
+import io
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from src.data.cityscapes import Cityscapes
+from src.data.cityscapes_archive import extract_entries, plan_extraction
+from tests.data.fake_layouts import label
+
+
+def png(values):
+    buffer = io.BytesIO()
+    Image.fromarray(values).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def image_name(number, split="train", sequence="000000"):
+    return f"leftImg8bit_sequence/{split}/ulm/ulm_{sequence}_{number:06d}_leftImg8bit.png"
+
+
+def label_name(number, split="train", sequence="000000", kind="labelIds.png"):
+    return f"gtFine/{split}/ulm/ulm_{sequence}_{number:06d}_gtFine_{kind}"
+
+
+def write_zip(path, names, content=b"x"):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(name, content)
+    return path
+
+
+@pytest.fixture
+def archives(tmp_path):
+    """Two snippets of a long recording, one at the start of another, and one of the other split."""
+    frames = [image_name(n) for n in range(274, 334)] + [image_name(n, sequence="000001") for n in range(20)]
+    frames += [image_name(n, "val") for n in range(30)]
+    labels = [label_name(293), label_name(323), label_name(4, sequence="000001"), label_name(19, "val")]
+    others = [label_name(293, kind=kind) for kind in ("color.png", "instanceIds.png", "polygons.json")]
+    images = write_zip(tmp_path / "seq.zip", ["README", "license.txt", *frames], png(np.zeros((4, 6, 3), np.uint8)))
+    return [images, write_zip(tmp_path / "gt.zip", [*labels, *others], png(label(7, 33, size=(4, 6))))]
+
+
+@pytest.mark.parametrize(("key_interval", "pair_range", "before"), [(5, 0, 4), (5, 10, 10), (12, 10, 11), (1, 0, 0)])
+def test_just_the_frames_that_are_read_are_taken(archives, tmp_path, key_interval, pair_range, before):
+    plan = plan_extraction(archives, tmp_path / "out", ["train"], key_interval, pair_range)
+    names = {entry.name for entry in plan.entries}
+    expected = {image_name(n) for last in (293, 323) for n in range(last - before, last + 1)}
+    expected |= {image_name(n, sequence="000001") for n in range(max(0, 4 - before), 5)}
+    assert names == expected | {label_name(293), label_name(323), label_name(4, sequence="000001")}
+    assert (plan.labelled, plan.without_image, plan.shortened) == (3, (), int(before > 4))
+    assert plan.wanted_bytes < plan.total_bytes
+
+
+def test_what_is_taken_can_be_read(archives, tmp_path):
+    plan = plan_extraction(archives, tmp_path / "out", ["train", "val"], 5, 3)
+    assert sum(extract_entries(plan.entries, tmp_path / "out")) == plan.wanted_bytes
+    data = Cityscapes(tmp_path / "out", "train")
+    assert [(clip.name, len(clip), clip.labelled_frames) for clip in data.clips] == [
+        ("ulm_000000_000293", 5, (4,)),
+        ("ulm_000000_000323", 5, (4,)),
+        ("ulm_000001_000004", 5, (4,)),
+    ]
+    assert data.read_label(0, 4).unique().tolist() == [0, 18]
+    assert len(list((tmp_path / "out").rglob("*.*"))) == len(plan.entries)
+
+
+def test_files_that_are_there_in_full_are_left_alone(archives, tmp_path):
+    plan = plan_extraction(archives, tmp_path / "out", ["val"], 2, 1)
+    list(extract_entries(plan.entries, tmp_path / "out"))
+    kept, cut = tmp_path / "out" / image_name(18, "val"), tmp_path / "out" / image_name(19, "val")
+    whole = cut.read_bytes()
+    kept.write_bytes(b"y" * len(whole))
+    cut.write_bytes(b"short")
+    list(extract_entries(plan.entries, tmp_path / "out"))
+    assert kept.read_bytes() == b"y" * len(whole)
+    assert cut.read_bytes() == whole
+
+
+def test_labels_may_be_unpacked_already(archives, tmp_path):
+    with zipfile.ZipFile(archives[1]) as archive:
+        archive.extractall(tmp_path / "out")
+    plan = plan_extraction(archives[:1], tmp_path / "out", ["val"], 3, 0)
+    assert [entry.name for entry in plan.entries] == [image_name(n, "val") for n in (17, 18, 19)]
+
+
+def test_a_label_without_its_frame_is_named(archives, tmp_path):
+    short = write_zip(tmp_path / "short.zip", [image_name(n) for n in range(280, 293)])
+    plan = plan_extraction([short, archives[1]], tmp_path / "out", ["train"], 5, 0)
+    assert plan.without_image == (label_name(293), label_name(323), label_name(4, sequence="000001"))
+
+
+TRAVERSAL = "leftImg8bit_sequence/train/../../../ulm_000000_000000_leftImg8bit.png"
+
+
+@pytest.mark.parametrize("name", ["../evil.png", "/etc/evil.png", "a\\..\\evil.png", "C:/evil.png", TRAVERSAL])
+def test_an_archive_that_points_out_of_its_folder_is_refused(archives, tmp_path, name):
+    evil = write_zip(tmp_path / "evil.zip", [image_name(293), name])
+    with pytest.raises(ValueError, match=r"evil\.zip: entry .* points out of its folder"):
+        plan_extraction([evil, archives[1]], tmp_path / "out", ["train"], 5, 0)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_link_in_an_archive_becomes_no_link(archives, tmp_path):
+    info = zipfile.ZipInfo(image_name(293))
+    info.create_system, info.external_attr = 3, 0o120777 << 16
+    with zipfile.ZipFile(tmp_path / "link.zip", "w") as archive:
+        archive.writestr(info, "/etc/passwd")
+    plan = plan_extraction([tmp_path / "link.zip", archives[1]], tmp_path / "out", ["train"], 1, 0)
+    list(extract_entries(plan.entries, tmp_path / "out"))
+    assert not (tmp_path / "out" / image_name(293)).is_symlink()
+
+
+def test_damaged_archives_are_named_and_leave_nothing(archives, tmp_path):
+    plan = plan_extraction(archives, tmp_path / "out", ["val"], 1, 0)
+    content = archives[0].read_bytes()
+    pixels = png(np.zeros((4, 6, 3), np.uint8))
+    archives[0].write_bytes(content.replace(pixels, pixels[:-9] + b"!" + pixels[-8:]))
+    with pytest.raises(ValueError, match=r"seq\.zip: leftImg8bit_sequence/val/.*cannot be unpacked .*CRC"):
+        list(extract_entries(plan.entries, tmp_path / "out"))
+    assert [path.name for path in (tmp_path / "out").rglob("*_leftImg8bit*")] == []
+    archives[0].write_bytes(content[:-30])
+    with pytest.raises(ValueError, match=r"seq\.zip is not a complete zip file"):
+        plan_extraction(archives, tmp_path / "out", ["val"], 1, 0)
+
+
+def test_bad_requests_are_named(archives, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.zip does not exist"):
+        plan_extraction([tmp_path / "none.zip"], tmp_path, ["train"], 5, 10)
+    with pytest.raises(ValueError, match=r"no gtFine labels of test in .*gt\.zip"):
+        plan_extraction(archives, tmp_path / "out", ["test"], 5, 10)
+    with pytest.raises(ValueError, match="key_interval=0"):
+        plan_extraction(archives, tmp_path / "out", ["train"], 0, 10)

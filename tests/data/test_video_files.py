@@ -1,0 +1,54 @@
+import av
+import numpy as np
+import pytest
+
+from src.data.video_files import VideoFiles
+
+
+def write_video(path, frames, **options):
+    """Frame n is a grey of 8 * n; with B frames, as cameras write them, the order of the file is not that of time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"g": "8", "bf": "2", "crf": "10"})
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
+        for number in range(frames):
+            picture = av.VideoFrame.from_ndarray(np.full((32, 48, 3), 8 * number, np.uint8), format="rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("videos")
+    write_video(root / "b" / "two.mp4", 1)
+    write_video(root / "a_10.mkv", 21)
+    write_video(root / "a_9.mp4", 21)
+    (root / "notes.txt").touch()
+    return VideoFiles(root, ("sky", "road"))
+
+
+def test_every_video_is_a_clip_without_labels(data):
+    assert [(clip.name, len(clip)) for clip in data.clips] == [("a_9", 21), ("a_10", 21), ("b/two", 1)]
+    assert not any(clip.labelled_frames for clip in data.clips)
+    assert (data.num_classes, len(data.palette), data.fps) == (2, 2, 25.0)
+    assert data.read_flow(0, 1, 0) is None
+    with pytest.raises(ValueError, match=r"a_9\.mp4: frame 3 has no label"):
+        data.read_label(0, 3)
+
+
+@pytest.mark.parametrize("clip", [0, 1])
+def test_any_frame_is_read_in_any_order(data, clip):
+    for frame in (20, 0, 7, 8, 9, 15, 3):
+        image = data.read_image(clip, frame)
+        assert image.shape == (3, 32, 48)
+        assert abs(float(image.float().mean()) - 8 * frame) < 3, frame
+
+
+def test_bad_folders_and_files_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no video; expected files ending in"):
+        VideoFiles(tmp_path, ("a",))
+    (tmp_path / "broken.mp4").write_text("not a video")
+    with pytest.raises(ValueError, match=r"broken\.mp4 is not a readable video"):
+        VideoFiles(tmp_path, ("a",))
+    with pytest.raises(ValueError, match="1 classes but 2 palette colours"):
+        VideoFiles(tmp_path, ("a",), ((1, 1, 1), (2, 2, 2)))

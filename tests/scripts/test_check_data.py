@@ -1,0 +1,81 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from hydra import compose, initialize_config_dir
+from rich.console import Console
+
+from scripts.check_data import check
+from src.data.vspw import VSPW
+from tests.conftest import ROOT
+from tests.data.fake_layouts import write_vspw
+
+COMMAND = [sys.executable, str(ROOT / "scripts" / "check_data.py")]
+
+
+@pytest.fixture
+def root(tmp_path):
+    for split in ("train", "val"):
+        write_vspw(tmp_path / "data set", {f"{split}_a": ["1", "4"], f"{split}_b": ["0"]}, split=split)
+    return tmp_path / "data set"
+
+
+def run_check(tmp_path, *overrides):
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = compose("check_data", [f"paths.runs={tmp_path}", "workers=0", *overrides])
+    with Console(file=(tmp_path / "printed.txt").open("w"), width=160) as console:
+        return check(cfg, console)
+
+
+def test_the_command_reports_and_its_exit_code_says_whether_all_is_well(root, tmp_path):
+    """As a user runs it, from elsewhere, with a path that Hydra's grammar would not take."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [*COMMAND, "data=vspw", f"data.root={root}", "workers=0"]
+    sound = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert sound.returncode == 0, sound.stdout + sound.stderr
+    assert "train" in sound.stdout and "val/test" in sound.stdout
+    report = json.loads((tmp_path / "outputs/check_data/vspw.json").read_text())
+    assert (report["faults"], report["splits"]["train"]["frames"]) == (0, 3)
+
+
+def test_faults_are_counted_listed_and_can_be_excluded(root, tmp_path):
+    (root / "data/val_a/origin/4.jpg").write_bytes(b"")
+    (root / "train.txt").write_text("train_a\ngone\ntrain_b")
+    assert run_check(tmp_path, "data=vspw", f"data.root='{root}'") == 2
+    report = json.loads((tmp_path / "check_data/vspw.json").read_text())
+    faults = {name: [(f["kind"], f["path"]) for f in split["faults"]] for name, split in report["splits"].items()}
+    assert faults == {"train": [("dangling", "train.txt")], "val/test": [("empty", "data/val_a/origin/4.jpg")]}
+    printed = (tmp_path / "printed.txt").read_text()
+    assert "val_a/origin/4.jpg is empty" in printed and "2806" in printed
+    exclude = tmp_path / "check_data/vspw_exclude.json"
+    assert len(VSPW(root, "train", exclude=exclude).clips) == 2
+    again = ["overwrite=true", f"output={tmp_path}/new.json", f"exclusion={tmp_path}/new_list.json"]
+    assert run_check(tmp_path, "data=vspw", f"data.root='{root}'", f"data.exclude={exclude}", *again) == 0
+
+
+def test_a_report_is_not_replaced_unasked(root, tmp_path):
+    (tmp_path / "check_data").mkdir()
+    (tmp_path / "check_data/vspw.json").write_text("old")
+    with pytest.raises(FileExistsError, match=r"vspw\.json exist already: name other files or set overwrite=true"):
+        run_check(tmp_path, "data=vspw", f"data.root='{root}'")
+    assert run_check(tmp_path, "data=vspw", f"data.root='{root}'", "overwrite=true") == 0
+
+
+def test_a_split_that_cannot_be_read_is_a_fault_of_its_own(root, tmp_path):
+    (root / "val.txt").unlink()
+    assert run_check(tmp_path, "data=vspw", f"data.root='{root}'", "splits=[train,val]") == 1
+    (fault,) = json.loads((tmp_path / "check_data/vspw.json").read_text())["splits"]["val"]["faults"]
+    assert fault["kind"] == "layout" and "val.txt does not exist" in fault["message"]
+    with pytest.raises(ValueError, match="splits has 'all'; expected train, val or test"):
+        run_check(tmp_path, "data=vspw", f"data.root='{root}'", "splits=[all]", "overwrite=true")
+
+
+def test_generated_data_can_be_checked_too(tmp_path):
+    scenes = ["data.scenes.num_clips=1", "data.scenes.num_frames=2", "data.scenes.size=[64,96]"]
+    assert run_check(tmp_path, "data=moving_scenes", f"data.root={tmp_path}/scenes", *scenes) == 0
+
+
+def test_real_recordings_are_sound(tmp_path, shared_data):
+    assert run_check(tmp_path, "data=kitti_step", f"data.root={shared_data}/kitti_step", "splits=[train]") == 0

@@ -1,0 +1,26 @@
+from scripts.extract_cityscapes import main
+from tests.data.test_cityscapes_archive import image_name, label_name, write_zip
+
+
+def test_the_frames_before_the_labels_are_unpacked(tmp_path, capsys):
+    images = write_zip(tmp_path / "seq.zip", [image_name(n) for n in range(30)])
+    labels = write_zip(tmp_path / "gt.zip", [label_name(19)])
+    out = tmp_path / "out"
+    arguments = [str(images), str(labels), "--output", str(out), "--key-interval", "3", "--pair-range", "1"]
+    assert main([*arguments, "--dry-run"]) == 0
+    assert not out.exists() and "4 files for 1 labels" in capsys.readouterr().out
+    assert main(arguments) == 0
+    assert sorted(p.relative_to(out).as_posix() for p in out.rglob("*.png")) == [
+        label_name(19),
+        *(image_name(n) for n in (17, 18, 19)),
+    ]
+
+
+def test_labels_without_frames_and_bad_archives_show_in_the_exit_code(tmp_path, capsys):
+    images = write_zip(tmp_path / "seq.zip", [image_name(18)])
+    labels = write_zip(tmp_path / "gt.zip", [label_name(19)])
+    assert main([str(images), str(labels), "--output", str(tmp_path / "out")]) == 1
+    assert f"{label_name(19)}: its own frame is in no archive" in " ".join(capsys.readouterr().out.split())
+    evil = write_zip(tmp_path / "evil.zip", ["../x"])
+    assert main([str(evil), "--output", str(tmp_path / "out")]) == 2
+    assert "points out of its folder" in " ".join(capsys.readouterr().out.split())

@@ -1,0 +1,48 @@
+"""docs/datasets.md keeps its word: commands are understood, the example page of classes is one, and named files are there."""
+
+import inspect
+import re
+import shlex
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import get_object
+
+from scripts import extract_cityscapes, prepare_vspw
+from src.command_line import quote_paths
+from src.data.class_page import read_class_page
+from tests.conftest import ROOT
+
+PAGE = (ROOT / "docs" / "datasets.md").read_text(encoding="utf-8")
+LINES = [line for block in re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
+SCRIPTS = {"scripts/prepare_vspw.py": prepare_vspw.main, "scripts/extract_cityscapes.py": extract_cityscapes.main}
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_commands_are_understood(line, tmp_path, monkeypatch, capsys):
+    python, *words = shlex.split(line)
+    assert python == "python"
+    if words[0] in SCRIPTS:
+        # The files that it names are not there: that is all that may be wrong (argparse ends with SystemExit).
+        monkeypatch.chdir(tmp_path)
+        assert SCRIPTS[words[0]](words[1:]) == 2
+        assert "error: " in capsys.readouterr().out
+        return
+    name, overrides = ("check_data", words[1:]) if words[0] == "scripts/check_data.py" else (words[1][4:], words[2:])
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = compose(name, quote_paths(overrides))
+    for split in (cfg.data.train, cfg.data.val, cfg.data.test):
+        inspect.signature(get_object(split["_target_"])).bind(**{key: split[key] for key in split if key != "_target_"})
+
+
+def test_the_example_page_of_classes_is_one(tmp_path):
+    (example,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "classes.yaml").write_text(example)
+    assert read_class_page(tmp_path / "classes.yaml").values == {0: 0, 7: 1, 8: 2, 9: 2, 255: 255}
+
+
+def test_files_and_data_sets_are_there():
+    files = re.findall(r"`((?:src|conf|scripts)/[\w./]+)[`,]", PAGE)
+    assert len(files) > 10 and not [name for name in files if not (ROOT / name).exists()]
+    listed = set(re.findall(r"^\| `(\w+)` \| `src/data", PAGE, re.MULTILINE))
+    assert listed == {path.stem for path in (ROOT / "conf" / "data").glob("*.yaml")}
