@@ -1,12 +1,14 @@
-"""Evaluate methods over clips: ``python -m src.eval checkpoint=<model> data=<name> output=<file.json>``."""
+"""Evaluate methods, or prediction files, over clips.
+
+``python -m src.eval checkpoint=<model> data=<name> output=<file.json>``
+``python -m src.eval predictions=<folder> data=<name> output=<file.json>``
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +16,20 @@ import cv2
 import hydra
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from lightning.pytorch.loggers import Logger, WandbLogger
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from src.command_line import quote_path_arguments
 from src.data.clips import ClipDataset
 from src.data.resizing import short_side_size
-from src.inference.evaluation import Phases, ProgressCallback, evaluate_clips
+from src.inference.comparison import MethodResult, RunOptions, draw_methods, evaluate_methods, jobs
 from src.inference.methods import with_method
-from src.inference.pictures import write_comparison_video, write_pictures
+from src.inference.prediction_files import PredictionFolder, evaluate_predictions
+from src.inference.progress import advance, progress_bars
+from src.inference.report import class_tables, write_report
 from src.inference.scheduler import FixedInterval
-from src.inference.streaming import StreamingSegmentor
-from src.inference.table import Row, check_output, result_row, rich_table, write_table
+from src.inference.table import Row, check_output, prediction_row, prediction_table, result_row, rich_table, write_table
 from src.measure.cost import frame_cost
 from src.measure.latency import describe_machine
 from src.models.propagator import Propagator
@@ -36,111 +39,6 @@ from src.weights.model_folder import load_model
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class RunOptions:
-    """How streams are run.
-
-    Attributes:
-        short_side: see :class:`StreamingSegmentor`.
-        max_long_side: see :class:`StreamingSegmentor`.
-        autocast: see :class:`StreamingSegmentor`.
-        phases: see :func:`evaluate_clips`.
-    """
-
-    short_side: int | None = None
-    max_long_side: int | None = None
-    autocast: torch.dtype | None = None
-    phases: Phases = "all"
-
-
-def evaluate_methods(
-    methods: dict[str, Propagator],
-    dataset: ClipDataset,
-    key_intervals: Sequence[int],
-    options: RunOptions,
-    console: Console | None = None,
-) -> list[Row]:
-    """One row per method and key interval; ``per_frame`` has one, at key interval 1.
-
-    At key interval 1 nothing is propagated, so all methods share one run.
-
-    Args:
-        methods: networks by the names of their methods.
-        dataset: clips with labels.
-        key_intervals: frames from key frame to key frame.
-        options: how to run them.
-        console: where progress is shown.
-
-    Raises:
-        ValueError: if there is nothing to do.
-    """
-    jobs = [(name, k) for name in methods for k in ([1] if name == "per_frame" else key_intervals)]
-    if not jobs:
-        raise ValueError(f"methods {list(methods)} at key intervals {list(key_intervals)}: nothing to evaluate")
-    image = dataset.read_image(0, 0)
-    size = short_side_size((image.shape[-2], image.shape[-1]), options.short_side, options.max_long_side)
-    costs = {name: frame_cost(propagator, size) for name, propagator in methods.items()}
-    rows: list[Row] = []
-    every_frame = None
-    with _progress(console) as progress:
-        overall = progress.add_task("all methods", total=len(jobs))
-        for name, k in jobs:
-            result = every_frame if k == 1 else None
-            if result is None:
-                task = progress.add_task(f"{name}, k={k}", total=None)
-                result = evaluate_clips(
-                    methods[name], dataset, k, options.phases, options.short_side, options.max_long_side, options.autocast,
-                    _advance(progress, task),
-                )  # fmt: skip
-                progress.remove_task(task)
-            every_frame = result if k == 1 else every_frame
-            row = result_row(name, k, result, dataset.classes, costs[name].average(k))
-            rows.append({**row, **_conditions(methods[name], size, options)})
-            progress.advance(overall)
-    return rows
-
-
-def draw_methods(
-    methods: dict[str, Propagator],
-    dataset: ClipDataset,
-    options: RunOptions,
-    key_interval: int,
-    overlay: Path | None,
-    pictures: Path | None,
-    console: Console | None = None,
-) -> None:
-    """The overlay video of the first clip and pictures of single frames, where asked for.
-
-    Args:
-        methods: networks by the names of their methods.
-        dataset: clips with labels.
-        options: how to run them.
-        key_interval: of all methods but ``per_frame``.
-        overlay: mp4 to write.
-        pictures: folder to write PNG files to.
-        console: where progress is shown.
-    """
-    streams = {
-        name: StreamingSegmentor(
-            propagator,
-            FixedInterval(1 if name == "per_frame" else key_interval),
-            options.short_side,
-            options.max_long_side,
-            options.autocast,
-        )
-        for name, propagator in methods.items()
-    }
-    with _progress(console) as progress:
-        if overlay is not None:
-            task = progress.add_task(f"overlay {overlay.name}", total=None)
-            titled = {name if name == "per_frame" else f"{name}, k={key_interval}": stream for name, stream in streams.items()}
-            write_comparison_video(titled, dataset, 0, overlay, _advance(progress, task))
-        if pictures is not None:
-            drawn = progress.add_task("pictures", total=None)
-            lag = max(1, key_interval - 1)
-            write_pictures(streams, dataset, pictures, lag, 4, _advance(progress, drawn))
-
-
 def evaluate(cfg: DictConfig) -> list[Row]:
     """Everything that ``conf/eval.yaml`` describes; whatever cannot be done is refused before anything is computed.
 
@@ -148,39 +46,115 @@ def evaluate(cfg: DictConfig) -> list[Row]:
         cfg: the composed configuration.
 
     Returns:
-        The rows that were written.
+        The rows that were written; of prediction files, one.
 
     Raises:
         FileExistsError: if something would be overwritten unasked.
-        ValueError: if the model cannot do a method, there is no clip, or model and data have different classes.
+        FileNotFoundError: if a prediction file is missing.
+        ValueError: if the model cannot do a method, there is no clip, model and data have different classes, or options
+            contradict one another.
     """
     # In a log file nothing says how wide the page is, and rich would cut the table at 80 columns.
     console = Console(width=None if sys.stdout.isatty() else 120)
     output = check_output(cfg.output, cfg.overwrite)
-    overlay, pictures = _new_path(cfg.overlay, cfg.overwrite), _new_path(cfg.pictures, cfg.overwrite)
+    report = _new_path(cfg.report, cfg.overwrite)
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
         cv2.setNumThreads(cfg.threads)
-    options = RunOptions(cfg.short_side, cfg.max_long_side, _dtype(cfg.autocast), cfg.phases)
+    if cfg.predictions is None:
+        rows, results, dataset = _evaluate_model(cfg, output, console)
+    else:
+        rows, results, dataset = _evaluate_predictions(cfg, output, console)
+    files: dict[str, Path] = {}
+    if report is not None:
+        files = write_report(results, dataset.classes, report)
+        for table in class_tables(results, dataset.classes):
+            console.print(table)
+        log.info("written: %s", report)
+    for logger in cfg.logger.values():
+        log_results(instantiate(logger), rows, results, dataset.classes, files)
+    return rows
+
+
+def _evaluate_model(cfg: DictConfig, output: Path, console: Console) -> tuple[list[Row], list[MethodResult], ClipDataset]:
+    overlay, pictures = _new_path(cfg.overlay, cfg.overwrite), _new_path(cfg.pictures, cfg.overwrite)
+    saved = _new_path(cfg.save_predictions, cfg.overwrite)
+    options = RunOptions(cfg.short_side, cfg.max_long_side, _dtype(cfg.autocast), cfg.phases, cfg.temporal_consistency)
     intervals = [FixedInterval(k).key_interval for k in cfg.key_intervals]
+    pairs = jobs(cfg.methods, intervals)
+    if saved is not None and len(pairs) > 1:
+        raise ValueError(
+            f"save_predictions writes one result, and {len(pairs)} were asked for ({', '.join(f'{m} k={k}' for m, k in pairs)}): "
+            'name one method and one key interval, e.g. "methods=[query]" "key_intervals=[5]"'
+        )
     propagator, metadata = load_model(cfg.checkpoint, _device(cfg.device))
     methods = {name: with_method(propagator, name) for name in cfg.methods}
-    dataset: ClipDataset = instantiate(cfg.data.test)
-    if cfg.max_clips is not None:
-        dataset.clips = dataset.clips[: cfg.max_clips]
-    if not dataset.clips:
-        raise ValueError(f"{cfg.data.name}: no clip to evaluate (max_clips={cfg.max_clips})")
+    dataset = _dataset(cfg)
     check_classes(metadata, dataset)
-    rows = evaluate_methods(methods, dataset, intervals, options, console)
-    rows = [{**row, "data": cfg.data.name, "checkpoint": str(cfg.checkpoint)} for row in rows]
+    image = dataset.read_image(0, 0)
+    size = short_side_size((image.shape[-2], image.shape[-1]), options.short_side, options.max_long_side)
+    costs = {name: frame_cost(method, size) for name, method in methods.items()}
+    sink = None if saved is None else PredictionFolder(saved, dataset).write
+    results = evaluate_methods(methods, dataset, intervals, options, console, sink)
+    rows: list[Row] = []
+    for one, (name, k) in zip(results, pairs, strict=True):
+        row = result_row(name, k, one.result, dataset.classes, costs[name].average(k))
+        conditions = _conditions(methods[name], size, options)
+        rows.append({**row, **conditions, "data": cfg.data.name, "checkpoint": str(cfg.checkpoint)})
     written = write_table(rows, output)
     first = rows[0]
     console.print(rich_table(rows, f"{cfg.data.name} at {first['input_size']}, {first['device']}, {first['precision']}"))
     draw_methods(methods, dataset, options, cfg.picture_interval, overlay, pictures, console)
-    for path in (*written, overlay, pictures):
+    for path in (*written, overlay, pictures, saved):
         if path is not None:
             log.info("written: %s", path)
-    return rows
+    return rows, results, dataset
+
+
+def _evaluate_predictions(cfg: DictConfig, output: Path, console: Console) -> tuple[list[Row], list[MethodResult], ClipDataset]:
+    for name in ("checkpoint", "overlay", "pictures", "save_predictions"):
+        if not OmegaConf.is_missing(cfg, name) and cfg[name] is not None:
+            raise ValueError(f"{name}={cfg[name]} is for a model, and predictions={cfg.predictions} are files: leave one out")
+    dataset = _dataset(cfg)
+    predictions = PredictionFolder(cfg.predictions, dataset)
+    with progress_bars(console) as progress:
+        task = progress.add_task("predictions", total=None)
+        result = evaluate_predictions(predictions, advance(progress, task), cfg.temporal_consistency)
+    row = prediction_row(result, dataset.classes, len(dataset.clips))
+    row = {**row, "data": cfg.data.name, "predictions": str(cfg.predictions)}
+    for path in write_table(row, output):
+        log.info("written: %s", path)
+    console.print(prediction_table(row, f"{cfg.predictions}: {row['frames']} frames of {row['clips']} clips of {cfg.data.name}"))
+    return [row], [MethodResult("predictions", None, result)], dataset
+
+
+def log_results(
+    logger: Logger, rows: Sequence[Row], results: Sequence[MethodResult], classes: Sequence[str], files: dict[str, Path]
+) -> None:
+    """Send scores, the per-class table and the pictures of a report to a logger, and end its run.
+
+    Args:
+        logger: any gets the scores; the table and the pictures go to W&B only.
+        rows: one per result.
+        results: the methods.
+        classes: K names.
+        files: of :func:`src.inference.report.write_report`; empty where there is none.
+    """
+    for one, row in zip(results, rows, strict=True):
+        names = ("miou", "miou_reference", "wiou", "vc8", "vc16", "temporal_consistency", "miou_by_distance_min", "gflops", "ms")
+        figures = {f"eval/{name}_{one.key}": row[name] for name in names if row.get(name) is not None}
+        strict = {f"eval/strict_{name}_{one.key}": row["strict"][name] for name in ("vc8", "vc16")}
+        logger.log_metrics(figures | {name: value for name, value in strict.items() if value is not None})
+    if isinstance(logger, WandbLogger):
+        lines = [[name, *(row["iou_per_class"][name] for row in rows)] for name in classes]
+        logger.log_table("eval/iou_per_class", columns=["class", *(one.key for one in results)], data=lines)
+        for name, path in files.items():
+            if path.suffix == ".png":
+                logger.log_image(f"eval/{name}", [str(path)])
+        # Another evaluation in this process is another run.
+        logger.experiment.finish()
+    else:
+        logger.finalize("success")
 
 
 def check_classes(metadata: dict[str, Any], dataset: ClipDataset) -> None:
@@ -196,6 +170,15 @@ def check_classes(metadata: dict[str, Any], dataset: ClipDataset) -> None:
         raise ValueError(f"the model was trained for {len(known)} classes, the data has {len(dataset.classes)}")
     where = next(i for i, (a, b) in enumerate(zip(known, dataset.classes, strict=True)) if a != b)
     raise ValueError(f"class {where} is {known[where]!r} in the model and {dataset.classes[where]!r} in the data")
+
+
+def _dataset(cfg: DictConfig) -> ClipDataset:
+    dataset: ClipDataset = instantiate(cfg.data.test)
+    if cfg.max_clips is not None:
+        dataset.clips = dataset.clips[: cfg.max_clips]
+    if not dataset.clips:
+        raise ValueError(f"{cfg.data.name}: no clip to evaluate (max_clips={cfg.max_clips})")
+    return dataset
 
 
 def _conditions(propagator: Propagator, size: Size, options: RunOptions) -> Row:
@@ -228,15 +211,6 @@ def _new_path(name: str | None, overwrite: bool) -> Path | None:
     if path.exists() and not overwrite and not (path.is_dir() and not any(path.iterdir())):
         raise FileExistsError(f"{path} exists already: name another one or set overwrite=true")
     return path
-
-
-def _advance(progress: Progress, task: TaskID) -> ProgressCallback:
-    return lambda done, total: progress.update(task, completed=done, total=total)
-
-
-def _progress(console: Console | None) -> AbstractContextManager[Progress]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True)
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="eval")

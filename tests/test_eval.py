@@ -10,8 +10,11 @@ from omegaconf import DictConfig
 from src.command_line import quote_paths
 from src.eval import check_classes, evaluate
 from src.inference.video_io import read_video
+from src.metrics.video_consistency import VideoConsistency
 from src.weights.model_folder import save_model
+from tests.data.fake_layouts import write_image, write_label
 from tests.inference.tiny import CLASSES, FakeClips, tiny_propagator
+from tests.metrics.golden import golden_clips
 
 ROOT = Path(__file__).resolve().parents[1]
 # Any data config may be evaluated; here its test clips are replaced by ones in memory.
@@ -79,6 +82,8 @@ def test_methods_agree_at_interval_one_and_differ_behind_it(model: Path, tmp_pat
         (["checkpoint=nowhere"], FileNotFoundError, "no model at nowhere"),
         (["max_clips=0"], ValueError, "no clip"),
         (["methods=[]"], ValueError, "nothing to evaluate"),
+        (["save_predictions=maps"], ValueError, "save_predictions writes one result, and 21 were asked for"),
+        (["predictions=maps"], ValueError, "checkpoint=.* is for a model, and predictions=maps are files"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_anything_runs(
@@ -95,11 +100,11 @@ def test_a_method_that_the_checkpoint_cannot_do_is_refused(tmp_path: Path) -> No
         evaluate(config(f"checkpoint={model}", f"output={tmp_path}/t.json", "device=cpu", "methods=[dis,query]"))
 
 
-@pytest.mark.parametrize("name", ["output", "overlay", "pictures"])
+@pytest.mark.parametrize("name", ["output", "overlay", "pictures", "report"])
 def test_earlier_results_are_not_overwritten_unasked(model: Path, tmp_path: Path, name: str) -> None:
-    names = {"output": "t.json", "overlay": "t.mp4", "pictures": "pictures"}
+    names = {"output": "t.json", "overlay": "t.mp4", "pictures": "pictures", "report": "report"}
     taken = tmp_path / names[name]
-    if name == "pictures":
+    if name in ("pictures", "report"):
         taken.mkdir()
         (taken / "old.png").touch()
     else:
@@ -117,3 +122,74 @@ def test_other_classes_are_refused() -> None:
         check_classes({"classes": ["sky", "water", "tree", "car"]}, FakeClips())
     with pytest.raises(ValueError, match="trained for 2 classes, the data has 4"):
         check_classes({"classes": ["sky", "road"]}, FakeClips())
+
+
+def test_saved_predictions_score_as_the_run_did(model: Path, tmp_path: Path) -> None:
+    saved = tmp_path / "maps, k=3"
+    run = [f"output={tmp_path}/run.json", "methods=[query]", "key_intervals=[3]", "phases=first", f"save_predictions={saved}"]
+    (row,) = evaluate(config(*quote_paths([f"checkpoint={model}", "device=cpu", "temporal_consistency=true", *run])))
+    assert len(list(saved.rglob("*.png"))) == 12
+    files = [f"predictions={saved}", f"output={tmp_path}/files.json", "temporal_consistency=true"]
+    evaluate(config(*quote_paths(files)))
+    scored = json.loads((tmp_path / "files.json").read_text())
+    names = ("miou", "wiou", "miou_reference", "vc8", "vc16", "strict", "temporal_consistency", "iou_per_class", "frames")
+    assert {name: scored[name] for name in names} == {name: row[name] for name in names}
+    assert scored["vc8"] is not None and scored["temporal_consistency"] is not None and scored["clips"] == 2
+
+
+def test_offsets_report_mean_and_minimum(model: Path, tmp_path: Path) -> None:
+    arguments = ["methods=[copy]", "key_intervals=[3]", "phases=offsets", f"report={tmp_path}/report"]
+    (row,) = evaluate(config(f"checkpoint={model}", f"output={tmp_path}/t.json", "device=cpu", *arguments))
+    each = list(row["miou_by_distance"].values())
+    assert row["miou"] == pytest.approx(sum(each) / 3) == row["miou_by_distance_mean"] and row["miou_by_distance_min"] == min(
+        each
+    )
+    assert row["frames_by_distance"] == {"0": 12, "1": 10, "2": 8}
+    assert (tmp_path / "report" / "miou_by_distance.png").is_file()
+
+
+def test_scores_and_report_reach_wandb(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["methods=[per_frame,copy]", "key_intervals=[2]", "logger=wandb", f"report={tmp_path}/report"]
+    evaluate(config(f"checkpoint={model}", f"output={tmp_path}/t.json", "device=cpu", f"paths.runs={tmp_path}/runs", *arguments))
+    (run,) = (tmp_path / "runs" / "eval" / "wandb").glob("offline-run-*")
+    media = {path.name.rsplit("_", 2)[0] for path in (run / "files" / "media" / "images" / "eval").iterdir()}
+    assert media == {"confusion_per_frame_k1", "confusion_copy_k2", "miou_by_distance"}
+    assert list((run / "files" / "media" / "table" / "eval").iterdir())
+    assert any(b"eval/miou_copy_k2" in path.read_bytes() for path in run.glob("*.wandb"))
+    assert "IoU per class" in capsys.readouterr().out
+
+
+def write_golden_dataset(goldens: Path, root: Path, predictions: Path) -> None:
+    """The golden clips as VSPW has them on disk, and their predictions as a submission has them."""
+    names = []
+    for clip in golden_clips(goldens):
+        names.append(clip.name)
+        for frame, (label, prediction) in enumerate(zip(clip.raw_label, clip.prediction, strict=True)):
+            # Neither consecutive nor of one length.
+            stem = f"{7 * frame + 3}"
+            write_image(root / "data" / clip.name / "origin" / f"{stem}.jpg", size=tuple(label.shape))
+            write_label(root / "data" / clip.name / "mask" / f"{stem}.png", label)
+            write_label(predictions / clip.name / f"{stem}.png", prediction)
+    (root / "val.txt").write_text("\n".join(names))
+
+
+def test_golden_submission(goldens: Path, tmp_path: Path) -> None:
+    write_golden_dataset(goldens, tmp_path / "vspw", tmp_path / "predictions")
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = compose("eval", [
+            "data=vspw", f"data.root={tmp_path}/vspw", "data.split=val", "data.min_clip_length=17",
+            f"predictions={tmp_path}/predictions", f"output={tmp_path}/scores.json",
+        ])  # fmt: skip
+    evaluate(cfg)
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    expected = json.loads((goldens / "metrics" / "vspw_metrics.json").read_text())
+    for name, golden in (("miou", "miou"), ("wiou", "wiou"), ("vc8", "mvc8")):
+        assert scores[name] == pytest.approx(expected[golden], abs=1e-9)
+    assert scores["clips"] == 2 and scores["frames"] == 37
+    # tests/metrics/test_video_consistency.py says what is the matter with the file's mvc16.
+    for key, window, protocol in (("vc16", 16, "official"), ("vc8", 8, "strict"), ("vc16", 16, "strict")):
+        metric = VideoConsistency(window, protocol)
+        for clip in golden_clips(goldens):
+            if len(clip.label) > 16:
+                metric.update(clip.prediction, clip.label)
+        assert (scores if protocol == "official" else scores["strict"])[key] == metric.compute().item()

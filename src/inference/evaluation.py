@@ -4,84 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from statistics import fmean, median
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from src.data.clips import ClipDataset
-from src.data.resizing import resize_nearest
-from src.inference.running_consistency import RunningConsistency
 from src.inference.scheduler import FixedInterval
+from src.inference.scores import EvaluationResult, Scores
 from src.inference.streaming import StreamingSegmentor
-from src.metrics.iou import MeanIoU
+from src.inference.warped_agreement import WarpedAgreement
 from src.models.propagator import Propagator
+from src.ops.masks import semantic_map
 from src.structures import Clip
 
-Phases = Literal["all", "first"]
+Phases = Literal["all", "first", "offsets"]
 ProgressCallback = Callable[[int, int], None]
 """Called with (frames done, frames in all) after every frame."""
-
-WINDOWS = (8, 16)
-
-
-@dataclass(frozen=True)
-class StepTimes:
-    """Wall-clock milliseconds of single steps: resizing, networks, warp and post-processing, but not reading the file.
-
-    Attributes:
-        median: what a typical frame takes; the figure to quote on a shared machine.
-        mean: over all frames.
-        worst: the slowest frame.
-        frames: how many were timed. All are NaN where none was.
-    """
-
-    median: float
-    mean: float
-    worst: float
-    frames: int
-
-    @classmethod
-    def of(cls, seconds: Sequence[float]) -> StepTimes:
-        """From the durations of the steps, in seconds."""
-        if not seconds:
-            return cls(float("nan"), float("nan"), float("nan"), 0)
-        return cls(1e3 * median(seconds), 1e3 * fmean(seconds), 1e3 * max(seconds), len(seconds))
-
-
-@dataclass(frozen=True)
-class EvaluationResult:
-    """What one method scored over the clips of a dataset; scores are 0..1 and NaN where nothing could be scored.
-
-    Attributes:
-        miou: mean IoU over the classes present in the labels, mean over the phases.
-        wiou: frequency-weighted IoU, mean over the phases.
-        video_consistency: window length -> mVC, mean over the phases.
-        iou_per_class: K values, mean over the phases.
-        miou_by_distance: frames since the key frame -> mIoU of all such frames, of all phases together.
-        key_times: of the key frames.
-        nonkey_times: of the frames between.
-        phases: how many runs over the clips were averaged.
-        frames: how many labelled frames one run scored.
-    """
-
-    miou: float
-    wiou: float
-    video_consistency: dict[int, float]
-    iou_per_class: tuple[float, ...]
-    miou_by_distance: dict[int, float]
-    key_times: StepTimes
-    nonkey_times: StepTimes
-    phases: int
-    frames: int
-
-    def mean_ms(self, key_interval: int) -> float:
-        """Milliseconds per frame over one interval, from the medians."""
-        if key_interval == 1:
-            return self.key_times.median
-        return (self.key_times.median + (key_interval - 1) * self.nonkey_times.median) / key_interval
+MapSink = Callable[[int, int, Tensor], None]
+"""Called with (clip, frame, semantic_map (H, W) int64) for every frame of every clip."""
 
 
 def evaluate_clips(
@@ -93,6 +34,8 @@ def evaluate_clips(
     max_long_side: int | None = None,
     autocast: torch.dtype | None = None,
     progress: ProgressCallback | None = None,
+    temporal_consistency: bool = False,
+    sink: MapSink | None = None,
 ) -> EvaluationResult:
     """Evaluate a network at a fixed key interval.
 
@@ -100,80 +43,165 @@ def evaluate_clips(
         propagator: the network, on the device where it shall run.
         dataset: clips with labels; frames without one are run but not scored, and those behind a clip's last label are left out.
         key_interval: frames from key frame to key frame.
-        phases: ``all`` averages over every position of the key frames; ``first`` has them at 0, k, 2k, ... only (the paper).
+        phases: ``all`` averages over every position of the key frames; ``first`` has them at 0, k, 2k, ... only (the paper);
+            ``offsets`` is :func:`evaluate_offsets`.
         short_side: see :class:`StreamingSegmentor`.
         max_long_side: see :class:`StreamingSegmentor`.
         autocast: see :class:`StreamingSegmentor`.
         progress: told after every frame.
+        temporal_consistency: see :func:`evaluate_streams`.
+        sink: see :func:`evaluate_streams`.
 
     Raises:
-        ValueError: see :func:`evaluate_streams`.
+        ValueError: see :func:`evaluate_streams`; if ``offsets`` is to give what only a run over whole clips has.
     """
-    if phases not in ("all", "first"):
-        raise ValueError(f"phases is {phases!r}, expected 'all' or 'first'")
+    if phases not in ("all", "first", "offsets"):
+        raise ValueError(f"phases is {phases!r}, expected 'all', 'first' or 'offsets'")
     schedulers = [FixedInterval(key_interval, phase) for phase in range(key_interval if phases == "all" else 1)]
     streams = [StreamingSegmentor(propagator, s, short_side, max_long_side, autocast) for s in schedulers]
-    return evaluate_streams(streams, dataset, progress)
+    if phases == "offsets":
+        if temporal_consistency or sink is not None:
+            raise ValueError("phases is 'offsets', which sees two frames of a clip: no maps to save, no temporal consistency")
+        return evaluate_offsets(streams[0], dataset, key_interval, progress)
+    return evaluate_streams(streams, dataset, progress, key_interval, temporal_consistency, sink)
 
 
 def evaluate_streams(
-    streams: Sequence[StreamingSegmentor], dataset: ClipDataset, progress: ProgressCallback | None = None
+    streams: Sequence[StreamingSegmentor],
+    dataset: ClipDataset,
+    progress: ProgressCallback | None = None,
+    num_distances: int | None = None,
+    temporal_consistency: bool = False,
+    sink: MapSink | None = None,
 ) -> EvaluationResult:
-    """Run every stream over every clip and average their scores. Memory does not grow with the clips.
+    """Run every stream over every clip and average their scores. Memory does not grow with the number of clips.
 
     Args:
         streams: the phases of a method, any schedulers.
         dataset: clips with labels.
         progress: told after every frame.
+        num_distances: bound on the frames from key frame to key frame; default the longest clip.
+        temporal_consistency: whether to compare each map with the flow-warped one before it; costs two DIS flows a frame.
+        sink: gets the maps of the first stream, of the frames behind the last label too, and lets labels be absent.
 
     Raises:
         ValueError: if there is no stream, no labelled frame, or the network and the data differ in their number of classes.
     """
     if not streams:
         raise ValueError("no stream to evaluate")
-    if not any(clip.labelled_frames for clip in dataset.clips):
+    _check(streams[0], dataset, needs_labels=sink is None)
+    num_frames = [
+        [_frames_to_run(clip) if n or sink is None else len(clip) for clip in dataset.clips] for n in range(len(streams))
+    ]
+    step = _Counter(sum(map(sum, num_frames)), progress)
+    scores = Scores(dataset.num_classes, num_distances or max(map(max, num_frames)))
+    for number, stream in enumerate(streams):
+        scores.start_phase()
+        agreement = WarpedAgreement() if temporal_consistency else None
+        for clip, count in enumerate(num_frames[number]):
+            _run_clip(stream, dataset, clip, count, scores, agreement, None if number else sink, step)
+        scores.end_phase(float("nan") if agreement is None else agreement.compute())
+    return scores.result(sum(len(clip.labelled_frames) for clip in dataset.clips))
+
+
+def _run_clip(
+    stream: StreamingSegmentor,
+    dataset: ClipDataset,
+    clip: int,
+    num_frames: int,
+    scores: Scores,
+    agreement: WarpedAgreement | None,
+    sink: MapSink | None,
+    step: _Counter,
+) -> None:
+    state = None
+    labelled = set(dataset.clips[clip].labelled_frames)
+    for frame in range(num_frames):
+        image = dataset.read_image(clip, frame)
+        started = time.perf_counter()
+        maps, state = stream.step(image[None], state)
+        _wait_for(maps)
+        scores.add_time(time.perf_counter() - started, state.age == 0)
+        found = maps[0].cpu()
+        if agreement is not None:
+            agreement.add(image, found)
+        if sink is not None:
+            sink(clip, frame, found)
+        if frame in labelled:
+            scores.add_frame(found, dataset.read_label(clip, frame), state.age)
+        else:
+            scores.end_run()
+        step()
+    scores.end_run()
+    if agreement is not None:
+        agreement.end_clip()
+
+
+def evaluate_offsets(
+    stream: StreamingSegmentor, dataset: ClipDataset, key_interval: int, progress: ProgressCallback | None = None
+) -> EvaluationResult:
+    """Score every labelled frame once with its key frame 0, 1, ... k-1 frames before it, and nothing between (Cityscapes).
+
+    A non-key frame depends on its key frame and itself alone, so only these two are read and run. The result's phases are the
+    offsets: ``miou`` is their mean, ``miou_by_distance`` has each. Labels with too few frames before them are left out at that
+    offset (``frames_by_distance``). There is no consistency over time.
+
+    Args:
+        stream: the method; its scheduler is not asked.
+        dataset: clips with labels.
+        key_interval: k.
+        progress: told after every scored frame.
+
+    Raises:
+        ValueError: if an offset has no labelled frame with so many frames before it, or see :func:`evaluate_streams`.
+    """
+    _check(stream, dataset, needs_labels=True)
+    labelled = [(number, frame) for number, clip in enumerate(dataset.clips) for frame in clip.labelled_frames]
+    furthest = max(frame for _, frame in labelled)
+    if furthest < key_interval - 1:
+        raise ValueError(
+            f"no labelled frame has {key_interval - 1} frames before it (at most {furthest}): lower the key interval"
+        )
+    step = _Counter(sum(frame >= offset for _, frame in labelled for offset in range(key_interval)), progress)
+    scores = Scores(dataset.num_classes, key_interval)
+    for offset in range(key_interval):
+        scores.start_phase()
+        for clip, frame in labelled:
+            if frame < offset:
+                continue
+            image = dataset.read_image(clip, frame)
+            key_image = image if offset == 0 else dataset.read_image(clip, frame - offset)
+            found = _segment_or_propagate(stream, key_image[None], None if offset == 0 else image[None], scores)
+            scores.add_frame(found, dataset.read_label(clip, frame), offset)
+            scores.end_run()
+            step()
+        scores.end_phase()
+    return scores.result(len(labelled))
+
+
+def _segment_or_propagate(stream: StreamingSegmentor, key_image: Tensor, image: Tensor | None, scores: Scores) -> Tensor:
+    """The map of the key frame, or of another frame that it is carried to; its step is timed."""
+    started = time.perf_counter()
+    prediction, state = stream.segment_key(key_image)
+    if image is not None:
+        _wait_for(prediction.mask_logits)
+        started = time.perf_counter()
+        prediction, _ = stream.propagate(image, state)
+    shown = key_image if image is None else image
+    found = semantic_map(prediction, (shown.shape[-2], shown.shape[-1]))
+    _wait_for(found)
+    scores.add_time(time.perf_counter() - started, image is None)
+    return found[0].cpu()
+
+
+def _check(stream: StreamingSegmentor, dataset: ClipDataset, needs_labels: bool) -> None:
+    if needs_labels and not any(clip.labelled_frames for clip in dataset.clips):
         raise ValueError(f"{type(dataset).__name__} has no labelled frame in its {len(dataset.clips)} clips: nothing to score")
-    classes = streams[0].propagator.segmentor.num_classes
+    classes = stream.propagator.segmentor.num_classes
     if classes != dataset.num_classes:
         raise ValueError(
             f"the network knows {classes} classes, the data {dataset.num_classes} ({', '.join(dataset.classes[:5])}, ...)"
         )
-    total = len(streams) * sum(_frames_to_run(clip) for clip in dataset.clips)
-    done = 0
-
-    def advance() -> None:
-        nonlocal done
-        done += 1
-        if progress is not None:
-            progress(done, total)
-
-    scores = _Scores(dataset.num_classes)
-    for stream in streams:
-        scores.start_phase()
-        for clip in range(len(dataset.clips)):
-            _run_clip(stream, dataset, clip, scores, advance)
-        scores.end_phase()
-    frames = sum(len(clip.labelled_frames) for clip in dataset.clips)
-    return scores.result(phases=len(streams), frames=frames)
-
-
-def _run_clip(stream: StreamingSegmentor, dataset: ClipDataset, clip: int, scores: _Scores, advance: Callable[[], None]) -> None:
-    state = None
-    labelled = set(dataset.clips[clip].labelled_frames)
-    for frame in range(_frames_to_run(dataset.clips[clip])):
-        image = dataset.read_image(clip, frame)[None]
-        started = time.perf_counter()
-        maps, state = stream.step(image, state)
-        if maps.is_cuda:
-            torch.cuda.synchronize(maps.device)
-        scores.add_time(time.perf_counter() - started, state.age)
-        if frame in labelled:
-            label = dataset.read_label(clip, frame)
-            scores.add_frame(maps[0].cpu(), label, state.age)
-        else:
-            scores.end_run()
-        advance()
-    scores.end_run()
 
 
 def _frames_to_run(clip: Clip) -> int:
@@ -181,51 +209,20 @@ def _frames_to_run(clip: Clip) -> int:
     return max(clip.labelled_frames, default=-1) + 1
 
 
-class _Scores:
-    """Everything that is summed up on the way."""
+def _wait_for(tensor: Tensor) -> None:
+    if tensor.is_cuda:
+        torch.cuda.synchronize(tensor.device)
 
-    def __init__(self, num_classes: int) -> None:
-        self.num_classes = num_classes
-        self.phase_scores: list[dict[str, Tensor]] = []
-        self.by_distance: dict[int, MeanIoU] = {}
-        self.seconds: dict[bool, list[float]] = {True: [], False: []}
-        self.start_phase()
 
-    def start_phase(self) -> None:
-        # Separate objects for every window length: sharing their sums is a known fault of other codebases.
-        self.iou = MeanIoU(self.num_classes)
-        self.consistency = [RunningConsistency(window) for window in WINDOWS]
+class _Counter:
+    """Tells the progress callback how many frames are done."""
 
-    def add_time(self, seconds: float, age: int) -> None:
-        self.seconds[age == 0].append(seconds)
+    def __init__(self, total: int, progress: ProgressCallback | None) -> None:
+        self.total = total
+        self.progress = progress
+        self.done = 0
 
-    def add_frame(self, semantic_map: Tensor, label: Tensor, age: int) -> None:
-        if semantic_map.shape != label.shape:
-            semantic_map = resize_nearest(semantic_map, (label.shape[0], label.shape[1]))
-        self.iou.update(semantic_map, label)
-        self.by_distance.setdefault(age, MeanIoU(self.num_classes)).update(semantic_map, label)
-        for consistency in self.consistency:
-            consistency.add(semantic_map, label)
-
-    def end_run(self) -> None:
-        """Consistency is over neighbouring frames, so an unlabelled frame ends a run of labelled ones."""
-        for consistency in self.consistency:
-            consistency.end_clip()
-
-    def end_phase(self) -> None:
-        consistency = {f"vc{c.window}": c.compute() for c in self.consistency}
-        self.phase_scores.append({**self.iou.compute(), **consistency})
-
-    def result(self, phases: int, frames: int) -> EvaluationResult:
-        mean = {name: torch.stack([scores[name] for scores in self.phase_scores]).mean(0) for name in self.phase_scores[0]}
-        return EvaluationResult(
-            miou=float(mean["miou"]),
-            wiou=float(mean["wiou"]),
-            video_consistency={window: float(mean[f"vc{window}"]) for window in WINDOWS},
-            iou_per_class=tuple(mean["iou_per_class"].tolist()),
-            miou_by_distance={age: float(metric.compute()["miou"]) for age, metric in sorted(self.by_distance.items())},
-            key_times=StepTimes.of(self.seconds[True]),
-            nonkey_times=StepTimes.of(self.seconds[False]),
-            phases=phases,
-            frames=frames,
-        )
+    def __call__(self) -> None:
+        self.done += 1
+        if self.progress is not None:
+            self.progress(self.done, self.total)

@@ -1,4 +1,4 @@
-"""The table of an evaluation: one flat row per method and key interval, as JSON, as CSV and on the screen."""
+"""The table of an evaluation: one row per method and key interval, as JSON, as CSV and on the screen."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import csv
 import io
 import json
 import math
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from rich.table import Table
 
-from src.inference.evaluation import EvaluationResult
+from src.data.writing import write_text
+from src.inference.scores import EvaluationResult
 
 Row = dict[str, Any]
 
@@ -29,12 +29,12 @@ def result_row(method: str, key_interval: int, result: EvaluationResult, classes
         classes: K names.
         gflops: per frame, averaged over an interval (reference counting rule: one multiply-add is 1), or ``None`` if not counted.
     """
+    distances = result.miou_by_distance
+    known = [value for value in distances.values() if math.isfinite(value)]
     row: Row = {
         "method": method,
         "key_interval": key_interval,
-        "miou": result.miou,
-        "wiou": result.wiou,
-        **{f"vc{window}": value for window, value in result.video_consistency.items()},
+        **_scores(result),
         "gflops": gflops,
         "ms": result.mean_ms(key_interval),
         "ms_key": result.key_times.median,
@@ -43,11 +43,42 @@ def result_row(method: str, key_interval: int, result: EvaluationResult, classes
         "ms_nonkey_mean": result.nonkey_times.mean,
         "ms_worst": max(result.key_times.worst, result.nonkey_times.worst if result.nonkey_times.frames else 0.0),
         "iou_per_class": dict(zip(classes, result.iou_per_class, strict=True)),
-        "miou_by_distance": {str(distance): value for distance, value in result.miou_by_distance.items()},
+        "miou_by_distance": {str(distance): value for distance, value in distances.items()},
+        "miou_by_distance_mean": fmean(known) if known else None,
+        "miou_by_distance_min": min(known, default=None),
+        "frames_by_distance": {str(distance): count for distance, count in result.frames_by_distance.items()},
         "phases": result.phases,
         "frames": result.frames,
     }
     return _without_nan(row)
+
+
+def prediction_row(result: EvaluationResult, classes: Sequence[str], clips: int) -> Row:
+    """What is known of outside predictions; scores 0..1, ``None`` where there is no number.
+
+    Args:
+        result: of :func:`src.inference.prediction_files.evaluate_predictions`.
+        classes: K names.
+        clips: how many were scored.
+    """
+    return _without_nan(
+        {
+            **_scores(result),
+            "iou_per_class": dict(zip(classes, result.iou_per_class, strict=True)),
+            "clips": clips,
+            "frames": result.frames,
+        }
+    )
+
+
+def prediction_table(row: Row, title: str) -> Table:
+    """A row of :func:`prediction_row` for the screen: scores in percent, both protocols of video consistency."""
+    table = Table(title=title)
+    for name in ("protocol", "mIoU %", "WIoU %", "mVC8 %", "mVC16 %"):
+        table.add_column(name, justify="left" if name == "protocol" else "right", no_wrap=True)
+    for protocol, figures in (("official", row), ("strict", row["strict"])):
+        table.add_row(protocol, *(_number(figures[name], 100, 2) for name in ("miou", "wiou", "vc8", "vc16")))
+    return table
 
 
 def rich_table(rows: Sequence[Row], title: str) -> Table:
@@ -80,27 +111,45 @@ def check_output(path: str | Path, overwrite: bool) -> Path:
     return path
 
 
-def write_table(rows: Sequence[Row], path: str | Path) -> tuple[Path, Path]:
+def write_table(rows: Sequence[Row] | Row, path: str | Path) -> tuple[Path, Path]:
     """Write ``<name>.json`` (a list of rows) and ``<name>.csv`` (nested values flattened), each complete or not at all.
 
     Args:
-        rows: of :func:`result_row`.
+        rows: of :func:`result_row`; a single row instead of a list becomes an object in the JSON.
         path: of the JSON file.
 
     Returns:
         Both paths.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    flat = [_flat(row) for row in rows]
+    flat = [_flat(row) for row in ([rows] if isinstance(rows, dict) else rows)]
     names = list(dict.fromkeys(name for row in flat for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(flat)
-    _write_text(path.with_suffix(".csv"), text.getvalue())
-    _write_text(path, json.dumps(list(rows), indent=2, allow_nan=False) + "\n")
+    write_text(path.with_suffix(".csv"), text.getvalue())
+    write_text(path, json.dumps(rows, indent=2, allow_nan=False) + "\n")
     return path, path.with_suffix(".csv")
+
+
+def _scores(result: EvaluationResult) -> Row:
+    """The figures that are not of keys and times; protocol official, and under ``strict`` the strict one.
+
+    The protocols differ in video consistency alone, but a reader of one should find all its figures in one place.
+    """
+    return {
+        "miou": result.miou,
+        "wiou": result.wiou,
+        **{f"vc{window}": value for window, value in result.video_consistency.items()},
+        "strict": {
+            "miou": result.miou,
+            "wiou": result.wiou,
+            **{f"vc{window}": value for window, value in result.strict_video_consistency.items()},
+        },
+        "miou_reference": result.miou_reference,
+        "temporal_consistency": result.temporal_consistency,
+    }
 
 
 def _flat(row: Row) -> Row:
@@ -124,18 +173,3 @@ def _without_nan(row: Row) -> Row:
 
 def _number(value: float | None, factor: float, digits: int) -> str:
     return "-" if value is None else f"{factor * value:.{digits}f}"
-
-
-def _write_text(path: Path, text: str) -> None:
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-        # mkstemp makes private files; a table is to be read by whoever may read its folder.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

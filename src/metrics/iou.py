@@ -32,7 +32,7 @@ class MeanIoU(Metric):
 
     def __init__(self, num_classes: int, protocol: IoUProtocol = "present_in_label") -> None:
         super().__init__()
-        _check_arguments(num_classes, protocol)
+        check_iou_arguments(num_classes, protocol)
         self.num_classes = num_classes
         self.protocol = protocol
         self.add_state("confusion", torch.zeros(num_classes, num_classes, dtype=torch.int64), dist_reduce_fx="sum")
@@ -73,7 +73,12 @@ def iou_figures(confusion: Tensor, protocol: IoUProtocol) -> dict[str, Tensor]:
     return {"miou": iou.nanmean(), "wiou": weighted, "iou_per_class": iou}
 
 
-def _check_arguments(num_classes: int, protocol: str) -> None:
+def check_iou_arguments(num_classes: int, protocol: str) -> None:
+    """Check what every metric on confusion matrices is constructed with.
+
+    Raises:
+        ValueError: if the protocol is unknown or there are more classes than label values.
+    """
     if protocol not in get_args(IoUProtocol):
         raise ValueError(f"protocol={protocol!r}; expected one of {get_args(IoUProtocol)}")
     if not 1 <= num_classes <= IGNORE_INDEX:

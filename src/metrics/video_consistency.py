@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
@@ -13,6 +14,30 @@ from src.structures import IGNORE_INDEX
 
 VideoConsistencyProtocol = Literal["official", "strict"]
 
+# A window's share is added as a whole number of 2^-53, the resolution of a float64 below 1, in two parts that never overflow:
+# whole numbers add up to the same sum in any order, which floating point does not.
+_RESOLUTION = 53
+_LOW_BITS = 26
+
+
+@dataclass
+class _OpenClip:
+    """What is remembered of a clip whose frames are still coming; its size does not depend on the clip or the window.
+
+    Attributes:
+        prediction: (H, W), last frame.
+        label: (H, W), last frame.
+        prediction_run: (H, W) int32, for how many frames up to the last one a pixel has been constant (strict: and right).
+        label_run: (H, W) int32, the same of the label (strict: and not void).
+        frames: how many there were.
+    """
+
+    prediction: Tensor
+    label: Tensor
+    prediction_run: Tensor
+    label_run: Tensor
+    frames: int
+
 
 class VideoConsistency(Metric):
     """mVC_n of VSPW: over windows of n frames, the share of pixels with a constant label whose prediction is right as well.
@@ -22,7 +47,8 @@ class VideoConsistency(Metric):
     left out, every window counts, and the prediction must equal the label throughout the window.
 
     Windows without any pixel of constant label count nowhere; clips too short for a window (official: of ``window`` frames or
-    fewer; strict: of fewer) neither.
+    fewer; strict: of fewer) neither. The result is the same, bit for bit, however a clip is cut into updates and however clips
+    are spread over ranks, as long as each clip stays on one rank and is given once.
 
     Args:
         window: n, in frames.
@@ -34,7 +60,8 @@ class VideoConsistency(Metric):
 
     full_state_update = False
     higher_is_better = True
-    total: Tensor
+    share_high: Tensor
+    share_low: Tensor
     windows: Tensor
 
     def __init__(self, window: int, protocol: VideoConsistencyProtocol = "official") -> None:
@@ -45,49 +72,88 @@ class VideoConsistency(Metric):
             )
         self.window = window
         self.protocol = protocol
-        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("windows", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        for name in ("share_high", "share_low", "windows"):
+            self.add_state(name, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self._clip: _OpenClip | None = None
 
-    def update(self, prediction: Tensor, label: Tensor) -> None:
-        """Count the windows of one whole clip.
+    def update(self, prediction: Tensor, label: Tensor, end_of_clip: bool = True) -> None:
+        """Count the windows of one clip, given whole or, as a stream, part by part.
 
         Args:
-            prediction: (T, H, W) int64, all frames of the clip in time order.
+            prediction: (T, H, W) int64, frames of one clip in time order; T = 1 for a stream of frames.
             label: (T, H, W) int64, classes or ``IGNORE_INDEX``.
+            end_of_clip: whether these are the clip's last frames; ``False`` lets the next update, or :meth:`end_clip`, go on.
 
         Raises:
-            ValueError: if shapes or types differ, a value is out of range, or this is not one clip.
+            ValueError: if shapes or types differ, a value is out of range, this is not one clip, or its size changes.
         """
         check_label_maps(prediction, label)
         if label.ndim != 3:
-            raise ValueError(f"label {tuple(label.shape)}; expected (T, H, W) of one whole clip")
-        # For how many frames up to this one a pixel has been constant (strict: and valid, and right): a window ends here in
-        # which it is constant throughout iff that is at least n. Memory does not grow with the clip or the window.
-        label_run = torch.zeros(label.shape[1:], dtype=torch.int32, device=label.device)
-        prediction_run = torch.zeros_like(label_run)
-        last_end = len(label) - (2 if self.protocol == "official" else 1)
-        for frame in range(last_end + 1):
-            label_run = _extend(label_run, label, frame)
-            if self.protocol == "official":
-                prediction_run = _extend(prediction_run, prediction, frame)
-            else:
-                label_run = label_run * (label[frame] != IGNORE_INDEX)
-                prediction_run = (prediction_run + 1) * (prediction[frame] == label[frame])
-            if frame >= self.window - 1:
-                self._count(label_run >= self.window, prediction_run >= self.window)
+            raise ValueError(f"label {tuple(label.shape)}; expected (T, H, W) of one clip")
+        if self._clip is not None and self._clip.label.shape != label.shape[1:]:
+            before, now = tuple(self._clip.label.shape), tuple(label.shape[1:])
+            raise ValueError(f"frames of {now} after frames of {before}; expected one size within a clip (end_clip() ends it)")
+        for one_prediction, one_label in zip(prediction, label, strict=True):
+            self._add_frame(one_prediction, one_label)
+        if end_of_clip:
+            self.end_clip()
 
-    def _count(self, steady_label: Tensor, steady_prediction: Tensor) -> None:
-        steady = steady_label.sum()
-        share = (steady_label & steady_prediction).sum().double() / steady
-        self.total += torch.where(steady > 0, share, 0.0)
-        self.windows += steady > 0
+    def end_clip(self) -> None:
+        """No window reaches beyond the frames given so far."""
+        self._clip = None
+
+    def forward(self, prediction: Tensor, label: Tensor, end_of_clip: bool = True) -> Tensor:
+        """:meth:`update` with the value of this clip alone.
+
+        Raises:
+            ValueError: if this is not a whole clip.
+        """
+        if self._clip is not None or not end_of_clip:
+            raise ValueError("a part of a clip has no value of its own; give parts of clips to update()")
+        value: Tensor = super().forward(prediction, label)
+        return value
 
     def compute(self) -> Tensor:
         """Mean over all windows of all clips, float64, 0..1; NaN where there was none."""
-        return self.total / self.windows
+        total, windows = (int(self.share_high) << _LOW_BITS) + int(self.share_low), int(self.windows)
+        # Division of Python's whole numbers is exact to the last bit, of any size.
+        mean = total / (windows << _RESOLUTION) if windows else float("nan")
+        return torch.tensor(mean, dtype=torch.float64, device=self.windows.device)
 
+    def reset(self) -> None:
+        """Forget all clips, an unfinished one too."""
+        super().reset()
+        self._clip = None
 
-def _extend(run: Tensor, values: Tensor, frame: int) -> Tensor:
-    if frame == 0:
-        return torch.ones_like(run)
-    return run * (values[frame] == values[frame - 1]) + 1
+    def _add_frame(self, prediction: Tensor, label: Tensor) -> None:
+        clip = self._clip
+        # The official protocol leaves out a clip's last window, so that a window counts once another frame follows it.
+        if self.protocol == "official" and clip is not None and clip.frames >= self.window:
+            self._count(clip)
+        self._clip = clip = self._extend(clip, prediction, label)
+        if self.protocol == "strict" and clip.frames >= self.window:
+            self._count(clip)
+
+    def _extend(self, clip: _OpenClip | None, prediction: Tensor, label: Tensor) -> _OpenClip:
+        if clip is None:
+            label_run = torch.ones(label.shape, dtype=torch.int32, device=label.device)
+            prediction_run, frames = label_run, 1
+        else:
+            label_run = clip.label_run * (label == clip.label) + 1
+            prediction_run = clip.prediction_run * (prediction == clip.prediction) + 1
+            frames = clip.frames + 1
+        if self.protocol == "strict":
+            label_run = label_run * (label != IGNORE_INDEX)
+            prediction_run = prediction_run * (prediction == label)
+        return _OpenClip(prediction, label, prediction_run, label_run, frames)
+
+    def _count(self, clip: _OpenClip) -> None:
+        """Count the window that ends with the clip's last frame: constant throughout iff the run is at least n frames."""
+        steady = clip.label_run >= self.window
+        held = (steady & (clip.prediction_run >= self.window)).sum()
+        pixels = steady.sum()
+        share = torch.where(pixels > 0, held.double() / pixels, 0.0)
+        units = (share * 2.0**_RESOLUTION).round().long()
+        self.share_high += units >> _LOW_BITS
+        self.share_low += units & ((1 << _LOW_BITS) - 1)
+        self.windows += pixels > 0

@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.inference.evaluation import StepTimes, evaluate_clips, evaluate_streams
+from src.inference.evaluation import evaluate_clips, evaluate_offsets, evaluate_streams
 from src.inference.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
 from src.metrics.iou import MeanIoU
-from src.structures import KeyFrameState
+from src.structures import Clip, KeyFrameState
 from tests.inference.tiny import FakeClips, tiny_propagator
 
 
@@ -128,9 +128,63 @@ def test_what_cannot_be_scored_is_refused() -> None:
     data.classes = ("a", "b")
     with pytest.raises(ValueError, match="the network knows 4 classes, the data 2"):
         evaluate_clips(propagator, data)
+    with pytest.raises(ValueError, match="no maps to save, no temporal consistency"):
+        evaluate_clips(propagator, FakeClips((4,)), 2, phases="offsets", temporal_consistency=True)
     with pytest.raises(ValueError, match="phases is 'some'"):
         evaluate_clips(propagator, FakeClips((2,)), phases="some")  # type: ignore[arg-type]
 
 
-def test_step_times_are_in_milliseconds() -> None:
-    assert StepTimes.of([0.5, 1.0, 3.0]) == StepTimes(1000.0, 1500.0, 3000.0, 3)
+def test_offsets_are_the_frames_of_a_stream_whose_key_frame_lies_so_far_back() -> None:
+    """One label per snippet, at different places in it, the last snippet too short for the largest offset."""
+    interval, data, propagator = 4, FakeClips((8, 6, 4)), tiny_propagator()
+    places = (6, 5, 2)
+    for number, frame in enumerate(places):
+        clip = data.clips[number]
+        data.clips[number] = Clip(clip.name, clip.images, tuple(p if t == frame else None for t, p in enumerate(clip.labels)))
+    told: list[tuple[int, int]] = []
+    stream = StreamingSegmentor(propagator, FixedInterval(interval))
+    result = evaluate_offsets(stream, data, interval, lambda done, total: told.append((done, total)))
+    expected = {}
+    for offset in range(interval):
+        iou = MeanIoU(data.num_classes)
+        for number, frame in enumerate(places):
+            if frame >= offset:
+                *_, last = stream.stream(data.images[number][frame - offset : frame + 1])
+                iou.update(last, data.read_label(number, frame))
+        expected[offset] = float(iou.compute()["miou"])
+    assert result.miou_by_distance == pytest.approx(expected)
+    assert result.miou == pytest.approx(sum(expected.values()) / interval)
+    assert result.frames_by_distance == {0: 3, 1: 3, 2: 3, 3: 2}
+    assert (result.frames, result.phases) == (3, 4) and told[-1] == (11, 11)
+    assert (result.key_times.frames, result.nonkey_times.frames) == (3, 8)
+    assert math.isnan(result.video_consistency[8])
+    same = evaluate_clips(propagator, data, interval, phases="offsets")
+    assert (same.miou, same.miou_by_distance) == (result.miou, result.miou_by_distance)
+
+
+def test_an_offset_without_any_label_is_refused() -> None:
+    with pytest.raises(ValueError, match="no labelled frame has 4 frames before it \\(at most 2\\)"):
+        evaluate_clips(tiny_propagator("copy"), FakeClips((3,)), 5, phases="offsets")
+
+
+def test_the_sink_gets_every_map_of_the_first_phase_even_without_labels() -> None:
+    data, propagator = FakeClips((4, 3), unlabelled=frozenset({2, 3})), tiny_propagator()
+    maps: dict[tuple[int, int], Tensor] = {}
+    evaluate_clips(propagator, data, 2, sink=lambda clip, frame, found: maps.__setitem__((clip, frame), found))
+    assert list(maps) == [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (1, 1), (1, 2)]
+    for clip, images in enumerate(data.images):
+        for frame, found in enumerate(StreamingSegmentor(propagator, FixedInterval(2)).stream(images)):
+            assert torch.equal(maps[clip, frame], found)
+    unlabelled = FakeClips((2,), unlabelled=frozenset({0, 1}))
+    result = evaluate_clips(propagator, unlabelled, 2, phases="first", sink=lambda *_: None)
+    assert math.isnan(result.miou) and result.frames == 0 and result.key_times.frames == 1
+
+
+def test_temporal_consistency_is_high_where_maps_move_with_the_image() -> None:
+    """The picture drifts by two pixels a frame; its labels drift with it, and a frozen map does not."""
+    data = FakeClips((6,), size=(64, 96))
+    moving = Oracle(1, 0, lambda image, age: label_of(image))
+    frozen = Oracle(6, 0, lambda image, age: label_of(image))
+    follows, stays = (evaluate_streams([stream], data, temporal_consistency=True) for stream in (moving, frozen))
+    assert follows.temporal_consistency > 0.97 > stays.temporal_consistency + 0.02
+    assert math.isnan(evaluate_streams([moving], data).temporal_consistency)

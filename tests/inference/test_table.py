@@ -4,15 +4,18 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console
 
-from src.inference import table
-from src.inference.evaluation import EvaluationResult, StepTimes
-from src.inference.table import check_output, result_row, rich_table, write_table
+from src.data import writing
+from src.inference.scores import EvaluationResult, StepTimes
+from src.inference.table import check_output, prediction_row, prediction_table, result_row, rich_table, write_table
 
 NAN = float("nan")
 RESULT = EvaluationResult(
-    miou=0.5, wiou=0.625, video_consistency={8: 0.75, 16: NAN}, iou_per_class=(0.25, NAN), miou_by_distance={0: 0.5, 1: 0.25},
+    miou=0.5, miou_reference=0.375, wiou=0.625, video_consistency={8: 0.75, 16: NAN},
+    strict_video_consistency={8: 0.5, 16: NAN}, temporal_consistency=NAN, iou_per_class=(0.25, NAN),
+    miou_by_distance={0: 0.5, 1: 0.25}, frames_by_distance={0: 4, 1: 16}, confusion=torch.eye(2, dtype=torch.int64),
     key_times=StepTimes(100.0, 110.0, 150.0, 4), nonkey_times=StepTimes(20.0, 25.0, 30.0, 16), phases=5, frames=20,
 )  # fmt: skip
 ROW = result_row("query", 5, RESULT, ("sky", "road"), 12.5)
@@ -23,6 +26,10 @@ def test_a_row_says_what_was_measured() -> None:
     assert (ROW["ms"], ROW["ms_key"], ROW["ms_nonkey"], ROW["ms_worst"]) == ((100 + 4 * 20) / 5, 100.0, 20.0, 150.0)
     assert ROW["vc16"] is None and ROW["iou_per_class"] == {"sky": 0.25, "road": None}
     assert ROW["miou_by_distance"] == {"0": 0.5, "1": 0.25} and ROW["gflops"] == 12.5
+    assert (ROW["miou_by_distance_mean"], ROW["miou_by_distance_min"]) == (0.375, 0.25)
+    assert ROW["frames_by_distance"] == {"0": 4, "1": 16}
+    assert ROW["strict"] == {"miou": 0.5, "wiou": 0.625, "vc8": 0.5, "vc16": None}
+    assert ROW["miou_reference"] == 0.375 and ROW["temporal_consistency"] is None
 
 
 def test_json_and_csv_hold_the_same_rows(tmp_path: Path) -> None:
@@ -34,6 +41,20 @@ def test_json_and_csv_hold_the_same_rows(tmp_path: Path) -> None:
     assert float(read[0]["iou_per_class/sky"]) == 0.25 and read[0]["iou_per_class/road"] == "" and read[1]["gflops"] == ""
     assert float(read[0]["miou_by_distance/1"]) == 0.25
     assert sorted(path.name for path in json_path.parent.iterdir()) == ["table.csv", "table.json"]
+
+
+def test_a_single_row_is_an_object(tmp_path: Path) -> None:
+    row = prediction_row(RESULT, ("sky", "road"), clips=3)
+    json_path, csv_path = write_table(row, tmp_path / "scores.json")
+    read = json.loads(json_path.read_text())
+    assert read == row and (read["miou"], read["vc8"], read["vc16"], read["strict"]["vc8"]) == (0.5, 0.75, None, 0.5)
+    (line,) = csv.DictReader(csv_path.open())
+    assert float(line["strict/vc8"]) == 0.5 and (line["clips"], line["frames"]) == ("3", "20")
+    console = Console(file=io.StringIO(), width=100)
+    console.print(prediction_table(row, "scores"))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    cells = [[cell.strip() for cell in line.strip("│┃ ").split("│")] for line in shown.splitlines()]
+    assert ["official", "50.00", "62.50", "75.00", "-"] in cells and ["strict", "50.00", "62.50", "50.00", "-"] in cells
 
 
 def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
@@ -53,7 +74,7 @@ def test_a_failed_write_leaves_the_earlier_table(tmp_path: Path, monkeypatch: py
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(table.Path, "replace", interrupted)
+    monkeypatch.setattr(writing.os, "replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_table([ROW, ROW], path)
     assert path.read_text() == before and len(list(tmp_path.iterdir())) == 2

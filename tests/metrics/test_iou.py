@@ -3,28 +3,14 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from src.metrics.iou import MeanIoU
 from src.structures import IGNORE_INDEX
+from tests.metrics.golden import golden_clips
 
 VOID = IGNORE_INDEX
-
-
-def golden_clips(folder: Path) -> list[tuple[Tensor, Tensor]]:
-    """(prediction, label) of every clip that the reference counts: those of more than 16 frames."""
-    arrays = np.load(folder / "metrics" / "vspw_metrics.npz")
-    names = sorted({key.split("/")[0] for key in arrays})
-    clips = []
-    for name in names:
-        raw = torch.from_numpy(arrays[f"{name}/label"]).long()
-        label = torch.where(raw == 0, IGNORE_INDEX, raw - 1)
-        if len(label) > 16:
-            clips.append((torch.from_numpy(arrays[f"{name}/prediction"]).long(), label))
-    return clips
 
 
 def test_hand_computed_case() -> None:
@@ -79,9 +65,10 @@ def test_nothing_seen_is_nan() -> None:
 def test_vspw_goldens(goldens: Path) -> None:
     expected = json.loads((goldens / "metrics" / "vspw_metrics.json").read_text())
     metric, reference = MeanIoU(124), MeanIoU(124, protocol="reference")
-    for prediction, label in golden_clips(goldens):
-        metric.update(prediction, label)
-        reference.update(prediction, label)
+    for clip in golden_clips(goldens):
+        if len(clip.label) > 16:
+            metric.update(clip.prediction, clip.label)
+            reference.update(clip.prediction, clip.label)
     figures = metric.compute()
     assert figures["miou"].item() == pytest.approx(expected["miou"], abs=1e-12)
     assert figures["wiou"].item() == pytest.approx(expected["wiou"], abs=1e-12)

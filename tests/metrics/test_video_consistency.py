@@ -2,17 +2,20 @@
 
 import json
 import math
+import random
+from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from src.metrics.video_consistency import VideoConsistency
 from src.structures import IGNORE_INDEX
+from tests.metrics.golden import golden_clips
 
 VOID = IGNORE_INDEX
+PROTOCOLS = ["official", "strict"]
 
 
 def score(window: int, prediction: Tensor, label: Tensor, protocol: str = "official") -> float:
@@ -34,12 +37,18 @@ def brute_force(window: int, clips: list[tuple[Tensor, Tensor]], protocol: str) 
                 held = (p == g).all(0)
             if steady.any():
                 scores.append((steady & held).sum().item() / steady.sum().item())
-    return sum(scores) / len(scores)
+    return math.fsum(scores) / len(scores) if scores else math.nan
 
 
 def column(*values: int) -> Tensor:
     """A clip of one pixel."""
     return torch.tensor(values).view(-1, 1, 1)
+
+
+def flickering_clip(length: int) -> tuple[Tensor, Tensor]:
+    label = torch.randint(0, 3, (1, 6, 7)).repeat(length, 1, 1)
+    flicker = torch.rand(2, length, 6, 7) < 0.04
+    return torch.where(flicker[0], 2, label), torch.where(flicker[1], VOID, label)
 
 
 def test_hand_computed_case() -> None:
@@ -63,31 +72,74 @@ def test_void_is_a_label_officially_and_left_out_strictly() -> None:
     assert math.isnan(score(2, prediction, label, "strict"))
 
 
-@pytest.mark.parametrize("protocol", ["official", "strict"])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("window", [1, 2, 5, 8])
 def test_equals_the_definition(window: int, protocol: str) -> None:
-    clips = []
-    for length in (9, 12, 20):
-        label = torch.randint(0, 3, (1, 6, 7)).repeat(length, 1, 1)
-        flicker = torch.rand(2, length, 6, 7) < 0.04
-        prediction = torch.where(flicker[0], 2, label)
-        label = torch.where(flicker[1], VOID, label)
-        clips.append((prediction, label))
+    clips = [flickering_clip(length) for length in (9, 12, 20)]
     metric = VideoConsistency(window, protocol)
     for prediction, label in clips:
         metric.update(prediction, label)
-    assert metric.compute().item() == pytest.approx(brute_force(window, clips, protocol), abs=1e-12)
+    assert metric.compute().item() == pytest.approx(brute_force(window, clips, protocol), abs=1e-15)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("length", [4, 5, 6, 7, 8, 31])
+def test_however_a_clip_is_cut_the_bits_are_the_same(length: int, protocol: str) -> None:
+    clips = [flickering_clip(length), flickering_clip(length + 3)]
+    whole, frames, parts = (VideoConsistency(5, protocol) for _ in range(3))
+    for prediction, label in clips:
+        whole.update(prediction, label)
+    for prediction, label in reversed(clips):
+        for one in zip(prediction, label, strict=True):
+            frames.update(one[0][None], one[1][None], end_of_clip=False)
+        frames.end_clip()
+        cuts = [0, *sorted(random.Random(length).sample(range(1, length), 2)), len(label)]
+        for start, end in pairwise(cuts):
+            parts.update(prediction[start:end], label[start:end], end_of_clip=end == len(label))
+    values = [metric.compute().item() for metric in (whole, frames, parts)]
+    assert len({value.hex() for value in values}) == 1
+    assert values[0] == pytest.approx(brute_force(5, clips, protocol), abs=1e-15, nan_ok=True)
+
+
+def test_what_a_stream_remembers_does_not_grow() -> None:
+    metric = VideoConsistency(16)
+    held = set()
+    for _ in range(60):
+        metric.update(torch.zeros(1, 6, 8).long(), torch.zeros(1, 6, 8).long(), end_of_clip=False)
+        clip = metric._clip
+        assert clip is not None
+        held.add(sum(t.numel() for t in vars(clip).values() if isinstance(t, Tensor)))
+    assert held == {4 * 6 * 8}
 
 
 def test_clips_do_not_see_one_another() -> None:
     first, second = torch.randint(0, 2, (2, 2, 6, 4, 4))
-    together, one, two = VideoConsistency(2), VideoConsistency(2), VideoConsistency(2)
-    together.update(*first)
-    together.update(*second)
-    one.update(*first)
-    two.update(*second)
-    total = one.total + two.total
-    assert together.compute().item() == pytest.approx((total / (one.windows + two.windows)).item(), abs=1e-12)
+    metric = VideoConsistency(2)
+    metric.update(*first)
+    metric.update(*second)
+    assert metric.compute().item() == pytest.approx(brute_force(2, [tuple(first), tuple(second)], "official"), abs=1e-15)
+    metric.update(*first, end_of_clip=False)
+    metric.reset()
+    metric.update(*second)
+    assert metric.compute().item() == pytest.approx(brute_force(2, [tuple(second)], "official"), abs=1e-15)
+
+
+def test_windows_of_different_lengths_share_no_sum() -> None:
+    clip = flickering_clip(20)
+    alone = score(16, *clip)
+    short, long = VideoConsistency(8), VideoConsistency(16)
+    for metric in (short, long):
+        metric.update(*clip)
+    assert long.compute().item() == alone != short.compute().item()
+
+
+def test_called_it_gives_the_clips_own_value() -> None:
+    first, second = flickering_clip(9), flickering_clip(12)
+    metric = VideoConsistency(3)
+    assert [metric(*first).item(), metric(*second).item()] == [score(3, *first), score(3, *second)]
+    assert metric.compute().item() == pytest.approx(brute_force(3, [first, second], "official"), abs=1e-15)
+    with pytest.raises(ValueError, match=r"give parts of clips to update\(\)"):
+        metric(*first, end_of_clip=False)
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")
@@ -102,17 +154,12 @@ def test_short_clips_are_left_out() -> None:
 
 @pytest.mark.parametrize("window", [8, 16])
 def test_vspw_goldens(goldens: Path, window: int) -> None:
-    arrays = np.load(goldens / "metrics" / "vspw_metrics.npz")
     expected = json.loads((goldens / "metrics" / "vspw_metrics.json").read_text())[f"mvc{window}"]
-    clips = []
-    for name in sorted({key.split("/")[0] for key in arrays}):
-        raw = torch.from_numpy(arrays[f"{name}/label"]).long()
-        if len(raw) > 16:
-            clips.append((torch.from_numpy(arrays[f"{name}/prediction"]).long(), torch.where(raw == 0, VOID, raw - 1)))
+    clips = [(clip.prediction, clip.label) for clip in golden_clips(goldens) if len(clip.label) > 16]
     metric = VideoConsistency(window)
     for prediction, label in clips:
         metric.update(prediction, label)
-    assert metric.compute().item() == pytest.approx(brute_force(window, clips, "official"), abs=1e-12)
+    assert metric.compute().item() == pytest.approx(brute_force(window, clips, "official"), abs=1e-15)
     right = sum((prediction == label).sum().item() for prediction, label in clips)
     pixel_accuracy = right / sum((label != VOID).sum().item() for _, label in clips)
     if expected == pytest.approx(pixel_accuracy, abs=1e-12):
@@ -131,3 +178,7 @@ def test_bad_input_is_named() -> None:
         VideoConsistency(2).update(torch.zeros(2, 3, 4, 4).long(), torch.zeros(2, 3, 4, 4).long())
     with pytest.raises(ValueError, match="prediction has values"):
         VideoConsistency(2).update(torch.full((3, 4, 4), 300), torch.zeros(3, 4, 4).long())
+    metric = VideoConsistency(2)
+    metric.update(torch.zeros(3, 4, 4).long(), torch.zeros(3, 4, 4).long(), end_of_clip=False)
+    with pytest.raises(ValueError, match=r"frames of \(4, 5\) after frames of \(4, 4\)"):
+        metric.update(torch.zeros(1, 4, 5).long(), torch.zeros(1, 4, 5).long())

@@ -1,0 +1,165 @@
+"""Label maps as PNG files in the layout of a VSPW submission, and their scores.
+
+```
+<folder>/<video>/<frame>.png    one channel, 8 bit, class numbers 0..K-1; the names are those of the images
+```
+"""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from src.data.clips import ClipDataset
+from src.data.image_files import read_label_png
+from src.data.writing import written_whole
+from src.inference.evaluation import ProgressCallback
+from src.inference.scores import EvaluationResult, Scores
+from src.inference.warped_agreement import WarpedAgreement
+from src.structures import Clip, Size
+
+
+class PredictionFolder:
+    """The prediction files of a dataset's clips.
+
+    Args:
+        folder: holds one folder per clip, named as the clip is.
+        dataset: whose frames they are for.
+
+    Raises:
+        ValueError: if a clip's name would leave the folder, or two frames of a clip would share a file.
+    """
+
+    def __init__(self, folder: str | Path, dataset: ClipDataset) -> None:
+        self.folder = Path(folder)
+        self.dataset = dataset
+        self._files = [_clip_files(self.folder, clip) for clip in dataset.clips]
+
+    def path(self, clip: int, frame: int) -> Path:
+        """Where the prediction of a frame is, or belongs."""
+        return self._files[clip][frame]
+
+    def write(self, clip: int, frame: int, semantic_map: Tensor) -> None:
+        """Write one frame's file, whole or not at all; one that exists is replaced.
+
+        Args:
+            clip: its number.
+            frame: its number in the clip.
+            semantic_map: (H, W) int64, 0..K-1.
+
+        Raises:
+            ValueError: if a class is out of range.
+        """
+        path = self.path(clip, frame)
+        self._check_classes(path, semantic_map)
+        with written_whole(path) as unfinished:
+            Image.fromarray(semantic_map.cpu().numpy().astype(np.uint8)).save(unfinished)
+
+    def read(self, clip: int, frame: int, size: Size) -> Tensor:
+        """Read one frame's file.
+
+        Args:
+            clip: its number.
+            frame: its number in the clip.
+            size: (H, W) that it must have.
+
+        Returns:
+            (H, W) int64, 0..K-1.
+
+        Raises:
+            FileNotFoundError: if it is missing.
+            ValueError: if it cannot be decoded, has colour channels or another size, or a class is out of range; names the file.
+        """
+        path = self.path(clip, frame)
+        found = read_label_png(path)
+        if tuple(found.shape) != tuple(size):
+            raise ValueError(
+                f"{path} is {found.shape[0]}x{found.shape[1]} (HxW); expected {size[0]}x{size[1]}, the size of the frame's label"
+            )
+        self._check_classes(path, found)
+        return found
+
+    def check_complete(self) -> None:
+        """Whether every labelled frame has its file.
+
+        Raises:
+            FileNotFoundError: if the folder or a file is missing; names the first one and says how many there are.
+        """
+        if not self.folder.is_dir():
+            raise FileNotFoundError(f"{self.folder} is not a folder; expected <video>/<frame>.png in it")
+        wanted = [self.path(n, frame) for n, clip in enumerate(self.dataset.clips) for frame in clip.labelled_frames]
+        missing = [path for path in wanted if not path.is_file()]
+        if missing:
+            raise FileNotFoundError(
+                f"{missing[0]} does not exist; expected a prediction for every labelled frame of "
+                f"{len(self.dataset.clips)} clips, but {len(missing)} of {len(wanted)} are missing"
+            )
+
+    def _check_classes(self, path: Path, semantic_map: Tensor) -> None:
+        wrong = (semantic_map < 0) | (semantic_map >= self.dataset.num_classes)
+        if wrong.any():
+            values = torch.unique(semantic_map[wrong]).tolist()
+            raise ValueError(
+                f"{path}: class {', '.join(map(str, values[:5]))} ({int(wrong.sum())} pixels out of range); "
+                f"expected 0..{self.dataset.num_classes - 1}"
+            )
+
+
+def evaluate_predictions(
+    predictions: PredictionFolder, progress: ProgressCallback | None = None, temporal_consistency: bool = False
+) -> EvaluationResult:
+    """Score prediction files against the labels of their dataset; nothing is known of key frames and times.
+
+    Args:
+        predictions: the files.
+        progress: told after every frame.
+        temporal_consistency: whether to compare each map with the flow-warped one before it; reads the images, too.
+
+    Raises:
+        FileNotFoundError: if a file is missing; nothing is read then.
+        ValueError: if there is nothing to score, or a file is not as expected; names it.
+    """
+    dataset = predictions.dataset
+    total = sum(len(clip.labelled_frames) for clip in dataset.clips)
+    if not total:
+        raise ValueError(f"{type(dataset).__name__} has no labelled frame in its {len(dataset.clips)} clips: nothing to score")
+    predictions.check_complete()
+    scores, done = Scores(dataset.num_classes), 0
+    agreement = WarpedAgreement() if temporal_consistency else None
+    for number, clip in enumerate(dataset.clips):
+        before = -1
+        for frame in clip.labelled_frames:
+            if frame != before + 1:
+                _end_run(scores, agreement)
+            label = dataset.read_label(number, frame)
+            found = predictions.read(number, frame, (label.shape[0], label.shape[1]))
+            scores.add_frame(found, label)
+            if agreement is not None:
+                agreement.add(dataset.read_image(number, frame), found)
+            before, done = frame, done + 1
+            if progress is not None:
+                progress(done, total)
+        _end_run(scores, agreement)
+    scores.end_phase(float("nan") if agreement is None else agreement.compute())
+    return scores.result(total)
+
+
+def _end_run(scores: Scores, agreement: WarpedAgreement | None) -> None:
+    scores.end_run()
+    if agreement is not None:
+        agreement.end_clip()
+
+
+def _clip_files(folder: Path, clip: Clip) -> list[Path]:
+    parts = PurePosixPath(clip.name)
+    if parts.is_absolute() or ".." in parts.parts or "\\" in clip.name or not parts.parts:
+        raise ValueError(f"clip name {clip.name!r} is not the name of a folder in {folder}")
+    files = [folder / parts / f"{image.stem}.png" for image in clip.images]
+    if len(set(files)) != len(files):
+        repeated = next(path for n, path in enumerate(files) if path in files[:n])
+        raise ValueError(f"clip {clip.name}: two frames would be written to {repeated}; expected different image names")
+    return files

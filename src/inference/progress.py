@@ -1,0 +1,25 @@
+"""Progress bars on the console."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from src.inference.evaluation import ProgressCallback
+
+
+def progress_bars(console: Console | None = None) -> AbstractContextManager[Progress]:
+    """Bars with a count and the time left, gone when they are done.
+
+    Args:
+        console: where they are shown.
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True)
+
+
+def advance(progress: Progress, task: TaskID) -> ProgressCallback:
+    """The callback that moves one bar."""
+    return lambda done, total: progress.update(task, completed=done, total=total)

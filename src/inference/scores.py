@@ -1,0 +1,180 @@
+"""What is summed up while a method runs over clips, and what comes of it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from src.data.resizing import resize_nearest
+from src.metrics.iou import MeanIoU, iou_figures
+from src.metrics.offset_iou import IoUByOffset
+from src.metrics.video_consistency import VideoConsistency
+
+WINDOWS = (8, 16)
+
+
+@dataclass(frozen=True)
+class StepTimes:
+    """Wall-clock milliseconds of single steps: resizing, networks, warp and post-processing, but not reading the file.
+
+    Attributes:
+        median: what a typical frame takes; the figure to quote on a shared machine.
+        mean: over all frames.
+        worst: the slowest frame.
+        frames: how many were timed. All are NaN where none was.
+    """
+
+    median: float
+    mean: float
+    worst: float
+    frames: int
+
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> StepTimes:
+        """From the durations of the steps, in seconds."""
+        if not seconds:
+            return cls(float("nan"), float("nan"), float("nan"), 0)
+        return cls(1e3 * median(seconds), 1e3 * fmean(seconds), 1e3 * max(seconds), len(seconds))
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """What one method scored over the clips of a dataset; scores are 0..1 and NaN where nothing could be scored.
+
+    Attributes:
+        miou: mean IoU over the classes present in the labels, mean over the phases.
+        miou_reference: the same over classes in labels or predictions (the reference's rule).
+        wiou: frequency-weighted IoU, mean over the phases.
+        video_consistency: window length -> mVC by the official protocol, mean over the phases.
+        strict_video_consistency: window length -> mVC by the strict protocol, mean over the phases.
+        temporal_consistency: share of pixels that agree with the flow-warped frame before, mean over the phases; NaN where
+            it was not asked for.
+        iou_per_class: K values, mean over the phases.
+        miou_by_distance: frames since the key frame -> mIoU of all such frames, of all phases together.
+        frames_by_distance: frames since the key frame -> labelled frames scored.
+        confusion: (K, K) int64 pixels of all phases, row = label, column = prediction.
+        key_times: of the key frames.
+        nonkey_times: of the frames between.
+        phases: how many runs over the clips were averaged.
+        frames: how many labelled frames there are to score in a run.
+    """
+
+    miou: float
+    miou_reference: float
+    wiou: float
+    video_consistency: dict[int, float]
+    strict_video_consistency: dict[int, float]
+    temporal_consistency: float
+    iou_per_class: tuple[float, ...]
+    miou_by_distance: dict[int, float]
+    frames_by_distance: dict[int, int]
+    confusion: Tensor
+    key_times: StepTimes
+    nonkey_times: StepTimes
+    phases: int
+    frames: int
+
+    def mean_ms(self, key_interval: int) -> float:
+        """Milliseconds per frame over one interval, from the medians."""
+        if key_interval == 1:
+            return self.key_times.median
+        return (self.key_times.median + (key_interval - 1) * self.nonkey_times.median) / key_interval
+
+
+class Scores:
+    """Everything that is summed up on the way; its size does not grow with the clips.
+
+    Args:
+        num_classes: K.
+        num_distances: frames that lie at most between a frame and its key frame, plus one.
+    """
+
+    def __init__(self, num_classes: int, num_distances: int = 1) -> None:
+        self.num_classes = num_classes
+        self.by_distance = IoUByOffset(num_classes, num_distances)
+        self._confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64)
+        self._phases: list[dict[str, Tensor]] = []
+        self._seconds: dict[bool, list[float]] = {True: [], False: []}
+        self.start_phase()
+
+    def start_phase(self) -> None:
+        """A new run over the clips."""
+        # Separate objects for every window length: sharing their sums is a known fault of other codebases.
+        self._iou = MeanIoU(self.num_classes)
+        self._consistency = {f"vc{window}": VideoConsistency(window) for window in WINDOWS}
+        self._consistency |= {f"strict_vc{window}": VideoConsistency(window, protocol="strict") for window in WINDOWS}
+
+    def add_time(self, seconds: float, is_key: bool) -> None:
+        """How long one step took."""
+        self._seconds[is_key].append(seconds)
+
+    def add_frame(self, semantic_map: Tensor, label: Tensor, distance: int | None = None) -> None:
+        """One labelled frame, the next of its run.
+
+        Args:
+            semantic_map: (h, w) int64; brought to the label's size.
+            label: (H, W) int64, classes or ``IGNORE_INDEX``.
+            distance: frames since the key frame; ``None`` where it is not known.
+        """
+        if semantic_map.shape != label.shape:
+            semantic_map = resize_nearest(semantic_map, (label.shape[0], label.shape[1]))
+        self._iou.update(semantic_map, label)
+        if distance is not None:
+            self.by_distance.update(semantic_map, label, distance)
+        for consistency in self._consistency.values():
+            consistency.update(semantic_map[None], label[None], end_of_clip=False)
+
+    def end_run(self) -> None:
+        """Consistency is over neighbouring frames, so an unlabelled frame ends a run of labelled ones."""
+        for consistency in self._consistency.values():
+            consistency.end_clip()
+
+    def end_phase(self, temporal_consistency: float = float("nan")) -> None:
+        """All clips have been run over."""
+        consistency: dict[str, Tensor] = {name: _compute(metric) for name, metric in self._consistency.items()}
+        confusion = self._iou.confusion
+        self._confusion += confusion
+        reference = iou_figures(confusion, "reference")["miou"]
+        figures = iou_figures(confusion, "present_in_label")
+        temporal = torch.tensor(temporal_consistency, dtype=torch.float64)
+        self._phases.append({**figures, "miou_reference": reference, **consistency, "temporal": temporal})
+
+    def result(self, frames: int) -> EvaluationResult:
+        """The means over the phases.
+
+        Args:
+            frames: labelled frames of a run.
+        """
+        mean = {name: torch.stack([scores[name] for scores in self._phases]).mean(0) for name in self._phases[0]}
+        # torchmetrics makes a scalar of a single value.
+        by_distance = _compute(self.by_distance)["miou_by_offset"].reshape(-1).tolist()
+        frames_by_distance = {d: count for d, count in enumerate(self.by_distance.frames.tolist()) if count}
+        return EvaluationResult(
+            miou=float(mean["miou"]),
+            miou_reference=float(mean["miou_reference"]),
+            wiou=float(mean["wiou"]),
+            video_consistency={window: float(mean[f"vc{window}"]) for window in WINDOWS},
+            strict_video_consistency={window: float(mean[f"strict_vc{window}"]) for window in WINDOWS},
+            temporal_consistency=float(mean["temporal"]),
+            iou_per_class=tuple(mean["iou_per_class"].tolist()),
+            miou_by_distance={distance: by_distance[distance] for distance in frames_by_distance},
+            frames_by_distance=frames_by_distance,
+            confusion=self._confusion,
+            key_times=StepTimes.of(self._seconds[True]),
+            nonkey_times=StepTimes.of(self._seconds[False]),
+            phases=len(self._phases),
+            frames=frames,
+        )
+
+
+def _compute(metric: Metric) -> Any:
+    """A metric's value; torchmetrics warns where nothing was added, and here NaN says so."""
+    with warnings.catch_warnings(action="ignore", category=UserWarning):
+        return metric.compute()

@@ -1,0 +1,56 @@
+"""Temporal consistency of a stream of frames and their maps, by optical flow."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from src.metrics.temporal_consistency import TemporalConsistency
+from src.models.flow.dis import DISFlow
+
+# VSPW's: flow at a higher resolution costs more than segmenting, and moves the figure little.
+_SHORT_SIDE = 480
+
+
+class WarpedAgreement:
+    """:class:`TemporalConsistency` with DIS flow between neighbouring frames; holds one frame and its map.
+
+    Attributes:
+        metric: what was counted so far.
+    """
+
+    def __init__(self) -> None:
+        self.metric = TemporalConsistency()
+        # One vector per pixel, without padding.
+        self._flow = DISFlow(short_side=_SHORT_SIDE, stride=1, size_divisor=1)
+        self._previous: tuple[Tensor, Tensor] | None = None
+
+    def add(self, image: Tensor, semantic_map: Tensor) -> None:
+        """The next frame of the clip.
+
+        Args:
+            image: (3, H, W) RGB 0..255.
+            semantic_map: (H, W) int64 classes.
+
+        Raises:
+            ValueError: if the image is too small for DIS, or its size is not that of the map or of the frame before.
+        """
+        if self._previous is not None:
+            earlier_image, earlier_map = self._previous
+            backward, forward = self._between(earlier_image, image), self._between(image, earlier_image)
+            self.metric.update(earlier_map, semantic_map, backward, forward)
+        self._previous = (image, semantic_map)
+
+    def end_clip(self) -> None:
+        """The next frame has none before it."""
+        self._previous = None
+
+    def compute(self) -> float:
+        """The share so far, 0..1; NaN where nothing was compared."""
+        return float(self.metric.compute()) if self.metric.update_called else float("nan")
+
+    def _between(self, source: Tensor, at: Tensor) -> Tensor:
+        """(2, H, W): stored at the pixels of ``at``, pointing into ``source``."""
+        prediction = self._flow(source[None].cpu(), at[None].cpu(), torch.empty(1, 0, 0))
+        flow: Tensor = prediction.segment_flow[0, 0]
+        return flow

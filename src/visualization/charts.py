@@ -1,0 +1,111 @@
+"""Charts of an evaluation: which classes are taken for which, and how the score falls with distance to the key frame."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+
+_DPI = 110
+# Up to so many classes, cells are large enough for a number.
+_WITH_NUMBERS = 24
+
+
+def confusion_picture(confusion: Tensor, classes: Sequence[str], title: str = "") -> Tensor:
+    """A confusion matrix, each row in percent of its class's labelled pixels.
+
+    Classes that neither a label nor a prediction holds are left out; rows of classes without a label are blank.
+
+    Args:
+        confusion: (K, K) counts, row = label, column = prediction.
+        classes: K names.
+        title: written above.
+
+    Returns:
+        (3, H, W) uint8 RGB.
+
+    Raises:
+        ValueError: if matrix and names differ in number.
+    """
+    if confusion.shape != (len(classes), len(classes)):
+        raise ValueError(f"confusion matrix {tuple(confusion.shape)} and {len(classes)} class names; expected (K, K) and K")
+    counts = confusion.double().cpu().numpy()
+    held = np.flatnonzero(counts.sum(0) + counts.sum(1))
+    # Of all predictions of a labelled pixel: those of classes left out are zero.
+    counts = counts[np.ix_(held, held)]
+    totals = counts.sum(1, keepdims=True)
+    share = np.divide(100 * counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
+    names = [classes[k] for k in held.tolist()]
+    numbers = len(held) <= _WITH_NUMBERS
+    side = 1.0 + len(held) * (0.42 if numbers else 0.17)
+    figure = Figure(figsize=(side + 2.6, side + 1.8), dpi=_DPI, layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
+    font = 9 if numbers else 7
+    axes.set_xticks(range(len(held)), names, rotation=90, fontsize=font)
+    axes.set_yticks(range(len(held)), names, fontsize=font)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("label")
+    axes.set_title(title, fontsize=11)
+    if numbers:
+        for row, column in np.argwhere(share >= 0.5):
+            value = share[row, column]
+            colour = "white" if value > 55 else "black"
+            axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=8, color=colour)
+    figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02)
+    return _drawn(figure)
+
+
+def distance_picture(panels: Mapping[int, Mapping[str, Mapping[int, float]]], per_frame: float | None = None) -> Tensor:
+    """The mIoU against frames since the key frame, a panel per key interval and a line per method.
+
+    The vertical axis does not start at zero: what matters is the fall from the key frame on.
+
+    Args:
+        panels: key interval -> method -> frames since the key frame -> mIoU 0..1.
+        per_frame: mIoU where every frame is segmented; drawn as a dashed line.
+
+    Returns:
+        (3, H, W) uint8 RGB.
+
+    Raises:
+        ValueError: if there is no panel.
+    """
+    if not panels:
+        raise ValueError("no key interval to draw; expected at least one")
+    methods = list(dict.fromkeys(method for curves in panels.values() for method in curves))
+    colours = {method: f"C{number}" for number, method in enumerate(methods)}
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(4.6 * columns + 0.6, 3.6 * rows), dpi=_DPI, layout="constrained")
+    grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_visible(False)
+    for axes, (interval, curves) in zip(grid.flat, panels.items(), strict=False):
+        if per_frame is not None:
+            axes.axhline(100 * per_frame, color="0.4", linestyle="--", linewidth=1, label="every frame segmented")
+        for method, values in curves.items():
+            distances = sorted(values)
+            scores = [100 * values[distance] for distance in distances]
+            axes.plot(distances, scores, color=colours[method], marker="o", markersize=4, linewidth=1.5, label=method)
+        axes.set_title(f"key interval {interval}", fontsize=11)
+        axes.set_xlabel("frames since the key frame")
+        axes.set_xticks(sorted({distance for values in curves.values() for distance in values}))
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+    for axes in grid[:, 0]:
+        axes.set_ylabel("mIoU, %")
+    return _drawn(figure)
+
+
+def _drawn(figure: Figure) -> Tensor:
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    with Image.open(file) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))

@@ -1,0 +1,14 @@
+import io
+
+from rich.console import Console
+
+from src.inference.progress import advance, progress_bars
+
+
+def test_the_callback_moves_its_bar_alone() -> None:
+    with progress_bars(Console(file=io.StringIO())) as progress:
+        first, second = (progress.add_task(name, total=None) for name in "ab")
+        advance(progress, first)(3, 8)
+        bars = {task.id: task for task in progress.tasks}
+        assert (bars[first].completed, bars[first].total) == (3, 8)
+        assert (bars[second].completed, bars[second].total) == (0, None)

@@ -1,0 +1,61 @@
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from PIL import Image
+from rich.console import Console
+
+from src.inference.comparison import MethodResult
+from src.inference.report import class_tables, write_report
+from src.inference.scores import EvaluationResult, Scores
+
+CLASSES = ("sky", "road", "tree", "car")
+
+
+def result(distances: int = 1) -> EvaluationResult:
+    """Sky half right, road right, tree predicted only, no car."""
+    scores = Scores(4, distances)
+    for distance in range(distances):
+        scores.add_frame(torch.tensor([[0, 0, 2, 2, 1, 1]]), torch.tensor([[0, 0, 0, 0, 1, 1]]), distance)
+    scores.end_phase()
+    return scores.result(distances)
+
+
+RESULTS = [MethodResult("per_frame", 1, result()), MethodResult("query", 5, result(5))]
+
+
+def test_the_folder_has_classes_confusions_and_distances(tmp_path: Path) -> None:
+    files = write_report(RESULTS, CLASSES, tmp_path / "report")
+    assert {name: path.name for name, path in files.items()} == {
+        "per_class": "per_class.json",
+        "confusion_per_frame_k1": "confusion_per_frame_k1.png",
+        "confusion_query_k5": "confusion_query_k5.png",
+        "miou_by_distance": "miou_by_distance.png",
+    }
+    assert sorted(path.name for path in (tmp_path / "report").iterdir()) == sorted(path.name for path in files.values())
+    lines = {line["class"]: line for line in json.loads(files["per_class"].read_text())}
+    assert lines["sky"]["iou"] == {"per_frame_k1": 0.5, "query_k5": 0.5} and lines["road"]["iou"]["query_k5"] == 1
+    assert lines["car"]["iou"]["query_k5"] is None and abs(lines["sky"]["label_share"] - 2 / 3) < 1e-12
+    for name in ("confusion_query_k5", "miou_by_distance"):
+        with Image.open(files[name]) as image:
+            assert min(image.size) > 200
+
+
+def test_without_key_frames_there_is_no_curve(tmp_path: Path) -> None:
+    predictions = MethodResult("predictions", None, replace(result(), miou_by_distance={}))
+    assert list(write_report([predictions], CLASSES, tmp_path)) == ["per_class", "confusion_predictions"]
+    assert (predictions.title, predictions.key) == ("predictions", "predictions")
+
+
+def test_the_screen_has_a_line_per_class_that_was_seen() -> None:
+    console = Console(file=io.StringIO(), width=200)
+    tables = class_tables(RESULTS * 5, CLASSES)
+    for table in tables:
+        console.print(table)
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    lines = [[cell.strip() for cell in line.strip("│┃ ").split("│")] for line in shown.splitlines()]
+    assert ["sky", "66.67", *["50.0"] * 8] in lines and ["tree", "0.00", *["-"] * 8] in lines
+    assert ["mean", "", *["75.0"] * 8] in lines and ["mean", "", "75.0", "75.0"] in lines
+    assert len(tables) == 2 and "car" not in shown

@@ -1,0 +1,72 @@
+import math
+
+import pytest
+import torch
+
+from src.inference.scores import EvaluationResult, Scores, StepTimes
+from src.metrics.iou import MeanIoU
+from src.metrics.video_consistency import VideoConsistency
+from src.structures import IGNORE_INDEX
+
+
+def frames(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    label = torch.randint(0, 3, (1, 6, 8), generator=generator).repeat(count, 1, 1)
+    flicker = torch.rand(2, *label.shape, generator=generator) < 0.05
+    return torch.where(flicker[0], 3, label), torch.where(flicker[1], IGNORE_INDEX, label)
+
+
+def scored(clips: list[tuple[torch.Tensor, torch.Tensor]]) -> EvaluationResult:
+    scores = Scores(5, 3)
+    for prediction, label in clips:
+        for number, pair in enumerate(zip(prediction, label, strict=True)):
+            scores.add_frame(*pair, number % 3)
+        scores.end_run()
+    scores.end_phase()
+    return scores.result(sum(len(label) for _, label in clips))
+
+
+def test_every_figure_is_that_of_its_metric() -> None:
+    clips = [frames(20, 1), frames(17, 2)]
+    result = scored(clips)
+    iou, reference = MeanIoU(5), MeanIoU(5, protocol="reference")
+    for pair in clips:
+        iou.update(*pair)
+        reference.update(*pair)
+    figures = iou.compute()
+    assert (result.miou, result.wiou) == (figures["miou"], figures["wiou"])
+    assert result.miou_reference == reference.compute()["miou"] < result.miou
+    assert torch.equal(result.confusion, iou.confusion)
+    for found, protocol in ((result.video_consistency, "official"), (result.strict_video_consistency, "strict")):
+        for window in (8, 16):
+            metric = VideoConsistency(window, protocol)
+            for pair in clips:
+                metric.update(*pair)
+            assert found[window] == metric.compute()
+    assert math.isnan(result.temporal_consistency) and result.frames_by_distance == {0: 13, 1: 13, 2: 11}
+
+
+def test_phases_are_averaged_and_their_pixels_added() -> None:
+    first, second = [frames(9, 1)], [frames(9, 2)]
+    apart = [scored(first), scored(second)]
+    scores = Scores(5, 1)
+    for clips in (first, second):
+        scores.start_phase()
+        for pair in zip(*clips[0], strict=True):
+            scores.add_frame(*pair, 0)
+        scores.end_run()
+        scores.end_phase(0.25 if clips is first else 0.75)
+    both = scores.result(9)
+    assert both.miou == pytest.approx((apart[0].miou + apart[1].miou) / 2)
+    assert both.video_consistency[8] == pytest.approx((apart[0].video_consistency[8] + apart[1].video_consistency[8]) / 2)
+    assert both.temporal_consistency == 0.5 and (both.phases, both.frames) == (2, 9)
+    assert torch.equal(both.confusion, apart[0].confusion + apart[1].confusion)
+
+
+def test_step_times_are_in_milliseconds() -> None:
+    assert StepTimes.of([0.5, 1.0, 3.0]) == StepTimes(1000.0, 1500.0, 3000.0, 3)
+    scores = Scores(5)
+    scores.add_time(0.1, is_key=True)
+    scores.add_time(0.02, is_key=False)
+    scores.end_phase()
+    assert scores.result(0).mean_ms(5) == pytest.approx((100 + 4 * 20) / 5)
