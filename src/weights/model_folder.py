@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import tempfile
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from src.models.flow import FLOW_ESTIMATORS, FlowEstimator
 from src.models.propagator import Propagator
 from src.models.segmentor import Mask2FormerSegmentor
+from src.weights.folder_files import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    load_strictly,
+    plain_json,
+    read_config,
+    read_weights,
+    write_folder,
+)
+
+logger = logging.getLogger(__name__)
 
 FORMAT = "mpvss-model"
+FLOW_FORMAT = "mpvss-flow"
+"""Of a folder with a flow estimator alone."""
 FORMAT_VERSION = 1
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
 CHECKPOINT_PREFIX = "propagator."
 """Where the training module keeps the model: the prefix of its tensors in a Lightning checkpoint."""
 
@@ -36,19 +43,16 @@ def model_config(propagator: Propagator, metadata: Mapping[str, Any] | None = No
     Raises:
         ValueError: if the flow estimator is not a registered one, or a value is not JSON-able.
     """
-    config = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "segmentor": propagator.segmentor.config(),
-        "flow": {"name": _flow_name(propagator), "config": propagator.flow.config()},
-        "warp_grid": propagator.warp_grid,
-        "metadata": dict(metadata or {}),
-    }
-    try:
-        plain: dict[str, Any] = json.loads(json.dumps(config, allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"model config must hold plain JSON values only: {error}") from error
-    return plain
+    return plain_json(
+        {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "segmentor": propagator.segmentor.config(),
+            "flow": _flow_config(propagator.flow),
+            "warp_grid": propagator.warp_grid,
+            "metadata": dict(metadata or {}),
+        }
+    )
 
 
 def build_model(config: Mapping[str, Any]) -> Propagator:
@@ -57,23 +61,17 @@ def build_model(config: Mapping[str, Any]) -> Propagator:
     Raises:
         ValueError: if the config is not one of :func:`model_config`, or names a flow estimator that does not exist.
     """
-    if config.get("format") != FORMAT:
-        raise ValueError(f"format is {config.get('format')!r}, expected {FORMAT!r}: not a model config of this project")
-    if config.get("format_version") != FORMAT_VERSION:
-        raise ValueError(f"format_version is {config.get('format_version')!r}; this code reads version {FORMAT_VERSION}")
+    if config.get("format") == FLOW_FORMAT:
+        raise ValueError(f"format is {FLOW_FORMAT!r}, a flow without a segmentor: use it as model/flow=pretrained")
+    _check_format(config, FORMAT)
     missing = [key for key in ("segmentor", "flow", "warp_grid") if key not in config]
     if missing:
         raise ValueError(f"model config lacks {', '.join(missing)}")
-    flow = config["flow"]
-    if not isinstance(flow, Mapping) or "name" not in flow:
-        raise ValueError(f"flow is {flow!r}, expected {{'name': ..., 'config': {{...}}}}")
-    if flow["name"] not in FLOW_ESTIMATORS:
-        raise ValueError(f"unknown flow estimator {flow['name']!r}; known are {', '.join(FLOW_ESTIMATORS)}")
+    estimator = _build_flow(config["flow"])
     if config["warp_grid"] not in ("exact", "reference"):
         raise ValueError(f"unknown warp grid {config['warp_grid']!r}; expected 'exact' or 'reference'")
     try:
         segmentor = Mask2FormerSegmentor.from_config(config["segmentor"])
-        estimator = FLOW_ESTIMATORS[flow["name"]](**flow.get("config", {}))
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"model config does not fit this code: {type(error).__name__}: {error}") from error
     return Propagator(segmentor, estimator, config["warp_grid"])
@@ -97,32 +95,27 @@ def save_model(propagator: Propagator, folder: str | Path, metadata: Mapping[str
         ValueError: see :func:`model_config`.
     """
     folder = Path(folder)
-    target = folder.resolve()
-    if target.exists() and not _may_replace(target):
-        raise FileExistsError(f"{folder} exists and is not a model folder (no {CONFIG_FILE} of ours in it); nothing was written")
-    config = model_config(propagator, metadata)
-    tensors = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in propagator.state_dict().items()}
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        new, old = scratch / "new", scratch / "old"
-        new.mkdir()
-        (new / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        save_file(tensors, new / WEIGHTS_FILE)
-        if target.exists():
-            target.rename(old)
-        try:
-            new.rename(target)
-        except OSError:
-            if old.exists():
-                old.rename(target)
-            raise
-        for extra in old.iterdir() if old.exists() else ():
-            if extra.name not in (CONFIG_FILE, WEIGHTS_FILE):
-                extra.rename(target / extra.name)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    write_folder(folder, model_config(propagator, metadata), propagator, (FORMAT, FLOW_FORMAT))
     return folder
+
+
+def save_flow(flow: FlowEstimator, folder: str | Path, metadata: Mapping[str, Any] | None = None) -> Path:
+    """Write a folder with a flow estimator alone, for :func:`load_flow`.
+
+    Args:
+        flow: the estimator.
+        folder: where to, see :func:`save_model`.
+        metadata: see :func:`model_config`.
+
+    Returns:
+        The folder.
+
+    Raises:
+        FileExistsError, ValueError: see :func:`save_model`.
+    """
+    config = {"format": FLOW_FORMAT, "format_version": FORMAT_VERSION, "flow": _flow_config(flow)}
+    write_folder(Path(folder), plain_json(config | {"metadata": dict(metadata or {})}), flow, (FORMAT, FLOW_FORMAT))
+    return Path(folder)
 
 
 def load_model(path: str | Path, device: str | torch.device = "cpu") -> tuple[Propagator, dict[str, Any]]:
@@ -148,69 +141,82 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> tuple[Pr
     else:
         folder, weights = (path, path / WEIGHTS_FILE) if path.is_dir() else (path.parent, path)
         source = folder / CONFIG_FILE
-        config, tensors = _read_config(source), _read_weights(weights)
+        config, tensors = read_config(source), read_weights(weights)
     try:
         propagator = build_model(config)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
-    _load_strictly(propagator, tensors, path)
+    load_strictly(propagator, tensors, path)
     metadata = config.get("metadata", {})
     if not isinstance(metadata, dict):
         raise ValueError(f"{source}: metadata is {type(metadata).__name__}, expected an object")
     return propagator.to(device).eval(), metadata
 
 
-def load_flow(path: str | Path) -> FlowEstimator:
-    """The trained flow estimator of a model alone, for another segmentor with as many queries of the same width.
+def load_flow(path: str | Path, into: FlowEstimator | None = None) -> FlowEstimator:
+    """A trained flow estimator alone, for another segmentor with as many queries of the same width.
 
     Args:
-        path: see :func:`load_model`.
+        path: see :func:`load_model`; or a folder of :func:`save_flow`.
+        into: a fresh estimator that takes the encoder of the trained one and keeps its own weights otherwise; so FlowNet's
+            encoder starts a query flow, as in the paper.
 
     Raises:
-        FileNotFoundError, ValueError: see :func:`load_model`.
+        FileNotFoundError, ValueError: see :func:`load_model`; or if ``into`` has another encoder.
     """
-    return load_model(path)[0].flow
+    flow = _load_flow_folder(Path(path)) or load_model(path)[0].flow
+    if into is None:
+        return flow
+    tensors = {name: value for name, value in flow.state_dict().items() if name.startswith("encoder.")}
+    own = into.state_dict()
+    if not tensors or {name: own[name].shape for name in own if name.startswith("encoder.")} != {
+        name: value.shape for name, value in tensors.items()
+    }:
+        raise ValueError(f"{path}: the encoder of its {type(flow).__name__} is not that of the {type(into).__name__} to start")
+    into.load_state_dict(own | tensors)
+    logger.info("%s: the encoder (%d tensors) is that of %s, the other %d are new", type(into).__name__, len(tensors), path,
+                len(own) - len(tensors))  # fmt: skip
+    return into
 
 
-def _flow_name(propagator: Propagator) -> str:
-    for name, estimator in FLOW_ESTIMATORS.items():
-        if type(propagator.flow) is estimator:
-            return name
-    raise ValueError(
-        f"{type(propagator.flow).__name__} is not a registered flow estimator; known are {', '.join(FLOW_ESTIMATORS)}"
-    )
-
-
-def _may_replace(folder: Path) -> bool:
-    if not folder.is_dir():
-        return False
-    if not any(folder.iterdir()):
-        return True
+def _load_flow_folder(path: Path) -> FlowEstimator | None:
+    folder = path.parent if path.suffix == ".safetensors" else path
+    source = folder / CONFIG_FILE
+    if not source.is_file() or read_config(source).get("format") != FLOW_FORMAT:
+        return None
+    config = read_config(source)
     try:
-        return _read_config(folder / CONFIG_FILE).get("format") == FORMAT
-    except (FileNotFoundError, ValueError):
-        return False
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f"no {path}: a model folder holds {CONFIG_FILE} and {WEIGHTS_FILE}")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        _check_format(config, FLOW_FORMAT)
+        flow = _build_flow(config.get("flow"))
     except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise ValueError(f"{path} holds a {type(config).__name__}, expected an object")
-    return config
+        raise ValueError(f"{source}: {error}") from error
+    load_strictly(flow, read_weights(folder / WEIGHTS_FILE), folder)
+    return flow
 
 
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise FileNotFoundError(f"no {path}: a model folder holds {CONFIG_FILE} and {WEIGHTS_FILE}")
+def _check_format(config: Mapping[str, Any], expected: str) -> None:
+    if config.get("format") != expected:
+        raise ValueError(f"format is {config.get('format')!r}, expected {expected!r}: not a model config of this project")
+    if config.get("format_version") != FORMAT_VERSION:
+        raise ValueError(f"format_version is {config.get('format_version')!r}; this code reads version {FORMAT_VERSION}")
+
+
+def _flow_config(flow: FlowEstimator) -> dict[str, Any]:
+    for name, estimator in FLOW_ESTIMATORS.items():
+        if type(flow) is estimator:
+            return {"name": name, "config": flow.config()}
+    raise ValueError(f"{type(flow).__name__} is not a registered flow estimator; known are {', '.join(FLOW_ESTIMATORS)}")
+
+
+def _build_flow(flow: Any) -> FlowEstimator:
+    if not isinstance(flow, Mapping) or "name" not in flow:
+        raise ValueError(f"flow is {flow!r}, expected {{'name': ..., 'config': {{...}}}}")
+    if flow["name"] not in FLOW_ESTIMATORS:
+        raise ValueError(f"unknown flow estimator {flow['name']!r}; known are {', '.join(FLOW_ESTIMATORS)}")
     try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ValueError(f"{path} is not a readable safetensors file (damaged or cut short?): {error}") from error
+        return FLOW_ESTIMATORS[flow["name"]](**flow.get("config", {}))
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"flow config does not fit this code: {type(error).__name__}: {error}") from error
 
 
 def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -232,18 +238,3 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not isinstance(config, dict):
         raise ValueError(f"{path}: model_config is {type(config).__name__}, expected a dict")
     return config, tensors
-
-
-def _load_strictly(propagator: Propagator, tensors: Mapping[str, Tensor], path: Path) -> None:
-    expected = propagator.state_dict()
-    faults = [f"missing {name}" for name in sorted(expected.keys() - tensors.keys())]
-    faults += [f"unexpected {name}" for name in sorted(tensors.keys() - expected.keys())]
-    faults += [
-        f"{name} is {tuple(tensors[name].shape)}, expected {tuple(value.shape)}"
-        for name, value in expected.items()
-        if name in tensors and tensors[name].shape != value.shape
-    ]
-    if faults:
-        shown = faults[:20] + ([f"and {len(faults) - 20} more"] if len(faults) > 20 else [])
-        raise ValueError(f"{path} does not fit the network of its config:\n  " + "\n  ".join(shown))
-    propagator.load_state_dict(dict(tensors))

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from src.models.flow import CopyFlow, PixelFlow
 from src.models.propagator import Propagator
-from src.weights import model_folder
-from src.weights.model_folder import build_model, load_flow, load_model, model_config, save_model
-from tests.inference.tiny import frames, tiny_propagator
+from src.weights import folder_files
+from src.weights.model_folder import build_model, load_flow, load_model, model_config, save_flow, save_model
+from tests.inference.tiny import frames, tiny_flow, tiny_propagator
 
 METADATA = {"classes": ["sky", "road", "tree", "car"], "palette": [[1, 2, 3]], "short_side": 480, "max_long_side": None}
 
@@ -73,7 +74,7 @@ def test_a_failed_save_leaves_the_earlier_model(tmp_path: Path, monkeypatch: pyt
     def full_disk(*_: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(model_folder, "save_file", full_disk)
+    monkeypatch.setattr(folder_files, "save_file", full_disk)
     with pytest.raises(OSError, match="no space"):
         save_model(tiny_propagator("copy"), folder, {"version": 2})
     assert load_model(folder)[1] == {"version": 1}
@@ -140,7 +141,7 @@ def test_tensors_that_do_not_fit_are_listed(folder: Path) -> None:
     tensors["stray"] = torch.zeros(1)
     tensors[name] = torch.zeros(2, 2)
     del tensors["segmentor.network.class_predictor.bias"]
-    model_folder.save_file(tensors, folder / "model.safetensors")
+    folder_files.save_file(tensors, folder / "model.safetensors")
     with pytest.raises(ValueError) as error:
         load_model(folder)
     for part in ("missing segmentor.network.class_predictor.bias", "unexpected stray", f"{name} is (2, 2), expected (5, 32)"):
@@ -191,3 +192,36 @@ def test_a_flow_goes_to_another_segmentor_with_its_weights(folder: Path) -> None
     saved = tiny_propagator("query").flow.state_dict()
     assert flow.config() == tiny_propagator("query").flow.config()
     assert all(torch.equal(value, saved[name]) for name, value in flow.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["pixel", "query"])
+def test_a_flow_alone_is_saved_and_loaded(name: str, tmp_path: Path) -> None:
+    flow = tiny_flow(name)
+    folder = save_flow(flow, tmp_path / "flow", {"from": "chairs"})
+    for path in (folder, folder / "model.safetensors"):
+        loaded = load_flow(path)
+        assert type(loaded) is type(flow) and loaded.config() == flow.config()
+        assert all(torch.equal(value, loaded.state_dict()[key]) for key, value in flow.state_dict().items())
+    with pytest.raises(ValueError, match=r"config\.json: format is 'mpvss-flow', a flow without a segmentor"):
+        load_model(folder)
+    for changes, message in (({"flow": {"name": "raft"}}, "unknown flow estimator 'raft'"), ({"format_version": 9}, "version 1")):
+        edit(folder, **changes)
+        with pytest.raises(ValueError, match=message) as error:
+            load_flow(folder)
+        assert str(folder / "config.json") in str(error.value)
+
+
+def test_a_new_flow_starts_from_the_encoder_of_a_trained_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    trained, fresh = tiny_flow("pixel"), tiny_flow("query")
+    folder = save_flow(trained, tmp_path / "flow")
+    before = {name: value.clone() for name, value in fresh.state_dict().items()}
+    assert load_flow(folder, into=fresh) is fresh
+    for name, value in fresh.state_dict().items():
+        assert torch.equal(value, (trained.state_dict() if name.startswith("encoder.") else before)[name])
+    assert "the encoder (20 tensors) is that of" in caplog.text
+    for other in (PixelFlow(encoder_channels=(8, 8, 16, 16, 16, 24), refine_channels=(8, 8, 8, 8)), CopyFlow()):
+        with pytest.raises(ValueError, match="is not that of the"):
+            load_flow(folder, into=other)
+    with pytest.raises(ValueError, match="is not that of the"):
+        load_flow(save_flow(CopyFlow(), tmp_path / "copy"), into=CopyFlow())

@@ -1,0 +1,139 @@
+"""A folder of ``config.json`` and ``model.safetensors`` on disk: written whole or not at all, read as data, loaded strictly."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+
+
+def plain_json(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The same values as JSON gives them back (tuples become lists).
+
+    Raises:
+        ValueError: if a value is not JSON-able.
+    """
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(config, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"model config must hold plain JSON values only: {error}") from error
+    return plain
+
+
+def write_folder(folder: Path, config: Mapping[str, Any], module: nn.Module, formats: Sequence[str]) -> None:
+    """Write a folder, all of it or nothing: it is made under a temporary name and renamed.
+
+    An existing folder of ours is replaced; files in it that are not ours stay.
+
+    Args:
+        folder: where to.
+        config: plain JSON values.
+        module: the network.
+        formats: values of ``format`` in the config of folders that may be replaced.
+
+    Raises:
+        FileExistsError: if ``folder`` is a file, or a non-empty folder that is not ours.
+    """
+    target = folder.resolve()
+    if target.exists() and not _may_replace(target, formats):
+        raise FileExistsError(f"{folder} exists and is not a model folder (no {CONFIG_FILE} of ours in it); nothing was written")
+    tensors = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in module.state_dict().items()}
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        new, old = scratch / "new", scratch / "old"
+        new.mkdir()
+        (new / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        save_file(tensors, new / WEIGHTS_FILE)
+        if target.exists():
+            target.rename(old)
+        try:
+            new.rename(target)
+        except OSError:
+            if old.exists():
+                old.rename(target)
+            raise
+        for extra in old.iterdir() if old.exists() else ():
+            if extra.name not in (CONFIG_FILE, WEIGHTS_FILE):
+                extra.rename(target / extra.name)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not JSON, or not an object.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no {path}: a model folder holds {CONFIG_FILE} and {WEIGHTS_FILE}")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} holds a {type(config).__name__}, expected an object")
+    return config
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no {path}: a model folder holds {CONFIG_FILE} and {WEIGHTS_FILE}")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ValueError(f"{path} is not a readable safetensors file (damaged or cut short?): {error}") from error
+
+
+def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Load tensors that must be exactly those of the network.
+
+    Args:
+        module: the network.
+        tensors: by its own names.
+        path: where they come from, for the error message.
+
+    Raises:
+        ValueError: lists what is missing, unexpected or of another shape.
+    """
+    expected = module.state_dict()
+    faults = [f"missing {name}" for name in sorted(expected.keys() - tensors.keys())]
+    faults += [f"unexpected {name}" for name in sorted(tensors.keys() - expected.keys())]
+    faults += [
+        f"{name} is {tuple(tensors[name].shape)}, expected {tuple(value.shape)}"
+        for name, value in expected.items()
+        if name in tensors and tensors[name].shape != value.shape
+    ]
+    if faults:
+        shown = faults[:20] + ([f"and {len(faults) - 20} more"] if len(faults) > 20 else [])
+        raise ValueError(f"{path} does not fit the network of its config:\n  " + "\n  ".join(shown))
+    module.load_state_dict(dict(tensors))
+
+
+def _may_replace(folder: Path, formats: Sequence[str]) -> bool:
+    if not folder.is_dir():
+        return False
+    if not any(folder.iterdir()):
+        return True
+    try:
+        return read_config(folder / CONFIG_FILE).get("format") in formats
+    except (FileNotFoundError, ValueError):
+        return False
