@@ -18,7 +18,14 @@ from omegaconf import DictConfig, OmegaConf
 from src.command_line import quote_path_arguments
 from src.data.datamodule import PairDataModule
 from src.training.module import PropagationModule
-from src.training.wiring import build_propagator, discard_checkpoints, find_checkpoint, plain, silence_lightning
+from src.training.wiring import (
+    accumulate_to,
+    build_propagator,
+    discard_checkpoints,
+    find_checkpoint,
+    plain,
+    silence_lightning,
+)
 from src.weights.model_folder import save_model
 
 log = logging.getLogger(__name__)
@@ -72,6 +79,7 @@ def _trainer(cfg: DictConfig) -> Trainer:
     loggers: list[Logger] = [instantiate(logger) for logger in cfg.logger.values() if logger]
     callbacks: list[Callback] = [instantiate(callback) for callback in cfg.callbacks.values() if callback]
     trainer: Trainer = instantiate(cfg.trainer, logger=loggers, callbacks=callbacks, _convert_="all")
+    accumulate_to(trainer, cfg.global_batch_size, cfg.batch_size)
     return trainer
 
 

@@ -146,6 +146,23 @@ def _group_choices(experiment: str) -> list[tuple[str, str]]:
     return [(key.removeprefix("override ").strip("/"), value) for key, value in pairs]
 
 
+@pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if name.startswith(("vspw", "cityscapes"))])
+def test_the_published_models_differ_in_data_and_backbone_alone(experiment: str) -> None:
+    data, backbone = experiment.split("_")
+    cfg, r50 = (composed(f"experiment={name}", "stage=segmentor") for name in (experiment, f"{data}_r50"))
+    assert (cfg.data.name, cfg.global_batch_size, cfg.trainer.max_steps) == (data, 16, 90_000)
+    assert cfg.model.segmentor == compose_train(f"model/segmentor={backbone}", f"data={data}").model.segmentor
+    for key in ("stage.optim", "trainer.precision", "trainer.devices", "batch_size", "data", "model.flow"):
+        assert OmegaConf.select(cfg, key) == OmegaConf.select(r50, key), key
+    # Weights from elsewhere are one choice away, whatever the experiment says.
+    chosen = compose_train(f"experiment={experiment}", "model/segmentor=pretrained", "model.segmentor.path_or_id=facebook/x")
+    assert chosen.model.segmentor == {
+        "_target_": "src.models.segmentor.Mask2FormerSegmentor.from_pretrained",
+        "path_or_id": "facebook/x",
+        "num_classes": cfg.data.num_classes,
+    }
+
+
 def test_experiments_are_differences_only() -> None:
     for folder in ("experiment", "recipe"):
         for path in (CONF / folder).glob("*.yaml"):

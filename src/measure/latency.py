@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
+
+NameT = TypeVar("NameT")
 
 
 @dataclass(frozen=True)
@@ -20,11 +23,13 @@ class Timing:
         median_ms: half of the calls took longer.
         p10: a tenth of the calls took less.
         p90: a tenth of the calls took longer.
+        worst_ms: the longest call.
     """
 
     median_ms: float
     p10: float
     p90: float
+    worst_ms: float
 
 
 def synchronize() -> None:
@@ -44,19 +49,40 @@ def time_call(function: Callable[[], object], warmup: int = 3, repeats: int = 10
     Raises:
         ValueError: if there is nothing to time.
     """
-    if warmup < 0 or repeats < 1:
-        raise ValueError(f"warmup is {warmup} and repeats {repeats}; expected at least 0 and 1")
-    for _ in range(warmup):
-        function()
-    milliseconds = []
-    for _ in range(repeats):
-        synchronize()
-        start = time.perf_counter()
-        function()
-        synchronize()
-        milliseconds.append((time.perf_counter() - start) * 1e3)
+    return time_in_turn({"call": function}, warmup, repeats)["call"]
+
+
+def time_in_turn(functions: Mapping[NameT, Callable[[], object]], warmup: int = 3, repeats: int = 10) -> dict[NameT, Timing]:
+    """Time several functions, one call of each in turn, so that a machine that slows down slows all of them.
+
+    Args:
+        functions: each is called ``warmup + repeats`` times.
+        warmup: as of :func:`time_call`.
+        repeats: as of :func:`time_call`.
+
+    Returns:
+        The times by the names of the functions.
+
+    Raises:
+        ValueError: if there is nothing to time.
+    """
+    if warmup < 0 or repeats < 1 or not functions:
+        raise ValueError(f"{len(functions)} functions, warmup is {warmup} and repeats {repeats}; expected at least 1, 0 and 1")
+    milliseconds: dict[NameT, list[float]] = {name: [] for name in functions}
+    for number in range(warmup + repeats):
+        for name, function in functions.items():
+            synchronize()
+            start = time.perf_counter()
+            function()
+            synchronize()
+            if number >= warmup:
+                milliseconds[name].append((time.perf_counter() - start) * 1e3)
+    return {name: _timing(values) for name, values in milliseconds.items()}
+
+
+def _timing(milliseconds: list[float]) -> Timing:
     p10, median, p90 = np.percentile(milliseconds, (10, 50, 90)).tolist()
-    return Timing(median_ms=median, p10=p10, p90=p90)
+    return Timing(median_ms=median, p10=p10, p90=p90, worst_ms=max(milliseconds))
 
 
 def describe_machine(device: torch.device | str = "cpu") -> dict[str, str | int]:

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 import requests
 import torch
+from lightning import Trainer
 from lightning.pytorch.loggers import WandbLogger
 
 from src.models.flow.base import FlowEstimator
@@ -111,6 +112,39 @@ def discard_checkpoints(run_dir: Path) -> None:
     for path in (run_dir / "checkpoints").glob("*.ckpt"):
         # Every rank of a run that torchrun started comes here.
         path.unlink(missing_ok=True)
+
+
+def accumulate_to(trainer: Trainer, global_batch_size: int | None, batch_size: int) -> None:
+    """Have a trainer accumulate gradients, so that an optimiser step has one size on any number of devices.
+
+    Validation moves along: between two, Lightning counts forward passes and the configuration steps. The loss is normalised pass
+    by pass, so 8 passes of one device and one pass of 8 devices are not the same to the last digit.
+
+    Args:
+        trainer: as Lightning made it: only there it is known what ``devices=auto`` found and how many machines there are.
+        global_batch_size: samples per optimiser step over all devices; ``None`` leaves the trainer as it is.
+        batch_size: samples per device and forward pass.
+
+    Raises:
+        ValueError: if it does not come out even (names what would), or the trainer accumulates already.
+    """
+    if global_batch_size is None:
+        return
+    if trainer.accumulate_grad_batches != 1:
+        raise ValueError("trainer.accumulate_grad_batches follows from global_batch_size: choose it with global_batch_size=null")
+    devices = trainer.world_size
+    passes, rest = divmod(global_batch_size, batch_size * devices)
+    if rest or not passes:
+        fitting = [str(n) for n in range(1, global_batch_size + 1) if global_batch_size % (n * devices) == 0]
+        advice = f"batch_size={'|'.join(fitting)}" if fitting else f"a number of devices that divides {global_batch_size}"
+        raise ValueError(
+            f"global_batch_size={global_batch_size} cannot be made of passes of {devices} device(s) x batch_size={batch_size}: "
+            f"expected {advice}; global_batch_size=null takes steps of {batch_size * devices}"
+        )
+    trainer.accumulate_grad_batches = passes
+    if isinstance(trainer.val_check_interval, int):
+        trainer.val_check_interval *= passes
+    log.info("a step is %d pairs: %d device(s) x %d pass(es) of %d", global_batch_size, devices, passes, batch_size)
 
 
 def wandb_logger(

@@ -5,12 +5,12 @@ import time
 import pytest
 import torch
 
-from src.measure.latency import describe_machine, time_call
+from src.measure.latency import describe_machine, time_call, time_in_turn
 
 
 def test_a_known_wait_is_measured() -> None:
     timing = time_call(lambda: time.sleep(0.01), warmup=1, repeats=5)
-    assert 10 <= timing.p10 <= timing.median_ms <= timing.p90
+    assert 10 <= timing.p10 <= timing.median_ms <= timing.p90 <= timing.worst_ms
     assert timing.median_ms < 200
 
 
@@ -32,6 +32,14 @@ def test_the_machine_is_described() -> None:
     assert machine["threads"] == torch.get_num_threads()
 
 
+def test_several_functions_take_turns() -> None:
+    calls: list[str] = []
+    timings = time_in_turn({name: lambda name=name: calls.append(name) for name in "ab"}, warmup=1, repeats=2)
+    assert "".join(calls) == "ababab" and list(timings) == ["a", "b"]
+
+
 def test_nothing_to_time_is_refused() -> None:
+    with pytest.raises(ValueError, match="0 functions"):
+        time_in_turn({})
     with pytest.raises(ValueError, match="repeats 0"):
         time_call(lambda: None, repeats=0)

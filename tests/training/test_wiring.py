@@ -3,6 +3,8 @@ import os
 import socket
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +12,15 @@ from omegaconf import OmegaConf
 
 from src.models.flow import CopyFlow
 from src.training import wiring
-from src.training.wiring import build_propagator, discard_checkpoints, find_checkpoint, plain, silence_lightning, wandb_logger
+from src.training.wiring import (
+    accumulate_to,
+    build_propagator,
+    discard_checkpoints,
+    find_checkpoint,
+    plain,
+    silence_lightning,
+    wandb_logger,
+)
 from src.weights.model_folder import save_model
 from tests.inference.tiny import tiny_propagator, tiny_segmentor
 
@@ -170,3 +180,30 @@ def test_only_the_named_noise_is_dropped(monkeypatch: pytest.MonkeyPatch, caplog
     loggers[1].info("`weights_only` was not set, defaulting to `False`.")
     assert [str(warning.message) for warning in warned] == ["something else"]
     assert caplog.messages == ["GPU available: False"]
+
+
+def trainer_on(devices: int, accumulate: int = 1) -> Any:
+    return SimpleNamespace(world_size=devices, accumulate_grad_batches=accumulate, val_check_interval=5000)
+
+
+@pytest.mark.parametrize("devices, batch_size, passes", [(8, 2, 1), (4, 2, 2), (1, 2, 8), (1, 16, 1), (16, 1, 1)])
+def test_a_step_has_one_size_on_any_number_of_devices(devices: int, batch_size: int, passes: int) -> None:
+    trainer = trainer_on(devices)
+    accumulate_to(trainer, 16, batch_size)
+    assert devices * batch_size * trainer.accumulate_grad_batches == 16 and trainer.accumulate_grad_batches == passes
+    # Still every 5,000 steps.
+    assert trainer.val_check_interval == 5000 * passes
+
+
+def test_a_step_that_does_not_come_out_even_is_refused() -> None:
+    untouched = trainer_on(2, accumulate=3)
+    accumulate_to(untouched, None, 7)
+    assert (untouched.accumulate_grad_batches, untouched.val_check_interval) == (3, 5000)
+    with pytest.raises(ValueError, match="choose it with global_batch_size=null"):
+        accumulate_to(untouched, 16, 2)
+    with pytest.raises(ValueError, match=r"4 device\(s\) x batch_size=3: expected batch_size=1\|2\|4; .* steps of 12"):
+        accumulate_to(trainer_on(4), 16, 3)
+    with pytest.raises(ValueError, match="batch_size=2: expected batch_size=1;"):
+        accumulate_to(trainer_on(16), 16, 2)
+    with pytest.raises(ValueError, match="expected a number of devices that divides 16"):
+        accumulate_to(trainer_on(6), 16, 1)

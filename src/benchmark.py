@@ -1,0 +1,237 @@
+"""What a model costs and how fast it is: ``python -m src.benchmark experiment=<name> what=all|cost|latency|loader|paper``."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import hydra
+import torch
+from hydra import compose
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from src.command_line import quote_path_arguments
+from src.data.clips import FileClips
+from src.data.transforms import ColourJitter, PairTransform
+from src.inference.scheduler import FixedInterval
+from src.inference.streaming import StreamingSegmentor
+from src.inference.table import check_output, write_table
+from src.measure import report
+from src.measure.cost import frame_cost
+from src.measure.latency import describe_machine, time_in_turn
+from src.measure.loader import loader_rates
+from src.measure.machine import autocast_named, device_named
+from src.measure.memory import peak_memory_mib
+from src.measure.published import published_models
+from src.measure.report import Row
+from src.measure.sample_clips import sample_clips
+from src.models.propagator import Propagator
+from src.structures import Size
+from src.weights.model_folder import load_model
+
+log = logging.getLogger(__name__)
+
+_META = torch.device("meta")
+_NO_JITTER = "without colour jitter"
+
+
+def benchmark(cfg: DictConfig) -> Row | list[Row]:
+    """Everything that ``conf/benchmark.yaml`` describes: measure, print, write.
+
+    Args:
+        cfg: the composed configuration.
+
+    Returns:
+        What was written: one row, or of ``what=paper`` one per model.
+
+    Raises:
+        FileExistsError: if the output would be overwritten unasked.
+        ValueError: if ``what`` or another setting is unknown, or the image size is not known.
+    """
+    if cfg.what not in MEASUREMENTS:
+        raise ValueError(f"what={cfg.what}; expected one of {', '.join(MEASUREMENTS)}")
+    output = None if cfg.output is None else check_output(cfg.output, cfg.overwrite)
+    if cfg.threads:
+        torch.set_num_threads(cfg.threads)
+        cv2.setNumThreads(cfg.threads)
+    # In a log file nothing says how wide the page is, and rich would cut the table at 80 columns.
+    console = Console(width=None if sys.stdout.isatty() else 150)
+    result = MEASUREMENTS[cfg.what](cfg, console)
+    if output is not None:
+        for path in write_table(result, output):
+            log.info("written: %s", path)
+    return result
+
+
+def measure_cost(cfg: DictConfig, console: Console) -> Row:
+    """Parameters and GFLOPs, counted without data, weights or memory."""
+    row = _cost(cfg)
+    _print(console, f"{_title(row)}, batch 1; one multiply-add counts 1", report.cost_table(row))
+    return row
+
+
+def measure_latency(cfg: DictConfig, console: Console) -> Row:
+    """Milliseconds and memory of key and non-key frames, from a decoded frame to its label map, on the device at hand."""
+    size, interval = image_size(cfg), FixedInterval(cfg.key_interval)
+    device, autocast = device_named(cfg.device), autocast_named(cfg.autocast)
+    stream = StreamingSegmentor(_propagator(cfg, device), interval, autocast=autocast)
+    first, second = (torch.randint(0, 256, (1, 3, *size), dtype=torch.uint8) for _ in range(2))
+    _, state = stream.step(first, None)
+    calls: dict[str, Callable[[], object]] = {"key": lambda: stream.step(first, None)}
+    if interval.key_interval > 1:
+        calls["propagate"] = lambda: stream.step(second, state)
+    timings = time_in_turn(calls, cfg.warmup, cfg.repeats)
+    peaks = {name: peak_memory_mib(call, device) for name, call in calls.items()}
+    machine: dict[str, Any] = describe_machine(device)
+    if autocast is not None:
+        machine["precision"] = f"autocast {cfg.autocast}, else {machine['precision']}"
+    row = {**_subject(cfg, size), **report.latency_row(timings, peaks, cfg.key_interval), **machine}
+    conditions = f"{machine['device']}, threads: {machine['threads']}, {machine['precision']}, torch {machine['torch']}"
+    _print(console, f"{_title(row)}, batch 1; {conditions}", report.latency_table(row))
+    return row
+
+
+def measure_loader(cfg: DictConfig, console: Console) -> Row:
+    """Training pairs per second of one loader process, beside the bare decoding of the same JPEGs.
+
+    Raises:
+        ValueError: if ``loader.source`` is unknown, or the data set does not read image files.
+    """
+    if cfg.loader.source not in ("generated", "dataset"):
+        raise ValueError(f"loader.source={cfg.loader.source}; expected generated or dataset")
+    with tempfile.TemporaryDirectory(prefix="benchmark_") as folder:
+        if cfg.loader.source == "generated":
+            size = image_size(cfg)
+            dataset: Any = sample_clips(Path(folder), size, cfg.data.num_classes)
+        else:
+            dataset = instantiate(cfg.data.train)
+            if not isinstance(dataset, FileClips):
+                raise ValueError(f"data={cfg.data.name} is a {type(dataset).__name__}; expected one that reads image files")
+            image = dataset.read_image(0, 0)
+            size = (image.shape[-2], image.shape[-1])
+        sampling = instantiate(cfg.data.pair_sampling)
+        rates = loader_rates(dataset, sampling, _transforms(cfg), cfg.loader.num_pairs, cfg.batch_size, cfg.seed)
+    rows = {name: report.loader_row(rate) for name, rate in rates.items()}
+    name, first = next(iter(rows.items()))
+    row = {**_subject(cfg, size), "source": cfg.loader.source, **first, "parts_ms": dict(rates[name].parts_ms)}
+    row["without_colour_jitter"] = rows.get(_NO_JITTER)
+    machine = describe_machine()
+    row |= {"device": machine["device"], "threads": 1}
+    files = f"{cfg.loader.source} JPEGs of {row['input_size']}"
+    _print(
+        console,
+        f"{cfg.data.name}: pairs from {files}; {machine['device']}, one process, one thread",
+        report.loader_table(rows, row["parts_ms"]),
+    )
+    return row
+
+
+def measure_all(cfg: DictConfig, console: Console) -> Row:
+    """Cost, then latency."""
+    return {**measure_cost(cfg, console), **measure_latency(cfg, console)}
+
+
+def measure_paper(cfg: DictConfig, console: Console) -> list[Row]:
+    """The cost of the paper's twelve models, each as its experiment configures it, beside the published figures."""
+    rows = []
+    for name in track(list(published_models()), "counting", console=console, transient=True):
+        rows.append(_cost(compose("benchmark", [f"experiment={name}", f"key_interval={cfg.key_interval}"])))
+    console.print(report.paper_table(rows))
+    return rows
+
+
+MEASUREMENTS: dict[str, Callable[[DictConfig, Console], Row | list[Row]]] = {
+    "all": measure_all,
+    "cost": measure_cost,
+    "latency": measure_latency,
+    "loader": measure_loader,
+    "paper": measure_paper,
+}
+"""What ``what=`` may name."""
+
+
+def image_size(cfg: DictConfig) -> Size:
+    """(H, W) of the image that the network sees: ``size``, or what the experiment was published with, or what the data says.
+
+    Raises:
+        ValueError: if ``size`` is no pair of positive numbers, or nothing says a size.
+    """
+    if cfg.size is not None:
+        if len(cfg.size) != 2 or min(cfg.size) < 1:
+            raise ValueError(f"size={list(cfg.size)}; expected [height, width] in pixels")
+        height, width = cfg.size
+        return int(height), int(width)
+    if cfg.name in published_models():
+        return published_models()[cfg.name].size
+    sides = cfg.data.eval.short_side, cfg.data.eval.max_long_side
+    if None in sides:
+        raise ValueError(f"data={cfg.data.name} is evaluated at the size of its images: give size=[height,width]")
+    return sides
+
+
+def _cost(cfg: DictConfig) -> Row:
+    size = image_size(cfg)
+    cost = frame_cost(_propagator(cfg, _META), size)
+    return {**_subject(cfg, size), **report.cost_row(cost, cfg.key_interval, size, published_models().get(cfg.name))}
+
+
+def _subject(cfg: DictConfig, size: Size) -> Row:
+    return {
+        "experiment": cfg.name,
+        "checkpoint": None if cfg.checkpoint is None else str(cfg.checkpoint),
+        "input_size": f"{size[0]}x{size[1]}",
+    }
+
+
+def _propagator(cfg: DictConfig, device: torch.device) -> Propagator:
+    """The configured networks with random weights (on the meta device: with none), or those of a checkpoint."""
+    if cfg.checkpoint is not None:
+        return load_model(cfg.checkpoint, "cpu" if device == _META else device)[0]
+    segmentor, flow = (_random(node, device) for node in (cfg.model.segmentor, cfg.model.flow))
+    propagator = Propagator(segmentor, flow, cfg.model.warp_grid)
+    return propagator if device == _META else propagator.to(device)
+
+
+def _random(node: DictConfig, device: torch.device) -> Any:
+    weightless = {"pretrained_backbone": False} if "pretrained_backbone" in node else {}
+    # A node that names a file or a hub id loads it, which the meta device cannot.
+    loads = any(str(key).startswith("path") for key in node)
+    with torch.device("cpu" if loads else device):
+        return instantiate(node, **weightless)
+
+
+def _transforms(cfg: DictConfig) -> dict[str, PairTransform]:
+    """The configured training transform, and what is left of it where the colour jitter is done on the device."""
+    transform: PairTransform = instantiate(cfg.data.train_transform) or PairTransform([])
+    rest = [step for step in transform.steps if not isinstance(step, ColourJitter)]
+    return {"loader": transform} | ({_NO_JITTER: PairTransform(rest)} if len(rest) < len(transform.steps) else {})
+
+
+def _title(row: Row) -> str:
+    return f"{row['checkpoint'] or row['experiment']} at {row['input_size']}"
+
+
+def _print(console: Console, heading: str, table: Table) -> None:
+    # Not as the table's title, which would be broken into the table's width.
+    console.print(heading, style="bold", highlight=False, soft_wrap=True)
+    console.print(table)
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="benchmark")
+def main(cfg: DictConfig) -> None:
+    """Measure, print the table and write it."""
+    benchmark(cfg)
+
+
+if __name__ == "__main__":
+    quote_path_arguments()
+    main()

@@ -1,0 +1,167 @@
+"""How fast training pairs are read: one loader process, beside the bare decoding of the same JPEGs."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+
+from src.data.clips import FileClips
+from src.data.pair_sampling import PairSampling
+from src.data.pairs import PairDataset, collate_pairs
+from src.data.transforms import PairTransform
+
+
+@dataclass(frozen=True)
+class LoaderRate:
+    """What one loader process does, in one thread.
+
+    Attributes:
+        pairs_per_s: pairs read, transformed and collated.
+        decode_pairs_per_s: pairs whose two images are decoded to pixels and nothing else, by the names of ``DECODERS``.
+        parts_ms: milliseconds per pair in each part of the work, means.
+    """
+
+    pairs_per_s: float
+    decode_pairs_per_s: Mapping[str, float]
+    parts_ms: Mapping[str, float]
+
+    def ratio(self, decoder: str = "pillow") -> float:
+        """How much of a decoder's bare rate is left."""
+        return self.pairs_per_s / self.decode_pairs_per_s[decoder]
+
+
+def loader_rates(
+    dataset: FileClips,
+    sampling: PairSampling,
+    transforms: Mapping[str, PairTransform],
+    num_pairs: int = 96,
+    batch_size: int = 8,
+    seed: int = 0,
+) -> dict[str, LoaderRate]:
+    """Read training pairs as a loader process would, in blocks; each block is followed by bare decoding of its own JPEGs.
+
+    All take turns, block by block, and rates are medians over the blocks: a moment in which the machine did something else does
+    not count.
+
+    Args:
+        dataset: clips of image files. Files are read more than once, so they come from the system's cache.
+        sampling: which frames make a pair.
+        transforms: of the pairs, by name; each must end in one size.
+        num_pairs: at least ``batch_size``.
+        batch_size: pairs per block.
+        seed: of sampling and transforms.
+
+    Returns:
+        The rates by the names of the transforms.
+
+    Raises:
+        ValueError: if there are fewer pairs than a block has.
+    """
+    if not 1 <= batch_size <= num_pairs:
+        raise ValueError(f"num_pairs={num_pairs}, batch_size={batch_size}; expected at least one block of at least one pair")
+    loaders = {name: _TimedLoader(dataset, sampling, transform, num_pairs, seed) for name, transform in transforms.items()}
+    seconds: defaultdict[str, list[float]] = defaultdict(list)
+    with _one_thread():
+        for loader in loaders.values():
+            loader.read(range(batch_size))
+            loader.parts.clear()
+        for first in range(0, num_pairs - batch_size + 1, batch_size):
+            block = range(first, first + batch_size)
+            for name, loader in loaders.items():
+                seconds[f"loader {name}"].append(_seconds(partial(loader.read, block)))
+            files = [path for number in block for path in _images(dataset, sampling, number, seed)]
+            for name, decode in DECODERS.items():
+                seconds[name].append(_seconds(lambda decode=decode, files=files: [decode(path) for path in files]))  # type: ignore[misc]
+    rates = {name: batch_size / median(values) for name, values in seconds.items()}
+    read = num_pairs // batch_size * batch_size
+    return {
+        name: LoaderRate(
+            pairs_per_s=rates[f"loader {name}"],
+            decode_pairs_per_s={decoder: rates[decoder] for decoder in DECODERS},
+            parts_ms={part: 1e3 * value / read for part, value in loader.parts.items()},
+        )
+        for name, loader in loaders.items()
+    }
+
+
+def _decode_pillow(path: Path) -> object:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def _decode_opencv(path: Path) -> object:
+    return cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+
+
+DECODERS: Mapping[str, Callable[[Path], object]] = {"pillow": _decode_pillow, "opencv": _decode_opencv}
+"""Ways from a JPEG to RGB pixels: Pillow's, which torchvision's data sets use, and the faster one of OpenCV."""
+
+
+class _TimedLoader:
+    """Reads blocks of pairs and adds up what each part of the work takes.
+
+    Attributes:
+        parts: seconds by the names of the parts.
+    """
+
+    def __init__(self, dataset: FileClips, sampling: PairSampling, transform: PairTransform, num_pairs: int, seed: int) -> None:
+        self.parts: defaultdict[str, float] = defaultdict(float)
+        timed = copy(dataset)
+        # Instance attributes hide the methods, which is how a copy of any data set is timed without knowing its class.
+        timed.read_image = self._timed("read images", dataset.read_image)  # type: ignore[method-assign]
+        timed.read_label = self._timed("read label", dataset.read_label)  # type: ignore[method-assign]
+        steps = [self._timed(type(step).__name__, step) for step in transform.steps]
+        self.pairs = PairDataset(timed, sampling, PairTransform(steps), num_samples=num_pairs, seed=seed)
+        self.collate = self._timed("collate", collate_pairs)
+
+    def read(self, block: Sequence[int]) -> object:
+        """One batch."""
+        return self.collate([self.pairs[number] for number in block])
+
+    def _timed(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*arguments: Any) -> Any:
+            start = time.perf_counter()
+            result = function(*arguments)
+            self.parts[part] += time.perf_counter() - start
+            return result
+
+        return timed
+
+
+def _images(dataset: FileClips, sampling: PairSampling, number: int, seed: int) -> list[Path]:
+    pair = sampling.sample(dataset.clips, number, seed)
+    images = dataset.clips[pair.clip].images
+    # A frame paired with itself is decoded once.
+    return [images[frame] for frame in dict.fromkeys((pair.nonkey, pair.key))]
+
+
+def _seconds(function: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """As in a loader process (``limit_threads`` of the datamodule)."""
+    threads = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads[0])
+        cv2.setNumThreads(threads[1])

@@ -1,0 +1,49 @@
+"""What the paper says about its models, to compare with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from src.structures import Size
+
+_FILE = Path(__file__).with_name("published.json")
+
+
+@dataclass(frozen=True)
+class PublishedModel:
+    """One row of the paper's tables (source and doubts: ``published.json``).
+
+    Scores are in percent, ``gflops`` the average per frame (a multiply-add is 1), ``params_m`` in
+    millions, ``fps`` on the authors' GPU.
+
+    Attributes:
+        experiment: the name of ours that rebuilds it.
+        size: (H, W) of the images that it was tested with.
+        key_interval: frames from key frame to key frame.
+        per_frame: figures of its segmentor on every frame.
+        mpvss: figures with propagation.
+        note: what is doubtful about them, or ``None``.
+    """
+
+    experiment: str
+    size: Size
+    key_interval: int
+    per_frame: Mapping[str, float]
+    mpvss: Mapping[str, float]
+    note: str | None
+
+
+@cache
+def published_models() -> dict[str, PublishedModel]:
+    """The twelve models of the paper by the names of their experiments, in the paper's order."""
+    models = json.loads(_FILE.read_text(encoding="utf-8"))["models"]
+    return {row["experiment"]: PublishedModel(**{**row, "size": tuple(row["size"])}) for row in models}
+
+
+def deviation_percent(ours: float, theirs: float) -> float:
+    """How far a figure lies from the published one, in percent of it; positive: ours is higher."""
+    return 100 * (ours / theirs - 1)
