@@ -41,6 +41,8 @@ def choices(group: str) -> list[str]:
 
 
 EXPERIMENTS = choices("experiment")
+SAVED_ELSEWHERE = ("maskformer", "oneformer", "eomt")
+"""Segmentors whose weights and sizes come from the hub."""
 # What a choice leaves to the user.
 NEEDED = {
     "model/segmentor=mask2former": ["model.segmentor.backbone=tiny"],
@@ -88,7 +90,9 @@ def test_every_choice_of_every_group_composes(group: str) -> None:
 def test_every_group_is_tested() -> None:
     groups = {str(path.parent.relative_to(CONF)) for path in CONF.rglob("*.yaml")}
     known = {"data", "model/segmentor", "model/flow", "stage", "trainer", "logger", "callbacks", "paths", "debug"}
-    assert groups - known == {".", "hydra", "experiment", "recipe"}
+    elsewhere = {"scheduler": "test_predict.py", "sweep": "test_sweeps.py"}
+    assert groups - known - set(elsewhere) == {".", "hydra", "experiment", "recipe"}
+    assert all((Path(__file__).parent / name).is_file() for name in elsewhere.values())
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -157,7 +161,7 @@ def test_the_published_models_differ_in_data_and_backbone_alone(experiment: str)
     # Weights from elsewhere are one choice away, whatever the experiment says.
     chosen = compose_train(f"experiment={experiment}", "model/segmentor=pretrained", "model.segmentor.path_or_id=facebook/x")
     assert chosen.model.segmentor == {
-        "_target_": "src.models.segmentor.Mask2FormerSegmentor.from_pretrained",
+        "_target_": "src.models.segmentors.load_segmentor",
         "path_or_id": "facebook/x",
         "num_classes": cfg.data.num_classes,
     }
@@ -193,12 +197,21 @@ def test_the_networks_of_every_experiment_can_be_built(experiment: str, stage: s
         assert getattr(flow, "num_queries", segmentor.num_queries) == segmentor.num_queries
 
 
-@pytest.mark.parametrize("choice", [name for name in choices("model/segmentor") if name not in ("mask2former", "pretrained")])
+@pytest.mark.parametrize(
+    "choice", [name for name in choices("model/segmentor") if name not in ("mask2former", "pretrained", *SAVED_ELSEWHERE)]
+)
 def test_every_segmentor_can_be_built(choice: str) -> None:
     cfg = compose_train(f"model/segmentor={choice}", "data=vspw", "model.segmentor.pretrained_backbone=false")
     with torch.device("meta"):
         segmentor = instantiate(cfg.model.segmentor)
     assert (segmentor.num_classes, segmentor.num_queries) == (124, cfg.model.segmentor.num_queries)
+
+
+@pytest.mark.parametrize("choice", SAVED_ELSEWHERE)
+def test_the_flow_is_built_for_the_queries_of_a_segmentor_from_elsewhere(choice: str) -> None:
+    cfg = compose_train(f"model/segmentor={choice}", "data=vspw", "model/flow=query")
+    assert (cfg.model.flow.num_queries, cfg.model.flow.query_dim) == (cfg.model.segmentor.num_queries, cfg.model.segmentor.query_dim)
+    assert cfg.model.segmentor.num_classes == 124
 
 
 @pytest.mark.parametrize("choice", [name for name in choices("model/flow") if name != "pretrained"])

@@ -1,0 +1,42 @@
+"""Law: every pixel keeps its class under the other name, and what has no name there is ignored."""
+
+import pytest
+
+from src.data.relabelled import Relabelled
+from src.data.vspw import VSPW
+from src.structures import IGNORE_INDEX
+from tests.data.fake_layouts import label, write_image, write_label
+
+
+@pytest.fixture
+def data(tmp_path):
+    """One frame whose label has the classes a, b, c and void, eight columns each."""
+    write_image(tmp_path / "data/v/origin/0.jpg", size=(7, 32))
+    write_label(tmp_path / "data/v/mask/0.png", label(1, 2, 3, 0, size=(7, 32)))
+    (tmp_path / "train.txt").write_text("v")
+    return VSPW(tmp_path, "train", num_classes=3, classes=["a", "b", "c"])
+
+
+def test_labels_are_translated_and_the_rest_ignored(data):
+    before = data.read_label(0, 0)[0, ::8].tolist()
+    assert before == [0, 1, 2, IGNORE_INDEX]
+    renamed = Relabelled(data, ["x", "y"], {"a": "y", "b": "y"})
+    assert renamed.read_label(0, 0)[0, ::8].tolist() == [1, 1, IGNORE_INDEX, IGNORE_INDEX]
+    assert Relabelled(data, ["x", "y"], {"c": "x"}).read_label(0, 0)[0, ::8].tolist() == [IGNORE_INDEX] * 2 + [0, IGNORE_INDEX]
+    assert (renamed.num_classes, renamed.classes, len(renamed.palette)) == (2, ("x", "y"), 2)
+
+
+def test_images_and_clips_are_the_same(data):
+    renamed = Relabelled(data, ["x"], {"a": "x"})
+    assert renamed.read_image(0, 0).equal(data.read_image(0, 0)) and renamed.fps == data.fps
+    renamed.clips = renamed.clips[:0]
+    assert data.clips == []
+
+
+def test_names_that_neither_knows_are_refused(data):
+    with pytest.raises(ValueError, match="no such class: d, z; the data has a, b, c, to be named x"):
+        Relabelled(data, ["x"], {"a": "x", "d": "x", "b": "z"})
+    with pytest.raises(ValueError, match="none is mapped"):
+        Relabelled(data, ["x"], {})
+    with pytest.raises(ValueError, match="1 classes but 2 palette colours"):
+        Relabelled(data, ["x"], {"a": "x"}, [(0, 0, 0), (1, 1, 1)])
