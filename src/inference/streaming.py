@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
@@ -14,7 +14,7 @@ from src.data.resizing import short_side_size
 from src.inference.scheduler import KeyFrameScheduler
 from src.models.propagator import Propagator
 from src.ops.masks import semantic_map
-from src.structures import FlowPrediction, KeyFrameState, MaskPrediction
+from src.structures import FlowPrediction, KeyFrameState, MaskPrediction, Size
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,10 @@ class StepResult:
         """Whether the frame was segmented anew."""
         return self.flow is None
 
+    def semantic_map(self, size: Size) -> Tensor:
+        """(B, H, W) int64 at the asked size (H, W)."""
+        return semantic_map(self.prediction, size=size)
+
 
 class StreamingSegmentor:
     """The method as users run it, frame by frame; evaluation and the demo drive this very object.
@@ -50,6 +54,7 @@ class StreamingSegmentor:
         max_long_side: the longer side is at most this; alone, it only ever shrinks.
         autocast: precision of the networks (``torch.bfloat16``); the warp and the masks' post-processing stay float32. ``None``
             leaves it to the surroundings.
+        compile: whether the networks go through ``torch.compile``: the first frames take minutes, and each new image size again.
 
     Raises:
         ValueError: if a side is not positive.
@@ -62,6 +67,7 @@ class StreamingSegmentor:
         short_side: int | None = None,
         max_long_side: int | None = None,
         autocast: torch.dtype | None = None,
+        compile: bool = False,
     ) -> None:
         for name, side in (("short_side", short_side), ("max_long_side", max_long_side)):
             if side is not None and side < 1:
@@ -71,6 +77,13 @@ class StreamingSegmentor:
         self.short_side = short_side
         self.max_long_side = max_long_side
         self.autocast = autocast
+        self._segment: Callable[[Tensor], MaskPrediction] = self.propagator.segmentor
+        self._propagate = self.propagator.propagate
+        if compile:
+            self._segment = torch.compile(self.propagator.segmentor)
+            # Without parameters (no motion, OpenCV's) there is nothing to gain.
+            if any(True for _ in self.propagator.flow.parameters()):
+                self._propagate = torch.compile(self.propagator.propagate)
 
     @torch.inference_mode()
     def step(self, image: Tensor, state: KeyFrameState | None) -> tuple[Tensor, KeyFrameState]:
@@ -87,7 +100,7 @@ class StreamingSegmentor:
             ValueError: see :meth:`predict`.
         """
         result = self.predict(image, state)
-        return semantic_map(result.prediction, size=(image.shape[-2], image.shape[-1])), result.state
+        return result.semantic_map((image.shape[-2], image.shape[-1])), result.state
 
     def stream(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
         """Label the frames of one video as they come, in constant memory.
@@ -123,7 +136,7 @@ class StreamingSegmentor:
         image = self.resize(image)
         self._check_mode()
         with self._precision(image):
-            prediction = self.propagator.segmentor(image).final_layer()
+            prediction = self._segment(image).final_layer()
         return prediction, KeyFrameState(image, prediction, index=0 if state is None else state.index + 1, age=0)
 
     def propagate(self, image: Tensor, state: KeyFrameState) -> tuple[MaskPrediction, KeyFrameState]:
@@ -146,7 +159,7 @@ class StreamingSegmentor:
             )
         self._check_mode()
         with self._precision(image):
-            prediction, flow = self.propagator.propagate(state.prediction, state.image, image)
+            prediction, flow = self._propagate(state.prediction, state.image, image)
         return StepResult(prediction, flow, replace(state, index=state.index + 1, age=state.age + 1))
 
     def resize(self, image: Tensor) -> Tensor:

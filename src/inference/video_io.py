@@ -1,4 +1,4 @@
-"""Video files, one frame at a time: reading anything FFmpeg knows, writing H.264 that every player shows."""
+"""Video files: reading anything FFmpeg knows as plain tensors, writing H.264 that every player shows."""
 
 from __future__ import annotations
 
@@ -11,14 +11,21 @@ from types import TracebackType
 from typing import Self
 
 import av
+import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
-from av.container import InputContainer, OutputContainer
+from av.container import OutputContainer
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
 from torch import Tensor
 
+from src.inference.video_frames import VideoFrames
+
 log = logging.getLogger(__name__)
+
+# A coarser clock could not tell the times of frames apart that had to be moved a little.
+_COARSEST_CLOCK = Fraction(1, 10_000)
+_FINEST_CLOCK = 1_000_000
 
 
 def read_video(path: str | Path) -> tuple[Iterator[Tensor], Fraction]:
@@ -29,27 +36,15 @@ def read_video(path: str | Path) -> tuple[Iterator[Tensor], Fraction]:
 
     Returns:
         Its frames, (3, H, W) uint8 RGB, upright (a phone's rotation applied), decoded as they are asked for; and its frames per
-        second.
+        second. :class:`src.inference.video_frames.VideoFrames` gives their times, too.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it holds no readable video; while iterating, if a frame cannot be decoded. A file that merely ends early
-            is a warning in the log.
+        ValueError: if it holds no readable video; and, behind the last frame that could be decoded, if it is damaged. A file that
+            merely ends early is a warning in the log.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no video file at {path}")
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise ValueError(f"{path} has no video stream")
-            stream = container.streams.video[0]
-            rate = stream.average_rate or stream.guessed_rate
-    except av.FFmpegError as error:
-        raise ValueError(f"{path} is not a readable video: {error}") from error
-    if rate is None:
-        raise ValueError(f"{path} does not say its frame rate")
-    return _frames(path), Fraction(rate)
+    source = VideoFrames(path)
+    return _images(source), source.info.fps
 
 
 class VideoWriter:
@@ -61,12 +56,22 @@ class VideoWriter:
         path: where to; an existing file is replaced.
         fps: frames per second; fractions such as 30000/1001 are kept exactly.
         quality: constant rate factor, 0 (lossless) .. 51.
+        time_base: seconds; times of frames are rounded to multiples of it (or of a fraction of it, where it is coarse). Default:
+            one frame.
+        pixel_aspect: width of a pixel, its height being 1.
 
     Raises:
         ValueError: if a value is out of range or ``path`` does not end in ``.mp4``.
     """
 
-    def __init__(self, path: str | Path, fps: Fraction | float, quality: int = 20) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        fps: Fraction | float,
+        quality: int = 20,
+        time_base: Fraction | None = None,
+        pixel_aspect: Fraction = Fraction(1),
+    ) -> None:
         self.path = Path(path)
         if self.path.suffix.lower() != ".mp4":
             raise ValueError(f"{path}: expected a name that ends in .mp4")
@@ -76,6 +81,10 @@ class VideoWriter:
             raise ValueError(f"quality is {quality}, expected 0 (best) .. 51")
         self.fps = Fraction(fps).limit_denominator(100_000)
         self.quality = quality
+        self.pixel_aspect = pixel_aspect.limit_denominator(10_000)
+        self._tick = _clock(time_base) if time_base is not None else 1 / self.fps
+        self._next = 0
+        self._durations: dict[int, int] = {}
         self._partial = self.path.with_name(f".{self.path.stem}.{uuid.uuid4().hex[:8]}.partial.mp4")
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
@@ -88,10 +97,15 @@ class VideoWriter:
         if kind is None:
             self.close()
         else:
-            self._abandon()
+            self.abandon()
 
-    def write(self, frame: Tensor) -> None:
+    def write(self, frame: Tensor, time: Fraction | None = None, duration: Fraction | None = None) -> None:
         """Append one frame, (3, H, W) uint8 RGB.
+
+        Args:
+            frame: the picture.
+            time: when it is shown, seconds; later than the frame before. Default: one frame after it.
+            duration: how long, seconds, which matters for the last frame alone. Default: one frame.
 
         Raises:
             ValueError: if it is not such a frame, or not of the first one's size.
@@ -103,11 +117,19 @@ class VideoWriter:
             self._open(height, width)
         if self._size != (height, width):
             raise ValueError(f"{self.path}: frame of {height}x{width} in a video of {self._size}; expected one size")
-        padded = frame.cpu()[None].float()
+        pixels = frame.cpu().permute(1, 2, 0).numpy()
         if height % 2 or width % 2:
-            padded = F.pad(padded, (0, width % 2, 0, height % 2), mode="replicate")
-        array = np.ascontiguousarray(padded[0].byte().permute(1, 2, 0).numpy())
-        self._encode(av.VideoFrame.from_ndarray(array, format="rgb24"))
+            pixels = cv2.copyMakeBorder(pixels, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+        picture = picture.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
+        usual = max(1, round(1 / self.fps / self._tick))
+        # Two frames that the clock cannot tell apart would be refused by the encoder.
+        tick = self._next if time is None else max(round(time / self._tick), self._next - usual + 1 if self._next else 0)
+        length = usual if duration is None else max(1, round(duration / self._tick))
+        picture.pts, picture.time_base = tick, self._tick
+        self._durations[tick] = length
+        self._next = tick + usual
+        self._encode(picture)
 
     def close(self) -> None:
         """Finish the file and give it its name. Without any frame no file is made.
@@ -122,52 +144,53 @@ class VideoWriter:
             self._container.close()
             self._partial.replace(self.path)
         except BaseException:
-            self._abandon()
+            self.abandon()
             raise
         self._container = self._stream = self._size = None
 
-    def _open(self, height: int, width: int) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._container = av.open(str(self._partial), mode="w", format="mp4")
-        stream = self._container.add_stream("libx264", rate=self.fps, options={"crf": str(self.quality), "preset": "veryfast"})
-        stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
-        self._stream, self._size = stream, (height, width)
-
-    def _encode(self, frame: av.VideoFrame | None) -> None:
-        assert self._container is not None and self._stream is not None
-        for packet in self._stream.encode(frame):
-            self._container.mux(packet)
-
-    def _abandon(self) -> None:
+    def abandon(self) -> None:
+        """Delete what is not finished; nothing happens to a finished file."""
         if self._container is not None:
             self._container.close()
         self._partial.unlink(missing_ok=True)
         self._container = self._stream = self._size = None
 
+    def _open(self, height: int, width: int) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        # "file:" because FFmpeg takes what stands before a colon in a name for a protocol.
+        self._container = av.open(f"file:{self._partial}", mode="w", format="mp4")
+        stream = self._container.add_stream("libx264", rate=self.fps, options={"crf": str(self.quality), "preset": "veryfast"})
+        stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
+        codec = stream.codec_context
+        codec.time_base, codec.sample_aspect_ratio = self._tick, self.pixel_aspect
+        # Without frames that refer to later ones, packets leave in time order and the last one's duration is the last frame's.
+        codec.max_b_frames = 0
+        # Unsaid, players guess by the size of the picture.
+        codec.colorspace, codec.color_range = Colorspace.ITU709, ColorRange.MPEG
+        codec.color_primaries, codec.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+        self._stream, self._size = stream, (height, width)
 
-def _frames(path: Path) -> Iterator[Tensor]:
-    number = 0
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
-        frames = container.decode(stream)
-        while True:
-            try:
-                frame = next(frames, None)
-            except av.FFmpegError as error:
-                raise ValueError(f"{path} is damaged after frame {number}: {error}") from error
-            if frame is None:
-                break
-            image = torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1)
-            yield torch.rot90(image, round(frame.rotation / 90), dims=(1, 2)).contiguous()
-            number += 1
-        # FFmpeg ends quietly where a file was cut off. Edit lists may hide a frame or two, so a small gap is no sign of damage.
-        declared = stream.frames or _frames_by_duration(container, stream)
-        if number < 0.98 * declared - 2:
-            log.warning("%s: only %d of %d frames could be read; the file seems cut off or damaged", path, number, declared)
+    def _encode(self, frame: av.VideoFrame | None) -> None:
+        assert self._container is not None and self._stream is not None
+        for packet in self._stream.encode(frame):
+            if packet.pts is not None:
+                packet.duration = self._durations.pop(packet.pts)
+            self._container.mux(packet)
 
 
-def _frames_by_duration(container: InputContainer, stream: VideoStream) -> int:
-    if container.duration is None or stream.average_rate is None:
-        return 0
-    return round(Fraction(container.duration, av.time_base) * stream.average_rate)
+def _clock(time_base: Fraction) -> Fraction:
+    if time_base.denominator > _FINEST_CLOCK:
+        return Fraction(1, 90_000)
+    while time_base > _COARSEST_CLOCK:
+        time_base /= 2
+    return time_base
+
+
+def _images(source: VideoFrames) -> Iterator[Tensor]:
+    for frame in source:
+        yield frame.image
+    damage = [fault for fault in source.faults if "cut off" not in fault]
+    for fault in source.faults:
+        log.warning("%s", fault)
+    if damage:
+        raise ValueError("; ".join(damage))

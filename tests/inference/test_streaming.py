@@ -2,6 +2,7 @@ import ctypes
 import gc
 import os
 import tracemalloc
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -140,6 +141,29 @@ def test_autocast_changes_the_precision_of_the_networks_alone() -> None:
     assert results[1].mask_logits.dtype == torch.float32
     assert not torch.equal(results[0].mask_logits, results[1].mask_logits)
     assert torch.nn.functional.cosine_similarity(results[0].mask_logits.flatten(), results[1].mask_logits.flatten(), 0) > 0.99
+
+
+@pytest.mark.slow
+def test_compiled_networks_give_the_same_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+    # What the tracer captured is run as it is: making machine code of it takes minutes.
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    propagator, clip = tiny_propagator("query"), frames(3, (40, 72))
+    plain, found = (
+        torch.stack(list(StreamingSegmentor(propagator, FixedInterval(2), compile=compile).stream(clip)))
+        for compile in (False, True)
+    )
+    assert (found == plain).double().mean() > 0.999
+
+
+@pytest.mark.parametrize(("flow", "compiled"), [("copy", 1), ("dis", 1), ("pixel", 2), ("query", 2)])
+def test_only_networks_are_compiled(flow: str, compiled: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[object] = []
+    monkeypatch.setattr(torch, "compile", lambda function: seen.append(function) or function)  # type: ignore[func-returns-value]
+    propagator = tiny_propagator(flow)
+    StreamingSegmentor(propagator, FixedInterval(2))
+    assert not seen
+    StreamingSegmentor(propagator, FixedInterval(2), compile=True)
+    assert len(seen) == compiled and seen[0] is propagator.segmentor
 
 
 def test_no_gradient_is_recorded() -> None:

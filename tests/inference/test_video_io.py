@@ -1,12 +1,15 @@
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
 import pytest
 import torch
 
+from src.inference.video_frames import VideoFrames
 from src.inference.video_io import VideoWriter, read_video
 from tests.inference.tiny import frames
+from tests.inference.videos import make_video, zeroed
 
 
 def write(path: Path, clip: list[torch.Tensor], fps: Fraction | float = 15.0, quality: int = 10) -> Path:
@@ -92,22 +95,54 @@ def test_a_video_cut_short_is_said_to_be(tmp_path: Path, caplog: pytest.LogCaptu
             if packet.dts is not None:
                 packet.stream = stream
                 target.mux(packet)
+    whole_mkv = cut.stat().st_size
     cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
     images, _ = read_video(cut)
     count = sum(1 for _ in images)
     assert 5 < count < 15
-    assert f"cut.mkv: only {count} of 20 frames" in caplog.text
+    assert f"cut off: {whole_mkv - cut.stat().st_size:,} bytes are missing; it ends after {count} frames" in caplog.text
 
 
-def test_a_phone_held_upright_is_read_upright(tmp_path: Path) -> None:
-    picture = frames(1, (32, 64))[0]
-    with av.open(str(tmp_path / "phone.mp4"), "w") as container:
-        stream = container.add_stream("libx264", rate=15)
-        stream.width, stream.height, stream.pix_fmt = 64, 32, "yuv420p"
-        stream.set_display_rotation(90)
-        frame = av.VideoFrame.from_ndarray(picture.permute(1, 2, 0).contiguous().numpy(), format="rgb24")
-        container.mux([*stream.encode(frame), *stream.encode(None)])
-    (image,) = read_video(tmp_path / "phone.mp4")[0]
-    assert image.shape == (3, 64, 32)
-    upright = torch.rot90(picture, 1, (1, 2)).float()
-    assert (image.float() - upright).abs().mean() < (image.float() - upright.flip(1, 2)).abs().mean() / 3
+def test_a_damaged_video_is_an_error_behind_its_last_frame(tmp_path: Path) -> None:
+    clip = [torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8) for _ in range(20)]
+    images, _ = read_video(zeroed(make_video(tmp_path / "whole.mp4", clip), tmp_path / "hole.mp4", 0.4, 0.5))
+    count = 0
+    with pytest.raises(ValueError, match=r"hole\.mp4"):
+        for _ in images:
+            count += 1
+    assert 5 < count <= 20
+
+
+def test_frames_keep_their_times_and_the_last_one_its_duration(tmp_path: Path) -> None:
+    times = [Fraction(t, 1000) for t in (0, 33, 40, 41, 900, 1500)]
+    with VideoWriter(tmp_path / "vfr.mp4", 25, time_base=Fraction(1, 1000), pixel_aspect=Fraction(4, 3)) as video:
+        for frame, time in zip(frames(6), times, strict=True):
+            video.write(frame, time, Fraction(1, 4))
+    source = VideoFrames(tmp_path / "vfr.mp4")
+    assert [frame.time for frame in source] == times
+    assert source.info.seconds == pytest.approx(1.75) and source.info.pixel_aspect == Fraction(4, 3)
+
+
+@pytest.mark.parametrize("base", [Fraction(66667, 1000000), Fraction(1, 15), Fraction(125, 2997), Fraction(1, 1_000_000_000)])
+def test_any_clock_will_do(tmp_path: Path, base: Fraction) -> None:
+    times = [i * Fraction(1, 15) + (Fraction(1, 40) if i == 2 else 0) for i in range(5)]
+    with VideoWriter(tmp_path / "a.mp4", 15, time_base=base) as video:
+        for frame, time in zip(frames(5), times, strict=True):
+            video.write(frame, time)
+    found = [frame.time for frame in VideoFrames(tmp_path / "a.mp4")]
+    assert found == [pytest.approx(time, abs=1e-4) for time in times]
+
+
+def test_times_that_the_clock_cannot_tell_apart_still_increase(tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "a.mp4", 25, time_base=Fraction(1, 1000)) as video:
+        for frame, time in zip(frames(4), (0, Fraction(1, 10**9), Fraction(2, 10**9), 1), strict=True):
+            video.write(frame, Fraction(time))
+    found = [frame.time for frame in VideoFrames(tmp_path / "a.mp4")]
+    assert len(found) == 4 and all(a < b for a, b in pairwise(found)) and found[-1] == 1
+
+
+def test_colours_survive(tmp_path: Path) -> None:
+    colours = torch.tensor([[230, 20, 20], [20, 200, 40], [30, 40, 220], [250, 250, 250]], dtype=torch.uint8)
+    picture = colours.T[:, :, None].repeat_interleave(16, 1).expand(3, 64, 64).contiguous()
+    (found,) = read_video(write(tmp_path / "colours.mp4", [picture], quality=5))[0]
+    assert (found.float() - picture.float()).abs().mean() < 4

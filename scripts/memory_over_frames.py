@@ -1,0 +1,104 @@
+"""Memory while a long video is labelled: python scripts/memory_over_frames.py [--frames 10000] [--every 500]
+
+A short clip is decoded over and over, labelled and encoded by the threads that ``python -m src.predict`` uses. Prints the
+resident memory; exit code 1 if it is more than 2 % larger after the last frame than after frame 500 (Linux).
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+# The package is not installed: it lies beside this folder.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from src.data.palette import distinct_palette
+from src.inference.frames import Frame
+from src.inference.scheduler import FixedInterval
+from src.inference.streaming import StreamingSegmentor
+from src.inference.video_frames import VideoFrames
+from src.inference.video_io import VideoWriter
+from src.inference.video_outputs import OutputOptions, VideoOutputs
+from src.inference.video_prediction import PredictionProgress, predict_video
+from src.models.flow import DISFlow
+from src.models.propagator import Propagator
+from src.models.segmentor import Mask2FormerSegmentor
+
+SETTLED = 500  # frames after which all buffers are full
+CLASSES = [f"class {k}" for k in range(11)]
+
+
+class Looped:
+    """A video file again and again, as one long video."""
+
+    def __init__(self, path: Path) -> None:
+        self._video = VideoFrames(path)
+        self.info = self._video.info
+        self.faults: list[str] = []
+
+    def __iter__(self) -> Iterator[Frame]:
+        number, start = 0, self.info.time_base * 0
+        while True:
+            end = start
+            for frame in self._video:
+                yield frame._replace(name=f"{number:06d}", time=start + frame.time)
+                number, end = number + 1, start + frame.time + frame.duration
+            start = end
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--frames", type=int, default=10_000)
+    parser.add_argument("--every", type=int, default=500)
+    options = parser.parse_args()
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    segmentor = Mask2FormerSegmentor.from_backbone(
+        "tiny", len(CLASSES), num_queries=8, hidden_dim=32, feedforward_dim=32, encoder_feedforward_dim=32, encoder_layers=1,
+        decoder_layers=1, num_heads=4, pretrained_backbone=False,
+    )  # fmt: skip
+    stream = StreamingSegmentor(Propagator(segmentor, DISFlow()), FixedInterval(5))
+    resident: dict[int, float] = {}
+
+    def note(done: PredictionProgress) -> None:
+        if done.frames % options.every == 0 or done.frames in (1, SETTLED, options.frames):
+            resident[done.frames] = resident_mb()
+            print(f"{done.frames:7d} frames  {resident[done.frames]:8.1f} MB  {done.fps:6.1f} fps", flush=True)
+
+    with tempfile.TemporaryDirectory() as name:
+        path = make_clip(Path(name) / "clip.mp4")
+        source = Looped(path)
+        with VideoOutputs(Path(name) / "out", source.info, CLASSES, distinct_palette(len(CLASSES)), OutputOptions()) as outputs:
+            predict_video(stream, source, outputs.write, max_frames=options.frames, progress=note)
+            outputs.finish()
+    settled = resident.get(SETTLED, resident[1])
+    growth = resident[options.frames] / settled - 1
+    print(f"after {options.frames} frames {growth:+.2%} of what it was after {SETTLED if SETTLED in resident else 1}; limit +2 %")
+    return 1 if growth > 0.02 else 0
+
+
+def make_clip(path: Path) -> Path:
+    picture = np.kron(np.random.default_rng(0).integers(0, 255, (3, 12, 24), dtype=np.uint8), np.ones((1, 8, 8), np.uint8))
+    with VideoWriter(path, 25) as video:
+        for shift in range(48):
+            video.write(torch.from_numpy(np.roll(picture, 3 * shift, axis=2)[..., :128].copy()))
+    return path
+
+
+def resident_mb() -> float:
+    """What the process holds, after what it no longer needs went back to the system."""
+    ctypes.CDLL("libc.so.6").malloc_trim(0)
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""From a source of frames to labelled frames: decoding, inference and writing at the same time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from src.inference.frames import Frame, FrameSource
+from src.inference.pipeline import run_pipeline
+from src.inference.streaming import StreamingSegmentor
+from src.structures import KeyFrameState
+from src.visualization.panels import winning_flow
+
+
+@dataclass(frozen=True)
+class LabelledFrame:
+    """One frame and what was found in it; everything on the CPU.
+
+    Attributes:
+        frame: as the source gave it.
+        semantic_map: (H, W) uint8 or, for more than 256 classes, int32, 0..K-1.
+        is_key: whether it was segmented anew.
+        flow: (2, h, w) float32, motion to its key frame in pixels of the image that the network saw; ``None`` on a key frame and
+            where nobody asked for it.
+    """
+
+    frame: Frame
+    semantic_map: Tensor
+    is_key: bool
+    flow: Tensor | None
+
+
+@dataclass(frozen=True)
+class PredictionProgress:
+    """How far a prediction is.
+
+    Attributes:
+        frames: labelled so far.
+        key_frames: of them, segmented anew.
+        position: seconds of the video done.
+        elapsed: seconds since the start, on the clock.
+    """
+
+    frames: int
+    key_frames: int
+    position: float
+    elapsed: float
+
+    @property
+    def fps(self) -> float:
+        """Frames per second so far."""
+        return self.frames / self.elapsed if self.elapsed > 0 else 0.0
+
+    @property
+    def key_share(self) -> float:
+        """Share of key frames, 0..1."""
+        return self.key_frames / self.frames if self.frames else 0.0
+
+
+class FrameLabeller:
+    """Labels the frames of one video in order. A change of size within the video starts a new stream.
+
+    Args:
+        stream: the segmentor.
+        with_flow: whether results hold the flow.
+    """
+
+    def __init__(self, stream: StreamingSegmentor, with_flow: bool = False) -> None:
+        self._stream = stream
+        self._with_flow = with_flow
+        self._state: KeyFrameState | None = None
+        self._size: torch.Size | None = None
+        self._dtype = torch.uint8 if stream.propagator.segmentor.num_classes <= 256 else torch.int32
+
+    @torch.inference_mode()
+    def __call__(self, frame: Frame) -> LabelledFrame:
+        """Label the next frame."""
+        if frame.image.shape != self._size:
+            self._state, self._size = None, frame.image.shape
+        result = self._stream.predict(frame.image[None], self._state)
+        self._state = result.state
+        labels = result.semantic_map((frame.image.shape[-2], frame.image.shape[-1]))[0]
+        flow = None
+        if self._with_flow and result.flow is not None:
+            flow = winning_flow(result.prediction, result.flow)[0].cpu()
+        return LabelledFrame(frame, labels.to(self._dtype).cpu(), result.is_key, flow)
+
+
+def predict_video(
+    stream: StreamingSegmentor,
+    source: FrameSource,
+    consume: Callable[[LabelledFrame], None],
+    *,
+    with_flow: bool = False,
+    max_frames: int | None = None,
+    stop: threading.Event | None = None,
+    progress: Callable[[PredictionProgress], None] | None = None,
+    depth: int = 4,
+) -> PredictionProgress:
+    """Label a whole source in constant memory. Three threads: the source's, this one for the networks, and ``consume``'s.
+
+    What was broken in the source stands in ``source.faults`` afterwards.
+
+    Args:
+        stream: the segmentor.
+        source: of the frames.
+        consume: called with every labelled frame, in order, in a thread of its own.
+        with_flow: whether results hold the flow.
+        max_frames: the first so many alone.
+        stop: once set, the frame at hand is the last.
+        progress: called after every frame.
+        depth: how many frames wait between two threads at most.
+
+    Returns:
+        The final state.
+    """
+    label = FrameLabeller(stream, with_flow)
+    started = time.perf_counter()
+    done = PredictionProgress(0, 0, 0.0, 0.0)
+
+    def work(frame: Frame) -> LabelledFrame:
+        nonlocal done
+        result = label(frame)
+        position = float(frame.time + frame.duration)
+        elapsed = time.perf_counter() - started
+        done = PredictionProgress(done.frames + 1, done.key_frames + result.is_key, position, elapsed)
+        if progress is not None:
+            progress(done)
+        return result
+
+    run_pipeline(_first(source, max_frames), work, consume, depth, stop)
+    return PredictionProgress(done.frames, done.key_frames, done.position, time.perf_counter() - started)
+
+
+def _first(source: FrameSource, count: int | None) -> Iterator[Frame]:
+    frames = iter(source)
+    try:
+        yield from islice(frames, count)
+    finally:
+        # Not left to the garbage collector, which may run in any thread.
+        close = getattr(frames, "close", None)
+        if close is not None:
+            close()

@@ -1,0 +1,147 @@
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from src.inference.pipeline import run_pipeline
+
+
+def test_everything_comes_out_once_and_in_order() -> None:
+    out: list[int] = []
+
+    def uneven(item: int) -> int:
+        time.sleep(0.002 * (item % 3))
+        return item * item
+
+    run_pipeline(range(60), uneven, out.append, depth=2)
+    assert out == [i * i for i in range(60)]
+
+
+def test_the_three_parts_run_in_threads_of_their_own_and_at_the_same_time() -> None:
+    names: dict[str, set[int]] = {"source": set(), "work": set(), "consume": set()}
+
+    def slow(part: str) -> None:
+        names[part].add(threading.get_ident())
+        time.sleep(0.02)
+
+    def source() -> Iterator[int]:
+        for i in range(15):
+            slow("source")
+            yield i
+
+    start = time.perf_counter()
+    run_pipeline(source(), lambda item: slow("work"), lambda item: slow("consume"))
+    # One after the other they would take 0.9 s.
+    assert time.perf_counter() - start < 0.7
+    assert all(len(threads) == 1 for threads in names.values()) and len(set.union(*names.values())) == 3
+    assert names["work"] == {threading.get_ident()}
+
+
+@pytest.mark.parametrize("slow", ["work", "consume"])
+def test_few_items_exist_at_a_time(slow: str) -> None:
+    made = used = most = 0
+
+    def source() -> Iterator[int]:
+        nonlocal made
+        for i in range(60):
+            made += 1
+            yield i
+
+    def part(name: str) -> None:
+        nonlocal used, most
+        if name == slow:
+            time.sleep(0.002)
+        if name == "consume":
+            used += 1
+        most = max(most, made - used)
+
+    run_pipeline(source(), lambda item: part("work"), lambda item: part("consume"), depth=3)
+    assert used == 60 and most <= 2 * 3 + 3
+
+
+def test_an_error_of_the_source_comes_behind_what_it_gave() -> None:
+    out: list[int] = []
+
+    def source() -> Iterator[int]:
+        yield from range(20)
+        raise KeyError("broken")
+
+    with pytest.raises(KeyError, match="broken"):
+        run_pipeline(source(), lambda item: item, out.append)
+    assert out == list(range(20))
+
+
+def test_an_error_at_work_ends_the_source_and_keeps_what_was_done() -> None:
+    out: list[int] = []
+    closed = threading.Event()
+
+    def source() -> Iterator[int]:
+        try:
+            yield from range(10_000_000)
+        finally:
+            closed.set()
+
+    def work(item: int) -> int:
+        return item if item < 5 else 1 // 0
+
+    with pytest.raises(ZeroDivisionError):
+        run_pipeline(source(), work, out.append)
+    assert out == list(range(5)) and closed.is_set()
+
+
+def test_an_error_of_the_consumer_is_raised_soon() -> None:
+    worked: list[int] = []
+
+    def consume(item: int) -> None:
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        run_pipeline(range(10_000_000), lambda item: worked.append(item), consume)
+    assert len(worked) < 20
+    # ... and also where the last item of all is the one that fails.
+    with pytest.raises(OSError, match="disk full"):
+        run_pipeline([1], lambda item: item, consume)
+
+
+def test_stopping_keeps_what_was_worked_on() -> None:
+    out: list[int] = []
+    stop = threading.Event()
+    closed_in: list[int] = []
+
+    def source() -> Iterator[int]:
+        try:
+            yield from range(10_000_000)
+        finally:
+            closed_in.append(threading.get_ident())
+
+    def work(item: int) -> int:
+        if item == 7:
+            stop.set()
+        return item
+
+    run_pipeline(source(), work, out.append, stop=stop)
+    assert out == list(range(8))
+    assert closed_in and closed_in[0] != threading.get_ident()
+
+
+def test_no_thread_is_left() -> None:
+    before = threading.active_count()
+    for _ in range(5):
+        run_pipeline(range(9), lambda item: item, lambda item: None)
+    assert threading.active_count() == before
+
+
+def test_a_source_that_waits_can_be_stopped(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr("src.inference.pipeline._PATIENCE", 0.2)
+    hang, stop = threading.Event(), threading.Event()
+
+    def camera() -> Iterator[int]:
+        yield 1
+        hang.wait(10)
+
+    threading.Timer(0.2, stop.set).start()
+    out: list[int] = []
+    run_pipeline(camera(), lambda item: item, out.append, stop=stop)
+    hang.set()
+    assert out == [1] and "does not answer" in caplog.text

@@ -1,0 +1,41 @@
+import io
+from fractions import Fraction
+
+import pytest
+from rich.console import Console
+
+from src.inference import prediction_progress
+from src.inference.frames import ImageFrames, SourceInfo
+from src.inference.prediction_progress import in_words, shown_progress
+from src.inference.video_prediction import PredictionProgress
+from tests.inference.tiny import FakeClips
+
+HALF = PredictionProgress(frames=30, key_frames=6, position=2.0, elapsed=1.5)
+
+
+def source(name: str, seconds: float | None) -> ImageFrames:
+    found = ImageFrames.of_clip(FakeClips((2,)), "0")
+    found.info = SourceInfo(name, Fraction(15), Fraction(1, 15), seconds)
+    return found
+
+
+def test_a_terminal_shows_rate_key_frames_and_share_done() -> None:
+    page = io.StringIO()
+    console = Console(file=page, force_terminal=True, width=150)
+    with shown_progress(console, source("videos/clip [1].mp4", 4.0)) as show:
+        show(HALF)
+    assert all(text in page.getvalue() for text in ("clip [1].mp4", "50%", "30 frames, 20.0 fps, 20% key frames"))
+
+
+@pytest.mark.parametrize(("seconds", "length"), [(4.0, "2.0 of 4.0 s"), (None, "2.0 s")])
+def test_a_log_gets_a_line_now_and_then(
+    seconds: float | None, length: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    page = io.StringIO()
+    with shown_progress(Console(file=page), source("a/clip.mp4", seconds)) as show:
+        show(HALF)
+        assert not caplog.text
+        monkeypatch.setattr(prediction_progress, "_LOG_EVERY", 0.0)
+        show(HALF)
+    assert f"clip.mp4: {length}, {in_words(HALF)}" in caplog.text and not page.getvalue().strip()

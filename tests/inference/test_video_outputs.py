@@ -1,0 +1,141 @@
+import csv
+import os
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from src.inference.frames import Frame, SourceInfo
+from src.inference.video_frames import VideoFrames
+from src.inference.video_outputs import OutputOptions, VideoOutputs
+from src.inference.video_prediction import LabelledFrame
+from tests.inference.tiny import CLASSES, FakeClips, frames
+
+INFO = SourceInfo("clip.mp4", Fraction(25), Fraction(1, 1000))
+EVERYTHING = OutputOptions(labels=True, flow_pictures=True)
+
+
+def results(count: int = 3, size: tuple[int, int] = (40, 56)) -> list[LabelledFrame]:
+    found = []
+    for i, image in enumerate(frames(count, size)):
+        labels = torch.randint(0, 4, size, dtype=torch.uint8)
+        flow = None if i == 0 else torch.randn(2, 20, 28)
+        found.append(LabelledFrame(Frame(image, f"f{i}", Fraction(i * i, 50), Fraction(1, 25)), labels, i == 0, flow))
+    return found
+
+
+def write(folder: Path, found: list[LabelledFrame], options: OutputOptions = EVERYTHING) -> list[Path]:
+    with VideoOutputs(folder, INFO, CLASSES, FakeClips.palette, options) as outputs:
+        for result in found:
+            outputs.write(result)
+        return outputs.finish()
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob("*"))
+
+
+def test_everything_is_there_and_says_what_was_found(tmp_path: Path) -> None:
+    found = results(size=(41, 57))
+    written = write(tmp_path / "deep" / "out", found)
+    out = tmp_path / "deep" / "out"
+    assert written == [out / "overlay.mp4", out / "class_share.csv", out / "labels", out / "flow"]
+    assert os.listdir(tmp_path / "deep") == ["out"]
+    assert names(out) == sorted(
+        ["overlay.mp4", "class_share.csv", "labels", "flow", "f0.png", "f1.png", "f2.png", "f1.png", "f2.png"]
+    )
+    for result in found:
+        label = np.asarray(Image.open(out / "labels" / f"{result.frame.name}.png"))
+        assert label.dtype == np.uint8 and np.array_equal(label, result.semantic_map.numpy())
+    overlay = list(VideoFrames(out / "overlay.mp4"))
+    assert [frame.time for frame in overlay] == [result.frame.time for result in found]
+    assert overlay[0].image.shape == (3, 42, 58)
+    rows = list(csv.DictReader((out / "class_share.csv").open(encoding="utf-8")))
+    assert [(row["frame"], row["name"], row["key"]) for row in rows] == [("0", "f0", "1"), ("1", "f1", "0"), ("2", "f2", "0")]
+    for row, result in zip(rows, found, strict=True):
+        assert float(row["seconds"]) == float(result.frame.time)
+        shares = [float((result.semantic_map == k).float().mean()) for k in range(4)]
+        assert [float(row[name]) for name in CLASSES] == pytest.approx(shares, abs=1e-6)
+
+
+def test_only_what_was_asked_for_is_written(tmp_path: Path) -> None:
+    assert names(tmp_path / "out") == [] and write(tmp_path / "out", results(), OutputOptions())
+    assert names(tmp_path / "out") == ["class_share.csv", "overlay.mp4"]
+
+
+def test_nothing_has_its_name_before_it_is_complete_and_nothing_is_left_after_an_error(tmp_path: Path) -> None:
+    for folder in (tmp_path / "new", tmp_path / "there"):
+        (tmp_path / "there").mkdir(exist_ok=True)
+        with pytest.raises(KeyError), VideoOutputs(folder, INFO, CLASSES, FakeClips.palette, EVERYTHING) as outputs:
+            for result in results():
+                outputs.write(result)
+            partial = [path for path in tmp_path.rglob("*.partial")]
+            assert len(partial) == 1 and partial[0].name.startswith(".") and not (folder / "overlay.mp4").exists()
+            raise KeyError
+    assert names(tmp_path) == ["there"]
+
+
+def test_nothing_is_replaced_unasked(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write(out, results(3))
+    (out / "notes.txt").write_text("mine")
+    before = (out / "overlay.mp4").read_bytes()
+    with pytest.raises(FileExistsError, match=r"overlay\.mp4 exists already.*overwrite=true"):
+        write(out, results(2))
+    assert (out / "overlay.mp4").read_bytes() == before
+    write(out, results(2), replace(EVERYTHING, overwrite=True))
+    # Two runs are not mixed, and what is not ours stays.
+    assert sorted(os.listdir(out / "labels")) == ["f0.png", "f1.png"] and (out / "notes.txt").read_text() == "mine"
+    assert sorted(os.listdir(out)) == ["class_share.csv", "flow", "labels", "notes.txt", "overlay.mp4"]
+    write(out, results(1), replace(OutputOptions(), overwrite=True))
+    assert sorted(os.listdir(out / "labels")) == ["f0.png", "f1.png"]
+
+
+def test_results_are_kept_when_something_appears_meanwhile(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with (
+        pytest.raises(FileExistsError, match="results are kept in"),
+        VideoOutputs(out, INFO, CLASSES, FakeClips.palette, OutputOptions()) as outputs,
+    ):
+        outputs.write(results(1)[0])
+        out.mkdir()
+        (out / "overlay.mp4").write_text("another's")
+        outputs.finish()
+    assert (out / "overlay.mp4").read_text() == "another's"
+    (kept,) = tmp_path.glob(".out.*.partial")
+    assert sum(1 for _ in VideoFrames(kept / "overlay.mp4")) == 1
+
+
+def test_a_file_in_the_way_and_no_frames_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileExistsError, match="file is a file"):
+        write(tmp_path / "file", results(1))
+    with pytest.raises(ValueError, match="no frame"):
+        write(tmp_path / "out", [])
+    with pytest.raises(ValueError, match="quality is 99"):
+        write(tmp_path / "out", [], OutputOptions(quality=99))
+    assert names(tmp_path) == ["file"]
+
+
+def test_frames_of_another_size_are_fitted_into_the_video(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first, second = results(2)
+    image: Tensor = frames(1, (64, 64))[0]
+    other = replace(second, frame=second.frame._replace(image=image), semantic_map=torch.zeros(64, 64, dtype=torch.uint8))
+    write(tmp_path / "out", [first, other])
+    assert [frame.image.shape for frame in VideoFrames(tmp_path / "out" / "overlay.mp4")] == [(3, 40, 56)] * 2
+    assert Image.open(tmp_path / "out" / "labels" / "f1.png").size == (64, 64)
+    assert "frame 1 is 64x64 (HxW) in a video of 40x56" in caplog.text
+
+
+def test_more_than_256_classes_are_stored_with_16_bits(tmp_path: Path) -> None:
+    result = replace(results(1)[0], semantic_map=torch.randint(0, 300, (40, 56), dtype=torch.int32))
+    palette = [(k % 256, k // 256, 7) for k in range(300)]
+    with VideoOutputs(tmp_path / "out", INFO, [f"c{k}" for k in range(300)], palette, EVERYTHING) as outputs:
+        outputs.write(result)
+        outputs.finish()
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "out/labels/f0.png")), result.semantic_map.numpy())

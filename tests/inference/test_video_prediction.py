@@ -1,0 +1,102 @@
+import threading
+from collections.abc import Iterator
+from fractions import Fraction
+
+import pytest
+import torch
+from torch import Tensor
+
+from src.inference.frames import Frame, ImageFrames, SourceInfo
+from src.inference.scheduler import FixedInterval
+from src.inference.streaming import StreamingSegmentor
+from src.inference.video_prediction import LabelledFrame, PredictionProgress, predict_video
+from src.models.flow import CopyFlow
+from src.models.propagator import Propagator
+from tests.inference.tiny import FakeClips, frames, tiny_propagator, tiny_segmentor
+
+
+class Images:
+    """A source in memory."""
+
+    def __init__(self, images: list[Tensor]) -> None:
+        self.images = images
+        self.info = SourceInfo("images", Fraction(10), Fraction(1, 10))
+        self.faults: list[str] = []
+
+    def __iter__(self) -> Iterator[Frame]:
+        for i, image in enumerate(self.images):
+            yield Frame(image, f"{i}", Fraction(i, 10), Fraction(1, 10))
+
+
+def labelled(stream: StreamingSegmentor, images: list[Tensor], **options: object) -> list[LabelledFrame]:
+    out: list[LabelledFrame] = []
+    predict_video(stream, Images(images), out.append, **options)  # type: ignore[arg-type]
+    return out
+
+
+@pytest.mark.parametrize("flow", ["copy", "dis", "pixel", "query"])
+def test_maps_are_bit_for_bit_those_of_the_stream_that_is_evaluated(flow: str) -> None:
+    data = FakeClips((7,))
+    stream = StreamingSegmentor(tiny_propagator(flow), FixedInterval(3), short_side=48)
+    out: list[LabelledFrame] = []
+    predict_video(stream, ImageFrames.of_clip(data, "0"), out.append)
+    expected = list(stream.stream(data.images[0]))
+    assert len(torch.stack(expected).unique()) > 1
+    assert all(torch.equal(a.semantic_map.long(), b) for a, b in zip(out, expected, strict=True))
+    assert [result.is_key for result in out] == [True, False, False] * 2 + [True]
+    assert all(result.flow is None for result in out)
+
+
+def test_flow_comes_on_request_and_not_on_key_frames() -> None:
+    out = labelled(StreamingSegmentor(tiny_propagator("dis"), FixedInterval(2)), frames(4), with_flow=True)
+    assert [result.flow is None for result in out] == [True, False, True, False]
+    # The picture drifts 2 px to the right per frame, so that its source lies 2 px to the left.
+    assert out[1].flow is not None and out[1].flow.shape == (2, 40, 56)
+    assert out[1].flow[0].median() == pytest.approx(-2, abs=0.5) and out[1].flow[1].abs().median() < 0.5
+
+
+def test_another_size_starts_a_new_stream() -> None:
+    stream = StreamingSegmentor(tiny_propagator(), FixedInterval(5))
+    small, large = frames(3), frames(3, (48, 64), seed=3)
+    out = labelled(stream, [*small, *large])
+    assert [result.is_key for result in out] == [True, False, False] * 2
+    assert [tuple(result.semantic_map.shape) for result in out] == [(40, 56)] * 3 + [(48, 64)] * 3
+    alone = labelled(stream, large)
+    assert all(torch.equal(a.semantic_map, b.semantic_map) for a, b in zip(out[3:], alone, strict=True))
+
+
+def test_progress_counts_frames_key_frames_and_seconds() -> None:
+    told: list[PredictionProgress] = []
+    labelled(StreamingSegmentor(tiny_propagator("copy"), FixedInterval(2)), frames(5), progress=told.append)
+    assert [done.frames for done in told] == [1, 2, 3, 4, 5] and told[-1].key_frames == 3
+    assert told[-1].position == pytest.approx(0.5) and told[-1].key_share == 0.6 and told[-1].fps > 0
+    assert PredictionProgress(0, 0, 0.0, 0.0).fps == 0 == PredictionProgress(0, 0, 0.0, 0.0).key_share
+
+
+def test_it_can_be_stopped_and_limited() -> None:
+    stream = StreamingSegmentor(tiny_propagator("copy"), FixedInterval(2))
+    assert len(labelled(stream, frames(6), max_frames=4)) == 4 and len(labelled(stream, frames(2), max_frames=4)) == 2
+    stop = threading.Event()
+    out = labelled(stream, frames(9), stop=stop, progress=lambda done: stop.set() if done.frames == 3 else None)
+    assert len(out) == 3
+
+
+def test_two_interleaved_predictions_do_not_touch_each_other() -> None:
+    stream = StreamingSegmentor(tiny_propagator(), FixedInterval(3))
+    clips = [frames(6), frames(6, seed=7)]
+    apart = [labelled(stream, clip) for clip in clips]
+    together: list[list[LabelledFrame]] = [[], []]
+    threads = [threading.Thread(target=lambda i=i: together[i].extend(labelled(stream, clips[i]))) for i in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for alone, beside in zip(apart, together, strict=True):
+        assert all(torch.equal(a.semantic_map, b.semantic_map) for a, b in zip(alone, beside, strict=True))
+
+
+def test_more_than_256_classes_have_room() -> None:
+    stream = StreamingSegmentor(Propagator(tiny_segmentor(300), CopyFlow()), FixedInterval(2))
+    clip = frames(2)
+    out = labelled(stream, clip)
+    assert all(torch.equal(a.semantic_map.long(), b) for a, b in zip(out, stream.stream(clip), strict=True))

@@ -1,0 +1,306 @@
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from PIL import Image
+from torch import Tensor
+
+from src import predict as entry
+from src.command_line import quote_paths
+from src.inference.scheduler import FixedInterval
+from src.inference.streaming import StreamingSegmentor
+from src.inference.video_frames import VideoFrames
+from src.ops.masks import semantic_map
+from src.predict import load_checkpoint, open_source, predict, stopping_on_signals, typed_path
+from src.weights.model_folder import load_model, save_model
+from tests.inference.tiny import CLASSES, FakeClips, frames, tiny_propagator
+from tests.inference.videos import count_frames, cut, length, lying_avi, make_video
+
+ROOT = Path(__file__).resolve().parents[1]
+CLIPS = ["data=moving_scenes", "~data.test", "+data.test={_target_: tests.inference.tiny.FakeClips, lengths: [4, 3]}"]
+ODD_NAME = "a (1) = b, c ~ & #1 100% it's [Übung] 影片"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    metadata = {"classes": CLASSES, "palette": FakeClips.palette, "short_side": 32}
+    return save_model(tiny_propagator("query"), tmp_path_factory.mktemp("models") / "model", metadata)
+
+
+def config(*overrides: str) -> DictConfig:
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return compose("predict", quote_paths(["device=cpu", *overrides]))
+
+
+def maps(folder: Path) -> list[Tensor]:
+    return [torch.from_numpy(np.array(Image.open(path))).long() for path in sorted((folder / "labels").iterdir())]
+
+
+def keys(folder: Path) -> list[int]:
+    with (folder / "class_share.csv").open(encoding="utf-8") as file:
+        return [int(row["key"]) for row in csv.DictReader(file)]
+
+
+def test_a_video_is_labelled_as_the_stream_labels_it_whatever_its_name(
+    model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    video = make_video(tmp_path / f"{ODD_NAME}.mp4", frames(7, (48, 64)), sound=True)
+    out = tmp_path / f"out {ODD_NAME}"
+    done = predict(config(f"input={video}", f"checkpoint={model}", f"output={out}", "labels=true", "flow_pictures=true"))
+    assert done.exit_code == 0 and done.faults == [] and done.progress.frames == 7
+    assert "has sound, which is dropped" in caplog.text and str(out / "overlay.mp4") in caplog.text
+    assert count_frames(out / "overlay.mp4") == 7 and length(out / "overlay.mp4") == pytest.approx(length(video), abs=1e-3)
+    assert keys(out) == [1, 0, 0, 0, 0, 1, 0]
+    assert sorted(os.listdir(out / "flow")) == [f"00000{i}.png" for i in (1, 2, 3, 4, 6)]
+    # The size that the network sees is the checkpoint's unless said otherwise.
+    stream = StreamingSegmentor(load_model(model)[0], FixedInterval(5), short_side=32)
+    expected = list(stream.stream(frame.image for frame in VideoFrames(video)))
+    assert all(torch.equal(a, b) for a, b in zip(maps(out), expected, strict=True)) and expected[0].shape == (48, 64)
+
+
+def test_at_key_interval_one_it_is_the_segmentor_alone_at_any_size(model: Path, tmp_path: Path) -> None:
+    video = make_video(tmp_path / "a.mkv", frames(3, (47, 61)), codec="ffv1")
+    out = tmp_path / "out"
+    predict(config(f"input={video}", f"checkpoint={model}", f"output={out}", "labels=true", "key_interval=1", "short_side=null"))
+    segmentor = load_model(model)[0].segmentor
+    with torch.inference_mode():
+        expected = [semantic_map(segmentor(frame.image[None]))[0] for frame in VideoFrames(video)]
+    assert all(torch.equal(a, b) for a, b in zip(maps(out), expected, strict=True)) and keys(out) == [1, 1, 1]
+
+
+@pytest.mark.parametrize("kind", ["vfr", "10bit", "phone", "lie", "odd"])
+def test_frames_out_are_frames_in_and_the_length_stays(model: Path, tmp_path: Path, kind: str) -> None:
+    clip = frames(8, (48, 64))
+    video = {
+        "vfr": lambda: make_video(tmp_path / "a.mp4", clip, times=[0, 20, 400, 410, 1000, 1010, 1500, 1600]),
+        "10bit": lambda: make_video(tmp_path / "a.mp4", clip, pix_fmt="yuv420p10le", pixel_aspect=Fraction(4, 3)),
+        "phone": lambda: make_video(tmp_path / "a.mp4", clip, rotation=90),
+        "lie": lambda: lying_avi(tmp_path / "a.avi", clip, 2000),
+        "odd": lambda: make_video(tmp_path / "a.mkv", frames(8, (49, 63)), codec="ffv1"),
+    }[kind]()
+    out = tmp_path / "out"
+    done = predict(config(f"input={video}", f"checkpoint={model}", f"output={out}", "labels=true"))
+    assert done.exit_code == 0 and done.progress.frames == 8 == count_frames(out / "overlay.mp4") == len(maps(out))
+    source, overlay = VideoFrames(video), VideoFrames(out / "overlay.mp4")
+    times = [[float(frame.time) for frame in found] for found in (source, overlay)]
+    assert times[1] == pytest.approx(times[0], abs=1e-3)
+    expected = times[0][-1] + float(list(source)[-1].duration)
+    assert length(out / "overlay.mp4") == pytest.approx(expected, abs=1e-3)
+    assert source.info.pixel_aspect == overlay.info.pixel_aspect
+    size = {"phone": (64, 48), "odd": (49, 63)}.get(kind, (48, 64))
+    assert maps(out)[0].shape == size
+
+
+@pytest.mark.parametrize("flow", ["auto", "copy"])
+def test_a_plain_segmentor_of_transformers_runs_without_training(tmp_path: Path, flow: str) -> None:
+    propagator = tiny_propagator("copy")
+    propagator.segmentor.network.save_pretrained(tmp_path / "hub model")
+    video = make_video(tmp_path / "a.mp4", frames(4, (48, 64)))
+    out = tmp_path / "out"
+    predict(
+        config(
+            f"input={video}",
+            f"checkpoint={tmp_path / 'hub model'}",
+            f"output={out}",
+            "labels=true",
+            f"flow={flow}",
+            "key_interval=4",
+        )
+    )
+    found = maps(out)
+    assert keys(out) == [1, 0, 0, 0]
+    assert torch.equal(found[0], found[3]) == (flow == "copy")
+
+
+def test_a_folder_of_frames_and_a_clip_of_a_dataset(model: Path, tmp_path: Path) -> None:
+    data = FakeClips((4, 3))
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number, image in enumerate(data.images[1]):
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / f"img{number + 9}.png")
+    predict(config(f"input={folder}", f"checkpoint={model}", f"output={tmp_path / 'a'}", "labels=true", "fps=5"))
+    predict(config("input=clip1", f"checkpoint={model}", f"output={tmp_path / 'b'}", "labels=true", *CLIPS))
+    assert sorted(os.listdir(tmp_path / "a" / "labels")) == ["img10.png", "img11.png", "img9.png"]
+    assert (
+        VideoFrames(tmp_path / "a" / "overlay.mp4").info.fps == 5 and VideoFrames(tmp_path / "b" / "overlay.mp4").info.fps == 15
+    )
+    by_name = {path.name: np.array(Image.open(path)) for path in (tmp_path / "a" / "labels").iterdir()}
+    in_order = [by_name[f"img{number}.png"] for number in (9, 10, 11)]
+    assert all(np.array_equal(a, b.numpy()) for a, b in zip(in_order, maps(tmp_path / "b"), strict=True))
+
+
+def test_what_input_means(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(entry, "CameraFrames", seen.append)
+    monkeypatch.chdir(tmp_path)
+    open_source(config("input=2", "checkpoint=x", "output=y"))
+    assert seen == [2]
+    # A file of that name comes first.
+    (tmp_path / "2").write_text("no video")
+    with pytest.raises(ValueError, match="2 is not a readable video"):
+        open_source(config("input=2", "checkpoint=x", "output=y"))
+    with pytest.raises(FileNotFoundError, match=r"no video file at none\.mp4"):
+        open_source(config("input=none.mp4", "checkpoint=x", "output=y"))
+
+
+def test_the_home_folder_and_names_that_merely_begin_like_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert typed_path("~/a.mp4") == Path("/home/someone/a.mp4")
+    assert typed_path("a~/b") == Path("a~/b")
+    (tmp_path / "~").mkdir()
+    assert typed_path("~/a.mp4") == Path("~/a.mp4")
+
+
+def test_a_broken_video_gives_what_it_has_a_message_and_exit_code_one(
+    model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = make_video(
+        tmp_path / "whole.mp4", [torch.randint(0, 256, (3, 64, 96), dtype=torch.uint8) for _ in range(20)], faststart=True
+    )
+    broken = cut(whole, tmp_path / "broken.mp4", 0.6)
+    out = tmp_path / "out"
+    done = predict(config(f"input={broken}", f"checkpoint={model}", f"output={out}"))
+    assert done.exit_code == 1 and 5 < done.progress.frames < 18
+    assert count_frames(out / "overlay.mp4") == done.progress.frames
+    assert f"{broken}: cut off" in caplog.text and "what could be read of it is written" in caplog.text
+
+
+def test_a_video_without_a_single_frame_leaves_nothing(model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    whole = make_video(tmp_path / "whole.mp4", frames(6, (64, 64)), faststart=True)
+    data = bytearray(whole.read_bytes())
+    start = data.index(b"mdat") + 4
+    data[start:] = bytes(len(data) - start)
+    (tmp_path / "zeros.mp4").write_bytes(data)
+    done = predict(config(f"input={tmp_path / 'zeros.mp4'}", f"checkpoint={model}", f"output={tmp_path / 'out'}"))
+    assert done.exit_code == 1 and done.written == [] and "zeros.mp4" in caplog.text
+    assert sorted(os.listdir(tmp_path)) == ["whole.mp4", "zeros.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error", "message"),
+    [
+        (["checkpoint=nowhere"], FileNotFoundError, "no model at nowhere"),
+        (["checkpoint=run/last.ckpt"], FileNotFoundError, "no model at run/last.ckpt"),
+        (["flow=raft"], ValueError, "flow is 'raft'"),
+        (["autocast=half"], ValueError, "autocast is 'half'"),
+        (["key_interval=0"], Exception, "key_interval is 0"),
+        (["short_side=0"], ValueError, "short_side is 0"),
+        (["quality=77"], ValueError, "quality is 77"),
+        (["alpha=2"], ValueError, "alpha is 2"),
+        (["input=clip9", *CLIPS], ValueError, "no clip 'clip9'"),
+        (["data=moving_scenes", "clip_split=valid"], Exception, "valid"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_and_leaves_nothing(
+    model: Path, tmp_path: Path, overrides: list[str], error: type[Exception], message: str
+) -> None:
+    video = make_video(tmp_path / "a.mp4", frames(2, (48, 64)))
+    given = [f"input={video}", f"checkpoint={model}", f"output={tmp_path / 'out'}"]
+    with pytest.raises(error, match=message):
+        predict(config(*given, *overrides))
+    assert os.listdir(tmp_path) == ["a.mp4"]
+
+
+def test_neither_results_nor_the_input_are_overwritten_unasked(model: Path, tmp_path: Path) -> None:
+    video = make_video(tmp_path / "a.mp4", frames(2, (48, 64)))
+    given = [f"checkpoint={model}", f"output={tmp_path / 'out'}"]
+    predict(config(f"input={video}", *given))
+    before = (tmp_path / "out" / "overlay.mp4").read_bytes()
+    with pytest.raises(FileExistsError, match="overwrite=true"):
+        predict(config(f"input={video}", *given, "max_frames=1"))
+    assert (tmp_path / "out" / "overlay.mp4").read_bytes() == before
+    with pytest.raises(FileExistsError, match=r"the input .* would be replaced"):
+        predict(config(f"input={tmp_path / 'out' / 'overlay.mp4'}", *given, "overwrite=true"))
+    assert predict(config(f"input={video}", *given, "max_frames=1", "overwrite=true")).progress.frames == 1
+    assert count_frames(tmp_path / "out" / "overlay.mp4") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_asks_and_the_second_insists(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt), stopping_on_signals() as (stop, received):
+        signal.raise_signal(number)
+        assert stop.is_set() and received == [number]
+        signal.raise_signal(number)
+    assert signal.getsignal(number) is before
+
+
+def test_ctrl_c_ends_with_a_file_that_plays(model: Path, tmp_path: Path) -> None:
+    video = make_video(tmp_path / f"{ODD_NAME}.mp4", frames(40, (48, 64)) * 30)
+    out = tmp_path / "out (1), a=b"
+    command = [
+        sys.executable,
+        "-m",
+        "src.predict",
+        f"input={video}",
+        f"checkpoint={model}",
+        f"output={out}",
+        "device=cpu",
+        "threads=1",
+    ]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    deadline = time.monotonic() + 300
+    while not list(tmp_path.glob(".out*.partial/.overlay*")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=200)
+    assert process.returncode == 130, said
+    assert "stopped by SIGINT" in said and "Traceback" not in said
+    count = count_frames(out / "overlay.mp4")
+    assert 0 < count < 1200 and count == len(keys(out))
+    assert length(out / "overlay.mp4") == pytest.approx(count / 15, abs=1e-3)
+    assert sorted(os.listdir(tmp_path)) == sorted([video.name, out.name])
+
+
+def test_errors_are_one_line_and_exit_code_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(cfg: DictConfig) -> None:
+        raise ValueError("what is wrong")
+
+    monkeypatch.setattr(entry, "predict", fail)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    with pytest.raises(SystemExit) as ended:
+        entry.main.__wrapped__(config("input=a", "checkpoint=b", "output=c"))
+    assert ended.value.code == 1 and "what is wrong" in caplog.text
+
+
+def test_checkpoints_of_both_kinds_are_known_by_their_config(model: Path, tmp_path: Path) -> None:
+    assert load_checkpoint(str(model), torch.device("cpu"))[1]["classes"] == list(CLASSES)
+    assert load_checkpoint(str(model / "model.safetensors"), torch.device("cpu"))[1]["short_side"] == 32
+    (tmp_path / "config.json").write_text('{"model_type": "segformer"}')
+    with pytest.raises(ValueError, match="'segformer'"):
+        load_checkpoint(str(tmp_path), torch.device("cpu"))
+    # The tests run offline.
+    with pytest.raises(OSError, match="nobody/nothing"):
+        load_checkpoint("nobody/nothing", torch.device("cpu"))
+
+
+@pytest.mark.parametrize("choice", sorted(path.stem for path in (ROOT / "conf" / "scheduler").glob("*.yaml")))
+def test_every_scheduler_can_be_chosen(choice: str) -> None:
+    scheduler = instantiate(config("input=a", "checkpoint=b", "output=c", f"scheduler={choice}", "key_interval=7").scheduler)
+    assert callable(scheduler.is_key)
+    if choice == "fixed":
+        assert scheduler == FixedInterval(7)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="each copy is labelled in a forked process")
+def test_damaged_copies_neither_hang_nor_crash_nor_leave_parts() -> None:
+    # Without --copies the script makes 200.
+    command = [sys.executable, str(ROOT / "scripts" / "fuzz_video.py"), "--copies=6"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "damage told" in done.stdout

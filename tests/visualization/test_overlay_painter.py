@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from src.data.palette import distinct_palette
+from src.visualization.overlay import overlay
+from src.visualization.overlay_painter import OverlayPainter
+
+NAMES = ("sky", "road", "tree", "car")
+COLOURS = ((10, 20, 230), (90, 90, 90), (20, 200, 40), (230, 30, 30))
+
+
+def paint(painter: OverlayPainter, image: Tensor, found: Tensor) -> Tensor:
+    labels = found.numpy()
+    return painter.paint(image, labels, np.bincount(labels.ravel(), minlength=len(painter.classes)) / labels.size)
+
+
+def picture(height: int, width: int, classes: int = 4) -> tuple[Tensor, Tensor]:
+    return torch.randint(0, 256, (3, height, width), dtype=torch.uint8), torch.randint(0, classes, (height, width))
+
+
+@pytest.mark.parametrize("size", [(48, 64), (47, 61), (1, 1), (300, 20)])
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 0.5, 1.0])
+def test_colours_are_those_of_the_plain_overlay(size: tuple[int, int], alpha: float) -> None:
+    image, found = picture(*size)
+    painted = paint(OverlayPainter(NAMES, COLOURS, alpha, with_legend=False), image, found)
+    assert painted.dtype == torch.uint8 and painted.shape == image.shape
+    assert (painted.int() - overlay(image, found, COLOURS, alpha).int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize("classes", [1, 256, 400])
+def test_any_number_of_classes_has_colours(classes: int) -> None:
+    image, found = picture(40, 40, classes)
+    palette = distinct_palette(classes)
+    painted = paint(OverlayPainter([f"c{k}" for k in range(classes)], palette, 1.0, with_legend=False), image, found)
+    assert torch.equal(painted, torch.tensor(palette, dtype=torch.uint8)[found].movedim(-1, 0))
+
+
+def test_the_legend_names_what_is_in_view_and_leaves_the_rest_of_the_picture_alone() -> None:
+    image, found = torch.full((3, 240, 320), 128, dtype=torch.uint8), torch.zeros(240, 320, dtype=torch.int64)
+    found[:, :100] = 2
+    # No colour is near that of the letters.
+    colours = (COLOURS[0], (250, 0, 250), *COLOURS[2:])
+    plain = paint(OverlayPainter(NAMES, colours, with_legend=False), image, found)
+    named = paint(OverlayPainter(NAMES, colours), image, found)
+    rows = (named != plain).any(0).any(1).nonzero().flatten()
+    assert rows.min() >= 160 and rows.max() == 239
+    box = named[:, rows.min() : 240]
+    for k, shown in enumerate((True, False, True, False)):
+        # Boxes of the legend shine through a little of the picture below.
+        near = (box.int() - torch.tensor(colours[k])[:, None, None]).abs().amax(0) < 45
+        assert (near.sum() > 60) == shown, NAMES[k]
+
+
+def test_a_class_that_shows_up_for_a_frame_does_not_make_the_legend_flicker() -> None:
+    image = torch.full((3, 240, 320), 128, dtype=torch.uint8)
+    painter = OverlayPainter(NAMES, COLOURS, alpha=0.0)
+    empty, speck = torch.zeros(240, 320, dtype=torch.int64), torch.zeros(240, 320, dtype=torch.int64)
+    speck[:10, :100] = 3  # 1.3 % of the picture
+    first = paint(painter, image, empty)
+    assert torch.equal(paint(painter, image, speck), first)
+    # It is named when it stays.
+    assert not torch.equal([paint(painter, image, speck) for _ in range(10)][-1], first)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (30, 400), (400, 30), (720, 1281), (1500, 900)])
+def test_the_legend_never_takes_more_than_a_third_of_a_picture_of_any_size(size: tuple[int, int]) -> None:
+    image, found = picture(*size, 124)
+    classes = [f"a long name of class {k}" for k in range(124)]
+    plain = paint(OverlayPainter(classes, distinct_palette(124), with_legend=False), image, found)
+    named = paint(OverlayPainter(classes, distinct_palette(124)), image, found)
+    assert named.shape == plain.shape
+    assert (named != plain).any(0).any(1).sum() <= size[0] / 3 + 1
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(ValueError, match="4 class names but 3 colours"):
+        OverlayPainter(NAMES, COLOURS[:3])
+    with pytest.raises(ValueError, match="alpha is 2"):
+        OverlayPainter(NAMES, COLOURS, alpha=2)
+    with pytest.raises(ValueError, match="expected one size"):
+        paint(OverlayPainter(NAMES, COLOURS), picture(4, 4)[0], picture(4, 5)[1])
