@@ -46,4 +46,5 @@ def semantic_map(prediction: MaskPrediction, size: Size | None = None) -> Tensor
     Returns:
         semantic_map (B, H, W) int64, values 0..K-1.
     """
-    return semantic_scores(prediction, size).argmax(1)
+    # The same classes as argmax, of equal ones the first; over a dimension that is not the last, max is far faster on CPUs.
+    return semantic_scores(prediction, size).max(1).indices
