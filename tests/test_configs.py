@@ -210,8 +210,9 @@ def test_every_segmentor_can_be_built(choice: str) -> None:
 @pytest.mark.parametrize("choice", SAVED_ELSEWHERE)
 def test_the_flow_is_built_for_the_queries_of_a_segmentor_from_elsewhere(choice: str) -> None:
     cfg = compose_train(f"model/segmentor={choice}", "data=vspw", "model/flow=query")
-    assert (cfg.model.flow.num_queries, cfg.model.flow.query_dim) == (cfg.model.segmentor.num_queries, cfg.model.segmentor.query_dim)
-    assert cfg.model.segmentor.num_classes == 124
+    flow, segmentor = cfg.model.flow, cfg.model.segmentor
+    assert (flow.num_queries, flow.query_dim) == (segmentor.num_queries, segmentor.query_dim)
+    assert segmentor.num_classes == 124
 
 
 @pytest.mark.parametrize("choice", [name for name in choices("model/flow") if name != "pretrained"])

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from src.measure.counting import count_multiply_adds
 from src.models.flow.base import FlowEstimator
@@ -67,9 +68,11 @@ def frame_cost(propagator: Propagator, size: Size) -> FrameCost:
         The cost of batch 1.
     """
     # Not the meta device: autocast, which our operators switch off around themselves, does not know it.
-    without_data = FakeTensorMode(allow_non_fake_inputs=True)
+    # A shape environment lets through what depends on data in its shape only (OneFormer indexes with torch.where).
+    without_data = FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv())
     with without_data:
-        shadow = _without_data(propagator).eval()
+        # Without gradients altogether: torch's counter trips over a view of a parameter that asks for one.
+        shadow = _without_data(propagator).eval().requires_grad_(False)
         image = torch.empty(1, 3, *size, device="cpu")
         key, key_count = count_multiply_adds(lambda: shadow.segmentor(image))
         key = key.final_layer()

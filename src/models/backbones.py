@@ -14,7 +14,7 @@ import timm
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from torch import nn
-from transformers import PreTrainedConfig, ResNetConfig, SwinConfig, TimmBackboneConfig
+from transformers import MaskFormerSwinConfig, PreTrainedConfig, ResNetConfig, SwinConfig, TimmBackboneConfig
 
 logger = logging.getLogger(__name__)
 
@@ -24,13 +24,20 @@ Statistics = tuple[float, float, float]
 IMAGENET_MEAN: Statistics = (0.485, 0.456, 0.406)
 IMAGENET_STD: Statistics = (0.229, 0.224, 0.225)
 
-_CONFIGS: dict[str, type[PreTrainedConfig]] = {"swin": SwinConfig, "resnet": ResNetConfig, "timm_backbone": TimmBackboneConfig}
+_CONFIGS: dict[str, type[PreTrainedConfig]] = {
+    "swin": SwinConfig,
+    "maskformer-swin": MaskFormerSwinConfig,  # what transformers makes of a Swin inside a MaskFormer
+    "resnet": ResNetConfig,
+    "timm_backbone": TimmBackboneConfig,
+}
+_SWIN_FIELDS = (
+    "image_size", "patch_size", "num_channels", "embed_dim", "depths", "num_heads", "window_size", "mlp_ratio", "qkv_bias",
+    "hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate", "hidden_act", "use_absolute_embeddings",
+    "layer_norm_eps", "out_features",
+)  # fmt: skip
 _FIELDS: dict[str, tuple[str, ...]] = {
-    "swin": (
-        "image_size", "patch_size", "num_channels", "embed_dim", "depths", "num_heads", "window_size", "mlp_ratio", "qkv_bias",
-        "hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate", "hidden_act", "use_absolute_embeddings",
-        "layer_norm_eps", "out_features",
-    ),
+    "swin": _SWIN_FIELDS,
+    "maskformer-swin": _SWIN_FIELDS,
     "resnet": (
         "num_channels", "embedding_size", "hidden_sizes", "depths", "layer_type", "hidden_act", "downsample_in_first_stage",
         "downsample_in_bottleneck", "out_features",
@@ -103,7 +110,7 @@ def backbone_config(model_type: str, fields: Mapping[str, Any]) -> PreTrainedCon
     """Build transformers' configuration from plain sizes; known architectures only, and nothing is fetched or executed.
 
     Args:
-        model_type: ``swin``, ``resnet`` or ``timm_backbone``.
+        model_type: ``swin``, ``maskformer-swin``, ``resnet`` or ``timm_backbone``.
         fields: sizes in transformers' names.
 
     Raises:
@@ -213,14 +220,17 @@ def _load_lite0(module: nn.Module, file: Path) -> None:
 
 @contextmanager
 def any_backbone() -> Iterator[None]:
-    """Keep transformers from warning that Mask2Former supports only Swin: convolutional backbones work, as the tests show."""
-    source = logging.getLogger("transformers.models.mask2former.configuration_mask2former")
+    """Keep transformers from warning that a segmentor supports only Swin: other backbones work, as the tests show."""
+    names = (f"transformers.models.{name}.configuration_{name}" for name in ("mask2former", "maskformer"))
+    sources = [logging.getLogger(name) for name in names]
 
     def without_the_warning(record: logging.LogRecord) -> bool:
         return "is not a supported model" not in record.getMessage()
 
-    source.addFilter(without_the_warning)
+    for source in sources:
+        source.addFilter(without_the_warning)
     try:
         yield
     finally:
-        source.removeFilter(without_the_warning)
+        for source in sources:
+            source.removeFilter(without_the_warning)

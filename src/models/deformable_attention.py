@@ -12,12 +12,15 @@ from transformers.models.mask2former.modeling_mask2former import (
     Mask2FormerPixelDecoderEncoderMultiscaleDeformableAttention as TransformersAttention,
 )
 from transformers.models.mask2former.modeling_mask2former import multi_scale_deformable_attention
+from transformers.models.oneformer.modeling_oneformer import (
+    OneFormerPixelDecoderEncoderMultiscaleDeformableAttention as OneFormerAttention,
+)
 
 Shapes = Sequence[tuple[int, int]]
 
 
 class DeformableAttention(nn.Module):
-    """The attention of Mask2Former's pixel decoder (Deformable DETR, arXiv 2010.04159, equation 3), chosen by what is faster.
+    """The attention of the pixel decoders of Mask2Former and OneFormer (Deformable DETR, arXiv 2010.04159, equation 3), faster.
 
     Same layers, names and numbers as transformers' module, whose place it takes; only how the sampled values are summed without
     gradients on CPUs differs, to float rounding.
@@ -26,7 +29,7 @@ class DeformableAttention(nn.Module):
         attention: the module whose layers to use.
     """
 
-    def __init__(self, attention: TransformersAttention) -> None:
+    def __init__(self, attention: TransformersAttention | OneFormerAttention) -> None:
         super().__init__()
         self.num_heads: int = attention.n_heads
         self.num_levels: int = attention.n_levels
@@ -41,7 +44,7 @@ class DeformableAttention(nn.Module):
         """Put one in the place of each of transformers' modules in a pixel decoder."""
         for module in list(pixel_decoder.modules()):
             for name, child in module.named_children():
-                if isinstance(child, TransformersAttention):
+                if isinstance(child, TransformersAttention | OneFormerAttention):
                     setattr(module, name, cls(child))
 
     def forward(

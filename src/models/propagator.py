@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from src.models.flow.base import FlowEstimator
 from src.models.freezing import PartlyFrozen
-from src.models.segmentor import Mask2FormerSegmentor
+from src.models.key_frame_segmentor import KeyFrameSegmentor
 from src.ops.warp import WarpGrid, resize_flow, warp_segments
 from src.structures import FlowPrediction, MaskPrediction
 
@@ -23,7 +23,7 @@ class Propagator(PartlyFrozen):
         warp_grid: ``exact``, or ``reference`` for weights that were trained with the published code's grid.
     """
 
-    def __init__(self, segmentor: Mask2FormerSegmentor, flow: FlowEstimator, warp_grid: WarpGrid = "exact") -> None:
+    def __init__(self, segmentor: KeyFrameSegmentor, flow: FlowEstimator, warp_grid: WarpGrid = "exact") -> None:
         super().__init__()
         self.segmentor = segmentor
         self.flow = flow

@@ -1,4 +1,4 @@
-"""The segmentor: an image in, one mask, one class distribution and one embedding per query out."""
+"""The paper's segmentor: Mask2Former."""
 
 from __future__ import annotations
 
@@ -11,23 +11,13 @@ from transformers import Mask2FormerForUniversalSegmentation
 
 from src.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Statistics, backbone_spec, load_backbone_weights
 from src.models.deformable_attention import DeformableAttention
-from src.models.freezing import PartlyFrozen
-from src.models.mask2former import (
-    FIELDS,
-    build_mask2former,
-    image_statistics,
-    load_mask2former,
-    mask2former_config,
-    mask2former_fields,
-)
-from src.ops.padding import pad_to, padded_size
+from src.models.key_frame_segmentor import KeyFrameSegmentor, in_full_precision, keep_projections_precise
+from src.models.mask2former import FIELDS, build_mask2former, load_mask2former, mask2former_config, mask2former_fields
 from src.structures import MaskPrediction
 
 
-class Mask2FormerSegmentor(PartlyFrozen):
+class Mask2FormerSegmentor(KeyFrameSegmentor):
     """Mask2Former (arXiv 2112.01527) as transformers implements it, behind our names.
-
-    The network's own loss (``criterion``) is dropped: ours is in ``src.losses``, and its buffer would be in every state dict.
 
     Args:
         network: transformers' model.
@@ -35,9 +25,7 @@ class Mask2FormerSegmentor(PartlyFrozen):
         image_std: per channel, for pixels in 0..1.
     """
 
-    size_divisor: int = 32
-    image_mean: Tensor
-    image_std: Tensor
+    model_type = "mask2former"
 
     def __init__(
         self,
@@ -45,20 +33,17 @@ class Mask2FormerSegmentor(PartlyFrozen):
         image_mean: Statistics = IMAGENET_MEAN,
         image_std: Statistics = IMAGENET_STD,
     ) -> None:
-        super().__init__()
-        del network.criterion
-        for projection in network.model.pixel_level_module.decoder.input_projections:
-            projection.register_forward_hook(_projection_in_full_precision)
-        DeformableAttention.install(network.model.pixel_level_module.decoder)
-        self.network = network
-        self.num_classes: int = network.class_predictor.out_features - 1
-        self.num_queries: int = network.config.num_queries
-        self.query_dim: int = network.config.hidden_dim
-        # Part of the configuration, so not of the state dict.
-        self.register_buffer("image_mean", torch.tensor(image_mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("image_std", torch.tensor(image_std).view(3, 1, 1), persistent=False)
-        # A loaded network arrives in eval mode, and Lightning would keep it there.
-        self.train()
+        pixel_decoder = network.model.pixel_level_module.decoder
+        keep_projections_precise(pixel_decoder)
+        DeformableAttention.install(pixel_decoder)
+        super().__init__(
+            network,
+            network.class_predictor.out_features - 1,
+            network.config.num_queries,
+            network.config.hidden_dim,
+            image_mean,
+            image_std,
+        )
 
     def forward(self, image: Tensor) -> MaskPrediction:
         """Segment an image.
@@ -71,17 +56,11 @@ class Mask2FormerSegmentor(PartlyFrozen):
             image. float32.
 
         Raises:
-            ValueError: if the image is no larger than one cell of the coarsest features: a single pixel has nothing to be
-                normalised by.
+            ValueError: see :meth:`normalised`.
         """
-        size = (image.shape[-2], image.shape[-1])
-        padded = padded_size(size, self.size_divisor)
-        if max(padded) <= self.size_divisor:
-            raise ValueError(f"image of {size[0]}x{size[1]}: expected a side of more than {self.size_divisor} pixels")
-        normalised = (image.to(self.image_mean.dtype) / 255 - self.image_mean) / self.image_std
+        padded, size = self.normalised(image)
         parts = self.parts()
-        # Positions are made in the dtype of these features, and half precision cannot name a pixel of a wide image.
-        features = [_full_precision(feature) for feature in parts["backbone"](pad_to(normalised, padded)).feature_maps]
+        features = [in_full_precision(feature) for feature in parts["backbone"](padded).feature_maps]
         decoded = parts["pixel_decoder"](features)
         output = parts["transformer_decoder"](decoded.multi_scale_features, decoded.mask_features)
         # The states after the decoder's layer norm; `last_hidden_state` lacks it, and the class head never sees that.
@@ -91,7 +70,7 @@ class Mask2FormerSegmentor(PartlyFrozen):
             mask_logits_per_layer=torch.stack([masks.float() for masks in output.masks_queries_logits]),
             queries=queries[-1].float(),
             image_size=size,
-            padded_size=padded,
+            padded_size=(padded.shape[-2], padded.shape[-1]),
         )
 
     def parts(self) -> dict[str, nn.Module]:
@@ -111,14 +90,7 @@ class Mask2FormerSegmentor(PartlyFrozen):
     def config(self) -> dict[str, Any]:
         """Everything but the weights: a JSON-able dict that :meth:`from_config` rebuilds the network from."""
         backbone, fields = mask2former_fields(self.network.config)
-        return {
-            "model_type": "mask2former",
-            "num_classes": self.num_classes,
-            "image_mean": [round(value, 6) for value in self.image_mean.flatten().tolist()],
-            "image_std": [round(value, 6) for value in self.image_std.flatten().tolist()],
-            **fields,
-            "backbone_config": backbone,
-        }
+        return self.plain_config({**fields, "backbone_config": backbone})
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -130,15 +102,10 @@ class Mask2FormerSegmentor(PartlyFrozen):
         Raises:
             ValueError: if a field is missing, unknown or of the wrong kind, or the architecture is not a known one.
         """
-        fields = dict(config)
-        if fields.pop("model_type", None) != "mask2former":
-            raise ValueError(f"model_type is {config.get('model_type')!r}; expected 'mask2former'")
-        expected = {"num_classes", "image_mean", "image_std", "backbone_config", *FIELDS}
-        if set(fields) != expected:
-            raise ValueError(f"config of a segmentor: {', '.join(sorted(set(fields) ^ expected))} missing or not known")
-        mean, std = (image_statistics(fields.pop(name), name) for name in ("image_mean", "image_std"))
-        backbone, num_classes = fields.pop("backbone_config"), fields.pop("num_classes")
-        return cls(build_mask2former(mask2former_config(backbone, num_classes, fields)), mean, std)
+        plain = cls.take_apart(config, {"backbone_config", *FIELDS})
+        backbone = plain.fields.pop("backbone_config")
+        network = build_mask2former(mask2former_config(backbone, plain.num_classes, plain.fields))
+        return cls(network, plain.image_mean, plain.image_std)
 
     @classmethod
     def from_backbone(
@@ -208,13 +175,3 @@ class Mask2FormerSegmentor(PartlyFrozen):
             OSError: if it cannot be reached.
         """
         return cls(*load_mask2former(path_or_id, num_classes))
-
-
-def _full_precision(tensor: Tensor) -> Tensor:
-    kind = tensor.device.type
-    return tensor.float() if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind) else tensor
-
-
-def _projection_in_full_precision(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
-    # transformers makes the sampling points of deformable attention in the dtype of what this returns.
-    return _full_precision(output)

@@ -16,8 +16,8 @@ from lightning import Trainer
 from lightning.pytorch.loggers import WandbLogger
 
 from src.models.flow.base import FlowEstimator
+from src.models.key_frame_segmentor import KeyFrameSegmentor
 from src.models.propagator import Propagator
-from src.models.segmentor import Mask2FormerSegmentor
 from src.ops.warp import WarpGrid
 from src.weights.model_folder import load_model
 
@@ -37,7 +37,7 @@ _NEEDLESS_WARNINGS = (
 
 
 def build_propagator(
-    segmentor: Mask2FormerSegmentor | None,
+    segmentor: KeyFrameSegmentor | None,
     flow: FlowEstimator | None,
     init_from: str | None,
     warp_grid: WarpGrid = "exact",

@@ -1,4 +1,4 @@
-"""Charts of an evaluation: which classes are taken for which, and how the score falls with distance to the key frame."""
+"""Charts of evaluations: classes taken for one another, the score against distance to the key frame, and against a setting."""
 
 from __future__ import annotations
 
@@ -100,6 +100,53 @@ def distance_picture(panels: Mapping[int, Mapping[str, Mapping[int, float]]], pe
         axes.legend(fontsize=8)
     for axes in grid[:, 0]:
         axes.set_ylabel("mIoU, %")
+    return _drawn(figure)
+
+
+def sweep_picture(curves: Mapping[str, Mapping[str, Sequence[float]]], setting: str, metric: str) -> Tensor:
+    """What a setting does to a metric: a line over numbers, a row of points for each value that is none.
+
+    The metric's axis does not start at zero: what matters are the differences. Repeated runs are points around their mean.
+
+    Args:
+        curves: line -> value of the setting -> results of the runs that had it.
+        setting: its name.
+        metric: its name and unit.
+
+    Returns:
+        (3, H, W) uint8 RGB.
+
+    Raises:
+        ValueError: if there is nothing to draw.
+    """
+    values = list(dict.fromkeys(value for points in curves.values() for value in points))
+    if not values:
+        raise ValueError(f"no result of {metric} to draw; expected at least one")
+    try:
+        places, numbers = {value: float(value) for value in values}, True
+    except ValueError:
+        places, numbers = {value: -float(row) for row, value in enumerate(values)}, False
+    # Lists of parts make long names, and the points need their room.
+    size = (7.0, 4.0) if numbers else (5.5 + 0.08 * max(map(len, values)), 1.2 + 0.4 * len(values))
+    figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
+    axes = figure.add_subplot()
+    for number, (name, points) in enumerate(curves.items()):
+        ordered = sorted(points, key=places.__getitem__)
+        means = [(places[value], float(np.mean(points[value]))) for value in ordered]
+        every = [(places[value], result) for value in ordered for result in points[value]]
+        for pairs, style in ((means, "o-" if numbers else "o"), (every, ".")):
+            along, results = zip(*pairs, strict=True)
+            label = name if pairs is means and name else None
+            axes.plot(*((along, results) if numbers else (results, along)), style, color=f"C{number}", label=label)
+    if numbers:
+        axes.set_xticks(sorted(places.values()), sorted(values, key=places.__getitem__))
+        axes.set(xlabel=setting, ylabel=metric)
+    else:
+        axes.set_yticks([places[value] for value in values], values)
+        axes.set(xlabel=metric, ylabel=setting, ylim=(0.5 - len(values), 0.5))
+    axes.grid(alpha=0.3)
+    if any(curves):
+        axes.legend(fontsize=8)
     return _drawn(figure)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from src.models.flow import FLOW_ESTIMATORS, FlowEstimator
 from src.models.propagator import Propagator
-from src.models.segmentor import Mask2FormerSegmentor
+from src.models.segmentors import build_segmentor
 from src.weights.folder_files import (
     CONFIG_FILE,
     WEIGHTS_FILE,
@@ -71,7 +71,7 @@ def build_model(config: Mapping[str, Any]) -> Propagator:
     if config["warp_grid"] not in ("exact", "reference"):
         raise ValueError(f"unknown warp grid {config['warp_grid']!r}; expected 'exact' or 'reference'")
     try:
-        segmentor = Mask2FormerSegmentor.from_config(config["segmentor"])
+        segmentor = build_segmentor(config["segmentor"])
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"model config does not fit this code: {type(error).__name__}: {error}") from error
     return Propagator(segmentor, estimator, config["warp_grid"])

@@ -22,7 +22,7 @@ def saved(build_segmentor, tmp_path: Path) -> Saved:
 
 def test_same_classes_load_every_tensor(saved, caplog):
     folder, source = saved
-    with caplog.at_level(logging.INFO, logger="src.models.mask2former"):
+    with caplog.at_level(logging.INFO, logger="src.models.saved_networks"):
         network, mean, _ = load_mask2former(str(folder))
     tensors = source.state_dict()
     assert all(torch.equal(value, tensors[name]) for name, value in network.state_dict().items())
@@ -32,7 +32,7 @@ def test_same_classes_load_every_tensor(saved, caplog):
 
 def test_other_classes_start_only_the_class_head_anew_and_say_so(saved, caplog):
     folder, source = saved
-    with caplog.at_level(logging.INFO, logger="src.models.mask2former"):
+    with caplog.at_level(logging.INFO, logger="src.models.saved_networks"):
         network, _, _ = load_mask2former(str(folder), num_classes=9)
     tensors = source.model.state_dict()
     assert all(torch.equal(value, tensors[name]) for name, value in network.model.state_dict().items())

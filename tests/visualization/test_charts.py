@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.visualization.charts import confusion_picture, distance_picture
+from src.visualization.charts import confusion_picture, distance_picture, sweep_picture
 
 NAMES = ("sky", "road", "tree", "car")
 
@@ -53,3 +53,16 @@ def test_bad_arguments_are_named() -> None:
         confusion_picture(torch.eye(4), NAMES[:2])
     with pytest.raises(ValueError, match="no key interval"):
         distance_picture({})
+
+
+def test_a_sweep_shows_its_points_and_is_of_one_height_for_numbers() -> None:
+    numbers = sweep_picture({"query": {"0": [50.0], "10": [60.0], "9": [58.0]}}, "layers", "mIoU, %")
+    assert not torch.equal(numbers, sweep_picture({"query": {"0": [50.0], "10": [60.0], "9": [52.0]}}, "layers", "mIoU, %"))
+    # The order of the runs is not that of the numbers.
+    assert torch.equal(numbers, sweep_picture({"query": {"10": [60.0], "9": [58.0], "0": [50.0]}}, "layers", "mIoU, %"))
+    few, many = ({"": {name: [float(len(name))] for name in NAMES[:count]}} for count in (2, 4))
+    assert sweep_picture(many, "flow", "mIoU, %").shape[1] > sweep_picture(few, "flow", "mIoU, %").shape[1]
+    repeated = sweep_picture({"": {"sky": [3.0], "road": [3.0, 5.0]}}, "flow", "mIoU, %")
+    assert not torch.equal(repeated, sweep_picture({"": {"sky": [3.0], "road": [4.0]}}, "flow", "mIoU, %"))
+    with pytest.raises(ValueError, match="no result of mIoU"):
+        sweep_picture({}, "flow", "mIoU")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 
@@ -14,6 +14,8 @@ from src.models.flow.query_decoder import QueryDecoder
 from src.models.flow.segment_head import FlowFusion, FuseInit, SegmentFlowHead
 from src.ops.padding import padded_size
 from src.structures import FlowPrediction, Size
+
+Queries = Literal["segmentor", "random"]
 
 
 class QueryFlow(FlowEstimator):
@@ -30,8 +32,14 @@ class QueryFlow(FlowEstimator):
         refine_channels: of the four refinement steps of the pixel flow, coarse to fine.
         mlp_dim: hidden width of the two MLPs whose outputs multiply to query flow.
         fuse_init: see :class:`FlowFusion`.
+        queries: ``segmentor`` starts from the key frame's queries. ``random`` is the paper's ablation: learned embeddings of its
+            own, random at the start (as the seed says) and the same for every image; the flow of a query then knows nothing
+            about the segment that it moves.
         input_mean: of R, G, B in 0..1.
         size_divisor: the padded image is a multiple of this; the segmentor's.
+
+    Raises:
+        ValueError: if ``queries`` or ``fuse_init`` is unknown, or ``num_heads`` does not divide ``hidden_dim``.
     """
 
     def __init__(
@@ -48,8 +56,11 @@ class QueryFlow(FlowEstimator):
         fuse_init: FuseInit = "pixel",
         input_mean: Sequence[float] = (0.411, 0.432, 0.450),
         size_divisor: int = 32,
+        queries: Queries = "segmentor",
     ) -> None:
         super().__init__()
+        if queries not in get_args(Queries):
+            raise ValueError(f"unknown queries {queries!r}; expected one of {', '.join(get_args(Queries))}")
         self._config = {
             "query_dim": query_dim,
             "num_queries": num_queries,
@@ -63,18 +74,23 @@ class QueryFlow(FlowEstimator):
             "fuse_init": fuse_init,
             "input_mean": list(input_mean),
             "size_divisor": size_divisor,
+            "queries": queries,
         }
         self.num_queries = num_queries
         self.query_dim = query_dim
         self.size_divisor = size_divisor
         self.prepare = PairPreparation(input_mean, size_divisor)
         self.encoder = FlowEncoder(encoder_channels)
-        self.query_projection = nn.Identity() if query_dim == hidden_dim else nn.Linear(query_dim, hidden_dim)
+        # What nobody reads has no gradient, and that breaks distributed training.
+        projected = queries == "segmentor" and query_dim != hidden_dim
+        self.query_projection = nn.Linear(query_dim, hidden_dim) if projected else nn.Identity()
         coarse_to_fine = list(encoder_channels)[:0:-1]
         self.query_decoder = QueryDecoder(coarse_to_fine[:3], num_queries, hidden_dim, num_heads, ffn_dim, decoder_layers)
         self.pixel_decoder = PixelFlowDecoder([hidden_dim] * 3 + coarse_to_fine[3:], refine_channels)
         self.segment_head = SegmentFlowHead(hidden_dim, coarse_to_fine[-1], mlp_dim)
         self.fuse = FlowFusion(fuse_init)
+        # Last, so that by one seed the other weights are the same for both kinds of queries (of the decoder's width).
+        self.own_queries = nn.Embedding(num_queries, hidden_dim) if queries == "random" else None
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments, JSON-able."""
@@ -104,7 +120,7 @@ class QueryFlow(FlowEstimator):
 
         Args:
             features: of the encoder, coarse to fine.
-            queries: (B, Q, C) of the segmentor.
+            queries: (B, Q, C) of the segmentor; an estimator with queries of its own does not read their values.
 
         Returns:
             Updated queries (B, Q, hidden) and the pixel flows, coarse to fine.
@@ -115,7 +131,9 @@ class QueryFlow(FlowEstimator):
         expected = (features[0].shape[0], self.num_queries, self.query_dim)
         if tuple(queries.shape) != expected:
             raise ValueError(f"queries are {tuple(queries.shape)}; this flow estimator expects (B, Q, C) = {expected}")
-        queries, refined = self.query_decoder(self.query_projection(queries), features[:3])
+        own = self.own_queries
+        start = self.query_projection(queries) if own is None else own.weight.expand(len(queries), -1, -1)
+        queries, refined = self.query_decoder(start, features[:3])
         return queries, self.pixel_decoder((*refined, *features[3:]))
 
     def covered_size(self, image: Tensor) -> Size:

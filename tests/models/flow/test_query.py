@@ -134,6 +134,37 @@ def test_permuting_the_queries_permutes_the_flows(small: QueryFlow) -> None:
     assert spread > 1e-4, "flows of different queries must differ for this to say anything"
 
 
+@pytest.mark.parametrize("decoder_layers", [0, 4])
+def test_random_queries_are_its_own_and_learn(small: QueryFlow, decoder_layers: int) -> None:
+    estimator = QueryFlow(**{**small.config(), "decoder_layers": decoder_layers, "queries": "random"})
+    assert estimator.own_queries is not None
+    (key, nonkey), queries = random_images(2), torch.randn(2, 5, 24)
+    flow = estimator(key, nonkey, queries).segment_flow
+    assert torch.equal(flow, estimator(key, nonkey, torch.randn(2, 5, 24)).segment_flow)
+    assert torch.allclose(flow[:1], estimator(key[:1], nonkey[:1], queries[:1]).segment_flow, atol=1e-6)
+    assert flow.std(dim=1).max() > 1e-4, "each query keeps a flow of its own"
+    flow.square().mean().backward()
+    assert [n for n, p in estimator.named_parameters() if p.grad is None or not p.grad.any()] == []
+    again = QueryFlow(**json.loads(json.dumps(estimator.config())))
+    again.load_state_dict(estimator.state_dict())
+    assert torch.equal(again(key, nonkey, queries).segment_flow, flow)
+
+
+def test_random_queries_change_no_other_weight_and_their_seed_is_the_given_one(small: QueryFlow) -> None:
+    """What an ablation may not do: draw other weights for what it does not ablate."""
+
+    def build(queries: str) -> dict[str, Tensor]:
+        torch.manual_seed(5)
+        return QueryFlow(**{**small.config(), "query_dim": 16, "queries": queries}).state_dict()
+
+    plain, own = build("segmentor"), build("random")
+    assert own.keys() - plain.keys() == {"own_queries.weight"}
+    assert all(torch.equal(plain[name], own[name]) for name in plain)
+    assert torch.equal(build("random")["own_queries.weight"], own["own_queries.weight"])
+    with pytest.raises(ValueError, match="unknown queries 'none'; expected one of segmentor, random"):
+        build("none")
+
+
 def test_a_batch_equals_its_pairs_one_by_one(small: QueryFlow) -> None:
     (key, nonkey), queries = random_images(2), torch.randn(2, 5, 24)
     both = small(key, nonkey, queries).segment_flow

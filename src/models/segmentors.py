@@ -1,0 +1,63 @@
+"""The segmentors there are, by transformers' name of the architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from src.models.eomt import EomtSegmentor
+from src.models.key_frame_segmentor import KeyFrameSegmentor
+from src.models.maskformer import MaskFormerSegmentor
+from src.models.oneformer import OneFormerSegmentor
+from src.models.saved_networks import saved_config
+from src.models.segmentor import Mask2FormerSegmentor
+
+SEGMENTORS: dict[str, type[KeyFrameSegmentor]] = {
+    segmentor.model_type: segmentor
+    for segmentor in (Mask2FormerSegmentor, MaskFormerSegmentor, OneFormerSegmentor, EomtSegmentor)
+}
+
+
+def build_segmentor(config: Mapping[str, Any]) -> KeyFrameSegmentor:
+    """The network that a config describes, with random weights. Nothing that it names is fetched or executed.
+
+    Args:
+        config: what :meth:`KeyFrameSegmentor.config` gave; its ``model_type`` decides.
+
+    Raises:
+        ValueError: if it names no known segmentor or does not fit it.
+    """
+    name = config.get("model_type")
+    if name not in SEGMENTORS:
+        raise ValueError(f"unknown segmentor {name!r}; known are {', '.join(SEGMENTORS)}")
+    return SEGMENTORS[name].from_config(config)
+
+
+def load_segmentor(
+    path_or_id: str, num_classes: int | None = None, num_queries: int | None = None, query_dim: int | None = None
+) -> KeyFrameSegmentor:
+    """Any segmentor that transformers saved, in a local folder or on the hub; the ``model_type`` in its config.json decides.
+
+    Args:
+        path_or_id: a folder, or an id such as ``facebook/mask2former-swin-tiny-ade-semantic``.
+        num_classes: K; where it differs from the checkpoint's, the class head starts anew.
+        num_queries: what the flow estimator was told of its number of queries; checked.
+        query_dim: what the flow estimator was told of the width of its queries; checked.
+
+    Raises:
+        ValueError: if it is no known segmentor, its weights are incomplete, or its queries are others than said.
+        OSError: if it cannot be reached.
+    """
+    values = saved_config(path_or_id)
+    name = values.get("model_type")
+    if name not in SEGMENTORS:
+        ours = "; it is a model folder of this project, which stage.init_from takes" if "format" in values else ""
+        raise ValueError(f"{path_or_id} holds a {name!r} model; expected a segmentor of {', '.join(SEGMENTORS)}{ours}")
+    segmentor = SEGMENTORS[name].from_pretrained(path_or_id, num_classes)
+    for argument, said, found in (
+        ("num_queries", num_queries, segmentor.num_queries),
+        ("query_dim", query_dim, segmentor.query_dim),
+    ):
+        if said not in (None, found):
+            raise ValueError(f"{path_or_id} has {argument}={found}, not {said}: set model.segmentor.{argument}={found}")
+    return segmentor
