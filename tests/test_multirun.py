@@ -15,6 +15,7 @@ from hydra.types import RunMode
 from src.train import main
 from src.weights.model_folder import load_model
 from tests.tiny_run import ROOT, compose_train, overrides
+from tests.wandb_runs import logged_bytes
 
 
 def test_a_multirun_gives_each_job_its_folder_and_its_wandb_run(tmp_path: Path) -> None:
@@ -36,7 +37,7 @@ def test_a_multirun_gives_each_job_its_folder_and_its_wandb_run(tmp_path: Path) 
         assert "step 2 of 2: loss" in text and "validation at step 2: val/miou" in text and str(job) in text
         (wandb_run,) = job.glob("wandb/offline-run-*")
         assert list((wandb_run / "files" / "media" / "images" / "val").glob("pictures_*.png"))
-        logged = next(wandb_run.glob("*.wandb")).read_bytes()
+        logged = logged_bytes(wandb_run)
         assert all(name in logged for name in (b"train/loss_dice", b"val/wiou", b"val/pictures"))
 
 

@@ -29,7 +29,7 @@ def build_segmentor(config: Mapping[str, Any]) -> KeyFrameSegmentor:
     """
     name = config.get("model_type")
     if name not in SEGMENTORS:
-        raise ValueError(f"unknown segmentor {name!r}; known are {', '.join(SEGMENTORS)}")
+        raise ValueError(f"model_type is {name!r}, no known segmentor; known are {', '.join(SEGMENTORS)}")
     return SEGMENTORS[name].from_config(config)
 
 

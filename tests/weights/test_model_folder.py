@@ -100,7 +100,7 @@ def edit(folder: Path, **changes: object) -> None:
         ({"flow": {"name": "query", "config": {"widths": 3}}}, "does not fit this code.*widths"),
         ({"flow": "query"}, "flow is 'query'"),
         ({"warp_grid": "other"}, "unknown warp grid 'other'"),
-        ({"segmentor": {}}, "model_type"),
+        ({"segmentor": {}}, "model_type is None"),
         ({"metadata": [1]}, "metadata is list"),
     ],
 )
