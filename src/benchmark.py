@@ -21,7 +21,8 @@ from rich.table import Table
 
 from src.command_line import quote_path_arguments
 from src.data.clips import FileClips
-from src.data.transforms import ColourJitter, PairTransform
+from src.data.colour import ColourJitter
+from src.data.transforms import PairTransform
 from src.inference.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
 from src.inference.table import check_output, write_table

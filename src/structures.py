@@ -65,7 +65,7 @@ class PairSample(NamedTuple):
     Attributes:
         key_image: (3, H, W) uint8 RGB.
         nonkey_image: (3, H, W) uint8 RGB.
-        nonkey_label: (H, W) int64, classes or ``IGNORE_INDEX``.
+        nonkey_label: (H, W) int16 or int64, classes or ``IGNORE_INDEX``.
         flow: (2, H, W) float32, backward flow in pixels: stored at the non-key pixel, pointing to its source in the key
             frame; NaN where it is unknown or its source is hidden. ``None`` where the data has no flow.
         name: ``clip/key->nonkey``, for messages.

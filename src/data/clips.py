@@ -36,11 +36,11 @@ class ClipDataset(Protocol):
     def num_classes(self) -> int:
         """K."""
 
-    def read_image(self, clip: int, frame: int) -> Tensor:
-        """One frame, (3, H, W) uint8 RGB."""
+    def read_image(self, clip: int, frame: int, interleaved: bool = False) -> Tensor:
+        """One frame, (3, H, W) uint8 RGB; where ``interleaved``, in whatever memory order it comes from the file."""
 
-    def read_label(self, clip: int, frame: int) -> Tensor:
-        """Its label, (H, W) int64: classes 0..K-1 or ``IGNORE_INDEX``."""
+    def read_label(self, clip: int, frame: int, dtype: torch.dtype = torch.int64) -> Tensor:
+        """Its label, (H, W) of that type: classes 0..K-1 or ``IGNORE_INDEX``."""
 
     def read_flow(self, clip: int, nonkey: int, key: int) -> Tensor | None:
         """Backward flow (2, H, W) float32 in pixels, NaN where unknown or hidden; ``None`` where the data has none."""
@@ -87,15 +87,20 @@ class FileClips:
         """K."""
         return len(self.classes)
 
-    def read_image(self, clip: int, frame: int) -> Tensor:
-        """One frame, (3, H, W) uint8 RGB; errors as of :func:`src.data.image_files.read_rgb`."""
-        return read_rgb(self.clips[clip].images[frame])
+    def read_image(self, clip: int, frame: int, interleaved: bool = False) -> Tensor:
+        """One frame, (3, H, W) uint8 RGB; memory order and errors as of :func:`src.data.image_files.read_rgb`."""
+        return read_rgb(self.clips[clip].images[frame], interleaved)
 
-    def read_label(self, clip: int, frame: int) -> Tensor:
+    def read_label(self, clip: int, frame: int, dtype: torch.dtype = torch.int64) -> Tensor:
         """The label of one frame.
 
+        Args:
+            clip: index into ``clips``.
+            frame: index into its frames.
+            dtype: of the result; int16 holds every class in a quarter of the memory.
+
         Returns:
-            (H, W) int64: classes 0..K-1 or ``IGNORE_INDEX``.
+            (H, W): classes 0..K-1 or ``IGNORE_INDEX``.
 
         Raises:
             ValueError: if the frame has no label, the label's size is not the image's, or it holds an undefined value.
@@ -109,7 +114,7 @@ class FileClips:
             raise ValueError(
                 f"{label_path} is {size[0]}x{size[1]} (HxW) but its image {image_path} is {expected[0]}x{expected[1]}"
             )
-        return torch.from_numpy(label)
+        return torch.from_numpy(label).to(dtype)
 
     def read_flow(self, clip: int, nonkey: int, key: int) -> Tensor | None:
         """``None``: files of frames and labels know no flow."""

@@ -12,6 +12,8 @@ from torch.utils.data import DataLoader, Sampler
 from src.data.clips import ClipDataset
 from src.data.pair_sampling import PairSampling
 from src.data.pairs import Motion, NumberedSample, PairDataset, Transform, collate_pairs
+from src.data.transforms import PairTransform
+from src.structures import PairBatch
 
 # Validation pairs are the same for every training seed, so that runs with different seeds are scored on the same pairs.
 _VALIDATION_SEED = 0
@@ -137,6 +139,13 @@ class PairDataModule(L.LightningDataModule):
         # A list of lists is all that a loader asks of a batch sampler.
         numbers = [[n] for n in range(trainer.global_rank, len(self.val_pairs), trainer.world_size)]
         return self._loader(self.val_pairs, numbers)
+
+    def on_after_batch_transfer(self, batch: PairBatch, dataloader_idx: int) -> PairBatch:
+        """Do on the device what the training transform leaves to it."""
+        if self._trainer().training and isinstance(self.train_transform, PairTransform):
+            for step in self.train_transform.device_steps:
+                batch = step.change_batch(batch, self.seed)
+        return batch
 
     def _loader(self, pairs: PairDataset, batches: Sampler[list[int]] | list[list[int]]) -> DataLoader[NumberedSample]:
         return DataLoader(

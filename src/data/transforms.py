@@ -7,18 +7,18 @@ Convention:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.transforms import v2
 
-from src.data.resizing import resize_nearest, resize_partial_flow, short_side_size
+from src.data.colour import ColourJitter
+from src.data.pairs import map_images
+from src.data.resizing import Window, resize_image, resize_nearest, resize_partial_flow, short_side_size
 from src.structures import IGNORE_INDEX, PairSample, Size
 
 
@@ -29,15 +29,38 @@ class PairStep(Protocol):
         """The transformed sample."""
 
 
+@runtime_checkable
+class ResizeStep(PairStep, Protocol):
+    """A step that does nothing but resize."""
+
+    def draw_size(self, size: Size, rng: np.random.Generator) -> Size:
+        """(H, W) of the result for frames of ``size``."""
+
+
 class PairTransform:
     """Steps in order.
 
     Args:
         steps: the steps; all draw from the one generator passed in.
+
+    Attributes:
+        steps: the same, but a resize and the crop after it are one :class:`ResizedCrop`.
     """
 
     def __init__(self, steps: Sequence[PairStep]) -> None:
-        self.steps = tuple(steps)
+        joined: list[PairStep] = []
+        for step in steps:
+            before = joined[-1] if joined else None
+            if isinstance(step, RandomCrop) and isinstance(before, ResizeStep):
+                joined[-1] = ResizedCrop(before, step)
+            else:
+                joined.append(step)
+        self.steps = tuple(joined)
+
+    @property
+    def device_steps(self) -> tuple[ColourJitter, ...]:
+        """What is left to do on the device, once the samples are a batch there."""
+        return tuple(step for step in self.steps if isinstance(step, ColourJitter) and step.where == "device")
 
     def __call__(self, sample: PairSample, rng: np.random.Generator) -> PairSample:
         """Apply the steps."""
@@ -58,9 +81,13 @@ class ResizeShortSide:
         self.short_side = short_side
         self.max_long_side = max_long_side
 
+    def draw_size(self, size: Size, rng: np.random.Generator) -> Size:
+        """(H, W); nothing is drawn."""
+        return short_side_size(size, self.short_side, self.max_long_side)
+
     def __call__(self, sample: PairSample, rng: np.random.Generator) -> PairSample:
-        """Resize; nothing is drawn."""
-        return resize_pair(sample, short_side_size(_size(sample), self.short_side, self.max_long_side))
+        """Resize."""
+        return resize_pair(sample, self.draw_size(_size(sample), rng))
 
 
 class RandomShortSide:
@@ -75,10 +102,13 @@ class RandomShortSide:
         self.short_sides = tuple(short_sides)
         self.max_long_side = max_long_side
 
+    def draw_size(self, size: Size, rng: np.random.Generator) -> Size:
+        """(H, W) for a short side drawn."""
+        return short_side_size(size, self.short_sides[rng.integers(len(self.short_sides))], self.max_long_side)
+
     def __call__(self, sample: PairSample, rng: np.random.Generator) -> PairSample:
         """Draw a short side and resize."""
-        short_side = self.short_sides[rng.integers(len(self.short_sides))]
-        return resize_pair(sample, short_side_size(_size(sample), short_side, self.max_long_side))
+        return resize_pair(sample, self.draw_size(_size(sample), rng))
 
 
 class ScaleJitter:
@@ -95,11 +125,14 @@ class ScaleJitter:
         self.low = low
         self.high = high
 
+    def draw_size(self, size: Size, rng: np.random.Generator) -> Size:
+        """(H, W) for a factor drawn."""
+        scale = rng.uniform(self.low, self.high)
+        return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
     def __call__(self, sample: PairSample, rng: np.random.Generator) -> PairSample:
         """Draw a factor and resize."""
-        height, width = _size(sample)
-        scale = rng.uniform(self.low, self.high)
-        return resize_pair(sample, (max(1, round(height * scale)), max(1, round(width * scale))))
+        return resize_pair(sample, self.draw_size(_size(sample), rng))
 
 
 class RandomCrop:
@@ -115,21 +148,49 @@ class RandomCrop:
         height, width = size
         self.size: Size = (height, width)
 
+    def draw_window(self, size: Size, rng: np.random.Generator) -> Window:
+        """A place in frames of ``size``; where they are smaller than the window, it is the part that they fill."""
+        top = int(rng.integers(max(size[0] - self.size[0], 0) + 1))
+        left = int(rng.integers(max(size[1] - self.size[1], 0) + 1))
+        return Window(top, left, min(size[0], self.size[0]), min(size[1], self.size[1]))
+
+    def pad(self, sample: PairSample) -> PairSample:
+        """Fill up to the window's size."""
+        height, width = _size(sample)
+        padding = (0, self.size[1] - width, 0, self.size[0] - height)
+        if not any(padding):
+            return sample
+
+        def padded(x: Tensor, fill: float) -> Tensor:
+            return F.pad(x, padding, value=fill)
+
+        return map_images(sample, lambda image: padded(image, 0))._replace(
+            nonkey_label=padded(sample.nonkey_label, IGNORE_INDEX),
+            flow=None if sample.flow is None else padded(sample.flow, float("nan")),
+        )
+
     def __call__(self, sample: PairSample, rng: np.random.Generator) -> PairSample:
         """Draw a place and cut."""
-        height, width = _size(sample)
-        top = int(rng.integers(max(height - self.size[0], 0) + 1))
-        left = int(rng.integers(max(width - self.size[1], 0) + 1))
+        window = self.draw_window(_size(sample), rng)
+        return self.pad(resize_pair(sample, _size(sample), window))
 
-        def cut(x: Tensor, fill: float) -> Tensor:
-            window = x[..., top : top + self.size[0], left : left + self.size[1]]
-            padding = (0, self.size[1] - window.shape[-1], 0, self.size[0] - window.shape[-2])
-            return F.pad(window, padding, value=fill) if any(padding) else window.contiguous()
 
-        return _map_images(sample, lambda image: cut(image, 0))._replace(
-            nonkey_label=cut(sample.nonkey_label, IGNORE_INDEX),
-            flow=None if sample.flow is None else cut(sample.flow, float("nan")),
-        )
+class ResizedCrop:
+    """A resize and the crop after it, as one: only what the crop shows is computed.
+
+    Args:
+        resize: draws the size.
+        crop: draws the window, after the size.
+    """
+
+    def __init__(self, resize: ResizeStep, crop: RandomCrop) -> None:
+        self.resize = resize
+        self.crop = crop
+
+    def __call__(self, sample: PairSample, rng: np.random.Generator) -> PairSample:
+        """Draw size and place; the result is that of the two steps one after the other."""
+        size = self.resize.draw_size(_size(sample), rng)
+        return self.crop.pad(resize_pair(sample, size, self.crop.draw_window(size, rng)))
 
 
 class RandomHorizontalFlip:
@@ -147,76 +208,31 @@ class RandomHorizontalFlip:
         if rng.random() >= self.probability:
             return sample
         flow = None if sample.flow is None else sample.flow.flip(-1) * sample.flow.new_tensor([-1.0, 1.0]).view(2, 1, 1)
-        return _map_images(sample, lambda image: image.flip(-1))._replace(nonkey_label=sample.nonkey_label.flip(-1), flow=flow)
+        return map_images(sample, _mirror)._replace(nonkey_label=sample.nonkey_label.flip(-1), flow=flow)
 
 
-class ColourJitter:
-    """The colour jitter of SSD (Liu et al., 2016): brightness, contrast, saturation and hue, each with probability one half.
-
-    Contrast scales about 0, not about the image's mean, so that both frames change alike; it comes before or after the other two
-    with equal chance. All are tables of 256 values, as the images are 8-bit: a tenth of the time of float colour conversion.
+def resize_pair(sample: PairSample, size: Size, window: Window | None = None) -> PairSample:
+    """Resize to (H, W): images bilinear with antialiasing, label nearest, flow with its vectors scaled.
 
     Args:
-        brightness: largest shift, of 255.
-        contrast: factor 1 - x .. 1 + x.
-        saturation: factor 1 - x .. 1 + x.
-        hue: largest turn, in turns; 0.1 are the 18 of 180 steps of the usual 8-bit code.
+        sample: the pair.
+        size: (H, W) of the whole result.
+        window: the part of the result that is wanted; all of it by default.
     """
-
-    def __init__(self, brightness: float = 32.0, contrast: float = 0.5, saturation: float = 0.5, hue: float = 0.1) -> None:
-        self.brightness = brightness
-        self.contrast = contrast
-        self.saturation = saturation
-        self.hue = hue
-
-    def __call__(self, sample: PairSample, rng: np.random.Generator) -> PairSample:
-        """Draw the four changes and apply them."""
-        # Everything is drawn whether used or not, so that one draw never shifts the meaning of the next.
-        use = rng.random(5) < 0.5
-        shift, contrast, saturation, hue = (
-            rng.uniform(-self.brightness, self.brightness),
-            rng.uniform(1 - self.contrast, 1 + self.contrast),
-            rng.uniform(1 - self.saturation, 1 + self.saturation),
-            rng.uniform(-self.hue, self.hue),
-        )
-        levels = np.arange(256)
-        scaled = _levels(levels * contrast)
-        before = _levels(levels + shift) if use[0] else _levels(levels)
-        before = scaled[before] if use[1] and use[4] else before
-        after = scaled if use[1] and not use[4] else _levels(levels)
-        turned = (levels + round(180 * hue)) % 180 if use[3] else levels
-        hsv = np.stack((turned, _levels(levels * saturation) if use[2] else levels, levels), axis=-1).astype(np.uint8)[None]
-
-        def jitter(image: Tensor) -> Tensor:
-            pixels = cv2.LUT(image.permute(1, 2, 0).contiguous().numpy(), before)
-            if use[2] or use[3]:
-                pixels = cv2.cvtColor(cv2.LUT(cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV), hsv), cv2.COLOR_HSV2RGB)
-            return torch.from_numpy(cv2.LUT(pixels, after)).permute(2, 0, 1).contiguous()
-
-        return _map_images(sample, jitter) if use[:4].any() else sample
-
-
-def _levels(values: NDArray[Any]) -> NDArray[np.uint8]:
-    return np.clip(np.round(values), 0, 255).astype(np.uint8)
-
-
-def resize_pair(sample: PairSample, size: Size) -> PairSample:
-    """Resize to (H, W): images bilinear with antialiasing, label nearest, flow with its vectors scaled."""
+    part = window or Window(0, 0, *size)
     if _size(sample) == size:
-        return sample
-    return _map_images(sample, lambda image: v2.functional.resize(image, list(size), antialias=True))._replace(
-        nonkey_label=resize_nearest(sample.nonkey_label, size),
-        flow=None if sample.flow is None else resize_partial_flow(sample.flow, size),
+        flow = None if sample.flow is None else part.cut(sample.flow)
+        return map_images(sample, part.cut)._replace(nonkey_label=part.cut(sample.nonkey_label), flow=flow)
+    return map_images(sample, lambda image: resize_image(image, size, part))._replace(
+        nonkey_label=resize_nearest(sample.nonkey_label, size, part),
+        flow=None if sample.flow is None else part.cut(resize_partial_flow(sample.flow, size)),
     )
+
+
+def _mirror(image: Tensor) -> Tensor:
+    return torch.from_numpy(np.asarray(cv2.flip(image.permute(1, 2, 0).numpy(), 1), np.uint8)).permute(2, 0, 1)
 
 
 def _size(sample: PairSample) -> Size:
     height, width = sample.nonkey_image.shape[-2:]
     return height, width
-
-
-def _map_images(sample: PairSample, change: Callable[[Tensor], Tensor]) -> PairSample:
-    """Both images changed alike; a frame paired with itself is worked on once."""
-    nonkey_image = change(sample.nonkey_image)
-    key_image = nonkey_image if sample.key_image is sample.nonkey_image else change(sample.key_image)
-    return sample._replace(key_image=key_image, nonkey_image=nonkey_image)

@@ -55,7 +55,7 @@ class VideoFiles:
         """K."""
         return len(self.classes)
 
-    def read_image(self, clip: int, frame: int) -> Tensor:
+    def read_image(self, clip: int, frame: int, interleaved: bool = False) -> Tensor:
         """One frame, (3, H, W) uint8 RGB.
 
         Raises:
@@ -69,12 +69,13 @@ class VideoFiles:
                 for picture in container.decode(stream):
                     if picture.pts is not None and picture.pts >= time:
                         image = torch.from_numpy(picture.to_ndarray(format="rgb24")).permute(2, 0, 1)
-                        return torch.rot90(image, round(picture.rotation / 90), dims=(1, 2)).contiguous()
+                        image = torch.rot90(image, round(picture.rotation / 90), dims=(1, 2))
+                        return image if interleaved else image.contiguous()
         except av.FFmpegError as error:
             raise ValueError(f"{path}: frame {frame} cannot be decoded ({error})") from error
         raise ValueError(f"{path}: frame {frame} cannot be decoded; the file ends before it")
 
-    def read_label(self, clip: int, frame: int) -> Tensor:
+    def read_label(self, clip: int, frame: int, dtype: torch.dtype = torch.int64) -> Tensor:
         """There is none.
 
         Raises:

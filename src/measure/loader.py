@@ -132,9 +132,9 @@ class _TimedLoader:
         return self.collate([self.pairs[number] for number in block])
 
     def _timed(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def timed(*arguments: Any) -> Any:
+        def timed(*arguments: Any, **options: Any) -> Any:
             start = time.perf_counter()
-            result = function(*arguments)
+            result = function(*arguments, **options)
             self.parts[part] += time.perf_counter() - start
             return result
 

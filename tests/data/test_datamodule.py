@@ -6,9 +6,10 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from src.data.colour import ColourJitter
 from src.data.datamodule import PairDataModule, ResumableBatches
 from src.data.pair_sampling import FixedOffsetSampling, UniformSampling
-from src.data.transforms import RandomCrop
+from src.data.transforms import PairTransform, RandomCrop
 from src.data.vspw import VSPW
 from tests.data.fake_layouts import write_vspw
 
@@ -137,3 +138,16 @@ def test_bad_arguments_are_refused(make_module, tmp_path):
         make_module(max_steps=0)
     with pytest.raises(RuntimeError, match="has no trainer"):
         make_module().train_dataloader()
+
+
+def test_what_is_left_to_the_device_is_done_in_training_alone(make_module):
+    module = make_module(seed=5)
+    module.train_transform = PairTransform([RandomCrop((8, 8)), ColourJitter(where="device")])
+    batch = next(iter(attach(module).train_dataloader()))
+    module.trainer.training = False
+    assert torch.equal(module.on_after_batch_transfer(batch, 0).key_image, batch.key_image)
+    module.trainer.training = True
+    changed = module.on_after_batch_transfer(batch, 0)
+    assert torch.equal(changed.key_image, ColourJitter(where="device").change_batch(batch, 5).key_image)
+    module.train_transform = PairTransform([RandomCrop((8, 8)), ColourJitter()])
+    assert module.on_after_batch_transfer(batch, 0) is batch

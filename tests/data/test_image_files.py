@@ -1,3 +1,5 @@
+from io import BytesIO
+
 import numpy as np
 import pytest
 import torch
@@ -94,3 +96,53 @@ def test_frames_order_by_number(tmp_path):
         "f_009.jpg",
         "f_10.jpg",
     ]
+
+
+def encoded(mode, **options):
+    noise = np.random.default_rng(0).integers(0, 255, (37, 50, 4 if mode == "CMYK" else 3), np.uint8)
+    image = Image.fromarray(noise, mode) if mode == "CMYK" else Image.fromarray(noise).convert(mode)
+    stream = BytesIO()
+    image.save(stream, "JPEG", **options)
+    return stream.getvalue()
+
+
+TURNED = Image.Exif()
+TURNED[0x0112] = 6
+JPEGS = {
+    "4:2:0": encoded("RGB"),
+    "4:4:4": encoded("RGB", subsampling=0),
+    "progressive": encoded("RGB", progressive=True),
+    "grey": encoded("L"),
+    "CMYK": encoded("CMYK"),
+    "turned by EXIF": encoded("RGB", exif=TURNED),
+    "with something after its end": encoded("RGB") + b"trailer",
+}
+
+
+@pytest.mark.parametrize("content", JPEGS.values(), ids=JPEGS)
+@pytest.mark.parametrize("interleaved", [False, True])
+def test_a_jpeg_has_the_pixels_that_pillow_gives(tmp_path, content, interleaved):
+    (tmp_path / "a.jpg").write_bytes(content)
+    with Image.open(tmp_path / "a.jpg") as image:
+        expected = np.asarray(image.convert("RGB"))
+    found = read_rgb(tmp_path / "a.jpg", interleaved)
+    assert np.array_equal(found.permute(1, 2, 0).numpy(), expected)
+    assert found.permute(1, 2, 0).is_contiguous() == interleaved and found.is_contiguous() != interleaved
+    assert image_size(tmp_path / "a.jpg") == expected.shape[:2]
+
+
+def test_a_label_with_a_broken_byte_is_named_or_what_pillow_reads(tmp_path):
+    values = np.kron(np.random.default_rng(0).integers(0, 124, (6, 8)), np.ones((5, 5))).astype(np.uint8)
+    write_label(tmp_path / "label.png", values)
+    content, refused = (tmp_path / "label.png").read_bytes(), 0
+    for place in range(40, len(content) - 20, 5):
+        (tmp_path / "label.png").write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+        try:
+            found = read_label_png(tmp_path / "label.png")
+        except ValueError as error:
+            assert "label.png cannot be decoded" in str(error)
+            refused += 1
+        else:
+            with Image.open(tmp_path / "label.png") as image:
+                assert found.tolist() == np.asarray(image).tolist()
+    assert refused > 10

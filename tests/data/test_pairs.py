@@ -144,3 +144,16 @@ def test_the_seed_decides(data):
 
     assert ids(1) == ids(1) != ids(2)
     assert np.all([name.count("->") == 1 for name in ids(1)])
+
+
+def test_batches_are_planar_and_labels_int64_whatever_the_samples_are():
+    pixels = torch.arange(2 * 4 * 6 * 3, dtype=torch.uint8).view(2, 4, 6, 3)
+    samples = [
+        NumberedSample(
+            PairSample(p.permute(2, 0, 1), p.permute(2, 0, 1)[:, :, :], torch.full((4, 6), 254, dtype=t), None, "n"), 0, 0
+        )
+        for p, t in zip(pixels, (torch.int16, torch.int64), strict=True)
+    ]
+    batch = collate_pairs(samples)
+    assert batch.key_image.is_contiguous() and torch.equal(batch.key_image, pixels.permute(0, 3, 1, 2))
+    assert batch.nonkey_label.dtype == torch.int64 and batch.nonkey_label.unique().tolist() == [254]

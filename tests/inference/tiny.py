@@ -85,15 +85,15 @@ class FakeClips:
     def num_classes(self) -> int:
         return len(self.classes)
 
-    def read_image(self, clip: int, frame: int) -> Tensor:
+    def read_image(self, clip: int, frame: int, interleaved: bool = False) -> Tensor:
         return self.images[clip][frame]
 
-    def read_label(self, clip: int, frame: int) -> Tensor:
+    def read_label(self, clip: int, frame: int, dtype: torch.dtype = torch.int64) -> Tensor:
         if self.clips[clip].labels[frame] is None:
             raise AssertionError("an unlabelled frame was asked for its label")
         label = self.images[clip][frame].float().mean(0).div(64).long().clamp(0, 3)
         label[:2] = IGNORE_INDEX
-        return label
+        return label.to(dtype)
 
     def read_flow(self, clip: int, nonkey: int, key: int) -> Tensor | None:
         height, width = self.images[clip][0].shape[-2:]
