@@ -52,7 +52,12 @@ def train(cfg: DictConfig) -> dict[str, float]:
     objective, optim = instantiate(cfg.stage.objective), instantiate(cfg.stage.optim)
     datamodule = instantiate(cfg.datamodule)
     propagator = build_propagator(
-        instantiate(cfg.stage.segmentor), instantiate(cfg.stage.flow), cfg.stage.init_from, cfg.model.warp_grid
+        instantiate(cfg.stage.segmentor),
+        instantiate(cfg.stage.flow),
+        cfg.stage.init_from,
+        cfg.model.warp_grid,
+        cfg.data.num_classes,
+        new_class_head=cfg.stage.name == "segmentor",
     )
     metadata = _metadata(cfg, datamodule)
     module = PropagationModule(propagator, objective, optim, cfg.data.num_classes, metadata, cfg.seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,8 @@ from src.models.maskformer import MaskFormerSegmentor
 from src.models.oneformer import OneFormerSegmentor
 from src.models.saved_networks import saved_config
 from src.models.segmentor import Mask2FormerSegmentor
+
+logger = logging.getLogger(__name__)
 
 SEGMENTORS: dict[str, type[KeyFrameSegmentor]] = {
     segmentor.model_type: segmentor
@@ -61,3 +64,26 @@ def load_segmentor(
         if said not in (None, found):
             raise ValueError(f"{path_or_id} has {argument}={found}, not {said}: set model.segmentor.{argument}={found}")
     return segmentor
+
+
+def with_classes(segmentor: KeyFrameSegmentor, num_classes: int) -> KeyFrameSegmentor:
+    """The same network for other classes: the class head starts anew, everything else is kept, and the log says so.
+
+    Args:
+        segmentor: trained for any classes.
+        num_classes: K, without "no object".
+
+    Raises:
+        ValueError: if more of the network than its class head depends on the number of classes.
+    """
+    fresh = build_segmentor({**segmentor.config(), "num_classes": num_classes})
+    weights, shapes = segmentor.state_dict(), {name: value.shape for name, value in fresh.state_dict().items()}
+    kept = {name: value for name, value in weights.items() if shapes.get(name) == value.shape}
+    anew = sorted(shapes.keys() - kept.keys())
+    head = {id(parameter) for parameter in fresh.parts()["class_head"].parameters()}
+    beyond = [name for name, parameter in fresh.named_parameters() if name in anew and id(parameter) not in head]
+    if beyond:
+        raise ValueError(f"{', '.join(beyond)} depend on the number of classes, {num_classes}; expected the class head alone to")
+    fresh.load_state_dict(kept, strict=False)
+    logger.info("kept %d tensors; re-initialised for %d classes: %s", len(kept), num_classes, ", ".join(anew))
+    return fresh

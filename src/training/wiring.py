@@ -18,6 +18,7 @@ from lightning.pytorch.loggers import WandbLogger
 from src.models.flow.base import FlowEstimator
 from src.models.key_frame_segmentor import KeyFrameSegmentor
 from src.models.propagator import Propagator
+from src.models.segmentors import with_classes
 from src.ops.warp import WarpGrid
 from src.weights.model_folder import load_model
 
@@ -41,6 +42,8 @@ def build_propagator(
     flow: FlowEstimator | None,
     init_from: str | None,
     warp_grid: WarpGrid = "exact",
+    num_classes: int | None = None,
+    new_class_head: bool = False,
 ) -> Propagator:
     """The model a stage starts from: fresh, or with what an earlier stage left.
 
@@ -49,9 +52,11 @@ def build_propagator(
         flow: a fresh flow estimator; ``None`` takes the one of ``init_from``.
         init_from: model folder or checkpoint of an earlier stage.
         warp_grid: see :func:`src.ops.warp.warp`.
+        num_classes: K of the data.
+        new_class_head: whether a segmentor of ``init_from`` with other classes gets a new class head, or is refused.
 
     Raises:
-        ValueError: if a part is given by neither.
+        ValueError: if a part is given by neither, or the classes are other ones.
         FileNotFoundError: if ``init_from`` does not exist.
     """
     if init_from is not None:
@@ -63,7 +68,15 @@ def build_propagator(
         earlier, _ = load_model(init_from)
         taken = [name for name, fresh in (("segmentor", segmentor), ("flow", flow)) if fresh is None]
         log.info("%s taken from %s", " and ".join(taken) or "nothing", init_from)
-        segmentor = segmentor or earlier.segmentor
+        if segmentor is None:
+            segmentor = earlier.segmentor
+            if num_classes not in (None, segmentor.num_classes):
+                if not new_class_head:
+                    raise ValueError(
+                        f"stage.init_from={init_from} knows {segmentor.num_classes} classes, the data has {num_classes}: "
+                        "train it for them first (stage=segmentor stage.segmentor=null stage.init_from=<this>)"
+                    )
+                segmentor = with_classes(segmentor, num_classes)
         flow = flow or earlier.flow
     if segmentor is None or flow is None:
         raise ValueError("a model needs a segmentor and a flow estimator: configure both or set stage.init_from")

@@ -48,6 +48,21 @@ def test_a_stage_takes_from_an_earlier_one_what_it_does_not_make_anew(tmp_path: 
     assert build_propagator(segmentor, flow, None).warp_grid == "exact"
 
 
+def test_a_segmentor_of_other_classes_gets_a_new_class_head_or_is_refused(tmp_path: Path) -> None:
+    earlier = tiny_propagator("copy")
+    folder, known = str(save_model(earlier, tmp_path / "model")), earlier.segmentor.num_classes
+    with pytest.raises(ValueError, match=f"knows {known} classes, the data has {known + 3}"):
+        build_propagator(None, CopyFlow(), folder, num_classes=known + 3)
+    assert same(build_propagator(None, CopyFlow(), folder, num_classes=known, new_class_head=True), earlier)
+    segmentor = build_propagator(None, CopyFlow(), folder, num_classes=known + 3, new_class_head=True).segmentor
+    assert segmentor.num_classes == known + 3
+    before, after = earlier.segmentor.state_dict(), segmentor.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    head = {id(parameter) for parameter in segmentor.parts()["class_head"].parameters()}
+    assert before.keys() == after.keys()
+    assert changed == {name for name, parameter in segmentor.named_parameters() if id(parameter) in head}
+
+
 def test_a_missing_part_or_earlier_stage_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="a model needs a segmentor and a flow estimator"):
         build_propagator(None, CopyFlow(), None)
