@@ -229,7 +229,7 @@ def pair_iou(model: Propagator, pairs: PairDataset) -> float:
     with torch.inference_mode():
         for sample in (pairs[number].sample for number in range(len(pairs))):
             prediction, _ = model(sample.key_image[None], sample.nonkey_image[None])
-            iou.update(semantic_map(prediction, sample.nonkey_label.shape[-2:]), sample.nonkey_label[None])
+            iou.update(semantic_map(prediction, sample.nonkey_label.shape[-2:]), sample.nonkey_label[None].long())
     return float(iou.compute()["miou"])
 
 
