@@ -32,6 +32,7 @@ from src.inference.scheduler import FixedInterval
 from src.inference.table import Row, check_output, prediction_row, prediction_table, result_row, rich_table, write_table
 from src.measure.cost import frame_cost
 from src.measure.latency import describe_machine
+from src.measure.machine import autocast_named, device_named
 from src.models.propagator import Propagator
 from src.structures import Size
 from src.weights.model_folder import load_model
@@ -79,7 +80,7 @@ def evaluate(cfg: DictConfig) -> list[Row]:
 def _evaluate_model(cfg: DictConfig, output: Path, console: Console) -> tuple[list[Row], list[MethodResult], ClipDataset]:
     overlay, pictures = _new_path(cfg.overlay, cfg.overwrite), _new_path(cfg.pictures, cfg.overwrite)
     saved = _new_path(cfg.save_predictions, cfg.overwrite)
-    options = RunOptions(cfg.short_side, cfg.max_long_side, _dtype(cfg.autocast), cfg.phases, cfg.temporal_consistency)
+    options = RunOptions(cfg.short_side, cfg.max_long_side, autocast_named(cfg.autocast), cfg.phases, cfg.temporal_consistency)
     intervals = [FixedInterval(k).key_interval for k in cfg.key_intervals]
     pairs = jobs(cfg.methods, intervals)
     if saved is not None and len(pairs) > 1:
@@ -87,7 +88,7 @@ def _evaluate_model(cfg: DictConfig, output: Path, console: Console) -> tuple[li
             f"save_predictions writes one result, and {len(pairs)} were asked for ({', '.join(f'{m} k={k}' for m, k in pairs)}): "
             'name one method and one key interval, e.g. "methods=[query]" "key_intervals=[5]"'
         )
-    propagator, metadata = load_model(cfg.checkpoint, _device(cfg.device))
+    propagator, metadata = load_model(cfg.checkpoint, device_named(cfg.device))
     methods = {name: with_method(propagator, name) for name in cfg.methods}
     dataset = _dataset(cfg)
     check_classes(metadata, dataset)
@@ -189,19 +190,6 @@ def _conditions(propagator: Propagator, size: Size, options: RunOptions) -> Row:
         "threads": machine["threads"],
         "precision": "float32" if options.autocast is None else str(options.autocast).removeprefix("torch."),
     }
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
-
-
-def _dtype(name: str | None) -> torch.dtype | None:
-    known = {None: None, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if name not in known:
-        raise ValueError(f"autocast is {name!r}, expected null, bfloat16 or float16")
-    return known[name]
 
 
 def _new_path(name: str | None, overwrite: bool) -> Path | None:

@@ -30,6 +30,7 @@ from src.inference.video_frames import VideoFrames
 from src.inference.video_model import is_transformers_folder, load_transformers_model, names_and_colours, with_flow
 from src.inference.video_outputs import OutputOptions, VideoOutputs
 from src.inference.video_prediction import PredictionProgress, predict_video
+from src.measure.machine import autocast_named, device_named
 from src.models.propagator import Propagator
 from src.weights.model_folder import load_model
 
@@ -82,13 +83,13 @@ def predict(cfg: DictConfig) -> Prediction:
     output = typed_path(str(cfg.output))
     _check_output(output, cfg, options)
     source = open_source(cfg)
-    propagator, metadata = load_checkpoint(str(cfg.checkpoint), _device(cfg.device))
+    propagator, metadata = load_checkpoint(str(cfg.checkpoint), device_named(cfg.device))
     propagator = with_flow(propagator, metadata, cfg.flow, cfg.dis_short_side)
     classes, palette = names_and_colours(metadata, propagator.segmentor.num_classes)
     short_side, max_long_side = (
         metadata.get(name) if cfg[name] == "checkpoint" else cfg[name] for name in ("short_side", "max_long_side")
     )
-    scheduler, autocast = instantiate(cfg.scheduler), _dtype(cfg.autocast)
+    scheduler, autocast = instantiate(cfg.scheduler), autocast_named(cfg.autocast)
     stream = StreamingSegmentor(propagator, scheduler, short_side, max_long_side, autocast, cfg.compile)
     if source.info.has_audio:
         log.info("%s has sound, which is dropped: the overlay has pictures alone", source.info.name)
@@ -190,19 +191,6 @@ def _check_output(output: Path, cfg: DictConfig, options: OutputOptions) -> None
         target = (output / name).resolve()
         if cfg.get("data") is None and (given == target or target in given.parents):
             raise FileExistsError(f"the input {cfg.input} would be replaced by the output {output / name}: name another output")
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
-
-
-def _dtype(name: str | None) -> torch.dtype | None:
-    known = {None: None, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if name not in known:
-        raise ValueError(f"autocast is {name!r}, expected null, bfloat16 or float16")
-    return known[name]
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="predict")

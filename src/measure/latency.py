@@ -38,27 +38,15 @@ def synchronize() -> None:
         torch.accelerator.synchronize()
 
 
-def time_call(function: Callable[[], object], warmup: int = 3, repeats: int = 10) -> Timing:
-    """Time a function; every call is waited for on its device.
-
-    Args:
-        function: called ``warmup + repeats`` times.
-        warmup: calls that are not timed: first calls allocate, tune and compile.
-        repeats: calls that are.
-
-    Raises:
-        ValueError: if there is nothing to time.
-    """
-    return time_in_turn({"call": function}, warmup, repeats)["call"]
-
-
 def time_in_turn(functions: Mapping[NameT, Callable[[], object]], warmup: int = 3, repeats: int = 10) -> dict[NameT, Timing]:
     """Time several functions, one call of each in turn, so that a machine that slows down slows all of them.
 
+    Every call is waited for on its device.
+
     Args:
         functions: each is called ``warmup + repeats`` times.
-        warmup: as of :func:`time_call`.
-        repeats: as of :func:`time_call`.
+        warmup: calls that are not timed: first calls allocate, tune and compile.
+        repeats: calls that are.
 
     Returns:
         The times by the names of the functions.

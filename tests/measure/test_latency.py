@@ -5,11 +5,11 @@ import time
 import pytest
 import torch
 
-from src.measure.latency import describe_machine, time_call, time_in_turn
+from src.measure.latency import describe_machine, time_in_turn
 
 
 def test_a_known_wait_is_measured() -> None:
-    timing = time_call(lambda: time.sleep(0.01), warmup=1, repeats=5)
+    timing = time_in_turn({"call": lambda: time.sleep(0.01)}, warmup=1, repeats=5)["call"]
     assert 10 <= timing.p10 <= timing.median_ms <= timing.p90 <= timing.worst_ms
     assert timing.median_ms < 200
 
@@ -21,7 +21,7 @@ def test_warm_up_is_not_timed() -> None:
         time.sleep(0.3 if len(calls) < 2 else 0.0)
         calls.append(time.perf_counter())
 
-    assert time_call(slow_at_first, warmup=2, repeats=3).p90 < 250
+    assert time_in_turn({"call": slow_at_first}, warmup=2, repeats=3)["call"].p90 < 250
     assert len(calls) == 5
 
 
@@ -42,4 +42,4 @@ def test_nothing_to_time_is_refused() -> None:
     with pytest.raises(ValueError, match="0 functions"):
         time_in_turn({})
     with pytest.raises(ValueError, match="repeats 0"):
-        time_call(lambda: None, repeats=0)
+        time_in_turn({"call": lambda: None}, repeats=0)
