@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from torch import Tensor
 
@@ -16,6 +16,10 @@ IGNORE_INDEX = 255
 
 Size = tuple[int, int]
 """(height, width) in pixels."""
+
+KeyReason = Literal["first", "interval", "cut", "change", "distrust", "ceiling"]
+"""Why a frame is segmented: it begins the stream; its turn has come; the scene was cut; too much has changed since the key frame;
+its propagation was computed and thrown away; the key frame is as old as it may get."""
 
 
 @dataclass(frozen=True)
@@ -162,9 +166,13 @@ class KeyFrameState:
         prediction: the segmentor's final layer on it.
         index: number of the frame last seen, counted from 0 at the start of the stream.
         age: frames since the key frame; 0 on the key frame itself.
+        reason: why the frame last seen is a key frame; ``None`` where it is not, or nobody asked a scheduler.
+        schedule: what the scheduler remembers of the stream, a value of its own type; ``None`` for one that remembers nothing.
     """
 
     image: Tensor
     prediction: MaskPrediction
     index: int
     age: int
+    reason: KeyReason | None = None
+    schedule: object | None = None

@@ -1,4 +1,4 @@
-"""Which frames of a stream are key frames."""
+"""Which frames of a stream are key frames: what a scheduler is, and the fixed interval."""
 
 from __future__ import annotations
 
@@ -7,18 +7,50 @@ from typing import Protocol
 
 from torch import Tensor
 
-from src.structures import KeyFrameState
+from src.structures import FlowPrediction, KeyFrameState, KeyReason, MaskPrediction
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a scheduler says about one frame.
+
+    Attributes:
+        reason: why the frame is to be segmented; ``None``: it is to be propagated.
+        schedule: what the scheduler remembers of the stream from now on; it becomes ``KeyFrameState.schedule``.
+    """
+
+    reason: KeyReason | None
+    schedule: object | None = None
 
 
 class KeyFrameScheduler(Protocol):
-    """Decides, frame by frame, between segmenting and propagating. The first frame of a stream is always a key frame."""
+    """Decides, frame by frame, between segmenting and propagating.
 
-    def is_key(self, image: Tensor, state: KeyFrameState) -> bool:
-        """Whether ``image``, the frame after ``state.index``, is to be segmented anew.
+    It remembers nothing: what it knows of a stream goes in with the state and comes out with the decision, so that one object
+    serves any number of streams.
+    """
+
+    def before(self, image: Tensor, state: KeyFrameState | None) -> Decision:
+        """Decide before anything is computed for a frame.
 
         Args:
-            image: (B, 3, H, W), RGB 0..255.
-            state: what the stream remembers; its ``index`` and ``age`` are those of the frame before.
+            image: (B, 3, H, W), RGB 0..255, the frame after ``state.index`` as the network sees it.
+            state: what the stream remembers, its ``index`` and ``age`` those of the frame before; ``None`` at the start of a
+                stream, whose first frame is always a key frame.
+        """
+        ...
+
+    def after(
+        self, image: Tensor, state: KeyFrameState, decision: Decision, prediction: MaskPrediction, flow: FlowPrediction
+    ) -> Decision:
+        """Decide again when a frame was propagated: a reason throws the propagation away and has the frame segmented.
+
+        Args:
+            image: as for :meth:`before`.
+            state: as for :meth:`before`.
+            decision: what :meth:`before` said; its reason is ``None``.
+            prediction: the key frame's masks, carried to this frame.
+            flow: the motion that carried them.
         """
         ...
 
@@ -48,6 +80,14 @@ class FixedInterval:
         if not 0 <= self.phase < self.key_interval:
             raise ValueError(f"phase is {self.phase}, expected 0..{self.key_interval - 1} for key_interval {self.key_interval}")
 
-    def is_key(self, image: Tensor, state: KeyFrameState) -> bool:
-        """Whether the frame after ``state.index`` is a key frame; the image itself is not read."""
-        return (state.index + 1 - self.phase) % self.key_interval == 0
+    def before(self, image: Tensor, state: KeyFrameState | None) -> Decision:
+        """A key frame where its turn has come; the image itself is not read."""
+        if state is None:
+            return Decision("first")
+        return Decision("interval" if (state.index + 1 - self.phase) % self.key_interval == 0 else None)
+
+    def after(
+        self, image: Tensor, state: KeyFrameState, decision: Decision, prediction: MaskPrediction, flow: FlowPrediction
+    ) -> Decision:
+        """No propagation is thrown away."""
+        return decision

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from src.data.resizing import short_side_size
-from src.inference.scheduler import KeyFrameScheduler
+from src.inference.scheduler import Decision, KeyFrameScheduler
 from src.models.propagator import Propagator
 from src.ops.masks import semantic_map
 from src.structures import FlowPrediction, KeyFrameState, MaskPrediction, Size
@@ -125,10 +125,15 @@ class StreamingSegmentor:
                 although the scheduler wants no key frame.
         """
         image = self.resize(image)
-        if state is None or self.scheduler.is_key(image, state):
-            prediction, state = self.segment_key(image, state)
-            return StepResult(prediction, None, state)
-        return self.propagate_with_flow(image, state)
+        decision = self.scheduler.before(image, state)
+        if state is None or decision.reason is not None:
+            return self._segment_decided(image, state, decision)
+        result = self.propagate_with_flow(image, state)
+        assert result.flow is not None
+        decision = self.scheduler.after(image, state, decision, result.prediction, result.flow)
+        if decision.reason is not None:
+            return self._segment_decided(image, state, decision)
+        return replace(result, state=replace(result.state, schedule=decision.schedule))
 
     @torch.inference_mode()
     def segment_key(self, image: Tensor, state: KeyFrameState | None = None) -> tuple[MaskPrediction, KeyFrameState]:
@@ -160,7 +165,7 @@ class StreamingSegmentor:
         self._check_mode()
         with self._precision(image):
             prediction, flow = self._propagate(state.prediction, state.image, image)
-        return StepResult(prediction, flow, replace(state, index=state.index + 1, age=state.age + 1))
+        return StepResult(prediction, flow, replace(state, index=state.index + 1, age=state.age + 1, reason=None))
 
     def resize(self, image: Tensor) -> Tensor:
         """The image as the network sees it: on its device, at its size (antialiased bilinear; uint8 stays uint8, as in PIL).
@@ -176,6 +181,10 @@ class StreamingSegmentor:
             return image
         resized = F.interpolate(image.float(), size=size, mode="bilinear", align_corners=False, antialias=True)
         return resized.round().clamp(0, 255).to(image.dtype) if image.dtype == torch.uint8 else resized.to(image.dtype)
+
+    def _segment_decided(self, image: Tensor, state: KeyFrameState | None, decision: Decision) -> StepResult:
+        prediction, state = self.segment_key(image, state)
+        return StepResult(prediction, None, replace(state, reason=decision.reason, schedule=decision.schedule))
 
     def _check_mode(self) -> None:
         if self.propagator.training:

@@ -21,7 +21,7 @@ class Oracle(StreamingSegmentor):
         self.answer = answer
 
     def step(self, image: Tensor, state: KeyFrameState | None) -> tuple[Tensor, KeyFrameState]:
-        if state is None or self.scheduler.is_key(image, state):
+        if state is None or self.scheduler.before(image, state).reason is not None:
             prediction = None if state is None else state.prediction
             new = KeyFrameState(image, prediction, 0 if state is None else state.index + 1, 0)  # type: ignore[arg-type]
         else:

@@ -1,0 +1,115 @@
+"""Several streams at once that need not agree on their key frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from src.inference.scheduler import Decision
+from src.inference.streaming import StepResult, StreamingSegmentor
+from src.structures import FlowPrediction, KeyFrameState, MaskPrediction
+
+
+@torch.inference_mode()
+def step_streams(
+    stream: StreamingSegmentor, images: Sequence[Tensor], states: Sequence[KeyFrameState | None]
+) -> list[StepResult]:
+    """The next frame of several streams: those that need a key frame are segmented as one batch, the others propagated as one.
+
+    Every stream has a state of its own and is decided for alone, as if there were no other; they may start and end at any time,
+    and have different sizes (each size is a batch of its own). With one stream this is :meth:`StreamingSegmentor.predict` bit
+    for bit; in a larger batch, networks may round differently. Compiled networks are compiled anew for each new batch size.
+
+    Args:
+        stream: the segmentor.
+        images: (3, H, W) each, RGB 0..255, the next frame of every stream.
+        states: what the last call returned for the same streams; ``None`` where one begins.
+
+    Returns:
+        One result per stream, with B = 1.
+
+    Raises:
+        ValueError: if images and states differ in number, or see :meth:`StreamingSegmentor.predict`.
+    """
+    if len(images) != len(states):
+        raise ValueError(f"{len(images)} images and {len(states)} states: expected one state, or None, per image")
+    seen = [stream.resize(image[None]) for image in images]
+    decisions = [stream.scheduler.before(image, state) for image, state in zip(seen, states, strict=True)]
+    results: dict[int, StepResult] = {}
+    going_on = {
+        number: state
+        for number, (state, decision) in enumerate(zip(states, decisions, strict=True))
+        if state is not None and decision.reason is None
+    }
+    for batch in _groups(
+        {number: (seen[number].shape, seen[number].dtype, state.image.shape) for number, state in going_on.items()}
+    ):
+        old = [going_on[number] for number in batch]
+        done = stream.propagate_with_flow(torch.cat([seen[number] for number in batch]), _together(old))
+        assert done.flow is not None
+        for row, (number, state) in enumerate(zip(batch, old, strict=True)):
+            prediction, flow = _prediction_row(done.prediction, row), _flow_row(done.flow, row)
+            decision = stream.scheduler.after(seen[number], state, decisions[number], prediction, flow)
+            decisions[number] = decision
+            if decision.reason is None:
+                state = replace(state, index=state.index + 1, age=state.age + 1, reason=None, schedule=decision.schedule)
+                results[number] = StepResult(prediction, flow, state)
+    keys = [number for number in range(len(seen)) if number not in results]
+    for batch in _groups({number: (seen[number].shape, seen[number].dtype) for number in keys}):
+        prediction, key = stream.segment_key(torch.cat([seen[number] for number in batch]))
+        for row, number in enumerate(batch):
+            own = _prediction_row(prediction, row)
+            results[number] = _segmented(seen[number], own, key, states[number], decisions[number])
+    return [results[number] for number in range(len(seen))]
+
+
+def _groups(kinds: Mapping[int, object]) -> list[list[int]]:
+    """Numbers of one kind: only images of one size and type share a batch."""
+    groups: dict[object, list[int]] = {}
+    for number, kind in kinds.items():
+        groups.setdefault(kind, []).append(number)
+    return list(groups.values())
+
+
+def _segmented(
+    image: Tensor, prediction: MaskPrediction, key: KeyFrameState, state: KeyFrameState | None, decision: Decision
+) -> StepResult:
+    index = 0 if state is None else state.index + 1
+    own = replace(key, image=image, prediction=prediction, index=index, reason=decision.reason, schedule=decision.schedule)
+    return StepResult(prediction, None, own)
+
+
+def _together(states: Sequence[KeyFrameState]) -> KeyFrameState:
+    """A batch of the key frames of several streams; its index and age are the first one's."""
+    first = states[0]
+    if len(states) == 1:
+        return first
+    predictions = [state.prediction for state in states]
+    prediction = replace(
+        first.prediction,
+        class_logits_per_layer=torch.cat([p.class_logits_per_layer for p in predictions], dim=1),
+        mask_logits_per_layer=torch.cat([p.mask_logits_per_layer for p in predictions], dim=1),
+        queries=torch.cat([p.queries for p in predictions]),
+    )
+    return replace(first, image=torch.cat([state.image for state in states]), prediction=prediction)
+
+
+def _prediction_row(prediction: MaskPrediction, row: int) -> MaskPrediction:
+    # Copies, because a view would keep the key frames of all other streams in memory for as long as this one lives.
+    return replace(
+        prediction,
+        class_logits_per_layer=prediction.class_logits_per_layer[:, row : row + 1].clone(),
+        mask_logits_per_layer=prediction.mask_logits_per_layer[:, row : row + 1].clone(),
+        queries=prediction.queries[row : row + 1].clone(),
+    )
+
+
+def _flow_row(flow: FlowPrediction, row: int) -> FlowPrediction:
+    return replace(
+        flow,
+        segment_flow=flow.segment_flow[row : row + 1],
+        pixel_flows=tuple(pixel_flow[row : row + 1] for pixel_flow in flow.pixel_flows),
+    )
