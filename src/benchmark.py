@@ -203,7 +203,7 @@ def _propagator(cfg: DictConfig, device: torch.device) -> Propagator:
 
 
 def _random(node: DictConfig, device: torch.device) -> Any:
-    weightless = {"pretrained_backbone": False} if "pretrained_backbone" in node else {}
+    weightless = {key: value for key, value in (("pretrained_backbone", False), ("weights", None)) if key in node}
     # A node that names a file or a hub id loads it, which the meta device cannot.
     loads = any(str(key).startswith("path") for key in node)
     with torch.device("cpu" if loads else device):

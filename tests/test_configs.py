@@ -218,11 +218,13 @@ def test_the_flow_is_built_for_the_queries_of_a_segmentor_from_elsewhere(choice:
 @pytest.mark.parametrize("choice", [name for name in choices("model/flow") if name != "pretrained"])
 def test_every_flow_can_be_built(choice: str) -> None:
     cfg = compose_train(f"model/flow={choice}")
+    # RAFT's weights are torchvision's and would have to be fetched.
+    weightless = {"weights": None} if "weights" in cfg.model.flow else {}
     with torch.device("meta"):
-        flow = instantiate(cfg.model.flow)
+        flow = instantiate(cfg.model.flow, **weightless)
     written = OmegaConf.to_container(cfg.model.flow, resolve=True)
     assert {name: value for name, value in flow.config().items() if name in written} == {
-        name: value for name, value in written.items() if name != "_target_"
+        name: value for name, value in written.items() if name not in ("_target_", *weightless)
     }
 
 
