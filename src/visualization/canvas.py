@@ -80,7 +80,7 @@ def tile_grid(rows: Sequence[Sequence[Tile]], min_width: int = 240, max_width: i
 
 
 def legend(classes: Sequence[str], palette: Palette, width: int) -> Tensor:
-    """Colour boxes with class names, in as many rows as the width asks for.
+    """Colour boxes with class names, in as many rows and columns as the width asks for.
 
     Args:
         classes: K names.
@@ -93,18 +93,37 @@ def legend(classes: Sequence[str], palette: Palette, width: int) -> Tensor:
     Raises:
         ValueError: if names and colours differ in number.
     """
-    if len(classes) != len(palette):
-        raise ValueError(f"{len(classes)} class names but {len(palette)} colours; expected one each")
-    box = TITLE_HEIGHT - 8
-    longest = max((_text_width(name, _FONT_SIZE) for name in classes), default=0)
-    pitch = min(width, box + 6 + longest + 14)
+    widest = max(_entry_widths(classes, palette, TITLE_HEIGHT), default=0)
+    pitch = max(1, min(width, widest))
     columns = max(1, width // pitch)
-    canvas = _white(-(-len(classes) // columns) * TITLE_HEIGHT, width)
-    for i, (name, color) in enumerate(zip(classes, palette, strict=True)):
-        x, y = i % columns * pitch, i // columns * TITLE_HEIGHT
-        canvas[y + 4 : y + 4 + box, x + 2 : x + 2 + box] = color
-        _write(canvas, name, x + box + 8, y + TITLE_HEIGHT - 6, pitch - box - 10)
-    return _to_tensor(canvas)[..., :width]
+    places = [(i // columns, i % columns * pitch, pitch) for i in range(len(classes))]
+    return _to_tensor(_draw_legend(classes, palette, places, width, TITLE_HEIGHT))[..., :width]
+
+
+def packed_legend(classes: Sequence[str], palette: Palette, width: int, row_height: int) -> Tensor:
+    """Colour boxes with class names one behind another, like words on a page: for pictures with little room.
+
+    Args:
+        classes: K names.
+        palette: K colours.
+        width: of the picture, pixels.
+        row_height: pixels; letters grow and shrink with it.
+
+    Returns:
+        (3, H, width) uint8, H even.
+
+    Raises:
+        ValueError: if names and colours differ in number.
+    """
+    row = x = 0
+    places = []
+    for wanted in _entry_widths(classes, palette, row_height):
+        entry = min(wanted, width)
+        if x + entry > width:
+            row, x = row + 1, 0
+        places.append((row, x, entry))
+        x += entry
+    return _to_tensor(_draw_legend(classes, palette, places, width, row_height))[..., :width]
 
 
 def stack(pictures: Sequence[Tensor]) -> Tensor:
@@ -119,6 +138,31 @@ def stack(pictures: Sequence[Tensor]) -> Tensor:
     width = max(picture.shape[-1] for picture in pictures)
     filled = [torch.nn.functional.pad(picture, (0, width - picture.shape[-1]), value=255) for picture in pictures]
     return torch.cat(filled, dim=1)
+
+
+def _entry_widths(classes: Sequence[str], palette: Palette, row_height: int) -> list[int]:
+    """Pixels that each box with its name and the gap behind it take."""
+    if len(classes) != len(palette):
+        raise ValueError(f"{len(classes)} class names but {len(palette)} colours; expected one each")
+    size = _font_size(row_height)
+    return [row_height - 8 + 6 + _text_width(name, size) + size for name in classes]
+
+
+def _font_size(row_height: int) -> int:
+    return max(_SMALLEST_FONT, row_height - 8)
+
+
+def _draw_legend(
+    classes: Sequence[str], palette: Palette, places: Sequence[tuple[int, int, int]], width: int, row_height: int
+) -> np.ndarray:
+    """Each entry at its row, left edge and width."""
+    canvas = _white((1 + max((row for row, _, _ in places), default=-1)) * row_height, width)
+    box = row_height - 8
+    for name, color, (row, x, room) in zip(classes, palette, places, strict=True):
+        y = row * row_height
+        canvas[y + 4 : y + 4 + box, x + 2 : x + 2 + box] = color
+        _write(canvas, name, x + box + 6, y + row_height - 6, room - box - 10, _font_size(row_height))
+    return canvas
 
 
 def _white(height: int, width: int) -> np.ndarray:
@@ -149,9 +193,8 @@ def _text_width(text: str, size: int) -> int:
     return int(width)
 
 
-def _write(canvas: np.ndarray, text: str, x: int, baseline: int, width: int) -> None:
+def _write(canvas: np.ndarray, text: str, x: int, baseline: int, width: int, size: int = _FONT_SIZE) -> None:
     """Write one line, in a smaller font where it is too wide and cut off where that is not enough."""
-    size = _FONT_SIZE
     while size > _SMALLEST_FONT and _text_width(text, size) > width:
         size -= 1
     while text and _text_width(text, size) > width:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from src.visualization.canvas import legend
+from src.visualization.canvas import packed_legend
 from src.visualization.palette import Palette
 
 Pixels = NDArray[np.uint8]
@@ -18,8 +18,10 @@ Pixels = NDArray[np.uint8]
 _MEMORY = 0.9  # a class's share is averaged over about ten frames, so that the legend does not flicker
 _SMALLEST_SHARE = 0.003
 _LEGEND_WEIGHT = 0.75
-_LARGEST_LEGEND = 1 / 3  # of the picture's height
-_LEGEND_HEIGHT = 540  # pictures of twice this height get letters of twice the size
+_LARGEST_LEGEND = 1 / 6  # of the picture's height
+_LEGEND_ROW = 1 / 25  # of the picture's shorter side
+_SMALLEST_ROW = 18  # pixels; letters of less than 10 pixels cannot be read
+_ONE_ROW = 1 / 4  # of the picture's height, which a single row may take in a small one
 
 
 class OverlayPainter:
@@ -101,15 +103,16 @@ class OverlayPainter:
         return strip if strip.size else None
 
     def _draw_legend(self, height: int, width: int, shown: list[int]) -> Pixels:
-        scale = max(1, round(min(height, width) / _LEGEND_HEIGHT))
+        # Even, like every picture here.
+        row = max(_SMALLEST_ROW, 2 * round(min(height, width) * _LEGEND_ROW / 2))
+        most = max(height * _LARGEST_LEGEND, row) if row <= height * _ONE_ROW else 0
         while shown:
             # In the order of the classes, so that names keep their places as shares change; the rarest go where room is short.
             chosen = sorted(shown)
-            strip = legend([self.classes[k] for k in chosen], [self._palette[k] for k in chosen], -(-width // scale))
-            if strip.shape[-2] * scale <= height * _LARGEST_LEGEND:
-                large = cv2.resize(strip.permute(1, 2, 0).contiguous().numpy(), None, fx=scale, fy=scale)
-                return np.asarray(large[:, :width], np.uint8)
+            strip = packed_legend([self.classes[k] for k in chosen], [self._palette[k] for k in chosen], width, row)
+            if strip.shape[-2] <= most:
+                return np.asarray(strip.permute(1, 2, 0).contiguous().numpy(), np.uint8)
             # Fewer in proportion to the room, and one fewer at least.
-            room = int(height * _LARGEST_LEGEND / (strip.shape[-2] * scale) * len(shown))
+            room = int(most / strip.shape[-2] * len(shown))
             shown = shown[: min(room, len(shown) - 1)]
         return np.zeros((0, width, 3), np.uint8)

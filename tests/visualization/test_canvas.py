@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from src.data.palette import distinct_palette
-from src.visualization.canvas import GAP, TITLE_HEIGHT, Tile, legend, stack, tile_grid, tile_size
+from src.visualization.canvas import GAP, TITLE_HEIGHT, Tile, legend, packed_legend, stack, tile_grid, tile_size
 
 
 @pytest.mark.parametrize(
@@ -58,6 +58,21 @@ def test_a_legend_shows_every_colour(count: int, width: int) -> None:
     assert shown >= set(palette)
 
 
+def test_a_packed_legend_breaks_its_rows_like_words_and_scales_with_them() -> None:
+    names, palette = ["a", "a much longer name", "b", "c"], distinct_palette(4)
+    wide = packed_legend(names, palette, 2000, 22)
+    assert wide.shape == (3, 22, 2000)
+    plain = legend(names, palette, 2000)
+    assert (wide != 255).any(0).any(0).nonzero().max() < (plain != 255).any(0).any(0).nonzero().max()
+    narrow = packed_legend(names, palette, 250, 22)
+    assert narrow.shape[1] == 44
+    large = packed_legend(names, palette, 2000, 44)
+    assert large.shape == (3, 44, 2000)
+    assert (large != 255).any(0).any(0).nonzero().max() > 1.5 * (wide != 255).any(0).any(0).nonzero().max()
+    for picture in (wide, narrow, large, packed_legend(names, palette, 30, 18)):
+        assert {tuple(color) for color in picture.flatten(1).T.tolist()} >= set(palette)
+
+
 def test_stacked_pictures_keep_their_pixels() -> None:
     a = torch.randint(0, 255, (3, 4, 6), dtype=torch.uint8)
     b = torch.randint(0, 255, (3, 2, 4), dtype=torch.uint8)
@@ -70,5 +85,7 @@ def test_stacked_pictures_keep_their_pixels() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="2 class names but 3 colours"):
         legend(["a", "b"], distinct_palette(3), 100)
+    with pytest.raises(ValueError, match="2 class names but 3 colours"):
+        packed_legend(["a", "b"], distinct_palette(3), 100, 22)
     with pytest.raises(ValueError, match="no tiles"):
         tile_grid([])
