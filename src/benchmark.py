@@ -1,4 +1,4 @@
-"""What a model costs and how fast it is: ``python -m src.benchmark experiment=<name> what=all|cost|latency|loader|paper``."""
+"""What a model costs and how fast it is: ``python -m src.benchmark experiment=<name> what=<MEASUREMENTS>``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
 from src.command_line import quote_path_arguments
 from src.data.clips import FileClips
@@ -26,7 +25,7 @@ from src.data.transforms import PairTransform
 from src.inference.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
 from src.inference.table import check_output, write_table
-from src.measure import report
+from src.measure import report, speed_report
 from src.measure.cost import frame_cost
 from src.measure.latency import describe_machine, time_in_turn
 from src.measure.loader import loader_rates
@@ -34,7 +33,9 @@ from src.measure.machine import autocast_named, device_named
 from src.measure.memory import peak_memory_mib
 from src.measure.published import published_models
 from src.measure.report import Row
-from src.measure.sample_clips import sample_clips
+from src.measure.sample_clips import moving_clip, sample_clips
+from src.measure.speed import SpeedPlan
+from src.measure.speed import measure_speed as speed_row
 from src.models.propagator import Propagator
 from src.structures import Size
 from src.weights.model_folder import load_model
@@ -76,7 +77,7 @@ def benchmark(cfg: DictConfig) -> Row | list[Row]:
 def measure_cost(cfg: DictConfig, console: Console) -> Row:
     """Parameters and GFLOPs, counted without data, weights or memory."""
     row = _cost(cfg)
-    _print(console, f"{_title(row)}, batch 1; one multiply-add counts 1", report.cost_table(row))
+    report.print_table(console, f"{report.title(row)}, batch 1; one multiply-add counts 1", report.cost_table(row))
     return row
 
 
@@ -92,12 +93,22 @@ def measure_latency(cfg: DictConfig, console: Console) -> Row:
         calls["propagate"] = lambda: stream.step(second, state)
     timings = time_in_turn(calls, cfg.warmup, cfg.repeats)
     peaks = {name: peak_memory_mib(call, device) for name, call in calls.items()}
-    machine: dict[str, Any] = describe_machine(device)
-    if autocast is not None:
-        machine["precision"] = f"autocast {cfg.autocast}, else {machine['precision']}"
-    row = {**_subject(cfg, size), **report.latency_row(timings, peaks, cfg.key_interval), **machine}
-    conditions = f"{machine['device']}, threads: {machine['threads']}, {machine['precision']}, torch {machine['torch']}"
-    _print(console, f"{_title(row)}, batch 1; {conditions}", report.latency_table(row))
+    row = {**_subject(cfg, size), **report.latency_row(timings, peaks, cfg.key_interval), **_machine(cfg, device)}
+    report.print_table(console, f"{report.title(row)}, batch 1; {report.conditions(row)}", report.latency_table(row))
+    return row
+
+
+def measure_speed(cfg: DictConfig, console: Console) -> Row:
+    """Our frames beside plain transformers and the published way, clips end to end, and every part beside its floor."""
+    size, device, autocast = image_size(cfg), device_named(cfg.device), autocast_named(cfg.autocast)
+    propagator = _propagator(cfg, device)
+    intervals = sorted({1, *cfg.speed.key_intervals})
+    streams = {k: StreamingSegmentor(propagator, FixedInterval(k), autocast=autocast, compile=cfg.compile) for k in intervals}
+    with tempfile.TemporaryDirectory(prefix="benchmark_") as folder:
+        frames = moving_clip(Path(folder), size, cfg.speed.num_frames)
+    plan = SpeedPlan(cfg.warmup, cfg.repeats, cfg.speed.clip_repeats, list(cfg.speed.measure))
+    row = {**_subject(cfg, size), **speed_row(propagator, streams, frames, plan), **_machine(cfg, device)}
+    speed_report.show(row, console, None if cfg.output is None else Path(cfg.output).with_suffix(".png"))
     return row
 
 
@@ -125,12 +136,11 @@ def measure_loader(cfg: DictConfig, console: Console) -> Row:
     name, first = next(iter(rows.items()))
     row = {**_subject(cfg, size), "source": cfg.loader.source, **first, "parts_ms": dict(rates[name].parts_ms)}
     row["without_colour_jitter"] = rows.get(_NO_JITTER)
-    machine = describe_machine()
-    row |= {"device": machine["device"], "threads": 1}
+    row |= {"device": describe_machine()["device"], "threads": 1}
     files = f"{cfg.loader.source} JPEGs of {row['input_size']}"
-    _print(
+    report.print_table(
         console,
-        f"{cfg.data.name}: pairs from {files}; {machine['device']}, one process, one thread",
+        f"{cfg.data.name}: pairs from {files}; {row['device']}, one process, one thread",
         report.loader_table(rows, row["parts_ms"]),
     )
     return row
@@ -156,6 +166,7 @@ MEASUREMENTS: dict[str, Callable[[DictConfig, Console], Row | list[Row]]] = {
     "latency": measure_latency,
     "loader": measure_loader,
     "paper": measure_paper,
+    "speed": measure_speed,
 }
 """What ``what=`` may name."""
 
@@ -217,14 +228,11 @@ def _transforms(cfg: DictConfig) -> dict[str, PairTransform]:
     return {"loader": transform} | ({_NO_JITTER: PairTransform(rest)} if len(rest) < len(transform.steps) else {})
 
 
-def _title(row: Row) -> str:
-    return f"{row['checkpoint'] or row['experiment']} at {row['input_size']}"
-
-
-def _print(console: Console, heading: str, table: Table) -> None:
-    # Not as the table's title, which would be broken into the table's width.
-    console.print(heading, style="bold", highlight=False, soft_wrap=True)
-    console.print(table)
+def _machine(cfg: DictConfig, device: torch.device) -> Row:
+    machine: Row = {**describe_machine(device)}
+    if cfg.autocast is not None:
+        machine["precision"] = f"autocast {cfg.autocast}, else {machine['precision']}"
+    return machine
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="benchmark")

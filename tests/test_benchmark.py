@@ -130,7 +130,7 @@ def test_the_loader_of_a_data_set_on_disk_is_measured(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "overrides, message",
     [
-        (["what=costs"], "what=costs; expected one of all, cost, latency, loader, paper"),
+        (["what=costs"], "what=costs; expected one of all, cost, latency, loader, paper, speed"),
         (["what=cost", "data=camvid"], r"data=camvid .* give size=\[height,width\]"),
         (["what=cost", "size=[64]"], r"size=\[64\]; expected \[height, width\]"),
         (["what=cost", "key_interval=0", "model/segmentor=tiny", "model/flow=copy"], "key_interval is 0"),

@@ -72,7 +72,7 @@ def frame_cost(propagator: Propagator, size: Size) -> FrameCost:
     without_data = FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv())
     with without_data:
         # Without gradients altogether: torch's counter trips over a view of a parameter that asks for one.
-        shadow = _without_data(propagator).eval().requires_grad_(False)
+        shadow = copy_without_data(propagator).eval().requires_grad_(False)
         image = torch.empty(1, 3, *size, device="cpu")
         key, key_count = count_multiply_adds(lambda: shadow.segmentor(image))
         key = key.final_layer()
@@ -107,7 +107,7 @@ class _KnownFlow(FlowEstimator):
         return self.flow
 
 
-def _without_data(module: ModuleT) -> ModuleT:
+def copy_without_data(module: ModuleT) -> ModuleT:
     """A copy whose parameters and buffers are made anew, float32 on the CPU: fake ones inside a fake tensor mode."""
     memo: dict[int, Any] = {}
     for tensor in (*module.parameters(), *module.buffers()):

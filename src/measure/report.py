@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 
 from src.measure.cost import FrameCost
@@ -135,6 +136,23 @@ def paper_table(rows: Sequence[Row]) -> Table:
         columns += [*gflops, _number(published.get("gflops"), ".1f"), _percent(deviation.get("gflops"))]
         table.add_row(row["experiment"], row["input_size"], *columns)
     return table
+
+
+def title(row: Row) -> str:
+    """What was measured, at what size."""
+    return f"{row['checkpoint'] or row['experiment']} at {row['input_size']}"
+
+
+def conditions(row: Row) -> str:
+    """What a time depends on besides the code, in words."""
+    return f"{row['device']}, threads: {row['threads']}, {row['precision']}, torch {row['torch']}"
+
+
+def print_table(console: Console, heading: str, table: Table) -> None:
+    """A line and a table below it; not as the table's title, which would be broken into the table's width."""
+    if heading:
+        console.print(heading, style="bold", highlight=False, soft_wrap=True)
+    console.print(table)
 
 
 def _table(*columns: str) -> Table:

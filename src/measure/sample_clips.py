@@ -8,7 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
+from src.data.moving_scenes import MovingScenes
 from src.data.vspw import VSPW
 from src.data.writing import write_text
 from src.structures import Size
@@ -39,6 +41,18 @@ def sample_clips(root: Path, size: Size, num_classes: int, num_frames: int = 12,
         Image.fromarray(label).save(mask / f"{frame:08d}.png")
     write_text(root / "train.txt", "sample\n")
     return VSPW(root, "train", num_classes)
+
+
+def moving_clip(root: Path, size: Size, num_frames: int) -> list[Tensor]:
+    """The decoded frames of a generated clip, (1, 3, H, W) uint8 each: things that move, not noise, which no stream consists of.
+
+    Args:
+        root: an empty folder.
+        size: (H, W) of the frames.
+        num_frames: how many.
+    """
+    clips = MovingScenes(root, "test", num_clips=1, num_frames=num_frames, size=size)
+    return [clips.read_image(0, frame)[None] for frame in range(num_frames)]
 
 
 def _frame(size: Size, num_classes: int, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

@@ -58,7 +58,7 @@ def confusion_picture(confusion: Tensor, classes: Sequence[str], title: str = ""
             colour = "white" if value > 55 else "black"
             axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=8, color=colour)
     figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02)
-    return _drawn(figure)
+    return drawn(figure)
 
 
 def distance_picture(panels: Mapping[int, Mapping[str, Mapping[int, float]]], per_frame: float | None = None) -> Tensor:
@@ -100,7 +100,7 @@ def distance_picture(panels: Mapping[int, Mapping[str, Mapping[int, float]]], pe
         axes.legend(fontsize=8)
     for axes in grid[:, 0]:
         axes.set_ylabel("mIoU, %")
-    return _drawn(figure)
+    return drawn(figure)
 
 
 def sweep_picture(curves: Mapping[str, Mapping[str, Sequence[float]]], setting: str, metric: str) -> Tensor:
@@ -147,10 +147,11 @@ def sweep_picture(curves: Mapping[str, Mapping[str, Sequence[float]]], setting: 
     axes.grid(alpha=0.3)
     if any(curves):
         axes.legend(fontsize=8)
-    return _drawn(figure)
+    return drawn(figure)
 
 
-def _drawn(figure: Figure) -> Tensor:
+def drawn(figure: Figure) -> Tensor:
+    """A finished figure as pixels, (3, H, W) uint8 RGB."""
     file = io.BytesIO()
     figure.savefig(file, format="png")
     with Image.open(file) as image:

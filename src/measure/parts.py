@@ -1,0 +1,153 @@
+"""What each part of a key frame and of a non-key frame costs and takes."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from statistics import median
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
+
+from src.measure.cost import copy_without_data, frame_cost
+from src.measure.counting import count_multiply_adds
+from src.measure.latency import synchronize
+from src.models.propagator import Propagator
+from src.structures import KeyFrameState, Size
+
+_SEGMENTOR_PARTS = ("backbone", "pixel_decoder", "transformer_decoder")
+
+
+class Step(Protocol):
+    """What a stream gives for a frame, before and after its post-processing."""
+
+    @property
+    def state(self) -> KeyFrameState:
+        """For the next frame."""
+
+    def semantic_map(self, size: Size) -> Tensor:
+        """(B, H, W) classes."""
+
+
+class Stream(Protocol):
+    """A streaming segmentor, as far as it is timed."""
+
+    def step(self, image: Tensor, state: KeyFrameState | None) -> tuple[Tensor, KeyFrameState]:
+        """Classes (B, H, W) of a frame, and what the next step wants."""
+
+    def predict(self, image: Tensor, state: KeyFrameState | None) -> Step:
+        """The same without post-processing."""
+
+
+def timed_modules(propagator: Propagator) -> dict[str, nn.Module]:
+    """The parts by name: the segmentor's networks, and the children of the flow estimator (itself, where it has none)."""
+    nested = propagator.segmentor.parts()
+    parts = {f"key: {name}": nested[name] for name in _SEGMENTOR_PARTS if name in nested}
+    children = {name: child for name, child in propagator.flow.named_children() if not isinstance(child, nn.Identity)}
+    for name, child in (children or {"estimator": propagator.flow}).items():
+        parts[f"non-key: flow, {name}"] = child
+    return parts
+
+
+def part_costs(propagator: Propagator, size: Size) -> dict[str, float]:
+    """1e9 multiply-adds of every part, by the rule of :func:`src.measure.cost.frame_cost`, whatever shortcuts inference takes.
+
+    Args:
+        propagator: left as it is.
+        size: (H, W) of the image that the network sees, before padding.
+
+    Returns:
+        The parts of :func:`timed_modules`, ``key: other``, ``non-key: warp and other`` and ``post-processing``.
+    """
+    total = frame_cost(propagator, size)
+    counts: defaultdict[str, int] = defaultdict(int)
+    with FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv()):
+        shadow = copy_without_data(propagator).eval().requires_grad_(False)
+        for name, module in timed_modules(shadow).items():
+            module.forward = _counted(module.forward, name, counts)
+        with torch.no_grad():
+            image = torch.empty(1, 3, *size, device="cpu")
+            key = shadow.segmentor(image).final_layer()
+            if any(True for _ in shadow.flow.parameters()):
+                shadow.propagate(key, image, image)
+    costs = {name: counts[name] / 1e9 for name in timed_modules(propagator)}
+    for kind, whole, rest in (("key", total.key, "key: other"), ("non-key", total.propagate, "non-key: warp and other")):
+        costs[rest] = max(0.0, whole - sum(cost for name, cost in costs.items() if name.startswith(f"{kind}: ")))
+    return {**costs, "post-processing": total.post}
+
+
+def part_times(
+    propagator: Propagator, stream: Stream, key_image: Tensor, nonkey_image: Tensor, warmup: int, repeats: int
+) -> dict[str, float]:
+    """Median milliseconds of every part of :func:`part_costs`, while whole frames run.
+
+    Args:
+        propagator: what the stream runs.
+        stream: with a key interval of at least 2.
+        key_image: (1, 3, H, W).
+        nonkey_image: (1, 3, H, W).
+        warmup: untimed rounds of a key and a non-key frame.
+        repeats: timed ones.
+    """
+    taken: defaultdict[str, list[float]] = defaultdict(list)
+    size = (key_image.shape[-2], key_image.shape[-1])
+    for number in range(warmup + repeats):
+        with _watched(timed_modules(propagator)) as inside, torch.inference_mode():
+            key_ms, step = _milliseconds(lambda: stream.predict(key_image, None))
+            nonkey_ms, carried = _milliseconds(lambda step=step: stream.predict(nonkey_image, step.state))  # type: ignore[misc]
+            post_ms, _ = _milliseconds(lambda carried=carried: carried.semantic_map(size))  # type: ignore[misc]
+        if number < warmup:
+            continue
+        for name, milliseconds in inside.items():
+            taken[name].append(milliseconds)
+        for kind, whole, rest in (("key", key_ms, "key: other"), ("non-key", nonkey_ms, "non-key: warp and other")):
+            taken[rest].append(whole - sum(ms for name, ms in inside.items() if name.startswith(f"{kind}: ")))
+        taken["post-processing"].append(post_ms)
+    return {name: median(values) for name, values in taken.items()}
+
+
+def _counted(forward: Callable[..., Any], name: str, counts: defaultdict[str, int]) -> Callable[..., Any]:
+    def counted(*arguments: Any, **options: Any) -> Any:
+        result, count = count_multiply_adds(lambda: forward(*arguments, **options))
+        counts[name] += count
+        return result
+
+    return counted
+
+
+@contextmanager
+def _watched(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, float]]:
+    """Milliseconds inside of each module, added up by its name while the context lasts."""
+    inside = dict.fromkeys(modules, 0.0)
+    starts: dict[str, float] = {}
+
+    def before(name: str) -> None:
+        synchronize()
+        starts[name] = time.perf_counter()
+
+    def after(name: str) -> None:
+        synchronize()
+        inside[name] += (time.perf_counter() - starts[name]) * 1e3
+
+    handles = []
+    for name, module in modules.items():
+        handles.append(module.register_forward_pre_hook(lambda *_, name=name: before(name)))
+        handles.append(module.register_forward_hook(lambda *_, name=name: after(name)))
+    try:
+        yield inside
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _milliseconds(function: Callable[[], Any]) -> tuple[float, Any]:
+    synchronize()
+    start = time.perf_counter()
+    result = function()
+    synchronize()
+    return (time.perf_counter() - start) * 1e3, result
