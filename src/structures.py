@@ -105,6 +105,19 @@ class PairBatch(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Fill:
+    """Class scores of a light branch, for places that no mask of the key frame explains.
+
+    Attributes:
+        logits: (B, K, h, w), before the softmax; any grid that covers the padded image.
+        weight: (B, 1, h', w') in 0..1, the share of these scores in the result; 0 leaves the masks' scores as they are.
+    """
+
+    logits: Tensor
+    weight: Tensor
+
+
+@dataclass(frozen=True)
 class MaskPrediction:
     """What a query segmentor says about an image, before any post-processing.
 
@@ -114,6 +127,7 @@ class MaskPrediction:
         queries: (B, Q, C), segment embeddings of the last layer, after the decoder's layer norm.
         image_size: (H, W) of the unpadded image.
         padded_size: (H, W) of the image that the mask grid covers; padding is at the right and bottom.
+        fill: class scores for what the masks cannot know; ``None`` on a frame that was segmented itself.
     """
 
     class_logits_per_layer: Tensor
@@ -121,6 +135,7 @@ class MaskPrediction:
     queries: Tensor
     image_size: Size
     padded_size: Size
+    fill: Fill | None = None
 
     @property
     def class_logits(self) -> Tensor:
@@ -150,11 +165,17 @@ class FlowPrediction:
         pixel_flows: flows of the image as a whole, (B, 2, h_i, w_i), coarse to fine, each in pixels of its own grid; empty
             where the estimator has none. Training supervises them.
         padded_size: (H, W) of the image that all these grids cover.
+        confidence: (B, Q or 1, h, w) in 0..1, how likely the non-key pixel is visible in the key frame; ``None`` where the
+            estimator does not say. What has little of it is new, and no motion explains it.
+        fill_logits: (B, K, h', w'), what the non-key image by itself says about the class of each place, for where the confidence
+            is low; ``None`` where the estimator has no such branch.
     """
 
     segment_flow: Tensor
     pixel_flows: tuple[Tensor, ...]
     padded_size: Size
+    confidence: Tensor | None = None
+    fill_logits: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -168,6 +189,8 @@ class KeyFrameState:
         age: frames since the key frame; 0 on the key frame itself.
         reason: why the frame last seen is a key frame; ``None`` where it is not, or nobody asked a scheduler.
         schedule: what the scheduler remembers of the stream, a value of its own type; ``None`` for one that remembers nothing.
+        flow_features: what the flow estimator wants to see of the key frame again, made once
+            (``FlowEstimator.encode_key``); ``None`` where it looks at the image alone.
     """
 
     image: Tensor
@@ -176,3 +199,4 @@ class KeyFrameState:
     age: int
     reason: KeyReason | None = None
     schedule: object | None = None
+    flow_features: tuple[Tensor, ...] | None = None

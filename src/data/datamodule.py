@@ -69,6 +69,7 @@ class PairDataModule(L.LightningDataModule):
         seed: of the training pairs; validation pairs do not depend on it.
         train_motion: makes training pairs from stills.
         val_motion: makes validation pairs from stills.
+        samples_per_pair: of training; see :class:`PairDataset`.
 
     Raises:
         ValueError: if the classes of the two datasets differ or a count is not positive.
@@ -89,6 +90,7 @@ class PairDataModule(L.LightningDataModule):
         seed: int,
         train_motion: Motion | None = None,
         val_motion: Motion | None = None,
+        samples_per_pair: int = 1,
     ) -> None:
         super().__init__()
         if train.classes != val.classes:
@@ -104,6 +106,7 @@ class PairDataModule(L.LightningDataModule):
         self.train_sampling = train_sampling
         self.train_transform = train_transform
         self.train_motion = train_motion
+        self.samples_per_pair = samples_per_pair
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.max_steps = max_steps
@@ -130,6 +133,7 @@ class PairDataModule(L.LightningDataModule):
             self.train_motion,
             num_samples=len(batches) * self.batch_size * trainer.world_size,
             seed=self.seed,
+            samples_per_pair=self.samples_per_pair,
         )
         return self._loader(pairs, batches)
 

@@ -47,6 +47,8 @@ class PairDataset(Dataset[NumberedSample]):
         sampling: which frames make pair ``n``.
         transform: applied last, to both frames, label and flow.
         motion: where given, pairs are made from the non-key frame alone by this (``still_motion``), with exact flow.
+        samples_per_pair: so many consecutive samples are the same two frames under different transforms. Making a pair costs
+            several times what the transform does; of a wide frame, crops show different things.
         num_samples: length.
         seed: 0 or more.
     """
@@ -60,15 +62,20 @@ class PairDataset(Dataset[NumberedSample]):
         *,
         num_samples: int,
         seed: int,
+        samples_per_pair: int = 1,
     ) -> None:
-        if num_samples < 1 or seed < 0:
-            raise ValueError(f"num_samples={num_samples}, seed={seed}; expected at least 1 and at least 0")
+        if min(num_samples, samples_per_pair) < 1 or seed < 0:
+            raise ValueError(
+                f"num_samples={num_samples}, samples_per_pair={samples_per_pair}, seed={seed}; expected at least 1, 1 and 0"
+            )
         self.dataset = dataset
         self.sampling = sampling
         self.transform = transform
         self.motion = motion
         self.num_samples = num_samples
         self.seed = seed
+        self.samples_per_pair = samples_per_pair
+        self._last: tuple[int, PairSample, int] | None = None
 
     def __len__(self) -> int:
         return self.num_samples
@@ -82,6 +89,15 @@ class PairDataset(Dataset[NumberedSample]):
         """
         if not 0 <= number < self.num_samples:
             raise IndexError(f"sample {number} of {self.num_samples}")
+        sample, offset = self._pair(number // self.samples_per_pair)
+        if self.transform is not None:
+            sample = self.transform(sample, self._rng(_TRANSFORM_STREAM, number))
+        return NumberedSample(sample, offset, number)
+
+    def _pair(self, number: int) -> tuple[PairSample, int]:
+        """Pair ``number`` before the transform, and its offset; the last one is kept for the samples that share it."""
+        if self._last is not None and self._last[0] == number:
+            return self._last[1:]
         pair = self.sampling.sample(self.dataset.clips, number, self.seed)
         image = self.dataset.read_image(pair.clip, pair.nonkey, interleaved=True)
         # A quarter of the bytes to move until a batch is made of it; the makers of motion take classes as they are given out.
@@ -98,9 +114,9 @@ class PairDataset(Dataset[NumberedSample]):
                 )
             flow = self.dataset.read_flow(pair.clip, nonkey=pair.nonkey, key=pair.key)
             sample, offset = PairSample(key_image, image, label, flow, name), pair.key - pair.nonkey
-        if self.transform is not None:
-            sample = self.transform(sample, self._rng(_TRANSFORM_STREAM, number))
-        return NumberedSample(sample, offset, number)
+        if self.samples_per_pair > 1:
+            self._last = number, sample, offset
+        return sample, offset
 
     def _rng(self, stream: int, number: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, stream, number))

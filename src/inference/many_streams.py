@@ -10,7 +10,7 @@ from torch import Tensor
 
 from src.inference.scheduler import Decision
 from src.inference.streaming import StepResult, StreamingSegmentor
-from src.structures import FlowPrediction, KeyFrameState, MaskPrediction
+from src.structures import Fill, FlowPrediction, KeyFrameState, MaskPrediction
 
 
 @torch.inference_mode()
@@ -62,7 +62,9 @@ def step_streams(
         prediction, key = stream.segment_key(torch.cat([seen[number] for number in batch]))
         for row, number in enumerate(batch):
             own = _prediction_row(prediction, row)
-            results[number] = _segmented(seen[number], own, key, states[number], decisions[number])
+            features = _rows(key.flow_features, row)
+            own_key = replace(key, image=seen[number], prediction=own, flow_features=features)
+            results[number] = _segmented(own_key, states[number], decisions[number])
     return [results[number] for number in range(len(seen))]
 
 
@@ -74,12 +76,9 @@ def _groups(kinds: Mapping[int, object]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _segmented(
-    image: Tensor, prediction: MaskPrediction, key: KeyFrameState, state: KeyFrameState | None, decision: Decision
-) -> StepResult:
+def _segmented(key: KeyFrameState, state: KeyFrameState | None, decision: Decision) -> StepResult:
     index = 0 if state is None else state.index + 1
-    own = replace(key, image=image, prediction=prediction, index=index, reason=decision.reason, schedule=decision.schedule)
-    return StepResult(prediction, None, own)
+    return StepResult(key.prediction, None, replace(key, index=index, reason=decision.reason, schedule=decision.schedule))
 
 
 def _together(states: Sequence[KeyFrameState]) -> KeyFrameState:
@@ -94,16 +93,24 @@ def _together(states: Sequence[KeyFrameState]) -> KeyFrameState:
         mask_logits_per_layer=torch.cat([p.mask_logits_per_layer for p in predictions], dim=1),
         queries=torch.cat([p.queries for p in predictions]),
     )
-    return replace(first, image=torch.cat([state.image for state in states]), prediction=prediction)
+    kept = [state.flow_features for state in states if state.flow_features is not None]
+    features = tuple(torch.cat(level) for level in zip(*kept, strict=True)) if kept else None
+    return replace(first, image=torch.cat([state.image for state in states]), prediction=prediction, flow_features=features)
+
+
+def _rows(features: tuple[Tensor, ...] | None, row: int) -> tuple[Tensor, ...] | None:
+    return None if features is None else tuple(level[row : row + 1].clone() for level in features)
 
 
 def _prediction_row(prediction: MaskPrediction, row: int) -> MaskPrediction:
     # Copies, because a view would keep the key frames of all other streams in memory for as long as this one lives.
+    fill = prediction.fill
     return replace(
         prediction,
         class_logits_per_layer=prediction.class_logits_per_layer[:, row : row + 1].clone(),
         mask_logits_per_layer=prediction.mask_logits_per_layer[:, row : row + 1].clone(),
         queries=prediction.queries[row : row + 1].clone(),
+        fill=None if fill is None else Fill(fill.logits[row : row + 1].clone(), fill.weight[row : row + 1].clone()),
     )
 
 
@@ -112,4 +119,6 @@ def _flow_row(flow: FlowPrediction, row: int) -> FlowPrediction:
         flow,
         segment_flow=flow.segment_flow[row : row + 1],
         pixel_flows=tuple(pixel_flow[row : row + 1] for pixel_flow in flow.pixel_flows),
+        confidence=None if flow.confidence is None else flow.confidence[row : row + 1],
+        fill_logits=None if flow.fill_logits is None else flow.fill_logits[row : row + 1],
     )

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from src.models.flow import CopyFlow, DISFlow, FlowEstimator, PixelBranch, PixelFlow, QueryFlow
+from src.models.flow import CopyFlow, CorrelationFlow, DISFlow, FlowEstimator, QueryFlow, pixel_branch
 from src.models.propagator import Propagator
 from src.ops.warp import WarpGrid
 
-METHODS = ("per_frame", "copy", "dis", "pixel", "query")
+METHODS = ("per_frame", "copy", "dis", "pixel", "query", "correlation")
 
 
 def with_method(propagator: Propagator, method: str) -> Propagator:
     """The same segmentor with the flow of a named method; weights are shared, not copied.
 
     ``per_frame`` and ``copy`` have no motion (the first is meant for key interval 1), ``dis`` is training-free optical flow,
-    ``pixel`` one learned flow for all segments (the network's own, or the pixel branch of its query flow), ``query`` the paper's.
+    ``pixel`` one learned flow for all segments (the network's own, or the part of a query or correlation flow that knows of none),
+    ``query`` the paper's and ``correlation`` the light one, each with a flow for every segment.
 
     Args:
         propagator: the trained network.
@@ -26,6 +27,7 @@ def with_method(propagator: Propagator, method: str) -> Propagator:
     """
     makers: Mapping[str, Callable[[Propagator], FlowEstimator]] = {
         "per_frame": _copy, "copy": _copy, "dis": _dis, "pixel": _pixel, "query": _query,
+        "correlation": _correlation,
     }  # fmt: skip
     if method not in makers:
         raise ValueError(f"unknown method {method!r}; known are {', '.join(METHODS)}")
@@ -46,15 +48,21 @@ def _dis(propagator: Propagator) -> FlowEstimator:
 
 
 def _pixel(propagator: Propagator) -> FlowEstimator:
-    own = propagator.flow
-    if isinstance(own, PixelFlow | PixelBranch):
-        return own
-    if isinstance(own, QueryFlow):
-        return PixelBranch(own)
-    raise ValueError(f"method 'pixel' needs a checkpoint with a PixelFlow or QueryFlow; this one has a {type(own).__name__}")
+    try:
+        return pixel_branch(propagator.flow)
+    except ValueError as error:
+        raise ValueError(f"method 'pixel' needs a checkpoint with a learned flow: {error}") from error
 
 
 def _query(propagator: Propagator) -> FlowEstimator:
     if isinstance(propagator.flow, QueryFlow):
         return propagator.flow
     raise ValueError(f"method 'query' needs a checkpoint with a QueryFlow; this one has a {type(propagator.flow).__name__}")
+
+
+def _correlation(propagator: Propagator) -> FlowEstimator:
+    if isinstance(propagator.flow, CorrelationFlow):
+        return propagator.flow
+    raise ValueError(
+        f"method 'correlation' needs a checkpoint with a CorrelationFlow; this one has a {type(propagator.flow).__name__}"
+    )

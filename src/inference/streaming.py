@@ -142,7 +142,9 @@ class StreamingSegmentor:
         self._check_mode()
         with self._precision(image):
             prediction = self._segment(image).final_layer()
-        return prediction, KeyFrameState(image, prediction, index=0 if state is None else state.index + 1, age=0)
+            features = self.propagator.flow.encode_key(image)
+        index = 0 if state is None else state.index + 1
+        return prediction, KeyFrameState(image, prediction, index, age=0, flow_features=features)
 
     def propagate(self, image: Tensor, state: KeyFrameState) -> tuple[MaskPrediction, KeyFrameState]:
         """Carry the key frame's masks to a frame, whatever the scheduler says."""
@@ -164,7 +166,7 @@ class StreamingSegmentor:
             )
         self._check_mode()
         with self._precision(image):
-            prediction, flow = self._propagate(state.prediction, state.image, image)
+            prediction, flow = self._propagate(state.prediction, state.image, image, state.flow_features)
         return StepResult(prediction, flow, replace(state, index=state.index + 1, age=state.age + 1, reason=None))
 
     def resize(self, image: Tensor) -> Tensor:

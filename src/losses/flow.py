@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from src.losses.ranks import reduce_mean_over_ranks
 from src.ops.padding import pad_to
 from src.ops.precision import full_precision
-from src.ops.warp import warp
+from src.ops.warp import resize_flow, warp
 from src.structures import FlowPrediction, MaskPrediction, Size
 
 _SMOOTHING = 0.01  # px; keeps the gradient of a power below 1 finite where the flow is exact
@@ -31,6 +31,8 @@ class FlowLoss(nn.Module):
             1504.06852): its weights grow towards the coarse scales, but its errors are summed over pixels, of which every
             coarser scale has a quarter; these are for means.
         exponent: of the error; below 1 outliers count less (PWC-Net's fine-tuning, arXiv 1709.02371, has 0.4).
+        full_size: whether the finest pixel flow is enlarged to the image, as it will be used, and compared there: at its own
+            grid, cells that two motions meet in have a target between both.
 
     Raises:
         ValueError: if a weight is negative or the exponent is out of (0, 1].
@@ -42,6 +44,7 @@ class FlowLoss(nn.Module):
         segment_weight: float = 1.0,
         scale_weights: Sequence[float] = (1.0, 0.5, 0.25, 0.25, 0.25),
         exponent: float = 1.0,
+        full_size: bool = False,
     ) -> None:
         super().__init__()
         weights = (pixel_weight, segment_weight, *scale_weights)
@@ -51,14 +54,16 @@ class FlowLoss(nn.Module):
         self.segment_weight = segment_weight
         self.scale_weights = tuple(scale_weights)
         self.exponent = exponent
+        self.full_size = full_size
 
-    def forward(self, flow: FlowPrediction, target: Tensor, key: MaskPrediction) -> dict[str, Tensor]:
+    def forward(self, flow: FlowPrediction, target: Tensor, key: MaskPrediction | None) -> dict[str, Tensor]:
         """Compare predicted with known flow.
 
         Args:
             flow: from the non-key frame back to the key frame.
             target: (B, 2, H, W), the same in pixels of the unpadded image; NaN where it is unknown.
-            key: the key frame's prediction; its final layer says which pixels are whose.
+            key: the key frame's prediction; its final layer says which pixels are whose. ``None`` where the estimator gives one
+                flow for all segments.
 
         Returns:
             ``pixel_flow`` and ``segment_flow``: weighted scalars; 0 where the estimator has no such flow (one flow for all
@@ -78,6 +83,8 @@ class FlowLoss(nn.Module):
             if flow.pixel_flows:
                 pixel = self._pixel_error(flow.pixel_flows, target)
             if queries > 1:
+                if key is None:
+                    raise ValueError("one flow for each query, but no key masks to say where each of them counts")
                 segment = self._segment_error(flow.segment_flow.float(), target, key)
         return {"pixel_flow": self.pixel_weight * pixel, "segment_flow": self.segment_weight * segment}
 
@@ -88,7 +95,10 @@ class FlowLoss(nn.Module):
                 f"{len(pixel_flows)} scales but scale_weights {self.scale_weights}; expected one for each, not all 0"
             )
         total = torch.zeros((), device=target.device)
-        for flow, weight in zip(reversed(pixel_flows), weights, strict=True):
+        flows = list(reversed(pixel_flows))
+        if self.full_size:
+            flows[0] = resize_flow(flows[0].float(), (target.shape[-2], target.shape[-1]))
+        for flow, weight in zip(flows, weights, strict=True):
             error, known = self._error(flow.float(), target)
             total = total + weight * (error * known).sum() / _normaliser(known.sum())
         return total / sum(weights)

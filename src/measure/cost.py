@@ -27,7 +27,9 @@ class FrameCost:
 
     Attributes:
         key: the segmentor on a key frame, without post-processing; the query-key products of its masked attention included.
-        propagate: the flow estimator and the warp of the last prediction's masks, on a non-key frame.
+            Where the flow estimator keeps features of the key frame, making them is part of it.
+        propagate: the flow estimator and the warp of the last prediction's masks, on a non-key frame, and what a fill adds to
+            the post-processing.
         post: from masks to class scores, on every frame: masks upsampled to the padded image and summed by class; the last
             resize to another size is left out.
         params_m: millions of parameters, by part: ``segmentor`` and ``flow``.
@@ -76,6 +78,7 @@ def frame_cost(propagator: Propagator, size: Size) -> FrameCost:
         image = torch.empty(1, 3, *size, device="cpu")
         key, key_count = count_multiply_adds(lambda: shadow.segmentor(image))
         key = key.final_layer()
+        features, encode_count = count_multiply_adds(lambda: shadow.flow.encode_key(image))
     flow_count = 0
     if not any(True for _ in propagator.flow.parameters()):
         black = torch.zeros(1, 3, *size, device="cpu")
@@ -83,11 +86,12 @@ def frame_cost(propagator: Propagator, size: Size) -> FrameCost:
         flow, flow_count = count_multiply_adds(lambda: propagator.flow(black, black, queries))
         shadow.flow = _KnownFlow(flow)
     with without_data:
-        _, propagate_count = count_multiply_adds(lambda: shadow.propagate(key, image, image))
+        (carried, _), propagate_count = count_multiply_adds(lambda: shadow.propagate(key, image, image, features))
         _, post_count = count_multiply_adds(lambda: semantic_scores(key))
+        _, filled_count = count_multiply_adds(lambda: semantic_scores(carried))
     return FrameCost(
-        key=key_count / 1e9,
-        propagate=(flow_count + propagate_count) / 1e9,
+        key=(key_count + encode_count) / 1e9,
+        propagate=(flow_count + propagate_count + filled_count - post_count) / 1e9,
         post=post_count / 1e9,
         params_m={name: _num_parameters(getattr(propagator, name)) / 1e6 for name in ("segmentor", "flow")},
     )
@@ -103,7 +107,9 @@ class _KnownFlow(FlowEstimator):
     def config(self) -> dict[str, Any]:
         return {}
 
-    def forward(self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor) -> FlowPrediction:
+    def forward(
+        self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor, key_features: tuple[Tensor, ...] | None = None
+    ) -> FlowPrediction:
         return self.flow
 
 

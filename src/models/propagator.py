@@ -11,7 +11,7 @@ from src.models.flow.base import FlowEstimator
 from src.models.freezing import PartlyFrozen
 from src.models.key_frame_segmentor import KeyFrameSegmentor
 from src.ops.warp import WarpGrid, resize_flow, warp_segments
-from src.structures import FlowPrediction, MaskPrediction
+from src.structures import Fill, FlowPrediction, MaskPrediction
 
 
 class Propagator(PartlyFrozen):
@@ -46,13 +46,22 @@ class Propagator(PartlyFrozen):
         """
         return self.propagate(self.segmentor(key_image), key_image, nonkey_image)
 
-    def propagate(self, key: MaskPrediction, key_image: Tensor, nonkey_image: Tensor) -> tuple[MaskPrediction, FlowPrediction]:
+    def propagate(
+        self,
+        key: MaskPrediction,
+        key_image: Tensor,
+        nonkey_image: Tensor,
+        flow_features: tuple[Tensor, ...] | None = None,
+    ) -> tuple[MaskPrediction, FlowPrediction]:
         """Warp every mask of the key frame by its own flow; classes pass unchanged. One flow serves all decoder layers.
+
+        Where the estimator has a fill branch, the prediction says what to put where no mask of the key frame belongs.
 
         Args:
             key: what the segmentor said about ``key_image``.
             key_image: (B, 3, H, W), RGB 0..255.
             nonkey_image: (B, 3, H, W), RGB 0..255.
+            flow_features: of ``flow.encode_key(key_image)``; made anew where they are not given.
 
         Returns:
             The prediction for the non-key frame and the flow that made it.
@@ -60,7 +69,7 @@ class Propagator(PartlyFrozen):
         Raises:
             ValueError: if flow and masks do not cover the same padded image.
         """
-        flow = self.flow(key_image, nonkey_image, key.queries)
+        flow = self.flow(key_image, nonkey_image, key.queries, flow_features)
         if tuple(flow.padded_size) != tuple(key.padded_size):
             raise ValueError(
                 f"{type(self.flow).__name__} covers a padded image of {flow.padded_size}, the masks one of {key.padded_size}; "
@@ -69,4 +78,10 @@ class Propagator(PartlyFrozen):
         # Flow comes at 1/8 of the image and masks live at 1/4, so both the grid and the vectors double here.
         segment_flow = resize_flow(flow.segment_flow, (key.mask_logits.shape[-2], key.mask_logits.shape[-1]))
         warped = warp_segments(key.mask_logits_per_layer, segment_flow, self.warp_grid)
-        return replace(key, mask_logits_per_layer=warped), flow
+        return replace(key, mask_logits_per_layer=warped, fill=_fill(flow)), flow
+
+
+def _fill(flow: FlowPrediction) -> Fill | None:
+    if flow.fill_logits is None or flow.confidence is None:
+        return None
+    return Fill(flow.fill_logits, 1 - flow.confidence.float().amax(1, keepdim=True))

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from src.ops.precision import full_precision
-from src.structures import MaskPrediction, Size
+from src.structures import Fill, MaskPrediction, Size
 
 
 def semantic_scores(prediction: MaskPrediction, size: Size | None = None) -> Tensor:
@@ -15,7 +15,8 @@ def semantic_scores(prediction: MaskPrediction, size: Size | None = None) -> Ten
 
     Convention:
         masks are upsampled to the padded image (bilinear, align_corners=False), the sigmoid is taken **after** that, the sum is
-        cropped to the image and only then resized to ``size``.
+        cropped to the image and only then resized to ``size``. A fill takes its share of the sum before that crop; where its
+        weight is 0 the sum stays as it is, bit for bit.
 
     Args:
         prediction: its final layer is read.
@@ -30,10 +31,20 @@ def semantic_scores(prediction: MaskPrediction, size: Size | None = None) -> Ten
             prediction.mask_logits.float(), size=prediction.padded_size, mode="bilinear", align_corners=False
         ).sigmoid()
         height, width = prediction.image_size
-        scores = torch.einsum("bqk,bqhw->bkhw", classes, masks)[..., :height, :width]
+        scores = torch.einsum("bqk,bqhw->bkhw", classes, masks)
+        if prediction.fill is not None:
+            scores = _filled(scores, prediction.fill)
+        scores = scores[..., :height, :width]
         if size is not None and tuple(size) != (height, width):
             scores = F.interpolate(scores, size=tuple(size), mode="bilinear", align_corners=False)
     return scores
+
+
+def _filled(scores: Tensor, fill: Fill) -> Tensor:
+    size = (scores.shape[-2], scores.shape[-1])
+    weight = F.interpolate(fill.weight.float(), size=size, mode="bilinear", align_corners=False)
+    named = F.interpolate(fill.logits.float(), size=size, mode="bilinear", align_corners=False).softmax(1)
+    return scores + weight * (named - scores)
 
 
 def semantic_map(prediction: MaskPrediction, size: Size | None = None) -> Tensor:

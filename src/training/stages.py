@@ -8,8 +8,11 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from src.losses.fill import FillLoss
 from src.losses.flow import FlowLoss
 from src.losses.mask_classification import MaskClassificationLoss
+from src.losses.visibility import VisibilityLoss
+from src.models.flow import pixel_branch
 from src.models.propagator import Propagator
 from src.structures import FlowPrediction, MaskPrediction, PairBatch
 
@@ -72,24 +75,47 @@ class FlowStage(nn.Module):
 
     Args:
         loss: end-point error at every scale and per segment.
+        visibility: teaches the confidence; ``None`` for estimators that have none.
+        fill: teaches the fill branch; ``None`` for estimators that have none.
+        segments: ``False`` trains the flow of the image alone, without running the segmentor: for estimators whose image flow
+            does not look at the queries.
         trainable: parts that train.
     """
 
-    def __init__(self, loss: FlowLoss, trainable: Sequence[str] = ("flow",)) -> None:
+    def __init__(
+        self,
+        loss: FlowLoss,
+        visibility: VisibilityLoss | None = None,
+        fill: FillLoss | None = None,
+        segments: bool = True,
+        trainable: Sequence[str] = ("flow",),
+    ) -> None:
         super().__init__()
         self.loss = loss
+        self.visibility = visibility
+        self.fill = fill
+        self.segments = segments
         self.trainable = tuple(trainable)
 
     def losses(self, model: Propagator, batch: PairBatch) -> Terms:
         """End-point errors against the known flow.
 
         Raises:
-            ValueError: if the batch has no flow.
+            ValueError: if the batch has no flow, or the estimator not what a loss is for.
         """
         target = _known_flow(batch)
-        with torch.no_grad():
-            key = model.segmentor(batch.key_image).final_layer()
-        terms: Terms = self.loss(model.flow(batch.key_image, batch.nonkey_image, key.queries), target, key)
+        if self.segments:
+            with torch.no_grad():
+                key = model.segmentor(batch.key_image).final_layer()
+            flow = model.flow(batch.key_image, batch.nonkey_image, key.queries)
+        else:
+            key, no_queries = None, batch.key_image.new_empty((len(batch.key_image), 0, 0), dtype=torch.float32)
+            flow = pixel_branch(model.flow)(batch.key_image, batch.nonkey_image, no_queries)
+        terms: Terms = self.loss(flow, target, key)
+        if self.visibility is not None:
+            terms |= self.visibility(flow, target)
+        if self.fill is not None:
+            terms |= self.fill(flow, batch.nonkey_label)
         return terms
 
     def predict(self, model: Propagator, batch: PairBatch) -> StagePrediction:

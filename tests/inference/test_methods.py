@@ -2,13 +2,14 @@ import pytest
 import torch
 
 from src.inference.methods import METHODS, with_method
-from src.models.flow import CopyFlow, DISFlow, PixelBranch, PixelFlow, QueryFlow
+from src.models.flow import CopyFlow, CorrelationPixelBranch, DISFlow, PixelBranch, PixelFlow, QueryFlow
 from tests.inference.tiny import frames, tiny_propagator
 
+QUERY_METHODS = [method for method in METHODS if method != "correlation"]
 KINDS = {"per_frame": CopyFlow, "copy": CopyFlow, "dis": DISFlow, "pixel": PixelBranch, "query": QueryFlow}
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", QUERY_METHODS)
 def test_a_query_checkpoint_can_do_every_method_with_shared_weights(method: str) -> None:
     propagator = tiny_propagator("query")
     other = with_method(propagator, method)
@@ -28,14 +29,29 @@ def test_pixel_is_the_pixel_flow_of_the_query_network() -> None:
     assert isinstance(pixel_network.flow, PixelFlow) and with_method(pixel_network, "pixel").flow is pixel_network.flow
 
 
+def test_a_correlation_checkpoint_can_do_with_and_without_its_segments() -> None:
+    propagator = tiny_propagator("correlation")
+    whole, pixel = with_method(propagator, "correlation"), with_method(propagator, "pixel")
+    assert whole.flow is propagator.flow and isinstance(pixel.flow, CorrelationPixelBranch)
+    key, nonkey = (frame[None] for frame in frames(2))
+    with torch.inference_mode():
+        _, flow = whole(key, nonkey)
+        _, one = pixel(key, nonkey)
+    assert flow.segment_flow.shape[1] == 6 and torch.equal(one.segment_flow[:, 0], flow.pixel_flows[-1])
+    with pytest.raises(ValueError, match="'query' needs .* has a CorrelationFlow"):
+        with_method(propagator, "query")
+
+
 def test_only_trained_flows_use_the_references_grid() -> None:
     propagator = tiny_propagator("query")
     propagator.warp_grid = "reference"
-    grids = {method: with_method(propagator, method).warp_grid for method in METHODS}
+    grids = {method: with_method(propagator, method).warp_grid for method in QUERY_METHODS}
     assert grids == {"per_frame": "exact", "copy": "exact", "dis": "exact", "pixel": "reference", "query": "reference"}
 
 
-@pytest.mark.parametrize("flow, method", [("copy", "query"), ("copy", "pixel"), ("dis", "pixel"), ("pixel", "query")])
+@pytest.mark.parametrize(
+    "flow, method", [("copy", "query"), ("copy", "pixel"), ("dis", "pixel"), ("pixel", "query"), ("query", "correlation")]
+)
 def test_what_a_checkpoint_cannot_do_is_refused(flow: str, method: str) -> None:
     with pytest.raises(
         ValueError, match=f"method '{method}' needs .* this one has a {type(tiny_propagator(flow).flow).__name__}"
@@ -44,5 +60,5 @@ def test_what_a_checkpoint_cannot_do_is_refused(flow: str, method: str) -> None:
 
 
 def test_an_unknown_method_is_refused() -> None:
-    with pytest.raises(ValueError, match="unknown method 'raft'; known are per_frame, copy, dis, pixel, query"):
+    with pytest.raises(ValueError, match="unknown method 'raft'; known are per_frame, copy, dis, pixel, query, correlation"):
         with_method(tiny_propagator("copy"), "raft")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from src.inference.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
-from src.models.flow import CopyFlow
+from src.models.flow import CopyFlow, CorrelationFlow
 from src.models.propagator import Propagator
 from src.models.segmentor import Mask2FormerSegmentor
 from src.ops.masks import semantic_map
@@ -22,7 +22,7 @@ from src.structures import KeyFrameState, MaskPrediction
 from tests.inference.tiny import frames, tiny_propagator
 
 
-@pytest.mark.parametrize("flow", ["copy", "dis", "pixel", "query"])
+@pytest.mark.parametrize("flow", ["copy", "correlation", "dis", "pixel", "query"])
 def test_key_interval_one_is_the_segmentor_alone(flow: str) -> None:
     propagator = tiny_propagator(flow)
     clip = frames(4)
@@ -33,7 +33,7 @@ def test_key_interval_one_is_the_segmentor_alone(flow: str) -> None:
     assert all(torch.equal(a, b) for a, b in zip(alone, streamed, strict=True))
 
 
-@pytest.mark.parametrize("flow", ["copy", "dis", "pixel", "query"])
+@pytest.mark.parametrize("flow", ["copy", "correlation", "dis", "pixel", "query"])
 def test_every_nonkey_frame_equals_the_pair_forward_from_its_key_frame(flow: str) -> None:
     propagator = tiny_propagator(flow)
     stream = StreamingSegmentor(propagator, FixedInterval(3))
@@ -73,6 +73,23 @@ def test_interleaved_streams_do_not_touch_each_other() -> None:
         assert all(torch.equal(maps[i], apart[i][frame]) for i in range(2))
     again = list(stream.stream(clips[0]))
     assert all(torch.equal(a, b) for a, b in zip(again, apart[0], strict=True))
+
+
+def test_features_of_the_key_frame_are_kept_with_the_stream_and_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    propagator = tiny_propagator("correlation")
+    stream, clips = StreamingSegmentor(propagator, FixedInterval(4)), [frames(3), frames(3, seed=7)]
+    encoded: list[Tensor] = []
+    assert isinstance(propagator.flow, CorrelationFlow)
+    encode = propagator.flow.encoder.forward
+    monkeypatch.setattr(propagator.flow.encoder, "forward", lambda image: encoded.append(image) or encode(image))  # type: ignore[func-returns-value]
+    states: list[KeyFrameState | None] = [None, None]
+    for frame in range(3):
+        for number, clip in enumerate(clips):
+            result = stream.predict(clip[frame][None], states[number])
+            states[number] = result.state
+    assert len(encoded) == 6  # each frame once, key or not
+    kept = [state.flow_features for state in states if state is not None]
+    assert all(a is not None for a in kept) and not torch.equal(kept[0][0], kept[1][0])  # type: ignore[index]
 
 
 def test_a_batch_of_streams_agrees_with_single_ones() -> None:

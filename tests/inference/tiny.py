@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from src.models.flow import CopyFlow, DISFlow, FlowEstimator, PixelFlow, QueryFlow
+from src.models.flow import CopyFlow, CorrelationFlow, DISFlow, FlowEstimator, PixelFlow, QueryFlow
 from src.models.propagator import Propagator
 from src.models.segmentor import Mask2FormerSegmentor
 from src.structures import IGNORE_INDEX, Clip
@@ -32,6 +32,10 @@ def tiny_segmentor(num_classes: int = len(CLASSES)) -> Mask2FormerSegmentor:
 def tiny_flow(name: str) -> FlowEstimator:
     makers = {
         "copy": CopyFlow,
+        "correlation": lambda: CorrelationFlow(
+            query_dim=32, fill_classes=len(CLASSES), encoder_channels=(4, 8, 8, 8, 8), context_channels=(4, 4, 4, 4),
+            radii=(1, 1, 1, 1), decoder_channels=((8,), (8,), (8,), (8,)), segment_dim=8, segment_rank=4, fill_dim=8,
+        ),
         "dis": DISFlow,
         "pixel": lambda: PixelFlow(encoder_channels=CHANNELS, refine_channels=(16, 8, 8, 8)),
         "query": lambda: QueryFlow(

@@ -7,19 +7,24 @@ from torch import Tensor
 from src.models.flow.base import FlowEstimator
 from src.models.flow.plain import CopyFlow
 from src.models.propagator import Propagator
+from src.ops.masks import semantic_scores
 from src.structures import FlowPrediction
 
 
 class KnownFlow(FlowEstimator):
     """Answers what it was told to, at 1/8 of an image padded to a multiple of 32."""
 
-    def __init__(self, segment_flow: Tensor) -> None:
+    def __init__(self, segment_flow: Tensor, confidence: Tensor | None = None, fill_logits: Tensor | None = None) -> None:
         super().__init__()
         self.segment_flow = segment_flow
+        self.confidence = confidence
+        self.fill_logits = fill_logits
 
-    def forward(self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor) -> FlowPrediction:
+    def forward(
+        self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor, key_features: tuple[Tensor, ...] | None = None
+    ) -> FlowPrediction:
         height, width = self.segment_flow.shape[-2:]
-        return FlowPrediction(self.segment_flow, (), (8 * height, 8 * width))
+        return FlowPrediction(self.segment_flow, (), (8 * height, 8 * width), self.confidence, self.fill_logits)
 
     def config(self) -> dict[str, Any]:
         return {}
@@ -41,6 +46,21 @@ def test_zero_flow_copies_the_key_masks_bit_for_bit(build_segmentor):
     assert torch.equal(prediction.mask_logits_per_layer, key.mask_logits_per_layer)
     assert flow.segment_flow.shape[1] == 1
     assert (prediction.image_size, prediction.padded_size) == ((50, 70), (64, 96))
+
+
+@torch.no_grad()
+def test_full_confidence_leaves_the_propagated_scores_bit_equal_and_none_takes_the_fill(build_segmentor):
+    segmentor = build_segmentor().eval()
+    pair, flow = images(), torch.randn(2, 6, 2, 8, 12)
+    logits = 5 * torch.randn(2, segmentor.num_classes, 8, 12)
+    plain = semantic_scores(Propagator(segmentor, KnownFlow(flow))(*pair)[0])
+    sure, unsure = (
+        semantic_scores(Propagator(segmentor, KnownFlow(flow, torch.full((2, 1, 16, 24), confidence), logits))(*pair)[0])
+        for confidence in (1.0, 0.0)
+    )
+    assert torch.equal(sure, plain)
+    named = torch.nn.functional.interpolate(logits, size=(64, 96), mode="bilinear", align_corners=False).softmax(1)
+    torch.testing.assert_close(unsure, named[..., :50, :70])
 
 
 @torch.no_grad()

@@ -18,14 +18,29 @@ class FlowEstimator(nn.Module, ABC):
         pixels of its own grid. The grids cover the padded image, which is larger at the right and bottom only.
     """
 
+    def encode_key(self, key_image: Tensor) -> tuple[Tensor, ...] | None:
+        """What an estimator that looks at each frame by itself needs of the key frame, so that it is made once.
+
+        Args:
+            key_image: (B, 3, H, W), RGB 0..255, unpadded.
+
+        Returns:
+            ``key_features`` for :meth:`forward`, which gives the same bits with and without them; ``None`` where there is
+            nothing to keep.
+        """
+        return None
+
     @abstractmethod
-    def forward(self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor) -> FlowPrediction:
+    def forward(
+        self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor, key_features: tuple[Tensor, ...] | None = None
+    ) -> FlowPrediction:
         """Estimate one flow per query, or one for all.
 
         Args:
             key_image: (B, 3, H, W), RGB 0..255, unpadded.
             nonkey_image: (B, 3, H, W), RGB 0..255, unpadded.
             queries: (B, Q, C), segment embeddings of the key frame.
+            key_features: of :meth:`encode_key`, for the same key image.
 
         Returns:
             Flow of the pair; ``segment_flow`` has Q = 1 where the estimator does not look at the queries.

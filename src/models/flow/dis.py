@@ -61,7 +61,9 @@ class DISFlow(FlowEstimator):
         }
 
     @torch.no_grad()
-    def forward(self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor) -> FlowPrediction:
+    def forward(
+        self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor, key_features: tuple[Tensor, ...] | None = None
+    ) -> FlowPrediction:
         """segment_flow (B, 1, 2, Hp / stride, Wp / stride), float32, on the images' device; see :meth:`FlowEstimator.forward`.
 
         Raises:

@@ -48,7 +48,9 @@ class PixelFlow(FlowEstimator):
         """The constructor's arguments, JSON-able."""
         return dict(self._config)
 
-    def forward(self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor) -> FlowPrediction:
+    def forward(
+        self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor, key_features: tuple[Tensor, ...] | None = None
+    ) -> FlowPrediction:
         """segment_flow (B, 1, 2, Hp / 8, Wp / 8) is the finest pixel flow; see :meth:`FlowEstimator.forward`."""
         pixel_flows = self.pixel_decoder(self.encoder(self.prepare(key_image, nonkey_image)))
         size = padded_size((key_image.shape[-2], key_image.shape[-1]), self.size_divisor)
@@ -70,7 +72,9 @@ class PixelBranch(FlowEstimator):
         """The configuration of the estimator it looks into, as ``query_flow``."""
         return {"query_flow": self.query_flow.config()}
 
-    def forward(self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor) -> FlowPrediction:
+    def forward(
+        self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor, key_features: tuple[Tensor, ...] | None = None
+    ) -> FlowPrediction:
         """segment_flow (B, 1, 2, Hp / 8, Wp / 8) is the finest pixel flow; see :meth:`QueryFlow.forward`."""
         whole = self.query_flow
         _, pixel_flows = whole.image_flow(whole.encoder(whole.prepare(key_image, nonkey_image)), queries)

@@ -27,7 +27,9 @@ class CopyFlow(FlowEstimator):
         """The constructor's arguments."""
         return {"size_divisor": self.size_divisor}
 
-    def forward(self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor) -> FlowPrediction:
+    def forward(
+        self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor, key_features: tuple[Tensor, ...] | None = None
+    ) -> FlowPrediction:
         """Zero flow (B, 1, 2, h, w), float32, on the images' device; see :meth:`FlowEstimator.forward`."""
         check_pair(key_image, nonkey_image)
         batch, _, height, width = key_image.shape

@@ -96,13 +96,16 @@ class QueryFlow(FlowEstimator):
         """The constructor's arguments, JSON-able."""
         return dict(self._config)
 
-    def forward(self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor) -> FlowPrediction:
+    def forward(
+        self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor, key_features: tuple[Tensor, ...] | None = None
+    ) -> FlowPrediction:
         """Estimate one flow per query.
 
         Args:
             key_image: (B, 3, H, W), RGB 0..255, unpadded.
             nonkey_image: (B, 3, H, W), RGB 0..255, unpadded.
             queries: (B, Q, C), after the segmentor's last layer norm.
+            key_features: nothing is kept of key frames; not looked at.
 
         Returns:
             segment_flow (B, Q, 2, Hp / 8, Wp / 8) and five pixel flows from 1/128 to 1/8 of the padded image, float32.

@@ -59,7 +59,9 @@ class RAFTFlow(FlowEstimator):
         """The constructor's arguments but for ``weights``."""
         return {"size": self.size, "num_updates": self.num_updates, "size_divisor": self.size_divisor}
 
-    def forward(self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor) -> FlowPrediction:
+    def forward(
+        self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor, key_features: tuple[Tensor, ...] | None = None
+    ) -> FlowPrediction:
         """segment_flow (B, 1, 2, Hp, Wp), float32, of the last update; see :meth:`FlowEstimator.forward`.
 
         Raises:

@@ -1,0 +1,104 @@
+"""The convolutional encoder that both frames go through, each by itself, so that a key frame is encoded once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from src.ops.padding import padded_size
+from src.ops.precision import full_precision
+
+SLOPE = 0.1
+"""Of every leaky rectifier in the estimator."""
+
+
+class ImageEncoder(nn.Module):
+    """Features of one image at 1/4, 1/8, 1/16 and 1/32.
+
+    Args:
+        channels: of the five stages, at 1/2 to 1/32 of the image.
+        depths: 3x3 convolutions that follow the one with stride 2 in each stage.
+        input_mean: of R, G, B in 0..1.
+        size_divisor: the padded image is a multiple of this, itself one of 32.
+
+    Raises:
+        ValueError: if there are not five stages of both, or the divisor is no multiple of 32.
+    """
+
+    def __init__(self, channels: Sequence[int], depths: Sequence[int], input_mean: Sequence[float], size_divisor: int) -> None:
+        super().__init__()
+        if len(channels) != 5 or len(depths) != 5 or size_divisor % 32:
+            raise ValueError(
+                f"channels {tuple(channels)}, depths {tuple(depths)}, size_divisor {size_divisor}; expected five stages of "
+                "each (1/2 to 1/32) and a multiple of 32"
+            )
+        self.size_divisor = size_divisor
+        self.register_buffer("mean", 255.0 * torch.tensor(input_mean).view(3, 1, 1), persistent=False)
+        stages = []
+        inside = 3
+        for stage, (outside, depth) in enumerate(zip(channels, depths, strict=True)):
+            layers: list[nn.Module] = [conv(inside, outside, kernel=5 if stage == 0 else 3, stride=2)]
+            layers += [ResidualConv(outside) for _ in range(depth)]
+            stages.append(nn.Sequential(*layers))
+            inside = outside
+        self.stages = nn.ModuleList(stages)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Encode.
+
+        Args:
+            image: (B, 3, H, W), RGB 0..255, unpadded.
+
+        Returns:
+            Four feature maps (B, C, Hp / 2^s, Wp / 2^s), s = 5, 4, 3, 2: coarse to fine.
+        """
+        height, width = image.shape[-2:]
+        size = padded_size((height, width), self.size_divisor)
+        with full_precision(image):
+            # Bytes of 0..255 would lose their last bit in bf16, and a difference of two frames more than that.
+            features = (image.float() - self.mean) / 128
+        # The border goes on, rather than ending in a dark frame that moves with no image.
+        features = F.pad(features, (0, size[1] - width, 0, size[0] - height), mode="replicate")
+        found = []
+        for stage in self.stages:
+            features = stage(features)
+            found.append(features)
+        return tuple(found[:0:-1])
+
+
+class ResidualConv(nn.Module):
+    """``x + act(conv(x))``, 3x3."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = conv(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape."""
+        result: Tensor = x + self.conv(x)
+        return result
+
+
+def conv(inside: int, outside: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    """Convolution and leaky rectifier, initialised to keep the variance."""
+    layer = nn.Conv2d(inside, outside, kernel, stride, kernel // 2)
+    nn.init.kaiming_normal_(layer.weight, a=SLOPE)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return nn.Sequential(layer, nn.LeakyReLU(SLOPE))
+
+
+def comparable(features: Tensor) -> Tensor:
+    """Features whose inner products say how alike two places are: spatial mean removed, unit length at every position.
+
+    Without this the network does not learn to match: raw features share a large common part, which drowns what differs.
+
+    Args:
+        features: (B, C, h, w).
+    """
+    with full_precision(features):
+        centred = features.float() - features.float().mean((-2, -1), keepdim=True)
+        return F.normalize(centred, dim=1)
