@@ -15,7 +15,7 @@ def with_method(propagator: Propagator, method: str) -> Propagator:
     """The same segmentor with the flow of a named method; weights are shared, not copied.
 
     ``per_frame`` and ``copy`` have no motion (the first is meant for key interval 1), ``dis`` is training-free optical flow,
-    ``pixel`` one learned flow for all segments (the network's own, or the part of a query or correlation flow that knows of none),
+    ``pixel`` one learned flow for all segments (the network's own, or the part of another that knows of no segments),
     ``query`` the paper's and ``correlation`` the light one, each with a flow for every segment.
 
     Args:

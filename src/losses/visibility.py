@@ -59,7 +59,7 @@ def _visible(target: Tensor, flow: FlowPrediction) -> tuple[Tensor, Tensor]:
     """Visible share of each cell and how much of it belongs to the image, both (B, 1, h, w)."""
     assert flow.confidence is not None
     height, width = target.shape[-2:]
-    grid = flow.confidence.shape[-2:]
+    grid = flow.confidence.shape[-2], flow.confidence.shape[-1]
     x = target[:, :1] + torch.arange(width, device=target.device)
     y = target[:, 1:] + torch.arange(height, device=target.device)[:, None]
     # Comparisons with NaN are false.

@@ -38,7 +38,7 @@ def test_a_correlation_checkpoint_can_do_with_and_without_its_segments() -> None
         _, flow = whole(key, nonkey)
         _, one = pixel(key, nonkey)
     assert flow.segment_flow.shape[1] == 6 and torch.equal(one.segment_flow[:, 0], flow.pixel_flows[-1])
-    with pytest.raises(ValueError, match="'query' needs .* has a CorrelationFlow"):
+    with pytest.raises(ValueError, match=r"'query' needs .* has a CorrelationFlow"):
         with_method(propagator, "query")
 
 

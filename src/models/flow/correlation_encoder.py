@@ -28,6 +28,8 @@ class ImageEncoder(nn.Module):
         ValueError: if there are not five stages of both, or the divisor is no multiple of 32.
     """
 
+    mean: Tensor
+
     def __init__(self, channels: Sequence[int], depths: Sequence[int], input_mean: Sequence[float], size_divisor: int) -> None:
         super().__init__()
         if len(channels) != 5 or len(depths) != 5 or size_divisor % 32:
