@@ -54,7 +54,7 @@ def extract(plan: ExtractionPlan, output: Path, console: Console) -> None:
         task = progress.add_task("unpacking", total=plan.wanted_bytes)
         for size in extract_entries(plan.entries, output):
             progress.advance(task, size)
-    console.print(f"unpacked to {output}")
+    console.print(f"unpacked to {output}", highlight=False, markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
     # Last: a folder without its lists is not read as a data set.
     lists = copy_lists(options.source, options.target)
     left_out = f", {len(faults)} left out as unreadable" if faults else ""
-    console.print(f"{len(tasks) - len(faults)} files written to {options.target}{left_out}; copied: {', '.join(lists)}")
+    done = f"{len(tasks) - len(faults)} files written to {options.target}{left_out}; copied: {', '.join(lists)}"
+    console.print(done, highlight=False, markup=False, soft_wrap=True)
     return 1 if faults else 0
 
 

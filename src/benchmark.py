@@ -123,7 +123,8 @@ def measure_loader(cfg: DictConfig, console: Console) -> Row:
     with tempfile.TemporaryDirectory(prefix="benchmark_") as folder:
         if cfg.loader.source == "generated":
             size = image_size(cfg)
-            dataset: Any = sample_clips(Path(folder), size, cfg.data.num_classes)
+            filtered = cfg.loader.filtered_labels
+            dataset: Any = sample_clips(Path(folder), size, cfg.data.num_classes, filtered_labels=filtered)
         else:
             dataset = instantiate(cfg.data.train)
             if not isinstance(dataset, FileClips):

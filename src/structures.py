@@ -86,9 +86,9 @@ class PairBatch(NamedTuple):
     """Training samples stacked: the fields of ``PairSample`` with a leading B, unpadded, RGB 0..255.
 
     Attributes:
-        key_image: (B, 3, H, W) uint8.
-        nonkey_image: (B, 3, H, W) uint8.
-        nonkey_label: (B, H, W) int64.
+        key_image: (B, 3, H, W) uint8; from the loader in the memory order of its samples, on the device channel by channel.
+        nonkey_image: the same.
+        nonkey_label: (B, H, W), from the loader int16 or int64 as in its samples, on the device int64.
         flow: (B, 2, H, W) float32 with NaN where unknown, or ``None``.
         offset: (B,) int64, ``key - nonkey`` in frames (0 for single frames and for pairs without a time distance).
         sample_id: (B,) int64, the number of each sample in the run; every random draw is keyed by it.

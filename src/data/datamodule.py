@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import cv2
 import lightning as L
 import torch
 from torch.utils.data import DataLoader, Sampler
 
 from src.data.clips import ClipDataset
+from src.data.loader_process import prepare_worker
 from src.data.pair_sampling import PairSampling
-from src.data.pairs import Motion, NumberedSample, PairDataset, Transform, collate_pairs
+from src.data.pairs import Motion, NumberedSample, PairDataset, Transform, collate_pairs, settle
 from src.data.transforms import PairTransform
 from src.structures import PairBatch
 
@@ -145,7 +145,8 @@ class PairDataModule(L.LightningDataModule):
         return self._loader(self.val_pairs, numbers)
 
     def on_after_batch_transfer(self, batch: PairBatch, dataloader_idx: int) -> PairBatch:
-        """Do on the device what the training transform leaves to it."""
+        """Do on the device what collating and the training transform leave to it."""
+        batch = settle(batch)
         if self._trainer().training and isinstance(self.train_transform, PairTransform):
             for step in self.train_transform.device_steps:
                 batch = step.change_batch(batch, self.seed)
@@ -158,7 +159,7 @@ class PairDataModule(L.LightningDataModule):
             num_workers=self.num_workers,
             collate_fn=collate_pairs,
             pin_memory=torch.cuda.is_available(),
-            worker_init_fn=limit_threads,
+            worker_init_fn=prepare_worker,
             persistent_workers=self.num_workers > 0,
         )
 
@@ -166,9 +167,3 @@ class PairDataModule(L.LightningDataModule):
         if self.trainer is None:
             raise RuntimeError("PairDataModule has no trainer: its loaders depend on step and rank, so pass it to Trainer.fit")
         return self.trainer
-
-
-def limit_threads(worker: int) -> None:
-    """One thread per loader process: several processes with a thread pool each would fight for the same cores."""
-    torch.set_num_threads(1)
-    cv2.setNumThreads(0)

@@ -31,6 +31,8 @@ _GREY_PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _PNG_END = b"IEND\xaeB`\x82"
 _JPEG_START = b"\xff\xd8\xff"
 _JPEG_END = b"\xff\xd9"
+# The frame header of a JPEG comes after its tables and comments; where those fill more, Pillow looks for it.
+_HEADER_BYTES = 2**14
 
 
 def read_rgb(path: Path, interleaved: bool = False) -> Tensor:
@@ -47,8 +49,7 @@ def read_rgb(path: Path, interleaved: bool = False) -> Tensor:
         FileNotFoundError: if there is no such file.
         ValueError: if it is empty, truncated or not an image; the message names the file.
     """
-    _check_not_empty(path)
-    content = path.read_bytes()
+    content = _content(path)
     pixels = _whole_jpeg(content)
     if pixels is None:
         try:
@@ -80,8 +81,7 @@ def read_label_png(path: Path, channel: int | None = None) -> Tensor:
 
 def read_label_array(path: Path, channel: int | None = None) -> NDArray[np.integer[Any]]:
     """:func:`read_label_png` as (H, W) of the file's own integer type."""
-    _check_not_empty(path)
-    content = path.read_bytes()
+    content = _content(path)
     bytes_alone = _whole_grey_png(content)
     if bytes_alone is not None:
         return bytes_alone
@@ -103,8 +103,7 @@ def read_label_array(path: Path, channel: int | None = None) -> NDArray[np.integ
 
 def image_size(path: Path) -> Size:
     """(H, W) of an image file, from its header alone; errors as of :func:`read_rgb`."""
-    _check_not_empty(path)
-    jpeg = _jpeg_header(path.read_bytes())
+    jpeg = _jpeg_header(_content(path, _HEADER_BYTES))
     if jpeg is not None:
         return jpeg[:2]
     try:
@@ -158,11 +157,16 @@ def time_order(path: Path) -> tuple[tuple[bool, int, str], ...]:
     return tuple((part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", path.name))
 
 
-def _check_not_empty(path: Path) -> None:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; expected an image file")
-    if path.stat().st_size == 0:
+def _content(path: Path, length: int = -1) -> bytes:
+    """The file's bytes, or its first ``length``: one visit to the file system, which may be a slow one."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(length)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        raise FileNotFoundError(f"{path} does not exist; expected an image file") from error
+    if not content:
         raise ValueError(f"{path} is empty (0 bytes); expected an image")
+    return content
 
 
 def _undecodable(path: Path, error: Exception) -> ValueError:

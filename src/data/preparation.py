@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from PIL import Image
 
 from src.data.frame_folders import IMAGE_SUFFIXES, LABEL_SUFFIXES, subfolders
 from src.data.image_files import DECODE_ERRORS
-from src.data.writing import write_text, written_whole
+from src.data.writing import write_label_png, write_text, written_whole
 from src.structures import Size
 
 _LISTS = ("train.txt", "val.txt", "test.txt", "label_num_dic_final.json")
@@ -119,6 +120,8 @@ def resize_file(task: ResizeTask) -> str | None:
     with written_whole(target) as unfinished:
         if result is None:
             shutil.copyfile(source, unfinished)
+        elif is_mask and result.mode in ("L", "I;16"):
+            write_label_png(unfinished, np.asarray(result))
         elif target.suffix.lower() == ".png":
             result.save(unfinished)
         else:

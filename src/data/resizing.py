@@ -93,8 +93,8 @@ def resize_nearest(x: Tensor, size: Size, window: Window | None = None) -> Tenso
     window = window or Window(0, 0, *size)
     rows = _nearest(window.top, window.height, height, size[0])
     columns = _nearest(window.left, window.width, width, size[1])
-    # A third of the time of two index_select (0.11 ms against 0.35 ms for 480x480).
-    return torch.from_numpy(x.numpy()[..., rows, :][..., columns])
+    # A third of the time of two index_select (0.10 ms against 0.35 ms for 480x480).
+    return torch.from_numpy(x.numpy()[..., rows, columns[0] : columns[-1] + 1][..., columns - columns[0]])
 
 
 def _nearest(first: int, length: int, source: int, target: int) -> NDArray[np.intp]:

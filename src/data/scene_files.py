@@ -27,6 +27,7 @@ from rich.progress import track
 from src.data.scene_rendering import draw, expose
 from src.data.scene_shapes import SCENE_CLASSES
 from src.data.scene_world import World, build_world
+from src.data.writing import write_label_png
 
 FORMAT = 1
 """Changes whenever the same settings would give other files."""
@@ -139,7 +140,7 @@ def _write_clip(folder: Path, seed: tuple[int, int, int], settings: SceneSetting
             picture, owner = draw(world, frame - start)
             image = expose(picture, 1 + depth * np.sin(pace * frame + phase), noise, np.random.default_rng((*seed, 1, frame)))
             Image.fromarray(image).save(folder / "origin" / f"{frame:08d}.jpg", quality=_JPEG_QUALITY, subsampling=0)
-            Image.fromarray((kinds[owner] + 1).astype(np.uint8)).save(folder / "mask" / f"{frame:08d}.png")
+            write_label_png(folder / "mask" / f"{frame:08d}.png", (kinds[owner] + 1).astype(np.uint8))
     _write_json(folder / "scene.json", scene)
 
 

@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 
 from src.data.clips import FileClips
+from src.data.loader_process import prepare_worker
 from src.data.pair_sampling import PairSampling
 from src.data.pairs import PairDataset, collate_pairs
 from src.data.transforms import PairTransform
@@ -156,10 +157,9 @@ def _seconds(function: Callable[[], object]) -> float:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """As in a loader process (``limit_threads`` of the datamodule)."""
+    """As in a loader process, for bare decoding too: the memory kept for the next picture serves Pillow most of all."""
     threads = torch.get_num_threads(), cv2.getNumThreads()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(0)
+    prepare_worker(0)
     try:
         yield
     finally:

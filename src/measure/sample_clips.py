@@ -12,14 +12,16 @@ from torch import Tensor
 
 from src.data.moving_scenes import MovingScenes
 from src.data.vspw import VSPW
-from src.data.writing import write_text
+from src.data.writing import write_label_png, write_text
 from src.structures import Size
 
 _JPEG_QUALITY = 85
-"""With 4:2:0 chroma: about 75 KiB at 480x853, and 13 KiB for the label."""
+"""With 4:2:0 chroma: about 75 KiB at 480x853, and 12 or 13 KiB for the label."""
 
 
-def sample_clips(root: Path, size: Size, num_classes: int, num_frames: int = 12, seed: int = 0) -> VSPW:
+def sample_clips(
+    root: Path, size: Size, num_classes: int, num_frames: int = 12, seed: int = 0, filtered_labels: bool = False
+) -> VSPW:
     """Write one training video in VSPW's layout: segments with texture of every scale, as JPEGs and label PNGs.
 
     Args:
@@ -28,6 +30,7 @@ def sample_clips(root: Path, size: Size, num_classes: int, num_frames: int = 12,
         num_classes: K; labels are 1..K, as VSPW has them.
         num_frames: distinct frames.
         seed: of everything.
+        filtered_labels: PNGs as Pillow writes them by default, instead of the ones of ``scripts/prepare_vspw.py``.
 
     Returns:
         The training split of it.
@@ -38,7 +41,10 @@ def sample_clips(root: Path, size: Size, num_classes: int, num_frames: int = 12,
     for frame in range(num_frames):
         image, label = _frame(size, num_classes, np.random.default_rng((seed, frame)))
         Image.fromarray(image).save(origin / f"{frame:08d}.jpg", quality=_JPEG_QUALITY)
-        Image.fromarray(label).save(mask / f"{frame:08d}.png")
+        if filtered_labels:
+            Image.fromarray(label).save(mask / f"{frame:08d}.png")
+        else:
+            write_label_png(mask / f"{frame:08d}.png", label)
     write_text(root / "train.txt", "sample\n")
     return VSPW(root, "train", num_classes)
 

@@ -124,7 +124,8 @@ def test_worker_processes_read_what_the_main_process_reads(make_module):
     plain, workers = (list(attach(make_module(num_workers=n)).train_dataloader()) for n in (0, 2))
     for one, two in zip(plain, workers, strict=True):
         assert one.names == two.names
-        assert torch.equal(one.key_image, two.key_image)
+        assert torch.equal(one.key_image, two.key_image) and torch.equal(one.nonkey_label, two.nonkey_label)
+        assert two.key_image.is_shared() and two.key_image.stride() == one.key_image.stride()
     # Some platforms start workers by pickling.
     pairs = pickle.loads(pickle.dumps(attach(make_module()).train_dataloader().dataset))
     assert torch.equal(pairs[0].sample.key_image, plain[0].key_image[0])
@@ -145,9 +146,12 @@ def test_what_is_left_to_the_device_is_done_in_training_alone(make_module):
     module.train_transform = PairTransform([RandomCrop((8, 8)), ColourJitter(where="device")])
     batch = next(iter(attach(module).train_dataloader()))
     module.trainer.training = False
-    assert torch.equal(module.on_after_batch_transfer(batch, 0).key_image, batch.key_image)
+    untouched = module.on_after_batch_transfer(batch, 0)
+    assert torch.equal(untouched.key_image, batch.key_image) and untouched.key_image.is_contiguous()
+    assert batch.nonkey_label.dtype == torch.int16 and untouched.nonkey_label.dtype == torch.int64
+    assert torch.equal(untouched.nonkey_label, batch.nonkey_label.long())
     module.trainer.training = True
     changed = module.on_after_batch_transfer(batch, 0)
     assert torch.equal(changed.key_image, ColourJitter(where="device").change_batch(batch, 5).key_image)
     module.train_transform = PairTransform([RandomCrop((8, 8)), ColourJitter()])
-    assert module.on_after_batch_transfer(batch, 0) is batch
+    assert torch.equal(module.on_after_batch_transfer(batch, 0).key_image, batch.key_image)

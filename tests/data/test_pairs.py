@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from src.data.pair_sampling import FixedOffsetSampling, SingleFrameSampling, UniformSampling
-from src.data.pairs import NumberedSample, PairDataset, collate_pairs
+from src.data.pairs import NumberedSample, PairDataset, collate_pairs, settle
 from src.data.transforms import RandomCrop
 from src.data.vspw import VSPW
 from src.structures import PairSample
@@ -146,14 +146,18 @@ def test_the_seed_decides(data):
     assert np.all([name.count("->") == 1 for name in ids(1)])
 
 
-def test_batches_are_planar_and_labels_int64_whatever_the_samples_are():
-    pixels = torch.arange(2 * 4 * 6 * 3, dtype=torch.uint8).view(2, 4, 6, 3)
+@pytest.mark.parametrize("label_type", [torch.int16, torch.int64])
+def test_batches_keep_the_bytes_of_the_samples_until_they_are_settled_on_the_device(label_type):
+    pixels = torch.arange(2 * 5 * 6 * 3, dtype=torch.uint8).view(2, 5, 6, 3)
+    images = [p.permute(2, 0, 1)[:, 1:, 1:] for p in pixels]
     samples = [
-        NumberedSample(
-            PairSample(p.permute(2, 0, 1), p.permute(2, 0, 1)[:, :, :], torch.full((4, 6), 254, dtype=t), None, "n"), 0, 0
-        )
-        for p, t in zip(pixels, (torch.int16, torch.int64), strict=True)
+        NumberedSample(PairSample(i, i.contiguous(), torch.full((4, 5), 254, dtype=label_type), None, "n"), 0, 0) for i in images
     ]
     batch = collate_pairs(samples)
-    assert batch.key_image.is_contiguous() and torch.equal(batch.key_image, pixels.permute(0, 3, 1, 2))
-    assert batch.nonkey_label.dtype == torch.int64 and batch.nonkey_label.unique().tolist() == [254]
+    assert batch.key_image.permute(0, 2, 3, 1).is_contiguous() and batch.nonkey_label.dtype == label_type
+    settled = settle(batch)
+    for found in (batch, settled):
+        assert torch.equal(found.key_image, torch.stack(images)) and torch.equal(found.nonkey_image, found.key_image)
+        assert found.nonkey_label.unique().tolist() == [254]
+    assert settled.key_image.is_contiguous() and settled.nonkey_image.is_contiguous()
+    assert settled.nonkey_label.dtype == torch.int64

@@ -1,6 +1,10 @@
+import zlib
+
+import numpy as np
 import pytest
 
-from src.data.writing import write_text, written_whole
+from src.data.image_files import read_label_png
+from src.data.writing import write_label_png, write_text, written_whole
 
 
 def test_a_file_is_there_whole_or_not_at_all(tmp_path):
@@ -16,3 +20,22 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path):
     assert path.read_text() == "old"
     write_text(path, "ü")
     assert [p.read_text(encoding="utf-8") for p in path.parent.iterdir()] == ["ü"]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_labels_keep_their_values_and_have_no_row_filters(tmp_path, dtype):
+    values = np.kron(np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (4, 5), dtype), np.ones((9, 9), dtype))
+    write_label_png(tmp_path / "a.png", values)
+    assert read_label_png(tmp_path / "a.png").tolist() == values.tolist()
+    content = (tmp_path / "a.png").read_bytes()
+    start = content.index(b"IDAT")
+    length = int.from_bytes(content[start - 4 : start])
+    rows = np.frombuffer(zlib.decompress(content[start + 4 : start + 4 + length]), np.uint8).reshape(len(values), -1)
+    assert not rows[:, 0].any(), "each row starts with the number of its filter"
+
+
+@pytest.mark.parametrize("values", [np.zeros((2, 3)), np.zeros((2, 3), np.int64), np.zeros((2, 3, 3), np.uint8)])
+def test_what_is_no_label_is_not_written(tmp_path, values):
+    with pytest.raises(ValueError, match=rf"a\.png: label of {values.ndim} dimensions, {values.dtype}; expected"):
+        write_label_png(tmp_path / "a.png", values)
+    assert list(tmp_path.iterdir()) == []

@@ -152,21 +152,32 @@ def test_short_clips_are_left_out() -> None:
     assert score(3, label, label) == 1
 
 
-@pytest.mark.parametrize("window", [8, 16])
-def test_vspw_goldens(goldens: Path, window: int) -> None:
-    expected = json.loads((goldens / "metrics" / "vspw_metrics.json").read_text())[f"mvc{window}"]
+def golden_consistency(goldens: Path, window: int) -> tuple[float, float]:
+    """(what the file says, what the metric says)."""
     clips = [(clip.prediction, clip.label) for clip in golden_clips(goldens) if len(clip.label) > 16]
     metric = VideoConsistency(window)
     for prediction, label in clips:
         metric.update(prediction, label)
     assert metric.compute().item() == pytest.approx(brute_force(window, clips, "official"), abs=1e-15)
-    right = sum((prediction == label).sum().item() for prediction, label in clips)
-    pixel_accuracy = right / sum((label != VOID).sum().item() for _, label in clips)
-    if expected == pytest.approx(pixel_accuracy, abs=1e-12):
-        pytest.skip(
-            f"mvc{window} in the file, {expected}, is the pixel accuracy of its clips; the definition gives {metric.compute()}"
-        )
-    assert metric.compute().item() == pytest.approx(expected, abs=1e-12)
+    return json.loads((goldens / "metrics" / "vspw_metrics.json").read_text())[f"mvc{window}"], metric.compute().item()
+
+
+def test_vspw_golden_of_8_frames(goldens: Path) -> None:
+    expected, found = golden_consistency(goldens, 8)
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_vspw_golden_of_16_frames_or_the_pixel_accuracy_that_stands_in_its_place(goldens: Path) -> None:
+    expected, found = golden_consistency(goldens, 16)
+    # Four windows of the 20-frame clip and one of the 17-frame clip.
+    assert found == pytest.approx(0.6611904761904762, abs=1e-15)
+    # The file's mvc16 is not a consistency: to the last digit it is the share of labelled pixels of both clips that are predicted
+    # right, 20565 of 25128. A corrected file passes, any third value does not.
+    long_clips = [clip for clip in golden_clips(goldens) if len(clip.label) > 16]
+    right = sum((clip.prediction == clip.label).sum().item() for clip in long_clips)
+    labelled = sum((clip.label != VOID).sum().item() for clip in long_clips)
+    assert (right, labelled) == (20565, 25128)
+    assert expected in (pytest.approx(found, abs=1e-12), right / labelled)
 
 
 def test_bad_input_is_named() -> None:
