@@ -116,6 +116,7 @@ JPEGS = {
     "CMYK": encoded("CMYK"),
     "turned by EXIF": encoded("RGB", exif=TURNED),
     "with something after its end": encoded("RGB") + b"trailer",
+    "with a long comment before its frame header": encoded("RGB", comment=b"x" * 40_000),
 }
 
 
