@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from src.ops.label_map import label_map
 from src.ops.precision import full_precision
 from src.structures import Fill, MaskPrediction, Size
 
@@ -48,7 +49,9 @@ def _filled(scores: Tensor, fill: Fill) -> Tensor:
 
 
 def semantic_map(prediction: MaskPrediction, size: Size | None = None) -> Tensor:
-    """The best class of every pixel.
+    """The best class of every pixel: the argmax of :func:`semantic_scores` without these ever being stored.
+
+    Pixels whose two best scores differ by no more than float rounding may take either class.
 
     Args:
         prediction: its final layer is read.
@@ -57,5 +60,39 @@ def semantic_map(prediction: MaskPrediction, size: Size | None = None) -> Tensor
     Returns:
         semantic_map (B, H, W) int64, values 0..K-1.
     """
-    # The same classes as argmax, of equal ones the first; over a dimension that is not the last, max is far faster on CPUs.
-    return semantic_scores(prediction, size).max(1).indices
+    if prediction.fill is not None:
+        # A fill belongs to pixels, not to queries, so the masks' bounds do not hold for it. Of equal classes max takes the first,
+        # as argmax does; over a dimension that is not the last it is far faster on CPUs.
+        return semantic_scores(prediction, size).max(1).indices
+    with full_precision(prediction.mask_logits):
+        classes = prediction.class_logits.float().softmax(-1)[..., :-1]
+        masks = prediction.mask_logits.float()
+        result = prediction.image_size if size is None else (size[0], size[1])
+        maps = [
+            label_map(one, mask, prediction.padded_size, prediction.image_size, result)
+            for one, mask in zip(classes, masks, strict=True)
+        ]
+    return torch.stack(maps)
+
+
+def semantic_map_at_mask_size(prediction: MaskPrediction, size: Size | None = None) -> Tensor:
+    """An approximation of :func:`semantic_map`: classes are summed on the mask grid, and their scores upsampled.
+
+    The sigmoid comes before the upsampling, so that borders between segments move by parts of a grid cell;
+    ``docs/performance.md`` has its cost in mIoU.
+
+    Args:
+        prediction: its final layer is read; a fill is left out.
+        size: (H, W) of the result; default the image's own.
+
+    Returns:
+        semantic_map (B, H, W) int64, values 0..K-1.
+    """
+    with full_precision(prediction.mask_logits):
+        classes = prediction.class_logits.float().softmax(-1)[..., :-1]
+        scores = torch.einsum("bqk,bqhw->bkhw", classes, prediction.mask_logits.float().sigmoid())
+        height, width = prediction.image_size
+        scores = F.interpolate(scores, size=prediction.padded_size, mode="bilinear", align_corners=False)[..., :height, :width]
+        if size is not None and tuple(size) != (height, width):
+            scores = F.interpolate(scores, size=tuple(size), mode="bilinear", align_corners=False)
+    return scores.max(1).indices

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 import torch.nn.functional as F
 
-from src.ops.masks import semantic_map, semantic_scores
+from src.ops.masks import semantic_map, semantic_map_at_mask_size, semantic_scores
 from src.structures import MaskPrediction, Size
 
 CONFIDENT = 50.0
@@ -113,3 +113,17 @@ def test_half_precision_logits_are_combined_in_float32() -> None:
         scores = semantic_scores(half)
     assert scores.dtype == torch.float32
     assert torch.equal(scores, semantic_scores(full))
+
+
+def test_at_mask_size_only_the_order_of_sigmoid_and_upsampling_differs() -> None:
+    prediction = random_prediction(2, 5, 4, (28, 40), (32, 64))
+    # A mask that is one value everywhere is the same after any upsampling.
+    flat = replace(prediction, mask_logits_per_layer=torch.randn(1, 2, 5, 1, 1).expand(-1, -1, -1, 8, 16).contiguous())
+    for size in (None, (45, 31)):
+        assert torch.equal(semantic_map_at_mask_size(flat, size), semantic_map(flat, size))
+        assert semantic_map_at_mask_size(prediction, size).shape == semantic_map(prediction, size).shape
+    # Smooth masks agree but near borders.
+    smooth = F.interpolate(torch.randn(2, 5, 2, 4) * 4, size=(8, 16), mode="bilinear")
+    smooth_one = prediction_of(smooth, prediction.class_logits * 4, (28, 40), (32, 64))
+    same = (semantic_map_at_mask_size(smooth_one) == semantic_map(smooth_one)).float().mean()
+    assert same > 0.9

@@ -1,0 +1,96 @@
+"""Law: the classes of the largest scores, whatever the masks, at any size, and scores of all pixels never exist."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from src.ops import label_map as module
+from src.ops.label_map import label_map
+from src.ops.masks import semantic_scores
+from src.structures import MaskPrediction, Size
+
+GRID, PADDED, IMAGE = (17, 24), (68, 96), (61, 90)
+
+
+def random_masks(kind: str, queries: int, grid: Size, generator: torch.Generator) -> torch.Tensor:
+    """Noise; smooth segments, of which bounds decide a part; or queries that are all alike."""
+    if kind == "noise":
+        return torch.randn(1, queries, *grid, generator=generator) * 4
+    smooth = F.interpolate(torch.randn(1, queries, 4, 6, generator=generator) * 12, size=grid, mode="bicubic") - 3
+    return smooth if kind == "smooth" else smooth[:, :1].expand(-1, queries, -1, -1).contiguous()
+
+
+def prediction(kind: str, grid: Size = GRID, padded: Size = PADDED, image: Size = IMAGE, seed: int = 0) -> MaskPrediction:
+    generator = torch.Generator().manual_seed(seed)
+    masks = random_masks(kind, 12, grid, generator)
+    classes = torch.randn(1, 12, 8, generator=generator) * 4
+    return MaskPrediction(classes[None], masks[None], torch.zeros(1, 12, 4), image, padded)
+
+
+def check(one: MaskPrediction, size: Size) -> None:
+    """Equal to the plain way but where two scores are one but for rounding."""
+    scores = semantic_scores(one, size)[0]
+    found = label_map(one.class_logits[0].softmax(-1)[:, :-1], one.mask_logits[0], one.padded_size, one.image_size, size)
+    best = scores.max(0)
+    assert found.shape == size and found.dtype == torch.int64
+    assert (best.values - scores.gather(0, found[None])[0]).max() < 2e-6
+    assert (found != best.indices).float().mean() < 1e-3
+
+
+@pytest.mark.parametrize("kind", ["noise", "smooth", "alike"])
+@pytest.mark.parametrize("seed", range(4))
+def test_equals_the_plain_way(kind: str, seed: int) -> None:
+    check(prediction(kind, seed=seed), IMAGE)
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 4, 5, 8])
+def test_equals_the_plain_way_at_every_scale_of_the_mask_grid(scale: int) -> None:
+    padded = (GRID[0] * scale, GRID[1] * scale)
+    check(prediction("smooth", padded=padded, image=padded), padded)
+    check(prediction("noise", padded=padded, image=padded), padded)
+
+
+@pytest.mark.parametrize("size", [(61, 90), (40, 33), (122, 180), (200, 91), (7, 300)])
+def test_equals_the_plain_way_at_another_size(size: Size) -> None:
+    check(prediction("smooth"), size)
+    # Masks of a MaskFormer cover images that are no multiple of their grid.
+    check(prediction("noise", padded=(70, 99)), size)
+
+
+def test_one_cell_and_one_query() -> None:
+    check(prediction("noise", grid=(1, 1), padded=(4, 4), image=(3, 2)), (3, 2))
+    masks = torch.tensor([[[3.0, -3.0]]])
+    assert label_map(torch.tensor([[0.2, 0.5, 0.3]]), masks, (4, 8), (4, 8), (4, 8)).eq(1).all()
+
+
+def test_what_bounds_decide_is_not_upsampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    upsampled = []
+    original = module._cell_pixels
+    monkeypatch.setattr(module, "_cell_pixels", lambda *a: upsampled.append(len(a[1])) or original(*a))
+    # One segment on the left, another on the right: only the cells between them are open.
+    masks = torch.full((2, 16, 16), -20.0)
+    masks[0, :, :8], masks[1, :, 8:] = 20.0, 20.0
+    found = label_map(torch.tensor([[0.9, 0.1], [0.1, 0.9]]), masks, (64, 64), (64, 64), (64, 64))
+    # At a mask of one half both classes are equal, which is where column 32 begins.
+    assert found[:, :32].eq(0).all() and found[:, 32:].eq(1).all()
+    assert 0 < sum(upsampled) <= 17
+
+
+def test_scores_of_all_pixels_never_exist() -> None:
+    one = prediction("noise", grid=(64, 64), padded=(512, 512), image=(512, 512))
+    largest = 0
+
+    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            nonlocal largest
+            result = function(*args, **(kwargs or {}))
+            if isinstance(result, torch.Tensor):
+                largest = max(largest, result.numel())
+            return result
+
+    classes = one.class_logits[0].softmax(-1)[:, :-1]
+    for size in ((512, 512), (640, 500)):
+        largest = 0
+        with Watch():
+            label_map(classes, one.mask_logits[0], (512, 512), (512, 512), size)
+        assert largest < 8 * 512 * 512 / 2
