@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import lightning as L
 import torch
@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from src.data.clips import ClipDataset
 from src.data.loader_process import prepare_worker
+from src.data.pair_mixture import MixedPairs, PairSource
 from src.data.pair_sampling import PairSampling
 from src.data.pairs import Motion, NumberedSample, PairDataset, Transform, collate_pairs, settle
 from src.data.transforms import PairTransform
@@ -70,6 +71,7 @@ class PairDataModule(L.LightningDataModule):
         train_motion: makes training pairs from stills.
         val_motion: makes validation pairs from stills.
         samples_per_pair: of training; see :class:`PairDataset`.
+        extra_train: further sources of training samples by name; see :class:`PairSource`.
 
     Raises:
         ValueError: if the classes of the two datasets differ or a count is not positive.
@@ -91,6 +93,7 @@ class PairDataModule(L.LightningDataModule):
         train_motion: Motion | None = None,
         val_motion: Motion | None = None,
         samples_per_pair: int = 1,
+        extra_train: Mapping[str, PairSource] | None = None,
     ) -> None:
         super().__init__()
         if train.classes != val.classes:
@@ -107,6 +110,7 @@ class PairDataModule(L.LightningDataModule):
         self.train_transform = train_transform
         self.train_motion = train_motion
         self.samples_per_pair = samples_per_pair
+        self.extra_train = list((extra_train or {}).values())
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.max_steps = max_steps
@@ -135,7 +139,7 @@ class PairDataModule(L.LightningDataModule):
             seed=self.seed,
             samples_per_pair=self.samples_per_pair,
         )
-        return self._loader(pairs, batches)
+        return self._loader(MixedPairs(pairs, self.extra_train) if self.extra_train else pairs, batches)
 
     def val_dataloader(self) -> DataLoader[NumberedSample]:
         """The fixed validation pairs of this rank, one a batch, as frames may differ in size."""
@@ -152,7 +156,9 @@ class PairDataModule(L.LightningDataModule):
                 batch = step.change_batch(batch, self.seed)
         return batch
 
-    def _loader(self, pairs: PairDataset, batches: Sampler[list[int]] | list[list[int]]) -> DataLoader[NumberedSample]:
+    def _loader(
+        self, pairs: PairDataset | MixedPairs, batches: Sampler[list[int]] | list[list[int]]
+    ) -> DataLoader[NumberedSample]:
         return DataLoader(
             pairs,
             batch_sampler=batches,

@@ -37,11 +37,14 @@ class PairSampling(ABC):
             ValueError: if no frame of the clips is labelled.
         """
         if self._clips is not clips:
-            self._labelled = _labelled_frames(clips)
+            self._labelled = self._visited_frames(clips)
             self._clips = clips
         count = len(self._labelled)
         clip, frame = (int(value) for value in self._labelled[_visit_order(count, seed, number // count)[number % count]])
         return self._pair(clip, clips[clip], frame, np.random.default_rng((seed, _PARTNER_STREAM, number)))
+
+    def _visited_frames(self, clips: Sequence[Clip]) -> NDArray[np.int64]:
+        return _labelled_frames(clips)
 
     @abstractmethod
     def _pair(self, index: int, clip: Clip, frame: int, rng: np.random.Generator) -> FramePair:
@@ -94,6 +97,30 @@ class SingleFrameSampling(PairSampling):
 
     def _pair(self, index: int, clip: Clip, frame: int, rng: np.random.Generator) -> FramePair:
         return FramePair(index, key=frame, nonkey=frame)
+
+
+class FrameSampling(PairSampling):
+    """Every frame, labelled or not, as non-key frame with a key frame up to ``max_offset`` frames before or behind it.
+
+    For videos without labels: motion and self-made labels can be learned from any two frames.
+
+    Args:
+        max_offset: in frames, at least 1.
+    """
+
+    def __init__(self, max_offset: int = 5) -> None:
+        super().__init__()
+        if max_offset < 1:
+            raise ValueError(f"max_offset={max_offset}; expected at least 1 (frame)")
+        self.max_offset = max_offset
+
+    def _visited_frames(self, clips: Sequence[Clip]) -> NDArray[np.int64]:
+        return np.array([(index, frame) for index, clip in enumerate(clips) for frame in range(len(clip))], np.int64)
+
+    def _pair(self, index: int, clip: Clip, frame: int, rng: np.random.Generator) -> FramePair:
+        first, last = max(frame - self.max_offset, 0), min(frame + self.max_offset, len(clip) - 1)
+        partners = [other for other in range(first, last + 1) if other != frame]
+        return FramePair(index, key=partners[rng.integers(len(partners))] if partners else frame, nonkey=frame)
 
 
 def _labelled_frames(clips: Sequence[Clip]) -> NDArray[np.int64]:

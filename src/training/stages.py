@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from src.losses.fill import FillLoss
 from src.losses.flow import FlowLoss
 from src.losses.mask_classification import MaskClassificationLoss
+from src.losses.photometric import PhotometricLoss
 from src.losses.visibility import VisibilityLoss
 from src.models.flow import pixel_branch
 from src.models.propagator import Propagator
 from src.structures import FlowPrediction, MaskPrediction, PairBatch
+from src.training.self_labels import SelfLabels
 
 Terms = dict[str, Tensor]
 """Weighted loss terms by name; the training loss is their sum."""
@@ -70,6 +72,33 @@ class SegmentorStage(nn.Module):
         return StagePrediction(model.segmentor(batch.nonkey_image))
 
 
+class SideLosses(nn.Module):
+    """What a flow estimator learns beside its flow; terms that are ``None`` are left out.
+
+    Args:
+        visibility: of its confidence, where the flow is known.
+        fill: of its fill branch, where there is a label.
+        photometric: of the flow itself, on pairs whose flow is unknown.
+    """
+
+    def __init__(self, visibility: VisibilityLoss | None, fill: FillLoss | None, photometric: PhotometricLoss | None) -> None:
+        super().__init__()
+        self.visibility = visibility
+        self.fill = fill
+        self.photometric = photometric
+
+    def forward(self, flow: FlowPrediction, batch: PairBatch) -> Terms:
+        """The terms of a batch."""
+        terms: Terms = {}
+        if self.visibility is not None:
+            terms |= self.visibility(flow, _known_flow(batch))
+        if self.fill is not None:
+            terms |= self.fill(flow, batch.nonkey_label)
+        if self.photometric is not None:
+            terms |= self.photometric(flow, batch.key_image, batch.nonkey_image, batch.flow)
+        return terms
+
+
 class FlowStage(nn.Module):
     """Supervised flow pretraining: end-point error of the image's flow and of each query's flow inside its segment.
 
@@ -77,6 +106,7 @@ class FlowStage(nn.Module):
         loss: end-point error at every scale and per segment.
         visibility: teaches the confidence; ``None`` for estimators that have none.
         fill: teaches the fill branch; ``None`` for estimators that have none.
+        photometric: teaches motion on pairs whose flow is unknown; ``None``: these teach none.
         segments: ``False`` trains the flow of the image alone, without running the segmentor: for estimators whose image flow
             does not look at the queries.
         trainable: parts that train.
@@ -87,13 +117,13 @@ class FlowStage(nn.Module):
         loss: FlowLoss,
         visibility: VisibilityLoss | None = None,
         fill: FillLoss | None = None,
+        photometric: PhotometricLoss | None = None,
         segments: bool = True,
         trainable: Sequence[str] = ("flow",),
     ) -> None:
         super().__init__()
         self.loss = loss
-        self.visibility = visibility
-        self.fill = fill
+        self.side_losses = SideLosses(visibility, fill, photometric)
         self.segments = segments
         self.trainable = tuple(trainable)
 
@@ -112,10 +142,7 @@ class FlowStage(nn.Module):
             key, no_queries = None, batch.key_image.new_empty((len(batch.key_image), 0, 0), dtype=torch.float32)
             flow = pixel_branch(model.flow)(batch.key_image, batch.nonkey_image, no_queries)
         terms: Terms = self.loss(flow, target, key)
-        if self.visibility is not None:
-            terms |= self.visibility(flow, target)
-        if self.fill is not None:
-            terms |= self.fill(flow, batch.nonkey_label)
+        terms |= self.side_losses(flow, batch)
         return terms
 
     def predict(self, model: Propagator, batch: PairBatch) -> StagePrediction:
@@ -130,6 +157,10 @@ class PropagationStage(nn.Module):
         loss: set loss; its matching is done on the warped masks.
         flow_loss: end-point error added where the data knows its flow; ``None`` for the paper's recipe.
         flow_weight: factor of ``flow_loss``.
+        visibility: see :class:`FlowStage`, like the two that follow.
+        fill: see there.
+        photometric: see there.
+        self_labels: labels the frames that have none; ``None``: these teach no masks.
         trainable: parts that train.
     """
 
@@ -138,12 +169,18 @@ class PropagationStage(nn.Module):
         loss: MaskClassificationLoss,
         flow_loss: FlowLoss | None = None,
         flow_weight: float = 1.0,
+        visibility: VisibilityLoss | None = None,
+        fill: FillLoss | None = None,
+        photometric: PhotometricLoss | None = None,
+        self_labels: SelfLabels | None = None,
         trainable: Sequence[str] = ("flow", "segmentor.mask_head", "segmentor.class_head"),
     ) -> None:
         super().__init__()
         self.loss = loss
         self.flow_loss = flow_loss
         self.flow_weight = flow_weight
+        self.side_losses = SideLosses(visibility, fill, photometric)
+        self.self_labels = self_labels
         self.trainable = tuple(trainable)
 
     def losses(self, model: Propagator, batch: PairBatch) -> Terms:
@@ -152,12 +189,15 @@ class PropagationStage(nn.Module):
         Raises:
             ValueError: if ``flow_loss`` is given and the batch has no flow.
         """
+        if self.self_labels is not None:
+            batch = self.self_labels(model.segmentor, batch)
         key = model.segmentor(batch.key_image)
         carried, flow = model.propagate(key, batch.key_image, batch.nonkey_image)
         terms: Terms = dict(self.loss(carried, batch.nonkey_label, batch.sample_id))
         if self.flow_loss is not None:
             errors = self.flow_loss(flow, _known_flow(batch), key.final_layer())
             terms |= {name: self.flow_weight * error for name, error in errors.items()}
+        terms |= self.side_losses(flow, batch)
         return terms
 
     def predict(self, model: Propagator, batch: PairBatch) -> StagePrediction:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.data.pair_sampling import FixedOffsetSampling, SingleFrameSampling, UniformSampling
+from src.data.pair_sampling import FixedOffsetSampling, FrameSampling, SingleFrameSampling, UniformSampling
 from src.structures import Clip, FramePair
 
 SAMPLINGS = [UniformSampling(4), FixedOffsetSampling(-3), SingleFrameSampling()]
@@ -84,3 +84,15 @@ def test_data_without_labels_is_refused(clips):
 def test_an_offset_below_one_frame_is_refused():
     with pytest.raises(ValueError, match="max_offset=0"):
         UniformSampling(0)
+
+
+def test_frames_without_labels_are_visited_with_partners_on_both_sides() -> None:
+    clips = [Clip("video", tuple(Path(f"{i}.jpg") for i in range(8)), (None,) * 8)]
+    pairs = [FrameSampling(2).sample(clips, number, seed=0) for number in range(400)]
+    assert {pair.nonkey for pair in pairs[:8]} == set(range(8))
+    assert {pair.key - pair.nonkey for pair in pairs} == {-2, -1, 1, 2}
+    assert all(0 <= pair.key < 8 for pair in pairs)
+    alone = [Clip("one", (Path("0.jpg"),), (None,))]
+    assert FrameSampling(2).sample(alone, 0, seed=0) == FramePair(0, key=0, nonkey=0)
+    with pytest.raises(ValueError, match="max_offset=0"):
+        FrameSampling(0)

@@ -161,3 +161,28 @@ def test_batches_keep_the_bytes_of_the_samples_until_they_are_settled_on_the_dev
         assert found.nonkey_label.unique().tolist() == [254]
     assert settled.key_image.is_contiguous() and settled.nonkey_image.is_contiguous()
     assert settled.nonkey_label.dtype == torch.int64
+
+
+def test_samples_that_share_a_pair_differ_by_the_transform_alone(data):
+    class Motion:
+        made = 0
+
+        def __call__(self, image, label, rng):
+            self.made += 1
+            return PairSample(image, image, label + int(rng.integers(1000)), None, "made")
+
+    def pairs(samples_per_pair: int, transform=None) -> PairDataset:
+        sampling = SingleFrameSampling()
+        return PairDataset(data, sampling, transform, motion, num_samples=12, seed=0, samples_per_pair=samples_per_pair)
+
+    motion = Motion()
+    single, shared = pairs(1), pairs(3)
+    expected = [single[number // 3].sample.nonkey_label for number in range(12)]
+    motion.made = 0
+    found = [shared[number].sample.nonkey_label for number in range(12)]
+    assert motion.made == 4
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+    # Whatever was read before, a sample is the same.
+    assert torch.equal(shared[5].sample.nonkey_label, expected[5]) and torch.equal(shared[1].sample.nonkey_label, expected[1])
+    cropped = pairs(3, lambda sample, rng: sample._replace(name=str(rng.integers(10**9))))
+    assert len({cropped[number].sample.name for number in range(12)}) == 12

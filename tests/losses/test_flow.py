@@ -179,3 +179,21 @@ def test_bad_input_is_named() -> None:
         FlowLoss()(flow, target, key_of(torch.zeros(5, 8, 16)))
     with pytest.raises(ValueError, match="exponent 0"):
         FlowLoss(exponent=0)
+
+
+def test_at_full_size_a_sharp_motion_boundary_is_judged_as_sharp() -> None:
+    """Two motions meet within a cell: at the cell's own grid, their mean would be free of cost."""
+    target = constant((0.0, 0.0), PADDED)
+    target[..., 4:] = 8.0
+    between = constant((0.0, 0.0), (4, 8))
+    between[..., 1:], between[..., 0] = 1.0, 0.5  # of cells of 8 pixels
+    flow = FlowPrediction(between[:, None], (between,), PADDED)
+    own, full = (FlowLoss(full_size=full)(flow, target, None)["pixel_flow"] for full in (False, True))
+    assert own == 0 and full > 0.1
+    exact = FlowPrediction(target[:, None], (target,), PADDED)
+    assert FlowLoss(full_size=True)(exact, target, None)["pixel_flow"] == 0
+
+
+def test_segments_need_key_masks() -> None:
+    with pytest.raises(ValueError, match="no key masks"):
+        FlowLoss()(prediction_of((0.0, 0.0)), constant((0.0, 0.0), PADDED), None)

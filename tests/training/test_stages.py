@@ -2,10 +2,14 @@ import pytest
 import torch
 
 from src.data.pair_sampling import SingleFrameSampling
+from src.losses.fill import FillLoss
 from src.losses.flow import FlowLoss
 from src.losses.mask_classification import MaskClassificationLoss
+from src.losses.photometric import PhotometricLoss
+from src.losses.visibility import VisibilityLoss
 from src.models.propagator import Propagator
-from src.structures import PairBatch
+from src.structures import IGNORE_INDEX, PairBatch
+from src.training.self_labels import SelfLabels
 from src.training.stages import FlowStage, PropagationStage, SegmentorStage, Terms
 from tests.inference.tiny import CLASSES, tiny_propagator
 from tests.training.tiny_batch import grey, tiny_batch
@@ -42,6 +46,37 @@ def test_each_stage_trains_its_parts_and_no_other() -> None:
     assert (set(terms), parts) == ({"class", "mask", "dice"}, {"flow"} | heads)
     terms, _ = trained(PropagationStage(set_loss(), FlowLoss()), tiny_batch())
     assert set(terms) == {"class", "mask", "dice", "pixel_flow", "segment_flow"}
+
+
+def test_the_flow_of_the_image_trains_without_the_segmentor(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batch = tiny_propagator("correlation"), tiny_batch()
+    monkeypatch.setattr(model.segmentor, "forward", lambda image: pytest.fail("the segmentor was asked"))
+    stage = FlowStage(FlowLoss(), VisibilityLoss(), FillLoss(), segments=False)
+    terms = stage.losses(model, batch)
+    assert set(terms) == {"pixel_flow", "segment_flow", "visibility", "fill"} and terms["segment_flow"] == 0
+    torch.stack(list(terms.values())).sum().backward()
+    silent = [name for name, p in model.flow.named_parameters() if p.grad is None]
+    assert silent and all(name.startswith("segments.") for name in silent)
+
+
+def test_unlabelled_video_teaches_the_flow_by_itself() -> None:
+    """Neither labels nor flow: the segmentor's own map and the look of the frames are all there is."""
+    model, batch = tiny_propagator("correlation"), tiny_batch()
+    model.set_trainable(["flow"])
+    blank = batch._replace(
+        nonkey_label=torch.full_like(batch.nonkey_label, IGNORE_INDEX),
+        flow=torch.full((2, 2, *batch.nonkey_label.shape[-2:]), torch.nan),
+    )
+    nothing = PropagationStage(set_loss(), FlowLoss(), trainable=["flow"])
+    taught = PropagationStage(
+        set_loss(), FlowLoss(), fill=FillLoss(), photometric=PhotometricLoss(), self_labels=SelfLabels(0.0), trainable=["flow"]
+    )
+    assert nothing.losses(model, blank)["mask"].item() == 0
+    terms = taught.losses(model, blank)
+    assert {name for name, value in terms.items() if value > 0} == {
+        "class", "mask", "dice", "fill", "photometric", "smoothness",
+    }  # fmt: skip
+    assert gradient_parts(model, terms) == {"flow"}
 
 
 def test_the_segmentor_sees_the_labelled_frame_alone() -> None:

@@ -1,0 +1,115 @@
+"""Training samples from several places at once: labelled pairs, stills, and videos that nobody labelled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from src.data.clips import ClipDataset
+from src.data.pair_sampling import PairSampling
+from src.data.pairs import Motion, NumberedSample, PairDataset, Transform
+from src.structures import IGNORE_INDEX
+
+# Beside those of src/data/pairs.py.
+_SOURCE_STREAM = 204
+
+
+@dataclass(frozen=True)
+class PairSource:
+    """Where a share of the training samples comes from, beside the main data set.
+
+    Attributes:
+        dataset: its clips.
+        sampling: which pairs; ``FrameSampling`` where frames have no labels.
+        share: of all training samples, above 0 and below 1.
+        transform: must end in the size of the main data set's.
+        motion: makes pairs from stills, see :class:`PairDataset`.
+        labelled: ``False`` hides labels (of other classes, say): pixels are ``IGNORE_INDEX``.
+        samples_per_pair: see :class:`PairDataset`.
+    """
+
+    dataset: ClipDataset
+    sampling: PairSampling
+    share: float
+    transform: Transform | None = None
+    motion: Motion | None = None
+    labelled: bool = True
+    samples_per_pair: int = 1
+
+
+class MixedPairs(Dataset[NumberedSample]):
+    """Map-style: item ``n`` comes from the source that ``(seed, n)`` draws, and is that source's own item ``n``.
+
+    Where a source does not know its flow, the flow is NaN, so that all samples can share a batch.
+
+    Args:
+        main: what the other sources leave.
+        extra: the other sources.
+
+    Raises:
+        ValueError: if the shares leave nothing for the main source, or one is not positive.
+    """
+
+    def __init__(self, main: PairDataset, extra: Sequence[PairSource]) -> None:
+        shares = [source.share for source in extra]
+        if min(shares, default=1) <= 0 or sum(shares) >= 1:
+            raise ValueError(f"shares of the extra sources are {shares}; expected each above 0 and their sum below 1")
+        self.bounds = np.cumsum(shares)
+        self.main = main
+        self.extra = [
+            PairDataset(
+                source.dataset if source.labelled else Unlabelled(source.dataset), source.sampling, source.transform,
+                source.motion, num_samples=len(main), seed=main.seed, samples_per_pair=source.samples_per_pair,
+            )
+            for source in extra
+        ]  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.main)
+
+    def __getitem__(self, number: int) -> NumberedSample:
+        """Sample ``number``; errors as of :class:`PairDataset`."""
+        draw = np.random.default_rng((self.main.seed, _SOURCE_STREAM, number)).random()
+        chosen = int(np.searchsorted(self.bounds, draw, side="right"))
+        item = (self.extra[chosen] if chosen < len(self.extra) else self.main)[number]
+        if item.sample.flow is not None:
+            return item
+        unknown = torch.full((2, *item.sample.nonkey_label.shape), torch.nan)
+        return item._replace(sample=item.sample._replace(flow=unknown))
+
+
+class Unlabelled:
+    """A data set without its labels.
+
+    Args:
+        dataset: where the clips come from; it may have no labels, or those of other classes.
+    """
+
+    def __init__(self, dataset: ClipDataset) -> None:
+        self.dataset = dataset
+        self.classes = dataset.classes
+        self.palette = dataset.palette
+        self.fps = dataset.fps
+        self.clips = dataset.clips
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return self.dataset.num_classes
+
+    def read_image(self, clip: int, frame: int, interleaved: bool = False) -> Tensor:
+        """See :meth:`ClipDataset.read_image`."""
+        return self.dataset.read_image(clip, frame, interleaved)
+
+    def read_label(self, clip: int, frame: int, dtype: torch.dtype = torch.int64) -> Tensor:
+        """(H, W) of ``IGNORE_INDEX``."""
+        return torch.full(self.dataset.read_image(clip, frame).shape[-2:], IGNORE_INDEX, dtype=dtype)
+
+    def read_flow(self, clip: int, nonkey: int, key: int) -> Tensor | None:
+        """See :meth:`ClipDataset.read_flow`."""
+        return self.dataset.read_flow(clip, nonkey, key)

@@ -1,0 +1,60 @@
+"""Laws of mixing sources: shares, purity, and what an unlabelled sample looks like."""
+
+import pytest
+import torch
+
+from src.data.pair_mixture import MixedPairs, PairSource
+from src.data.pair_sampling import FrameSampling, UniformSampling
+from src.data.pairs import PairDataset, collate_pairs
+from src.structures import IGNORE_INDEX
+from tests.inference.tiny import FakeClips
+
+
+class Flowless(FakeClips):
+    def read_flow(self, clip: int, nonkey: int, key: int) -> None:
+        return None
+
+
+def main(seed: int = 3, samples: int = 400) -> PairDataset:
+    return PairDataset(FakeClips(), UniformSampling(3), num_samples=samples, seed=seed)
+
+
+def video(share: float = 0.25) -> PairSource:
+    return PairSource(Flowless(unlabelled=frozenset(range(6))), FrameSampling(2), share, labelled=False)
+
+
+def is_unlabelled(mixed: MixedPairs, number: int) -> bool:
+    return bool((mixed[number].sample.nonkey_label == IGNORE_INDEX).all())
+
+
+def test_each_source_gives_its_share_and_its_own_samples() -> None:
+    pairs = main()
+    mixed = MixedPairs(pairs, [video()])
+    unlabelled = [number for number in range(400) if is_unlabelled(mixed, number)]
+    assert 70 <= len(unlabelled) <= 130
+    number = next(n for n in range(400) if n not in unlabelled)
+    assert torch.equal(mixed[number].sample.nonkey_image, pairs[number].sample.nonkey_image)
+    assert mixed[number].sample.name == pairs[number].sample.name and mixed[number].number == number
+
+
+def test_a_sample_depends_on_seed_and_number_alone() -> None:
+    first, again = MixedPairs(main(), [video()]), MixedPairs(main(), [video()])
+    numbers = list(range(20))
+    assert [first[n].sample.name for n in numbers] == [again[n].sample.name for n in reversed(numbers)][::-1]
+    other = MixedPairs(main(seed=4), [video()])
+    assert [is_unlabelled(first, n) for n in range(60)] != [is_unlabelled(other, n) for n in range(60)]
+
+
+def test_unlabelled_video_shares_a_batch_with_pairs_of_known_flow() -> None:
+    mixed = MixedPairs(main(samples=8), [video(0.5)])
+    batch = collate_pairs([mixed[number] for number in range(8)])
+    blank = (batch.nonkey_label == IGNORE_INDEX).flatten(1).all(1)
+    assert 0 < blank.sum() < 8 and batch.flow is not None
+    assert torch.equal(blank, batch.flow.isnan().flatten(1).all(1))
+    assert all(offset != 0 for offset in batch.offset[blank])
+
+
+@pytest.mark.parametrize("shares", [(0.0,), (1.0,), (0.6, 0.5)])
+def test_shares_that_leave_nothing_are_refused(shares: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="their sum below 1"):
+        MixedPairs(main(), [video(share) for share in shares])
