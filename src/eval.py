@@ -1,40 +1,46 @@
-"""Evaluate methods, or prediction files, over clips.
+"""Evaluate methods, prediction files, or flows, over clips.
 
 ``python -m src.eval checkpoint=<model> data=<name> output=<file.json>``
 ``python -m src.eval predictions=<folder> data=<name> output=<file.json>``
+``python -m src.eval what=label_propagation|endpoint_error data=<name> output=<file.json>``
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import cv2
 import hydra
 import torch
 from hydra.utils import instantiate
-from lightning.pytorch.loggers import Logger, WandbLogger
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from src.command_line import quote_path_arguments
 from src.data.clips import ClipDataset
-from src.data.resizing import short_side_size
-from src.inference.comparison import MethodResult, RunOptions, draw_methods, evaluate_methods, jobs
-from src.inference.methods import with_method
+from src.data.resizing import resize_image, short_side_size
+from src.inference.comparison import MethodResult, RunOptions, check_classes, draw_methods, evaluate_methods, jobs
+from src.inference.flow_comparison import FlowComparison
+from src.inference.flow_method import FlowMethod
+from src.inference.flow_pictures import write_flow_pictures
+from src.inference.flow_table import draw_lags, flow_table
+from src.inference.label_propagation import label_pairs
+from src.inference.methods import own_methods, with_method
 from src.inference.prediction_files import PredictionFolder, evaluate_predictions
 from src.inference.progress import advance, progress_bars
 from src.inference.report import class_tables, write_report
 from src.inference.scheduler import FixedInterval
 from src.inference.table import Row, check_output, prediction_row, prediction_table, result_row, rich_table, write_table
 from src.measure.cost import frame_cost
+from src.measure.flow_cost import cost_rows, flow_cost
 from src.measure.latency import describe_machine
 from src.measure.machine import autocast_named, device_named
 from src.models.propagator import Propagator
 from src.structures import Size
+from src.training.evaluation_logging import log_flows, log_results
 from src.weights.model_folder import load_model
 
 log = logging.getLogger(__name__)
@@ -47,7 +53,7 @@ def evaluate(cfg: DictConfig) -> list[Row]:
         cfg: the composed configuration.
 
     Returns:
-        The rows that were written; of prediction files, one.
+        The rows that were written; of prediction files, one; of flows, one per method (and lag).
 
     Raises:
         FileExistsError: if something would be overwritten unasked.
@@ -55,6 +61,8 @@ def evaluate(cfg: DictConfig) -> list[Row]:
         ValueError: if the model cannot do a method, there is no clip, model and data have different classes, or options
             contradict one another.
     """
+    if cfg.what not in ("masks", "label_propagation", "endpoint_error"):
+        raise ValueError(f"what={cfg.what}; expected masks, label_propagation or endpoint_error")
     # In a log file nothing says how wide the page is, and rich would cut the table at 80 columns.
     console = Console(width=None if sys.stdout.isatty() else 120)
     output = check_output(cfg.output, cfg.overwrite)
@@ -62,6 +70,8 @@ def evaluate(cfg: DictConfig) -> list[Row]:
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
         cv2.setNumThreads(cfg.threads)
+    if cfg.what != "masks":
+        return _evaluate_flows(cfg, output, report, console)
     if cfg.predictions is None:
         rows, results, dataset = _evaluate_model(cfg, output, console)
     else:
@@ -129,48 +139,76 @@ def _evaluate_predictions(cfg: DictConfig, output: Path, console: Console) -> tu
     return [row], [MethodResult("predictions", None, result)], dataset
 
 
-def log_results(
-    logger: Logger, rows: Sequence[Row], results: Sequence[MethodResult], classes: Sequence[str], files: dict[str, Path]
-) -> None:
-    """Send scores, the per-class table and the pictures of a report to a logger, and end its run.
+def _evaluate_flows(cfg: DictConfig, output: Path, report: Path | None, console: Console) -> list[Row]:
+    for name in ("predictions", "save_predictions", "overlay", "autocast"):
+        if cfg[name] is not None:
+            raise ValueError(f"{name}={cfg[name]} is for what=masks; leave it out with what={cfg.what}")
+    if cfg.what != "label_propagation" and (cfg.pictures or cfg.report):
+        raise ValueError("pictures and report show labels carried: they are for what=label_propagation")
+    pictures = _new_path(cfg.pictures, cfg.overwrite)
+    dataset = _dataset(cfg)
+    comparison = FlowComparison(cfg.what, dataset, list(cfg.lags), cfg.target_stride)
+    if pictures is not None:
+        label_pairs(dataset, [cfg.picture_interval])
+    scored, counted = _flow_methods(cfg)
+    strangers = [name for name in cfg.picture_flows or () if name not in scored]
+    if strangers:
+        raise ValueError(f"picture_flows has {', '.join(strangers)}; scored are {', '.join(scored)}")
+    with console.status("counting and timing"):
+        costs = _flow_costs(cfg, scored | counted, dataset)
+    rows = [{**row, "data": cfg.data.name} for row in comparison.rows(scored, costs, console)]
+    files = list(write_table(rows, output))
+    console.print(flow_table(rows))
+    charts = draw_lags(rows, report) if report is not None else []
+    if pictures is not None:
+        drawn = {name: scored[name] for name in cfg.picture_flows or scored}
+        files += write_flow_pictures(drawn, dataset, pictures, cfg.picture_interval)
+    for path in (*files, *charts):
+        log.info("written: %s", path)
+    for logger in cfg.logger.values():
+        log_flows(instantiate(logger), rows, charts)
+    return rows
 
-    Args:
-        logger: any gets the scores; the table and the pictures go to W&B only.
-        rows: one per result.
-        results: the methods.
-        classes: K names.
-        files: of :func:`src.inference.report.write_report`; empty where there is none.
-    """
-    for one, row in zip(results, rows, strict=True):
-        names = ("miou", "miou_reference", "wiou", "vc8", "vc16", "temporal_consistency", "miou_by_distance_min", "gflops", "ms")
-        figures = {f"eval/{name}_{one.key}": row[name] for name in names if row.get(name) is not None}
-        strict = {f"eval/strict_{name}_{one.key}": row["strict"][name] for name in ("vc8", "vc16")}
-        logger.log_metrics(figures | {name: value for name, value in strict.items() if value is not None})
-    if isinstance(logger, WandbLogger):
-        lines = [[name, *(row["iou_per_class"][name] for row in rows)] for name in classes]
-        logger.log_table("eval/iou_per_class", columns=["class", *(one.key for one in results)], data=lines)
-        for name, path in files.items():
-            if path.suffix == ".png":
-                logger.log_image(f"eval/{name}", [str(path)])
-        # Another evaluation in this process is another run.
-        logger.experiment.finish()
-    else:
-        logger.finalize("success")
+
+def _flow_methods(cfg: DictConfig) -> tuple[dict[str, FlowMethod], dict[str, FlowMethod]]:
+    """The flows to score, and those to count and time alone."""
+    device = device_named(cfg.device)
+    unknown = [name for name in (*cfg.flows, *cfg.cost_only) if name not in cfg.known_flows]
+    if unknown:
+        raise ValueError(f"unknown flows {', '.join(unknown)}; known are {', '.join(cfg.known_flows)}")
+    sides = cfg.short_side, cfg.max_long_side
+    scored = {name: FlowMethod(instantiate(cfg.known_flows[name]).to(device), None, *sides) for name in cfg.flows}
+    single = [] if OmegaConf.is_missing(cfg, "checkpoint") or cfg.checkpoint is None else [cfg.checkpoint]
+    for path in (*single, *cfg.checkpoints):
+        propagator, _ = load_model(path, device)
+        for name, method in own_methods(propagator).items():
+            if name in scored:
+                raise ValueError(f"{path}: there is a flow {name!r} already; judge one model of a kind at a time")
+            own = with_method(propagator, method)
+            scored[name] = FlowMethod(own.flow, own.segmentor, *sides)
+    counted = {}
+    for name in cfg.cost_only:
+        if name in scored:
+            raise ValueError(f"{name} is to be scored and stands in cost_only as well: name it once")
+        node = cfg.known_flows[name]
+        weightless = {"weights": None} if "weights" in node else {}
+        counted[name] = FlowMethod(instantiate(node, **weightless).to(device), None, *sides)
+    if not scored and not counted:
+        raise ValueError("flows, checkpoint, checkpoints and cost_only name nothing to evaluate")
+    return scored, counted
 
 
-def check_classes(metadata: dict[str, Any], dataset: ClipDataset) -> None:
-    """Refuse to score a model on classes that it was not trained for.
-
-    Raises:
-        ValueError: if the model says its class names and the data has others, or another order.
-    """
-    known = metadata.get("classes")
-    if known is None or tuple(known) == tuple(dataset.classes):
-        return
-    if len(known) != len(dataset.classes):
-        raise ValueError(f"the model was trained for {len(known)} classes, the data has {len(dataset.classes)}")
-    where = next(i for i, (a, b) in enumerate(zip(known, dataset.classes, strict=True)) if a != b)
-    raise ValueError(f"class {where} is {known[where]!r} in the model and {dataset.classes[where]!r} in the data")
+def _flow_costs(cfg: DictConfig, methods: dict[str, FlowMethod], dataset: ClipDataset) -> dict[str, Row]:
+    """What each costs on a frame of ``cost_size``: the first two of the data, resized."""
+    size: Size = tuple(cfg.cost_size)
+    key_image, image = (resize_image(dataset.read_image(0, frame), size) for frame in (0, 1))
+    calls = {}
+    for name, method in methods.items():
+        sized = FlowMethod(method.flow, method.segmentor)
+        calls[name] = partial(sized.estimate, sized.start(key_image), sized.network_image(image))
+    counts = {name: flow_cost(method.flow, method.queries, size) for name, method in methods.items()}
+    rows = cost_rows(counts, calls, cfg.timing_repeats, device_named(cfg.device))
+    return {name: {**row, "cost_size": f"{size[0]}x{size[1]}"} for name, row in rows.items()}
 
 
 def _dataset(cfg: DictConfig) -> ClipDataset:

@@ -8,12 +8,12 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from src.command_line import quote_paths
-from src.eval import check_classes, evaluate
+from src.eval import evaluate
 from src.inference.video_io import read_video
 from src.metrics.video_consistency import VideoConsistency
 from src.weights.model_folder import save_model
 from tests.data.fake_layouts import write_image, write_label
-from tests.inference.tiny import CLASSES, FakeClips, tiny_propagator
+from tests.inference.tiny import CLASSES, tiny_propagator
 from tests.metrics.golden import golden_clips
 from tests.wandb_runs import logged_bytes
 
@@ -114,15 +114,6 @@ def test_earlier_results_are_not_overwritten_unasked(model: Path, tmp_path: Path
     with pytest.raises(FileExistsError, match="overwrite=true"):
         evaluate(config(f"checkpoint={model}", "device=cpu", *paths))
     assert taken.is_dir() or taken.read_text() == "precious"
-
-
-def test_other_classes_are_refused() -> None:
-    check_classes({"classes": list(CLASSES)}, FakeClips())
-    check_classes({}, FakeClips())
-    with pytest.raises(ValueError, match="class 1 is 'water' in the model and 'road' in the data"):
-        check_classes({"classes": ["sky", "water", "tree", "car"]}, FakeClips())
-    with pytest.raises(ValueError, match="trained for 2 classes, the data has 4"):
-        check_classes({"classes": ["sky", "road"]}, FakeClips())
 
 
 def test_saved_predictions_score_as_the_run_did(model: Path, tmp_path: Path) -> None:

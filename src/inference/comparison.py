@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -157,3 +158,18 @@ def draw_methods(
             drawn = progress.add_task("pictures", total=None)
             lag = max(1, key_interval - 1)
             write_pictures(streams, dataset, pictures, lag, 4, advance(progress, drawn))
+
+
+def check_classes(metadata: dict[str, Any], dataset: ClipDataset) -> None:
+    """Refuse to score a model on classes that it was not trained for.
+
+    Raises:
+        ValueError: if the model says its class names and the data has others, or another order.
+    """
+    known = metadata.get("classes")
+    if known is None or tuple(known) == tuple(dataset.classes):
+        return
+    if len(known) != len(dataset.classes):
+        raise ValueError(f"the model was trained for {len(known)} classes, the data has {len(dataset.classes)}")
+    where = next(i for i, (a, b) in enumerate(zip(known, dataset.classes, strict=True)) if a != b)
+    raise ValueError(f"class {where} is {known[where]!r} in the model and {dataset.classes[where]!r} in the data")

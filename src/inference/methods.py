@@ -38,6 +38,22 @@ def with_method(propagator: Propagator, method: str) -> Propagator:
     return Propagator(propagator.segmentor, flow, grid).to(device).eval()
 
 
+def own_methods(propagator: Propagator) -> dict[str, str]:
+    """The methods that read this network's own flow, by names that tell networks of different kinds apart.
+
+    Raises:
+        ValueError: if it has none that was trained.
+    """
+    own = propagator.flow
+    if isinstance(own, QueryFlow):
+        return {"pixel": "pixel", "query": "query"}
+    if isinstance(own, CorrelationFlow):
+        return {"correlation_pixel": "pixel", "correlation": "correlation"}
+    # Refuses what knows no motion of the image, or was not trained.
+    pixel_branch(own)
+    return {"pixel": "pixel"}
+
+
 def _copy(propagator: Propagator) -> FlowEstimator:
     return CopyFlow(size_divisor=propagator.segmentor.size_divisor)
 

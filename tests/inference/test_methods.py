@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from src.inference.methods import METHODS, with_method
+from src.inference.methods import METHODS, own_methods, with_method
 from src.models.flow import CopyFlow, CorrelationPixelBranch, DISFlow, PixelBranch, PixelFlow, QueryFlow
 from tests.inference.tiny import frames, tiny_propagator
 
@@ -62,3 +62,17 @@ def test_what_a_checkpoint_cannot_do_is_refused(flow: str, method: str) -> None:
 def test_an_unknown_method_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown method 'raft'; known are per_frame, copy, dis, pixel, query, correlation"):
         with_method(tiny_propagator("copy"), "raft")
+
+
+@pytest.mark.parametrize(
+    "flow, names", [("query", ["pixel", "query"]), ("pixel", ["pixel"]), ("correlation", ["correlation_pixel", "correlation"])]
+)
+def test_a_network_offers_its_own_flows(flow: str, names: list[str]) -> None:
+    propagator = tiny_propagator(flow)
+    found = own_methods(propagator)
+    assert list(found) == names
+    # The last one is all of it.
+    assert with_method(propagator, found[names[-1]]).flow is propagator.flow
+    for nothing in ("copy", "dis"):
+        with pytest.raises(ValueError, match="expected a PixelFlow, QueryFlow or CorrelationFlow"):
+            own_methods(tiny_propagator(nothing))

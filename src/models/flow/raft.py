@@ -52,6 +52,7 @@ class RAFTFlow(FlowEstimator):
         if weights is not None and weights not in names:
             raise ValueError(f"torchvision has no weights {weights!r} for raft_{size}; it has {', '.join(names)}")
         self.network = build()
+        self._forget()
         if weights is not None:
             self.network.load_state_dict(_download(known[weights]))
 
@@ -77,8 +78,13 @@ class RAFTFlow(FlowEstimator):
             key, nonkey = (F.pad(image.float() / 127.5 - 1, border, mode="replicate") for image in (key_image, nonkey_image))
         # torchvision's flow is stored at the pixels of its first image and points into the second.
         flow: Tensor = self.network(nonkey, key, num_flow_updates=self.num_updates)[-1].float()
+        self._forget()
         flow = flow[..., : padded[0], : padded[1]]
         return FlowPrediction(flow[:, None], (flow,), padded)
+
+    def _forget(self) -> None:
+        # The network leaves the correlations of its last pair in an attribute: 160 MB at 480x853, and nothing a copy should have.
+        self.network.corr_block.corr_pyramid = []
 
 
 def _download(weights: Raft_Small_Weights | Raft_Large_Weights) -> dict[str, Tensor]:

@@ -44,11 +44,12 @@ def test_any_size_is_padded_by_repeating_the_border(size: tuple[int, int], padde
 
 
 @torch.no_grad()
-def test_queries_are_not_looked_at() -> None:
+def test_neither_queries_nor_earlier_pairs_are_looked_at() -> None:
     flow = RAFTFlow(num_updates=1).eval()
     key, nonkey = pair(128, 128, batch=2)
     found = [flow(key, nonkey, queries).segment_flow for queries in (torch.zeros(2, 5, 8), torch.randn(2, 7, 4))]
     assert torch.equal(*found) and found[0].shape[1] == 1
+    assert flow.network.corr_block.corr_pyramid == [], "torchvision keeps the correlations of the last pair here"
 
 
 def test_every_parameter_learns() -> None:

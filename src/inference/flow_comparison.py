@@ -1,0 +1,81 @@
+"""Several flows over the same data: the scores of each, with a bar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar, get_args
+
+from rich.console import Console
+
+from src.data.clips import ClipDataset
+from src.inference.endpoint_errors import endpoint_errors, flow_pairs
+from src.inference.evaluation import ProgressCallback
+from src.inference.flow_method import FlowMethod
+from src.inference.flow_table import error_row, lag_rows
+from src.inference.label_propagation import label_pairs, propagate_labels
+from src.inference.progress import advance, progress_bars
+from src.inference.table import Row
+
+FlowTask = Literal["label_propagation", "endpoint_error"]
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class FlowComparison:
+    """By what flows are judged, and on which data.
+
+    Attributes:
+        task: ``label_propagation`` or ``endpoint_error``.
+        dataset: clips with labels, or with known flow.
+        lags: of label propagation, frames.
+        target_stride: see :func:`src.inference.label_propagation.label_pairs`.
+
+    Raises:
+        ValueError: if the task is neither, or the data has no pair of frames for it.
+    """
+
+    task: FlowTask
+    dataset: ClipDataset
+    lags: Sequence[int]
+    target_stride: int = 1
+
+    def __post_init__(self) -> None:
+        if self.task not in get_args(FlowTask):
+            raise ValueError(f"unknown task {self.task!r}; expected one of {', '.join(get_args(FlowTask))}")
+        if self.task == "label_propagation":
+            label_pairs(self.dataset, self.lags, self.target_stride)
+        else:
+            flow_pairs(self.dataset)
+
+    def rows(self, methods: Mapping[str, FlowMethod], costs: Mapping[str, Row], console: Console | None = None) -> list[Row]:
+        """The table.
+
+        Args:
+            methods: to score, by their names.
+            costs: what each of them costs; also of those that have a cost alone and are not scored, which come last.
+            console: where progress is shown.
+        """
+        names = [*methods, *(name for name in costs if name not in methods)]
+        if self.task == "endpoint_error":
+            errors = _of_all(methods, lambda one, bar: endpoint_errors(one, self.dataset, bar), console)
+            return [error_row(name, errors.get(name), costs[name]) for name in names]
+        scores = _of_all(
+            methods, lambda one, bar: propagate_labels(one, self.dataset, self.lags, self.target_stride, bar), console
+        )
+        classes = self.dataset.classes
+        return [row for name in names for row in lag_rows(name, self.lags, scores.get(name), costs[name], classes)]
+
+
+def _of_all(
+    methods: Mapping[str, FlowMethod], score: Callable[[FlowMethod, ProgressCallback], Result], console: Console | None
+) -> dict[str, Result]:
+    results: dict[str, Result] = {}
+    with progress_bars(console) as progress:
+        overall = progress.add_task("all flows", total=len(methods))
+        for name, method in methods.items():
+            task = progress.add_task(name, total=None)
+            results[name] = score(method, advance(progress, task))
+            progress.remove_task(task)
+            progress.advance(overall)
+    return results

@@ -1,0 +1,128 @@
+"""A flow estimator as something to judge: a key frame in, then frames, and one vector for every pixel out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from src.data.resizing import resize_image, short_side_size
+from src.models.flow.base import FlowEstimator
+from src.models.key_frame_segmentor import KeyFrameSegmentor
+from src.models.propagator import Propagator
+from src.ops.warp import resize_flow
+from src.structures import FlowPrediction, MaskPrediction, Size
+from src.visualization.panels import winning_flow
+
+
+class KeyFrame(NamedTuple):
+    """What is kept of a key frame.
+
+    Attributes:
+        image: (1, 3, h, w), RGB 0..255, at the size that the networks see.
+        prediction: of the segmentor; ``None`` for a flow that looks at images alone.
+        features: what the estimator keeps of it; ``None`` where it keeps nothing.
+    """
+
+    image: Tensor
+    prediction: MaskPrediction | None
+    features: tuple[Tensor, ...] | None
+
+
+class FlowMethod:
+    """An estimator, and the segmentor whose queries it reads.
+
+    Args:
+        flow: the estimator; put into eval mode.
+        segmentor: gives queries and masks of key frames; ``None``: the estimator looks at images alone.
+        short_side: the networks see images of this shorter side, pixels; ``None``: their own size.
+        max_long_side: and of no longer a longer side.
+    """
+
+    def __init__(
+        self,
+        flow: FlowEstimator,
+        segmentor: KeyFrameSegmentor | None = None,
+        short_side: int | None = None,
+        max_long_side: int | None = None,
+    ) -> None:
+        self.flow = flow.eval()
+        self.propagator = None if segmentor is None else Propagator(segmentor, flow).eval()
+        self.short_side = short_side
+        self.max_long_side = max_long_side
+
+    @property
+    def segmentor(self) -> KeyFrameSegmentor | None:
+        """What it was made with."""
+        return None if self.propagator is None else self.propagator.segmentor
+
+    @property
+    def queries(self) -> tuple[int, int]:
+        """(Q, C) of the queries that the estimator is given."""
+        if self.propagator is not None:
+            return self.propagator.segmentor.num_queries, self.propagator.segmentor.query_dim
+        # Without a segmentor they are zeros, in the shape that an estimator which reads them insists on.
+        return getattr(self.flow, "num_queries", 1), getattr(self.flow, "query_dim", 1)
+
+    @torch.inference_mode()
+    def start(self, key_image: Tensor) -> KeyFrame:
+        """Take a key frame.
+
+        Args:
+            key_image: (3, H, W) uint8 RGB.
+        """
+        image = self.network_image(key_image)
+        prediction = None if self.propagator is None else self.propagator.segmentor(image).final_layer()
+        return KeyFrame(image, prediction, self.flow.encode_key(image))
+
+    @torch.inference_mode()
+    def estimate(self, key: KeyFrame, image: Tensor) -> FlowPrediction:
+        """What the estimator itself says: all that a frame costs beside the warp.
+
+        Args:
+            key: of :meth:`start`.
+            image: (1, 3, h, w), RGB 0..255, as large as the key frame's.
+        """
+        none = image.new_zeros((1, *self.queries), dtype=torch.float32)
+        queries = none if key.prediction is None else key.prediction.queries
+        result: FlowPrediction = self.flow(key.image, image, queries, key.features)
+        return result
+
+    @torch.inference_mode()
+    def to_key(self, key: KeyFrame, nonkey_image: Tensor) -> Tensor:
+        """The motion of every pixel of a frame back to the key frame.
+
+        Of an estimator with a flow for each segment it is, at each pixel, the flow of the segment that wins there after its mask
+        was carried (:func:`src.visualization.panels.winning_flow`): the one by which the pixel gets its class.
+
+        Convention:
+            backward flow at the size of the image, channel 0 right, channel 1 down, in its pixels.
+
+        Args:
+            key: of :meth:`start`.
+            nonkey_image: (3, H, W) uint8 RGB.
+
+        Returns:
+            (2, H, W) float32 on the CPU.
+        """
+        size = (nonkey_image.shape[-2], nonkey_image.shape[-1])
+        image = self.network_image(nonkey_image)
+        if self.propagator is not None and key.prediction is not None:
+            carried, found = self.propagator.propagate(key.prediction, key.image, image, key.features)
+        else:
+            carried, found = None, self.estimate(key, image)
+        if carried is not None and found.segment_flow.shape[1] > 1:
+            flow = winning_flow(carried, found)
+        else:
+            flow = resize_flow(found.segment_flow[:, 0].float(), found.padded_size)[..., : image.shape[-2], : image.shape[-1]]
+        return resize_flow(flow, size)[0].cpu()
+
+    def network_image(self, image: Tensor) -> Tensor:
+        """(1, 3, h, w) as the networks see it, on their device, for (3, H, W) uint8 RGB."""
+        size: Size = (image.shape[-2], image.shape[-1])
+        seen = short_side_size(size, self.short_side, self.max_long_side)
+        resized = image if seen == size else resize_image(image, seen)
+        module = self.flow if self.propagator is None else self.propagator
+        device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
+        return resized[None].to(device)

@@ -1,0 +1,80 @@
+"""Pictures of what flows do with the labels of a clip."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from src.data.clips import ClipDataset
+from src.data.writing import written_whole
+from src.inference.evaluation import ProgressCallback
+from src.inference.flow_method import FlowMethod
+from src.inference.label_propagation import label_pairs
+from src.ops.label_warp import carry_label
+from src.ops.occlusion import inconsistent
+from src.visualization.canvas import legend, stack
+from src.visualization.flow_panel import CarriedLabel, flow_panel
+
+
+def write_flow_pictures(
+    methods: Mapping[str, FlowMethod],
+    dataset: ClipDataset,
+    folder: Path,
+    lag: int,
+    pairs: int = 3,
+    progress: ProgressCallback | None = None,
+) -> list[Path]:
+    """A PNG file for each of a few pairs, spread evenly over all that are ``lag`` frames apart: ``<clip>_<frame>_lag<lag>.png``.
+
+    Args:
+        methods: by their names.
+        dataset: clips with labels.
+        folder: made if missing; files of the same name are replaced.
+        lag: frames from key to target.
+        pairs: how many.
+        progress: told after every picture.
+
+    Returns:
+        The files.
+
+    Raises:
+        ValueError: if no two labelled frames are so far apart.
+    """
+    found = label_pairs(dataset, [lag])
+    # In the middle of equal parts: neither the first nor the last pair, where a drive begins or ends.
+    chosen = [found[(2 * i + 1) * len(found) // (2 * pairs)] for i in range(min(pairs, len(found)))]
+    files = []
+    for done, (clip, key, target) in enumerate(chosen, start=1):
+        key_image, image = dataset.read_image(clip, key), dataset.read_image(clip, target)
+        key_label, label = dataset.read_label(clip, key), dataset.read_label(clip, target)
+        carried = {name: carry(one, key_image, image, key_label, dataset.num_classes) for name, one in methods.items()}
+        panel = flow_panel(key_image, image, key_label, label, carried, dataset.palette, lag)
+        panel = stack([panel, legend(dataset.classes, dataset.palette, panel.shape[-1])])
+        file = folder / f"{dataset.clips[clip].name.replace('/', '_')}_{target:05d}_lag{lag}.png"
+        with written_whole(file) as unfinished:
+            Image.fromarray(panel.permute(1, 2, 0).contiguous().numpy()).save(unfinished)
+        files.append(file)
+        if progress is not None:
+            progress(done, len(chosen))
+    return files
+
+
+@torch.inference_mode()
+def carry(method: FlowMethod, key_image: Tensor, nonkey_image: Tensor, key_label: Tensor, num_classes: int) -> CarriedLabel:
+    """What a method makes of a pair; pixels whose way to the key frame and back does not end where it began have no source.
+
+    Args:
+        method: whose flow carries.
+        key_image: (3, H, W) uint8 RGB.
+        nonkey_image: (3, H, W) uint8 RGB.
+        key_label: (H, W) int64.
+        num_classes: K.
+    """
+    flow = method.to_key(method.start(key_image), nonkey_image)
+    label = carry_label(key_label[None], flow[None], num_classes)[0]
+    back = method.to_key(method.start(nonkey_image), key_image)
+    return CarriedLabel(flow, label, inconsistent(flow[None], back[None])[0], "does not come back")

@@ -1,0 +1,79 @@
+"""What a flow estimator costs on a non-key frame: multiply-adds, parameters, time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
+
+from src.measure.cost import copy_without_data
+from src.measure.counting import count_multiply_adds
+from src.measure.latency import describe_machine, time_in_turn
+from src.measure.report import Row
+from src.models.flow import CopyFlow
+from src.models.flow.base import FlowEstimator
+from src.structures import Size
+
+
+@dataclass(frozen=True)
+class FlowCost:
+    """Of one estimator, batch 1.
+
+    Attributes:
+        gflops: on a non-key frame, one multiply-add counted as 1: the estimator alone, neither the warp of the masks nor their
+            post-processing, nor what it keeps of the key frame. ``None`` where another library than torch does the work.
+        params_m: millions of parameters.
+    """
+
+    gflops: float | None
+    params_m: float
+
+
+def flow_cost(flow: FlowEstimator, queries: tuple[int, int], size: Size) -> FlowCost:
+    """Count an estimator by the rule of :func:`src.measure.counting.count_multiply_adds`, on tensors without data.
+
+    Args:
+        flow: left as it is.
+        queries: (Q, C) of the queries that it is given.
+        size: (H, W) of the image, before padding.
+    """
+    params_m = sum(parameter.numel() for parameter in flow.parameters()) / 1e6
+    if params_m == 0:
+        # OpenCV's and other work outside torch is there but cannot be counted; copying is none.
+        return FlowCost(0.0 if isinstance(flow, CopyFlow) else None, params_m)
+    with FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv()):
+        shadow = copy_without_data(flow).eval().requires_grad_(False)
+        image = torch.empty(1, 3, *size, device="cpu")
+        # Made once for all the frames that follow a key frame.
+        features = shadow.encode_key(image)
+        _, count = count_multiply_adds(lambda: shadow(image, image, torch.empty(1, *queries, device="cpu"), features))
+    return FlowCost(count / 1e9, params_m)
+
+
+def cost_rows(
+    costs: Mapping[str, FlowCost], calls: Mapping[str, Callable[[], object]], repeats: int, device: torch.device | str
+) -> dict[str, Row]:
+    """Cost and time of estimators as parts of table rows: ``gflops``, ``params_m``, ``ms`` (median) and what the time depends on.
+
+    Args:
+        costs: of :func:`flow_cost`, by the names of the estimators.
+        calls: one non-key frame of each.
+        repeats: timed calls of each, in turn, after an untimed one; 0: ``ms`` is ``None``.
+        device: where they run.
+    """
+    times = time_in_turn(calls, warmup=1, repeats=repeats) if repeats else {}
+    machine = describe_machine(device)
+    return {
+        name: {
+            "gflops": cost.gflops,
+            "params_m": cost.params_m,
+            "ms": times[name].median_ms if name in times else None,
+            "device": machine["device"],
+            "threads": machine["threads"],
+            "precision": "float32",
+        }
+        for name, cost in costs.items()
+    }

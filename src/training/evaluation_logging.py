@@ -1,0 +1,66 @@
+"""Results of evaluations, sent to a logger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from lightning.pytorch.loggers import Logger, WandbLogger
+
+from src.inference.comparison import MethodResult
+from src.inference.table import Row
+
+
+def log_results(
+    logger: Logger, rows: Sequence[Row], results: Sequence[MethodResult], classes: Sequence[str], files: dict[str, Path]
+) -> None:
+    """Send scores, the per-class table and the pictures of a report to a logger, and end its run.
+
+    Args:
+        logger: any gets the scores; the table and the pictures go to W&B only.
+        rows: one per result.
+        results: the methods.
+        classes: K names.
+        files: of :func:`src.inference.report.write_report`; empty where there is none.
+    """
+    for one, row in zip(results, rows, strict=True):
+        names = ("miou", "miou_reference", "wiou", "vc8", "vc16", "temporal_consistency", "miou_by_distance_min", "gflops", "ms")
+        figures = {f"eval/{name}_{one.key}": row[name] for name in names if row.get(name) is not None}
+        strict = {f"eval/strict_{name}_{one.key}": row["strict"][name] for name in ("vc8", "vc16")}
+        logger.log_metrics(figures | {name: value for name, value in strict.items() if value is not None})
+    if isinstance(logger, WandbLogger):
+        lines = [[name, *(row["iou_per_class"][name] for row in rows)] for name in classes]
+        logger.log_table("eval/iou_per_class", columns=["class", *(one.key for one in results)], data=lines)
+        _log_pictures(logger, files.values())
+    _end(logger)
+
+
+def log_flows(logger: Logger, rows: Sequence[Row], files: Sequence[Path]) -> None:
+    """Send the rows of label propagation or end-point errors, and their charts, to a logger, and end its run.
+
+    Args:
+        logger: any gets the figures; the charts go to W&B only.
+        rows: of :mod:`src.inference.flow_table`.
+        files: charts, PNG.
+    """
+    for row in rows:
+        place = f"_lag{row['lag']}" if "lag" in row else ""
+        names = ("miou", "wiou", "epe", "outlier_rate", "gflops", "ms")
+        logger.log_metrics({f"eval/flow_{name}_{row['method']}{place}": row[name] for name in names if row.get(name) is not None})
+    if isinstance(logger, WandbLogger):
+        _log_pictures(logger, files)
+    _end(logger)
+
+
+def _log_pictures(logger: WandbLogger, files: Iterable[Path]) -> None:
+    for path in files:
+        if path.suffix == ".png":
+            logger.log_image(f"eval/{path.stem}", [str(path)])
+
+
+def _end(logger: Logger) -> None:
+    if isinstance(logger, WandbLogger):
+        # Another evaluation in this process is another run.
+        logger.experiment.finish()
+    else:
+        logger.finalize("success")

@@ -1,0 +1,62 @@
+"""What a score costs: a point for each method, with its name beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from src.visualization.charts import drawn
+
+_DPI = 110
+_ZERO = "none"
+
+
+def trade_off_picture(panels: Mapping[str, Mapping[str, tuple[float, float]]], metric: str) -> Tensor:
+    """The score against what it costs, a panel for each kind of cost.
+
+    Costs lie several powers of ten apart, so their axis is logarithmic; what costs nothing stands at its left end, which says so.
+    The metric's axis does not start at zero.
+
+    Args:
+        panels: name and unit of the cost -> method -> (cost, at least 0, and score).
+        metric: name and unit of the score.
+
+    Returns:
+        (3, H, W) uint8 RGB.
+
+    Raises:
+        ValueError: if there is nothing to draw, or a cost is negative.
+    """
+    points = [point for panel in panels.values() for point in panel.values()]
+    if not panels or not all(panels.values()):
+        raise ValueError(f"{len(panels)} kinds of cost with {len(points)} methods; expected at least one of each")
+    if min(cost for cost, _ in points) < 0:
+        raise ValueError("a cost is negative; expected none below 0")
+    methods = list(dict.fromkeys(method for panel in panels.values() for method in panel))
+    figure = Figure(figsize=(5.4 * len(panels) + 0.4, 4.0), dpi=_DPI, layout="constrained")
+    grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (cost_name, panel) in zip(grid, panels.items(), strict=True):
+        positive = [cost for cost, _ in panel.values() if cost > 0] or [1.0]
+        left, right = min(positive) / 4, max(positive) * 4
+        for rank, (method, (cost, score)) in enumerate(sorted(panel.items(), key=lambda item: item[1])):
+            place = cost or left
+            axes.plot([place], [score], "o", color=f"C{methods.index(method) % 10}", markersize=7)
+            # Names of the rightmost points would leave the picture; neighbours in cost are named above and below.
+            leftwards = place > (left * right) ** 0.5 * 2
+            axes.annotate(
+                method, (place, score), (-7 if leftwards else 7, 5 if rank % 2 == 0 else -12), textcoords="offset points",
+                fontsize=9, ha="right" if leftwards else "left",
+            )  # fmt: skip
+        axes.set_xscale("log")
+        axes.set_xlim(left / 1.5, right)
+        ticks = [10.0**power for power in range(-6, 9) if left * 1.5 < 10.0**power < right]
+        free = [left] if any(cost == 0 for cost, _ in panel.values()) else []
+        axes.set_xticks([*free, *ticks], [*(_ZERO for _ in free), *(f"{tick:g}" for tick in ticks)])
+        axes.minorticks_off()
+        axes.set_xlabel(cost_name)
+        axes.margins(y=0.12)
+        axes.grid(alpha=0.3)
+    grid[0].set_ylabel(metric)
+    return drawn(figure)

@@ -1,0 +1,89 @@
+import csv
+import json
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from src.inference.flow_comparison import FlowComparison
+from src.inference.flow_method import FlowMethod
+from src.inference.flow_pictures import carry, write_flow_pictures
+from src.inference.flow_table import draw_lags, flow_table
+from src.inference.table import Row, write_table
+from src.models.flow import CopyFlow
+from tests.inference.known_flow import ConstantFlow
+from tests.inference.tiny import CLASSES, FakeClips
+
+COST = {"gflops": 1.5, "params_m": 0.25, "ms": 3.0}
+METHODS = {"copy": FlowMethod(CopyFlow()), "true": FlowMethod(ConstantFlow(-2.0))}
+COSTS = {"copy": COST | {"gflops": 0.0}, "true": COST, "counted": COST | {"ms": None}}
+
+
+def printed(rows: list[Row]) -> str:
+    conditions = {"data": "scenes", "cost_size": "4x6", "device": "cpu", "threads": 1, "precision": "float32"}
+    console = Console(width=200, file=StringIO())
+    console.print(flow_table([row | conditions for row in rows]))
+    text: str = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "scenes; cost at 4x6, cpu, 1 threads, float32" in text
+    return text
+
+
+def test_label_propagation_has_a_row_for_each_method_and_lag(tmp_path: Path) -> None:
+    rows = FlowComparison("label_propagation", FakeClips((5,)), [1, 3]).rows(METHODS, COSTS)
+    assert [(row["method"], row["lag"]) for row in rows] == [
+        (name, lag) for name in ("copy", "true", "counted") for lag in (1, 3)
+    ]
+    copied, true, counted = rows[0], rows[2], rows[4]
+    assert copied["miou"] < true["miou"] <= 1 and (counted["miou"], counted["pairs"]) == (None, 0)
+    assert (true["gflops"], true["params_m"], true["ms"], true["pairs"]) == (1.5, 0.25, 3.0, 4)
+    assert list(true["iou_per_class"]) == list(CLASSES)
+    # As JSON and CSV it must be writable, whatever is not known.
+    write_table(rows, tmp_path / "t.json")
+    assert json.loads((tmp_path / "t.json").read_text()) == rows
+    assert [line["miou"] for line in csv.DictReader((tmp_path / "t.csv").open())][4:] == ["", ""]
+    text = printed(rows)
+    assert "lag 3" in text and f"{100 * true['miou']:.1f}" in text and "1.50" in text
+    assert [path.name for path in draw_lags(rows, tmp_path / "charts")] == ["miou_by_lag.png", "miou_by_cost.png"]
+    assert draw_lags(rows[4:], tmp_path / "none") == []
+
+
+def test_endpoint_errors_have_a_row_for_each_method() -> None:
+    rows = FlowComparison("endpoint_error", FakeClips((3, 3)), []).rows(METHODS, COSTS)
+    copied, true, counted = rows
+    # The data knows both directions, and a constant flow is right in one of them.
+    assert copied["epe"] == pytest.approx(2.0) == true["epe"] and counted["epe"] is None
+    assert copied["epe_per_clip"] == {"clip0": pytest.approx(2.0), "clip1": pytest.approx(2.0)}
+    assert copied["pairs"] == 8 and copied["outlier_rate"] == 0 and true["outlier_rate"] == 0.5
+    text = printed(rows)
+    assert "clip1" in text and "2.00" in text
+
+
+def test_what_the_data_cannot_show_is_refused_at_once() -> None:
+    with pytest.raises(ValueError, match="no two labelled frames of a clip are 7 frames apart"):
+        FlowComparison("label_propagation", FakeClips((5,)), [7])
+    with pytest.raises(ValueError, match="unknown task 'flow'"):
+        FlowComparison("flow", FakeClips((5,)), [1])  # type: ignore[arg-type]
+
+
+def test_pictures_are_of_pairs_spread_over_the_clips(tmp_path: Path) -> None:
+    data = FakeClips((9, 5))
+    files = write_flow_pictures(METHODS, data, tmp_path / "pictures", lag=2, pairs=3)
+    assert [file.name for file in files] == ["clip0_00003_lag2.png", "clip0_00007_lag2.png", "clip1_00003_lag2.png"]
+    assert all(file.is_file() for file in files)
+
+
+def test_what_comes_in_at_the_edge_is_marked() -> None:
+    data = FakeClips((3,))
+    key, image, label = data.read_image(0, 1), data.read_image(0, 2), data.read_label(0, 1)
+
+    class Both(ConstantFlow):
+        """Right in both directions."""
+
+        def forward(self, key_image, nonkey_image, queries, *rest):  # type: ignore[no-untyped-def]
+            self.vector = (-2.0 if key_image[0].equal(key) else 2.0), 0.0
+            return super().forward(key_image, nonkey_image, queries)
+
+    found = carry(FlowMethod(Both(0.0)), key, image, label, 4)
+    assert found.unexplained[:, :2].all() and not found.unexplained[:, 2:].any()
+    assert (found.label[:, 2:] == label[:, :-2]).all()

@@ -1,0 +1,58 @@
+import pytest
+import torch
+
+from src.inference.flow_method import FlowMethod
+from src.models.flow import CopyFlow, DISFlow
+from src.visualization.panels import winning_flow
+from tests.inference.known_flow import ConstantFlow
+from tests.inference.tiny import frames, tiny_flow, tiny_propagator
+
+
+def test_vectors_come_in_pixels_of_the_image() -> None:
+    key, image = frames(2)
+    method = FlowMethod(ConstantFlow(-3.0, 1.0))
+    flow = method.to_key(method.start(key), image)
+    assert torch.equal(flow, torch.tensor([-3.0, 1.0]).view(2, 1, 1).expand(2, 40, 56))
+
+
+@pytest.mark.parametrize("size", [(40, 56), (37, 50)])
+def test_padding_is_cut_off(size: tuple[int, int]) -> None:
+    key, image = frames(2, size)
+    method = FlowMethod(DISFlow(stride=1))
+    flow = method.to_key(method.start(key), image)
+    assert flow.shape == (2, *size)
+    # The picture drifts by two pixels to the right: its source lies to the left.
+    assert flow[0, 8:-8, 8:-8].median() == pytest.approx(-2.0, abs=0.1)
+
+
+def test_a_network_may_see_another_size() -> None:
+    key, image = frames(2, (80, 112))
+    method = FlowMethod(DISFlow(stride=1), short_side=40)
+    assert method.start(key).image.shape == (1, 3, 40, 56)
+    flow = method.to_key(method.start(key), image)
+    assert flow.shape == (2, 80, 112) and flow[0, 16:-16, 16:-16].median() == pytest.approx(-2.0, abs=0.2)
+
+
+@torch.no_grad()
+def test_of_several_flows_the_winning_segments_counts() -> None:
+    propagator = tiny_propagator("query")
+    key, image = frames(2)
+    method = FlowMethod(propagator.flow, propagator.segmentor)
+    found = method.to_key(method.start(key), image)
+    prediction = propagator.segmentor(key[None]).final_layer()
+    carried, flow = propagator.propagate(prediction, key[None], image[None])
+    assert flow.segment_flow.shape[1] == 6
+    torch.testing.assert_close(found, winning_flow(carried, flow)[0])
+    # And not, say, the first segment's.
+    first = FlowMethod(ConstantFlow(0.0)).to_key(method.start(key), image)
+    assert not torch.allclose(found, first)
+
+
+def test_queries_are_those_of_the_segmentor_or_zeros_that_fit() -> None:
+    propagator = tiny_propagator("query")
+    assert FlowMethod(propagator.flow, propagator.segmentor).queries == (6, 32)
+    assert FlowMethod(CopyFlow()).queries == (1, 1)
+    alone = FlowMethod(tiny_flow("query"))
+    assert alone.queries == (6, 32)
+    key, image = frames(2)
+    assert alone.estimate(alone.start(key), alone.network_image(image)).segment_flow.shape[1] == 6

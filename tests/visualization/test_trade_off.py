@@ -1,0 +1,28 @@
+import pytest
+import torch
+
+from src.visualization.trade_off import trade_off_picture
+
+
+def test_points_move_with_their_cost_and_score() -> None:
+    points = {"a": (0.0, 50.0), "b": (10.0, 70.0), "c": (3000.0, 90.0)}
+    whole = trade_off_picture({"ms": points}, "mIoU")
+    assert whole.dtype == torch.uint8 and whole.shape[0] == 3
+    other = trade_off_picture({"ms": points | {"b": (100.0, 70.0)}}, "mIoU")
+    assert whole.shape == other.shape and not torch.equal(whole, other)
+    assert trade_off_picture({"ms": points, "GFLOPs": points}, "mIoU").shape[2] > whole.shape[2]
+
+
+def test_every_method_has_a_colour_of_its_own() -> None:
+    picture = trade_off_picture({"ms": {"a": (1.0, 1.0), "b": (2.0, 2.0)}}, "mIoU")
+    for colour in ((31, 119, 180), (255, 127, 14)):
+        assert (picture == torch.tensor(colour).view(3, 1, 1)).all(0).sum() > 20
+
+
+def test_what_cannot_be_drawn_is_refused() -> None:
+    with pytest.raises(ValueError, match="0 kinds of cost with 0 methods"):
+        trade_off_picture({}, "mIoU")
+    with pytest.raises(ValueError, match="1 kinds of cost with 0 methods"):
+        trade_off_picture({"ms": {}}, "mIoU")
+    with pytest.raises(ValueError, match="negative"):
+        trade_off_picture({"ms": {"a": (-1.0, 1.0)}}, "mIoU")
