@@ -45,10 +45,11 @@ distclean: clean ## Delete caches and .venv; outputs and data stay
 
 # The stamp is written last, so an interrupted set-up is taken up again; a .venv whose interpreter no longer runs
 # (moved folder, removed Python) is made anew although its stamp is there.
-$(STAMP): requirements.txt requirements-dev.txt $(if $(shell $(VENV_PYTHON) -c 'print(1)' 2>/dev/null),,FORCE)
+$(STAMP): requirements.txt requirements-dev.txt requirements-demo.txt $(if $(shell $(VENV_PYTHON) -c 'print(1)' 2>/dev/null),,FORCE)
 	@command -v $(PYTHON) >/dev/null || { echo "'$(PYTHON)' not found: install Python 3.11 or newer, or name one with PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; found = sys.version.split()[0]; \
 		sys.version_info >= (3, 11) or sys.exit(f"Python 3.11 or newer is needed, but $(PYTHON) is {found}: name another with PYTHON=...")'
 	@$(VENV_PYTHON) -m pip install --help >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(VENV_PYTHON) -m pip install --disable-pip-version-check -r requirements-dev.txt
+	$(VENV_PYTHON) -m pip install --disable-pip-version-check --no-deps -r requirements-demo.txt
 	@touch $@

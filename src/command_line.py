@@ -1,10 +1,15 @@
-"""Paths on Hydra's command line: quoted before Hydra's grammar sees them."""
+"""What commands share: paths as they were typed, whatever Hydra's grammar makes of them, and an end on Ctrl-C."""
 
 from __future__ import annotations
 
 import re
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
 
 # What Hydra's grammar takes without quotes; it knows no letters beyond ASCII. Interpolations are made of the same.
 _PLAIN = re.compile(r"(?:[\w./+%@-]|\$\{[\w.:]+\})*", re.ASCII)
@@ -29,6 +34,36 @@ def quote_paths(arguments: Sequence[str]) -> list[str]:
 def quote_path_arguments() -> None:
     """Apply :func:`quote_paths` to this process's command line; entry points call it first."""
     sys.argv[1:] = quote_paths(sys.argv[1:])
+
+
+def typed_path(text: str) -> Path:
+    """The path as it was typed; a leading ``~`` is the home folder, unless there is something of that name."""
+    path = Path(text)
+    return path if not text.startswith("~") or Path(path.parts[0]).exists() else path.expanduser()
+
+
+@contextmanager
+def stopping_on_signals() -> Iterator[tuple[threading.Event, list[int]]]:
+    """Ctrl-C and SIGTERM set an event instead of ending the process; the second one raises ``KeyboardInterrupt``.
+
+    Yields:
+        The event, and the signals received so far.
+    """
+    stop, received = threading.Event(), list[int]()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    wanted = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, note) for number in wanted}
+    try:
+        yield stop, received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _quoted(argument: str) -> str:

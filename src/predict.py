@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import cv2
 import hydra
@@ -22,21 +16,18 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 
-from src.command_line import quote_path_arguments
+from src.command_line import quote_path_arguments, stopping_on_signals, typed_path
 from src.inference.frames import CameraFrames, FrameSource, ImageFrames, is_image
 from src.inference.prediction_progress import in_words, shown_progress
 from src.inference.streaming import StreamingSegmentor
 from src.inference.video_frames import VideoFrames
-from src.inference.video_model import is_transformers_folder, load_transformers_model, names_and_colours, with_flow
+from src.inference.video_model import names_and_colours, with_flow
 from src.inference.video_outputs import OutputOptions, VideoOutputs
 from src.inference.video_prediction import PredictionProgress, predict_video
 from src.measure.machine import autocast_named, device_named
-from src.models.propagator import Propagator
-from src.weights.model_folder import load_model
+from src.weights.checkpoints import load_checkpoint
 
 log = logging.getLogger(__name__)
-
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True)
@@ -79,11 +70,11 @@ def predict(cfg: DictConfig) -> Prediction:
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
         cv2.setNumThreads(cfg.threads)
-    options = OutputOptions(cfg.labels, cfg.flow_pictures, cfg.legend, cfg.alpha, cfg.quality, cfg.overwrite)
+    options = OutputOptions(cfg.labels, cfg.flow_pictures, cfg.legend, cfg.alpha, cfg.quality, cfg.overwrite, cfg.source_beside)
     output = typed_path(str(cfg.output))
     _check_output(output, cfg, options)
     source = open_source(cfg)
-    propagator, metadata = load_checkpoint(str(cfg.checkpoint), device_named(cfg.device))
+    propagator, metadata = load_checkpoint(typed_path(str(cfg.checkpoint)), device_named(cfg.device))
     propagator = with_flow(propagator, metadata, cfg.flow, cfg.dis_short_side)
     classes, palette = names_and_colours(metadata, propagator.segmentor.num_classes)
     short_side, max_long_side = (
@@ -118,55 +109,6 @@ def open_source(cfg: DictConfig) -> FrameSource:
     if not path.exists() and name.isdecimal():
         return CameraFrames(int(name))
     return VideoFrames(path)
-
-
-def load_checkpoint(checkpoint: str, device: torch.device) -> tuple[Propagator, dict[str, Any]]:
-    """A model of this project, or a segmentor that transformers saved.
-
-    Args:
-        checkpoint: a path, or an id of the hub.
-        device: where the model goes.
-
-    Raises:
-        FileNotFoundError, OSError, ValueError: if it cannot be read or is neither; names it.
-    """
-    path = typed_path(checkpoint)
-    if path.exists():
-        return load_transformers_model(str(path), device) if is_transformers_folder(path) else load_model(path, device)
-    if not _HUB_ID.fullmatch(checkpoint) or path.suffix in (".ckpt", ".safetensors"):
-        raise FileNotFoundError(f"no model at {checkpoint}: expected a model folder, a .safetensors or .ckpt file, or a hub id")
-    log.info("%s is no folder here; asking the hub for it", checkpoint)
-    return load_transformers_model(checkpoint, device)
-
-
-def typed_path(text: str) -> Path:
-    """The path as it was typed; a leading ``~`` is the home folder, unless there is something of that name."""
-    path = Path(text)
-    return path if not text.startswith("~") or Path(path.parts[0]).exists() else path.expanduser()
-
-
-@contextmanager
-def stopping_on_signals() -> Iterator[tuple[threading.Event, list[int]]]:
-    """Ctrl-C and SIGTERM set an event instead of ending the process; the second one raises ``KeyboardInterrupt``.
-
-    Yields:
-        The event, and the signals received so far.
-    """
-    stop, received = threading.Event(), list[int]()
-
-    def note(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    wanted = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
-    before = {number: signal.signal(number, note) for number in wanted}
-    try:
-        yield stop, received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _report(prediction: Prediction) -> None:

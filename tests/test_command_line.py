@@ -1,9 +1,11 @@
+import signal
 import sys
+from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from src.command_line import quote_path_arguments, quote_paths
+from src.command_line import quote_path_arguments, quote_paths, stopping_on_signals, typed_path
 
 NAMES = [
     "plain/model",
@@ -93,3 +95,22 @@ def test_the_command_line_of_the_process_is_rewritten(monkeypatch: pytest.Monkey
     monkeypatch.setattr(sys, "argv", ["src/eval.py", "checkpoint=a=b.ckpt", "threads=2"])
     quote_path_arguments()
     assert sys.argv == ["src/eval.py", "checkpoint='a=b.ckpt'", "threads=2"]
+
+
+def test_the_home_folder_and_names_that_merely_begin_like_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert typed_path("~/a.mp4") == tmp_path / "home" / "a.mp4"
+    assert typed_path("a~/b") == Path("a~/b")
+    (tmp_path / "~").mkdir()
+    assert typed_path("~/a.mp4") == Path("~/a.mp4")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_asks_and_the_second_insists(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt), stopping_on_signals() as (stop, received):
+        signal.raise_signal(number)
+        assert stop.is_set() and received == [number]
+        signal.raise_signal(number)
+    assert signal.getsignal(number) is before

@@ -31,6 +31,8 @@ def test_the_floors_hold() -> None:
         ({"models/__init__.py": "import hydra"}, "The method works with torch alone"),
         ({"data/__init__.py": "from lightning import LightningDataModule"}, "In data, only the datamodule"),
         ({"training/__init__.py": "import hydra"}, "Hydra stays"),
+        ({"web/__init__.py": "import omegaconf"}, "Hydra stays"),
+        ({"inference/__init__.py": "import gradio"}, "Only the page knows Gradio"),
         ({"ops/warp.py": "import src.ops.masks", "ops/masks.py": "import src.ops.warp"}, "No import circles"),
     ],
 )

@@ -22,7 +22,7 @@ from src.inference.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
 from src.inference.video_frames import VideoFrames
 from src.ops.masks import semantic_map
-from src.predict import load_checkpoint, open_source, predict, stopping_on_signals, typed_path
+from src.predict import open_source, predict
 from src.weights.model_folder import load_model, save_model
 from tests.inference.tiny import CLASSES, FakeClips, frames, tiny_propagator
 from tests.inference.videos import count_frames, cut, length, lying_avi, make_video
@@ -155,15 +155,6 @@ def test_what_input_means(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         open_source(config("input=none.mp4", "checkpoint=x", "output=y"))
 
 
-def test_the_home_folder_and_names_that_merely_begin_like_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert typed_path("~/a.mp4") == tmp_path / "home" / "a.mp4"
-    assert typed_path("a~/b") == Path("a~/b")
-    (tmp_path / "~").mkdir()
-    assert typed_path("~/a.mp4") == Path("~/a.mp4")
-
-
 def test_a_broken_video_gives_what_it_has_a_message_and_exit_code_one(
     model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -228,16 +219,6 @@ def test_neither_results_nor_the_input_are_overwritten_unasked(model: Path, tmp_
     assert count_frames(tmp_path / "out" / "overlay.mp4") == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_asks_and_the_second_insists(number: signal.Signals) -> None:
-    before = signal.getsignal(number)
-    with pytest.raises(KeyboardInterrupt), stopping_on_signals() as (stop, received):
-        signal.raise_signal(number)
-        assert stop.is_set() and received == [number]
-        signal.raise_signal(number)
-    assert signal.getsignal(number) is before
-
-
 def test_ctrl_c_ends_with_a_file_that_plays(model: Path, tmp_path: Path) -> None:
     video = make_video(tmp_path / f"{ODD_NAME}.mp4", frames(40, (48, 64)) * 30)
     out = tmp_path / "out (1), a=b"
@@ -276,17 +257,6 @@ def test_errors_are_one_line_and_exit_code_one(
     with pytest.raises(SystemExit) as ended:
         entry.main.__wrapped__(config("input=a", "checkpoint=b", "output=c"))
     assert ended.value.code == 1 and "what is wrong" in caplog.text
-
-
-def test_checkpoints_of_both_kinds_are_known_by_their_config(model: Path, tmp_path: Path) -> None:
-    assert load_checkpoint(str(model), torch.device("cpu"))[1]["classes"] == list(CLASSES)
-    assert load_checkpoint(str(model / "model.safetensors"), torch.device("cpu"))[1]["short_side"] == 32
-    (tmp_path / "config.json").write_text('{"model_type": "segformer"}')
-    with pytest.raises(ValueError, match="'segformer'"):
-        load_checkpoint(str(tmp_path), torch.device("cpu"))
-    # The tests run offline.
-    with pytest.raises(OSError, match="nobody/nothing"):
-        load_checkpoint("nobody/nothing", torch.device("cpu"))
 
 
 @pytest.mark.parametrize("choice", sorted(path.stem for path in (ROOT / "conf" / "scheduler").glob("*.yaml")))

@@ -48,6 +48,7 @@ SHORTER = {
     ],
     "src.eval": ["device=cpu", *SCENES],
     "src.predict": ["device=cpu"],
+    "src.demo": ["device=cpu"],
     "src.convert": [],
     "src.benchmark": ["device=cpu", "what=cost", "experiment=vspw_r50"],
 }  # fmt: skip

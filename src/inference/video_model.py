@@ -1,62 +1,17 @@
-"""The model that labels a video: a plain segmentor of transformers made ready, the flow to propagate with, names and colours."""
+"""The model that labels a video: the flow to propagate with, names and colours."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
-
-import torch
-from transformers import PreTrainedConfig
 
 from src.data.palette import distinct_palette
 from src.inference.methods import METHODS, with_method
 from src.models.flow import CopyFlow, DISFlow
 from src.models.propagator import Propagator
-from src.models.segmentors import load_segmentor
 from src.visualization.palette import Color
 
 FLOWS = ("auto", "own", *(method for method in METHODS if method != "per_frame"))
-
-
-def is_transformers_folder(path: Path) -> bool:
-    """Whether transformers saved a model there: its config names a ``model_type``, and ours does not.
-
-    Raises:
-        ValueError: if there is a config that cannot be read.
-    """
-    config = path / "config.json"
-    if not config.is_file():
-        return False
-    try:
-        values = json.loads(config.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{config} is not valid JSON: {error}") from error
-    return isinstance(values, dict) and "model_type" in values and "format" not in values
-
-
-def load_transformers_model(path_or_id: str, device: str | torch.device = "cpu") -> tuple[Propagator, dict[str, Any]]:
-    """A segmentor that transformers saved, without any motion yet, and the class names that it brings.
-
-    Args:
-        path_or_id: local folder, or id on the hub.
-        device: where the model goes.
-
-    Returns:
-        The network in eval mode and its metadata, as :func:`src.weights.model_folder.load_model` gives them.
-
-    Raises:
-        ValueError: if it is another architecture, or its weights are incomplete.
-        OSError: if it cannot be reached.
-    """
-    segmentor = load_segmentor(path_or_id)
-    values, _ = PreTrainedConfig.get_config_dict(path_or_id)
-    names = {int(number): str(name) for number, name in (values.get("id2label") or {}).items()}
-    metadata: dict[str, Any] = {}
-    if sorted(names) == list(range(segmentor.num_classes)):
-        metadata["classes"] = [names[k] for k in range(segmentor.num_classes)]
-    return Propagator(segmentor, CopyFlow(segmentor.size_divisor)).to(device).eval(), metadata
 
 
 def with_flow(
@@ -86,6 +41,32 @@ def with_flow(
         estimator = DISFlow(short_side=dis_short_side, size_divisor=segmentor.size_divisor)
         return Propagator(segmentor, estimator).to(next(segmentor.parameters()).device).eval()
     return with_method(propagator, flow)
+
+
+def selectable_flows(
+    propagator: Propagator, metadata: Mapping[str, Any], first: str = "auto", dis_short_side: int | None = None
+) -> dict[str, Propagator]:
+    """The same segmentor with every flow that its checkpoint can have, by the names of :data:`FLOWS` but ``auto`` and ``own``.
+
+    Args:
+        propagator: as loaded.
+        metadata: see :func:`with_flow`.
+        first: which flow comes first; see :func:`with_flow`.
+        dis_short_side: see :func:`with_flow`.
+
+    Raises:
+        ValueError: see :func:`with_flow`.
+    """
+    chosen = with_flow(propagator, metadata, first, dis_short_side)
+    found: dict[str, Propagator] = {}
+    for name in FLOWS[2:]:
+        try:
+            found[name] = with_flow(propagator, metadata, name, dis_short_side)
+        except ValueError:
+            # Networks that the checkpoint has not got.
+            continue
+    named = next((name for name, other in found.items() if type(other.flow) is type(chosen.flow)), "own")
+    return {named: chosen} | {name: other for name, other in found.items() if name != named}
 
 
 def names_and_colours(metadata: Mapping[str, Any], num_classes: int) -> tuple[Sequence[str], Sequence[Color]]:

@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Self, TextIO
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
@@ -51,6 +52,7 @@ class OutputOptions:
         alpha: share of the class colours in the overlay.
         quality: constant rate factor of the overlay, 0 (lossless) .. 51.
         overwrite: whether what is there is replaced.
+        source_beside: whether the video shows the source, too, at the left of the overlay.
     """
 
     labels: bool = False
@@ -59,6 +61,7 @@ class OutputOptions:
     alpha: float = 0.5
     quality: int = 20
     overwrite: bool = False
+    source_beside: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -139,6 +142,8 @@ class VideoOutputs:
         found = result.semantic_map.numpy()
         shares = np.bincount(found.ravel(), minlength=len(self._classes)) / found.size
         picture = self._painter.paint(frame.image, found, shares)
+        if self.options.source_beside:
+            picture = torch.cat((frame.image, picture), dim=2)
         self._video.write(self._fitted(picture), frame.time, frame.duration)
         self._rows.writerow(
             [self.frames, frame.name, f"{float(frame.time):.6f}", int(result.is_key), *(f"{share:.6f}" for share in shares)]

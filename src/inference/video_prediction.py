@@ -14,7 +14,7 @@ from torch import Tensor
 from src.inference.frames import Frame, FrameSource
 from src.inference.pipeline import run_pipeline
 from src.inference.streaming import StreamingSegmentor
-from src.structures import KeyFrameState
+from src.structures import KeyFrameState, KeyReason
 from src.visualization.panels import winning_flow
 
 
@@ -28,12 +28,16 @@ class LabelledFrame:
         is_key: whether it was segmented anew.
         flow: (2, h, w) float32, motion to its key frame in pixels of the image that the network saw; ``None`` on a key frame and
             where nobody asked for it.
+        reason: why it was segmented; ``None`` where it was not.
+        seconds: what the networks and their post-processing took, on the clock; decoding and writing went on beside it.
     """
 
     frame: Frame
     semantic_map: Tensor
     is_key: bool
     flow: Tensor | None
+    reason: KeyReason | None
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -81,15 +85,18 @@ class FrameLabeller:
     @torch.inference_mode()
     def __call__(self, frame: Frame) -> LabelledFrame:
         """Label the next frame."""
+        started = time.perf_counter()
         if frame.image.shape != self._size:
             self._state, self._size = None, frame.image.shape
         result = self._stream.predict(frame.image[None], self._state)
         self._state = result.state
-        labels = result.semantic_map((frame.image.shape[-2], frame.image.shape[-1]))[0]
+        labels = result.semantic_map((frame.image.shape[-2], frame.image.shape[-1]))[0].to(self._dtype).cpu()
+        # The copy waited for the device. What follows is for pictures alone.
+        seconds = time.perf_counter() - started
         flow = None
         if self._with_flow and result.flow is not None:
             flow = winning_flow(result.prediction, result.flow)[0].cpu()
-        return LabelledFrame(frame, labels.to(self._dtype).cpu(), result.is_key, flow)
+        return LabelledFrame(frame, labels, result.is_key, flow, result.state.reason if result.is_key else None, seconds)
 
 
 def predict_video(

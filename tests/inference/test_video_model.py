@@ -1,13 +1,10 @@
-import json
 from pathlib import Path
 
 import pytest
-import torch
 
-from src.inference.video_model import is_transformers_folder, load_transformers_model, names_and_colours, with_flow
+from src.inference.video_model import names_and_colours, with_flow
 from src.models.flow import CopyFlow, DISFlow, PixelBranch, QueryFlow
-from src.weights.model_folder import save_model
-from tests.inference.tiny import frames, tiny_propagator, tiny_segmentor
+from tests.inference.tiny import tiny_propagator, tiny_segmentor
 
 
 @pytest.fixture(scope="module")
@@ -21,35 +18,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_model_of_transformers_brings_its_masks_and_class_names(folder: Path) -> None:
-    propagator, metadata = load_transformers_model(str(folder))
-    assert metadata == {"classes": ["wall", "door", "floor, tiled", "lamp"]}
-    assert isinstance(propagator.flow, CopyFlow) and not propagator.training
-    again, _ = load_transformers_model(str(folder))
-    image = frames(1)[0][None]
-    with torch.inference_mode():
-        assert torch.equal(propagator.segmentor(image).mask_logits, again.segmentor(image).mask_logits)
-
-
-def test_the_two_kinds_of_folders_are_told_apart(folder: Path, tmp_path: Path) -> None:
-    assert is_transformers_folder(folder)
-    assert not is_transformers_folder(save_model(tiny_propagator("copy"), tmp_path / "ours"))
-    assert not is_transformers_folder(tmp_path)
-    (tmp_path / "config.json").write_text("{")
-    with pytest.raises(ValueError, match=r"config\.json is not valid JSON"):
-        is_transformers_folder(tmp_path)
-
-
-def test_without_class_names_classes_have_numbers(folder: Path, tmp_path: Path) -> None:
+def test_without_class_names_classes_have_numbers() -> None:
     assert names_and_colours({}, 3)[0] == ("class 0", "class 1", "class 2")
     assert len(set(names_and_colours({}, 150)[1])) == 150
-    config = json.loads((folder / "config.json").read_text())
-    (tmp_path / "model").mkdir()
-    for file in folder.iterdir():
-        (tmp_path / "model" / file.name).write_bytes(file.read_bytes())
-    config["id2label"] = {"0": "a", "1": "b", "2": "c", "7": "d"}
-    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
-    assert load_transformers_model(str(tmp_path / "model"))[1] == {}
 
 
 def test_names_and_colours_of_a_checkpoint_are_used_and_must_fit() -> None:

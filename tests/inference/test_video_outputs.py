@@ -25,7 +25,16 @@ def results(count: int = 3, size: tuple[int, int] = (40, 56)) -> list[LabelledFr
     for i, image in enumerate(frames(count, size)):
         labels = torch.randint(0, 4, size, dtype=torch.uint8)
         flow = None if i == 0 else torch.randn(2, 20, 28)
-        found.append(LabelledFrame(Frame(image, f"f{i}", Fraction(i * i, 50), Fraction(1, 25)), labels, i == 0, flow))
+        found.append(
+            LabelledFrame(
+                Frame(image, f"f{i}", Fraction(i * i, 50), Fraction(1, 25)),
+                labels,
+                i == 0,
+                flow,
+                "first" if i == 0 else None,
+                0.0,
+            )
+        )
     return found
 
 
@@ -66,6 +75,18 @@ def test_everything_is_there_and_says_what_was_found(tmp_path: Path) -> None:
 def test_only_what_was_asked_for_is_written(tmp_path: Path) -> None:
     assert names(tmp_path / "out") == [] and write(tmp_path / "out", results(), OutputOptions())
     assert names(tmp_path / "out") == ["class_share.csv", "overlay.mp4"]
+
+
+def test_the_source_stands_beside_the_overlay_on_request(tmp_path: Path) -> None:
+    # One class all over: what is noisy in one half would blur the other one.
+    found = [replace(result, semantic_map=torch.full((40, 56), 3, dtype=torch.uint8)) for result in results(size=(40, 56))]
+    for alpha in (0.0, 1.0):
+        out = tmp_path / f"out{alpha}"
+        write(out, found, OutputOptions(legend=False, alpha=alpha, quality=1, source_beside=True))
+        for frame, result in zip(VideoFrames(out / "overlay.mp4"), found, strict=True):
+            assert frame.image.shape == (3, 40, 112)
+            left, right = ((half.float() - result.frame.image.float()).abs().mean() for half in frame.image.split(56, dim=2))
+            assert left < 10 and (right < 10) == (alpha == 0)
 
 
 def test_nothing_has_its_name_before_it_is_complete_and_nothing_is_left_after_an_error(tmp_path: Path) -> None:

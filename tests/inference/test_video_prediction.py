@@ -1,4 +1,5 @@
 import threading
+import time
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -71,6 +72,14 @@ def test_progress_counts_frames_key_frames_and_seconds() -> None:
     assert [done.frames for done in told] == [1, 2, 3, 4, 5] and told[-1].key_frames == 3
     assert told[-1].position == pytest.approx(0.5) and told[-1].key_share == 0.6 and told[-1].fps > 0
     assert PredictionProgress(0, 0, 0.0, 0.0).fps == 0 == PredictionProgress(0, 0, 0.0, 0.0).key_share
+
+
+def test_every_frame_has_its_time_and_every_key_frame_its_reason() -> None:
+    started = time.perf_counter()
+    found = labelled(StreamingSegmentor(tiny_propagator("copy"), FixedInterval(3)), frames(5))
+    assert [result.reason for result in found] == ["first", None, None, "interval", None]
+    assert all(result.seconds > 0 for result in found)
+    assert sum(result.seconds for result in found) < time.perf_counter() - started
 
 
 def test_it_can_be_stopped_and_limited() -> None:

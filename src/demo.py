@@ -1,0 +1,144 @@
+"""A page to try a model on video, on this machine alone: ``python -m src.demo checkpoint=<model>``."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import hydra
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from src.command_line import quote_path_arguments, stopping_on_signals, typed_path
+from src.data.clips import ClipDataset
+from src.data.image_files import time_order
+from src.data.video_files import VIDEO_SUFFIXES
+from src.inference.frames import FrameSource, ImageFrames
+from src.inference.video_frames import VideoFrames
+from src.inference.video_model import names_and_colours, selectable_flows
+from src.measure.machine import autocast_named, device_named
+from src.web.labelling import ClipLabeller
+from src.weights.checkpoints import load_checkpoint
+
+if TYPE_CHECKING:
+    from src.web.page import DemoPage
+
+log = logging.getLogger(__name__)
+
+_NO_GRADIO = (
+    "the demo needs Gradio, which is not installed: pip install --no-deps -r requirements-demo.txt "
+    "(src.predict does the same without a page)"
+)
+
+
+@contextmanager
+def served(cfg: DictConfig) -> Iterator[tuple[DemoPage, str]]:
+    """Everything that ``conf/demo.yaml`` describes; the page is closed and its files are deleted on the way out.
+
+    Args:
+        cfg: the composed configuration.
+
+    Yields:
+        The page and its address.
+
+    Raises:
+        ModuleNotFoundError: if Gradio is not installed.
+        OSError: if checkpoint or clips cannot be read, or the port is taken.
+        ValueError: if an option is not a known one, or checkpoint or clips are not what they should be.
+    """
+    if importlib.util.find_spec("gradio") is None:
+        raise ModuleNotFoundError(_NO_GRADIO, name="gradio")
+    if cfg.threads:
+        torch.set_num_threads(cfg.threads)
+        cv2.setNumThreads(cfg.threads)
+    labeller = open_model(cfg)
+    clips = find_clips(cfg)
+    schedules = [instantiate(schedule) for schedule in cfg.schedules.values()]
+    with tempfile.TemporaryDirectory(prefix="mpvss_demo_", ignore_cleanup_errors=True) as name:
+        quiet_environment(Path(name))
+        # Gradio reads its settings from the environment when it is imported.
+        from src.web.page import DemoPage
+
+        subtitle = f"{Path(str(cfg.checkpoint)).name or cfg.checkpoint} · {len(labeller.classes)} classes"
+        page = DemoPage(labeller, clips, schedules, Path(name), cfg.max_frames or 0, subtitle=subtitle)
+        try:
+            yield page, page.launch(cfg.port, cfg.open_browser, cfg.max_upload)
+        finally:
+            page.close()
+
+
+def open_model(cfg: DictConfig) -> ClipLabeller:
+    """The checkpoint with every flow that it can have, the configured one first."""
+    propagator, metadata = load_checkpoint(typed_path(str(cfg.checkpoint)), device_named(cfg.device))
+    classes, palette = names_and_colours(metadata, propagator.segmentor.num_classes)
+    short_side, max_long_side = (
+        metadata.get(name) if cfg[name] == "checkpoint" else cfg[name] for name in ("short_side", "max_long_side")
+    )
+    flows = selectable_flows(propagator, metadata, cfg.flow, cfg.dis_short_side)
+    return ClipLabeller(flows, classes, palette, short_side, max_long_side, autocast_named(cfg.autocast))
+
+
+def find_clips(cfg: DictConfig) -> dict[str, Callable[[], FrameSource]]:
+    """What can be picked on the page, by its name: the videos of a folder, then the clips of a dataset.
+
+    Raises:
+        FileNotFoundError: if the folder is not there.
+        ValueError: if it holds no video.
+    """
+    found: dict[str, Callable[[], FrameSource]] = {}
+    if cfg.clips is not None:
+        folder = typed_path(str(cfg.clips))
+        if not folder.is_dir():
+            raise FileNotFoundError(f"no folder {folder}; expected one with videos")
+        videos = sorted((path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES), key=time_order)
+        if not videos:
+            raise ValueError(f"{folder} holds no video; expected files that end in {', '.join(VIDEO_SUFFIXES)}")
+        found |= {path.name: partial(VideoFrames, path) for path in videos}
+    if cfg.get("data") is not None:
+        dataset: ClipDataset = instantiate(cfg.data[cfg.clip_split])
+        found |= {f"{cfg.data.name}: {clip.name}": partial(ImageFrames.of_clip, dataset, clip.name) for clip in dataset.clips}
+    return found
+
+
+def quiet_environment(workplace: Path) -> None:
+    """Set what Gradio reads from the environment: no reports to anybody, and its files in one folder.
+
+    Whatever else it would read is taken away, because a variable can open the page to other machines.
+
+    Args:
+        workplace: for uploads.
+    """
+    for name in [name for name in os.environ if name.startswith("GRADIO_")]:
+        del os.environ[name]
+    os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=str(workplace), HF_HUB_DISABLE_TELEMETRY="1")
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="demo")
+def main(cfg: DictConfig) -> None:
+    """Serve the page until Ctrl-C."""
+    try:
+        with stopping_on_signals() as (stop, _), served(cfg) as (_, address):
+            log.info("the page is at %s, for this machine alone; Ctrl-C ends it", address)
+            stop.wait()
+    except (ModuleNotFoundError, OSError, ValueError) as error:
+        # What is wrong with an argument needs no stack; HYDRA_FULL_ERROR=1 shows it all the same.
+        if os.environ.get("HYDRA_FULL_ERROR") == "1" or (isinstance(error, ModuleNotFoundError) and error.name != "gradio"):
+            raise
+        log.error("%s", error)
+        sys.exit(1)
+    log.info("the page is closed, and its files are deleted")
+
+
+if __name__ == "__main__":
+    quote_path_arguments()
+    main()

@@ -1,0 +1,115 @@
+"""What the page says in HTML and Markdown: the timeline with its key frames, the table of cost, messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from src.inference.prediction_progress import in_words
+from src.structures import KeyReason
+from src.web.labelling import KeyMark, LabelledClip
+from src.web.run_cost import CostRow
+
+REASONS: dict[KeyReason | None, tuple[str, str]] = {
+    "first": ("first frame", "#6b7280"),
+    "interval": ("its turn", "#2563eb"),
+    "change": ("enough has changed", "#0d9488"),
+    "cut": ("scene cut", "#dc2626"),
+    "distrust": ("propagation not trusted", "#d97706"),
+    "ceiling": ("longest interval", "#7c3aed"),
+    None: ("key frame", "#2563eb"),
+}
+"""What a reason is called, and its colour."""
+
+_STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)
+_MOST_TICKS = 12
+
+FOLLOW_THE_VIDEO = """
+const video = () => document.querySelector('#labelled video');
+setInterval(() => {
+  const cursor = element.querySelector('.cursor'), shown = video();
+  if (cursor && shown && shown.duration) cursor.style.left = 100 * shown.currentTime / shown.duration + '%';
+}, 50);
+element.addEventListener('click', event => {
+  const track = element.querySelector('.track'), shown = video();
+  if (!track || !shown || !shown.duration) return;
+  const mark = event.target.closest('.mark'), box = track.getBoundingClientRect();
+  const share = (event.clientX - box.left) / box.width;
+  if (mark) shown.currentTime = parseFloat(mark.dataset.seconds) + 0.001;
+  else if (share >= 0 && share <= 1) shown.currentTime = share * shown.duration;
+});
+"""
+"""JavaScript of the timeline's component: the cursor follows the video, and a click leads there."""
+
+TIMELINE_CSS = """
+.track {position: relative; height: 30px; margin: 4px 8px 2px; border-radius: 4px; background: #e5e7eb; cursor: pointer}
+.mark {position: absolute; top: 0; width: 3px; margin-left: -1px; height: 100%; border-radius: 1px}
+.cursor {position: absolute; top: -4px; left: 0; width: 2px; height: 38px; pointer-events: none;
+  background: var(--body-text-color)}
+.axis {position: relative; height: 18px; margin: 0 8px; font-size: 12px; opacity: .75}
+.axis span {position: absolute; white-space: nowrap; transform: translateX(-50%)}
+.reasons {margin: 2px 8px; font-size: 13px}
+.reasons i {display: inline-block; width: 10px; height: 10px; border-radius: 2px; margin: 0 5px 0 12px}
+"""
+
+
+def timeline(keys: Sequence[KeyMark], seconds: float) -> str:
+    """A bar of the length of the clip, a mark for every key frame, an axis, and what the colours mean.
+
+    Args:
+        keys: key frames in order.
+        seconds: length of the clip.
+    """
+    length = max(seconds, 1e-6)
+    marks = "".join(_mark(mark, length) for mark in keys)
+    step = next((step for step in _STEPS if length / step <= _MOST_TICKS), length / _MOST_TICKS)
+    ticks = "".join(
+        f'<span style="left:{100 * number * step / length:.3f}%">{number * step:g} s</span>'
+        for number in range(int(length / step) + 1)
+    )
+    counts: dict[tuple[str, str], int] = {}
+    for mark in keys:
+        counts[REASONS[mark.reason]] = counts.get(REASONS[mark.reason], 0) + 1
+    reasons = "".join(f'<i style="background:{colour}"></i>{name} ({count})' for (name, colour), count in counts.items())
+    return (
+        f'<div class="reasons"><b>{len(keys)} key frames</b>{reasons}</div>'
+        f'<div class="track">{marks}<div class="cursor"></div></div><div class="axis">{ticks}</div>'
+    )
+
+
+def cost_table(rows: Sequence[CostRow], conditions: str) -> str:
+    """The table of cost in Markdown, and below it what the figures depend on."""
+    lines = ["| | frames | GFLOPs per frame | ms per frame |", "|---|---:|---:|---:|"]
+    for row in rows:
+        frames = "" if row.frames is None else str(row.frames)
+        lines.append(f"| {row.name} | {frames} | {_figure(row.gflops, 2)} | {_figure(row.milliseconds, 1)} |")
+    return "\n".join([*lines, "", f"*{escape(conditions)}*"])
+
+
+def summary(clip: LabelledClip) -> str:
+    """How it went, in a sentence or two."""
+    told = message(f"{in_words(clip.progress)}, {clip.progress.elapsed:.1f} s in all.", "done")
+    if not clip.faults:
+        return told
+    faults = " ".join(f"{fault}." for fault in clip.faults)
+    return told + message(f"The clip is broken, and what could be read of it is shown. {faults}", "warning")
+
+
+def message(text: str, kind: str) -> str:
+    """A line for the page.
+
+    Args:
+        text: plain words; file names in it may look like anything.
+        kind: ``done``, ``warning`` or ``error``.
+    """
+    return f'<div class="message {kind}">{escape(text)}</div>'
+
+
+def _mark(mark: KeyMark, length: float) -> str:
+    name, colour = REASONS[mark.reason]
+    place = f'style="left:{100 * mark.seconds / length:.3f}%;background:{colour}" data-seconds="{mark.seconds:.6f}"'
+    return f'<div class="mark" {place} title="key frame {mark.frame}, {mark.seconds:.2f} s: {name}"></div>'
+
+
+def _figure(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"

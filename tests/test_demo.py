@@ -1,0 +1,80 @@
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.errors import ConfigCompositionException
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from src import demo
+from src.command_line import quote_paths
+from src.demo import find_clips, open_model, quiet_environment
+from src.weights.model_folder import save_model
+from tests.inference.tiny import CLASSES, frames, tiny_propagator
+from tests.inference.videos import make_video
+
+CLIPS = ["data=moving_scenes", "~data.test", "+data.test={_target_: tests.inference.tiny.FakeClips, lengths: [4, 3]}"]
+
+
+def config(*overrides: str) -> DictConfig:
+    with initialize_config_dir(str(Path(__file__).resolve().parents[1] / "conf"), version_base="1.3"):
+        return compose("demo", quote_paths(["device=cpu", "checkpoint=x", *overrides]))
+
+
+def test_the_address_cannot_be_chosen() -> None:
+    for override in ("host=0.0.0.0", "server_name=0.0.0.0", "share=true"):
+        with pytest.raises(ConfigCompositionException, match=override.split("=")[0]):
+            config(override)
+
+
+def test_without_gradio_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit) as ended:
+        demo.main.__wrapped__(config())
+    assert ended.value.code == 1
+    assert "pip install --no-deps -r requirements-demo.txt" in caplog.text
+
+
+def test_clips_are_those_of_the_folder_and_of_the_dataset(tmp_path: Path) -> None:
+    for name in ("clip 10.mp4", "clip 9.mkv"):
+        make_video(tmp_path / name, frames(3, (48, 64)))
+    (tmp_path / "notes.txt").write_text("no video")
+    found = find_clips(config(f"clips={tmp_path}", *CLIPS))
+    assert list(found) == ["clip 9.mkv", "clip 10.mp4", "moving_scenes: clip0", "moving_scenes: clip1"]
+    assert [sum(1 for _ in source()) for source in found.values()] == [3, 3, 4, 3]
+    assert find_clips(config("~data")) == {}
+    (tmp_path / "empty").mkdir()
+    for folder, error, message in (("none", FileNotFoundError, "no folder"), ("empty", ValueError, "holds no video")):
+        with pytest.raises(error, match=message):
+            find_clips(config(f"clips={tmp_path / folder}", "~data"))
+
+
+def test_the_model_comes_with_every_flow_that_it_can_have(tmp_path: Path) -> None:
+    metadata = {"classes": CLASSES, "short_side": 40}
+    labeller = open_model(config(f"checkpoint={save_model(tiny_propagator('query'), tmp_path / 'a', metadata)}"))
+    assert labeller.flows == ["query", "copy", "dis", "pixel"] and labeller.classes == CLASSES
+    plain = save_model(tiny_propagator("copy"), tmp_path / "b", metadata)
+    assert open_model(config(f"checkpoint={plain}")).flows == ["dis", "copy"]
+    assert open_model(config(f"checkpoint={plain}", "flow=copy")).flows == ["copy", "dis"]
+    with pytest.raises(ValueError, match="needs a checkpoint with a QueryFlow"):
+        open_model(config(f"checkpoint={plain}", "flow=query"))
+
+
+def test_every_schedule_of_the_page_makes_a_scheduler() -> None:
+    schedules = [instantiate(schedule) for schedule in config("key_interval=7").schedules.values()]
+    assert len({schedule.title for schedule in schedules}) == len(schedules) >= 1
+    for schedule in schedules:
+        for value in (schedule.minimum, schedule.value, schedule.maximum):
+            assert callable(schedule.scheduler(value).before)
+    assert schedules[0].value == 7
+
+
+def test_gradios_environment_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", {"GRADIO_SERVER_NAME": "0.0.0.0", "HOME": "/home/me"})
+    quiet_environment(tmp_path)
+    assert os.environ == {
+        "HOME": "/home/me", "GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(tmp_path),
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }  # fmt: skip

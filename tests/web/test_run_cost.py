@@ -1,0 +1,56 @@
+import pytest
+import torch
+
+from src.inference.frames import Frame
+from src.inference.video_prediction import LabelledFrame
+from src.measure.cost import FrameCost
+from src.structures import KeyReason
+from src.web.run_cost import RunTimes, conditions, cost_rows
+
+COST = FrameCost(key=100.0, propagate=10.0, post=5.0, params_m={})
+
+
+def times(*frames: tuple[KeyReason | None, float]) -> RunTimes:
+    found = RunTimes()
+    for reason, seconds in frames:
+        picture = Frame(torch.zeros(3, 1, 1, dtype=torch.uint8), "", 0, 0)  # type: ignore[arg-type]
+        found.add(LabelledFrame(picture, torch.zeros(1, 1), reason is not None, None, reason, seconds))
+    return found
+
+
+def test_key_and_nonkey_frames_are_priced_apart() -> None:
+    run = times(("first", 0.4), (None, 0.1), (None, 0.2), (None, 0.3), ("interval", 0.6), (None, 0.2))
+    key, nonkey, average, every = cost_rows(run, COST)
+    assert (key.frames, key.gflops, key.milliseconds) == (2, 105.0, pytest.approx(500))
+    assert (nonkey.frames, nonkey.gflops, nonkey.milliseconds) == (4, 15.0, pytest.approx(200))
+    assert (average.frames, average.gflops) == (6, pytest.approx((2 * 105 + 4 * 15) / 6))
+    assert average.milliseconds == pytest.approx(300)
+    assert (every.gflops, every.milliseconds) == (105.0, pytest.approx(500))
+
+
+def test_at_a_fixed_interval_the_average_is_that_of_the_cost_count() -> None:
+    run = times(*[("interval" if i % 5 == 0 else None, 0.1) for i in range(20)])
+    assert cost_rows(run, COST)[2].gflops == pytest.approx(COST.average(5))
+
+
+def test_propagations_that_were_thrown_away_and_looking_at_frames_are_paid_for() -> None:
+    run = times(("first", 0.1), (None, 0.1), ("distrust", 0.1), ("cut", 0.1))
+    assert cost_rows(run, COST)[2].gflops == pytest.approx((3 * 105 + 15 + 10) / 4)
+    with_signal = cost_rows(run, COST, signal_gflops=0.5)
+    assert with_signal[2].gflops == pytest.approx((3 * 105 + 15 + 10) / 4 + 0.5) and with_signal[3].gflops == 105
+
+
+def test_what_did_not_happen_has_no_figure() -> None:
+    nonkey = cost_rows(times(("first", 0.1), ("interval", 0.1)), COST)[1]
+    assert (nonkey.frames, nonkey.gflops, nonkey.milliseconds) == (0, None, None)
+    with pytest.raises(ValueError, match="no frame"):
+        cost_rows(times(), COST)
+
+
+def test_the_machine_is_named() -> None:
+    machine: dict[str, str | int] = {"device": "cpu: A", "threads": 3, "precision": "float32 products: high", "torch": "2"}
+    told = conditions(machine, (48, 64))
+    assert all(word in told for word in ("cpu: A", "threads: 3", "float32 products: high", "torch 2", "48x64"))
+    # The threads of the CPU say nothing about a GPU.
+    told = conditions({**machine, "device": "cuda: B"}, (48, 64), "bfloat16")
+    assert "threads" not in told and "autocast bfloat16" in told and "float32" not in told
