@@ -116,5 +116,23 @@ def full_size_flow(flow: FlowPrediction, image_size: Size) -> Tensor:
     return resize_flow(flow.pixel_flows[-1].float(), flow.padded_size)[..., :height, :width]
 
 
+def unexplained(flow: FlowPrediction, image_size: Size) -> Tensor | None:
+    """How likely each pixel of the non-key frame is new: nothing in the key frame shows what it shows.
+
+    Args:
+        flow: with a confidence; where each query has its own, the surest counts.
+        image_size: (H, W) of the unpadded image.
+
+    Returns:
+        (B, H, W) float32 in 0..1; its mean is the share of the image that propagation has to guess. ``None`` where the estimator
+        gives no confidence.
+    """
+    if flow.confidence is None:
+        return None
+    height, width = image_size
+    new = 1 - flow.confidence.float().amax(1, keepdim=True)
+    return F.interpolate(new, size=flow.padded_size, mode="bilinear", align_corners=False)[:, 0, :height, :width]
+
+
 def _next_power_of_two(n: int) -> int:
     return 1 << (n - 1).bit_length()

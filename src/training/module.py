@@ -10,12 +10,13 @@ import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torchmetrics import MeanMetric
 
 from src.metrics.endpoint_error import EndPointError
 from src.metrics.iou import MeanIoU
 from src.models.propagator import Propagator
 from src.ops.masks import semantic_map
-from src.ops.warp import full_size_flow
+from src.ops.warp import full_size_flow, unexplained
 from src.structures import PairBatch
 from src.training.optim import AdamWPoly, gradient_norm
 from src.training.stages import Stage, StagePrediction
@@ -56,6 +57,7 @@ class PropagationModule(LightningModule):
         self.val_iou = MeanIoU(num_classes)
         self.val_iou_by_offset = nn.ModuleList(MeanIoU(num_classes) for _ in range(_MAX_SCORED_OFFSET))
         self.val_epe = EndPointError()
+        self.val_new = MeanMetric()
 
     def on_train_batch_start(self, batch: PairBatch, batch_idx: int) -> None:
         """Seed drop-path and dropout by the step, not by how the run came here."""
@@ -97,10 +99,16 @@ class PropagationModule(LightningModule):
                 self.val_iou_by_offset[offset - 1].update(one, label)
         if outcome.flow is not None and outcome.flow.pixel_flows and batch.flow is not None:
             self.val_epe.update(full_size_flow(outcome.flow, (height, width)), batch.flow)
+        new = None if outcome.flow is None else unexplained(outcome.flow, (height, width))
+        if new is not None:
+            self.val_new.update(new)
         return {"prediction": outcome}
 
     def on_validation_epoch_end(self) -> None:
-        """Log ``val/miou``, ``val/wiou``, ``val/miou_offset_<frames>`` and, where flow is known, ``val/epe`` in pixels."""
+        """Log ``val/miou``, ``val/wiou``, ``val/miou_offset_<frames>`` and, where flow is known, ``val/epe`` in pixels.
+
+        ``val/new`` is the share of pixels that the flow finds no source for, where the estimator says so.
+        """
         scores = self.val_iou.compute()
         self.log("val/miou", scores["miou"], prog_bar=True)
         self.log("val/wiou", scores["wiou"])
@@ -108,6 +116,9 @@ class PropagationModule(LightningModule):
         if self.val_epe.update_called:
             self.log("val/epe", self.val_epe.compute()["epe"], prog_bar=True)
             self.val_epe.reset()
+        if self.val_new.update_called:
+            self.log("val/new", self.val_new.compute())
+            self.val_new.reset()
         self._log_iou_by_offset()
 
     def _log_iou_by_offset(self) -> None:

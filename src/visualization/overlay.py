@@ -10,6 +10,7 @@ from src.visualization.palette import VOID_COLOR, Color, Palette
 
 RIGHT_COLOR: Color = (60, 160, 90)
 WRONG_COLOR: Color = (225, 45, 45)
+NEW_COLOR: Color = (255, 60, 220)
 
 
 def colorize(label: Tensor, palette: Palette) -> Tensor:
@@ -77,3 +78,23 @@ def error_map(prediction: Tensor, label: Tensor) -> Tensor:
     verdict = (prediction != label).long()
     verdict[label == IGNORE_INDEX] = IGNORE_INDEX
     return colorize(verdict, (RIGHT_COLOR, WRONG_COLOR))
+
+
+def newness_map(image: Tensor, new: Tensor) -> Tensor:
+    """An image in grey, and in ``NEW_COLOR`` what the key frame does not explain.
+
+    Args:
+        image: (3, H, W) uint8 RGB.
+        new: (H, W) in 0..1, how likely a pixel is new.
+
+    Returns:
+        (3, H, W) uint8.
+
+    Raises:
+        ValueError: if the sizes differ.
+    """
+    if image.shape[-2:] != new.shape:
+        raise ValueError(f"image of {tuple(image.shape[-2:])} and newness of {tuple(new.shape)}: expected one size")
+    grey = image.float().mean(0, keepdim=True).expand(3, -1, -1)
+    colour = torch.tensor(NEW_COLOR, dtype=torch.float32, device=image.device).view(3, 1, 1)
+    return torch.lerp(grey, colour.expand_as(grey), 0.8 * new.float()).round().to(torch.uint8)

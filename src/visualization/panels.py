@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from src.ops.masks import semantic_map
-from src.ops.warp import resize_flow
+from src.ops.warp import resize_flow, unexplained
 from src.structures import IGNORE_INDEX, FlowPrediction, MaskPrediction
 from src.visualization.canvas import Tile, legend, stack, tile_grid
 from src.visualization.flow_color import flow_to_color, largest_motion
-from src.visualization.overlay import error_map, overlay
+from src.visualization.overlay import error_map, newness_map, overlay
 from src.visualization.palette import Palette
 
 
@@ -61,7 +61,7 @@ def pair_panel(
     """What happened to one training or validation pair.
 
     Upper row: key frame, its prediction, the winning segment's flow, the true flow. Lower row: non-key frame, label, prediction,
-    error map. What is not given is left out; a pair of one frame and itself gives one row.
+    error map, and what the flow says is new. What is not given is left out; a pair of one frame and itself gives one row.
 
     Args:
         key_image: (3, H, W) uint8 RGB.
@@ -88,6 +88,10 @@ def pair_panel(
         Tile(name, overlay(nonkey_image.cpu(), predicted, palette, alpha)),
         Tile(_error_title(predicted, label), error_map(predicted, label)),
     ]
+    new = None if flow is None else unexplained(flow, prediction.image_size)
+    if new is not None:
+        share = 100 * new[0].mean().item()
+        lower.append(Tile(f"new since the key frame: {share:.1f} %", newness_map(nonkey_image.cpu(), new[0].cpu())))
     if flow is None and torch.equal(key_image, nonkey_image):
         return tile_grid([[Tile("image", nonkey_image), *lower]])
     upper = [Tile("key frame", key_image)]

@@ -99,3 +99,15 @@ def test_comparison_panels_of_a_clip_have_one_size(methods: int) -> None:
     assert torch.equal(tile(labelled, 0, 0), image)
     without = comparison_panel(image, label, maps, PALETTE)
     assert torch.equal(labelled[:, : without.shape[1]], without)
+
+
+def test_what_is_new_is_marked_and_counted() -> None:
+    key, nonkey, label = images()
+    confidence = torch.ones(1, 1, 16, 64)
+    confidence[..., 32:] = 0
+    flow = replace(flow_of([(0.0, 0.0)]), confidence=confidence)
+    plain, marked = (pair_panel(key, nonkey, label, prediction(), f, None, PALETTE) for f in (flow_of([(0.0, 0.0)]), flow))
+    found = tile(marked, 1, 4)
+    assert marked.shape[2] > plain.shape[2]
+    assert torch.equal(found[0, :, :120], nonkey.float().mean(0).round().byte()[:, :120])  # grey where the key frame explains it
+    assert (found[0, :, 140:].int() > found[1, :, 140:].int() + 40).all()

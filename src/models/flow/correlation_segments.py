@@ -8,9 +8,6 @@ from torch import Tensor, nn
 from src.models.flow.correlation_decoder import Motion
 from src.ops.precision import full_precision
 
-INIT_SCALE = 0.3
-"""Shrinks the last layer of the map at the start, so that every segment begins close to the flow of the image."""
-
 
 class SegmentResidual(nn.Module):
     """Residual flow of each segment, and how far it is to be trusted at each position.
@@ -37,9 +34,9 @@ class SegmentResidual(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, 3 * rank))
         self.map = nn.Conv2d(fine + 2, 3 * rank, 1)
         assert self.map.bias is not None
-        with torch.no_grad():
-            self.map.weight.mul_(INIT_SCALE)
-            self.map.bias.zero_()
+        # Until it is trained, every segment moves as the image does: a flow trained without queries is whole as it is.
+        nn.init.zeros_(self.map.weight)
+        nn.init.zeros_(self.map.bias)
 
     def forward(self, queries: Tensor, coarse: Motion, fine: Motion) -> Tensor:
         """Residual flow to add to that of the image.

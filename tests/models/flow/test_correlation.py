@@ -13,8 +13,7 @@ from src.models.flow import CorrelationFlow, CorrelationPixelBranch, pixel_branc
 from src.structures import FlowPrediction
 
 
-@pytest.fixture
-def correlation() -> CorrelationFlow:
+def untrained() -> CorrelationFlow:
     return CorrelationFlow(
         query_dim=24,
         fill_classes=3,
@@ -27,6 +26,14 @@ def correlation() -> CorrelationFlow:
         segment_rank=4,
         fill_dim=8,
     )
+
+
+@pytest.fixture
+def correlation() -> CorrelationFlow:
+    """Its segments have moved away from their start, at which none moves by itself."""
+    flow = untrained()
+    torch.nn.init.normal_(flow.segments.map.weight, std=0.3)
+    return flow
 
 
 def pair(height: int = 50, width: int = 70) -> tuple[Tensor, Tensor]:
@@ -42,6 +49,15 @@ def test_permuting_the_queries_permutes_the_flows_and_changes_nothing_else(corre
     assert not torch.allclose(one.segment_flow[:, 0], one.segment_flow[:, 1])
     assert torch.equal(one.pixel_flows[-1], other.pixel_flows[-1])
     assert torch.equal(confidence_of(one), confidence_of(other))
+
+
+def test_segments_start_with_the_flow_of_the_image_and_learn_from_the_first_step() -> None:
+    flow = untrained()
+    found = flow(*pair(), torch.randn(2, 5, 24))
+    assert torch.equal(found.segment_flow, found.pixel_flows[-1][:, None].expand(-1, 5, -1, -1, -1))
+    found.segment_flow.square().mean().backward()
+    gradient = flow.segments.map.weight.grad
+    assert gradient is not None and gradient[: 2 * flow.segments.rank].any()
 
 
 @torch.no_grad()
