@@ -3,6 +3,7 @@
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 COLUMNS = {"miou": "mIoU", "wiou": "WIoU", "vc8": "mVC8", "vc16": "mVC16"}
 
@@ -11,6 +12,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("table", type=Path, help="JSON file written by src.eval")
     rows = json.loads(parser.parse_args().table.read_text())
+    if "key_interval" in rows[0]:
+        print_methods(rows)
+    else:
+        print_flows(rows)
+
+
+def print_methods(rows: list[dict[str, Any]]) -> None:
     per_frame = next((row["miou"] for row in rows if row["key_interval"] == 1), None)
     copied = {row["key_interval"]: row["miou"] for row in rows if row["method"] == "copy"}
     print("| method | k | " + " | ".join(COLUMNS.values()) + " | gap recovered | GFLOPs | ms key | ms non-key |")
@@ -22,6 +30,27 @@ def main() -> None:
         scores = " | ".join(_percent(row[name]) for name in COLUMNS)
         times = " | ".join("" if row[name] is None else f"{row[name]:.0f}" for name in ("ms_key", "ms_nonkey"))
         print(f"| {row['method']} | {k} | {scores} | {recovered} | {row['gflops']:.2f} | {times} |")
+
+
+def print_flows(rows: list[dict[str, Any]]) -> None:
+    """Of what=label_propagation a column for each lag, of what=endpoint_error one for each clip."""
+    carried = "lag" in rows[0]
+    scores: dict[str, dict[str, str]] = {}
+    for row in rows:
+        own = scores.setdefault(row["method"], {})
+        if carried:
+            own[f"lag {row['lag']}"] = _percent(row["miou"])
+        else:
+            own |= {clip: f"{error:.2f}" for clip, error in row.get("epe_per_clip", {}).items()}
+            own["mean"] = "" if row["epe"] is None else f"{row['epe']:.2f}"
+    names = list(dict.fromkeys(name for own in scores.values() for name in own))
+    costs = {row["method"]: row for row in rows}
+    print("| method | " + " | ".join(names) + " | GFLOPs | parameters, M | ms |")
+    print("|---" * (len(names) + 4) + "|")
+    for method, own in scores.items():
+        cost = [costs[method][name] for name in ("gflops", "params_m", "ms")]
+        figures = ["" if value is None else f"{value:.{digits}f}" for value, digits in zip(cost, (2, 2, 0), strict=True)]
+        print(f"| {method} | " + " | ".join([*(own.get(name, "") for name in names), *figures]) + " |")
 
 
 def _percent(value: float | None) -> str:

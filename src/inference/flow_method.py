@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from src.data.resizing import resize_image, short_side_size
@@ -117,6 +118,27 @@ class FlowMethod:
         else:
             flow = resize_flow(found.segment_flow[:, 0].float(), found.padded_size)[..., : image.shape[-2], : image.shape[-1]]
         return resize_flow(flow, size)[0].cpu()
+
+    @torch.inference_mode()
+    def confidence(self, key: KeyFrame, nonkey_image: Tensor) -> Tensor | None:
+        """How likely the estimator thinks each pixel visible in the key frame; ``None`` where it does not say.
+
+        Args:
+            key: of :meth:`start`.
+            nonkey_image: (3, H, W) uint8 RGB.
+
+        Returns:
+            (H, W) float32 in 0..1 on the CPU; of several segments' the surest.
+        """
+        image = self.network_image(nonkey_image)
+        found = self.estimate(key, image)
+        if found.confidence is None:
+            return None
+        surest = found.confidence.float().amax(1, keepdim=True)
+        padded = F.interpolate(surest, size=found.padded_size, mode="bilinear", align_corners=False)
+        size = (nonkey_image.shape[-2], nonkey_image.shape[-1])
+        seen = padded[..., : image.shape[-2], : image.shape[-1]]
+        return F.interpolate(seen, size=size, mode="bilinear", align_corners=False)[0, 0].cpu()
 
     def network_image(self, image: Tensor) -> Tensor:
         """(1, 3, h, w) as the networks see it, on their device, for (3, H, W) uint8 RGB."""

@@ -65,7 +65,10 @@ def write_flow_pictures(
 
 @torch.inference_mode()
 def carry(method: FlowMethod, key_image: Tensor, nonkey_image: Tensor, key_label: Tensor, num_classes: int) -> CarriedLabel:
-    """What a method makes of a pair; pixels whose way to the key frame and back does not end where it began have no source.
+    """What a method makes of a pair.
+
+    Pixels without a source in the key frame are those whose confidence is below a half; of an estimator that gives none, those
+    whose way to the key frame and back does not end where it began.
 
     Args:
         method: whose flow carries.
@@ -74,7 +77,11 @@ def carry(method: FlowMethod, key_image: Tensor, nonkey_image: Tensor, key_label
         key_label: (H, W) int64.
         num_classes: K.
     """
-    flow = method.to_key(method.start(key_image), nonkey_image)
+    key = method.start(key_image)
+    flow = method.to_key(key, nonkey_image)
     label = carry_label(key_label[None], flow[None], num_classes)[0]
+    confidence = method.confidence(key, nonkey_image)
+    if confidence is not None:
+        return CarriedLabel(flow, label, confidence < 0.5, "new, it says")
     back = method.to_key(method.start(nonkey_image), key_image)
     return CarriedLabel(flow, label, inconsistent(flow[None], back[None])[0], "does not come back")

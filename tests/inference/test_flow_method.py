@@ -1,8 +1,12 @@
+from dataclasses import replace
+
 import pytest
 import torch
+from torch import Tensor
 
 from src.inference.flow_method import FlowMethod
 from src.models.flow import CopyFlow, DISFlow
+from src.structures import FlowPrediction
 from src.visualization.panels import winning_flow
 from tests.inference.known_flow import ConstantFlow
 from tests.inference.tiny import frames, tiny_flow, tiny_propagator
@@ -56,3 +60,24 @@ def test_queries_are_those_of_the_segmentor_or_zeros_that_fit() -> None:
     assert alone.queries == (6, 32)
     key, image = frames(2)
     assert alone.estimate(alone.start(key), alone.network_image(image)).segment_flow.shape[1] == 6
+
+
+@torch.no_grad()
+def test_confidence_is_that_of_the_surest_segment_at_the_images_size() -> None:
+    key, image = frames(2, (37, 50))
+    still = FlowMethod(CopyFlow())
+    assert still.confidence(still.start(key), image) is None
+
+    class Half(CopyFlow):
+        """Two segments; the left half of the padded image is sure for the second one."""
+
+        def forward(self, *arguments: Tensor) -> FlowPrediction:
+            found = super().forward(*arguments)
+            sure = torch.zeros(1, 2, 64, 64)
+            sure[:, 0], sure[:, 1, :, :32] = 0.25, 1.0
+            return replace(found, confidence=sure)
+
+    method = FlowMethod(Half())
+    found = method.confidence(method.start(key), image)
+    assert found is not None and found.shape == (37, 50)
+    assert (found[:, :32] == 1).all() and (found[:, 32:] == 0.25).all()
