@@ -77,10 +77,10 @@ class MixedPairs(Dataset[NumberedSample]):
         draw = np.random.default_rng((self.main.seed, _SOURCE_STREAM, number)).random()
         chosen = int(np.searchsorted(self.bounds, draw, side="right"))
         item = (self.extra[chosen] if chosen < len(self.extra) else self.main)[number]
-        if item.sample.flow is not None:
-            return item
-        unknown = torch.full((2, *item.sample.nonkey_label.shape), torch.nan)
-        return item._replace(sample=item.sample._replace(flow=unknown))
+        sample = item.sample
+        flow = torch.full((2, *sample.nonkey_label.shape), torch.nan) if sample.flow is None else sample.flow
+        # Makers of motion give labels of another integer type than files do.
+        return item._replace(sample=sample._replace(flow=flow, nonkey_label=sample.nonkey_label.to(torch.int16)))
 
 
 class Unlabelled:

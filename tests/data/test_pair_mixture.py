@@ -6,6 +6,7 @@ import torch
 from src.data.pair_mixture import MixedPairs, PairSource
 from src.data.pair_sampling import FrameSampling, UniformSampling
 from src.data.pairs import PairDataset, collate_pairs
+from src.data.still_motion import StillMotion
 from src.structures import IGNORE_INDEX
 from tests.inference.tiny import FakeClips
 
@@ -46,7 +47,8 @@ def test_a_sample_depends_on_seed_and_number_alone() -> None:
 
 
 def test_unlabelled_video_shares_a_batch_with_pairs_of_known_flow() -> None:
-    mixed = MixedPairs(main(samples=8), [video(0.5)])
+    made = PairDataset(FakeClips(), UniformSampling(3), None, StillMotion(), num_samples=8, seed=3)
+    mixed = MixedPairs(made, [video(0.5)])
     batch = collate_pairs([mixed[number] for number in range(8)])
     blank = (batch.nonkey_label == IGNORE_INDEX).flatten(1).all(1)
     assert 0 < blank.sum() < 8 and batch.flow is not None
