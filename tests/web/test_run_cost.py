@@ -28,6 +28,11 @@ def test_key_and_nonkey_frames_are_priced_apart() -> None:
     assert (every.gflops, every.milliseconds) == (105.0, pytest.approx(500))
 
 
+def test_a_frame_at_which_the_machine_stood_still_does_not_decide() -> None:
+    run = times(("first", 0.4), (None, 0.1), (None, 0.1), (None, 60.0))
+    assert cost_rows(run, COST)[2].milliseconds == pytest.approx((400 + 3 * 100) / 4)
+
+
 def test_at_a_fixed_interval_the_average_is_that_of_the_cost_count() -> None:
     run = times(*[("interval" if i % 5 == 0 else None, 0.1) for i in range(20)])
     assert cost_rows(run, COST)[2].gflops == pytest.approx(COST.average(5))
