@@ -15,7 +15,18 @@ from types import FrameType
 _PLAIN = re.compile(r"(?:[\w./+%@-]|\$\{[\w.:]+\})*", re.ASCII)
 # Names that Hydra would take for a number or a truth value: a folder 2024_05 would become 202405.
 _NO_TEXT = re.compile(r"[+-]?[\d._]+(?:e[+-]?[\d_]+)?|true|false|[+-]?(?:inf|nan)", re.IGNORECASE | re.ASCII)
-_PATH_KEYS = {"input", "output", "checkpoint", "predictions", "save_predictions", "overlay", "pictures", "report", "exclusion"}
+_PATH_KEYS = {
+    "input",
+    "output",
+    "checkpoint",
+    "predictions",
+    "save_predictions",
+    "overlay",
+    "pictures",
+    "report",
+    "exclusion",
+    "replay",
+}
 _PATH_ENDINGS = (".root", ".exclude", "_dir", ".dir", "_from", ".folder", ".runs", ".data", ".path", ".path_or_id")
 
 

@@ -93,6 +93,7 @@ class PairBatch(NamedTuple):
         offset: (B,) int64, ``key - nonkey`` in frames (0 for single frames and for pairs without a time distance).
         sample_id: (B,) int64, the number of each sample in the run; every random draw is keyed by it.
         names: B names, for messages.
+        skipped: number of a sample that was replaced because a file is damaged, and which; usually none.
     """
 
     key_image: Tensor
@@ -102,6 +103,7 @@ class PairBatch(NamedTuple):
     offset: Tensor
     sample_id: Tensor
     names: list[str]
+    skipped: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True)

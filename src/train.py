@@ -17,16 +17,18 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.command_line import quote_path_arguments
 from src.data.datamodule import PairDataModule
+from src.training.broken_numbers import BrokenStep
+from src.training.checkpoint_files import discard_checkpoints, find_checkpoint
 from src.training.module import PropagationModule
+from src.training.replay import replay_step
+from src.training.run_lock import run_lock
 from src.training.wiring import (
     accumulate_to,
     build_propagator,
-    discard_checkpoints,
-    find_checkpoint,
     plain,
     silence_lightning,
 )
-from src.weights.model_folder import save_model
+from src.weights.model_folder import load_model, save_model
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +44,26 @@ def train(cfg: DictConfig) -> dict[str, float]:
 
     Raises:
         FileExistsError: if the run folder holds another run and neither ``resume`` nor ``overwrite`` is set.
-        SystemExit: if the user stopped the run.
+        RuntimeError: if another process trains in the run folder.
+        SystemExit: if the run was asked to stop.
     """
     run_dir = Path(cfg.run_dir)
+    with run_lock(run_dir):
+        return _train(cfg, run_dir)
+
+
+def replay(cfg: DictConfig) -> dict[str, float]:
+    """Compute the step again that a run left in ``cfg.replay``; see :func:`src.training.replay.replay_step`."""
+    folder = Path(cfg.replay)
+    step = BrokenStep.read(folder)
+    propagator, metadata = load_model(folder / "model")
+    objective, optim = instantiate(cfg.stage.objective), instantiate(cfg.stage.optim)
+    module = PropagationModule(propagator, objective, optim, cfg.data.num_classes, metadata, cfg.seed)
+    trainer = instantiate(cfg.trainer, logger=False, callbacks=[], _convert_="all")
+    return replay_step(module, step, trainer)
+
+
+def _train(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     checkpoint = find_checkpoint(run_dir, cfg.resume, cfg.overwrite)
     lightning.seed_everything(cfg.seed, verbose=False)
     # First what takes no time: a misspelt key should not wait for data and weights.
@@ -71,7 +90,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
     try:
         trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
     except SystemExit:
-        # Lightning turns Ctrl-C into an exit.
+        # Lightning turns Ctrl-C into an exit; a signal ends in one of its own.
         log.warning("stopped at step %d; the same command with resume=true goes on from its last checkpoint", trainer.global_step)
         raise
     if trainer.is_global_zero:
@@ -119,6 +138,9 @@ def main(cfg: DictConfig) -> float | None:
             raise ValueError(f"trainer.devices={devices}: the jobs of a multirun train on one device each")
         # Each job has its own folder, and only Hydra knows which.
         cfg.run_dir = job.runtime.output_dir
+    if cfg.replay:
+        replay(cfg)
+        return None
     try:
         metrics = train(cfg)
     finally:

@@ -18,11 +18,13 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException, InstantiationException
 from hydra.utils import get_object, instantiate
 from lightning import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig, OmegaConf
 
 from src.models.propagator import Propagator
 from src.train import main
-from src.training.callbacks import NewestCheckpoint
+from src.training.checkpoint_files import DurableCheckpointIO
+from src.training.newest_checkpoint import NewestCheckpoint
 from src.training.optim import AdamWPoly
 from tests.tiny_run import ROOT, compose_train
 
@@ -247,8 +249,9 @@ def test_trainer_callbacks_and_objectives_can_be_built(tmp_path: Path) -> None:
     callbacks = [instantiate(callback) for callback in cfg.callbacks.values()]
     trainer = instantiate(cfg.trainer, logger=False, callbacks=callbacks, _convert_="all")
     assert isinstance(trainer, Trainer) and trainer.max_steps == 90000
-    # A trainer adds its own checkpoints where it sees none.
-    assert [type(callback) for callback in trainer.checkpoint_callbacks] == [NewestCheckpoint]
+    # A trainer adds its own checkpoints where it sees none. The newest holds the state of the best, so it is saved after it.
+    assert [type(callback) for callback in trainer.checkpoint_callbacks] == [ModelCheckpoint, NewestCheckpoint]
+    assert isinstance(trainer.strategy.checkpoint_io, DurableCheckpointIO)
 
 
 def test_what_is_monitored_is_logged() -> None:

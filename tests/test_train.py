@@ -85,9 +85,10 @@ def test_each_stage_leaves_a_model_that_loads(stages: Path) -> None:
         assert metadata["stage"] == stage and metadata["data"] == "moving_scenes" and metadata["classes"][:2] == ["sky", "ground"]
         assert json.loads((stages / stage / "model" / "config.json").read_text())["flow"]["name"] == flow
         # A checkpoint of the last step is a model too, though 6 is no multiple of the interval.
-        (checkpoint,) = (stages / stage / "checkpoints").iterdir()
-        assert checkpoint.name == "step_0000006.ckpt"
-        assert equal(weights(checkpoint), model.state_dict())
+        names = sorted(path.name for path in (stages / stage / "checkpoints").iterdir())
+        assert names == ["best.ckpt", "step_0000004.ckpt", "step_0000006.ckpt"]
+        best, validated, last = (weights(stages / stage / "checkpoints" / name) for name in names)
+        assert equal(last, model.state_dict()) and equal(best, validated)
         assert [path.name for path in (stages / stage / "pictures").iterdir()] == ["step_0000004"]
 
 

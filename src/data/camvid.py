@@ -12,12 +12,14 @@ frames at 15 Hz to evaluate on.
 from __future__ import annotations
 
 import csv
+from io import StringIO
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from src.data.clips import Colour, FileClips
 from src.data.faults import Fault, FaultPolicy
+from src.data.text_files import read_text
 from src.structures import IGNORE_INDEX, Clip
 
 TRAIN_DRIVES = ("0001TP", "0006R0", "Seq05VD")
@@ -96,12 +98,11 @@ def _read_index(root: Path) -> list[_Row]:
         raise FileNotFoundError(
             f"{path} does not exist; expected CamVid's index.csv, classes.txt and <drive>/image, <drive>/label"
         )
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        missing = [column for column in _COLUMNS if column not in (reader.fieldnames or ())]
-        if missing:
-            raise ValueError(f"{path} has no column {', '.join(missing)}; expected {', '.join(_COLUMNS)}")
-        rows = [_read_row(path, reader.line_num, record) for record in reader]
+    reader = csv.DictReader(StringIO(read_text(path), newline=""))
+    missing = [column for column in _COLUMNS if column not in (reader.fieldnames or ())]
+    if missing:
+        raise ValueError(f"{path} has no column {', '.join(missing)}; expected {', '.join(_COLUMNS)}")
+    rows = [_read_row(path, reader.line_num, record) for record in reader]
     return sorted(rows, key=lambda row: (row.drive, row.frame))
 
 
@@ -140,7 +141,7 @@ def _read_classes(path: Path) -> list[str]:
     """The names of classes 0..10; the list ends with 11, void."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; expected the class names, '0 sky' to '11 void(ignore)', one a line")
-    lines = [line.split(maxsplit=1) for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    lines = [line.split(maxsplit=1) for line in read_text(path).splitlines() if line.strip()]
     if any(len(line) != 2 for line in lines) or [line[0] for line in lines] != [str(k) for k in range(len(PALETTE) + 1)]:
         raise ValueError(
             f"{path} has {len(lines)} entries; expected '<number> <name>' for the numbers 0..{len(PALETTE)} in order"

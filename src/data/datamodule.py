@@ -9,10 +9,10 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from src.data.clips import ClipDataset
-from src.data.loader_process import prepare_worker
+from src.data.loader_process import start_worker
 from src.data.pair_mixture import MixedPairs, PairSource
 from src.data.pair_sampling import PairSampling
-from src.data.pairs import Motion, NumberedSample, PairDataset, Transform, collate_pairs, settle
+from src.data.pairs import Motion, NumberedSample, OnCorrupt, PairDataset, Transform, collate_pairs, settle
 from src.data.transforms import PairTransform
 from src.structures import PairBatch
 
@@ -72,6 +72,7 @@ class PairDataModule(L.LightningDataModule):
         val_motion: makes validation pairs from stills.
         samples_per_pair: of training; see :class:`PairDataset`.
         extra_train: further sources of training samples by name; see :class:`PairSource`.
+        on_corrupt: what happens to training pairs with a damaged file; scores are never of other pairs than they say.
 
     Raises:
         ValueError: if the classes of the two datasets differ or a count is not positive.
@@ -94,6 +95,7 @@ class PairDataModule(L.LightningDataModule):
         val_motion: Motion | None = None,
         samples_per_pair: int = 1,
         extra_train: Mapping[str, PairSource] | None = None,
+        on_corrupt: OnCorrupt = "raise",
     ) -> None:
         super().__init__()
         if train.classes != val.classes:
@@ -115,6 +117,7 @@ class PairDataModule(L.LightningDataModule):
         self.num_workers = num_workers
         self.max_steps = max_steps
         self.seed = seed
+        self.on_corrupt = on_corrupt
         self.val_pairs = PairDataset(
             val, val_sampling, eval_transform, val_motion, num_samples=val_samples, seed=_VALIDATION_SEED
         )
@@ -138,6 +141,7 @@ class PairDataModule(L.LightningDataModule):
             num_samples=len(batches) * self.batch_size * trainer.world_size,
             seed=self.seed,
             samples_per_pair=self.samples_per_pair,
+            on_corrupt=self.on_corrupt,
         )
         return self._loader(MixedPairs(pairs, self.extra_train) if self.extra_train else pairs, batches)
 
@@ -165,7 +169,7 @@ class PairDataModule(L.LightningDataModule):
             num_workers=self.num_workers,
             collate_fn=collate_pairs,
             pin_memory=torch.cuda.is_available(),
-            worker_init_fn=prepare_worker,
+            worker_init_fn=start_worker,
             persistent_workers=self.num_workers > 0,
         )
 

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from src.data.faults import Fault, FaultPolicy
 from src.data.image_files import time_order
+from src.data.text_files import read_text
 from src.structures import Clip
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -47,13 +48,13 @@ def read_video_list(path: Path, image_folder: Callable[[str], Path], policy: Fau
 
     Raises:
         FileNotFoundError: if there is no list, or as the policy says.
-        ValueError: if it is empty, or as the policy says.
+        ValueError: if it cannot be read or is empty, or as the policy says.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; expected a list of video names, one a line")
     seen: dict[str, int] = {}
     usable: list[str] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         name = line.strip()
         if not name:
             continue

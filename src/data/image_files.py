@@ -25,6 +25,12 @@ from src.structures import Size
 
 # What Pillow raises on files that are broken, cut off or forged: its PNG reader reports broken chunks as SyntaxError.
 DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, OverflowError, struct.error, Image.DecompressionBombError)
+
+
+class CorruptFileError(ValueError):
+    """An image file whose content cannot be read; the message names it."""
+
+
 _LABEL_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
 _COLOUR_MODES = ("RGB", "RGBA")
 _GREY_PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
@@ -47,7 +53,7 @@ def read_rgb(path: Path, interleaved: bool = False) -> Tensor:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is empty, truncated or not an image; the message names the file.
+        CorruptFileError: if it is empty, truncated or not an image; the message names the file.
     """
     content = _content(path)
     pixels = _whole_jpeg(content)
@@ -74,7 +80,8 @@ def read_label_png(path: Path, channel: int | None = None) -> Tensor:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is empty, truncated, not an image, or unexpectedly has colour channels; the message names the file.
+        CorruptFileError: if it is empty, truncated or not an image; the message names the file.
+        ValueError: if it unexpectedly has colour channels.
     """
     return torch.from_numpy(read_label_array(path, channel).astype(np.int64))
 
@@ -110,7 +117,7 @@ def image_size(path: Path) -> Size:
         with Image.open(path) as image:
             return image.height, image.width
     except DECODE_ERRORS as error:
-        raise ValueError(f"{path} cannot be read as an image ({error}); expected a JPEG or PNG") from error
+        raise CorruptFileError(f"{path} cannot be read as an image ({error}); expected a JPEG or PNG") from error
 
 
 def _whole_jpeg(content: bytes) -> NDArray[np.uint8] | None:
@@ -165,9 +172,9 @@ def _content(path: Path, length: int = -1) -> bytes:
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         raise FileNotFoundError(f"{path} does not exist; expected an image file") from error
     if not content:
-        raise ValueError(f"{path} is empty (0 bytes); expected an image")
+        raise CorruptFileError(f"{path} is empty (0 bytes); expected an image")
     return content
 
 
-def _undecodable(path: Path, error: Exception) -> ValueError:
-    return ValueError(f"{path} cannot be decoded ({error}); expected a complete JPEG or PNG")
+def _undecodable(path: Path, error: Exception) -> CorruptFileError:
+    return CorruptFileError(f"{path} cannot be decoded ({error}); expected a complete JPEG or PNG")

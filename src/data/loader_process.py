@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import cv2
 import numpy as np
 import torch
@@ -20,3 +22,14 @@ def prepare_worker(worker: int) -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
     np.empty(_KEPT_BLOCK, np.uint8)
+
+
+def start_worker(worker: int) -> None:
+    """:func:`prepare_worker` for a process that lives as long as training does: it leaves stopping to the training process.
+
+    A scheduler that stops a job signals all of its processes, and a loader that died of it would take training along before its
+    checkpoint.
+    """
+    prepare_worker(worker)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from src.data.clips import ClipDataset
+from src.data.image_files import CorruptFileError
 from src.data.pair_sampling import PairSampling
 from src.structures import PairBatch, PairSample
 
@@ -21,7 +23,14 @@ Transform = Callable[[PairSample, np.random.Generator], PairSample]
 """(sample, rng) -> sample; one draw for both frames."""
 
 # Numbers of the independent random streams under one seed: what one draws never moves the other.
-_MOTION_STREAM, _TRANSFORM_STREAM = 201, 202
+_MOTION_STREAM, _TRANSFORM_STREAM, _REPLACEMENT_STREAM = 201, 202, 203
+# Where so many samples in a row cannot be read, more than a file is wrong.
+_MAX_REPLACEMENTS = 8
+
+log = logging.getLogger(__name__)
+
+OnCorrupt = Literal["raise", "skip"]
+"""What happens at a file that cannot be read: an error, or another sample in the place of its own."""
 
 
 class NumberedSample(NamedTuple):
@@ -31,11 +40,13 @@ class NumberedSample(NamedTuple):
         sample: the pair.
         offset: ``key - nonkey`` in frames; 0 for pairs made from a still.
         number: its number in the run.
+        skipped: messages of the samples that it replaces.
     """
 
     sample: PairSample
     offset: int
     number: int
+    skipped: tuple[str, ...] = ()
 
 
 class PairDataset(Dataset[NumberedSample]):
@@ -50,6 +61,10 @@ class PairDataset(Dataset[NumberedSample]):
             several times what the transform does; of a wide frame, crops show different things.
         num_samples: length.
         seed: 0 or more.
+        on_corrupt: ``skip`` replaces a sample with a damaged file by one that ``(seed, n)`` draws, and says so in the log.
+
+    Raises:
+        ValueError: if a number is too small, or ``on_corrupt`` is unknown.
     """
 
     def __init__(
@@ -62,7 +77,10 @@ class PairDataset(Dataset[NumberedSample]):
         num_samples: int,
         seed: int,
         samples_per_pair: int = 1,
+        on_corrupt: OnCorrupt = "raise",
     ) -> None:
+        if on_corrupt not in get_args(OnCorrupt):
+            raise ValueError(f"on_corrupt={on_corrupt!r}; expected one of {', '.join(get_args(OnCorrupt))}")
         if min(num_samples, samples_per_pair) < 1 or seed < 0:
             raise ValueError(
                 f"num_samples={num_samples}, samples_per_pair={samples_per_pair}, seed={seed}; expected at least 1, 1 and 0"
@@ -75,6 +93,7 @@ class PairDataset(Dataset[NumberedSample]):
         self.seed = seed
         self.samples_per_pair = samples_per_pair
         self._last: tuple[int, PairSample, int] | None = None
+        self.on_corrupt = on_corrupt
 
     def __len__(self) -> int:
         return self.num_samples
@@ -84,10 +103,25 @@ class PairDataset(Dataset[NumberedSample]):
 
         Raises:
             IndexError: if ``number`` is outside 0..len-1.
-            ValueError, FileNotFoundError: of the reader; the message names the file.
+            ValueError, FileNotFoundError: of the reader; the message names the file. With ``skip``, not of a damaged one.
         """
         if not 0 <= number < self.num_samples:
             raise IndexError(f"sample {number} of {self.num_samples}")
+        skipped: list[str] = []
+        source = number
+        while True:
+            try:
+                return self._sample(source)._replace(number=number, skipped=tuple(skipped))
+            except CorruptFileError as error:
+                if self.on_corrupt == "raise" or len(skipped) == _MAX_REPLACEMENTS:
+                    raise
+                log.warning("sample %d is replaced: %s", number, error)
+                skipped.append(str(error))
+            # From all samples of an endless run, so that the length of this one makes no difference.
+            draw = np.random.default_rng((self.seed, _REPLACEMENT_STREAM, number, len(skipped)))
+            source = int(draw.integers(2**31))
+
+    def _sample(self, number: int) -> NumberedSample:
         sample, offset = self._pair(number // self.samples_per_pair)
         if self.transform is not None:
             sample = self.transform(sample, self._rng(_TRANSFORM_STREAM, number))
@@ -151,6 +185,7 @@ def collate_pairs(items: Sequence[NumberedSample]) -> PairBatch:
         offset=torch.tensor([item.offset for item in items], dtype=torch.int64),
         sample_id=torch.tensor([item.number for item in items], dtype=torch.int64),
         names=[sample.name for sample in samples],
+        skipped=tuple((item.number, message) for item in items for message in item.skipped),
     )
 
 

@@ -49,7 +49,7 @@ def match(costs: list[Tensor]) -> list[Tensor]:
         Per image (L, 2, min(Q, n)) int64 on the CPU: queries, segments, in the order of the segments.
 
     Raises:
-        ValueError: if a cost is not a finite number, that is, the network's logits are not.
+        FloatingPointError: if a cost is not a finite number, that is, the network's logits are not.
     """
     # One transfer for the whole batch: every copy from a GPU waits for it.
     sizes = [cost.numel() for cost in costs]
@@ -58,7 +58,7 @@ def match(costs: list[Tensor]) -> list[Tensor]:
     for image, (values, cost) in enumerate(zip(torch.split(flat, sizes), costs, strict=True)):
         if not values.isfinite().all():
             bad = int((~values.isfinite()).sum())
-            raise ValueError(
+            raise FloatingPointError(
                 f"image {image} of the batch: {bad} of {len(values)} matching costs are NaN or infinite; "
                 "expected finite mask and class logits (has the training diverged?)"
             )

@@ -1,4 +1,4 @@
-"""Callbacks: checkpoints, pictures of the validation samples, throughput, and progress where there is no terminal."""
+"""Callbacks: pictures of the validation samples, throughput, and progress where there is no terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 import cv2
 import rich
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
@@ -21,45 +20,6 @@ from src.visualization.palette import Palette
 from src.visualization.panels import pair_panel
 
 log = logging.getLogger(__name__)
-
-
-class NewestCheckpoint(Checkpoint):
-    """Keeps the newest checkpoint of a run: one every so many optimiser steps, and always one of the last step.
-
-    Lightning's own callback leaves out a last step that is no multiple of the interval, and then a finished run cannot be told
-    from one that was killed. The names hold no ``=``, which would break Hydra's command line.
-
-    Args:
-        folder: where the file goes.
-        every_n_steps: optimiser steps from one to the next.
-
-    Raises:
-        ValueError: if ``every_n_steps`` is not positive.
-    """
-
-    def __init__(self, folder: str, every_n_steps: int) -> None:
-        if every_n_steps < 1:
-            raise ValueError(f"every_n_steps={every_n_steps}; expected at least 1")
-        self.folder = Path(folder)
-        self.every_n_steps = every_n_steps
-        self._saved = 0
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: PairBatch, batch_idx: int
-    ) -> None:
-        """Save where one is due, then delete the older one: at no time is there none."""
-        step = trainer.global_step
-        due = step % self.every_n_steps == 0 or step == trainer.max_steps
-        # With accumulated gradients several batches end at one step.
-        if not due or step in (0, self._saved):
-            return
-        path = self.folder / f"step_{step:07d}.ckpt"
-        trainer.save_checkpoint(path)
-        self._saved = step
-        if trainer.is_global_zero:
-            for older in self.folder.glob("*.ckpt"):
-                if older != path:
-                    older.unlink()
 
 
 class PairPictures(Callback):

@@ -67,12 +67,15 @@ class PropagationModule(LightningModule):
         """Sum of the stage's loss terms.
 
         Raises:
-            FloatingPointError: if a term is NaN or infinite; names the samples.
+            FloatingPointError: if a term, or a logit that it is matched by, is NaN or infinite; names the samples.
         """
-        terms = self.stage.losses(self.propagator, batch)
+        samples = ", ".join(batch.names)
+        try:
+            terms = self.stage.losses(self.propagator, batch)
+        except FloatingPointError as error:
+            raise FloatingPointError(f"step {self.global_step}: {error}; on {samples}") from error
         broken = [name for name, value in terms.items() if not torch.isfinite(value)]
         if broken:
-            samples = ", ".join(batch.names)
             raise FloatingPointError(f"step {self.global_step}: loss {', '.join(broken)} is not finite on {samples}")
         loss = torch.stack(list(terms.values())).sum()
         size = len(batch.names)

@@ -1,4 +1,4 @@
-"""What a training run needs around the module: where it lives, where it resumes, who listens."""
+"""What a training run needs around the module: what it starts from, how large its steps are, who listens."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import logging
 import os
 import socket
 import warnings
-import zipfile
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -81,50 +80,6 @@ def build_propagator(
     if segmentor is None or flow is None:
         raise ValueError("a model needs a segmentor and a flow estimator: configure both or set stage.init_from")
     return Propagator(segmentor, flow, warp_grid)
-
-
-def find_checkpoint(run_dir: Path, resume: bool, overwrite: bool) -> Path | None:
-    """The checkpoint to continue from, by the user's wish. Nothing is deleted: see :func:`discard_checkpoints`.
-
-    Args:
-        run_dir: the run's folder.
-        resume: continue from the newest whole checkpoint, or start where nothing was left.
-        overwrite: start anew although the folder holds a run.
-
-    Raises:
-        ValueError: if both are asked for.
-        FileExistsError: if the folder holds a run and neither was asked for, or its model is all that is left of it.
-    """
-    if resume and overwrite:
-        raise ValueError("resume=true continues a run and overwrite=true replaces it: set one of them")
-    checkpoints = sorted((run_dir / "checkpoints").glob("*.ckpt"), key=lambda path: path.stat().st_mtime)
-    # A process killed while it wrote leaves a file without the directory that ends a zip archive.
-    whole = [path for path in checkpoints if zipfile.is_zipfile(path)]
-    model = run_dir / "model"
-    if overwrite:
-        return None
-    if resume and whole:
-        log.info("resuming from %s", whole[-1])
-        return whole[-1]
-    if resume and not model.exists():
-        log.info("resume=true: no checkpoint in %s yet, starting from step 0", run_dir)
-        return None
-    if resume:
-        raise FileExistsError(f"{model} is trained, but no checkpoint is left to go on from: overwrite=true trains it anew")
-    if checkpoints or model.exists():
-        found = (checkpoints or [model])[-1]
-        raise FileExistsError(
-            f"{run_dir} already holds a run ({found.name}): add resume=true to continue it, overwrite=true to replace it, "
-            "or name=<other> to keep both"
-        )
-    return None
-
-
-def discard_checkpoints(run_dir: Path) -> None:
-    """Delete the checkpoints of an earlier run; its model, logs and pictures stay until they are written over."""
-    for path in (run_dir / "checkpoints").glob("*.ckpt"):
-        # Every rank of a run that torchrun started comes here.
-        path.unlink(missing_ok=True)
 
 
 def accumulate_to(trainer: Trainer, global_batch_size: int | None, batch_size: int) -> None:

@@ -8,6 +8,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from src.data.colour import ColourJitter
 from src.data.datamodule import PairDataModule, ResumableBatches
+from src.data.image_files import CorruptFileError
 from src.data.pair_sampling import FixedOffsetSampling, UniformSampling
 from src.data.transforms import PairTransform, RandomCrop
 from src.data.vspw import VSPW
@@ -129,6 +130,25 @@ def test_worker_processes_read_what_the_main_process_reads(make_module):
     # Some platforms start workers by pickling.
     pairs = pickle.loads(pickle.dumps(attach(make_module()).train_dataloader().dataset))
     assert torch.equal(pairs[0].sample.key_image, plain[0].key_image[0])
+
+
+def test_any_number_of_workers_and_ranks_replaces_the_same_samples(make_module, tmp_path):
+    damaged = sorted((tmp_path / "data").glob("*/origin/*3.jpg"))
+    assert damaged
+    for path in damaged:
+        path.write_bytes(path.read_bytes()[:-40])
+
+    def read(rank, world, **changes):
+        module = attach(make_module(on_corrupt="skip", **changes), rank=rank, world=world)
+        return [(b.sample_id.tolist(), b.names, b.skipped, int(b.key_image.sum())) for b in module.train_dataloader()]
+
+    alone = read(0, 1, max_steps=2 * STEPS)
+    assert any(skipped for _, _, skipped, _ in alone) and alone == read(0, 1, max_steps=2 * STEPS, num_workers=2)
+    first, second = read(0, 2), read(1, 2)
+    assert [batch for both in zip(first, second, strict=True) for batch in both] == alone
+    # A score is of the pairs that it says.
+    with pytest.raises(CorruptFileError):
+        list(attach(make_module(on_corrupt="skip", val_samples=40)).val_dataloader())
 
 
 def test_bad_arguments_are_refused(make_module, tmp_path):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from src.data.image_files import CorruptFileError
 from src.data.pair_sampling import FixedOffsetSampling, SingleFrameSampling, UniformSampling
 from src.data.pairs import NumberedSample, PairDataset, collate_pairs, settle
 from src.data.transforms import RandomCrop
@@ -21,7 +22,7 @@ def same(one: NumberedSample, two: NumberedSample) -> bool:
 
 def test_the_frames_the_label_and_the_offset_belong_together(data):
     for number in range(26):
-        sample, offset, same_number = PairDataset(data, UniformSampling(5), num_samples=26, seed=0)[number]
+        sample, offset, same_number, _ = PairDataset(data, UniformSampling(5), num_samples=26, seed=0)[number]
         key, nonkey = int(sample.key_image[0, 0, 0]), int(sample.nonkey_image[0, 0, 0])
         assert same_number == number
         assert abs((key - nonkey) - offset) <= 2, "frame number = grey value, up to JPEG"
@@ -30,7 +31,7 @@ def test_the_frames_the_label_and_the_offset_belong_together(data):
 
 
 def test_a_single_frame_is_decoded_once(data):
-    sample, offset, _ = PairDataset(data, SingleFrameSampling(), num_samples=3, seed=0)[0]
+    sample, offset, *_ = PairDataset(data, SingleFrameSampling(), num_samples=3, seed=0)[0]
     assert sample.key_image is sample.nonkey_image
     assert offset == 0
 
@@ -55,6 +56,45 @@ def test_a_raised_error_does_not_desynchronise_the_next_pair(data):
                 pairs[number]
         else:
             assert same(pairs[number], undisturbed[number])
+
+
+def test_a_damaged_file_is_an_error_or_another_sample_takes_the_place(data, caplog):
+    sound = [PairDataset(data, UniformSampling(5), RandomCrop((6, 6)), num_samples=40, seed=0)[n] for n in range(40)]
+    damaged = data.clips[0].images[4]
+    damaged.write_bytes(damaged.read_bytes()[:-40])
+    pairs = PairDataset(data, UniformSampling(5), RandomCrop((6, 6)), num_samples=40, seed=0, on_corrupt="skip")
+    replaced = [n for n in range(40) if not same(pairs[n], sound[n])]
+    assert 3 < len(replaced) < 20
+    strict = PairDataset(data, UniformSampling(5), RandomCrop((6, 6)), num_samples=40, seed=0)
+    for number in replaced:
+        with pytest.raises(CorruptFileError, match=r"004\.jpg cannot be decoded"):
+            strict[number]
+        item = pairs[number]
+        assert item.number == number and item.skipped and all("004.jpg" in message for message in item.skipped)
+        assert f"sample {number} is replaced" in caplog.text
+    # Drawn by the number: not all alike, and not by what was read before or how long the run is.
+    longer = PairDataset(data, UniformSampling(5), RandomCrop((6, 6)), num_samples=90, seed=0, on_corrupt="skip")
+    assert all(same(longer[number], pairs[number]) for number in reversed(replaced))
+    assert len({pairs[number].sample.name for number in replaced}) > 2
+    batch = collate_pairs([pairs[number] for number in range(40)])
+    assert batch.sample_id.tolist() == list(range(40))
+    assert [number for number, _ in batch.skipped] == sorted(n for n in replaced for _ in pairs[n].skipped)
+
+
+def test_where_no_file_can_be_read_skipping_ends(data):
+    for path in {path for clip in data.clips for path in clip.images}:
+        path.write_bytes(b"")
+    with pytest.raises(CorruptFileError, match=r"is empty \(0 bytes\)"):
+        PairDataset(data, UniformSampling(5), num_samples=9, seed=0, on_corrupt="skip")[0]
+    with pytest.raises(ValueError, match="on_corrupt='ignore'; expected one of raise, skip"):
+        PairDataset(data, UniformSampling(5), num_samples=9, seed=0, on_corrupt="ignore")
+
+
+def test_what_is_no_damage_is_an_error_all_the_same(data):
+    data.clips[0].images[4].unlink()
+    pairs = PairDataset(data, FixedOffsetSampling(0), num_samples=13, seed=0, on_corrupt="skip")
+    with pytest.raises(FileNotFoundError, match=r"004\.jpg does not exist"):
+        [pairs[number] for number in range(13)]
 
 
 def test_what_motion_draws_does_not_move_what_the_transform_draws(data):
@@ -85,7 +125,7 @@ def test_what_motion_draws_does_not_move_what_the_transform_draws(data):
 def test_the_flow_asked_for_is_from_nonkey_to_key(data, monkeypatch):
     asked = []
     monkeypatch.setattr(data, "read_flow", lambda clip, nonkey, key: asked.append((nonkey, key)))
-    _, offset, _ = PairDataset(data, FixedOffsetSampling(-1), num_samples=26, seed=0)[3]
+    _, offset, *_ = PairDataset(data, FixedOffsetSampling(-1), num_samples=26, seed=0)[3]
     (nonkey, key) = asked[0]
     assert key - nonkey == offset
 

@@ -44,5 +44,5 @@ def test_images_and_layers_are_matched_on_their_own() -> None:
 def test_costs_that_are_no_numbers_are_an_error(bad: float) -> None:
     cost = torch.rand(1, 4, 3)
     cost[0, 1, 2] = bad
-    with pytest.raises(ValueError, match=r"image 1 of the batch: 1 of 12 matching costs are NaN or infinite"):
+    with pytest.raises(FloatingPointError, match=r"image 1 of the batch: 1 of 12 matching costs are NaN or infinite"):
         match([torch.rand(1, 4, 2), cost])

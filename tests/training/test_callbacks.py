@@ -9,7 +9,7 @@ import torch
 
 from src.losses.mask_classification import MaskClassificationLoss
 from src.training import callbacks
-from src.training.callbacks import NewestCheckpoint, PairPictures, ProgressLines, Throughput
+from src.training.callbacks import PairPictures, ProgressLines, Throughput
 from src.training.stages import PropagationStage, SegmentorStage
 from tests.inference.tiny import CLASSES, FakeClips, tiny_propagator
 from tests.training.tiny_batch import tiny_batch
@@ -21,16 +21,10 @@ class FakeTrainer(SimpleNamespace):
     def __init__(self, **changes: Any) -> None:
         defaults = {
             "global_step": 0, "max_steps": 7, "log_every_n_steps": 2, "is_global_zero": True, "sanity_checking": False,
-            "accumulate_grad_batches": 1, "world_size": 1, "loggers": [], "callback_metrics": {}, "saved": [],
+            "accumulate_grad_batches": 1, "world_size": 1, "loggers": [], "callback_metrics": {},
             "datamodule": SimpleNamespace(val=FakeClips()),
         }  # fmt: skip
         super().__init__(**defaults | changes)
-
-    def save_checkpoint(self, path: Path) -> None:
-        path.parent.mkdir(exist_ok=True)
-        # What is there while the new one is written is what a killed process leaves.
-        self.saved.append((path.name, sorted(file.name for file in path.parent.iterdir())))
-        path.touch()
 
 
 def steps(callback: Any, trainer: FakeTrainer, last: int, batches: int = 1, first: int = 1, module: Any = None) -> None:
@@ -44,26 +38,6 @@ def steps(callback: Any, trainer: FakeTrainer, last: int, batches: int = 1, firs
 
 def tiny_batch_of_four() -> Any:
     return SimpleNamespace(names=["a", "b", "c", "d"])
-
-
-@pytest.mark.parametrize("batches", [1, 3])
-def test_a_checkpoint_is_kept_of_every_third_step_and_of_the_last(tmp_path: Path, batches: int) -> None:
-    trainer = FakeTrainer()
-    steps(NewestCheckpoint(str(tmp_path / "c"), 3), trainer, 7, batches)
-    first, second, last = "step_0000003.ckpt", "step_0000006.ckpt", "step_0000007.ckpt"
-    assert trainer.saved == [(first, []), (second, [first]), (last, [second])]
-    assert [path.name for path in (tmp_path / "c").iterdir()] == [last]
-
-
-def test_other_ranks_take_part_in_saving_and_delete_nothing(tmp_path: Path) -> None:
-    trainer = FakeTrainer(is_global_zero=False)
-    steps(NewestCheckpoint(str(tmp_path / "c"), 3), trainer, 7)
-    assert len(trainer.saved) == 3 == len(list((tmp_path / "c").iterdir()))
-
-
-def test_an_interval_without_steps_is_refused() -> None:
-    with pytest.raises(ValueError, match="every_n_steps=0; expected at least 1"):
-        NewestCheckpoint("c", 0)
 
 
 @pytest.fixture

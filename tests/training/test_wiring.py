@@ -1,5 +1,4 @@
 import logging
-import os
 import socket
 import warnings
 from pathlib import Path
@@ -15,8 +14,6 @@ from src.training import wiring
 from src.training.wiring import (
     accumulate_to,
     build_propagator,
-    discard_checkpoints,
-    find_checkpoint,
     plain,
     silence_lightning,
     wandb_logger,
@@ -68,52 +65,6 @@ def test_a_missing_part_or_earlier_stage_is_named(tmp_path: Path) -> None:
         build_propagator(None, CopyFlow(), None)
     with pytest.raises(FileNotFoundError, match=r"stage.init_from=.*nowhere does not exist; run the earlier stage first"):
         build_propagator(None, CopyFlow(), str(tmp_path / "nowhere"))
-
-
-@pytest.fixture
-def run_dir(tmp_path: Path) -> Path:
-    """Two checkpoints; the one of the later step is older, as after a new start."""
-    folder = tmp_path / "checkpoints"
-    folder.mkdir()
-    for age, step in ((200, 900), (100, 250)):
-        path = folder / f"step_{step:07d}.ckpt"
-        torch.save({"step": step}, path)
-        os.utime(path, (1e9 - age, 1e9 - age))
-    return tmp_path
-
-
-def test_resuming_takes_the_newest_checkpoint(run_dir: Path) -> None:
-    assert find_checkpoint(run_dir, resume=True, overwrite=False) == run_dir / "checkpoints" / "step_0000250.ckpt"
-
-
-def test_resuming_leaves_out_a_checkpoint_that_was_cut_short(run_dir: Path) -> None:
-    newest = run_dir / "checkpoints" / "step_0000250.ckpt"
-    stamp = newest.stat().st_mtime
-    newest.write_bytes(newest.read_bytes()[:-100])
-    os.utime(newest, (stamp, stamp))
-    assert find_checkpoint(run_dir, resume=True, overwrite=False) == run_dir / "checkpoints" / "step_0000900.ckpt"
-
-
-def test_an_earlier_run_is_refused_unless_it_is_to_be_replaced(run_dir: Path) -> None:
-    with pytest.raises(FileExistsError, match=r"already holds a run \(step_0000250.ckpt\): add resume=true"):
-        find_checkpoint(run_dir, resume=False, overwrite=False)
-    assert find_checkpoint(run_dir, resume=False, overwrite=True) is None
-    # Asking is not deleting: the new run may yet fail to start.
-    assert len(list((run_dir / "checkpoints").iterdir())) == 2
-    discard_checkpoints(run_dir)
-    assert not list((run_dir / "checkpoints").iterdir())
-    assert find_checkpoint(run_dir, resume=False, overwrite=False) is None
-    with pytest.raises(ValueError, match="set one of them"):
-        find_checkpoint(run_dir, resume=True, overwrite=True)
-
-
-def test_a_model_without_checkpoints_is_a_run_too(tmp_path: Path) -> None:
-    assert find_checkpoint(tmp_path, resume=True, overwrite=False) is None
-    (tmp_path / "model").mkdir()
-    with pytest.raises(FileExistsError, match=r"already holds a run \(model\)"):
-        find_checkpoint(tmp_path, resume=False, overwrite=False)
-    with pytest.raises(FileExistsError, match="no checkpoint is left to go on from: overwrite=true trains it anew"):
-        find_checkpoint(tmp_path, resume=True, overwrite=False)
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from lightning import Callback, Trainer
 
 from src.data.datamodule import PairDataModule
 from src.data.pair_sampling import PairSampling, UniformSampling
-from src.training.callbacks import NewestCheckpoint
 from src.training.module import PropagationModule
+from src.training.newest_checkpoint import NewestCheckpoint
 from src.training.optim import AdamWPoly
 from src.training.stages import Stage
 from tests.inference.tiny import CLASSES, FakeClips, tiny_propagator

@@ -1,0 +1,17 @@
+"""Lists and tables as text files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def read_text(path: Path) -> str:
+    """The text of a file, with any line ending and without a byte order mark.
+
+    Raises:
+        ValueError: if it cannot be read or is not UTF-8; names the file.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read ({error}); expected UTF-8 text") from error

@@ -1,0 +1,82 @@
+"""How many training samples were replaced because a file is damaged, which, and when it is enough."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+
+from src.data.writing import write_text
+from src.structures import PairBatch
+
+_COLUMNS = ("step", "sample", "message")
+_Row = tuple[int, int, str]
+
+
+class SkippedSamples(Callback):
+    """With ``data.on_corrupt=skip``: lists what was replaced, on all ranks together, and ends a run in which it is too much.
+
+    The count goes on in a resumed run, whose list is that of an unbroken one.
+
+    Args:
+        path: CSV file with the columns step, sample, message; not written where nothing is replaced.
+        max_skipped: how many may be.
+
+    Raises:
+        ValueError: if ``max_skipped`` is negative.
+    """
+
+    def __init__(self, path: str, max_skipped: int) -> None:
+        if max_skipped < 0:
+            raise ValueError(f"max_skipped={max_skipped}; expected 0 or more")
+        self.path = Path(path)
+        self.max_skipped = max_skipped
+        self._rows: list[_Row] = []
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: PairBatch, batch_idx: int
+    ) -> None:
+        """Add what this batch replaced.
+
+        Raises:
+            RuntimeError: if that is too much.
+        """
+        if trainer.datamodule.on_corrupt == "raise":  # type: ignore[attr-defined]
+            return
+        step = batch_idx // trainer.accumulate_grad_batches + 1
+        new = _of_all_ranks(trainer, [(step, number, message) for number, message in batch.skipped])
+        if not new:
+            return
+        self._rows += sorted(new)
+        if trainer.is_global_zero:
+            text = io.StringIO()
+            csv.writer(text, lineterminator="\n").writerows([_COLUMNS, *self._rows])
+            write_text(self.path, text.getvalue())
+        if len(self._rows) > self.max_skipped:
+            raise RuntimeError(
+                f"damaged files had {len(self._rows)} samples replaced, more than data.max_skipped={self.max_skipped}; "
+                f"{self.path} lists them: repair them, or exclude them with the list that scripts/check_data.py writes"
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was replaced so far."""
+        return {"rows": [list(row) for row in self._rows]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there."""
+        self._rows = [(int(step), int(sample), str(message)) for step, sample, message in state_dict["rows"]]
+
+
+def _of_all_ranks(trainer: Trainer, rows: list[_Row]) -> list[_Row]:
+    if trainer.world_size == 1:
+        return rows
+    found = torch.tensor(float(len(rows)), device=trainer.strategy.root_device)
+    if not trainer.strategy.reduce(found, reduce_op="sum"):
+        return []
+    lists: list[list[_Row]] = [[] for _ in range(trainer.world_size)]
+    torch.distributed.all_gather_object(lists, rows)
+    return [row for one in lists for row in one]

@@ -1,0 +1,180 @@
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from src.training import checkpoint_files
+from src.training.checkpoint_files import (
+    DurableCheckpointIO,
+    checkpoints_by_age,
+    discard_checkpoints,
+    fault_of,
+    find_checkpoint,
+    remove_unfinished,
+)
+from tests.tiny_run import ROOT
+
+STATE = {"state_dict": {"w": torch.arange(5000.0)}, "optimizer_states": [], "lr_schedulers": [], "loops": {}}
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    """Two checkpoints; the one of the later step is older, as after a new start."""
+    for age, step in ((200, 900), (100, 250)):
+        path = tmp_path / "checkpoints" / f"step_{step:07d}.ckpt"
+        DurableCheckpointIO().save_checkpoint(STATE | {"step": step}, path)
+        os.utime(path, (1e9 - age, 1e9 - age))
+    return tmp_path
+
+
+def newest(run_dir: Path) -> Path:
+    return run_dir / "checkpoints" / "step_0000250.ckpt"
+
+
+def test_resuming_takes_the_newest_checkpoint(run_dir: Path) -> None:
+    torch.save({"state_dict": {}}, run_dir / "checkpoints" / "best.ckpt")
+    assert find_checkpoint(run_dir, resume=True, overwrite=False) == newest(run_dir)
+    assert torch.load(newest(run_dir), weights_only=True)["step"] == 250
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def without_a_block_in_the_middle(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[8000:9000] = bytes(1000)
+    path.write_bytes(content)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+class Command:
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
+        return os.system, ("echo run > /dev/null",)
+
+
+def with_a_command_in_it(path: Path) -> None:
+    torch.save(STATE | {"command": Command()}, path)
+
+
+def of_weights_alone(path: Path) -> None:
+    torch.save({"state_dict": {}}, path)
+
+
+def of_another_kind(path: Path) -> None:
+    torch.save([1, 2], path)
+
+
+DAMAGE = [
+    cut_short, without_a_block_in_the_middle, empty, with_a_command_in_it, of_weights_alone, of_another_kind
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_checkpoint_is_passed_over_and_the_log_says_so(
+    run_dir: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert fault_of(newest(run_dir)) is None
+    damage(newest(run_dir))
+    os.utime(newest(run_dir), (1e9, 1e9))
+    assert find_checkpoint(run_dir, resume=True, overwrite=False) == run_dir / "checkpoints" / "step_0000900.ckpt"
+    assert f"{newest(run_dir)} is damaged (" in caplog.text and "trying the checkpoint before it" in caplog.text
+
+
+def test_a_changed_byte_is_found_where_the_file_still_loads(run_dir: Path) -> None:
+    without_a_block_in_the_middle(newest(run_dir))
+    torch.load(newest(run_dir), weights_only=True)
+    assert "the checksum of" in str(fault_of(newest(run_dir)))
+
+
+def test_a_run_without_any_whole_checkpoint_does_not_start_anew_by_itself(run_dir: Path) -> None:
+    for path in checkpoints_by_age(run_dir / "checkpoints"):
+        cut_short(path)
+    with pytest.raises(ValueError, match=r"no checkpoint in .*checkpoints is whole; overwrite=true starts the run anew"):
+        find_checkpoint(run_dir, resume=True, overwrite=False)
+
+
+def test_an_earlier_run_is_refused_unless_it_is_to_be_replaced(run_dir: Path) -> None:
+    with pytest.raises(FileExistsError, match=r"already holds a run \(step_0000250.ckpt\): add resume=true"):
+        find_checkpoint(run_dir, resume=False, overwrite=False)
+    assert find_checkpoint(run_dir, resume=False, overwrite=True) is None
+    # Asking is not deleting: the new run may yet fail to start.
+    assert len(list((run_dir / "checkpoints").iterdir())) == 2
+    discard_checkpoints(run_dir)
+    assert not list((run_dir / "checkpoints").iterdir())
+    assert find_checkpoint(run_dir, resume=False, overwrite=False) is None
+    with pytest.raises(ValueError, match="set one of them"):
+        find_checkpoint(run_dir, resume=True, overwrite=True)
+
+
+def test_a_model_without_checkpoints_is_a_run_too(tmp_path: Path) -> None:
+    assert find_checkpoint(tmp_path, resume=True, overwrite=False) is None
+    (tmp_path / "model").mkdir()
+    with pytest.raises(FileExistsError, match=r"already holds a run \(model\)"):
+        find_checkpoint(tmp_path, resume=False, overwrite=False)
+    with pytest.raises(FileExistsError, match="no checkpoint is left to go on from: overwrite=true trains it anew"):
+        find_checkpoint(tmp_path, resume=True, overwrite=False)
+
+
+def test_a_checkpoint_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a power cut leaves is what was synced: the content, then the name, then the folder that holds the name."""
+    calls: list[str] = []
+    sync, replace = os.fsync, os.replace
+
+    def remembered_sync(descriptor: int) -> None:
+        calls.append("folder" if os.path.isdir(f"/proc/self/fd/{descriptor}") else "file")
+        sync(descriptor)
+
+    def remembered_replace(source: Path, target: Path) -> None:
+        assert zipfile.is_zipfile(source)
+        calls.append("name")
+        replace(source, target)
+
+    monkeypatch.setattr(checkpoint_files.os, "fsync", remembered_sync)
+    monkeypatch.setattr("src.data.writing.os.replace", remembered_replace)
+    DurableCheckpointIO().save_checkpoint(STATE, tmp_path / "step_0000001.ckpt")
+    assert calls == ["file", "name", "folder"]
+
+
+def test_what_a_killed_writer_left_is_no_checkpoint_and_is_removed(run_dir: Path) -> None:
+    left = run_dir / "checkpoints" / ".step_0000300.12345678.partial.ckpt"
+    left.write_bytes(b"half")
+    assert find_checkpoint(run_dir, resume=True, overwrite=False) == newest(run_dir)
+    remove_unfinished(run_dir / "checkpoints")
+    assert not left.exists() and len(checkpoints_by_age(run_dir / "checkpoints")) == 2
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+import torch
+from src.training.checkpoint_files import DurableCheckpointIO
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+DurableCheckpointIO().save_checkpoint({"w": torch.zeros(100_000)}, Path(sys.argv[1]))
+"""
+
+
+def test_a_checkpoint_that_does_not_fit_is_a_clear_error_and_leaves_the_earlier_one(run_dir: Path) -> None:
+    """The system refuses to write on, as a full disk does."""
+    before = newest(run_dir).read_bytes()
+    command = [sys.executable, "-c", LIMITED, str(newest(run_dir))]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert f"{newest(run_dir)}: the checkpoint could not be written (File too large; " in last and "MB free" in last
+    assert "earlier checkpoints are untouched" in last
+    assert newest(run_dir).read_bytes() == before and len(list((run_dir / "checkpoints").iterdir())) == 2
+
+
+def test_other_storage_than_files_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="checkpoints here are files"):
+        DurableCheckpointIO().save_checkpoint(STATE, tmp_path / "a.ckpt", storage_options={"key": 1})

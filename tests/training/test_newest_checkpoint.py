@@ -1,0 +1,128 @@
+import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from lightning import Callback, LightningModule, Trainer
+
+from src.losses.mask_classification import MaskClassificationLoss
+from src.models.propagator import Propagator
+from src.structures import PairBatch
+from src.training.newest_checkpoint import NewestCheckpoint
+from src.training.stages import SegmentorStage, Terms
+from tests.inference.tiny import CLASSES
+from tests.training.tiny_fit import tiny_data, tiny_module, tiny_trainer
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+class FakeTrainer(SimpleNamespace):
+    """As much of a trainer as the callback looks at."""
+
+    def __init__(self, batches: int = 1, validate_every: float = math.inf, **changes: Any) -> None:
+        loop = SimpleNamespace(epoch_loop=SimpleNamespace(total_batch_idx=-1))
+        defaults = {"global_step": 0, "max_steps": 7, "is_global_zero": True, "sanity_checking": False, "saved": []}
+        super().__init__(**defaults | {"fit_loop": loop, "enable_validation": True, "val_check_batch": validate_every} | changes)
+        self.batches = batches
+
+    def save_checkpoint(self, path: Path) -> None:
+        path.parent.mkdir(exist_ok=True)
+        # What is there while the new one is written is what a killed process leaves.
+        self.saved.append((path.name, sorted(file.name for file in path.parent.iterdir())))
+        path.touch()
+
+    def run(self, callback: NewestCheckpoint, last: int) -> None:
+        """Optimiser steps, each of some batches, and the validations between them."""
+        for step in range(1, last + 1):
+            for number in range(self.batches):
+                # Accumulated gradients are applied with the last batch.
+                self.global_step = step if number == self.batches - 1 else step - 1
+                self.fit_loop.epoch_loop.total_batch_idx += 1
+                callback.on_train_batch_end(self, None, None, None, 0)
+                if (self.fit_loop.epoch_loop.total_batch_idx + 1) % self.val_check_batch == 0:
+                    self.saved.append("validation")
+                    callback.on_validation_end(self, None)
+
+
+FIRST, SECOND, LAST = "step_0000003.ckpt", "step_0000006.ckpt", "step_0000007.ckpt"
+
+
+@pytest.mark.parametrize("batches", [1, 3])
+def test_a_checkpoint_is_saved_of_every_third_step_and_of_the_last(tmp_path: Path, batches: int) -> None:
+    trainer = FakeTrainer(batches)
+    trainer.run(NewestCheckpoint(str(tmp_path / "c"), 3, keep=1), 7)
+    assert trainer.saved == [(FIRST, []), (SECOND, [FIRST]), (LAST, [SECOND])]
+    assert [path.name for path in (tmp_path / "c").iterdir()] == [LAST]
+
+
+def test_the_newest_few_are_kept_and_what_is_not_of_the_callback_stays(tmp_path: Path) -> None:
+    (tmp_path / "best.ckpt").touch()
+    (tmp_path / ".step_0000002.aa.partial.ckpt").touch()
+    FakeTrainer().run(NewestCheckpoint(str(tmp_path), 3, keep=2), 7)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.ckpt", SECOND, LAST]
+
+
+@pytest.mark.parametrize("batches", [1, 2])
+def test_a_step_that_is_validated_is_saved_after_its_validation(tmp_path: Path, batches: int) -> None:
+    trainer = FakeTrainer(batches, validate_every=2 * batches)
+    trainer.run(NewestCheckpoint(str(tmp_path / "c"), 3, keep=1), 7)
+    assert trainer.saved == ["validation", (FIRST, []), "validation", "validation", (SECOND, [FIRST]), (LAST, [SECOND])]
+
+
+def test_other_ranks_take_part_in_saving_and_delete_nothing(tmp_path: Path) -> None:
+    trainer = FakeTrainer(is_global_zero=False)
+    trainer.run(NewestCheckpoint(str(tmp_path / "c"), 3, keep=1), 7)
+    assert len(trainer.saved) == 3 == len(list((tmp_path / "c").iterdir()))
+
+
+def test_numbers_that_keep_nothing_are_refused() -> None:
+    with pytest.raises(ValueError, match="every_n_steps=0, keep=2; expected at least 1"):
+        NewestCheckpoint("c", 0)
+    with pytest.raises(ValueError, match="keep=0"):
+        NewestCheckpoint("c", 1, keep=0)
+
+
+class Noise(SegmentorStage):
+    """Cheap to train: one random number moves one weight tensor."""
+
+    def __init__(self) -> None:
+        super().__init__(MaskClassificationLoss(len(CLASSES), num_points=32), ["segmentor.class_head"])
+
+    def losses(self, model: Propagator, batch: PairBatch) -> Terms:
+        return {"noise": torch.rand(()) * model.segmentor.parts()["class_head"].weight.square().sum()}
+
+
+class Diary(Callback):
+    """Notes validations, and fails where it is told to."""
+
+    def __init__(self, fails_validating: int | None = None) -> None:
+        self.fails_validating = fails_validating
+        self.validations: list[tuple[int, float]] = []
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.global_step == self.fails_validating:
+            raise RuntimeError("the machine is gone")
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.validations.append((trainer.global_step, float(trainer.callback_metrics["val/miou"])))
+
+
+def fit(folder: Path, diary: Diary, accumulate: int, checkpoint: Path | None = None) -> list[torch.Tensor]:
+    trainer = tiny_trainer(folder, 6, 2, diary, val_check_interval=2 * accumulate, accumulate_grad_batches=accumulate)
+    module = tiny_module(Noise())
+    trainer.fit(module, tiny_data(6), ckpt_path=checkpoint, weights_only=True)
+    return list(module.parameters())
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_run_killed_in_a_validation_repeats_it(tmp_path: Path, accumulate: int) -> None:
+    whole, killed, resumed = Diary(), Diary(fails_validating=4), Diary()
+    expected = fit(tmp_path / "whole", whole, accumulate)
+    with pytest.raises(RuntimeError, match="the machine is gone"):
+        fit(tmp_path / "killed", killed, accumulate)
+    checkpoint = tmp_path / "killed" / "step_0000002.ckpt"
+    found = fit(tmp_path / "killed", resumed, accumulate, checkpoint)
+    assert killed.validations + resumed.validations == whole.validations and len(whole.validations) == 3
+    assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))

@@ -1,0 +1,130 @@
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from lightning import Callback, LightningModule, Trainer
+
+from src.losses.mask_classification import MaskClassificationLoss
+from src.models.propagator import Propagator
+from src.structures import PairBatch
+from src.training import preemption
+from src.training.preemption import StopOnSignal
+from src.training.stages import SegmentorStage, Terms
+from tests.inference.tiny import CLASSES
+from tests.training.tiny_fit import tiny_data, tiny_module, tiny_trainer
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+class Square(SegmentorStage):
+    """A loss that costs nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(MaskClassificationLoss(len(CLASSES), num_points=32), ["segmentor.class_head"])
+
+    def losses(self, model: Propagator, batch: PairBatch) -> Terms:
+        return {"square": model.segmentor.parts()["class_head"].weight.square().sum()}
+
+
+class Send(Callback):
+    """Sends a signal to the run: in a step, or in the validation after it."""
+
+    def __init__(self, number: signal.Signals, step: int, validating: bool = False) -> None:
+        self.number, self.step, self.validating = number, step, validating
+        self.validated: list[int] = []
+
+    def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.global_step == self.step and not self.validating:
+            os.kill(os.getpid(), self.number)
+
+    def on_validation_batch_start(self, trainer: Trainer, *_: object) -> None:
+        if trainer.global_step == self.step and self.validating:
+            os.kill(os.getpid(), self.number)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.validated.append(trainer.global_step)
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """The handlers after a run are those before it."""
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)]
+    yield
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)] == before
+
+
+def stopped(folder: Path, send: Send, accumulate: int = 1, requeue: bool = True) -> list[str]:
+    """The checkpoints of a run of six steps that ends with the exit code."""
+    trainer = tiny_trainer(
+        folder, 6, 100, send, StopOnSignal(requeue), val_check_interval=4 * accumulate, accumulate_grad_batches=accumulate
+    )
+    with pytest.raises(SystemExit) as ended:
+        trainer.fit(tiny_module(Square()), tiny_data(6))
+    assert ended.value.code == 75
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_run_that_is_asked_to_stop_saves_the_step_it_is_in(tmp_path: Path, number: signal.Signals) -> None:
+    # Asked within step 2, at its first of two batches.
+    assert stopped(tmp_path, Send(number, 1), accumulate=2) == ["step_0000002.ckpt"]
+
+
+@pytest.mark.parametrize("validating", [False, True])
+def test_a_validation_that_is_due_comes_first(tmp_path: Path, validating: bool) -> None:
+    send = Send(signal.SIGTERM, 4 if validating else 3, validating)
+    assert stopped(tmp_path, send) == ["step_0000004.ckpt"] and send.validated == [4]
+
+
+def test_a_run_at_its_last_step_ends_as_if_not_asked(tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path, 2, 100, Send(signal.SIGTERM, 1), StopOnSignal())
+    trainer.fit(tiny_module(Square()), tiny_data(2))
+    assert [path.name for path in tmp_path.iterdir()] == ["step_0000002.ckpt"]
+
+
+SCONTROL = """#!/bin/sh
+echo "$@" > {said}
+{end}
+"""
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A batch job of an array, with a scontrol that writes down what it is asked."""
+    for name, value in {"SLURM_JOB_ID": "81", "SLURM_ARRAY_JOB_ID": "80", "SLURM_ARRAY_TASK_ID": "3"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(preemption.SLURMEnvironment, "detect", staticmethod(lambda: True))
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    return tmp_path
+
+
+def install(folder: Path, end: str) -> Path:
+    said = folder / "said"
+    (folder / "scontrol").write_text(SCONTROL.format(said=said, end=end))
+    (folder / "scontrol").chmod(0o755)
+    return said
+
+
+def test_slurm_is_asked_to_queue_the_job_again(slurm: Path, caplog: pytest.LogCaptureFixture) -> None:
+    said = install(slurm, "exit 0")
+    preemption._requeue()
+    assert said.read_text() == "requeue 80_3\n" and "SLURM queues job 80_3 again" in caplog.text
+    install(slurm, "echo 'no such job' >&2; exit 1")
+    preemption._requeue()
+    assert "scontrol requeue 80_3 failed (no such job): start the job again by hand" in caplog.text
+    (slurm / "scontrol").unlink()
+    os.environ["PATH"] = str(slurm)
+    preemption._requeue()
+    assert "No such file or directory: 'scontrol'" in caplog.text
+
+
+@pytest.mark.parametrize("requeue", [True, False])
+def test_a_batch_job_is_queued_again_if_it_is_to_be(slurm: Path, monkeypatch: pytest.MonkeyPatch, requeue: bool) -> None:
+    said = install(slurm, "exit 0")
+    trainer_asks = Send(signal.SIGTERM, 0)
+    monkeypatch.setattr("lightning.pytorch.trainer.connectors.accelerator_connector.SLURMEnvironment.detect", lambda: False)
+    monkeypatch.setattr(preemption.SLURMEnvironment, "detect", staticmethod(lambda: True))
+    stopped(slurm / "run", trainer_asks, requeue=requeue)
+    assert said.exists() == requeue
