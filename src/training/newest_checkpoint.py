@@ -52,6 +52,9 @@ class NewestCheckpoint(Checkpoint):
     def save(self, trainer: Trainer) -> Path:
         """Save the step that has just ended, then delete what is older than the newest few: at no time is there none."""
         path = self.folder / f"step_{trainer.global_step:07d}.ckpt"
+        # What a logger still holds of earlier steps would be lost with the process, and no resumed run logs it again.
+        for logger in trainer.loggers:
+            logger.save()
         trainer.save_checkpoint(path)
         self._saved = trainer.global_step
         if trainer.is_global_zero:

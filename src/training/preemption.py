@@ -29,7 +29,8 @@ class StopOnSignal(Callback):
 
     Lightning saves inside the signal handler, which may interrupt an optimiser step or a collective
     (https://github.com/Lightning-AI/pytorch-lightning/issues/21406), and exits with code 0. Here the handler leaves a note, the
-    ranks agree on it after each step, and all of them save the same one. A repeated signal changes nothing.
+    ranks agree on it after each step, and all of them save the same one. They exit when the next step would begin: only then
+    have the loggers got this one. A repeated signal changes nothing.
 
     Args:
         requeue: within a batch job of SLURM, have the job queued again; its command should say ``resume=true``.
@@ -37,52 +38,53 @@ class StopOnSignal(Callback):
 
     def __init__(self, requeue: bool = True) -> None:
         self.requeue = requeue
-        self._received: signal.Signals | None = None
+        self._received = self._stopping = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the place of Lightning's handlers, which are set just before; it restores all signals when the fit ends."""
-        self._received = None
+        self._received = self._stopping = False
         for number in _SIGNALS:
             signal.signal(number, self._note)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: PairBatch, batch_idx: int) -> None:
+        """Exit, if the step before was the last.
+
+        Raises:
+            SystemExit: if a signal came.
+        """
+        if self._stopping:
+            if trainer.is_global_zero and self.requeue and SLURMEnvironment.detect():
+                _requeue()
+            # Lightning kills a process whose children end with anything but 0, and it may be sending its logs just then.
+            raise SystemExit(EXIT_CODE if trainer.is_global_zero else 0)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: PairBatch, batch_idx: int
     ) -> None:
-        """Stop here, unless gradients are still to be added up or a validation comes first.
-
-        Raises:
-            SystemExit: if a signal came.
-        """
+        """Save where a signal came, unless gradients are still to be added up or a validation comes first."""
         if (batch_idx + 1) % trainer.accumulate_grad_batches == 0 and not validates_now(trainer):
-            self._stop_if_asked(trainer)
+            self._save_if_asked(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop after a validation within training.
-
-        Raises:
-            SystemExit: if a signal came.
-        """
+        """Save after a validation within training."""
         if not trainer.sanity_checking:
-            self._stop_if_asked(trainer)
+            self._save_if_asked(trainer)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self._received = signal.Signals(number)
+        self._received = True
 
-    def _stop_if_asked(self, trainer: Trainer) -> None:
+    def _save_if_asked(self, trainer: Trainer) -> None:
         # A run that has just ended needs no more than its last lines.
-        if trainer.global_step >= trainer.max_steps or not self._anyone_asked(trainer):
+        if self._stopping or trainer.global_step >= trainer.max_steps or not self._anyone_asked(trainer):
             return
+        self._stopping = True
         for callback in trainer.checkpoint_callbacks:
             if isinstance(callback, NewestCheckpoint):
                 path = callback.save(trainer)
                 log.warning("asked to stop: step %d is saved as %s", trainer.global_step, path)
-        if trainer.is_global_zero and self.requeue and SLURMEnvironment.detect():
-            _requeue()
-        # Lightning kills a process whose children end with anything but 0, and it may be sending its logs just then.
-        raise SystemExit(EXIT_CODE if trainer.is_global_zero else 0)
 
     def _anyone_asked(self, trainer: Trainer) -> bool:
-        asked = torch.tensor(float(self._received is not None), device=trainer.strategy.root_device)
+        asked = torch.tensor(float(self._received), device=trainer.strategy.root_device)
         return bool(trainer.strategy.reduce(asked, reduce_op="sum") > 0) if trainer.world_size > 1 else bool(asked)
 
 

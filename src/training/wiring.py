@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import warnings
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -12,17 +11,18 @@ from typing import Any, Literal, get_args
 import requests
 import torch
 from lightning import Trainer
-from lightning.pytorch.loggers import WandbLogger
 
 from src.models.flow.base import FlowEstimator
 from src.models.key_frame_segmentor import KeyFrameSegmentor
 from src.models.propagator import Propagator
 from src.models.segmentors import with_classes
 from src.ops.warp import WarpGrid
+from src.training.patient_wandb import PatientWandbLogger
 from src.weights.model_folder import load_model
 
 log = logging.getLogger(__name__)
 
+_PROBE_SECONDS = 5.0
 WandbMode = Literal["auto", "online", "offline", "disabled"]
 
 _NOISE = (
@@ -123,7 +123,9 @@ def wandb_logger(
     job_type: str | None = None,
     tags: list[str] | None = None,
     mode: WandbMode = "auto",
-) -> WandbLogger:
+    init_timeout: float = 60.0,
+    finish_timeout: float = 300.0,
+) -> PatientWandbLogger:
     """W&B, online where a key and the server are at hand, offline otherwise (and it says so).
 
     Args:
@@ -134,6 +136,8 @@ def wandb_logger(
         job_type: the stage.
         tags: free labels.
         mode: ``auto`` decides by key and network.
+        init_timeout: seconds that an online run may take to start; then it is offline.
+        finish_timeout: seconds that the upload at the end may take; then the rest stays for ``wandb sync``.
 
     Raises:
         ValueError: if the mode is unknown.
@@ -146,7 +150,12 @@ def wandb_logger(
         if reason:
             log.info("W&B is offline (%s); upload later with: wandb sync %s/wandb/offline-run-*", reason, save_dir)
     Path(save_dir).mkdir(parents=True, exist_ok=True)
-    return WandbLogger(project=project, name=name, save_dir=save_dir, group=group, job_type=job_type, tags=tags, mode=mode)
+    import wandb  # takes a second, and most tests never log to it
+
+    settings = wandb.Settings(init_timeout=init_timeout, finish_timeout=finish_timeout)
+    return PatientWandbLogger(
+        project=project, name=name, save_dir=save_dir, group=group, job_type=job_type, tags=tags, mode=mode, settings=settings
+    )
 
 
 def _why_offline() -> str | None:
@@ -158,12 +167,11 @@ def _why_offline() -> str | None:
     key = os.environ.get("WANDB_API_KEY") or requests.utils.get_netrc_auth(server)
     if not key:
         return "no API key; `wandb login` sets one"
-    host = server.split("://")[-1].split("/")[0]
-    name, _, port = host.partition(":")
     try:
-        socket.create_connection((name, int(port or 443)), timeout=3).close()
-    except OSError as error:
-        return f"{host} cannot be reached: {error}"
+        # Any answer will do; a server that takes connections and says nothing would hold up the start.
+        requests.head(server, timeout=_PROBE_SECONDS)
+    except requests.RequestException as error:
+        return f"{server} cannot be reached: {error}"
     return None
 
 

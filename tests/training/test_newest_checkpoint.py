@@ -23,7 +23,14 @@ class FakeTrainer(SimpleNamespace):
 
     def __init__(self, batches: int = 1, validate_every: float = math.inf, **changes: Any) -> None:
         loop = SimpleNamespace(epoch_loop=SimpleNamespace(total_batch_idx=-1))
-        defaults = {"global_step": 0, "max_steps": 7, "is_global_zero": True, "sanity_checking": False, "saved": []}
+        defaults = {
+            "global_step": 0,
+            "max_steps": 7,
+            "is_global_zero": True,
+            "sanity_checking": False,
+            "saved": [],
+            "loggers": [],
+        }
         super().__init__(**defaults | {"fit_loop": loop, "enable_validation": True, "val_check_batch": validate_every} | changes)
         self.batches = batches
 

@@ -1,5 +1,4 @@
 import logging
-import socket
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
@@ -72,7 +71,7 @@ def networked(monkeypatch: pytest.MonkeyPatch) -> None:
     """A key and a server that answers."""
     monkeypatch.delenv("WANDB_MODE", raising=False)
     monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
-    monkeypatch.setattr(socket, "create_connection", lambda *_, **__: socket.socket())
+    monkeypatch.setattr(wiring.requests, "head", lambda *_, **__: None)
 
 
 def offline_reason(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> str | None:
@@ -103,11 +102,11 @@ def test_wandb_is_offline_without_a_key(
 def test_wandb_is_offline_where_its_server_does_not_answer(
     networked: None, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(address: tuple[str, int], timeout: float) -> socket.socket:
-        assert timeout <= 5 and address[1] == 443
-        raise TimeoutError("timed out")
+    def refuse(server: str, timeout: float) -> None:
+        assert timeout <= 5 and server.startswith("http")
+        raise wiring.requests.ConnectTimeout("timed out")
 
-    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(wiring.requests, "head", refuse)
     assert "cannot be reached: timed out" in str(offline_reason(tmp_path, caplog))
 
 

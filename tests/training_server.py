@@ -1,0 +1,65 @@
+"""Imports ``src.train`` once, then forks a process for every run that it is asked for on its standard input."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.utilities import rank_zero_only
+
+import src.train
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+
+
+def become(wanted: dict[str, Any]) -> int:
+    """What ``python -m src.train`` does, in this process; returns its exit code."""
+    os.setsid()
+    log = os.open(wanted["log"], os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.environ |= wanted["environment"]
+    rank_zero_only.rank = int(os.environ.get("RANK", "0"))  # Lightning reads it when it is imported
+    if wanted["file_size"]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (wanted["file_size"], wanted["file_size"]))
+    sys.argv = ["src/train.py", "--config-path", str(CONF), *wanted["arguments"]]
+    src.train.quote_path_arguments()
+    try:
+        src.train.main()
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def answer(number: int) -> None:
+    sys.stdout.write(f"{number}\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """Answers every line with a pid; a line ``wait <pid>`` with its exit code."""
+    for line in sys.stdin:
+        wanted = json.loads(line)
+        if "wait" in wanted:
+            _, status = os.waitpid(wanted["wait"], 0)
+            answer(os.waitstatus_to_exitcode(status))
+            continue
+        child = os.fork()
+        if child == 0:
+            code = become(wanted)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+        answer(child)
+
+
+if __name__ == "__main__":
+    main()
