@@ -1,4 +1,4 @@
-"""The three stages end to end: they learn, resume, freeze and say what is wrong."""
+"""The three stages end to end: they learn, freeze and say what is wrong. That they resume is in tests/test_reliability.py."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import csv
 import json
 import logging
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,7 +26,7 @@ from src.train import train
 from src.training.callbacks import ProgressLines
 from src.training.stages import SegmentorStage
 from src.weights.model_folder import load_model
-from tests.tiny_run import ROOT, compose_train, overrides
+from tests.tiny_run import compose_train, overrides
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning"),
@@ -179,50 +177,6 @@ def test_ctrl_c_says_how_to_go_on(run: Run, monkeypatch: pytest.MonkeyPatch, cap
     with caplog.at_level(logging.INFO):
         assert run("stage=segmentor", "resume=true")
     assert "step_0000004.ckpt" in caplog.text
-
-
-KILL_AT = 5
-KILLED = f"""
-import os, signal, sys
-import torch
-from src.train import train
-from src.training.callbacks import ProgressLines
-from tests.tiny_run import compose_train
-
-def kill(self, trainer, *_):
-    if trainer.global_step == {KILL_AT}:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-torch.set_num_threads(1)
-ProgressLines.on_train_batch_end = kill
-train(compose_train(*sys.argv[1:]))
-"""
-
-
-def test_a_killed_run_resumes_to_the_same_weights(scenes: Path, tmp_path: Path) -> None:
-    """Bit for bit, killed as a machine would kill it, some steps after its last checkpoint, however the data is read."""
-    arguments = [
-        *overrides(scenes, tmp_path), "stage=segmentor", "trainer.max_steps=8", "callbacks.checkpoint.every_n_steps=3",
-        "trainer.val_check_interval=2", "logger.csv.flush_logs_every_n_steps=1",
-    ]  # fmt: skip
-    command = [sys.executable, "-c", KILLED, *arguments, "num_workers=1"]
-    killed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    run_dir = tmp_path / "default" / "segmentor"
-    assert [path.name for path in (run_dir / "checkpoints").iterdir()] == ["step_0000003.ckpt"]
-    before = column(run_dir, "train/loss")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        train(compose_train(*arguments, "resume=true"))
-        train(compose_train(*arguments, "name=unbroken"))
-    finally:
-        torch.set_num_threads(threads)
-    unbroken = tmp_path / "unbroken" / "segmentor"
-    assert equal(weights(run_dir / "model"), weights(unbroken / "model"))
-    # The log of the first part stays, and the second goes on with the losses of an unbroken run.
-    whole = column(unbroken, "train/loss")
-    assert (before, column(run_dir, "train/loss")) == (whole[:2], whole[:2] + whole[1:])
 
 
 def pair_iou(model: Propagator, pairs: PairDataset) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import resource
@@ -55,6 +56,7 @@ def main() -> None:
         child = os.fork()
         if child == 0:
             code = become(wanted)
+            atexit._run_exitfuncs()  # W&B's process writes its last block when it is told that the run's process ends
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)

@@ -65,6 +65,7 @@ class MixedPairs(Dataset[NumberedSample]):
             PairDataset(
                 source.dataset if source.labelled else Unlabelled(source.dataset), source.sampling, source.transform,
                 source.motion, num_samples=len(main), seed=main.seed, samples_per_pair=source.samples_per_pair,
+                on_corrupt=main.on_corrupt,
             )
             for source in extra
         ]  # fmt: skip

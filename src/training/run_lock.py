@@ -28,7 +28,7 @@ def run_lock(run_dir: Path) -> Iterator[None]:
 
     The lock is the operating system's (a POSIX record lock), on local disks and NFS: it ends with the process that holds it,
     however that ends, and loader processes do not inherit it. The file says who holds it; a file that nobody holds is of a run
-    that died and is taken over. A folder that the block leaves empty is removed.
+    that died and is taken over. Folders that were made for it and are left empty are removed.
 
     Args:
         run_dir: made where it is missing.
@@ -39,6 +39,7 @@ def run_lock(run_dir: Path) -> Iterator[None]:
     if getattr(rank_zero_only, "rank", 0) != 0:
         yield
         return
+    made = [folder for folder in (run_dir, *run_dir.parents) if not folder.exists()]
     run_dir.mkdir(parents=True, exist_ok=True)
     path = run_dir / LOCK_FILE
     file = _acquire(path)
@@ -48,8 +49,9 @@ def run_lock(run_dir: Path) -> Iterator[None]:
         # Unlinked while still held, so that nobody takes over the file that goes.
         path.unlink(missing_ok=True)
         file.close()
-        with suppress(OSError):
-            run_dir.rmdir()
+        with suppress(OSError):  # the first that holds something is where it ends
+            for folder in made:
+                folder.rmdir()
 
 
 def _acquire(path: Path) -> IO[str]:

@@ -1,7 +1,13 @@
+import os
+import signal
 import subprocess
 import sys
 
+import cv2
 import pytest
+import torch
+
+from src.data.loader_process import start_worker
 
 # In a process of its own: what the C library has learnt cannot be unlearnt.
 PAGES = """
@@ -29,3 +35,19 @@ def test_the_memory_of_pictures_is_kept_for_the_next_ones():
     before, after = map(int, done.stdout.split())
     # 80 pictures of 300 pages each.
     assert before > 10_000 and after < 100
+
+
+def test_a_signal_to_all_processes_of_a_job_leaves_the_loaders_alive() -> None:
+    numbers = (signal.SIGTERM, signal.SIGUSR1)
+    before = [signal.getsignal(number) for number in numbers]
+    threads = torch.get_num_threads(), cv2.getNumThreads()
+    try:
+        start_worker(0)
+        for number in numbers:
+            os.kill(os.getpid(), number)
+        assert torch.get_num_threads() == 1
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+        torch.set_num_threads(threads[0])
+        cv2.setNumThreads(threads[1])
