@@ -11,8 +11,10 @@ from transformers import Mask2FormerForUniversalSegmentation
 
 from src.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Statistics, backbone_spec, load_backbone_weights
 from src.models.deformable_attention import DeformableAttention
+from src.models.encoder_layer import EncoderLayer
 from src.models.key_frame_segmentor import KeyFrameSegmentor, in_full_precision, keep_projections_precise
 from src.models.mask2former import FIELDS, build_mask2former, load_mask2former, mask2former_config, mask2former_fields
+from src.models.masked_decoder import MaskedDecoder
 from src.structures import MaskPrediction
 
 
@@ -36,6 +38,8 @@ class Mask2FormerSegmentor(KeyFrameSegmentor):
         pixel_decoder = network.model.pixel_level_module.decoder
         keep_projections_precise(pixel_decoder)
         DeformableAttention.install(pixel_decoder)
+        EncoderLayer.install(pixel_decoder)
+        network.model.transformer_module = MaskedDecoder(network.model.transformer_module)
         super().__init__(
             network,
             network.class_predictor.out_features - 1,
@@ -52,13 +56,16 @@ class Mask2FormerSegmentor(KeyFrameSegmentor):
             image: (B, 3, H, W), RGB 0..255, uint8 or float, unpadded.
 
         Returns:
-            Logits of all L = decoder layers + 1 predictions, the first that of the learnable queries; h, w = 1/4 of the padded
-            image. float32.
+            Logits of all L = decoder layers + 1 predictions, the first that of the learnable queries; in inference mode those of
+            the last alone (L = 1). h, w = 1/4 of the padded image. float32.
 
         Raises:
             ValueError: see :meth:`normalised`.
         """
         padded, size = self.normalised(image)
+        if torch.is_inference_mode_enabled() and padded.device.type == "cpu":
+            # Convolutions and pooling keep this order, in which both are faster; all modules give the same numbers in either.
+            padded = padded.contiguous(memory_format=torch.channels_last)
         parts = self.parts()
         features = [in_full_precision(feature) for feature in parts["backbone"](padded).feature_maps]
         decoded = parts["pixel_decoder"](features)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from src.models.deformable_attention import DeformableAttention, TransformersAttention, weighted_samples
+from src.models.deformable_attention import DeformableAttention, SampledTable, TransformersAttention
 
 SHAPES = [(3, 5), (6, 10), (11, 20)]
 TOKENS = sum(height * width for height, width in SHAPES)
@@ -58,7 +58,7 @@ def test_both_ways_give_the_same_at_borders_and_between_pixels():
     value = torch.arange(1.0, 7.0).view(1, 6, 1, 1)  # one map of 2 x 3: 1 2 3 / 4 5 6
     positions = torch.tensor([[0.0, 0.0], [2.0, 1.0], [0.5, 0.5], [-0.5, 0.0], [2.25, 1.0], [-1.0, 0.0], [9.0, -9.0], [2.5, 1.5]])
     expected = torch.tensor([1.0, 6.0, 3.0, 0.5, 4.5, 0.0, 0.0, 1.5])
-    sampled = weighted_samples(value, [(2, 3)], positions.view(1, 8, 1, 1, 1, 2), torch.ones(1, 8, 1, 1, 1))
+    sampled = SampledTable.of(value, [(2, 3)]).sums(positions.view(1, 8, 1, 1, 1, 2), torch.ones(1, 8, 1, 1, 1))
     assert torch.equal(sampled.flatten(), expected)
 
 

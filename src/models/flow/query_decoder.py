@@ -92,7 +92,10 @@ class JointLayer(nn.Module):
         heads = self.attention_in(tokens).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(*heads.unbind(0)).transpose(1, 2).flatten(2)
         tokens = self.attention_norm(tokens + self.attention_out(attended))
-        updated: Tensor = self.ffn_norm(tokens + self.ffn_out(F.relu(self.ffn_in(tokens))))
+        inside = self.ffn_in(tokens)
+        # In place where no gradient needs what the layer made.
+        inside = inside.relu_() if torch.is_inference_mode_enabled() else F.relu(inside)
+        updated: Tensor = self.ffn_norm(tokens + self.ffn_out(inside))
         return updated
 
 

@@ -15,6 +15,9 @@ FuseInit = Literal["pixel", "reference"]
 MAP_INIT_SCALE = 0.3
 """Shrinks the last layer of the motion map at the start, so that every segment begins close to the flow of the image."""
 
+_BLOCK = 1024
+"""Pixels at a time in inference: what is 512 wide for them stays in a core's cache."""
+
 
 class SegmentFlowHead(nn.Module):
     """Query flow = product of queries and motion map (paper section 3.2), as x = map[C:], y = map[:C].
@@ -59,12 +62,38 @@ class SegmentFlowHead(nn.Module):
             (B, Q, 2, h, w), x before y, in the precision of the weights.
         """
         queries = self.query_mlp(self.query_norm(queries))
+        if torch.is_inference_mode_enabled():
+            return self._folded(queries, features)
         maps = self.motion_map(features).flatten(1, 2)
         with full_precision(maps):
             dtype = self.query_norm.weight.dtype
             # (B, 1, Q, C) times (B, 2, C, h * w): both directions of all queries in one product, y before x.
             flow = queries.to(dtype)[:, None] @ maps.to(dtype).reshape(*maps.shape[:2], 2, -1).permute(0, 2, 3, 1)
             return flow.flip(1).transpose(1, 2).reshape(*queries.shape[:2], 2, *features.shape[-2:])
+
+    def _folded(self, queries: Tensor, features: Tensor) -> Tensor:
+        """The same, to float rounding, with a third of the multiply-adds.
+
+        The map's last layer is linear, and there are fewer queries than pixels: so its weights multiply the queries.
+
+        Args:
+            queries: (B, Q, C) after their MLP.
+            features: (B, C_f, h, w).
+        """
+        first, second, last = (layer for layer in self.map_mlp if isinstance(layer, nn.Linear))
+        dtype = last.weight.dtype
+        with full_precision(queries):
+            # Their order is y, x.
+            width = last.out_features // 2
+            weight, bias = last.weight.view(2, width, -1).flip(0), last.bias.view(2, width).flip(0)
+            directed = (queries.to(dtype)[:, None] @ weight).transpose(1, 2).flatten(1, 2)
+            shift = (queries.to(dtype) @ bias.T).flatten(1)[..., None]
+        flows = []
+        for pixels in torch.split(features.flatten(2).mT, _BLOCK, dim=1):
+            hidden = second(first(pixels).relu_()).relu_()
+            with full_precision(queries):
+                flows.append(torch.baddbmm(shift, directed, hidden.to(dtype).mT))
+        return torch.cat(flows, dim=2).reshape(*queries.shape[:2], 2, *features.shape[-2:])
 
 
 class FlowFusion(nn.Module):

@@ -2,6 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from src.models.flow import segment_head
 from src.models.flow.segment_head import FlowFusion, SegmentFlowHead
 
 
@@ -14,6 +15,18 @@ def test_x_is_the_product_with_the_second_half_of_the_map_y_with_the_first() -> 
         place = maps[b, row, column]
         torch.testing.assert_close(flow[b, q, 0, row, column], embedded[b, q] @ place[8:])
         torch.testing.assert_close(flow[b, q, 1, row, column], embedded[b, q] @ place[:8])
+
+
+def test_in_inference_mode_the_last_layer_multiplies_the_queries_and_the_flow_is_the_same(monkeypatch) -> None:
+    monkeypatch.setattr(segment_head, "_BLOCK", 7)
+    head = SegmentFlowHead(hidden_dim=8, feature_channels=6, mlp_dim=10)
+    torch.nn.init.normal_(head.map_mlp[-1].bias)
+    queries, features = torch.randn(2, 3, 8), torch.randn(2, 6, 4, 5)
+    with torch.no_grad():
+        plain = head(queries, features)
+    with torch.inference_mode():
+        folded = head(queries, features)
+    torch.testing.assert_close(folded, plain, atol=1e-5, rtol=1e-5)
 
 
 def test_queries_begin_near_zero_flow_but_not_at_it() -> None:
