@@ -141,14 +141,19 @@ def tolerance(name: str, dtype: torch.dtype) -> tuple[float, float]:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_every_stage_gives_the_published_numbers(golden: Golden, dtype: torch.dtype) -> None:
-    # Deformable attention has one way with and one without gradients: both are pinned here.
+    # Inference mode has shortcuts of its own (deformable attention, one prediction instead of all): both ways are pinned here.
     with torch.inference_mode(dtype == torch.float32):
         found, maps = stages(golden, dtype)
     assert {*found, *(f"semmap_{t}" for t in range(3))} == set(golden.expected)
+    if dtype == torch.float32:
+        assert len(found["class_logits_all"]) == 1
+        del found["mask_logits_aux0"]
     faults = []
     for name, value in found.items():
         relative, absolute = tolerance(name, dtype)
         expected = golden.expected[name].astype(np.float64)
+        if name == "class_logits_all":
+            expected = expected[-len(value) :]
         scale = np.abs(expected).max() if name.startswith("backbone") else np.abs(expected)
         excess = np.abs(value.detach().double().numpy() - expected) - relative * scale
         if not excess.max() <= absolute:
