@@ -63,9 +63,6 @@ class Mask2FormerSegmentor(KeyFrameSegmentor):
             ValueError: see :meth:`normalised`.
         """
         padded, size = self.normalised(image)
-        if torch.is_inference_mode_enabled() and padded.device.type == "cpu":
-            # Convolutions and pooling keep this order, in which both are faster; all modules give the same numbers in either.
-            padded = padded.contiguous(memory_format=torch.channels_last)
         parts = self.parts()
         features = [in_full_precision(feature) for feature in parts["backbone"](padded).feature_maps]
         decoded = parts["pixel_decoder"](features)
