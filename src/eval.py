@@ -3,6 +3,7 @@
 ``python -m src.eval checkpoint=<model> data=<name> output=<file.json>``
 ``python -m src.eval predictions=<folder> data=<name> output=<file.json>``
 ``python -m src.eval what=label_propagation|endpoint_error data=<name> output=<file.json>``
+``torchrun --nproc_per_node=<n> -m src.eval ...`` spreads the clips over processes: the same scores, sooner.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from src.inference.label_propagation import label_pairs
 from src.inference.methods import own_methods, with_method
 from src.inference.prediction_files import PredictionFolder, evaluate_predictions
 from src.inference.progress import advance, progress_bars
+from src.inference.ranks import ALONE, Ranks, joined_ranks
 from src.inference.report import class_tables, write_report
 from src.inference.scheduler import FixedInterval
 from src.inference.table import Row, check_output, prediction_row, prediction_table, result_row, rich_table, write_table
@@ -46,11 +48,12 @@ from src.weights.model_folder import load_model
 log = logging.getLogger(__name__)
 
 
-def evaluate(cfg: DictConfig) -> list[Row]:
+def evaluate(cfg: DictConfig, ranks: Ranks = ALONE) -> list[Row]:
     """Everything that ``conf/eval.yaml`` describes; whatever cannot be done is refused before anything is computed.
 
     Args:
         cfg: the composed configuration.
+        ranks: processes over which the clips are spread; the first one writes what is common to all.
 
     Returns:
         The rows that were written; of prediction files, one; of flows, one per method (and lag).
@@ -63,8 +66,10 @@ def evaluate(cfg: DictConfig) -> list[Row]:
     """
     if cfg.what not in ("masks", "label_propagation", "endpoint_error"):
         raise ValueError(f"what={cfg.what}; expected masks, label_propagation or endpoint_error")
+    if cfg.what != "masks" and ranks.count > 1:
+        raise ValueError(f"what={cfg.what} runs in one process, and there are {ranks.count}: leave torchrun out")
     # In a log file nothing says how wide the page is, and rich would cut the table at 80 columns.
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = Console(width=None if sys.stdout.isatty() else 120, quiet=not ranks.is_first)
     output = check_output(cfg.output, cfg.overwrite)
     report = _new_path(cfg.report, cfg.overwrite)
     if cfg.threads:
@@ -73,9 +78,11 @@ def evaluate(cfg: DictConfig) -> list[Row]:
     if cfg.what != "masks":
         return _evaluate_flows(cfg, output, report, console)
     if cfg.predictions is None:
-        rows, results, dataset = _evaluate_model(cfg, output, console)
+        rows, results, dataset = _evaluate_model(cfg, output, console, ranks)
     else:
-        rows, results, dataset = _evaluate_predictions(cfg, output, console)
+        rows, results, dataset = _evaluate_predictions(cfg, output, console, ranks)
+    if not ranks.is_first:
+        return rows
     files: dict[str, Path] = {}
     if report is not None:
         files = write_report(results, dataset.classes, report)
@@ -87,7 +94,9 @@ def evaluate(cfg: DictConfig) -> list[Row]:
     return rows
 
 
-def _evaluate_model(cfg: DictConfig, output: Path, console: Console) -> tuple[list[Row], list[MethodResult], ClipDataset]:
+def _evaluate_model(
+    cfg: DictConfig, output: Path, console: Console, ranks: Ranks
+) -> tuple[list[Row], list[MethodResult], ClipDataset]:
     overlay, pictures = _new_path(cfg.overlay, cfg.overwrite), _new_path(cfg.pictures, cfg.overwrite)
     saved = _new_path(cfg.save_predictions, cfg.overwrite)
     options = RunOptions(cfg.short_side, cfg.max_long_side, autocast_named(cfg.autocast), cfg.phases, cfg.temporal_consistency)
@@ -98,7 +107,7 @@ def _evaluate_model(cfg: DictConfig, output: Path, console: Console) -> tuple[li
             f"save_predictions writes one result, and {len(pairs)} were asked for ({', '.join(f'{m} k={k}' for m, k in pairs)}): "
             'name one method and one key interval, e.g. "methods=[query]" "key_intervals=[5]"'
         )
-    propagator, metadata = load_model(cfg.checkpoint, device_named(cfg.device))
+    propagator, metadata = load_model(cfg.checkpoint, device_named(ranks.device(cfg.device)))
     methods = {name: with_method(propagator, name) for name in cfg.methods}
     dataset = _dataset(cfg)
     check_classes(metadata, dataset)
@@ -106,12 +115,16 @@ def _evaluate_model(cfg: DictConfig, output: Path, console: Console) -> tuple[li
     size = short_side_size((image.shape[-2], image.shape[-1]), options.short_side, options.max_long_side)
     costs = {name: frame_cost(method, size) for name, method in methods.items()}
     sink = None if saved is None else PredictionFolder(saved, dataset).write
-    results = evaluate_methods(methods, dataset, intervals, options, console, sink)
+    # No process writes before all have seen that the places are free.
+    ranks.wait()
+    results = evaluate_methods(methods, dataset, intervals, options, console, sink, ranks)
     rows: list[Row] = []
     for one, (name, k) in zip(results, pairs, strict=True):
         row = result_row(name, k, one.result, dataset.classes, costs[name].average(k))
         conditions = _conditions(methods[name], size, options)
         rows.append({**row, **conditions, "data": cfg.data.name, "checkpoint": str(cfg.checkpoint)})
+    if not ranks.is_first:
+        return rows, results, dataset
     written = write_table(rows, output)
     first = rows[0]
     console.print(rich_table(rows, f"{cfg.data.name} at {first['input_size']}, {first['device']}, {first['precision']}"))
@@ -122,7 +135,9 @@ def _evaluate_model(cfg: DictConfig, output: Path, console: Console) -> tuple[li
     return rows, results, dataset
 
 
-def _evaluate_predictions(cfg: DictConfig, output: Path, console: Console) -> tuple[list[Row], list[MethodResult], ClipDataset]:
+def _evaluate_predictions(
+    cfg: DictConfig, output: Path, console: Console, ranks: Ranks
+) -> tuple[list[Row], list[MethodResult], ClipDataset]:
     for name in ("checkpoint", "overlay", "pictures", "save_predictions"):
         if not OmegaConf.is_missing(cfg, name) and cfg[name] is not None:
             raise ValueError(f"{name}={cfg[name]} is for a model, and predictions={cfg.predictions} are files: leave one out")
@@ -130,10 +145,10 @@ def _evaluate_predictions(cfg: DictConfig, output: Path, console: Console) -> tu
     predictions = PredictionFolder(cfg.predictions, dataset)
     with progress_bars(console) as progress:
         task = progress.add_task("predictions", total=None)
-        result = evaluate_predictions(predictions, advance(progress, task), cfg.temporal_consistency)
+        result = evaluate_predictions(predictions, advance(progress, task), cfg.temporal_consistency, ranks)
     row = prediction_row(result, dataset.classes, len(dataset.clips))
     row = {**row, "data": cfg.data.name, "predictions": str(cfg.predictions)}
-    for path in write_table(row, output):
+    for path in write_table(row, output) if ranks.is_first else ():
         log.info("written: %s", path)
     console.print(prediction_table(row, f"{cfg.predictions}: {row['frames']} frames of {row['clips']} clips of {cfg.data.name}"))
     return [row], [MethodResult("predictions", None, result)], dataset
@@ -242,7 +257,8 @@ def _new_path(name: str | None, overwrite: bool) -> Path | None:
 @hydra.main(version_base="1.3", config_path="../conf", config_name="eval")
 def main(cfg: DictConfig) -> None:
     """Evaluate, print the table and write it."""
-    evaluate(cfg)
+    with joined_ranks() as ranks:
+        evaluate(cfg, ranks)
 
 
 if __name__ == "__main__":

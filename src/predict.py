@@ -1,4 +1,7 @@
-"""Label a video: ``python -m src.predict input=<video> checkpoint=<model> output=<folder>``."""
+"""Label a video: ``python -m src.predict input=<video> checkpoint=<model> output=<folder>``.
+
+Many: ``input=<folder of videos>`` or ``input=<list>.txt``, over several processes by torchrun or srun.
+"""
 
 from __future__ import annotations
 
@@ -6,54 +9,39 @@ import logging
 import os
 import signal
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import hydra
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from src.command_line import quote_path_arguments, stopping_on_signals, typed_path
 from src.inference.frames import CameraFrames, FrameSource, ImageFrames, is_image
-from src.inference.prediction_progress import in_words, shown_progress
+from src.inference.labelling import Labeller, Prediction
+from src.inference.prediction_progress import in_words
+from src.inference.ranks import ALONE, Ranks, joined_ranks
 from src.inference.streaming import StreamingSegmentor
+from src.inference.video_batch import Outcome, label_videos, list_videos, summary
 from src.inference.video_frames import VideoFrames
 from src.inference.video_model import names_and_colours, with_flow
-from src.inference.video_outputs import OutputOptions, VideoOutputs
-from src.inference.video_prediction import PredictionProgress, predict_video
+from src.inference.video_outputs import OutputOptions
 from src.measure.machine import autocast_named, device_named
 from src.weights.checkpoints import load_checkpoint
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Prediction:
-    """How a prediction ended.
-
-    Attributes:
-        progress: frames, key frames and times.
-        faults: what was broken in the input; empty if it was sound.
-        stopped: signal that ended it early, or ``None``.
-        written: files, and folders of files.
-    """
-
-    progress: PredictionProgress
-    faults: list[str]
-    stopped: int | None
-    written: list[Path]
-
-    @property
-    def exit_code(self) -> int:
-        """0, 1 for a broken input, or 128 + signal."""
-        return 128 + self.stopped if self.stopped is not None else int(bool(self.faults))
+# What the outputs of a video depend on: where the work was done and how fast does not matter.
+_RESULT_KEYS = (
+    "checkpoint", "flow", "dis_short_side", "short_side", "max_long_side", "max_frames", "labels", "flow_pictures", "legend",
+    "alpha", "quality", "autocast", "fps", "source_beside",
+)  # fmt: skip
 
 
 def predict(cfg: DictConfig) -> Prediction:
-    """Everything that ``conf/predict.yaml`` describes; whatever cannot be done is refused before anything is computed.
+    """Everything that ``conf/predict.yaml`` describes, of one input; what cannot be done is refused before the work.
 
     Args:
         cfg: the composed configuration.
@@ -66,15 +54,67 @@ def predict(cfg: DictConfig) -> Prediction:
         OSError: if input or checkpoint cannot be opened.
         ValueError: if an option is not a known one, or input or checkpoint are not what they should be.
     """
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    if cfg.threads:
-        torch.set_num_threads(cfg.threads)
-        cv2.setNumThreads(cfg.threads)
-    options = OutputOptions(cfg.labels, cfg.flow_pictures, cfg.legend, cfg.alpha, cfg.quality, cfg.overwrite, cfg.source_beside)
+    options = output_options(cfg)
     output = typed_path(str(cfg.output))
     _check_output(output, cfg, options)
     source = open_source(cfg)
-    propagator, metadata = load_checkpoint(typed_path(str(cfg.checkpoint)), device_named(cfg.device))
+    labeller = load_labeller(cfg, options, cfg.device)
+    with stopping_on_signals() as stopping:
+        prediction = labeller.label(source, output, Console(width=None if sys.stdout.isatty() else 120), stopping, partial=True)
+    _report(prediction)
+    return prediction
+
+
+def predict_many(cfg: DictConfig, videos: dict[str, Path], ranks: Ranks = ALONE) -> list[Outcome]:
+    """The same for many videos, each into a folder of its own below ``output``.
+
+    Args:
+        cfg: the composed configuration.
+        videos: of :func:`src.inference.video_batch.list_videos`.
+        ranks: processes that share the videos.
+
+    Returns:
+        How each ended, those of other processes too.
+
+    Raises:
+        OSError, ValueError: if an option or the checkpoint is not what it should be; a video that is not is an outcome.
+    """
+    output = typed_path(str(cfg.output))
+    if output.exists() and not output.is_dir():
+        raise FileExistsError(f"{output} is a file; expected the name of a folder")
+    labeller = load_labeller(cfg, output_options(cfg), ranks.device(cfg.device))
+    console = Console(width=None if sys.stdout.isatty() else 120, quiet=not ranks.is_first)
+    settings = {name: cfg[name] for name in _RESULT_KEYS} | {"scheduler": OmegaConf.to_container(cfg.scheduler, resolve=True)}
+    with stopping_on_signals() as stopping:
+
+        def label(video: Path, folder: Path) -> Prediction:
+            return labeller.label(_open_path(video, cfg.fps), folder, console, stopping, partial=False)
+
+        outcomes = label_videos(videos, output, label, settings, ranks, stopping[0], cfg.overwrite)
+    if ranks.is_first:
+        counts = {name: count for name, count in summary(outcomes).items() if isinstance(count, int) and count}
+        log.info("%s; %s", ", ".join(f"{count} {name}" for name, count in counts.items()), output / "summary.json")
+        for one in outcomes:
+            if one.is_bad:
+                log.error("%s: %s", one.video, "; ".join([one.ending, *one.faults]))
+    return outcomes
+
+
+def output_options(cfg: DictConfig) -> OutputOptions:
+    """What is written, by the configuration."""
+    return OutputOptions(cfg.labels, cfg.flow_pictures, cfg.legend, cfg.alpha, cfg.quality, cfg.overwrite, cfg.source_beside)
+
+
+def load_labeller(cfg: DictConfig, options: OutputOptions, device: str) -> Labeller:
+    """The model of the configuration, on a device, and how it is to be run.
+
+    Raises:
+        OSError, ValueError: see :func:`predict`.
+    """
+    if cfg.threads:
+        torch.set_num_threads(cfg.threads)
+        cv2.setNumThreads(cfg.threads)
+    propagator, metadata = load_checkpoint(typed_path(str(cfg.checkpoint)), device_named(device))
     propagator = with_flow(propagator, metadata, cfg.flow, cfg.dis_short_side)
     classes, palette = names_and_colours(metadata, propagator.segmentor.num_classes)
     short_side, max_long_side = (
@@ -82,20 +122,7 @@ def predict(cfg: DictConfig) -> Prediction:
     )
     scheduler, autocast = instantiate(cfg.scheduler), autocast_named(cfg.autocast)
     stream = StreamingSegmentor(propagator, scheduler, short_side, max_long_side, autocast, cfg.compile)
-    if source.info.has_audio:
-        log.info("%s has sound, which is dropped: the overlay has pictures alone", source.info.name)
-    written: list[Path] = []
-    with VideoOutputs(output, source.info, classes, palette, options) as outputs, stopping_on_signals() as (stop, received):
-        with shown_progress(console, source) as progress:
-            done = predict_video(
-                stream, source, outputs.write,
-                with_flow=cfg.flow_pictures, max_frames=cfg.max_frames, stop=stop, progress=progress,
-            )  # fmt: skip
-        if done.frames:
-            written = outputs.finish()
-    prediction = Prediction(done, list(source.faults), received[0] if received else None, written)
-    _report(prediction)
-    return prediction
+    return Labeller(stream, classes, palette, options, cfg.max_frames)
 
 
 def open_source(cfg: DictConfig) -> FrameSource:
@@ -104,11 +131,13 @@ def open_source(cfg: DictConfig) -> FrameSource:
     if cfg.get("data") is not None:
         return ImageFrames.of_clip(instantiate(cfg.data[cfg.clip_split]), name)
     path = typed_path(name)
-    if path.is_dir() or is_image(path):
-        return ImageFrames.of_files(path, cfg.fps)
     if not path.exists() and name.isdecimal():
         return CameraFrames(int(name))
-    return VideoFrames(path)
+    return _open_path(path, cfg.fps)
+
+
+def _open_path(path: Path, fps: float) -> FrameSource:
+    return ImageFrames.of_files(path, fps) if path.is_dir() or is_image(path) else VideoFrames(path)
 
 
 def _report(prediction: Prediction) -> None:
@@ -139,7 +168,12 @@ def _check_output(output: Path, cfg: DictConfig, options: OutputOptions) -> None
 def main(cfg: DictConfig) -> None:
     """Predict, and say by the exit code how it ended."""
     try:
-        code = predict(cfg).exit_code
+        videos = None if cfg.get("data") is not None else list_videos(typed_path(str(cfg.input)))
+        if videos is None:
+            code = predict(cfg).exit_code
+        else:
+            with joined_ranks() as ranks:
+                code = int(any(outcome.is_bad for outcome in predict_many(cfg, videos, ranks)))
     except (OSError, ValueError) as error:
         # What is wrong with an argument needs no stack; HYDRA_FULL_ERROR=1 shows it all the same.
         if os.environ.get("HYDRA_FULL_ERROR") == "1":

@@ -14,6 +14,7 @@ from src.data.clips import ClipDataset
 from src.inference.evaluation import MapSink, Phases, evaluate_clips
 from src.inference.pictures import write_comparison_video, write_pictures
 from src.inference.progress import advance, progress_bars
+from src.inference.ranks import ALONE, Ranks
 from src.inference.scheduler import FixedInterval
 from src.inference.scores import EvaluationResult
 from src.inference.streaming import StreamingSegmentor
@@ -83,6 +84,7 @@ def evaluate_methods(
     options: RunOptions,
     console: Console | None = None,
     sink: MapSink | None = None,
+    ranks: Ranks = ALONE,
 ) -> list[MethodResult]:
     """One result per method and key interval; ``per_frame`` has one, at key interval 1.
 
@@ -95,6 +97,7 @@ def evaluate_methods(
         options: how to run them.
         console: where progress is shown.
         sink: gets the maps of the first job, key frames at 0, k, 2k, ...; see :func:`evaluate_clips`.
+        ranks: processes over which the clips are spread.
 
     Raises:
         ValueError: if there is nothing to do, or see :func:`evaluate_clips`.
@@ -110,7 +113,7 @@ def evaluate_methods(
                 task = progress.add_task(f"{name}, k={k}", total=None)
                 result = evaluate_clips(
                     methods[name], dataset, k, options.phases, options.short_side, options.max_long_side, options.autocast,
-                    advance(progress, task), options.temporal_consistency, None if number else sink,
+                    advance(progress, task), options.temporal_consistency, None if number else sink, ranks,
                 )  # fmt: skip
                 progress.remove_task(task)
             every_frame = result if k == 1 else every_frame

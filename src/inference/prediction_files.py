@@ -18,6 +18,7 @@ from src.data.clips import ClipDataset
 from src.data.image_files import read_label_png
 from src.data.writing import written_whole
 from src.inference.evaluation import ProgressCallback
+from src.inference.ranks import ALONE, Ranks
 from src.inference.scores import EvaluationResult, Scores
 from src.inference.warped_agreement import WarpedAgreement
 from src.structures import Clip, Size
@@ -110,7 +111,10 @@ class PredictionFolder:
 
 
 def evaluate_predictions(
-    predictions: PredictionFolder, progress: ProgressCallback | None = None, temporal_consistency: bool = False
+    predictions: PredictionFolder,
+    progress: ProgressCallback | None = None,
+    temporal_consistency: bool = False,
+    ranks: Ranks = ALONE,
 ) -> EvaluationResult:
     """Score prediction files against the labels of their dataset; nothing is known of key frames and times.
 
@@ -118,6 +122,7 @@ def evaluate_predictions(
         predictions: the files.
         progress: told after every frame.
         temporal_consistency: whether to compare each map with the flow-warped one before it; reads the images, too.
+        ranks: processes over which the clips are spread, each of them whole.
 
     Raises:
         FileNotFoundError: if a file is missing; nothing is read then.
@@ -129,10 +134,12 @@ def evaluate_predictions(
         raise ValueError(f"{type(dataset).__name__} has no labelled frame in its {len(dataset.clips)} clips: nothing to score")
     predictions.check_complete()
     scores, done = Scores(dataset.num_classes), 0
+    labelled = [len(clip.labelled_frames) for clip in dataset.clips]
+    mine = ranks.share(labelled)
     agreement = WarpedAgreement() if temporal_consistency else None
-    for number, clip in enumerate(dataset.clips):
+    for number in mine:
         before = -1
-        for frame in clip.labelled_frames:
+        for frame in dataset.clips[number].labelled_frames:
             if frame != before + 1:
                 _end_run(scores, agreement)
             label = dataset.read_label(number, frame)
@@ -142,10 +149,10 @@ def evaluate_predictions(
                 agreement.add(dataset.read_image(number, frame), found)
             before, done = frame, done + 1
             if progress is not None:
-                progress(done, total)
+                progress(done, sum(labelled[clip] for clip in mine))
         _end_run(scores, agreement)
-    scores.end_phase(float("nan") if agreement is None else agreement.compute())
-    return scores.result(total)
+    scores.end_phase(None if agreement is None else agreement.metric)
+    return scores.result(total, ranks)
 
 
 def _end_run(scores: Scores, agreement: WarpedAgreement | None) -> None:

@@ -6,15 +6,17 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
 from src.data.resizing import resize_nearest
+from src.inference.ranks import ALONE, Ranks
 from src.metrics.iou import MeanIoU, iou_figures
 from src.metrics.offset_iou import IoUByOffset
+from src.metrics.temporal_consistency import TemporalConsistency
 from src.metrics.video_consistency import VideoConsistency
 
 WINDOWS = (8, 16)
@@ -99,8 +101,7 @@ class Scores:
     def __init__(self, num_classes: int, num_distances: int = 1) -> None:
         self.num_classes = num_classes
         self.by_distance = IoUByOffset(num_classes, num_distances)
-        self._confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64)
-        self._phases: list[dict[str, Tensor]] = []
+        self._phases: list[_Phase] = []
         self._seconds: dict[bool, list[float]] = {True: [], False: []}
         self.start_phase()
 
@@ -136,23 +137,24 @@ class Scores:
         for consistency in self._consistency.values():
             consistency.end_clip()
 
-    def end_phase(self, temporal_consistency: float = float("nan")) -> None:
-        """All clips have been run over."""
-        consistency: dict[str, Tensor] = {name: _compute(metric) for name, metric in self._consistency.items()}
-        confusion = self._iou.confusion
-        self._confusion += confusion
-        reference = iou_figures(confusion, "reference")["miou"]
-        figures = iou_figures(confusion, "present_in_label")
-        temporal = torch.tensor(temporal_consistency, dtype=torch.float64)
-        self._phases.append({**figures, "miou_reference": reference, **consistency, "temporal": temporal})
+    def end_phase(self, agreement: TemporalConsistency | None = None) -> None:
+        """All clips have been run over.
 
-    def result(self, frames: int) -> EvaluationResult:
+        Args:
+            agreement: what was compared with the flow-warped frame before, where that was asked for.
+        """
+        self._phases.append(_Phase(self._iou, self._consistency, agreement))
+
+    def result(self, frames: int, ranks: Ranks = ALONE) -> EvaluationResult:
         """The means over the phases.
 
         Args:
-            frames: labelled frames of a run.
+            frames: labelled frames of a run, of all clips.
+            ranks: whose clips count: those of every process, each of which must call this once.
         """
-        mean = {name: torch.stack([scores[name] for scores in self._phases]).mean(0) for name in self._phases[0]}
+        self._add_up(ranks)
+        figures = [phase.figures() for phase in self._phases]
+        mean = {name: torch.stack([scores[name] for scores in figures]).mean(0) for name in figures[0]}
         # torchmetrics makes a scalar of a single value.
         by_distance = _compute(self.by_distance)["miou_by_offset"].reshape(-1).tolist()
         frames_by_distance = {d: count for d, count in enumerate(self.by_distance.frames.tolist()) if count}
@@ -166,15 +168,47 @@ class Scores:
             iou_per_class=tuple(mean["iou_per_class"].tolist()),
             miou_by_distance={distance: by_distance[distance] for distance in frames_by_distance},
             frames_by_distance=frames_by_distance,
-            confusion=self._confusion,
+            confusion=torch.stack([phase.iou.confusion for phase in self._phases]).sum(0),
             key_times=StepTimes.of(self._seconds[True]),
             nonkey_times=StepTimes.of(self._seconds[False]),
             phases=len(self._phases),
             frames=frames,
         )
 
+    def _add_up(self, ranks: Ranks) -> None:
+        """Sum what the processes counted. Counts are whole numbers, so the sums are those of one process, bit for bit."""
+        metrics = [self.by_distance, *(metric for phase in self._phases for metric in phase.metrics())]
+        counts = ranks.gather(([metric.metric_state for metric in metrics], self._seconds))
+        for number, metric in enumerate(metrics):
+            for name in metric.metric_state:
+                setattr(metric, name, sum(states[number][name] for states, _ in counts))
+        self._seconds = {is_key: [value for _, seconds in counts for value in seconds[is_key]] for is_key in self._seconds}
+
+
+class _Phase(NamedTuple):
+    """The counts of one run over the clips."""
+
+    iou: MeanIoU
+    consistency: dict[str, VideoConsistency]
+    agreement: TemporalConsistency | None
+
+    def metrics(self) -> list[Metric]:
+        return [self.iou, *self.consistency.values(), *([] if self.agreement is None else [self.agreement])]
+
+    def figures(self) -> dict[str, Tensor]:
+        confusion = self.iou.confusion
+        reference = iou_figures(confusion, "reference")["miou"]
+        nothing = torch.tensor(float("nan"), dtype=torch.float64)
+        temporal = nothing if self.agreement is None else _compute(self.agreement)
+        consistency: dict[str, Tensor] = {name: _compute(metric) for name, metric in self.consistency.items()}
+        return {**iou_figures(confusion, "present_in_label"), "miou_reference": reference, **consistency, "temporal": temporal}
+
 
 def _compute(metric: Metric) -> Any:
-    """A metric's value; torchmetrics warns where nothing was added, and here NaN says so."""
+    """A metric's value; torchmetrics warns where nothing was added, and here NaN says so.
+
+    It would also add up the processes' counts by itself; but it has no say in which processes take part.
+    """
+    metric.sync_on_compute = False
     with warnings.catch_warnings(action="ignore", category=UserWarning):
         return metric.compute()

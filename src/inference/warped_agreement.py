@@ -45,10 +45,6 @@ class WarpedAgreement:
         """The next frame has none before it."""
         self._previous = None
 
-    def compute(self) -> float:
-        """The share so far, 0..1; NaN where nothing was compared."""
-        return float(self.metric.compute()) if self.metric.update_called else float("nan")
-
     def _between(self, source: Tensor, at: Tensor) -> Tensor:
         """(2, H, W): stored at the pixels of ``at``, pointing into ``source``."""
         prediction = self._flow(source[None].cpu(), at[None].cpu(), torch.empty(1, 0, 0))

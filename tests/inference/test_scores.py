@@ -5,6 +5,7 @@ import torch
 
 from src.inference.scores import EvaluationResult, Scores, StepTimes
 from src.metrics.iou import MeanIoU
+from src.metrics.temporal_consistency import TemporalConsistency
 from src.metrics.video_consistency import VideoConsistency
 from src.structures import IGNORE_INDEX
 
@@ -55,7 +56,9 @@ def test_phases_are_averaged_and_their_pixels_added() -> None:
         for pair in zip(*clips[0], strict=True):
             scores.add_frame(*pair, 0)
         scores.end_run()
-        scores.end_phase(0.25 if clips is first else 0.75)
+        agreement = TemporalConsistency()
+        agreement.agreeing, agreement.visible = torch.tensor(1 if clips is first else 3), torch.tensor(4)
+        scores.end_phase(agreement)
     both = scores.result(9)
     assert both.miou == pytest.approx((apart[0].miou + apart[1].miou) / 2)
     assert both.video_consistency[8] == pytest.approx((apart[0].video_consistency[8] + apart[1].video_consistency[8]) / 2)
