@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Self
 
 from torch import nn
@@ -18,6 +18,13 @@ class PartlyFrozen(nn.Module):
     def parts(self) -> Mapping[str, nn.Module]:
         """The parts that can be trained or frozen, by the names that configs use."""
 
+    def unused_parameters(self) -> Iterable[nn.Parameter]:
+        """Parameters that are there, by way of somebody else's layout, and that no output depends on: they never train.
+
+        Several processes wait for the gradient of every trainable parameter, and these would have none.
+        """
+        return ()
+
     def set_trainable(self, names: Sequence[str]) -> None:
         """Freeze everything but the named parts. Parameters outside every part are frozen too.
 
@@ -31,6 +38,8 @@ class PartlyFrozen(nn.Module):
         self.requires_grad_(False)
         for name in names:
             parts[name].requires_grad_(True)
+        for parameter in self.unused_parameters():
+            parameter.requires_grad_(False)
         self._trainable = tuple(names)
         self.train(self.training)
 

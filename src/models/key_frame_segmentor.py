@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, Self
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -137,6 +137,15 @@ class KeyFrameSegmentor(PartlyFrozen):
             raise ValueError(f"image of {size[0]}x{size[1]}: expected a side of more than {self.size_divisor} pixels")
         scaled = (image.to(self.image_mean.dtype) / 255 - self.image_mean) / self.image_std
         return pad_to(scaled, padded), size
+
+    def unused_parameters(self) -> Iterable[nn.Parameter]:
+        """The norm at the end of transformers' Swin, which only its classifier reads: the backbone has one norm per stage."""
+        backbone: Any = self.parts()["backbone"]
+        if "Swin" not in type(backbone).__name__:
+            return ()
+        # MaskFormer has a Swin of its own, with another name inside.
+        swin = backbone.swin if hasattr(backbone, "swin") else backbone.model
+        return cast(Iterable[nn.Parameter], swin.layernorm.parameters())
 
     def learning(self) -> bool:
         """Whether any part is in train mode, so that the layers before the last are worth their cost."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from torch import Tensor, nn
@@ -33,6 +33,10 @@ class Propagator(PartlyFrozen):
         """``flow``, ``segmentor`` and every ``segmentor.<part>``."""
         nested = {f"segmentor.{name}": part for name, part in self.segmentor.parts().items()}
         return {"flow": self.flow, "segmentor": self.segmentor, **nested}
+
+    def unused_parameters(self) -> Iterable[nn.Parameter]:
+        """Those of the segmentor."""
+        return self.segmentor.unused_parameters()
 
     def forward(self, key_image: Tensor, nonkey_image: Tensor) -> tuple[MaskPrediction, FlowPrediction]:
         """Segment the key frame and carry its masks to the non-key frame.

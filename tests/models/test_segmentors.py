@@ -119,6 +119,20 @@ def test_parts_train_by_name_and_the_rest_is_bit_equal(family, segmentor):
         segmentor.set_trainable(["neck"])
 
 
+def test_every_trainable_parameter_gets_a_gradient(segmentor):
+    """Several processes would wait for it; transformers' Swin has a norm at its end that nothing reads."""
+    segmentor.set_trainable(list(segmentor.parts()))
+    prediction = segmentor.train()(picture())
+    (prediction.mask_logits_per_layer.square().mean() + prediction.class_logits_per_layer.square().mean()).backward()
+    trainable = {name: parameter for name, parameter in segmentor.named_parameters() if parameter.requires_grad}
+    assert [name for name, parameter in trainable.items() if parameter.grad is None] == []
+    left_out = {name for name, _ in segmentor.named_parameters()} - set(trainable)
+    assert all(
+        name.endswith(("swin.layernorm.weight", "swin.layernorm.bias", "model.layernorm.weight", "model.layernorm.bias"))
+        for name in left_out
+    )
+
+
 def test_autocast_gives_float32_near_the_exact_numbers(segmentor):
     image = picture()
     exact = segmentor(image)
