@@ -57,7 +57,7 @@ def together(stream: StreamingSegmentor, clips: list[list[Tensor]]) -> list[list
     return results
 
 
-@pytest.mark.parametrize("flow", ["copy", "query"])
+@pytest.mark.parametrize("flow", ["copy", "query", "correlation"])
 def test_streams_that_disagree_on_key_frames_do_as_each_would_alone(flow: str) -> None:
     stream = StreamingSegmentor(tiny_propagator(flow), DarkFirstPixel())
     batched = together(stream, CLIPS)
