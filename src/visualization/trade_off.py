@@ -1,4 +1,4 @@
-"""What a score costs: a point for each method, with its name beside it."""
+"""What a score costs: a point for each method."""
 
 from __future__ import annotations
 
@@ -40,15 +40,9 @@ def trade_off_picture(panels: Mapping[str, Mapping[str, tuple[float, float]]], m
     for axes, (cost_name, panel) in zip(grid, panels.items(), strict=True):
         positive = [cost for cost, _ in panel.values() if cost > 0] or [1.0]
         left, right = min(positive) / 4, max(positive) * 4
-        for rank, (method, (cost, score)) in enumerate(sorted(panel.items(), key=lambda item: item[1])):
-            place = cost or left
-            axes.plot([place], [score], "o", color=f"C{methods.index(method) % 10}", markersize=7)
-            # Names of the rightmost points would leave the picture; neighbours in cost are named above and below.
-            leftwards = place > (left * right) ** 0.5 * 2
-            axes.annotate(
-                method, (place, score), (-7 if leftwards else 7, 5 if rank % 2 == 0 else -12), textcoords="offset points",
-                fontsize=9, ha="right" if leftwards else "left",
-            )  # fmt: skip
+        for method, (cost, score) in panel.items():
+            colour = f"C{methods.index(method) % 10}"
+            axes.plot([cost or left], [score], "o", color=colour, markersize=8, label=method)
         axes.set_xscale("log")
         axes.set_xlim(left / 1.5, right)
         ticks = [10.0**power for power in range(-6, 9) if left * 1.5 < 10.0**power < right]
@@ -58,5 +52,7 @@ def trade_off_picture(panels: Mapping[str, Mapping[str, tuple[float, float]]], m
         axes.set_xlabel(cost_name)
         axes.margins(y=0.12)
         axes.grid(alpha=0.3)
+        # Names beside the points would cover one another: the presets of an estimator lie close together.
+        axes.legend(fontsize=8)
     grid[0].set_ylabel(metric)
     return drawn(figure)
