@@ -24,6 +24,7 @@ from src.command_line import quote_path_arguments
 from src.data.clips import ClipDataset
 from src.data.resizing import resize_image, short_side_size
 from src.inference.comparison import MethodResult, RunOptions, check_classes, draw_methods, evaluate_methods, jobs
+from src.inference.equal_cost import over_fixed
 from src.inference.flow_comparison import FlowComparison
 from src.inference.flow_method import FlowMethod
 from src.inference.flow_pictures import write_flow_pictures
@@ -34,8 +35,10 @@ from src.inference.prediction_files import PredictionFolder, evaluate_prediction
 from src.inference.progress import advance, progress_bars
 from src.inference.ranks import ALONE, Ranks, joined_ranks
 from src.inference.report import class_tables, write_report
+from src.inference.scheduled_rows import check_schedulers, scheduled_row, scheduler_makers
 from src.inference.scheduler import FixedInterval
-from src.inference.table import Row, check_output, prediction_row, prediction_table, result_row, rich_table, write_table
+from src.inference.step_costs import StepCosts
+from src.inference.table import Row, check_output, new_path, prediction_row, prediction_table, rich_table, write_table
 from src.measure.cost import frame_cost
 from src.measure.flow_cost import cost_rows, flow_cost
 from src.measure.latency import describe_machine
@@ -71,7 +74,7 @@ def evaluate(cfg: DictConfig, ranks: Ranks = ALONE) -> list[Row]:
     # In a log file nothing says how wide the page is, and rich would cut the table at 80 columns.
     console = Console(width=None if sys.stdout.isatty() else 120, quiet=not ranks.is_first)
     output = check_output(cfg.output, cfg.overwrite)
-    report = _new_path(cfg.report, cfg.overwrite)
+    report = new_path(cfg.report, cfg.overwrite)
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
         cv2.setNumThreads(cfg.threads)
@@ -97,14 +100,18 @@ def evaluate(cfg: DictConfig, ranks: Ranks = ALONE) -> list[Row]:
 def _evaluate_model(
     cfg: DictConfig, output: Path, console: Console, ranks: Ranks
 ) -> tuple[list[Row], list[MethodResult], ClipDataset]:
-    overlay, pictures = _new_path(cfg.overlay, cfg.overwrite), _new_path(cfg.pictures, cfg.overwrite)
-    saved = _new_path(cfg.save_predictions, cfg.overwrite)
-    options = RunOptions(cfg.short_side, cfg.max_long_side, autocast_named(cfg.autocast), cfg.phases, cfg.temporal_consistency)
+    overlay, pictures = new_path(cfg.overlay, cfg.overwrite), new_path(cfg.pictures, cfg.overwrite)
+    saved = new_path(cfg.save_predictions, cfg.overwrite)
+    options = RunOptions(
+        cfg.short_side, cfg.max_long_side, autocast_named(cfg.autocast), cfg.phases, cfg.temporal_consistency, cfg.head_starts
+    )
     intervals = [FixedInterval(k).key_interval for k in cfg.key_intervals]
-    pairs = jobs(cfg.methods, intervals)
-    if saved is not None and len(pairs) > 1:
+    check_schedulers(cfg.schedulers, cfg.head_starts, (cfg.budget.gflops, cfg.budget.ms))
+    todo = jobs(cfg.methods, intervals, cfg.schedulers)
+    if saved is not None and len(todo) > 1:
         raise ValueError(
-            f"save_predictions writes one result, and {len(pairs)} were asked for ({', '.join(f'{m} k={k}' for m, k in pairs)}): "
+            f"save_predictions writes one result, and {len(todo)} were asked for "
+            f"({', '.join(f'{job.method} k={job.key_interval}' for job in todo)}): "
             'name one method and one key interval, e.g. "methods=[query]" "key_intervals=[5]"'
         )
     propagator, metadata = load_model(cfg.checkpoint, device_named(ranks.device(cfg.device)))
@@ -113,18 +120,22 @@ def _evaluate_model(
     check_classes(metadata, dataset)
     image = dataset.read_image(0, 0)
     size = short_side_size((image.shape[-2], image.shape[-1]), options.short_side, options.max_long_side)
-    costs = {name: frame_cost(method, size) for name, method in methods.items()}
+    counted = {name: frame_cost(method, size) for name, method in methods.items()}
+    costs = {name: StepCosts.of_parts(cost.key, cost.propagate, cost.post) for name, cost in counted.items()}
     sink = None if saved is None else PredictionFolder(saved, dataset).write
+    makers = scheduler_makers(cfg.schedulers, partial(instantiate, cfg.adaptive), partial(instantiate, cfg.budget), costs, size)
     # No process writes before all have seen that the places are free.
     ranks.wait()
-    results = evaluate_methods(methods, dataset, intervals, options, console, sink, ranks)
+    results = evaluate_methods(methods, dataset, intervals, options, console, sink, makers, ranks)
     rows: list[Row] = []
-    for one, (name, k) in zip(results, pairs, strict=True):
-        row = result_row(name, k, one.result, dataset.classes, costs[name].average(k))
-        conditions = _conditions(methods[name], size, options)
+    for one, job in zip(results, todo, strict=True):
+        row = scheduled_row(one, costs[job.method], size, dataset.classes)
+        conditions = _conditions(methods[job.method], size, options)
         rows.append({**row, **conditions, "data": cfg.data.name, "checkpoint": str(cfg.checkpoint)})
     if not ranks.is_first:
         return rows, results, dataset
+    if len(makers) > 1:
+        rows = [{**row, "miou_over_fixed": gain} for row, gain in zip(rows, over_fixed(rows), strict=True)]
     written = write_table(rows, output)
     first = rows[0]
     console.print(rich_table(rows, f"{cfg.data.name} at {first['input_size']}, {first['device']}, {first['precision']}"))
@@ -160,7 +171,7 @@ def _evaluate_flows(cfg: DictConfig, output: Path, report: Path | None, console:
             raise ValueError(f"{name}={cfg[name]} is for what=masks; leave it out with what={cfg.what}")
     if cfg.what != "label_propagation" and (cfg.pictures or cfg.report):
         raise ValueError("pictures and report show labels carried: they are for what=label_propagation")
-    pictures = _new_path(cfg.pictures, cfg.overwrite)
+    pictures = new_path(cfg.pictures, cfg.overwrite)
     dataset = _dataset(cfg)
     comparison = FlowComparison(cfg.what, dataset, list(cfg.lags), cfg.target_stride)
     if pictures is not None:
@@ -243,15 +254,6 @@ def _conditions(propagator: Propagator, size: Size, options: RunOptions) -> Row:
         "threads": machine["threads"],
         "precision": "float32" if options.autocast is None else str(options.autocast).removeprefix("torch."),
     }
-
-
-def _new_path(name: str | None, overwrite: bool) -> Path | None:
-    if name is None:
-        return None
-    path = Path(name)
-    if path.exists() and not overwrite and not (path.is_dir() and not any(path.iterdir())):
-        raise FileExistsError(f"{path} exists already: name another one or set overwrite=true")
-    return path
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="eval")

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -19,15 +20,18 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from src.command_line import quote_path_arguments, stopping_on_signals, typed_path
+from src.inference.budget import Budget
 from src.inference.frames import CameraFrames, FrameSource, ImageFrames, is_image
 from src.inference.labelling import Labeller, Prediction
 from src.inference.prediction_progress import in_words
 from src.inference.ranks import ALONE, Ranks, joined_ranks
+from src.inference.step_costs import StepCosts, measure_ms
 from src.inference.streaming import StreamingSegmentor
 from src.inference.video_batch import Outcome, label_videos, list_videos, summary
 from src.inference.video_frames import VideoFrames
 from src.inference.video_model import names_and_colours, with_flow
 from src.inference.video_outputs import OutputOptions
+from src.measure.cost import frame_cost
 from src.measure.machine import autocast_named, device_named
 from src.weights.checkpoints import load_checkpoint
 
@@ -122,7 +126,35 @@ def load_labeller(cfg: DictConfig, options: OutputOptions, device: str) -> Label
     )
     scheduler, autocast = instantiate(cfg.scheduler), autocast_named(cfg.autocast)
     stream = StreamingSegmentor(propagator, scheduler, short_side, max_long_side, autocast, cfg.compile)
-    return Labeller(stream, classes, palette, options, cfg.max_frames)
+    schedule_for = partial(_with_costs, scheduler, stream) if isinstance(scheduler, Budget) else None
+    return Labeller(stream, classes, palette, options, cfg.max_frames, schedule_for)
+
+
+def _with_costs(budget: Budget, stream: StreamingSegmentor, source: FrameSource) -> Budget:
+    """The budget, knowing what the frames of this source cost; a source without a frame tells so itself later.
+
+    Raises:
+        ValueError: if the budget does not even pay for propagation.
+    """
+    frames = iter(source)
+    first = next(frames, None)
+    getattr(frames, "close", lambda: None)()
+    if first is None:
+        return budget
+    image = first.image[None]
+    if budget.unit == "ms":
+        costs = measure_ms(stream, image)
+    else:
+        seen = stream.resize(image)
+        size = (seen.shape[-2], seen.shape[-1])
+        cost = frame_cost(stream.propagator, size)
+        costs = StepCosts.of_parts(cost.key, cost.propagate, cost.post + budget.signal_gflops(size))
+    known = budget.with_costs(costs)
+    log.info(
+        "a key frame costs %.4g %s, a propagated one %.4g: %.4g a frame pay for a key frame every %.1f frames",
+        costs.key, budget.unit, costs.nonkey, budget.allowance, known.key_interval,
+    )  # fmt: skip
+    return known
 
 
 def open_source(cfg: DictConfig) -> FrameSource:

@@ -9,9 +9,11 @@ from omegaconf import DictConfig
 
 from src.command_line import quote_paths
 from src.eval import evaluate
+from src.inference.methods import with_method
 from src.inference.video_io import read_video
+from src.measure.cost import frame_cost
 from src.metrics.video_consistency import VideoConsistency
-from src.weights.model_folder import save_model
+from src.weights.model_folder import load_model, save_model
 from tests.data.fake_layouts import write_image, write_label
 from tests.inference.tiny import CLASSES, tiny_propagator
 from tests.metrics.golden import golden_clips
@@ -62,6 +64,42 @@ def test_it_writes_table_video_and_pictures(
     assert sum(1 for _ in read_video(tmp_path / "clip.mp4")[0]) == 9
     # One comparison per clip, and the pair of every method but per_frame.
     assert len(list((tmp_path / "pictures").glob("*.png"))) == 2 * 5
+
+
+def test_schedulers_stand_beside_the_fixed_intervals_with_what_they_cost(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [
+        f"checkpoint={model}",
+        f"output={tmp_path}/t.json",
+        "methods=[per_frame,copy]",
+        "key_intervals=[2,4]",
+        "device=cpu",
+    ]
+    rows = evaluate(config(*arguments, "schedulers=[fixed,adaptive,budget]", "head_starts=2", "adaptive.weight=0"))
+    assert [(row["scheduler"], row["key_interval"]) for row in rows] == [
+        ("fixed", 1), ("fixed", 2), ("fixed", 4), ("adaptive", 2), ("adaptive", 4), ("budget", 2), ("budget", 4),
+    ]  # fmt: skip
+    cost = frame_cost(with_method(load_model(model)[0], "copy"), (40, 56))
+    for row in rows:
+        signals = 0 if row["scheduler"] == "fixed" else (4 * 40 * 56 + 10 * 40 * 56) / 1e9
+        expected = row["key_share"] * cost.key + (1 - row["key_share"]) * cost.propagate + cost.post + signals
+        assert row["gflops_measured"] == pytest.approx(expected, rel=1e-9) and row["rejected_share"] == 0
+        assert row["miou_over_fixed"] is None or row["scheduler"] != "fixed"
+    # Between the costs of two fixed intervals there is something to compare with.
+    assert rows[3]["miou_over_fixed"] is not None
+    assert rows[3]["phases"] == 2 and rows[3]["miou"] == pytest.approx(rows[1]["miou"])
+    printed = capsys.readouterr().out
+    assert "adaptive" in printed and "budget" in printed
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [("schedulers=[fixed,cheap]", "fixed, adaptive, budget"), ("head_starts=0", "at least 1"), ("budget.ms=3", "stay null here")],
+)
+def test_bad_schedulers_are_refused_before_a_model_is_read(tmp_path: Path, override: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        evaluate(config("checkpoint=none", f"output={tmp_path}/t.json", "schedulers=[fixed,budget]", override))
 
 
 def test_methods_agree_at_interval_one_and_differ_behind_it(model: Path, tmp_path: Path) -> None:

@@ -18,9 +18,13 @@ from torch import Tensor
 
 from src import predict as entry
 from src.command_line import quote_paths
+from src.inference.adaptive import Adaptive
+from src.inference.budget import Budget
+from src.inference.methods import with_method
 from src.inference.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
 from src.inference.video_frames import VideoFrames
+from src.measure.cost import frame_cost
 from src.ops.masks import semantic_map
 from src.predict import open_source, predict
 from src.weights.model_folder import load_model, save_model
@@ -78,6 +82,37 @@ def test_at_key_interval_one_it_is_the_segmentor_alone_at_any_size(model: Path, 
     with torch.inference_mode():
         expected = [semantic_map(segmentor(frame.image[None]))[0] for frame in VideoFrames(video)]
     assert all(torch.equal(a, b) for a, b in zip(maps(out), expected, strict=True)) and keys(out) == [1, 1, 1]
+
+
+def reasons(folder: Path) -> list[str]:
+    with (folder / "class_share.csv").open(encoding="utf-8") as file:
+        return [row["reason"] for row in csv.DictReader(file)]
+
+
+def test_an_adaptive_prediction_says_why_a_frame_is_a_key_frame(model: Path, tmp_path: Path) -> None:
+    clip = [*frames(3, (96, 128)), *frames(5, (96, 128), seed=3)]
+    video = make_video(tmp_path / "a.mkv", clip, codec="ffv1")
+    arguments = [f"input={video}", f"checkpoint={model}", "labels=true", "scheduler=adaptive", "key_interval=4"]
+    predict(config(*arguments, f"output={tmp_path / 'out'}"))
+    assert reasons(tmp_path / "out") == ["first", "", "", "cut", "", "", "", "change"]
+    # What is written is what the stream itself gives.
+    stream = StreamingSegmentor(load_model(model)[0], Adaptive(4), short_side=32)
+    expected = list(stream.stream(frame.image for frame in VideoFrames(video)))
+    assert all(torch.equal(a, b) for a, b in zip(maps(tmp_path / "out"), expected, strict=True))
+
+
+def test_a_budget_is_held_and_told(model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    video = make_video(tmp_path / "a.mkv", frames(12, (48, 64)), codec="ffv1")
+    arguments = [f"input={video}", f"checkpoint={model}", "scheduler=budget", "flow=copy"]
+    cost = frame_cost(with_method(load_model(model)[0], "copy"), (32, 43))
+    third = cost.average(3) + Budget(gflops=1.0).signal_gflops((32, 43))
+    predict(config(*arguments, f"output={tmp_path / 'out'}", f"scheduler.gflops={third}", "scheduler.weight=0"))
+    assert "every 3.0 frames" in caplog.text and keys(tmp_path / "out") == [1, 0, 0] * 4
+    with pytest.raises(ValueError, match="cannot be held"):
+        predict(config(*arguments, f"output={tmp_path / 'b'}", f"scheduler.gflops={cost.post}"))
+    predict(config(*arguments, f"output={tmp_path / 'c'}", "scheduler.ms=1e6"))
+    assert keys(tmp_path / "c") == [1] * 12
 
 
 @pytest.mark.parametrize("kind", ["vfr", "10bit", "phone", "lie", "odd"])
@@ -261,7 +296,9 @@ def test_errors_are_one_line_and_exit_code_one(
 
 @pytest.mark.parametrize("choice", sorted(path.stem for path in (ROOT / "conf" / "scheduler").glob("*.yaml")))
 def test_every_scheduler_can_be_chosen(choice: str) -> None:
-    scheduler = instantiate(config("input=a", "checkpoint=b", "output=c", f"scheduler={choice}", "key_interval=7").scheduler)
+    allowance = ["scheduler.ms=40"] if choice == "budget" else []
+    arguments = ["input=a", "checkpoint=b", "output=c", f"scheduler={choice}", "key_interval=7", *allowance]
+    scheduler = instantiate(config(*arguments).scheduler)
     assert callable(scheduler.before) and callable(scheduler.after)
     if choice == "fixed":
         assert scheduler == FixedInterval(7)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import torch
 from rich.console import Console
 
 from src.data.clips import ClipDataset
-from src.inference.evaluation import MapSink, Phases, evaluate_clips
+from src.inference.evaluation import MapSink, Phases, ProgressCallback, evaluate_clips, evaluate_streams
 from src.inference.pictures import write_comparison_video, write_pictures
 from src.inference.progress import advance, progress_bars
 from src.inference.ranks import ALONE, Ranks
-from src.inference.scheduler import FixedInterval
+from src.inference.scheduler import FixedInterval, KeyFrameScheduler
 from src.inference.scores import EvaluationResult
 from src.inference.streaming import StreamingSegmentor
 from src.models.propagator import Propagator
@@ -31,6 +32,8 @@ class RunOptions:
         autocast: see :class:`StreamingSegmentor`.
         phases: see :func:`evaluate_clips`.
         temporal_consistency: see :func:`evaluate_clips`.
+        head_starts: for schedulers other than ``fixed``: runs whose first intervals are shortened evenly, averaged; 1 where
+            phases is ``first``.
     """
 
     short_side: int | None = None
@@ -38,6 +41,7 @@ class RunOptions:
     autocast: torch.dtype | None = None
     phases: Phases = "all"
     temporal_consistency: bool = False
+    head_starts: int = 5
 
 
 @dataclass(frozen=True)
@@ -48,33 +52,64 @@ class MethodResult:
         method: its name.
         key_interval: frames from key frame to key frame; ``None`` where it is not known.
         result: the scores.
+        scheduler: name of what chose the key frames.
     """
 
     method: str
     key_interval: int | None
     result: EvaluationResult
+    scheduler: str = "fixed"
 
     @property
     def title(self) -> str:
         """For people."""
-        return self.method if self.key_interval is None else f"{self.method}, k={self.key_interval}"
+        scheduled = self.method if self.scheduler == "fixed" else f"{self.method}, {self.scheduler}"
+        return scheduled if self.key_interval is None else f"{scheduled}, k={self.key_interval}"
 
     @property
     def key(self) -> str:
         """For file names and log keys."""
-        return self.method if self.key_interval is None else f"{self.method}_k{self.key_interval}"
+        scheduled = self.method if self.scheduler == "fixed" else f"{self.method}_{self.scheduler}"
+        return scheduled if self.key_interval is None else f"{scheduled}_k{self.key_interval}"
 
 
-def jobs(methods: Sequence[str], key_intervals: Sequence[int]) -> list[tuple[str, int]]:
-    """Which method runs at which key interval; ``per_frame`` runs once, at 1.
+class Job(NamedTuple):
+    """One run over the clips.
+
+    Attributes:
+        method: its name.
+        scheduler: name of what chooses the key frames.
+        key_interval: frames from key frame to key frame, asked for.
+    """
+
+    method: str
+    scheduler: str
+    key_interval: int
+
+
+SchedulerMaker = Callable[[Job, float], KeyFrameScheduler]
+"""Makes a scheduler for a job and a head start (0..1, see :class:`src.inference.adaptive.Adaptive`)."""
+
+
+def jobs(methods: Sequence[str], key_intervals: Sequence[int], schedulers: Sequence[str] = ("fixed",)) -> list[Job]:
+    """Which method runs with which scheduler at which key interval.
+
+    ``per_frame`` runs once, at 1; there no other scheduler than ``fixed`` has anything to choose.
 
     Raises:
         ValueError: if there is nothing to do.
     """
-    pairs = [(name, k) for name in methods for k in ([1] if name == "per_frame" else key_intervals)]
-    if not pairs:
-        raise ValueError(f"methods {list(methods)} at key intervals {list(key_intervals)}: nothing to evaluate")
-    return pairs
+    found = [
+        Job(name, scheduler, k)
+        for name in methods
+        for scheduler in (["fixed"] if name == "per_frame" else schedulers)
+        for k in ([1] if name == "per_frame" else key_intervals)
+        if scheduler == "fixed" or k > 1
+    ]
+    if not found:
+        asked = f"methods {list(methods)} with schedulers {list(schedulers)} at key intervals {list(key_intervals)}"
+        raise ValueError(f"{asked}: nothing to evaluate")
+    return found
 
 
 def evaluate_methods(
@@ -84,9 +119,10 @@ def evaluate_methods(
     options: RunOptions,
     console: Console | None = None,
     sink: MapSink | None = None,
+    schedulers: Mapping[str, SchedulerMaker | None] = MappingProxyType({"fixed": None}),
     ranks: Ranks = ALONE,
 ) -> list[MethodResult]:
-    """One result per method and key interval; ``per_frame`` has one, at key interval 1.
+    """One result per method, scheduler and key interval, in the order of :func:`jobs`; ``per_frame`` has one, at key interval 1.
 
     At key interval 1 nothing is propagated, so all methods share one run.
 
@@ -97,6 +133,7 @@ def evaluate_methods(
         options: how to run them.
         console: where progress is shown.
         sink: gets the maps of the first job, key frames at 0, k, 2k, ...; see :func:`evaluate_clips`.
+        schedulers: by name, what makes one; ``None`` for ``fixed``, which :func:`evaluate_clips` makes itself.
         ranks: processes over which the clips are spread.
 
     Raises:
@@ -104,22 +141,45 @@ def evaluate_methods(
     """
     results: list[MethodResult] = []
     every_frame = None
-    pairs = jobs(list(methods), key_intervals)
+    todo = jobs(list(methods), key_intervals, list(schedulers))
     with progress_bars(console) as progress:
-        overall = progress.add_task("all methods", total=len(pairs))
-        for number, (name, k) in enumerate(pairs):
-            result = every_frame if k == 1 else None
+        overall = progress.add_task("all methods", total=len(todo))
+        for number, job in enumerate(todo):
+            result = every_frame if job.key_interval == 1 else None
             if result is None:
-                task = progress.add_task(f"{name}, k={k}", total=None)
-                result = evaluate_clips(
-                    methods[name], dataset, k, options.phases, options.short_side, options.max_long_side, options.autocast,
-                    advance(progress, task), options.temporal_consistency, None if number else sink, ranks,
-                )  # fmt: skip
+                task = progress.add_task(f"{job.method}, {job.scheduler}, k={job.key_interval}", total=None)
+                told, maps = advance(progress, task), None if number else sink
+                make = schedulers[job.scheduler] if job.method != "per_frame" else None
+                result = _evaluate(methods[job.method], dataset, job, make, options, told, maps, ranks)
                 progress.remove_task(task)
-            every_frame = result if k == 1 else every_frame
-            results.append(MethodResult(name, k, result))
+            every_frame = result if job.key_interval == 1 else every_frame
+            results.append(MethodResult(job.method, job.key_interval, result, job.scheduler))
             progress.advance(overall)
     return results
+
+
+def _evaluate(
+    propagator: Propagator,
+    dataset: ClipDataset,
+    job: Job,
+    make: SchedulerMaker | None,
+    options: RunOptions,
+    progress: ProgressCallback,
+    sink: MapSink | None,
+    ranks: Ranks,
+) -> EvaluationResult:
+    network = (options.short_side, options.max_long_side, options.autocast)
+    if make is None:
+        return evaluate_clips(
+            propagator, dataset, job.key_interval, options.phases, *network, progress, options.temporal_consistency, sink, ranks
+        )
+    if options.phases == "offsets":
+        raise ValueError(
+            f"phases is 'offsets', which sees two frames of a clip: scheduler {job.scheduler!r} has nothing to choose"
+        )
+    runs = 1 if options.phases == "first" else options.head_starts
+    streams = [StreamingSegmentor(propagator, make(job, number / runs), *network) for number in range(runs)]
+    return evaluate_streams(streams, dataset, progress, None, options.temporal_consistency, sink, ranks)
 
 
 def draw_methods(

@@ -127,7 +127,7 @@ def _run_clip(
         started = time.perf_counter()
         maps, state = stream.step(image[None], state)
         _wait_for(maps)
-        scores.add_time(time.perf_counter() - started, state.age == 0)
+        scores.add_time(time.perf_counter() - started, state.age == 0, state.reason == "distrust")
         found = maps[0].cpu()
         if agreement is not None:
             agreement.add(image, found)

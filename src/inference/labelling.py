@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from rich.console import Console
 
 from src.inference.frames import FrameSource
 from src.inference.prediction_progress import shown_progress
+from src.inference.scheduler import KeyFrameScheduler
 from src.inference.streaming import StreamingSegmentor
 from src.inference.video_outputs import OutputOptions, VideoOutputs
 from src.inference.video_prediction import PredictionProgress, predict_video
@@ -60,6 +61,7 @@ class Labeller:
         palette: K colours.
         options: what is written.
         max_frames: the first so many of each source.
+        schedule_for: makes the scheduler of a source, where it depends on what the source's frames cost; ``None``: the stream's.
     """
 
     stream: StreamingSegmentor
@@ -67,6 +69,7 @@ class Labeller:
     palette: Palette
     options: OutputOptions
     max_frames: int | None
+    schedule_for: Callable[[FrameSource], KeyFrameScheduler] | None = None
 
     def label(self, source: FrameSource, output: Path, console: Console, stopping: Stopping, partial: bool) -> Prediction:
         """Label one source into one folder.
@@ -81,6 +84,8 @@ class Labeller:
         stop, received = stopping
         if source.info.has_audio:
             log.info("%s has sound, which is dropped: the overlay has pictures alone", source.info.name)
+        if self.schedule_for is not None:
+            self.stream.scheduler = self.schedule_for(source)
         written: list[Path] = []
         with VideoOutputs(output, source.info, self.classes, self.palette, self.options) as outputs:
             with shown_progress(console, source) as progress:

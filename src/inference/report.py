@@ -74,8 +74,9 @@ def write_report(results: Sequence[MethodResult], classes: Sequence[str], folder
 
 
 def _distance_panels(results: Sequence[MethodResult]) -> tuple[dict[int, Mapping[str, Mapping[int, float]]], float | None]:
-    """Curves of the methods by key interval, and the score without propagation."""
+    """Curves of the methods at fixed key intervals, and the score without propagation."""
     per_frame = next((one.result.miou for one in results if one.key_interval == 1), None)
+    results = [one for one in results if one.scheduler == "fixed"]
     intervals = sorted({one.key_interval for one in results if one.key_interval is not None and one.key_interval > 1})
     panels = {
         k: {one.method: one.result.miou_by_distance for one in results if one.key_interval == k and one.result.miou_by_distance}

@@ -64,6 +64,7 @@ class EvaluationResult:
         confusion: (K, K) int64 pixels of all phases, row = label, column = prediction.
         key_times: of the key frames.
         nonkey_times: of the frames between.
+        rejected: key frames whose propagation was computed first and thrown away, of all phases.
         phases: how many runs over the clips were averaged.
         frames: how many labelled frames there are to score in a run.
     """
@@ -80,14 +81,21 @@ class EvaluationResult:
     confusion: Tensor
     key_times: StepTimes
     nonkey_times: StepTimes
+    rejected: int
     phases: int
     frames: int
 
-    def mean_ms(self, key_interval: int) -> float:
-        """Milliseconds per frame over one interval, from the medians."""
-        if key_interval == 1:
+    @property
+    def key_share(self) -> float:
+        """Share of key frames among all frames that were run, 0..1."""
+        return self.key_times.frames / (self.key_times.frames + self.nonkey_times.frames)
+
+    def mean_ms(self, key_interval: int | None) -> float:
+        """Milliseconds per frame from the medians: over one interval, or, for ``None``, over the frames that were run."""
+        share = self.key_share if key_interval is None else 1 / key_interval
+        if share == 1:
             return self.key_times.median
-        return (self.key_times.median + (key_interval - 1) * self.nonkey_times.median) / key_interval
+        return share * self.key_times.median + (1 - share) * self.nonkey_times.median
 
 
 class Scores:
@@ -103,6 +111,7 @@ class Scores:
         self.by_distance = IoUByOffset(num_classes, num_distances)
         self._phases: list[_Phase] = []
         self._seconds: dict[bool, list[float]] = {True: [], False: []}
+        self._rejected = 0
         self.start_phase()
 
     def start_phase(self) -> None:
@@ -112,9 +121,10 @@ class Scores:
         self._consistency = {f"vc{window}": VideoConsistency(window) for window in WINDOWS}
         self._consistency |= {f"strict_vc{window}": VideoConsistency(window, protocol="strict") for window in WINDOWS}
 
-    def add_time(self, seconds: float, is_key: bool) -> None:
-        """How long one step took."""
+    def add_time(self, seconds: float, is_key: bool, rejected: bool = False) -> None:
+        """How long one step took, and whether a propagation was thrown away in it."""
         self._seconds[is_key].append(seconds)
+        self._rejected += rejected
 
     def add_frame(self, semantic_map: Tensor, label: Tensor, distance: int | None = None) -> None:
         """One labelled frame, the next of its run.
@@ -171,6 +181,7 @@ class Scores:
             confusion=torch.stack([phase.iou.confusion for phase in self._phases]).sum(0),
             key_times=StepTimes.of(self._seconds[True]),
             nonkey_times=StepTimes.of(self._seconds[False]),
+            rejected=self._rejected,
             phases=len(self._phases),
             frames=frames,
         )
@@ -178,11 +189,12 @@ class Scores:
     def _add_up(self, ranks: Ranks) -> None:
         """Sum what the processes counted. Counts are whole numbers, so the sums are those of one process, bit for bit."""
         metrics = [self.by_distance, *(metric for phase in self._phases for metric in phase.metrics())]
-        counts = ranks.gather(([metric.metric_state for metric in metrics], self._seconds))
+        counts = ranks.gather(([metric.metric_state for metric in metrics], self._seconds, self._rejected))
         for number, metric in enumerate(metrics):
             for name in metric.metric_state:
-                setattr(metric, name, sum(states[number][name] for states, _ in counts))
-        self._seconds = {is_key: [value for _, seconds in counts for value in seconds[is_key]] for is_key in self._seconds}
+                setattr(metric, name, sum(states[number][name] for states, _, _ in counts))
+        self._seconds = {is_key: [value for _, seconds, _ in counts for value in seconds[is_key]] for is_key in self._seconds}
+        self._rejected = sum(rejected for _, _, rejected in counts)
 
 
 class _Phase(NamedTuple):

@@ -19,7 +19,15 @@ from src.inference.scores import EvaluationResult
 Row = dict[str, Any]
 
 
-def result_row(method: str, key_interval: int, result: EvaluationResult, classes: Sequence[str], gflops: float | None) -> Row:
+def result_row(
+    method: str,
+    key_interval: int,
+    result: EvaluationResult,
+    classes: Sequence[str],
+    gflops: float | None,
+    scheduler: str = "fixed",
+    gflops_measured: float | None = None,
+) -> Row:
     """One row; scores 0..1, times in milliseconds, ``None`` where there is no number.
 
     Args:
@@ -28,15 +36,22 @@ def result_row(method: str, key_interval: int, result: EvaluationResult, classes
         result: what was measured.
         classes: K names.
         gflops: per frame, averaged over an interval (reference counting rule: one multiply-add is 1), or ``None`` if not counted.
+        scheduler: its name; for others than ``fixed``, ``key_interval`` is what was asked for, and times are means over the
+            frames that were run.
+        gflops_measured: per frame, of the key and non-key frames that there were in these clips.
     """
     distances = result.miou_by_distance
     known = [value for value in distances.values() if math.isfinite(value)]
     row: Row = {
         "method": method,
+        "scheduler": scheduler,
         "key_interval": key_interval,
         **_scores(result),
         "gflops": gflops,
-        "ms": result.mean_ms(key_interval),
+        "gflops_measured": gflops_measured,
+        "key_share": result.key_share,
+        "rejected_share": result.rejected / (result.key_times.frames + result.nonkey_times.frames),
+        "ms": result.mean_ms(key_interval if scheduler == "fixed" else None),
         "ms_key": result.key_times.median,
         "ms_nonkey": result.nonkey_times.median,
         "ms_key_mean": result.key_times.mean,
@@ -83,15 +98,24 @@ def prediction_table(row: Row, title: str) -> Table:
 
 def rich_table(rows: Sequence[Row], title: str) -> Table:
     """The rows for the screen: scores in percent, as papers print them."""
-    columns = ("method", "k", "mIoU %", "WIoU %", "mVC8 %", "mVC16 %", "GFLOPs", "ms/frame", "ms key", "ms non-key")
+    columns = ["method", "k", "mIoU %", "WIoU %", "mVC8 %", "mVC16 %", "GFLOPs", "ms/frame", "ms key", "ms non-key"]
+    scheduled = any(row["scheduler"] != "fixed" for row in rows)
+    if scheduled:
+        columns = ["method", "scheduler", *columns[1:7], "keys %", "over fixed", *columns[7:]]
     table = Table(title=title)
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
     for row in rows:
         percent = [_number(row[name], 100, 2) for name in ("miou", "wiou", "vc8", "vc16")]
-        gflops = "-" if row["gflops"] is None else f"{row['gflops']:.4g}"
-        rest = [gflops, *(_number(row[name], 1, 1) for name in ("ms", "ms_key", "ms_nonkey"))]
-        table.add_row(str(row["method"]), str(row["key_interval"]), *percent, *rest)
+        shown = row["gflops_measured"] if scheduled else row["gflops"]
+        gflops = "-" if shown is None else f"{shown:.4g}"
+        name = [str(row["method"]), *([row["scheduler"]] if scheduled else []), str(row["key_interval"])]
+        if scheduled:
+            gain = row.get("miou_over_fixed")
+            percent += [gflops, _number(row["key_share"], 100, 1), "-" if gain is None else f"{100 * gain:+.2f}"]
+        else:
+            percent.append(gflops)
+        table.add_row(*name, *percent, *(_number(row[name], 1, 1) for name in ("ms", "ms_key", "ms_nonkey")))
     return table
 
 
@@ -108,6 +132,20 @@ def check_output(path: str | Path, overwrite: bool) -> Path:
     taken = [str(file) for file in (path, path.with_suffix(".csv")) if file.exists()]
     if taken and not overwrite:
         raise FileExistsError(f"{' and '.join(taken)} exist already: name another output or set overwrite=true")
+    return path
+
+
+def new_path(name: str | None, overwrite: bool) -> Path | None:
+    """A file or folder to write, checked before the work is done; ``None`` where none is asked for.
+
+    Raises:
+        FileExistsError: if it exists, may not be replaced, and is no empty folder.
+    """
+    if name is None:
+        return None
+    path = Path(name)
+    if path.exists() and not overwrite and not (path.is_dir() and not any(path.iterdir())):
+        raise FileExistsError(f"{path} exists already: name another one or set overwrite=true")
     return path
 
 

@@ -2,7 +2,7 @@
 
 ```
 <folder>/overlay.mp4
-<folder>/class_share.csv    one line per frame: its time, whether it is a key frame, the share of every class
+<folder>/class_share.csv    one line per frame: its time, whether and why it is a key frame, the share of every class
 <folder>/labels/<frame>.png   class numbers, on request
 <folder>/flow/<frame>.png     motion from each non-key frame to its key frame, on request
 ```
@@ -125,7 +125,7 @@ class VideoOutputs:
             shutil.rmtree(self._scratch, ignore_errors=True)
             raise
         self._rows = csv.writer(self._table, lineterminator="\n")
-        self._rows.writerow(["frame", "name", "seconds", "key", *self._classes])
+        self._rows.writerow(["frame", "name", "seconds", "key", "reason", *self._classes])
 
     def __enter__(self) -> Self:
         return self
@@ -141,12 +141,19 @@ class VideoOutputs:
         frame = result.frame
         found = result.semantic_map.numpy()
         shares = np.bincount(found.ravel(), minlength=len(self._classes)) / found.size
-        picture = self._painter.paint(frame.image, found, shares)
+        picture = self._painter.paint(frame.image, found, shares, None if result.reason is None else f"key: {result.reason}")
         if self.options.source_beside:
             picture = torch.cat((frame.image, picture), dim=2)
         self._video.write(self._fitted(picture), frame.time, frame.duration)
         self._rows.writerow(
-            [self.frames, frame.name, f"{float(frame.time):.6f}", int(result.is_key), *(f"{share:.6f}" for share in shares)]
+            [
+                self.frames,
+                frame.name,
+                f"{float(frame.time):.6f}",
+                int(result.is_key),
+                result.reason or "",
+                *(f"{share:.6f}" for share in shares),
+            ]
         )
         if self.options.labels:
             self._save_labels(found, frame.name)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from src.structures import Size
-from src.visualization.palette import Palette
+from src.visualization.palette import Color, Palette
 
 GAP = 4
 TITLE_HEIGHT = 22
@@ -124,6 +124,23 @@ def packed_legend(classes: Sequence[str], palette: Palette, width: int, row_heig
         places.append((row, x, entry))
         x += entry
     return _to_tensor(_draw_legend(classes, palette, places, width, row_height))[..., :width]
+
+
+def label(text: str, color: Color, row_height: int) -> np.ndarray:
+    """One line of text on a coloured ground, as wide as it is long.
+
+    Args:
+        text: what to write.
+        color: of the ground.
+        row_height: pixels; letters grow and shrink with it.
+
+    Returns:
+        (row_height, W, 3) uint8.
+    """
+    size = _font_size(row_height)
+    canvas = np.full((row_height, _text_width(text, size) + 8, 3), color, dtype=np.uint8)
+    _write(canvas, text, 4, row_height - 6, canvas.shape[1] - 4, size)
+    return canvas
 
 
 def stack(pictures: Sequence[Tensor]) -> Tensor:

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from src.visualization.canvas import packed_legend
-from src.visualization.palette import Palette
+from src.visualization.canvas import label, packed_legend
+from src.visualization.palette import Color, Palette
 
 Pixels = NDArray[np.uint8]
 
@@ -22,6 +22,7 @@ _LARGEST_LEGEND = 1 / 6  # of the picture's height
 _LEGEND_ROW = 1 / 25  # of the picture's shorter side
 _SMALLEST_ROW = 18  # pixels; letters of less than 10 pixels cannot be read
 _ONE_ROW = 1 / 4  # of the picture's height, which a single row may take in a small one
+_NOTE_COLOR: Color = (255, 220, 90)
 
 
 class OverlayPainter:
@@ -33,7 +34,7 @@ class OverlayPainter:
         classes: K names.
         palette: K colours.
         alpha: share of the class colours: 0 is the image, 1 the map alone.
-        with_legend: whether the classes in view are named at the lower edge of the picture.
+        with_legend: whether the classes in view are named at the lower edge of the picture, and notes written into its corner.
 
     Raises:
         ValueError: if names and colours differ in number or alpha is out of range.
@@ -52,13 +53,16 @@ class OverlayPainter:
         self._shares: NDArray[np.float64] | None = None
         self._drawn: tuple[object, Pixels] | None = None
 
-    def paint(self, image: Tensor, semantic_map: NDArray[np.integer], shares: NDArray[np.float64]) -> Tensor:
+    def paint(
+        self, image: Tensor, semantic_map: NDArray[np.integer], shares: NDArray[np.float64], note: str | None = None
+    ) -> Tensor:
         """One frame; call it in the order of the video.
 
         Args:
             image: (3, H, W) uint8 RGB.
             semantic_map: (H, W), 0..K-1.
             shares: K shares of the pixels, 0..1.
+            note: what is written into the upper left corner, such as that it is a key frame; ``None``: nothing.
 
         Returns:
             (3, H, W) uint8.
@@ -74,6 +78,8 @@ class OverlayPainter:
         )
         if self._with_legend:
             self._add_legend(picture, shares)
+        if note is not None and self._with_legend:
+            self._add_note(picture, note)
         return torch.from_numpy(picture).permute(2, 0, 1)
 
     def _in_colour(self, semantic_map: NDArray[np.integer]) -> Pixels:
@@ -92,6 +98,10 @@ class OverlayPainter:
             lower = picture[height - strip.shape[0] :]
             lower[:] = cv2.addWeighted(lower, 1 - _LEGEND_WEIGHT, strip, _LEGEND_WEIGHT, 0)
 
+    def _add_note(self, picture: Pixels, note: str) -> None:
+        tag = label(note, _NOTE_COLOR, _row_height(*picture.shape[:2]))[: picture.shape[0], : picture.shape[1]]
+        picture[: tag.shape[0], : tag.shape[1]] = tag
+
     def _legend(self, height: int, width: int) -> Pixels | None:
         assert self._shares is not None
         order = np.argsort(-self._shares, kind="stable")
@@ -103,8 +113,7 @@ class OverlayPainter:
         return strip if strip.size else None
 
     def _draw_legend(self, height: int, width: int, shown: list[int]) -> Pixels:
-        # Even, like every picture here.
-        row = max(_SMALLEST_ROW, 2 * round(min(height, width) * _LEGEND_ROW / 2))
+        row = _row_height(height, width)
         most = max(height * _LARGEST_LEGEND, row) if row <= height * _ONE_ROW else 0
         while shown:
             # In the order of the classes, so that names keep their places as shares change; the rarest go where room is short.
@@ -116,3 +125,8 @@ class OverlayPainter:
             room = int(most / strip.shape[-2] * len(shown))
             shown = shown[: min(room, len(shown) - 1)]
         return np.zeros((0, width, 3), np.uint8)
+
+
+def _row_height(height: int, width: int) -> int:
+    # Even, like every picture here.
+    return max(_SMALLEST_ROW, 2 * round(min(height, width) * _LEGEND_ROW / 2))

@@ -1,21 +1,48 @@
 import pytest
 import torch
 
-from src.inference.comparison import RunOptions, check_classes, evaluate_methods, jobs
+from src.inference.adaptive import Adaptive
+from src.inference.comparison import Job, RunOptions, check_classes, evaluate_methods, jobs
 from src.inference.methods import with_method
 from tests.inference.tiny import CLASSES, FakeClips, tiny_propagator
 
 
 def test_every_frame_runs_once_whatever_the_method() -> None:
     assert jobs(["per_frame", "copy", "query"], [1, 5]) == [
-        ("per_frame", 1),
-        ("copy", 1),
-        ("copy", 5),
-        ("query", 1),
-        ("query", 5),
+        ("per_frame", "fixed", 1),
+        ("copy", "fixed", 1),
+        ("copy", "fixed", 5),
+        ("query", "fixed", 1),
+        ("query", "fixed", 5),
+    ]
+    # Where every frame is a key frame, other schedulers have nothing to choose.
+    assert jobs(["per_frame", "copy"], [1, 5], ["fixed", "adaptive"]) == [
+        ("per_frame", "fixed", 1),
+        ("copy", "fixed", 1),
+        ("copy", "fixed", 5),
+        ("copy", "adaptive", 5),
     ]
     with pytest.raises(ValueError, match="nothing to evaluate"):
         jobs(["copy"], [])
+
+
+def test_other_schedulers_run_beside_the_fixed_one_once_per_head_start() -> None:
+    methods = {"copy": with_method(tiny_propagator(), "copy")}
+    made: list[tuple[int, float]] = []
+
+    def make(job: Job, head_start: float) -> Adaptive:
+        made.append((job.key_interval, head_start))
+        return Adaptive(job.key_interval, weight=0.0, head_start=head_start)
+
+    options = RunOptions(head_starts=3)
+    results = evaluate_methods(methods, FakeClips((8,)), [3], options, schedulers={"fixed": None, "adaptive": make})
+    assert [one.key for one in results] == ["copy_k3", "copy_adaptive_k3"] and results[1].title == "copy, adaptive, k=3"
+    assert made == [(3, 0.0), (3, 1 / 3), (3, 2 / 3)] and results[1].result.phases == 3
+    # Three head starts of an interval of three are its three phases.
+    assert results[0].result.miou == pytest.approx(results[1].result.miou)
+    assert results[0].result.key_share == results[1].result.key_share
+    with pytest.raises(ValueError, match="'adaptive' has nothing to choose"):
+        evaluate_methods(methods, FakeClips((8,)), [3], RunOptions(phases="offsets"), schedulers={"adaptive": make})
 
 
 def test_interval_one_is_shared_and_only_the_first_job_is_saved() -> None:

@@ -65,7 +65,9 @@ def test_everything_is_there_and_says_what_was_found(tmp_path: Path) -> None:
     assert [frame.time for frame in overlay] == [result.frame.time for result in found]
     assert overlay[0].image.shape == (3, 42, 58)
     rows = list(csv.DictReader((out / "class_share.csv").open(encoding="utf-8")))
-    assert [(row["frame"], row["name"], row["key"]) for row in rows] == [("0", "f0", "1"), ("1", "f1", "0"), ("2", "f2", "0")]
+    assert [(row["frame"], row["name"], row["key"], row["reason"]) for row in rows] == [
+        ("0", "f0", "1", "first"), ("1", "f1", "0", ""), ("2", "f2", "0", ""),
+    ]  # fmt: skip
     for row, result in zip(rows, found, strict=True):
         assert float(row["seconds"]) == float(result.frame.time)
         shares = [float((result.semantic_map == k).float().mean()) for k in range(4)]

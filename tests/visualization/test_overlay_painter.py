@@ -96,3 +96,14 @@ def test_what_does_not_fit_is_refused() -> None:
         OverlayPainter(NAMES, COLOURS, alpha=2)
     with pytest.raises(ValueError, match="expected one size"):
         paint(OverlayPainter(NAMES, COLOURS), picture(4, 4)[0], picture(4, 5)[1])
+
+
+def test_a_note_is_written_into_the_corner_alone() -> None:
+    image, found = torch.full((3, 240, 320), 128, dtype=torch.uint8), torch.zeros(240, 320, dtype=torch.int64)
+    shares = np.array([1.0, 0, 0, 0])
+    plain, noted = (OverlayPainter(NAMES, COLOURS).paint(image, found.numpy(), shares, note) for note in (None, "key: cut"))
+    rows, columns = (noted != plain).any(0).nonzero(as_tuple=True)
+    assert rows.min() == columns.min() == 0 and rows.max() < 30 and 30 < columns.max() < 120
+    assert len(noted[:, :20, :60].flatten(1).unique(dim=1)[0]) > 2
+    unmarked = OverlayPainter(NAMES, COLOURS, with_legend=False).paint(image, found.numpy(), shares, "key: cut")
+    assert len(unmarked.flatten(1).unique(dim=1)[0]) == 1

@@ -1,0 +1,167 @@
+"""Key frames within a budget: so many GFLOPs, or milliseconds, per frame on average."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, Self
+
+from torch import Tensor
+
+from src.inference.adaptive import check_watching
+from src.inference.distrust import Distrust
+from src.inference.scheduler import Decision
+from src.inference.signals import thumbnail_multiply_adds
+from src.inference.step_costs import StepCosts
+from src.inference.watching import Watched, watch
+from src.structures import FlowPrediction, KeyFrameState, KeyReason, MaskPrediction, Size
+
+Unit = Literal["gflops", "ms"]
+
+
+@dataclass(frozen=True)
+class Account:
+    """What a budget remembers of a stream.
+
+    Attributes:
+        watched: what was seen.
+        credit: what is left of the allowances of all frames so far, in the budget's unit; negative: borrowed.
+    """
+
+    watched: Watched
+    credit: float
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Key frames where they pay, at a fixed average cost per frame; causal: a frame is decided for when it comes.
+
+    Every frame earns the allowance and pays what is done for it; what a key frame costs beyond the allowance is its *surcharge*.
+    The change since the key frame (see :class:`src.inference.adaptive.Adaptive`) has to reach the interval that the budget pays
+    for in a stream of even motion, more while the account is overdrawn, less while it is in credit: a threshold that adapts to
+    what the stream has spent.
+
+    Law: any n frames in a row cost at most ``n * allowance + 2 * surcharge + reserve``, and the first n of a stream at most
+    ``n * allowance + 2 * surcharge`` (more by the head start). So the average of a long run is within the budget, whatever the
+    stream shows. The account is never overdrawn by more than two surcharges (one key frame on credit; a second one at a cut, or
+    for a propagation thrown away) and never saves more than the reserve: a surcharge, or what one propagated frame leaves over
+    where that is more. A cut that cannot be paid waits.
+
+    Args:
+        gflops: allowance per frame; or else
+        ms: allowance per frame, on this machine.
+        weight: see :class:`src.inference.adaptive.Adaptive`.
+        cut_similarity: see :class:`src.inference.adaptive.Adaptive`.
+        distrust: when a finished propagation is thrown away, where the account has the means; ``None``: never.
+        head_start: share of an interval that the first one is shortened by, 0..1, and share of a surcharge that the account
+            starts with.
+        costs: what the two kinds of frames cost; see :meth:`with_costs`.
+
+    Raises:
+        ValueError: if not exactly one allowance is given, or it does not even pay for propagation.
+    """
+
+    gflops: float | None = None
+    ms: float | None = None
+    weight: float = 0.3
+    cut_similarity: float = 0.65
+    distrust: Distrust | None = None
+    head_start: float = 0.0
+    costs: StepCosts | None = None
+
+    def __post_init__(self) -> None:
+        if (self.gflops is None) == (self.ms is None) or not self.allowance > 0:
+            raise ValueError(f"gflops is {self.gflops} and ms {self.ms}: expected one of them, and that more than 0")
+        check_watching(self.weight, self.cut_similarity, self.head_start)
+        if self.costs is not None and self.costs.key <= self.costs.nonkey:
+            raise ValueError(f"{self.costs}: a budget has nothing to choose where propagating costs no less than segmenting")
+        if self.costs is not None and self.allowance <= self.costs.nonkey:
+            raise ValueError(
+                f"a budget of {self.allowance:.4g} {self.unit} a frame cannot be held: a propagated frame alone takes "
+                f"{self.costs.nonkey:.4g}, a key frame {self.costs.key:.4g}"
+            )
+
+    @property
+    def unit(self) -> Unit:
+        """What the allowance is counted in."""
+        return "ms" if self.gflops is None else "gflops"
+
+    @property
+    def allowance(self) -> float:
+        """Per frame."""
+        return self.gflops if self.gflops is not None else self.ms or 0.0
+
+    def with_costs(self, costs: StepCosts) -> Self:
+        """The same budget, knowing what frames cost, in its unit.
+
+        Raises:
+            ValueError: see the class.
+        """
+        return replace(self, costs=costs)
+
+    def signal_gflops(self, size: Size) -> float:
+        """What looking at a frame of (H, W) costs; pixelwise work on finished masks counts nothing, as everywhere."""
+        return thumbnail_multiply_adds(size) / 1e9
+
+    @property
+    def key_interval(self) -> float:
+        """Frames from key frame to key frame that the allowance pays for in a stream of even motion."""
+        costs = self._known_costs()
+        return max(1.0, (costs.key - costs.nonkey) / (self.allowance - costs.nonkey))
+
+    @property
+    def surcharge(self) -> float:
+        """What a key frame costs beyond the allowance."""
+        return max(0.0, self._known_costs().key - self.allowance)
+
+    @property
+    def reserve(self) -> float:
+        """What the account saves at most."""
+        return max(self.surcharge, self.allowance - self._known_costs().nonkey) if self.surcharge else 0.0
+
+    def before(self, image: Tensor, state: KeyFrameState | None) -> Decision:
+        """A key frame at a cut or after enough change, where the account has the means."""
+        old = self._account(state)
+        start = self.head_start * self.key_interval
+        seen = watch(image, None if old is None else old.watched, self.weight, self.cut_similarity, start)
+        credit = self.head_start * self.surcharge if old is None else old.credit
+        reason = "first" if state is None else self._reason(seen, credit)
+        if reason is None:
+            return Decision(None, Account(seen, self._after_paying(credit, self._known_costs().nonkey)))
+        return Decision(reason, Account(seen.key(), self._after_paying(credit, self._known_costs().key)))
+
+    def after(
+        self, image: Tensor, state: KeyFrameState, decision: Decision, prediction: MaskPrediction, flow: FlowPrediction
+    ) -> Decision:
+        """A key frame where the propagation is distrusted and the account can pay for both."""
+        account, extra = decision.schedule, self._known_costs().rejection
+        assert isinstance(account, Account)
+        if self.distrust is None or account.credit - extra < -2 * self.surcharge:
+            return decision
+        if not self.distrust.exceeded(account.watched, state.prediction, prediction, flow):
+            return decision
+        return Decision("distrust", Account(account.watched.key(), account.credit - extra))
+
+    def _reason(self, seen: Watched, credit: float) -> KeyReason | None:
+        surcharge = self.surcharge
+        if surcharge == 0:
+            return "change"
+        held = credit / surcharge
+        if seen.cut and held >= -1:
+            return "cut"
+        # Half a frame: to the nearest one, as in Adaptive.
+        enough = seen.change >= self.key_interval * (1 - held) - 0.5
+        return "change" if enough and held >= -0.5 else None
+
+    def _after_paying(self, credit: float, cost: float) -> float:
+        return min(credit + self.allowance - cost, self.reserve)
+
+    def _account(self, state: KeyFrameState | None) -> Account | None:
+        found = None if state is None else state.schedule
+        if found is not None and not isinstance(found, Account):
+            raise ValueError(f"the stream's state comes from another scheduler ({type(found).__name__}): start a new stream")
+        return found
+
+    def _known_costs(self) -> StepCosts:
+        if self.costs is None:
+            raise ValueError("the budget does not know yet what a frame costs: use the scheduler that with_costs returns")
+        return self.costs

@@ -1,0 +1,87 @@
+"""Schedulers of an evaluation: which there are, how they are made for a row, and what the row says of their cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from src.inference.adaptive import Adaptive
+from src.inference.budget import Budget
+from src.inference.comparison import Job, MethodResult, SchedulerMaker
+from src.inference.scheduler import KeyFrameScheduler
+from src.inference.signals import thumbnail_multiply_adds
+from src.inference.step_costs import StepCosts
+from src.inference.table import Row, result_row
+from src.structures import Size
+
+SCHEDULERS = ("fixed", "adaptive", "budget")
+
+
+def check_schedulers(names: Sequence[str], head_starts: int, allowances: Sequence[float | None]) -> None:
+    """Refuse what cannot be evaluated, before a model is loaded.
+
+    Args:
+        names: of the schedulers.
+        head_starts: runs to average.
+        allowances: of the budget, as configured.
+
+    Raises:
+        ValueError: if a name is unknown, there is none, nothing is run, or a budget is given that is made for each row.
+    """
+    if not names or head_starts < 1 or not set(names) <= set(SCHEDULERS):
+        raise ValueError(
+            f"schedulers={list(names)}, head_starts={head_starts}: expected some of {', '.join(SCHEDULERS)}, and at least 1"
+        )
+    if "budget" in names and any(allowance is not None for allowance in allowances):
+        raise ValueError("budget.gflops and budget.ms stay null here: the allowance is what the fixed interval of each row costs")
+
+
+def scheduler_makers(
+    names: Sequence[str],
+    make_adaptive: Callable[..., Adaptive],
+    make_budget: Callable[..., Budget],
+    costs: Mapping[str, StepCosts],
+    size: Size,
+) -> dict[str, SchedulerMaker | None]:
+    """What makes the scheduler of a row: adaptive at the row's key interval, budget at what its fixed interval costs.
+
+    Args:
+        names: of the schedulers.
+        make_adaptive: with ``key_interval`` and ``head_start``.
+        make_budget: with ``gflops`` and ``head_start``.
+        costs: GFLOPs of the methods, without the schedulers' look at the frames.
+        size: (H, W) of the image that the network sees.
+    """
+
+    def adaptive(job: Job, head_start: float) -> KeyFrameScheduler:
+        return make_adaptive(key_interval=float(job.key_interval), head_start=head_start)
+
+    def budget(job: Job, head_start: float) -> KeyFrameScheduler:
+        cost = costs[job.method]
+        allowance = cost.mean(keys=1, rejected=0, nonkeys=job.key_interval - 1)
+        return make_budget(gflops=allowance, head_start=head_start).with_costs(_with_signals(cost, size))
+
+    makers: dict[str, SchedulerMaker | None] = {"fixed": None, "adaptive": adaptive, "budget": budget}
+    return {name: makers[name] for name in names}
+
+
+def scheduled_row(one: MethodResult, cost: StepCosts, size: Size, classes: Sequence[str]) -> Row:
+    """A row with its cost as it was: key frames, propagations thrown away, and the scheduler's look at every frame.
+
+    Args:
+        one: a result with a key interval.
+        cost: GFLOPs of its method, without that look.
+        size: (H, W) of the image that the network sees.
+        classes: K names.
+    """
+    result, interval = one.result, one.key_interval or 1
+    fixed = one.scheduler == "fixed"
+    spent = cost if fixed else _with_signals(cost, size)
+    measured = spent.mean(result.key_times.frames, result.rejected, result.nonkey_times.frames)
+    gflops = cost.mean(keys=1, rejected=0, nonkeys=interval - 1) if fixed else measured
+    return result_row(one.method, interval, result, classes, gflops, one.scheduler, measured)
+
+
+def _with_signals(cost: StepCosts, size: Size) -> StepCosts:
+    signals = thumbnail_multiply_adds(size) / 1e9
+    return replace(cost, key=cost.key + signals, nonkey=cost.nonkey + signals)

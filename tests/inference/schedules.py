@@ -1,0 +1,54 @@
+"""Streams of pictures without a network: what a scheduler sees and what it decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from src.inference.scheduler import KeyFrameScheduler
+from src.structures import FlowPrediction, KeyFrameState, KeyReason, MaskPrediction
+from tests.inference.tiny import frames
+
+PREDICTION = MaskPrediction(torch.zeros(1, 1, 1, 3), torch.zeros(1, 1, 1, 8, 8), torch.zeros(1, 1, 4), (32, 32), (32, 32))
+FLOW = FlowPrediction(torch.zeros(1, 1, 2, 4, 4), (), (32, 32))
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What was decided, frame by frame."""
+
+    reasons: list[KeyReason | None]
+    credits: list[float]
+
+    @property
+    def keys(self) -> list[int]:
+        return [number for number, reason in enumerate(self.reasons) if reason is not None]
+
+
+def run(scheduler: KeyFrameScheduler, images: list[Tensor], prediction: MaskPrediction = PREDICTION) -> Schedule:
+    """Ask a scheduler about every frame of a stream, as StreamingSegmentor does."""
+    state: KeyFrameState | None = None
+    reasons: list[KeyReason | None] = []
+    credits: list[float] = []
+    for index, image in enumerate(images):
+        decision = scheduler.before(image[None], state)
+        if decision.reason is None:
+            assert state is not None
+            decision = scheduler.after(image[None], state, decision, prediction, FLOW)
+        reasons.append(decision.reason)
+        credits.append(getattr(decision.schedule, "credit", 0.0))
+        age = 0 if decision.reason is not None or state is None else state.age + 1
+        state = KeyFrameState(image[None], PREDICTION, index, age, decision.reason, decision.schedule)
+    return Schedule(reasons, credits)
+
+
+def drift(count: int, seed: int = 0) -> list[Tensor]:
+    """Even motion: two pixels a frame."""
+    return frames(count, (64, 96), seed)
+
+
+def cut_clip(lengths: tuple[int, ...]) -> list[Tensor]:
+    """Shots of different scenes, each of even motion."""
+    return [image for seed, length in enumerate(lengths) for image in drift(length, seed)]

@@ -1,0 +1,57 @@
+import pytest
+import torch
+
+from src.inference.adaptive import Adaptive
+from src.inference.distrust import Distrust
+from src.structures import KeyFrameState
+from tests.inference.schedules import PREDICTION, cut_clip, drift, run
+
+
+@pytest.mark.parametrize("interval", [1, 2, 5, 7])
+def test_in_even_motion_it_is_the_fixed_interval(interval: int) -> None:
+    assert run(Adaptive(interval), drift(22)).keys == list(range(0, 22, interval))
+
+
+def test_a_cut_is_a_key_frame_and_the_interval_starts_there() -> None:
+    schedule = run(Adaptive(4), cut_clip((6, 7, 9)))
+    assert schedule.keys == [0, 4, 6, 10, 13, 17, 21]
+    assert [schedule.reasons[key] for key in schedule.keys] == ["first", "change", "cut", "change", "cut", "change", "change"]
+    assert run(Adaptive(4, cut_similarity=-1), cut_clip((6, 7, 9))).reasons.count("cut") == 0
+
+
+def test_the_floor_makes_cuts_wait_and_the_ceiling_ends_a_still_scene() -> None:
+    assert run(Adaptive(20, floor=3), cut_clip((4, 2, 6))).keys == [0, 4, 7]
+    still = [drift(1)[0]] * 30
+    assert run(Adaptive(5, weight=1.0, ceiling=12), still).keys == [0, 12, 24]
+    assert run(Adaptive(5, weight=1.0), still).reasons[15] == "ceiling"
+    for schedule in (run(Adaptive(3, floor=2, ceiling=4), cut_clip((3, 1, 1, 9, 2, 8))),):
+        gaps = [b - a for a, b in zip(schedule.keys, schedule.keys[1:], strict=False)]
+        assert min(gaps) >= 2 and max(gaps) <= 4
+
+
+def test_head_starts_share_the_frames_among_them() -> None:
+    keys = [run(Adaptive(5, head_start=share / 5), drift(25)).keys for share in range(5)]
+    assert sorted(key for found in keys for key in found if key >= 5) == list(range(5, 25))
+
+
+def test_a_distrusted_propagation_is_thrown_away() -> None:
+    # Zero flow does not explain what moves.
+    schedule = run(Adaptive(20, distrust=Distrust(warp_error=4.0)), drift(10))
+    assert "distrust" in schedule.reasons and set(schedule.reasons) <= {"first", "distrust", None}
+    assert run(Adaptive(20, distrust=Distrust(warp_error=100.0)), drift(10)).keys == [0]
+    assert run(Adaptive(20, floor=6, distrust=Distrust(warp_error=1.0)), drift(10)).keys == [0, 6]
+
+
+def test_a_state_of_another_scheduler_is_refused() -> None:
+    image = torch.zeros(1, 3, 64, 64)
+    with pytest.raises(ValueError, match=r"another scheduler .*str"):
+        Adaptive().before(image, KeyFrameState(image, PREDICTION, 3, 1, None, "something"))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"key_interval": 0.5}, {"floor": 0}, {"floor": 4, "ceiling": 3}, {"weight": 1.1}, {"cut_similarity": 2}, {"head_start": 1}],
+)
+def test_bad_values_are_refused(values: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        Adaptive(**values)  # type: ignore[arg-type]

@@ -1,0 +1,25 @@
+import pytest
+
+from src.inference.equal_cost import curves, over_fixed
+
+
+def row(scheduler: str, interval: int, gflops: float, miou: float, method: str = "dis") -> dict[str, object]:
+    return {"method": method, "scheduler": scheduler, "key_interval": interval, "gflops_measured": gflops, "miou": miou}
+
+
+ROWS = [
+    row("fixed", 1, 10.0, 0.9, "per_frame"), row("fixed", 2, 6.0, 0.8), row("fixed", 5, 2.0, 0.6), row("adaptive", 3, 4.0, 0.75),
+    row("adaptive", 2, 8.0, 0.84), row("adaptive", 9, 1.0, 0.7), row("adaptive", 3, 4.0, 0.75, "copy"),
+]  # fmt: skip
+
+
+def test_gains_are_over_the_straight_line_between_fixed_intervals() -> None:
+    gains = over_fixed(ROWS)
+    # Halfway between 5 and 2, and between 2 and every frame; cheaper than all fixed ones; no fixed rows of that method.
+    assert gains[:3] == [None] * 3 and gains[3:5] == [pytest.approx(0.05), pytest.approx(-0.01)] and gains[5:] == [None, None]
+
+
+def test_curves_rise_in_cost_and_share_the_row_without_propagation() -> None:
+    found = curves(ROWS)
+    assert found["dis, fixed"] == [(2.0, 0.6), (6.0, 0.8), (10.0, 0.9)]
+    assert found["dis, adaptive"] == [(1.0, 0.7), (4.0, 0.75), (8.0, 0.84)] and list(found)[-1] == "copy, adaptive"
