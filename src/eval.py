@@ -24,7 +24,7 @@ from src.command_line import quote_path_arguments
 from src.data.clips import ClipDataset
 from src.data.resizing import resize_image, short_side_size
 from src.inference.comparison import MethodResult, RunOptions, check_classes, draw_methods, evaluate_methods, jobs
-from src.inference.equal_cost import over_fixed
+from src.inference.equal_cost import over_fixed, write_curves
 from src.inference.flow_comparison import FlowComparison
 from src.inference.flow_method import FlowMethod
 from src.inference.flow_pictures import write_flow_pictures
@@ -88,7 +88,7 @@ def evaluate(cfg: DictConfig, ranks: Ranks = ALONE) -> list[Row]:
         return rows
     files: dict[str, Path] = {}
     if report is not None:
-        files = write_report(results, dataset.classes, report)
+        files = write_report(results, dataset.classes, report) | write_curves(rows, report)
         for table in class_tables(results, dataset.classes):
             console.print(table)
         log.info("written: %s", report)

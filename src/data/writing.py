@@ -12,6 +12,8 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
 
 _UNFILTERED = (
     *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE),
@@ -41,6 +43,13 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file (UTF-8) as a whole or not at all."""
     with written_whole(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
+
+
+def write_picture(picture: Tensor, path: Path) -> Path:
+    """Write a picture (3, H, W) uint8 RGB as a whole or not at all; the format is that of the suffix. Returns ``path``."""
+    with written_whole(path) as unfinished:
+        Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy()).save(unfinished)
+    return path
 
 
 def write_label_png(path: Path, values: NDArray[np.integer[Any]]) -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from src.data.writing import write_picture
+from src.visualization.trade_off import cost_curves_picture
 
 Row = dict[str, Any]
 
@@ -54,3 +58,20 @@ def over_fixed(rows: Sequence[Row]) -> list[float | None]:
         costs, scores = zip(*points, strict=True)
         gains.append(row["miou"] - float(np.interp(cost, costs, scores)))
     return gains
+
+
+def write_curves(rows: Sequence[Row], folder: Path) -> dict[str, Path]:
+    """Draw :func:`curves` as ``miou_by_gflops.png``.
+
+    Args:
+        rows: as for :func:`curves`.
+        folder: made if missing; a file of the same name is replaced.
+
+    Returns:
+        The file by its name without ending; nothing where nothing was propagated.
+    """
+    lines = {name: [(cost, 100 * score) for cost, score in points] for name, points in curves(rows).items()}
+    if not lines:
+        return {}
+    picture = cost_curves_picture(lines, "GFLOPs per frame, as spent", "mIoU, %")
+    return {"miou_by_gflops": write_picture(picture, folder / "miou_by_gflops.png")}

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from src.data.clips import ClipDataset
-from src.data.writing import written_whole
+from src.data.writing import write_picture
 from src.inference.evaluation import ProgressCallback
 from src.inference.flow_method import FlowMethod
 from src.inference.label_propagation import label_pairs
@@ -55,9 +54,7 @@ def write_flow_pictures(
         panel = flow_panel(key_image, image, key_label, label, carried, dataset.palette, lag)
         panel = stack([panel, legend(dataset.classes, dataset.palette, panel.shape[-1])])
         file = folder / f"{dataset.clips[clip].name.replace('/', '_')}_{target:05d}_lag{lag}.png"
-        with written_whole(file) as unfinished:
-            Image.fromarray(panel.permute(1, 2, 0).contiguous().numpy()).save(unfinished)
-        files.append(file)
+        files.append(write_picture(panel, file))
         if progress is not None:
             progress(done, len(chosen))
     return files

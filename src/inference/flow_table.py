@@ -6,10 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from PIL import Image
 from rich.table import Table
 
-from src.data.writing import written_whole
+from src.data.writing import write_picture
 from src.inference.endpoint_errors import ClipError
 from src.inference.label_propagation import LagScore
 from src.inference.table import Row
@@ -122,10 +121,7 @@ def draw_lags(rows: Sequence[Row], folder: Path) -> list[Path]:
     panels = {title: points for title, points in panels.items() if any(cost > 0 for cost, _ in points.values())}
     if panels:
         files["miou_by_cost"] = trade_off_picture(panels, f"mIoU of the labels over {middle} frames, %")
-    for name, picture in files.items():
-        with written_whole(folder / f"{name}.png") as unfinished:
-            Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy()).save(unfinished)
-    return [folder / f"{name}.png" for name in files]
+    return [write_picture(picture, folder / f"{name}.png") for name, picture in files.items()]
 
 
 def _costs(row: Row) -> list[str]:

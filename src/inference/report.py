@@ -7,11 +7,9 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from PIL import Image
 from rich.table import Table
-from torch import Tensor
 
-from src.data.writing import write_text, written_whole
+from src.data.writing import write_picture, write_text
 from src.inference.comparison import MethodResult
 from src.visualization.charts import confusion_picture, distance_picture
 
@@ -64,12 +62,12 @@ def write_report(results: Sequence[MethodResult], classes: Sequence[str], folder
     write_text(files["per_class"], json.dumps(lines, indent=2, allow_nan=False) + "\n")
     for one in results:
         title = f"{one.title}: where the pixels of each class go, %"
-        files[f"confusion_{one.key}"] = _save(
+        files[f"confusion_{one.key}"] = write_picture(
             confusion_picture(one.result.confusion, classes, title), folder / f"confusion_{one.key}.png"
         )
     panels, per_frame = _distance_panels(results)
     if panels:
-        files["miou_by_distance"] = _save(distance_picture(panels, per_frame), folder / "miou_by_distance.png")
+        files["miou_by_distance"] = write_picture(distance_picture(panels, per_frame), folder / "miou_by_distance.png")
     return files
 
 
@@ -90,12 +88,6 @@ def _label_shares(one: MethodResult) -> list[float]:
     pixels = one.result.confusion.sum(1).double()
     shares: list[float] = (pixels / pixels.sum().clamp(min=1)).tolist()
     return shares
-
-
-def _save(picture: Tensor, path: Path) -> Path:
-    with written_whole(path) as unfinished:
-        Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy()).save(unfinished)
-    return path
 
 
 def _finite(value: float) -> float | None:

@@ -6,11 +6,10 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from src.data.writing import written_whole
+from src.data.writing import write_picture
 from src.measure import report
 from src.measure.speed import FRAMES
 from src.visualization.speed_chart import floor_picture
@@ -35,9 +34,7 @@ def show(row: Row, console: Console, picture: Path | None = None) -> None:
     if "equal" in row:
         console.print(equality_sentence(row["equal"]), soft_wrap=True)
     if picture is not None and row.get("parts"):
-        pixels = floor_picture(row["parts"], report.title(row))
-        with written_whole(picture) as unfinished:
-            Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(unfinished)
+        write_picture(floor_picture(row["parts"], report.title(row)), picture)
         log.info("written: %s", picture)
 
 

@@ -1,8 +1,8 @@
-"""What a score costs: a point for each method."""
+"""What a score costs: a point for each method, or a line along a setting of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -55,4 +55,32 @@ def trade_off_picture(panels: Mapping[str, Mapping[str, tuple[float, float]]], m
         # Names beside the points would cover one another: the presets of an estimator lie close together.
         axes.legend(fontsize=8)
     grid[0].set_ylabel(metric)
+    return drawn(figure)
+
+
+def cost_curves_picture(curves: Mapping[str, Sequence[tuple[float, float]]], cost: str, metric: str) -> Tensor:
+    """The score against what it costs, a line for each way to spend it. Neither axis starts at zero.
+
+    Args:
+        curves: name -> (cost, score), by rising cost.
+        cost: name and unit.
+        metric: name and unit of the score.
+
+    Returns:
+        (3, H, W) uint8 RGB.
+
+    Raises:
+        ValueError: if there is nothing to draw.
+    """
+    if not any(curves.values()):
+        raise ValueError(f"{len(curves)} curves without a point; expected at least one")
+    figure = Figure(figsize=(6.4, 4.4), dpi=_DPI, layout="constrained")
+    axes = figure.add_subplot()
+    for number, (name, points) in enumerate(curves.items()):
+        costs, scores = zip(*points, strict=True)
+        # What lies on top of one another stays visible by its shape.
+        axes.plot(costs, scores, marker="osD^v<>"[number % 7], markersize=5, linewidth=1.2, alpha=0.8, label=name)
+    axes.set(xlabel=cost, ylabel=metric)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
     return drawn(figure)

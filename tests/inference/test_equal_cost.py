@@ -1,6 +1,8 @@
+from pathlib import Path
+
 import pytest
 
-from src.inference.equal_cost import curves, over_fixed
+from src.inference.equal_cost import curves, over_fixed, write_curves
 
 
 def row(scheduler: str, interval: int, gflops: float, miou: float, method: str = "dis") -> dict[str, object]:
@@ -23,3 +25,9 @@ def test_curves_rise_in_cost_and_share_the_row_without_propagation() -> None:
     found = curves(ROWS)
     assert found["dis, fixed"] == [(2.0, 0.6), (6.0, 0.8), (10.0, 0.9)]
     assert found["dis, adaptive"] == [(1.0, 0.7), (4.0, 0.75), (8.0, 0.84)] and list(found)[-1] == "copy, adaptive"
+
+
+def test_curves_are_drawn_where_there_are_any(tmp_path: Path) -> None:
+    assert write_curves(ROWS[:1], tmp_path) == {} and not any(tmp_path.iterdir())
+    files = write_curves(ROWS, tmp_path)
+    assert list(files) == ["miou_by_gflops"] and list(tmp_path.iterdir()) == list(files.values())

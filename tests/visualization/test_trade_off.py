@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from src.visualization.trade_off import trade_off_picture
+from src.visualization.trade_off import cost_curves_picture, trade_off_picture
 
 
 def test_points_move_with_their_cost_and_score() -> None:
@@ -26,3 +26,12 @@ def test_what_cannot_be_drawn_is_refused() -> None:
         trade_off_picture({"ms": {}}, "mIoU")
     with pytest.raises(ValueError, match="negative"):
         trade_off_picture({"ms": {"a": (-1.0, 1.0)}}, "mIoU")
+
+
+def test_every_curve_is_drawn_and_named() -> None:
+    curves = {"fixed": [(1.0, 60.0), (2.0, 70.0)], "adaptive": [(1.0, 65.0), (2.0, 75.0)]}
+    both, one = (cost_curves_picture(dict(list(curves.items())[:n]), "GFLOPs", "mIoU") for n in (2, 1))
+    colours = [{tuple(pixel) for pixel in picture.flatten(1).T.tolist()} for picture in (both, one)]
+    assert len(colours[0]) > len(colours[1])
+    with pytest.raises(ValueError, match="without a point"):
+        cost_curves_picture({"fixed": []}, "GFLOPs", "mIoU")
