@@ -92,3 +92,18 @@ def test_the_screen_shows_percent() -> None:
     assert [cell.strip() for cell in line.strip("│┃ ").split("│")] == [
         "query", "5", "50.00", "62.50", "75.00", "-", "12.5", "36.0", "100.0", "20.0",
     ]  # fmt: skip
+
+
+def test_with_schedulers_nothing_is_cut_off_at_the_width_of_a_log() -> None:
+    console = Console(file=io.StringIO(), width=120)
+    row = {
+        **ROW,
+        "method": "per_frame",
+        "scheduler": "adaptive",
+        "gflops_measured": 0.123456,
+        "key_share": 1,
+        "miou_over_fixed": 0.1,
+    }
+    console.print(rich_table([{**row, "ms": 12345.6, "ms_key": 12345.6, "ms_nonkey": 12345.6}], "camvid"))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "…" not in shown and all(word in shown for word in ("per_frame", "adaptive", " k ", "0.1235", "+10.00", "12345.6"))
