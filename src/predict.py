@@ -21,7 +21,7 @@ from rich.console import Console
 
 from src.command_line import quote_path_arguments, stopping_on_signals, typed_path
 from src.inference.budget import Budget
-from src.inference.frames import CameraFrames, FrameSource, ImageFrames, is_image
+from src.inference.frames import CameraFrames, FrameSource, ImageFrames, first_image, is_image
 from src.inference.labelling import Labeller, Prediction
 from src.inference.prediction_progress import in_words
 from src.inference.ranks import ALONE, Ranks, joined_ranks
@@ -136,12 +136,10 @@ def _with_costs(budget: Budget, stream: StreamingSegmentor, source: FrameSource)
     Raises:
         ValueError: if the budget does not even pay for propagation.
     """
-    frames = iter(source)
-    first = next(frames, None)
-    getattr(frames, "close", lambda: None)()
+    first = first_image(source)
     if first is None:
         return budget
-    image = first.image[None]
+    image = first[None]
     if budget.unit == "ms":
         costs = measure_ms(stream, image)
     else:

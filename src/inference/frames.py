@@ -74,6 +74,14 @@ class FrameSource(Protocol):
         """The frames that can be read."""
 
 
+def first_image(source: FrameSource) -> Tensor | None:
+    """The first frame of a source that is opened for it alone: (3, H, W) uint8 RGB, or ``None`` where there is none."""
+    frames = iter(source)
+    first = next(frames, None)
+    getattr(frames, "close", lambda: None)()
+    return None if first is None else first.image
+
+
 class ImageFrames:
     """Image files, or the frames of a dataset's clip, as a video of constant frame rate.
 

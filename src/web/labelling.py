@@ -10,8 +10,10 @@ from pathlib import Path
 import torch
 
 from src.data.resizing import short_side_size
-from src.inference.frames import FrameSource
+from src.inference.frames import FrameSource, first_image
 from src.inference.scheduler import KeyFrameScheduler
+from src.inference.signals import thumbnail_multiply_adds
+from src.inference.step_costs import StepCosts
 from src.inference.streaming import StreamingSegmentor
 from src.inference.video_outputs import OVERLAY, SHARES, OutputOptions, VideoOutputs
 from src.inference.video_prediction import LabelledFrame, PredictionProgress, predict_video
@@ -21,6 +23,7 @@ from src.models.propagator import Propagator
 from src.structures import KeyReason, Size
 from src.visualization.palette import Palette
 from src.web.run_cost import CostRow, RunTimes, conditions, cost_rows
+from src.web.schedules import BudgetShare
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ class ClipLabeller:
     def label(
         self,
         source: FrameSource,
-        scheduler: KeyFrameScheduler,
+        scheduler: KeyFrameScheduler | BudgetShare,
         flow: str,
         folder: Path,
         max_frames: int | None = None,
@@ -114,7 +117,7 @@ class ClipLabeller:
 
         Args:
             source: of the frames.
-            scheduler: which frames are key frames.
+            scheduler: which frames are key frames; a share becomes a budget by what the first frame costs.
             flow: one of :attr:`flows`.
             folder: where the files go; nothing of their names may be there.
             max_frames: the first so many alone.
@@ -128,6 +131,8 @@ class ClipLabeller:
         if flow not in self._propagators:
             raise ValueError(f"flow is {flow!r}, expected one of {', '.join(self._propagators)}")
         propagator = self._propagators[flow]
+        if isinstance(scheduler, BudgetShare):
+            scheduler = self._budget(scheduler, flow, source)
         stream = StreamingSegmentor(propagator, scheduler, self._short_side, self._max_long_side, self._autocast)
         times, keys, sizes = RunTimes(), list[KeyMark](), list[Size]()
         options = OutputOptions(source_beside=True)
@@ -152,6 +157,14 @@ class ClipLabeller:
         precision = None if self._autocast is None else str(self._autocast).removeprefix("torch.")
         told = conditions(machine, size, precision)
         return LabelledClip(folder / OVERLAY, folder / SHARES, keys, done, rows, told, list(source.faults))
+
+    def _budget(self, share: BudgetShare, flow: str, source: FrameSource) -> KeyFrameScheduler:
+        image = first_image(source)
+        if image is None:
+            raise ValueError("; ".join(source.faults) or f"{source.info.name}: no frame could be read")
+        size = short_side_size((image.shape[-2], image.shape[-1]), self._short_side, self._max_long_side)
+        cost = self._cost(flow, size)
+        return share.of(StepCosts.of_parts(cost.key, cost.propagate, cost.post + thumbnail_multiply_adds(size) / 1e9))
 
     def _cost(self, flow: str, size: Size) -> FrameCost:
         if (flow, size) not in self._costs:

@@ -5,7 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from src.inference.budget import Budget
 from src.inference.scheduler import KeyFrameScheduler
+from src.inference.step_costs import StepCosts
+
+
+@dataclass(frozen=True)
+class BudgetShare:
+    """A budget that is told as a share, because what a frame costs is known only with the clip.
+
+    Attributes:
+        percent: of the GFLOPs that segmenting every frame takes.
+    """
+
+    percent: float
+
+    def of(self, costs: StepCosts) -> Budget:
+        """The budget, in GFLOPs.
+
+        Raises:
+            ValueError: if it does not even pay for propagation.
+        """
+        return Budget(gflops=self.percent / 100 * costs.key).with_costs(costs)
 
 
 @dataclass(frozen=True)
@@ -29,7 +50,7 @@ class Schedule:
     title: str
     setting: str
     argument: str
-    make: Callable[..., KeyFrameScheduler]
+    make: Callable[..., KeyFrameScheduler | BudgetShare]
     minimum: float
     maximum: float
     value: float
@@ -42,7 +63,7 @@ class Schedule:
                 f"expected {self.minimum}..{self.maximum} and a positive step"
             )
 
-    def scheduler(self, value: float) -> KeyFrameScheduler:
+    def scheduler(self, value: float) -> KeyFrameScheduler | BudgetShare:
         """The scheduler at a position of the slider.
 
         Raises:

@@ -11,6 +11,7 @@ from src.inference.video_frames import VideoFrames
 from src.measure.cost import frame_cost
 from src.structures import Size
 from src.web.labelling import ClipLabeller
+from src.web.schedules import BudgetShare
 from tests.inference.tiny import CLASSES, FakeClips, tiny_propagator
 
 DATA = FakeClips((7,), (40, 56))
@@ -70,6 +71,15 @@ def test_a_scheduler_that_looks_at_frames_pays_for_it(labeller: ClipLabeller, tm
     looking = labeller.label(source(), Looking(3), "copy", tmp_path / "b", max_frames=2)
     for a, b in zip(plain.costs[:3], looking.costs[:3], strict=True):
         assert a.gflops is not None and b.gflops == pytest.approx(a.gflops + 2)
+
+
+def test_a_share_becomes_a_budget_that_a_dearer_share_spends_on_key_frames(labeller: ClipLabeller, tmp_path: Path) -> None:
+    few, many = (
+        labeller.label(source(), BudgetShare(percent), "copy", tmp_path / str(percent), max_frames=12) for percent in (30, 90)
+    )
+    assert 1 <= len(few.keys) < len(many.keys)
+    with pytest.raises(ValueError, match="cannot be held: a propagated frame alone takes"):
+        labeller.label(source(), BudgetShare(0.1), "copy", tmp_path / "none")
 
 
 def test_a_labeller_needs_a_flow() -> None:
