@@ -12,7 +12,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("table", type=Path, help="JSON file written by src.eval")
     rows = json.loads(parser.parse_args().table.read_text())
-    if "key_interval" in rows[0]:
+    if any(row.get("scheduler", "fixed") != "fixed" for row in rows):
+        print_schedules(rows)
+    elif "key_interval" in rows[0]:
         print_methods(rows)
     else:
         print_flows(rows)
@@ -30,6 +32,17 @@ def print_methods(rows: list[dict[str, Any]]) -> None:
         scores = " | ".join(_percent(row[name]) for name in COLUMNS)
         times = " | ".join("" if row[name] is None else f"{row[name]:.0f}" for name in ("ms_key", "ms_nonkey"))
         print(f"| {row['method']} | {k} | {scores} | {recovered} | {row['gflops']:.2f} | {times} |")
+
+
+def print_schedules(rows: list[dict[str, Any]]) -> None:
+    """Of an evaluation with schedulers: what was spent, and the gain over fixed intervals of that cost."""
+    print("| method | scheduler | k | " + " | ".join(COLUMNS.values()) + " | GFLOPs spent | key frames | over fixed |")
+    print("|---" * (len(COLUMNS) + 6) + "|")
+    for row in rows:
+        scores = " | ".join(_percent(row[name]) for name in COLUMNS)
+        gain = "" if row["miou_over_fixed"] is None else f"{100 * row['miou_over_fixed']:+.2f}"
+        name = f"{row['method']} | {row['scheduler']} | {row['key_interval']}"
+        print(f"| {name} | {scores} | {row['gflops_measured']:.3g} | {_percent(row['key_share'])}% | {gain} |")
 
 
 def print_flows(rows: list[dict[str, Any]]) -> None:

@@ -35,3 +35,13 @@ def test_methods_have_the_share_of_the_gap_that_they_recover(tmp_path, monkeypat
     ]
     head, _, *lines = printed(rows, tmp_path, monkeypatch, capsys)
     assert [line[head.index("gap recovered")] for line in lines] == ["", "", "75%"]
+
+
+def test_schedulers_show_what_was_spent_and_gained(tmp_path, monkeypatch, capsys):
+    scores = {"miou": 0.6, "wiou": 0.7, "vc8": 0.8, "vc16": None, "method": "dis", "key_interval": 5}
+    spent = {"gflops": 9.0, "gflops_measured": 1.2345, "key_share": 0.2}
+    gains = {"fixed": None, "budget": -0.0123}
+    rows = [{**scores, **spent, "scheduler": name, "miou_over_fixed": gain} for name, gain in gains.items()]
+    head, rule, first, second = printed(rows, tmp_path, monkeypatch, capsys)
+    assert head[-3:] == ["GFLOPs spent", "key frames", "over fixed"] and len(head) == len(rule) == len(first)
+    assert first == ["dis", "fixed", "5", "60.0", "70.0", "80.0", "", "1.23", "20.0%", ""] and second[-1] == "-1.23"
