@@ -17,15 +17,20 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.command_line import quote_path_arguments
 from src.data.datamodule import PairDataModule
+from src.data.writing import write_text
 from src.training.broken_numbers import BrokenStep
 from src.training.checkpoint_files import discard_checkpoints, find_checkpoint
+from src.training.dashboards import git_state
 from src.training.module import PropagationModule
+from src.training.parallel import whole_model
+from src.training.patient_wandb import PatientWandbLogger
 from src.training.replay import replay_step
 from src.training.run_lock import run_lock
 from src.training.wiring import (
     accumulate_to,
     build_propagator,
     plain,
+    quiet_other_ranks,
     silence_lightning,
 )
 from src.weights.model_folder import load_model, save_model
@@ -83,7 +88,7 @@ def _train(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     if cfg.overwrite:
         discard_checkpoints(run_dir)
     for logger in trainer.loggers:
-        logger.log_hyperparams(plain(OmegaConf.to_container(cfg, resolve=True)))
+        logger.log_hyperparams(plain(OmegaConf.to_container(cfg, resolve=True)) | {"git": git_state(Path(__file__).parent)})
     trainable = sum(p.numel() for p in propagator.parameters() if p.requires_grad)
     total = sum(p.numel() for p in propagator.parameters())
     log.info("stage %s: %.3f M of %.3f M parameters train, into %s", cfg.stage.name, trainable / 1e6, total / 1e6, run_dir)
@@ -93,9 +98,14 @@ def _train(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
         # Lightning turns Ctrl-C into an exit; a signal ends in one of its own.
         log.warning("stopped at step %d; the same command with resume=true goes on from its last checkpoint", trainer.global_step)
         raise
+    whole = whole_model(propagator, trainer)
     if trainer.is_global_zero:
-        save_model(propagator, run_dir / "model", metadata)
+        save_model(whole, run_dir / "model", metadata)
         log.info("model saved to %s", run_dir / "model")
+        if cfg.upload_model:
+            for logger in trainer.loggers:
+                if isinstance(logger, PatientWandbLogger):
+                    logger.log_model_folder(run_dir / "model", f"{cfg.name}-{cfg.stage.name}")
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 
@@ -130,6 +140,7 @@ def main(cfg: DictConfig) -> float | None:
         ValueError: if ``monitor`` names no logged metric, or a multirun asks for several devices.
     """
     silence_lightning()
+    quiet_other_ranks()
     job = HydraConfig.get()
     if job.mode is RunMode.MULTIRUN:
         devices = cfg.trainer.devices
@@ -137,7 +148,23 @@ def main(cfg: DictConfig) -> float | None:
             # Lightning starts further processes with the same command line: each would run the sweep again.
             raise ValueError(f"trainer.devices={devices}: the jobs of a multirun train on one device each")
         # Each job has its own folder, and only Hydra knows which.
-        cfg.run_dir = job.runtime.output_dir
+        cfg.run_dir, cfg.job = job.runtime.output_dir, job.job.num
+        return _job(cfg)
+    return _monitored(cfg)
+
+
+def _job(cfg: DictConfig) -> float | None:
+    """One job of a multirun. If it fails the others go on: the table at the end says so, and the exit code."""
+    try:
+        return _monitored(cfg)
+    except Exception as error:
+        log.exception("job %d failed", cfg.job)
+        write_text(Path(cfg.run_dir) / "failed.txt", f"{type(error).__name__}: {error}\n")
+        # No number is what a sweeper that searches takes for a failed trial.
+        return float("nan")
+
+
+def _monitored(cfg: DictConfig) -> float | None:
     if cfg.replay:
         replay(cfg)
         return None

@@ -50,6 +50,7 @@ NEEDED = {
     "model/segmentor=mask2former": ["model.segmentor.backbone=tiny"],
     "model/segmentor=pretrained": ["model.segmentor.path_or_id=x"],
     "model/flow=pretrained": ["model.flow.path=x"],
+    "trainer=ddp_multinode": ["trainer.num_nodes=2", "trainer.devices=4"],
 }
 
 
@@ -80,7 +81,8 @@ def check_targets(cfg: DictConfig) -> int:
 
 
 @pytest.mark.parametrize(
-    "group", ["data", "model/segmentor", "model/flow", "stage", "trainer", "logger", "callbacks", "paths", "debug"]
+    "group",
+    ["data", "model/segmentor", "model/flow", "stage", "trainer", "logger", "callbacks", "paths", "debug", "hparams_search"],
 )
 def test_every_choice_of_every_group_composes(group: str) -> None:
     assert choices(group)
@@ -91,8 +93,19 @@ def test_every_choice_of_every_group_composes(group: str) -> None:
 
 def test_every_group_is_tested() -> None:
     groups = {str(path.parent.relative_to(CONF)) for path in CONF.rglob("*.yaml")}
-    known = {"data", "model/segmentor", "model/flow", "stage", "trainer", "logger", "callbacks", "paths", "debug"}
-    elsewhere = {"scheduler": "test_predict.py", "sweep": "test_sweeps.py"}
+    known = {
+        "data",
+        "model/segmentor",
+        "model/flow",
+        "stage",
+        "trainer",
+        "logger",
+        "callbacks",
+        "paths",
+        "debug",
+        "hparams_search",
+    }
+    elsewhere = {"scheduler": "test_predict.py", "sweep": "test_sweeps.py", "hydra/launcher": "test_multirun.py"}
     assert groups - known - set(elsewhere) == {".", "hydra", "experiment", "recipe"}
     assert all((Path(__file__).parent / name).is_file() for name in elsewhere.values())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,26 +11,36 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
 from hydra.types import RunMode
+from omegaconf import OmegaConf
 
 from src.train import main
 from src.weights.model_folder import load_model
+from tests.launching import launch
 from tests.tiny_run import ROOT, compose_train, overrides
 from tests.wandb_runs import logged_bytes
 
 
 def test_a_multirun_gives_each_job_its_folder_and_its_wandb_run(tmp_path: Path) -> None:
     arguments = [
-        *overrides(tmp_path / "scenes", tmp_path / "my runs (1)"), "stage=segmentor", "logger=wandb", "trainer.max_steps=2",
-        "trainer.val_check_interval=2", "monitor=val/miou", "data.val_samples=1", "seed=0,1",
+        *overrides(tmp_path / "scenes", tmp_path / "my runs (1)"), "stage=segmentor", "logger=default", "trainer.max_steps=2",
+        "trainer.val_check_interval=2", "monitor=val/miou", "data.val_samples=1", "seed=0,-1,1",
     ]  # fmt: skip
     environment = os.environ | {"WANDB_SILENT": "true", "WANDB_MODE": "offline", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "src.train", "--multirun", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, env=environment)
-    assert done.returncode == 0, done.stderr
+    # The middle one fails, and neither keeps the last from running nor goes unsaid.
+    assert done.returncode == 1, done.stderr
+    (sweep,) = (tmp_path / "my runs (1)" / "default" / "sweeps").iterdir()
+    assert "ValueError: -1 is not in bounds" in (sweep / "1" / "failed.txt").read_text()
+    assert "job 1 failed: ValueError" in done.stdout
+    assert (sweep / "sweep.md").read_text().splitlines()[2].startswith("| 2 |")
+    assert re.search(r"left out, not ended: 1 \(.*seed=-1", done.stdout)
     assert "W&B is offline (WANDB_MODE=offline)" in done.stdout and "Tip: " not in done.stderr and "LeafSpec" not in done.stderr
     jobs = sorted((tmp_path / "my runs (1)" / "default" / "sweeps").glob("*/*/model"))
-    assert [path.parent.name for path in jobs] == ["0", "1"]
+    assert [path.parent.name for path in jobs] == ["0", "2"]
     one, other = (load_model(job)[0].state_dict() for job in jobs)
     assert any(not torch.equal(one[name], other[name]) for name in one)
     for job in (path.parent for path in jobs):
@@ -39,15 +50,58 @@ def test_a_multirun_gives_each_job_its_folder_and_its_wandb_run(tmp_path: Path) 
         assert list((wandb_run / "files" / "media" / "images" / "val").glob("pictures_*.png"))
         logged = logged_bytes(wandb_run)
         assert all(name in logged for name in (b"train/loss_dice", b"val/wiou", b"val/pictures"))
+        assert f"default-segmentor-{job.name}".encode() in logged
+
+
+@pytest.mark.slow
+def test_the_slurm_launcher_runs_a_whole_sweep_without_slurm(tmp_path: Path) -> None:
+    """By submitit's local executor: jobs are pickled, sent to processes of their own and waited for, as on a cluster."""
+    arguments = [
+        *overrides(tmp_path / "scenes", tmp_path / "runs"), "stage=segmentor", "trainer.max_steps=2", "data.val_samples=1",
+        "trainer.val_check_interval=2", "hydra/launcher=slurm_dry_run", "seed=0,1",
+    ]  # fmt: skip
+    done = launch("src.train", "--multirun", *arguments)
+    assert done.returncode == 0, done.stderr
+    (sweep,) = (tmp_path / "runs" / "default" / "sweeps").iterdir()
+    assert all((sweep / job / "model" / "config.json").is_file() for job in "01")
+    assert len(list((sweep / ".submitit").glob("*/*_log.out"))) == 2
+    assert "| 2 |" in (sweep / "sweep.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "launcher, target",
+    [
+        ("slurm", "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"),
+        ("slurm_dry_run", "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher"),
+        ("joblib", "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"),
+    ],
+)
+def test_launchers_are_the_named_ones_with_keys_that_they_know(launcher: str, target: str) -> None:
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = compose("train", [f"hydra/launcher={launcher}", "hydra.job.num=0"], return_hydra_config=True)
+        node = cfg.hydra.launcher
+        plugin = {"slurm": "submitit_slurm", "slurm_dry_run": "submitit_local", "joblib": "joblib"}[launcher]
+        known = ConfigStore.instance().load(f"hydra/launcher/{plugin}.yaml").node
+    assert node._target_ == target and set(node) == set(known)
+
+
+def test_optuna_is_told_what_to_vary_and_that_a_failure_is_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = compose("train", ["hparams_search=optuna"], return_hydra_config=True)
+    sweeper = cfg.hydra.sweeper
+    assert (cfg.monitor, sweeper.direction, sweeper.max_failure_rate) == ("val/miou", "maximize", 1.0)
+    for key in sweeper.params:
+        assert OmegaConf.select(cfg, key) is not None, key
 
 
 def test_a_multirun_over_several_devices_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    job = SimpleNamespace(mode=RunMode.MULTIRUN, runtime=SimpleNamespace(output_dir="job"))
+    job = SimpleNamespace(mode=RunMode.MULTIRUN, job=SimpleNamespace(num=3), runtime=SimpleNamespace(output_dir="job"))
     monkeypatch.setattr("src.train.HydraConfig.get", lambda: job)
     monkeypatch.setattr("src.train.train", lambda cfg: {"run_dir": cfg.run_dir})
     one, two = (compose_train("logger=none", "monitor=run_dir", f"trainer.devices={devices}") for devices in ("[1]", "2"))
     assert main.__wrapped__(one) == "job"
     with pytest.raises(ValueError, match=r"trainer\.devices=2: the jobs of a multirun train on one device each"):
         main.__wrapped__(two)
+    job.mode = RunMode.RUN
     with pytest.raises(ValueError, match="monitor=val/moiu was not logged; there are run_dir"):
         main.__wrapped__(compose_train("logger=none", "monitor=val/moiu"))

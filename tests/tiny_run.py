@@ -32,6 +32,8 @@ STEPS = [
     "callbacks.checkpoint.every_n_steps=4",
     "callbacks.pictures.num_samples=1",
     "callbacks.progress_bar=null",
+    "callbacks.overlay=null",
+    "callbacks.model_cost=null",
     "+trainer.enable_progress_bar=false",
     "logger=csv",
 ]
@@ -46,3 +48,9 @@ def compose_train(*extra: str) -> DictConfig:
     """The configuration that ``python -m src.train <extra>`` would run."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         return compose("train", list(extra))
+
+
+def compose_eval(*extra: str) -> DictConfig:
+    """The configuration that ``python -m src.eval <extra>`` would run."""
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return compose("eval", list(extra))

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def reduce_mean_over_ranks(value: Tensor) -> Tensor:
-    """The mean of a scalar over all ranks, detached; the value itself where there is only one process."""
+    """The mean of a value of any shape over all ranks, detached; the value itself where there is only one process."""
     value = value.detach()
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return value

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import resource
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import cv2
 import rich
+import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -86,7 +89,11 @@ def _draw(batch: PairBatch, outcome: StagePrediction, palette: Palette) -> Tenso
 
 
 class Throughput(Callback):
-    """Logs ``train/samples_per_second`` and ``train/seconds_per_step``: means since the last log, validation left out."""
+    """Logs ``train/samples_per_second``, ``train/seconds_per_step`` and ``train/memory_gb``.
+
+    Times are means since the last log, validation left out. Memory is the most that tensors took so far on the
+    first process's GPU; on a CPU the most that the training process had in main memory, without its loader processes.
+    """
 
     def __init__(self) -> None:
         self._last: tuple[int, float] | None = None
@@ -111,8 +118,17 @@ class Throughput(Callback):
             return
         seconds = (now - then) / (step - first)
         samples = len(batch.names) * trainer.accumulate_grad_batches * trainer.world_size
-        pl_module.log_dict({"train/seconds_per_step": seconds, "train/samples_per_second": samples / seconds})
+        figures = {"train/seconds_per_step": seconds, "train/samples_per_second": samples / seconds}
+        pl_module.log_dict(figures | {"train/memory_gb": _peak_memory() / 1e9})
         self._last = (step, now)
+
+
+def _peak_memory() -> float:
+    """Bytes, see :class:`Throughput`."""
+    if torch.cuda.is_available():
+        return float(torch.cuda.max_memory_allocated())
+    # Linux counts it in KiB, macOS in bytes.
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * (1 if sys.platform == "darwin" else 1024)
 
 
 class ProgressLines(Callback):

@@ -12,6 +12,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
+from src.losses.ranks import reduce_mean_over_ranks
 from src.metrics.endpoint_error import EndPointError
 from src.metrics.iou import MeanIoU
 from src.models.propagator import Propagator
@@ -19,6 +20,7 @@ from src.ops.masks import semantic_map
 from src.ops.warp import full_size_flow, unexplained
 from src.structures import PairBatch
 from src.training.optim import AdamWPoly, gradient_norm
+from src.training.parallel import gather_parameters, share_out_model, spread_parameters
 from src.training.stages import Stage, StagePrediction
 from src.weights.model_folder import model_config
 
@@ -36,6 +38,9 @@ class PropagationModule(LightningModule):
         num_classes: K, for the validation metric.
         metadata: what a saved model says about itself (class names, palette, evaluation size); plain values only.
         seed: with the step number it seeds every random layer, so that a resumed run draws what an unbroken one would.
+
+    Attributes:
+        iou_per_class: (K,) of the last validation, for the class table; ``None`` before the first.
     """
 
     def __init__(
@@ -58,6 +63,11 @@ class PropagationModule(LightningModule):
         self.val_iou_by_offset = nn.ModuleList(MeanIoU(num_classes) for _ in range(_MAX_SCORED_OFFSET))
         self.val_epe = EndPointError()
         self.val_new = MeanMetric()
+        self.iou_per_class: Tensor | None = None
+
+    def configure_model(self) -> None:
+        """Spread the model over the processes where the strategy is FSDP; Lightning may ask twice."""
+        share_out_model(self, self.propagator)
 
     def on_train_batch_start(self, batch: PairBatch, batch_idx: int) -> None:
         """Seed drop-path and dropout by the step, not by how the run came here."""
@@ -77,11 +87,12 @@ class PropagationModule(LightningModule):
         broken = [name for name, value in terms.items() if not torch.isfinite(value)]
         if broken:
             raise FloatingPointError(f"step {self.global_step}: loss {', '.join(broken)} is not finite on {samples}")
-        loss = torch.stack(list(terms.values())).sum()
         size = len(batch.names)
-        self.log_dict({f"train/loss_{name}": value.detach() for name, value in terms.items()}, batch_size=size)
-        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=size)
-        return loss
+        # What is logged is the loss of all ranks' samples; one message for all terms.
+        shown = reduce_mean_over_ranks(torch.stack([value.float() for value in terms.values()]))
+        self.log_dict({f"train/loss_{name}": value for name, value in zip(terms, shown, strict=True)}, batch_size=size)
+        self.log("train/loss", shown.sum(), prog_bar=True, batch_size=size)
+        return torch.stack(list(terms.values())).sum()
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Log the gradient norm before clipping, and the learning rate of all but the backbone."""
@@ -89,6 +100,14 @@ class PropagationModule(LightningModule):
         if (self.trainer.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self.log("train/gradient_norm", gradient_norm(self.propagator))
             self.log("train/learning_rate", max(group["lr"] for group in optimizer.param_groups))
+
+    def on_validation_start(self) -> None:
+        """Under FSDP each process validates with the whole model."""
+        gather_parameters(self.propagator)
+
+    def on_validation_end(self) -> None:
+        """Back to shares."""
+        spread_parameters(self.propagator)
 
     def validation_step(self, batch: PairBatch, batch_idx: int) -> dict[str, StagePrediction]:
         """Score the stage's prediction for the non-key frame; returns it as ``prediction`` for the picture callback."""
@@ -113,6 +132,7 @@ class PropagationModule(LightningModule):
         ``val/new`` is the share of pixels that the flow finds no source for, where the estimator says so.
         """
         scores = self.val_iou.compute()
+        self.iou_per_class = scores["iou_per_class"]
         self.log("val/miou", scores["miou"], prog_bar=True)
         self.log("val/wiou", scores["wiou"])
         self.val_iou.reset()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
@@ -65,6 +66,15 @@ class PatientWandbLogger(WandbLogger):
         wandb.teardown()
         self._wandb_init["mode"] = "offline"
         return WandbLogger.experiment.fget(self)  # type: ignore[attr-defined]
+
+    @_survived
+    def log_model_folder(self, folder: Path, name: str) -> None:
+        """Upload a model folder as an artifact; an offline run keeps it for ``wandb sync``."""
+        import wandb  # takes a second, and most tests never log to it
+
+        artifact = wandb.Artifact(name, type="model")
+        artifact.add_dir(str(folder))
+        self.experiment.log_artifact(artifact)
 
     log_metrics = _survived(WandbLogger.log_metrics)
     log_hyperparams = _survived(WandbLogger.log_hyperparams)

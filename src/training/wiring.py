@@ -11,6 +11,8 @@ from typing import Any, Literal, get_args
 import requests
 import torch
 from lightning import Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 from src.models.flow.base import FlowEstimator
 from src.models.key_frame_segmentor import KeyFrameSegmentor
@@ -125,6 +127,7 @@ def wandb_logger(
     mode: WandbMode = "auto",
     init_timeout: float = 60.0,
     finish_timeout: float = 300.0,
+    job: int | None = None,
 ) -> PatientWandbLogger:
     """W&B, online where a key and the server are at hand, offline otherwise (and it says so).
 
@@ -138,6 +141,7 @@ def wandb_logger(
         mode: ``auto`` decides by key and network.
         init_timeout: seconds that an online run may take to start; then it is offline.
         finish_timeout: seconds that the upload at the end may take; then the rest stays for ``wandb sync``.
+        job: number of the run within a multirun, which its name ends with.
 
     Raises:
         ValueError: if the mode is unknown.
@@ -153,9 +157,19 @@ def wandb_logger(
     import wandb  # takes a second, and most tests never log to it
 
     settings = wandb.Settings(init_timeout=init_timeout, finish_timeout=finish_timeout)
+    name = name if job is None else f"{name}-{job}"
     return PatientWandbLogger(
         project=project, name=name, save_dir=save_dir, group=group, job_type=job_type, tags=tags, mode=mode, settings=settings
     )
+
+
+def tensorboard_logger(save_dir: str) -> TensorBoardLogger:
+    """TensorBoard, in ``tensorboard/version_<n>`` of a folder.
+
+    Args:
+        save_dir: the run's folder.
+    """
+    return TensorBoardLogger(save_dir, name="tensorboard")
 
 
 def _why_offline() -> str | None:
@@ -181,6 +195,12 @@ def silence_lightning() -> None:
         logging.getLogger(logger).addFilter(lambda record, words=words: words not in record.getMessage())  # type: ignore[misc]
     for words in _NEEDLESS_WARNINGS:
         warnings.filterwarnings("ignore", message=words)
+
+
+def quiet_other_ranks() -> None:
+    """Of several processes, only the first says what is not a warning; all of them would say the same."""
+    if getattr(rank_zero_only, "rank", 0):
+        logging.getLogger().setLevel(logging.WARNING)
 
 
 def plain(value: Any) -> Any:

@@ -65,7 +65,10 @@ def test_throughput_is_a_mean_over_steps_without_validation(clock: list[float]) 
             clock[0] += 1000
             callback.on_validation_end(trainer, module)
     # The clock starts with step 1 and, after the validation, with step 3.
+    memory = [line.pop("memory_gb") for line in module.logged]
     assert module.logged == [{"seconds_per_step": 0.5, "samples_per_second": 4 * 3 * 2 / 0.5}] * 3
+    # Of this very process, which has imported torch.
+    assert all(0.1 < one < 100 for one in memory) and memory == sorted(memory)
 
 
 def speak(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:

@@ -1,0 +1,35 @@
+"""The end of a multirun: a table of its jobs, and an exit code that knows of those that failed."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+log = logging.getLogger(__name__)
+
+_TABLE = Path(__file__).resolve().parents[1] / "scripts" / "sweep_table.py"
+
+
+class MultirunTable(Callback):
+    """Hydra calls this when all jobs have ended, whichever launcher ran them."""
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Write ``sweep.md``, ``sweep.csv`` and ``sweep.png`` into the folder of the multirun, and print the table.
+
+        Raises:
+            SystemExit: with code 1, if a job failed.
+        """
+        folder = Path(config.hydra.sweep.dir)
+        failed = sorted(folder.glob("*/failed.txt"), key=lambda path: (len(path.parent.name), path.parent.name))
+        # A study of Optuna's that goes on writes the table anew.
+        subprocess.run([sys.executable, str(_TABLE), str(folder), "--overwrite"], check=False)
+        for path in failed:
+            log.error("job %s failed: %s", path.parent.name, path.read_text(encoding="utf-8").strip())
+        if failed:
+            sys.exit(1)

@@ -1,0 +1,139 @@
+"""What a dashboard shows beside curves: classes in a table, a short video, what the model costs; see docs/wandb.md."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+from src.data.clips import ClipDataset
+from src.data.resizing import short_side_size
+from src.inference.pictures import write_comparison_video
+from src.inference.scheduler import FixedInterval
+from src.inference.streaming import StreamingSegmentor
+from src.measure.cost import frame_cost
+from src.training.parallel import is_shared_out
+
+
+class ClassTable(Callback):
+    """``val/iou_per_class`` at every validation, as a W&B table: class, and its IoU in percent."""
+
+    @rank_zero_only
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the table of what the module has just scored."""
+        if trainer.sanity_checking:
+            return
+        classes = trainer.datamodule.val.classes  # type: ignore[attr-defined]
+        scores = (100 * pl_module.iou_per_class).tolist()  # type: ignore[operator, union-attr]
+        # NaN: no label of the validation has the class.
+        rows = [[name, None if score != score else score] for name, score in zip(classes, scores, strict=True)]
+        for logger in _wandb_loggers(trainer):
+            logger.log_table("val/iou_per_class", columns=["class", "iou"], data=rows)
+
+
+class OverlayClip(Callback):
+    """A few seconds of the first validation clip at every validation: image, label and overlay, also as ``val/overlay`` to W&B.
+
+    The clip is streamed as a user would: masks are carried from key frame to key frame by the flow as it is.
+
+    Args:
+        folder: where the mp4 files go, named by their step.
+        num_frames: the first so many frames.
+        key_interval: frames from key frame to key frame.
+        short_side: see :class:`StreamingSegmentor`.
+        max_long_side: see :class:`StreamingSegmentor`.
+
+    Raises:
+        ValueError: if there is no frame to show.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        num_frames: int = 48,
+        key_interval: int = 5,
+        short_side: int | None = None,
+        max_long_side: int | None = None,
+    ) -> None:
+        if num_frames < 1:
+            raise ValueError(f"num_frames={num_frames}; expected at least 1")
+        self.folder = Path(folder)
+        self.num_frames = num_frames
+        self.key_interval = key_interval
+        self.short_side = short_side
+        self.max_long_side = max_long_side
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the video of this validation; not of a model that is spread over processes, which one cannot run alone."""
+        propagator: Any = pl_module.propagator
+        if trainer.sanity_checking or not trainer.is_global_zero or is_shared_out(propagator):
+            return
+        path = self.folder / f"step_{trainer.global_step:07d}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        dataset = _beginning(trainer.datamodule.val, self.num_frames)  # type: ignore[attr-defined]
+        training = propagator.training
+        stream = StreamingSegmentor(propagator, FixedInterval(self.key_interval), self.short_side, self.max_long_side)
+        write_comparison_video({f"k={self.key_interval}": stream}, dataset, 0, path)
+        propagator.train(training)
+        for logger in _wandb_loggers(trainer):
+            logger.log_video("val/overlay", [str(path)], caption=[dataset.clips[0].name], format=["mp4"])
+
+
+class ModelCost(Callback):
+    """``model/gflops`` per frame at one key interval (multiply-adds, as papers count them) and ``model/parameters`` in millions.
+
+    The dashboard draws ``val/miou`` of all runs of a sweep against it.
+
+    Args:
+        key_interval: frames from key frame to key frame.
+        short_side: the image's, as it is evaluated; ``None``: its own size.
+        max_long_side: bound on the longer side.
+    """
+
+    def __init__(self, key_interval: int = 5, short_side: int | None = None, max_long_side: int | None = None) -> None:
+        self.key_interval = key_interval
+        self.short_side = short_side
+        self.max_long_side = max_long_side
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Count, on one process, and log as of the first step."""
+        propagator: Any = pl_module.propagator
+        if not trainer.loggers or not trainer.is_global_zero or is_shared_out(propagator):
+            return
+        image = trainer.datamodule.val.read_image(0, 0)  # type: ignore[attr-defined]
+        cost = frame_cost(propagator, short_side_size((image.shape[-2], image.shape[-1]), self.short_side, self.max_long_side))
+        figures = {"model/gflops": cost.average(self.key_interval), "model/parameters": sum(cost.params_m.values())}
+        for logger in trainer.loggers:
+            logger.log_metrics(figures, step=trainer.global_step)
+
+
+def git_state(folder: Path) -> dict[str, str | bool]:
+    """The commit of the code in a folder and whether it was changed since; empty where git knows nothing of it."""
+
+    def asked(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+
+    try:
+        return {"commit": asked("rev-parse", "HEAD"), "changed": bool(asked("status", "--porcelain"))}
+    # No git, no repository, or one of another user.
+    except (OSError, subprocess.SubprocessError):
+        return {}
+
+
+def _wandb_loggers(trainer: Trainer) -> list[WandbLogger]:
+    return [logger for logger in trainer.loggers if isinstance(logger, WandbLogger)]
+
+
+def _beginning(dataset: ClipDataset, num_frames: int) -> ClipDataset:
+    """The dataset with the first frames of its first clip alone."""
+    first = dataset.clips[0]
+    shown = copy.copy(dataset)
+    shown.clips = [replace(first, images=first.images[:num_frames], labels=first.labels[:num_frames])]
+    return shown

@@ -1,0 +1,157 @@
+"""Two processes (gloo, CPU) do what one does: the losses of training, the scores of an evaluation, the videos of a prediction."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+
+from src.eval import evaluate
+from src.train import train
+from src.weights.model_folder import load_model
+from tests.inference.tiny import frames
+from tests.inference.videos import make_video
+from tests.launching import run
+from tests.tiny_run import ROOT, compose_eval, compose_train, overrides
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers"),
+    pytest.mark.filterwarnings("ignore:Found .* module.* in eval mode"),
+]
+STEPS = 20
+TRAINING = [
+    "stage=segmentor", f"trainer.max_steps={STEPS}", f"trainer.val_check_interval={STEPS}", "trainer.log_every_n_steps=1",
+    # Drop-path draws per process, so its losses agree in the mean alone.
+    "model.segmentor.drop_path=0", "data.val_samples=5", "global_batch_size=4",
+    "callbacks.pictures=null", "callbacks.checkpoint.every_n_steps=100",
+]  # fmt: skip
+EVALUATIONS = {
+    "phases": ["methods=[per_frame,query]", "key_intervals=[3]", "temporal_consistency=true"],
+    "offsets": ["methods=[query]", "key_intervals=[3]", "phases=offsets"],
+    "maps": ["methods=[query]", "key_intervals=[3]", "phases=first"],
+}
+CLIPS = ["data.scenes.num_clips=3", "data.scenes.num_frames=10", "data.scenes.size=[64,96]", "device=cpu"]
+
+
+class Both(NamedTuple):
+    """Where one process and two processes left their results, and what the two said."""
+
+    one: Path
+    two: Path
+    said: str
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
+    folder = tmp_path_factory.mktemp("both")
+    one, two, scenes = folder / "one", folder / "two", folder / "scenes"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        train(compose_train(*overrides(scenes, one), *TRAINING, "batch_size=4", "name=ddp"))
+        train(
+            compose_train(
+                *overrides(scenes, one), "stage=propagation", "trainer.max_steps=4", f"stage.init_from={one}/ddp/segmentor/model"
+            )
+        )
+        model = one / "default" / "propagation" / "model"
+        clips = [f"checkpoint={model}", f"paths.data={folder / 'clips'}", *CLIPS]
+        commands: list[list[str]] = []
+        for name, how in EVALUATIONS.items():
+            save = {run: [f"save_predictions={run / 'png'}"] if name == "maps" else [] for run in (one, two)}
+            evaluate(compose_eval(*clips, *how, *save[one], f"output={one / name}.json"))
+            commands.append(["src.eval", *clips, *how, *save[two], f"output={two / name}.json"])
+        evaluate(compose_eval(*clips[1:], f"predictions={one / 'png'}", f"output={one / 'files'}.json"))
+        commands.append(["src.eval", *clips[1:], f"predictions={one / 'png'}", f"output={two / 'files'}.json"])
+    finally:
+        torch.set_num_threads(threads)
+    videos = folder / "videos"
+    for name in ("a", "deep/b", "c"):
+        (videos / name).parent.mkdir(parents=True, exist_ok=True)
+        make_video(videos / f"{name}.mp4", frames(5, (64, 96)))
+    (videos / "broken.mp4").write_bytes(b"no video")
+    predict = ["src.predict", f"input={videos}", f"checkpoint={model}", f"output={two / 'videos'}", "device=cpu", "labels=true"]
+    for strategy, steps in (("ddp", STEPS), ("fsdp", 4)):
+        more = ["trainer.precision=32-true", "trainer.strategy.block_size=500"] if strategy == "fsdp" else []
+        commands.append([
+            "src.train", *overrides(scenes, two), *TRAINING, "batch_size=2", f"name={strategy}", f"trainer={strategy}",
+            "trainer.devices=2", f"trainer.max_steps={steps}", f"trainer.val_check_interval={steps}", *more,
+        ])  # fmt: skip
+    commands += [predict, predict]
+    (folder / "commands.json").write_text(json.dumps(commands))
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    done = run([*torchrun, str(ROOT / "tests" / "several_ranks.py"), str(folder / "commands.json")])
+    assert done.returncode == 0, done.stderr[-6000:]
+    return Both(one, two, done.stdout)
+
+
+def losses(run_dir: Path) -> list[dict[str, float]]:
+    (path,) = run_dir.glob("segmentor/csv/*/metrics.csv")
+    rows = [row for row in csv.DictReader(path.open()) if row.get("train/loss")]
+    return [{name: float(row[name]) for name in row if name.startswith("train/loss")} for row in rows]
+
+
+def test_training_losses_are_those_of_one_process(both: Both) -> None:
+    """Both normalisers are reduced over the ranks, and every draw is keyed by seed and sample number."""
+    one, two = losses(both.one / "ddp"), losses(both.two / "ddp")
+    assert len(one) == len(two) == STEPS
+    for alone, together in zip(one, two, strict=True):
+        assert together["train/loss"] == pytest.approx(alone["train/loss"], rel=1e-4)
+        # Rounding may move one uncertain point of a mask.
+        assert together == pytest.approx(alone, rel=1e-3)
+    assert one[0]["train/loss"] != pytest.approx(one[-1]["train/loss"], rel=1e-3)
+
+
+def test_fully_sharded_training_has_the_same_losses_and_saves_the_whole_model(both: Both) -> None:
+    one, sharded = losses(both.one / "ddp")[:2], losses(both.two / "fsdp")
+    # The learning rate falls with the number of steps, so only the first two steps are those of the longer run.
+    assert sharded[0] == pytest.approx(one[0], rel=1e-4) and sharded[1] == pytest.approx(one[1], rel=1e-3)
+    model, _ = load_model(both.two / "fsdp" / "segmentor" / "model")
+    (checkpoint,) = (both.two / "fsdp" / "segmentor" / "checkpoints").glob("step_*.ckpt")
+    for name, value in load_model(checkpoint)[0].state_dict().items():
+        assert torch.equal(value, model.state_dict()[name]), name
+
+
+def equal(one: Any, other: Any) -> bool:
+    """Whether two JSON values agree to 1e-6, times left out."""
+    if isinstance(one, dict):
+        names = [name for name in one if not name.startswith("ms")]
+        return one.keys() == other.keys() and all(equal(one[name], other[name]) for name in names)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(equal, one, other))
+    return other == (pytest.approx(one, abs=1e-6) if isinstance(one, float) else one)
+
+
+@pytest.mark.parametrize("name", [*EVALUATIONS, "files"])
+def test_scores_are_those_of_one_process(both: Both, name: str) -> None:
+    one, two = (json.loads((folder / f"{name}.json").read_text()) for folder in (both.one, both.two))
+    assert equal(one, two)
+    assert not equal(one, json.loads(json.dumps(two).replace('"miou": 0.', '"miou": 1.'))), "the law can fail"
+
+
+def test_saved_maps_are_those_of_one_process(both: Both) -> None:
+    one, two = (
+        {path.relative_to(folder / "png"): path.read_bytes() for path in (folder / "png").rglob("*.png")} for folder in both[:2]
+    )
+    assert len(one) == 30 and one == two
+
+
+def test_videos_are_shared_out_and_a_broken_one_stops_nothing(both: Both) -> None:
+    output = both.two / "videos"
+    again = json.loads((output / "summary.json").read_text())
+    # The second command found three done, and tried the broken one once more.
+    assert (again["videos"], again["skipped"], again["failed"], again["done"]) == (4, 3, 1, 0)
+    assert {one["rank"] for one in again["outcomes"]} == {0, 1}
+    assert both.said.count("src.predict ended with 1") == 4
+    for name in ("a", "deep/b", "c"):
+        assert (output / name / "overlay.mp4").is_file() and len(list((output / name / "labels").iterdir())) == again[
+            "frames"
+        ] / 3
+    assert not list(output.rglob("*.partial*")) and not (output / "broken").exists()

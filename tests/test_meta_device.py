@@ -1,0 +1,67 @@
+"""No tensor is made on the wrong device: the whole model of vspw_swinl runs where any that is would be an error.
+
+The meta device has shapes and no values. The pixel decoder in train mode, the matching and the label map read values, so they
+cannot run here: the segmentor is in eval mode, and the loss gets a fixed assignment.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import pytest
+import torch
+from hydra.utils import instantiate
+
+from src.losses.mask_classification import MaskClassificationLoss
+from src.models.propagator import Propagator
+from src.structures import MaskPrediction
+from tests.tiny_run import compose_train
+
+SIZE, CLASSES, QUERIES = (480, 853), 124, 100
+META = torch.device("meta")
+
+
+@pytest.fixture(scope="module")
+def propagator() -> Propagator:
+    cfg = deepcopy(compose_train("experiment=vspw_swinl"))
+    cfg.model.segmentor.pretrained_backbone = False
+    with META:
+        return Propagator(instantiate(cfg.model.segmentor), instantiate(cfg.model.flow), cfg.model.warp_grid).eval().to(META)
+
+
+@torch.inference_mode()
+def test_segmentor_flow_and_warp_stay_on_their_device(propagator: Propagator) -> None:
+    assert all(tensor.is_meta for tensor in (*propagator.parameters(), *propagator.buffers()))
+    image = torch.empty(1, 3, *SIZE, dtype=torch.uint8, device=META)
+    key = propagator.segmentor(image)
+    carried, flow = propagator.propagate(key, image, image)
+    for made in (key.queries, key.class_logits, flow.segment_flow, carried.mask_logits, *flow.pixel_flows):
+        assert made.is_meta
+    assert carried.mask_logits.shape == (1, QUERIES, 120, 216)
+
+
+@pytest.mark.parametrize("void", ["ignore", "negative"])
+def test_the_loss_of_a_fixed_assignment_stays_on_its_device(void: str) -> None:
+    cfg = compose_train("experiment=vspw_swinl", f"mask_loss.void={void}")
+    loss: MaskClassificationLoss = instantiate(cfg.mask_loss).to(META)
+    batch, layers = 2, 10
+    prediction = MaskPrediction(
+        torch.empty(layers, batch, QUERIES, CLASSES + 1, device=META, requires_grad=True),
+        torch.empty(layers, batch, QUERIES, 120, 120, device=META, requires_grad=True),
+        torch.empty(batch, QUERIES, 256, device=META), (480, 480), (480, 480),
+    )  # fmt: skip
+    label = torch.empty(batch, 480, 480, dtype=torch.uint8, device=META)
+    present = [torch.empty(3, dtype=torch.int64, device=META), torch.empty(5, dtype=torch.int64, device=META)]
+    matches = [torch.empty(layers, 2, len(classes), dtype=torch.int64, device=META) for classes in present]
+    draws = [loss._draw(number, layers, META) for number in range(batch)]
+    mask, dice = loss._mask_losses(prediction, label, present, draws, matches)
+    total = mask + dice + loss._class_loss(prediction.class_logits_per_layer, present, matches)
+    total.backward()
+    assert total.is_meta and prediction.mask_logits_per_layer.grad is not None
+    assert prediction.class_logits_per_layer.grad is not None
+
+
+def test_a_tensor_made_elsewhere_would_be_noticed(propagator: Propagator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(propagator.segmentor, "image_mean", torch.zeros(3, 1, 1))
+    with pytest.raises(RuntimeError, match="device"):
+        propagator.segmentor(torch.empty(1, 3, 64, 96, device=META))

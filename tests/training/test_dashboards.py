@@ -1,0 +1,82 @@
+"""What docs/wandb.md names is really in a run: an offline one is read back, record by record."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from src.inference.video_io import read_video
+from src.train import train
+from src.training.dashboards import OverlayClip, git_state
+from tests.inference.videos import count_frames
+from tests.tiny_run import ROOT, compose_train, overrides
+from tests.wandb_runs import logged_bytes
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers"),
+    pytest.mark.filterwarnings("ignore:Found .* module.* in eval mode"),
+]
+
+
+def test_an_offline_run_holds_what_the_page_names(tmp_path: Path) -> None:
+    plain = [
+        line
+        for line in overrides(tmp_path / "scenes", tmp_path)
+        if not line.startswith(("callbacks.overlay", "callbacks.model_cost"))
+    ]
+    train(
+        compose_train(
+            *plain, "stage=segmentor", "logger=wandb", "trainer.max_steps=2", "trainer.val_check_interval=2",
+            "data.val_samples=2", "trainer.log_every_n_steps=1", "callbacks.overlay.num_frames=5", "upload_model=true", "job=7",
+        )
+    )  # fmt: skip
+    import wandb
+
+    wandb.finish()
+    (run,) = (tmp_path / "default" / "segmentor" / "wandb").glob("offline-run-*")
+    logged = logged_bytes(run)
+    page = (ROOT / "docs" / "wandb.md").read_text(encoding="utf-8")
+    table = "\n".join(line for line in page.splitlines() if line.startswith("| `"))
+    keys = [key for key in re.findall(r"`((?:train|val|model)/[\w/]+)`", table)]
+    assert len(keys) >= 13
+    # Frames of a single-frame stage have no motion.
+    assert [key for key in keys if key.encode() not in logged] == ["val/epe"]
+    assert (b"default-segmentor-7" in logged and b'"commit"' in logged) or b"commit" in logged
+    media = run / "files" / "media"
+    (video,) = (media / "videos" / "val").glob("overlay_*.mp4")
+    assert count_frames(video) == 5
+    assert list((media / "images" / "val").glob("pictures_*.png"))
+    (classes,) = (media / "table" / "val").glob("iou_per_class_*.table.json")
+    assert [row[0] for row in json.loads(classes.read_text())["data"]][:2] == ["sky", "ground"]
+    own = tmp_path / "default" / "segmentor" / "overlays" / "step_0000002.mp4"
+    assert sum(1 for _ in read_video(own)[0]) == 5
+
+
+def test_tensorboard_takes_the_curves(tmp_path: Path) -> None:
+    from src.training.wiring import tensorboard_logger
+
+    logger = tensorboard_logger(str(tmp_path))
+    logger.log_metrics({"val/miou": 0.5}, step=3)
+    logger.finalize("success")
+    assert list((tmp_path / "tensorboard" / "version_0").glob("events.out.tfevents.*"))
+
+
+def test_the_git_state_is_that_of_the_code(tmp_path: Path) -> None:
+    assert git_state(tmp_path / "nowhere") == {}
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "first"], check=True)
+    state = git_state(tmp_path)
+    assert re.fullmatch("[0-9a-f]{40}", str(state["commit"])) and state["changed"] is False
+    (tmp_path / "new.py").touch()
+    assert git_state(tmp_path)["changed"] is True
+
+
+def test_an_overlay_of_no_frame_is_refused() -> None:
+    with pytest.raises(ValueError, match="num_frames=0"):
+        OverlayClip("folder", num_frames=0)
