@@ -244,7 +244,7 @@ def test_bad_input_is_named() -> None:
         MaskClassificationLoss(9)(prediction, label, IDS)
     broken = prediction.mask_logits_per_layer.clone()
     broken[1, 0, 3] = torch.nan
-    with pytest.raises(ValueError, match=r"image 0 of the batch.*NaN"):
+    with pytest.raises(FloatingPointError, match=r"image 0 of the batch.*NaN"):
         loss(replace(prediction, mask_logits_per_layer=broken), label, IDS)
     with pytest.raises(ValueError, match="void='skip'"):
         make_loss(void="skip")
