@@ -240,8 +240,8 @@ def test_the_page_of_ablations_names_every_sweep_and_its_commands_are_understood
 
 
 @pytest.mark.slow
-def test_a_multirun_becomes_a_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Hydra itself reads the grid and lays the jobs out: the table finds them."""
+def test_a_multirun_becomes_a_table(folder: Path) -> None:
+    """Hydra itself reads the grid and lays the jobs out: the table that ends the multirun finds them."""
     arguments = [
         *overrides(folder / "scenes", folder / "runs"),
         *TWO_STEPS,
@@ -253,7 +253,6 @@ def test_a_multirun_becomes_a_table(folder: Path, capsys: pytest.CaptureFixture[
         command, cwd=ROOT, capture_output=True, text=True, timeout=300, env=os.environ | {"PYTHONPATH": str(ROOT)}
     )
     assert done.returncode == 0, done.stderr
-    assert sweep_table.main([str(folder / "jobs")]) == 0
     header, _, exact, reference = (folder / "jobs" / "sweep.md").read_text().splitlines()
     assert header.startswith("| model.warp_grid | runs | val/miou, % |")
     assert exact.startswith("| exact | 1 |") and reference.startswith("| reference | 1 |")

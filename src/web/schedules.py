@@ -18,7 +18,7 @@ class BudgetShare:
         percent: of the GFLOPs that segmenting every frame takes.
     """
 
-    percent: float
+    percent: float = 40.0
 
     def of(self, costs: StepCosts) -> Budget:
         """The budget, in GFLOPs.

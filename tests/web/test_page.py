@@ -29,6 +29,9 @@ pytest.importorskip("gradio", reason="Gradio is not installed (requirements-demo
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "it's <b>one & [two].mp4"
 
+# Where the sliders of the other ways to place key frames stand.
+OTHERS = (5, 40)
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -67,7 +70,7 @@ def label(
     client: Any, clip: str | None = None, upload: Path | None = None, k: int = 5, flow: str = "query", most: int = 8
 ) -> Any:
     given = None if upload is None else gradio_client.handle_file(str(upload))
-    return client.predict(clip, given, "every k-th frame", k, flow, most, api_name="/label")
+    return client.predict(clip, given, "every k-th frame", k, *OTHERS, flow, most, api_name="/label")
 
 
 def test_a_clip_gives_video_timeline_and_costs(client: Any) -> None:
@@ -106,7 +109,7 @@ def test_what_cannot_be_chosen_is_refused(client: Any) -> None:
 
 def test_visitors_wait_for_their_turn_and_get_their_own(served: tuple[str, Path]) -> None:
     clients = [gradio_client.Client(served[0], verbose=False) for _ in range(3)]
-    given = [(NAME, None, "every k-th frame", k, "copy", 8) for k in (1, 2, 4)]
+    given = [(NAME, None, "every k-th frame", k, *OTHERS, "copy", 8) for k in (1, 2, 4)]
     jobs = [client.submit(*values, api_name="/label") for client, values in zip(clients, given, strict=True)]
     assert [job.result(timeout=200)[2].count('class="mark"') for job in jobs] == [8, 4, 2]
 
