@@ -70,7 +70,7 @@ def test_every_schedule_of_the_page_makes_a_scheduler() -> None:
         for value in (schedule.minimum, schedule.value, schedule.maximum):
             scheduler = schedule.scheduler(value)
             assert isinstance(scheduler, BudgetShare) or callable(scheduler.before)
-    assert schedules[0].value == 7
+    assert schedules[0].title == "every k-th frame" and schedules[0].value == schedules[1].value == 7
 
 
 def test_gradios_environment_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
