@@ -1,7 +1,7 @@
 """No tensor is made on the wrong device: the whole model of vspw_swinl runs where any that is would be an error.
 
-The meta device has shapes and no values. The pixel decoder in train mode, the matching and the label map read values, so they
-cannot run here: the segmentor is in eval mode, and the loss gets a fixed assignment.
+The meta device has shapes and no values, so what runs here reads none, which a GPU would have to be waited for. The pixel decoder
+in train mode and the matching do: the segmentor is in eval mode, and the loss gets a fixed assignment.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from hydra.utils import instantiate
 
 from src.losses.mask_classification import MaskClassificationLoss
 from src.models.propagator import Propagator
+from src.ops.masks import semantic_map
 from src.structures import MaskPrediction
 from tests.tiny_run import compose_train
 
@@ -30,7 +31,7 @@ def propagator() -> Propagator:
 
 
 @torch.inference_mode()
-def test_segmentor_flow_and_warp_stay_on_their_device(propagator: Propagator) -> None:
+def test_segmentor_flow_warp_and_label_map_stay_on_their_device(propagator: Propagator) -> None:
     assert all(tensor.is_meta for tensor in (*propagator.parameters(), *propagator.buffers()))
     image = torch.empty(1, 3, *SIZE, dtype=torch.uint8, device=META)
     key = propagator.segmentor(image)
@@ -38,6 +39,9 @@ def test_segmentor_flow_and_warp_stay_on_their_device(propagator: Propagator) ->
     for made in (key.queries, key.class_logits, flow.segment_flow, carried.mask_logits, *flow.pixel_flows):
         assert made.is_meta
     assert carried.mask_logits.shape == (1, QUERIES, 120, 216)
+    for size in (SIZE, (1080, 1920), (300, 853)):
+        label_map = semantic_map(carried, size)
+        assert label_map.is_meta and label_map.shape == (1, *size)
 
 
 @pytest.mark.parametrize("void", ["ignore", "negative"])

@@ -129,14 +129,18 @@ def _by_bands(classes: Tensor, mask_logits: Tensor, padded_size: Size, image_siz
     result_rows = _rows(size[0], image_size[0], mask_logits)
     height = max(1, _BAND_PIXELS // max(size[1], image_size[1]))
     for first in range(0, size[0], height):
-        above, below, fraction = (values[first : first + height] for values in result_rows)
-        start, end = int(above[0]), int((above if size[0] == image_size[0] else below)[-1]) + 1
+        last = min(first + height, size[0]) - 1
+        above, below, fraction = (values[first : last + 1] for values in result_rows)
+        # In Python, not read from the tensors: an accelerator would have to be waited for.
+        start, end = _source_row(first, size[0], image_size[0]), _source_row(last, size[0], image_size[0]) + 1
+        if size[0] != image_size[0]:
+            end = min(end + 1, image_size[0])
         scores = _band_scores(weights, mask_logits, [values[start:end] for values in image_rows], padded_size[1], image_size[1])
         if size[1] != image_size[1]:
             scores = F.interpolate(scores[None], (end - start, size[1]), mode="bilinear", align_corners=False)[0]
         if size[0] != image_size[0]:
             scores = torch.lerp(scores[:, above - start], scores[:, below - start], fraction[:, None])
-        result[first : first + height] = scores.max(0).indices
+        result[first : last + 1] = scores.max(0).indices
     return result
 
 
@@ -151,6 +155,12 @@ def _band_scores(weights: Tensor, mask_logits: Tensor, rows: list[Tensor], padde
 
 def _rows(length: int, source: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The two source rows of every row of a bilinear resize (align_corners=False), and the weight of the second."""
-    place = ((torch.arange(length, device=like.device, dtype=like.dtype) + 0.5) * (source / length) - 0.5).clamp(min=0)
-    above = place.floor().long().clamp(max=source - 1)
-    return above, (above + 1).clamp(max=source - 1), place - above
+    # In whole numbers, which every device and Python reckon alike.
+    halves = ((2 * torch.arange(length, device=like.device) + 1) * source - length).clamp(min=0)
+    above = halves // (2 * length)
+    return above, (above + 1).clamp(max=source - 1), (halves % (2 * length)).to(like.dtype) / (2 * length)
+
+
+def _source_row(row: int, length: int, source: int) -> int:
+    """The first of the two source rows of a row, as :func:`_rows` has it."""
+    return max((2 * row + 1) * source - length, 0) // (2 * length)
