@@ -2,9 +2,9 @@
 
 ```
 <folder>/overlay.mp4
-<folder>/class_share.csv    one line per frame: its time, whether and why it is a key frame, the share of every class
+<folder>/class_share.csv    one line per frame: its time, whether and why it is a key frame, what is new, the share of every class
 <folder>/labels/<frame>.png   class numbers, on request
-<folder>/flow/<frame>.png     motion from each non-key frame to its key frame, on request
+<folder>/flow/<frame>.png     motion from each non-key frame to its key frame, and what is new since then, on request
 ```
 """
 
@@ -33,6 +33,7 @@ from src.inference.video_prediction import LabelledFrame
 from src.structures import Size
 from src.visualization.canvas import Tile, tile_grid
 from src.visualization.flow_color import flow_to_color, largest_motion
+from src.visualization.overlay import newness_map
 from src.visualization.overlay_painter import OverlayPainter
 from src.visualization.palette import Palette
 
@@ -125,7 +126,7 @@ class VideoOutputs:
             shutil.rmtree(self._scratch, ignore_errors=True)
             raise
         self._rows = csv.writer(self._table, lineterminator="\n")
-        self._rows.writerow(["frame", "name", "seconds", "key", "reason", *self._classes])
+        self._rows.writerow(["frame", "name", "seconds", "key", "reason", "new", *self._classes])
 
     def __enter__(self) -> Self:
         return self
@@ -152,13 +153,14 @@ class VideoOutputs:
                 f"{float(frame.time):.6f}",
                 int(result.is_key),
                 result.reason or "",
+                "" if result.new_share is None else f"{result.new_share:.6f}",
                 *(f"{share:.6f}" for share in shares),
             ]
         )
         if self.options.labels:
             self._save_labels(found, frame.name)
         if self.options.flow_pictures and result.flow is not None:
-            self._save_flow(result.flow, frame.name)
+            self._save_flow(result, result.flow)
         self.frames += 1
 
     def finish(self) -> list[Path]:
@@ -203,8 +205,17 @@ class VideoOutputs:
         # The fastest level: twice the size of the usual one, and five times as fast.
         Image.fromarray(found.astype(kind)).save(self._scratch / LABELS / f"{name}.png", compress_level=1)
 
-    def _save_flow(self, flow: Tensor, name: str) -> None:
+    def _save_flow(self, result: LabelledFrame, flow: Tensor) -> None:
         # At least one pixel, so that the noise of a still scene stays pale.
-        scale = max(largest_motion(flow), 1.0)
-        picture = tile_grid([[Tile(f"{name}: full colour at {scale:.1f} px", flow_to_color(flow, scale))]])
+        scale, name = max(largest_motion(flow), 1.0), result.frame.name
+        tiles = [Tile(f"{name}: full colour at {scale:.1f} px", flow_to_color(flow, scale))]
+        if result.new is not None and result.new_share is not None:
+            size = (flow.shape[-2], flow.shape[-1])
+            shown, new = (
+                F.interpolate(part[None].float(), size=size, mode="bilinear", antialias=True)[0]
+                for part in (result.frame.image, result.new[None])
+            )
+            newness = newness_map(shown.round().clamp(0, 255).byte(), new[0].clamp(0, 1))
+            tiles.append(Tile(f"new since the key frame: {100 * result.new_share:.1f} %", newness))
+        picture = tile_grid([tiles])
         Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy()).save(self._scratch / FLOW / f"{name}.png")

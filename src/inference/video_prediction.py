@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from src.inference.frames import Frame, FrameSource
 from src.inference.pipeline import run_pipeline
 from src.inference.streaming import StreamingSegmentor
+from src.ops.warp import unexplained
 from src.structures import KeyFrameState, KeyReason
 from src.visualization.panels import winning_flow
 
@@ -30,6 +31,9 @@ class LabelledFrame:
             where nobody asked for it.
         reason: why it was segmented; ``None`` where it was not.
         seconds: what the networks and their post-processing took, on the clock; decoding and writing went on beside it.
+        new_share: share of the picture that the flow estimator finds nothing for in the key frame, 0..1; ``None`` on a key frame
+            and of an estimator that does not say.
+        new: (h, w) float32 in 0..1, the same for each pixel of the image that the network saw; comes with the flow.
     """
 
     frame: Frame
@@ -38,6 +42,8 @@ class LabelledFrame:
     flow: Tensor | None
     reason: KeyReason | None
     seconds: float
+    new_share: float | None = None
+    new: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -93,10 +99,17 @@ class FrameLabeller:
         labels = result.semantic_map((frame.image.shape[-2], frame.image.shape[-1]))[0].to(self._dtype).cpu()
         # The copy waited for the device. What follows is for pictures alone.
         seconds = time.perf_counter() - started
-        flow = None
-        if self._with_flow and result.flow is not None:
+        reason = result.state.reason if result.is_key else None
+        labelled = LabelledFrame(frame, labels, result.is_key, None, reason, seconds)
+        if result.flow is None:
+            return labelled
+        new = unexplained(result.flow, result.prediction.image_size)
+        if new is not None:
+            labelled = replace(labelled, new_share=float(new.mean()))
+        if self._with_flow:
             flow = winning_flow(result.prediction, result.flow)[0].cpu()
-        return LabelledFrame(frame, labels, result.is_key, flow, result.state.reason if result.is_key else None, seconds)
+            labelled = replace(labelled, flow=flow, new=None if new is None else new[0].cpu())
+        return labelled
 
 
 def predict_video(

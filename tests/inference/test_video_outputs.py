@@ -33,6 +33,9 @@ def results(count: int = 3, size: tuple[int, int] = (40, 56)) -> list[LabelledFr
                 flow,
                 "first" if i == 0 else None,
                 0.0,
+                # What an estimator without a confidence gives, and one that has it.
+                new_share=0.25 if i == 2 else None,
+                new=(torch.arange(28) < 7).float().expand(20, 28) if i == 2 else None,
             )
         )
     return found
@@ -72,6 +75,10 @@ def test_everything_is_there_and_says_what_was_found(tmp_path: Path) -> None:
         assert float(row["seconds"]) == float(result.frame.time)
         shares = [float((result.semantic_map == k).float().mean()) for k in range(4)]
         assert [float(row[name]) for name in CLASSES] == pytest.approx(shares, abs=1e-6)
+    assert [row["new"] for row in rows] == ["", "", "0.250000"]
+    # The picture of the flow shows what is new beside it, where the estimator says.
+    plain, beside = (Image.open(out / "flow" / f"f{i}.png").size for i in (1, 2))
+    assert beside[0] > 1.8 * plain[0] and beside[1] == plain[1]
 
 
 def test_only_what_was_asked_for_is_written(tmp_path: Path) -> None:

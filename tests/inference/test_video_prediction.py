@@ -56,6 +56,21 @@ def test_flow_comes_on_request_and_not_on_key_frames() -> None:
     assert out[1].flow[0].median() == pytest.approx(-2, abs=0.5) and out[1].flow[1].abs().median() < 0.5
 
 
+def test_what_is_new_is_counted_where_the_flow_says_and_drawn_on_request() -> None:
+    stream = StreamingSegmentor(tiny_propagator("correlation"), FixedInterval(2))
+    counted, drawn = labelled(stream, frames(4)), labelled(stream, frames(4), with_flow=True)
+    for result, pictured in zip(counted, drawn, strict=True):
+        assert result.new is None and (result.new_share is None) == result.is_key and result.new_share == pictured.new_share
+        if pictured.new is not None:
+            assert pictured.new.shape == (40, 56) and pictured.new_share == pytest.approx(pictured.new.mean().item())
+            assert bool(((pictured.new > 0) & (pictured.new <= 1)).all())
+        else:
+            assert pictured.is_key
+    assert all(
+        result.new_share is None for result in labelled(StreamingSegmentor(tiny_propagator("dis"), FixedInterval(2)), frames(2))
+    )
+
+
 def test_another_size_starts_a_new_stream() -> None:
     stream = StreamingSegmentor(tiny_propagator(), FixedInterval(5))
     small, large = frames(3), frames(3, (48, 64), seed=3)
