@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from src.ops.occlusion import hidden
 from src.ops.padding import pad_to
 from src.ops.precision import full_precision
 from src.structures import FlowPrediction
@@ -58,12 +58,8 @@ class VisibilityLoss(nn.Module):
 def _visible(target: Tensor, flow: FlowPrediction) -> tuple[Tensor, Tensor]:
     """Visible share of each cell and how much of it belongs to the image, both (B, 1, h, w)."""
     assert flow.confidence is not None
-    height, width = target.shape[-2:]
     grid = flow.confidence.shape[-2], flow.confidence.shape[-1]
-    x = target[:, :1] + torch.arange(width, device=target.device)
-    y = target[:, 1:] + torch.arange(height, device=target.device)[:, None]
-    # Comparisons with NaN are false.
-    seen = ((x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)).float()
+    seen = (~hidden(target))[:, None].float()
     known = target.isfinite().flatten(1).any(1).float().view(-1, 1, 1, 1).expand_as(seen)
     seen, known = (F.adaptive_avg_pool2d(pad_to(part, flow.padded_size), grid) for part in (seen, known))
     return (seen / known.clamp(min=1e-6)).clamp(max=1), known

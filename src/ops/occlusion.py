@@ -31,3 +31,20 @@ def inconsistent(flow: Tensor, back: Tensor, share: float = 0.01, offset: float 
     y = flow[:, 1] + torch.arange(height, device=flow.device)[:, None]
     outside = (x < -0.5) | (x > width - 0.5) | (y < -0.5) | (y > height - 0.5)
     return (gap > allowed) | outside
+
+
+def hidden(flow: Tensor) -> Tensor:
+    """Which pixels a true flow says have no source: hidden in the other frame, or outside it.
+
+    Args:
+        flow: (B, 2, H, W) of which the flow is known, pixels; NaN where the source is hidden, as ``still_motion`` and
+            ``moving_scenes`` give it. What points out of the image counts too, for a crop may have cut the source off.
+
+    Returns:
+        (B, H, W) bool.
+    """
+    height, width = flow.shape[-2:]
+    x = flow[:, 0] + torch.arange(width, device=flow.device)
+    y = flow[:, 1] + torch.arange(height, device=flow.device)[:, None]
+    # Comparisons with NaN are false.
+    return ~((x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1))

@@ -10,13 +10,15 @@ import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torchmetrics import MeanMetric
+from torchmetrics import MeanMetric, Metric
+from torchmetrics.classification import BinaryPrecision, BinaryRecall
 
 from src.losses.ranks import reduce_mean_over_ranks
 from src.metrics.endpoint_error import EndPointError
 from src.metrics.iou import MeanIoU
 from src.models.propagator import Propagator
 from src.ops.masks import semantic_map
+from src.ops.occlusion import hidden
 from src.ops.warp import full_size_flow, unexplained
 from src.structures import PairBatch
 from src.training.optim import AdamWPoly, gradient_norm
@@ -63,6 +65,7 @@ class PropagationModule(LightningModule):
         self.val_iou_by_offset = nn.ModuleList(MeanIoU(num_classes) for _ in range(_MAX_SCORED_OFFSET))
         self.val_epe = EndPointError()
         self.val_new = MeanMetric()
+        self.val_new_found = nn.ModuleDict({"precision": BinaryPrecision(), "recall": BinaryRecall()})
         self.iou_per_class: Tensor | None = None
 
     def configure_model(self) -> None:
@@ -124,12 +127,14 @@ class PropagationModule(LightningModule):
         new = None if outcome.flow is None else unexplained(outcome.flow, (height, width))
         if new is not None:
             self.val_new.update(new)
+            self._judge_newness(new, batch.flow)
         return {"prediction": outcome}
 
     def on_validation_epoch_end(self) -> None:
         """Log ``val/miou``, ``val/wiou``, ``val/miou_offset_<frames>`` and, where flow is known, ``val/epe`` in pixels.
 
-        ``val/new`` is the share of pixels that the flow finds no source for, where the estimator says so.
+        ``val/new`` is the share of pixels that the flow finds no source for, where the estimator says so;
+        ``val/new_precision`` and ``val/new_recall`` judge those it takes for new rather than not, where the data knows.
         """
         scores = self.val_iou.compute()
         self.iou_per_class = scores["iou_per_class"]
@@ -142,7 +147,20 @@ class PropagationModule(LightningModule):
         if self.val_new.update_called:
             self.log("val/new", self.val_new.compute())
             self.val_new.reset()
+        for name, metric in self.val_new_found.items():
+            assert isinstance(metric, Metric)
+            if metric.update_called:
+                self.log(f"val/new_{name}", metric.compute())
+                metric.reset()
         self._log_iou_by_offset()
+
+    def _judge_newness(self, new: Tensor, flow: Tensor | None) -> None:
+        known = None if flow is None else flow.isfinite().flatten(1).any(1)
+        if flow is None or known is None or not known.any():
+            return
+        for metric in self.val_new_found.values():
+            assert isinstance(metric, Metric)
+            metric.update(new[known], hidden(flow[known]))
 
     def _log_iou_by_offset(self) -> None:
         for offset, iou in enumerate(self.val_iou_by_offset, start=1):

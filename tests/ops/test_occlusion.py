@@ -1,6 +1,6 @@
 import torch
 
-from src.ops.occlusion import inconsistent
+from src.ops.occlusion import hidden, inconsistent
 
 
 def test_a_shift_is_explained_but_for_what_comes_in() -> None:
@@ -33,3 +33,15 @@ def test_longer_motion_may_miss_by_more() -> None:
     # 1.5 px off: 2.25 against .01 * (225 + 182) + .5; of a motion of 1 px it would be far too much.
     assert not inconsistent(flow, back)[..., 20:].any()
     assert inconsistent(flow / 15, back * 0 - 0.5)[..., 20:].all()
+
+
+def test_a_true_flow_hides_what_is_unknown_and_what_it_takes_from_outside() -> None:
+    flow = torch.zeros(2, 2, 6, 10)
+    flow[0, :, 2, 3] = torch.nan
+    flow[0, 0, :, 8:] = 1.5  # column 8 comes from 9.5, between the last column and the border
+    flow[1, 1, 0] = -0.5
+    expected = torch.zeros(2, 6, 10, dtype=torch.bool)
+    expected[0, 2, 3] = True
+    expected[0, :, 8:] = True
+    expected[1, 0] = True
+    assert torch.equal(hidden(flow), expected)

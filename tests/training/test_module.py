@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from src.losses.mask_classification import MaskClassificationLoss
 from src.metrics.iou import MeanIoU
 from src.models.propagator import Propagator
 from src.ops.masks import semantic_map
+from src.ops.occlusion import hidden
+from src.ops.padding import pad_to
 from src.structures import PairBatch
 from src.training.stages import PropagationStage, SegmentorStage, StagePrediction, Terms
 from tests.inference.tiny import CLASSES
@@ -106,6 +109,30 @@ def test_validation_scores_all_pairs_together_and_by_their_offset(tmp_path: Path
         {"val/miou": float(together.compute()["miou"]), "val/wiou": float(together.compute()["wiou"])}
         | {f"val/miou_offset_{offset}": float(iou.compute()["miou"]) for offset, iou in by_offset.items()}
     )
+
+
+class KnowsWhatIsNew(PropagationStage):
+    """Has the true confidence, or its opposite."""
+
+    def __init__(self, honest: bool) -> None:
+        super().__init__(MaskClassificationLoss(len(CLASSES), num_points=32))
+        self.honest = honest
+
+    def predict(self, model: Propagator, batch: PairBatch) -> StagePrediction:
+        outcome = super().predict(model, batch)
+        assert outcome.flow is not None and batch.flow is not None
+        new = hidden(batch.flow) if self.honest else ~hidden(batch.flow)
+        confidence = pad_to((~new)[:, None].float(), outcome.flow.padded_size)
+        return outcome._replace(flow=replace(outcome.flow, confidence=confidence))
+
+
+@pytest.mark.parametrize("honest", [True, False])
+def test_what_a_flow_takes_for_new_is_judged_where_the_data_knows(tmp_path: Path, honest: bool) -> None:
+    trainer = tiny_trainer(tmp_path, 1, 10)
+    trainer.fit(tiny_module(KnowsWhatIsNew(honest)), tiny_data(1, val_samples=6))
+    logged = {name: float(trainer.callback_metrics[f"val/new{name}"]) for name in ("", "_precision", "_recall")}
+    assert (0 < logged[""] < 0.5) == honest
+    assert (logged["_precision"], logged["_recall"]) == (honest, honest)
 
 
 def test_each_validation_counts_from_zero(tmp_path: Path) -> None:
