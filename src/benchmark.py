@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import track
 
-from src.command_line import quote_path_arguments
+from src.command_line import errors_in_a_line, quote_path_arguments
 from src.data.clips import FileClips
 from src.data.colour import ColourJitter
 from src.data.transforms import PairTransform
@@ -239,7 +239,8 @@ def _machine(cfg: DictConfig, device: torch.device) -> Row:
 @hydra.main(version_base="1.3", config_path="../conf", config_name="benchmark")
 def main(cfg: DictConfig) -> None:
     """Measure, print the table and write it."""
-    benchmark(cfg)
+    with errors_in_a_line():
+        benchmark(cfg)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""What commands share: paths as they were typed, whatever Hydra's grammar makes of them, and an end on Ctrl-C."""
+"""What commands share: paths as they were typed, whatever Hydra's grammar makes of them, errors in a line, an end on Ctrl-C."""
 
 from __future__ import annotations
 
+import logging
+import os
 import re
 import signal
 import sys
@@ -10,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+
+log = logging.getLogger(__name__)
 
 # What Hydra's grammar takes without quotes; it knows no letters beyond ASCII. Interpolations are made of the same.
 _PLAIN = re.compile(r"(?:[\w./+%@-]|\$\{[\w.:]+\})*", re.ASCII)
@@ -51,6 +55,21 @@ def typed_path(text: str) -> Path:
     """The path as it was typed; a leading ``~`` is the home folder, unless there is something of that name."""
     path = Path(text)
     return path if not text.startswith("~") or Path(path.parts[0]).exists() else path.expanduser()
+
+
+@contextmanager
+def errors_in_a_line() -> Iterator[None]:
+    """What is wrong with an argument or a file ends the process with one line and exit code 1; no stack is needed.
+
+    ``HYDRA_FULL_ERROR=1`` in the environment shows it all the same, and errors of other kinds, which are ours, always have one.
+    """
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        log.error("%s", error)
+        sys.exit(1)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from src.command_line import quote_path_arguments, stopping_on_signals, typed_path
+from src.command_line import errors_in_a_line, quote_path_arguments, stopping_on_signals, typed_path
 from src.data.clips import ClipDataset
 from src.data.image_files import time_order
 from src.data.video_files import VIDEO_SUFFIXES
@@ -127,12 +127,11 @@ def quiet_environment(workplace: Path) -> None:
 def main(cfg: DictConfig) -> None:
     """Serve the page until Ctrl-C."""
     try:
-        with stopping_on_signals() as (stop, _), served(cfg) as (_, address):
+        with errors_in_a_line(), stopping_on_signals() as (stop, _), served(cfg) as (_, address):
             log.info("the page is at %s, for this machine alone; Ctrl-C ends it", address)
             stop.wait()
-    except (ModuleNotFoundError, OSError, ValueError) as error:
-        # What is wrong with an argument needs no stack; HYDRA_FULL_ERROR=1 shows it all the same.
-        if os.environ.get("HYDRA_FULL_ERROR") == "1" or (isinstance(error, ModuleNotFoundError) and error.name != "gradio"):
+    except ModuleNotFoundError as error:
+        if error.name != "gradio":
             raise
         log.error("%s", error)
         sys.exit(1)

@@ -20,7 +20,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from src.command_line import quote_path_arguments
+from src.command_line import errors_in_a_line, quote_path_arguments
 from src.data.clips import ClipDataset
 from src.data.resizing import resize_image, short_side_size
 from src.inference.comparison import MethodResult, RunOptions, check_classes, draw_methods, evaluate_methods, jobs
@@ -259,7 +259,7 @@ def _conditions(propagator: Propagator, size: Size, options: RunOptions) -> Row:
 @hydra.main(version_base="1.3", config_path="../conf", config_name="eval")
 def main(cfg: DictConfig) -> None:
     """Evaluate, print the table and write it."""
-    with joined_ranks() as ranks:
+    with errors_in_a_line(), joined_ranks() as ranks:
         evaluate(cfg, ranks)
 
 

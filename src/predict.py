@@ -6,7 +6,6 @@ Many: ``input=<folder of videos>`` or ``input=<list>.txt``, over several process
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import sys
 from functools import partial
@@ -19,7 +18,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from src.command_line import quote_path_arguments, stopping_on_signals, typed_path
+from src.command_line import errors_in_a_line, quote_path_arguments, stopping_on_signals, typed_path
 from src.inference.budget import Budget
 from src.inference.frames import CameraFrames, FrameSource, ImageFrames, first_image, is_image
 from src.inference.labelling import Labeller, Prediction
@@ -198,18 +197,13 @@ def _check_output(output: Path, cfg: DictConfig, options: OutputOptions) -> None
 def main(cfg: DictConfig) -> None:
     """Predict, and say by the exit code how it ended."""
     try:
-        videos = None if cfg.get("data") is not None else list_videos(typed_path(str(cfg.input)))
-        if videos is None:
-            code = predict(cfg).exit_code
-        else:
-            with joined_ranks() as ranks:
-                code = int(any(outcome.is_bad for outcome in predict_many(cfg, videos, ranks)))
-    except (OSError, ValueError) as error:
-        # What is wrong with an argument needs no stack; HYDRA_FULL_ERROR=1 shows it all the same.
-        if os.environ.get("HYDRA_FULL_ERROR") == "1":
-            raise
-        log.error("%s", error)
-        code = 1
+        with errors_in_a_line():
+            videos = None if cfg.get("data") is not None else list_videos(typed_path(str(cfg.input)))
+            if videos is None:
+                code = predict(cfg).exit_code
+            else:
+                with joined_ranks() as ranks:
+                    code = int(any(outcome.is_bad for outcome in predict_many(cfg, videos, ranks)))
     except KeyboardInterrupt:
         log.error("stopped; nothing is written")
         code = 130

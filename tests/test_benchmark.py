@@ -107,6 +107,11 @@ def test_published_figures_stand_only_beside_the_same_size_and_interval() -> Non
     assert run("what=cost", "data=vspw", "model/segmentor=tiny", "model/flow=copy")["input_size"] == "480x853"
 
 
+def test_a_device_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ValueError, match="device is 'gpu0'; expected auto or what this machine has: cpu"):
+        run("model/segmentor=tiny", "model/flow=copy", "device=gpu0")
+
+
 def test_the_loader_is_measured_beside_bare_decoding(capsys: pytest.CaptureFixture[str]) -> None:
     small = ["data.train_transform.steps.1.size=[48,48]", "size=[96,128]", "loader.num_pairs=4", "batch_size=2"]
     row = run("what=loader", "data=vspw", *small)

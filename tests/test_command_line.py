@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from src.command_line import quote_path_arguments, quote_paths, stopping_on_signals, typed_path
+from src.command_line import errors_in_a_line, quote_path_arguments, quote_paths, stopping_on_signals, typed_path
 
 NAMES = [
     "plain/model",
@@ -114,3 +114,18 @@ def test_the_first_signal_asks_and_the_second_insists(number: signal.Signals) ->
         assert stop.is_set() and received == [number]
         signal.raise_signal(number)
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("error", [ValueError("what is wrong"), FileNotFoundError("what is wrong")])
+def test_a_wrong_argument_ends_in_a_line_and_any_other_error_with_its_stack(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    with pytest.raises(SystemExit) as ended, errors_in_a_line():
+        raise error
+    assert ended.value.code == 1 and caplog.messages == ["what is wrong"]
+    with pytest.raises(RuntimeError, match="a fault of ours"), errors_in_a_line():
+        raise RuntimeError("a fault of ours")
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(type(error), match="what is wrong"), errors_in_a_line():
+        raise error

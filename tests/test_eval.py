@@ -118,6 +118,7 @@ def test_methods_agree_at_interval_one_and_differ_behind_it(model: Path, tmp_pat
         (["methods=[copy,raft]"], ValueError, "unknown method 'raft'"),
         (["key_intervals=[0]"], ValueError, "key_interval is 0"),
         (["autocast=half"], ValueError, "autocast is 'half'"),
+        (["device=gpu0"], ValueError, "device is 'gpu0'; expected auto or what this machine has: cpu"),
         (["checkpoint=nowhere"], FileNotFoundError, "no model at nowhere"),
         (["max_clips=0"], ValueError, "no clip"),
         (["methods=[]"], ValueError, "nothing to evaluate"),

@@ -5,15 +5,26 @@ from __future__ import annotations
 import torch
 
 
-def device_named(name: str) -> torch.device:
-    """``auto`` (CUDA where there is one, else the CPU), or a name that torch knows.
+def device_named(name: str | int) -> torch.device:
+    """``auto`` (CUDA where there is one, else the CPU), or the name of a device that this machine has.
 
     Raises:
-        RuntimeError: if torch does not know it.
+        ValueError: if it has none of that name; lists those that there are.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    there = available_devices()
+    # A kind without a number is the one in use among its kind; cpu:0 is the CPU.
+    if str(name) not in (*there, *(device.partition(":")[0] for device in there), "cpu:0"):
+        raise ValueError(f"device is {name!r}; expected auto or what this machine has: {', '.join(there)}")
     return torch.device(name)
+
+
+def available_devices() -> list[str]:
+    """The CPU and every accelerator that torch can use on this machine, such as ``cuda:0``."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    count = 0 if accelerator is None else torch.accelerator.device_count()
+    return ["cpu", *(f"{accelerator.type}:{index}" for index in range(count) if accelerator is not None)]
 
 
 def autocast_named(name: str | None) -> torch.dtype | None:
