@@ -170,7 +170,8 @@ def _open_path(path: Path, fps: float) -> FrameSource:
 
 
 def _report(prediction: Prediction) -> None:
-    log.info("%s in %.1f s", in_words(prediction.progress), prediction.progress.elapsed)
+    done = prediction.progress
+    log.info("%s in %.1f s; %.1f ms per frame in the networks", in_words(done), done.elapsed, done.milliseconds)
     for fault in prediction.faults:
         log.error("%s", fault)
     if prediction.stopped is not None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from src.inference.adaptive import check_watching
 from src.inference.distrust import Distrust
+from src.inference.running_costs import RunningCosts
 from src.inference.scheduler import Decision
 from src.inference.signals import thumbnail_multiply_adds
 from src.inference.step_costs import StepCosts
@@ -16,6 +17,9 @@ from src.inference.watching import Watched, watch
 from src.structures import FlowPrediction, KeyFrameState, KeyReason, MaskPrediction, Size
 
 Unit = Literal["gflops", "ms"]
+
+_LONGEST = 100
+"""Frames from key frame to key frame, where a machine is too slow for its milliseconds: no mask lives for ever."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +29,12 @@ class Account:
     Attributes:
         watched: what was seen.
         credit: what is left of the allowances of all frames so far, in the budget's unit; negative: borrowed.
+        measured: what frames took so far; ``None`` where costs are counted, or nobody has told.
     """
 
     watched: Watched
     credit: float
+    measured: RunningCosts | None = None
 
 
 @dataclass(frozen=True)
@@ -46,9 +52,12 @@ class Budget:
     for a propagation thrown away) and never saves more than the reserve: a surcharge, or what one propagated frame leaves over
     where that is more. A cut that cannot be paid waits.
 
+    Milliseconds are priced by what the frames of the stream take while it runs (:meth:`learn`), with ``costs`` as a first guess.
+    Where a price changes, the account keeps its balance in surcharges: what was borrowed for one key frame stays one key frame.
+
     Args:
         gflops: allowance per frame; or else
-        ms: allowance per frame, on this machine.
+        ms: allowance per frame, on this machine; kept for the time that frames usually take (medians).
         weight: see :class:`src.inference.adaptive.Adaptive`.
         cut_similarity: see :class:`src.inference.adaptive.Adaptive`.
         distrust: when a finished propagation is thrown away, where the account has the means; ``None``: never.
@@ -123,37 +132,62 @@ class Budget:
         old = self._account(state)
         start = self.head_start * self.key_interval
         seen = watch(image, None if old is None else old.watched, self.weight, self.cut_similarity, start)
-        credit = self.head_start * self.surcharge if old is None else old.credit
-        reason = "first" if state is None else self._reason(seen, credit)
+        account = Account(seen, self.head_start * self.surcharge) if old is None else replace(old, watched=seen)
+        priced = self._priced(account.measured)
+        reason = "first" if state is None else priced._reason(account)
         if reason is None:
-            return Decision(None, Account(seen, self._after_paying(credit, self._known_costs().nonkey)))
-        return Decision(reason, Account(seen.key(), self._after_paying(credit, self._known_costs().key)))
+            return Decision(None, priced._paid(account, priced._known_costs().nonkey))
+        return Decision(reason, priced._paid(replace(account, watched=seen.key()), priced._known_costs().key))
 
     def after(
         self, image: Tensor, state: KeyFrameState, decision: Decision, prediction: MaskPrediction, flow: FlowPrediction
     ) -> Decision:
         """A key frame where the propagation is distrusted and the account can pay for both."""
-        account, extra = decision.schedule, self._known_costs().rejection
+        account = decision.schedule
         assert isinstance(account, Account)
-        if self.distrust is None or account.credit - extra < -2 * self.surcharge:
+        priced = self._priced(account.measured)
+        extra = priced._known_costs().rejection
+        if self.distrust is None or account.credit - extra < -2 * priced.surcharge:
             return decision
         if not self.distrust.exceeded(account.watched, state.prediction, prediction, flow):
             return decision
-        return Decision("distrust", Account(account.watched.key(), account.credit - extra))
+        return Decision("distrust", replace(account, watched=account.watched.key(), credit=account.credit - extra))
 
-    def _reason(self, seen: Watched, credit: float) -> KeyReason | None:
-        surcharge = self.surcharge
+    def learn(self, state: KeyFrameState, milliseconds: float) -> object | None:
+        """Correct the prices by the time that a frame took; a budget of GFLOPs, which are counted, has nothing to learn."""
+        account = self._account(state)
+        # A frame that was propagated in vain and then segmented is of neither kind.
+        if self.unit != "ms" or account is None or state.reason == "distrust":
+            return account
+        known = account.measured or RunningCosts.starting_at(self._known_costs())
+        measured = known.with_frame(state.reason is not None, milliseconds)
+        before, after = self._priced(account.measured).surcharge, self._priced(measured).surcharge
+        return replace(account, measured=measured, credit=account.credit * after / before if before else 0.0)
+
+    def _priced(self, measured: RunningCosts | None) -> Self:
+        """The budget at what frames take now, as near to that as it can be held."""
+        if measured is None:
+            return self
+        costs = measured.costs
+        if costs.key <= max(costs.nonkey, self.allowance):
+            # Every frame is segmented; what propagating would cost is not asked.
+            return replace(self, costs=replace(costs, key=self.allowance, nonkey=self.allowance / 2))
+        most = max(0.0, self.allowance - (costs.key - self.allowance) / (_LONGEST - 1))
+        return replace(self, costs=replace(costs, nonkey=min(costs.nonkey, most)))
+
+    def _reason(self, account: Account) -> KeyReason | None:
+        surcharge, seen = self.surcharge, account.watched
         if surcharge == 0:
             return "change"
-        held = credit / surcharge
+        held = account.credit / surcharge
         if seen.cut and held >= -1:
             return "cut"
         # Half a frame: to the nearest one, as in Adaptive.
         enough = seen.change >= self.key_interval * (1 - held) - 0.5
         return "change" if enough and held >= -0.5 else None
 
-    def _after_paying(self, credit: float, cost: float) -> float:
-        return min(credit + self.allowance - cost, self.reserve)
+    def _paid(self, account: Account, cost: float) -> Account:
+        return replace(account, credit=min(account.credit + self.allowance - cost, self.reserve))
 
     def _account(self, state: KeyFrameState | None) -> Account | None:
         found = None if state is None else state.schedule

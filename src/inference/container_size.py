@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import BinaryIO
 
+from src.inference import matroska
+
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp")
 _MOST_BOXES = 1_000_000
 
@@ -22,7 +24,7 @@ def missing_bytes(path: Path) -> int:
         elif head[4:8] in _MP4_BOXES:
             end = _mp4_end(file, size)
         elif head[:4] == b"\x1a\x45\xdf\xa3":
-            end = _matroska_end(file)
+            end = matroska.declared_end(path)
         else:
             end = 0
     return max(0, end - size)
@@ -56,26 +58,3 @@ def _mp4_end(file: BinaryIO, size: int) -> int:
             break
         position += length
     return position
-
-
-def _matroska_end(file: BinaryIO) -> int:
-    file.seek(4)
-    header = _matroska_length(file)
-    if header is None:
-        return 0
-    file.seek(header, 1)
-    if file.read(4) != b"\x18\x53\x80\x67":
-        return 0
-    # A live recording does not know its length.
-    segment = _matroska_length(file)
-    return 0 if segment is None else file.tell() + segment
-
-
-def _matroska_length(file: BinaryIO) -> int | None:
-    """A length of 1 to 8 bytes: the leading zeros of the first say how many follow; all ones means unknown."""
-    first = file.read(1)
-    if not first or first[0] == 0:
-        return None
-    extra = 8 - first[0].bit_length()
-    value = int.from_bytes(bytes([first[0] & (0x7F >> extra)]) + file.read(extra), "big")
-    return None if value == (1 << 7 * (extra + 1)) - 1 else value

@@ -8,36 +8,45 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from src.inference.scheduler import Decision
+from src.inference.scheduler import Decision, KeyFrameScheduler
 from src.inference.streaming import StepResult, StreamingSegmentor
 from src.structures import Fill, FlowPrediction, KeyFrameState, MaskPrediction
 
 
 @torch.inference_mode()
 def step_streams(
-    stream: StreamingSegmentor, images: Sequence[Tensor], states: Sequence[KeyFrameState | None]
+    stream: StreamingSegmentor,
+    images: Sequence[Tensor],
+    states: Sequence[KeyFrameState | None],
+    schedulers: Sequence[KeyFrameScheduler] | None = None,
 ) -> list[StepResult]:
     """The next frame of several streams: those that need a key frame are segmented as one batch, the others propagated as one.
 
     Every stream has a state of its own and is decided for alone, as if there were no other; they may start and end at any time,
     and have different sizes (each size is a batch of its own). With one stream this is :meth:`StreamingSegmentor.predict` bit
-    for bit; in a larger batch, networks may round differently. Compiled networks are compiled anew for each new batch size.
+    for bit, and so it is with several as far as the networks give each row of a batch what they give it alone; larger batches
+    may be rounded differently. Compiled networks are compiled anew for each new batch size. Nobody tells a budget in
+    milliseconds what a stream's part of a batch took: it stays at the costs that it was given.
 
     Args:
         stream: the segmentor.
         images: (3, H, W) each, RGB 0..255, the next frame of every stream.
         states: what the last call returned for the same streams; ``None`` where one begins.
+        schedulers: of each stream, such as budgets for different sizes; ``None``: the segmentor's for all.
 
     Returns:
         One result per stream, with B = 1.
 
     Raises:
-        ValueError: if images and states differ in number, or see :meth:`StreamingSegmentor.predict`.
+        ValueError: if images, states and schedulers differ in number, or see :meth:`StreamingSegmentor.predict`.
     """
     if len(images) != len(states):
         raise ValueError(f"{len(images)} images and {len(states)} states: expected one state, or None, per image")
+    own = [stream.scheduler] * len(images) if schedulers is None else schedulers
+    if len(own) != len(images):
+        raise ValueError(f"{len(images)} images and {len(own)} schedulers: expected one scheduler per image")
     seen = [stream.resize(image[None]) for image in images]
-    decisions = [stream.scheduler.before(image, state) for image, state in zip(seen, states, strict=True)]
+    decisions = [scheduler.before(image, state) for scheduler, image, state in zip(own, seen, states, strict=True)]
     results: dict[int, StepResult] = {}
     going_on = {
         number: state
@@ -52,7 +61,7 @@ def step_streams(
         assert done.flow is not None
         for row, (number, state) in enumerate(zip(batch, old, strict=True)):
             prediction, flow = _prediction_row(done.prediction, row), _flow_row(done.flow, row)
-            decision = stream.scheduler.after(seen[number], state, decisions[number], prediction, flow)
+            decision = own[number].after(seen[number], state, decisions[number], prediction, flow)
             decisions[number] = decision
             if decision.reason is None:
                 state = replace(state, index=state.index + 1, age=state.age + 1, reason=None, schedule=decision.schedule)
@@ -61,9 +70,8 @@ def step_streams(
     for batch in _groups({number: (seen[number].shape, seen[number].dtype) for number in keys}):
         prediction, key = stream.segment_key(torch.cat([seen[number] for number in batch]))
         for row, number in enumerate(batch):
-            own = _prediction_row(prediction, row)
             features = _rows(key.flow_features, row)
-            own_key = replace(key, image=seen[number], prediction=own, flow_features=features)
+            own_key = replace(key, image=seen[number], prediction=_prediction_row(prediction, row), flow_features=features)
             results[number] = _segmented(own_key, states[number], decisions[number])
     return [results[number] for number in range(len(seen))]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -51,6 +51,23 @@ class KeyFrameScheduler(Protocol):
             decision: what :meth:`before` said; its reason is ``None``.
             prediction: the key frame's masks, carried to this frame.
             flow: the motion that carried them.
+        """
+        ...
+
+
+@runtime_checkable
+class LearningScheduler(KeyFrameScheduler, Protocol):
+    """One that wants to know what its frames took."""
+
+    def learn(self, state: KeyFrameState, milliseconds: float) -> object | None:
+        """What to remember once it is known how long a frame took.
+
+        Args:
+            state: behind that frame.
+            milliseconds: from the decoded frame to its label map.
+
+        Returns:
+            The new ``KeyFrameState.schedule``.
         """
         ...
 

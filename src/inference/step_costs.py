@@ -7,10 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 
-import torch
 from torch import Tensor
 
-from src.inference.streaming import StepResult, StreamingSegmentor
+from src.inference.streaming import StepResult, StreamingSegmentor, synchronize
 from src.inference.watching import watch
 
 
@@ -78,16 +77,11 @@ def _times(segment: Callable[[], None], propagate: Callable[[], None], repeats: 
     taken: dict[Callable[[], None], list[float]] = {segment: [], propagate: []}
     for number in range(repeats + 1):
         for call, times in taken.items():
-            _synchronize()
+            synchronize()
             started = time.perf_counter()
             call()
-            _synchronize()
+            synchronize()
             if number:
                 times.append(1e3 * (time.perf_counter() - started))
     key, nonkey = median(taken[segment]), median(taken[propagate])
     return key, nonkey, key
-
-
-def _synchronize() -> None:
-    if torch.accelerator.is_available():
-        torch.accelerator.synchronize()

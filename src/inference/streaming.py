@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from src.data.resizing import short_side_size
-from src.inference.scheduler import Decision, KeyFrameScheduler
+from src.inference.scheduler import Decision, KeyFrameScheduler, LearningScheduler
 from src.models.propagator import Propagator
 from src.ops.masks import semantic_map
 from src.structures import FlowPrediction, KeyFrameState, MaskPrediction, Size
@@ -56,6 +57,8 @@ class StreamingSegmentor:
             leaves it to the surroundings.
         compile: whether the networks go through ``torch.compile``: the first frames take minutes, and each new image size again.
 
+        clock: seconds, by which steps are timed for a scheduler that asks what they took.
+
     Raises:
         ValueError: if a side is not positive.
     """
@@ -68,6 +71,7 @@ class StreamingSegmentor:
         max_long_side: int | None = None,
         autocast: torch.dtype | None = None,
         compile: bool = False,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         for name, side in (("short_side", short_side), ("max_long_side", max_long_side)):
             if side is not None and side < 1:
@@ -77,6 +81,7 @@ class StreamingSegmentor:
         self.short_side = short_side
         self.max_long_side = max_long_side
         self.autocast = autocast
+        self.clock = clock
         self._segment: Callable[[Tensor], MaskPrediction] = self.propagator.segmentor
         self._propagate = self.propagator.propagate
         if compile:
@@ -99,8 +104,13 @@ class StreamingSegmentor:
         Raises:
             ValueError: see :meth:`predict`.
         """
+        started = self.clock()
         result = self.predict(image, state)
-        return result.semantic_map((image.shape[-2], image.shape[-1])), result.state
+        maps = result.semantic_map((image.shape[-2], image.shape[-1]))
+        if not isinstance(self.scheduler, LearningScheduler):
+            return maps, result.state
+        synchronize()
+        return maps, self.told(result.state, self.clock() - started)
 
     def stream(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
         """Label the frames of one video as they come, in constant memory.
@@ -184,6 +194,15 @@ class StreamingSegmentor:
         resized = F.interpolate(image.float(), size=size, mode="bilinear", align_corners=False, antialias=True)
         return resized.round().clamp(0, 255).to(image.dtype) if image.dtype == torch.uint8 else resized.to(image.dtype)
 
+    def told(self, state: KeyFrameState, seconds: float) -> KeyFrameState:
+        """The state, its scheduler knowing what the step that gave it took, from the decoded frame to its label map.
+
+        :meth:`step` and :meth:`stream` do this; after :meth:`predict` it is the caller who knows.
+        """
+        if not isinstance(self.scheduler, LearningScheduler):
+            return state
+        return replace(state, schedule=self.scheduler.learn(state, 1e3 * seconds))
+
     def _segment_decided(self, image: Tensor, state: KeyFrameState | None, decision: Decision) -> StepResult:
         prediction, state = self.segment_key(image, state)
         return StepResult(prediction, None, replace(state, reason=decision.reason, schedule=decision.schedule))
@@ -194,3 +213,9 @@ class StreamingSegmentor:
 
     def _precision(self, image: Tensor) -> AbstractContextManager[object]:
         return nullcontext() if self.autocast is None else torch.autocast(image.device.type, dtype=self.autocast)
+
+
+def synchronize() -> None:
+    """Wait until the accelerator, if there is one, has done what it was told."""
+    if torch.accelerator.is_available():
+        torch.accelerator.synchronize()

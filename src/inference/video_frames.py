@@ -14,6 +14,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 from torch import Tensor
 
+from src.inference import matroska
 from src.inference.container_size import missing_bytes
 from src.inference.frames import Frame, SourceInfo
 from src.inference.timeline import Timeline
@@ -25,6 +26,7 @@ MOST_PIXELS = 2**26
 
 _USUAL_RATE = Fraction(25)
 # Formats that are lists of other files or addresses.
+_AVI_HEAD = 8  # bytes from where an index says that a frame is to the frame itself
 _LISTS = {"hls", "concat", "dash", "imf", "sdp", "rtsp"}
 
 
@@ -99,7 +101,10 @@ class _Record:
         self._path = path
         self.declared = _declared_seconds(container, stream)
         self._start = _seconds(stream.start_time, stream.time_base) or Fraction(0)
-        self.frames = self.bad_packets = self.corrupt = self.position = 0
+        self.frames = self.bad_packets = self.corrupt = self.corrupt_packets = self.position = 0
+        # AVI files list their frames; elsewhere FFmpeg's index holds a part of them, or what it has seen itself.
+        listed = stream.index_entries if container.format.name == "avi" else ()
+        self._unseen = {entry.pos for entry in listed if entry.size}
         self.end = Fraction(0)
         self.error: Exception | None = None
 
@@ -108,14 +113,28 @@ class _Record:
         self.corrupt += frame.is_corrupt
         self.end = self.end + duration if timestamp is None else max(self.end, timestamp - self._start + duration)
 
+    def saw_packet(self, packet: av.Packet[VideoStream]) -> None:
+        # As MPEG-TS marks what its packet counters miss.
+        self.corrupt_packets += packet.is_corrupt
+        if packet.pos is not None:
+            self.position = max(self.position, packet.pos + packet.size)
+            self._unseen.discard(packet.pos - _AVI_HEAD)
+
     def faults(self) -> list[str]:
         """The sentences of ``VideoFrames.faults``; a header that merely promises too much is a warning in the log."""
         found = []
+        hole = matroska.hole(self._path)
+        if hole is not None:
+            found.append(f"{self._path}: the file is damaged at byte {hole:,}, and frames there are lost")
         if self.bad_packets:
             found.append(f"{self._path}: {self.bad_packets} parts of the stream could not be decoded ({self.error})")
         if self.corrupt:
             found.append(f"{self._path}: {self.corrupt} of {self.frames} frames are damaged")
+        elif self.corrupt_packets:
+            found.append(f"{self._path}: {self.corrupt_packets} parts of the stream are damaged")
         missing, size = missing_bytes(self._path), self._path.stat().st_size
+        if self._unseen and not found and not missing:
+            found.append(f"{self._path}: {len(self._unseen)} frames that its index lists are not there")
         short = None if self.declared is None else self.end < min(0.98 * self.declared, self.declared - 0.1)
         length = "" if self.declared is None else f" of {self.declared:.2f} s"
         if missing and short is not False:
@@ -142,7 +161,7 @@ def _decoded(container: InputContainer, stream: VideoStream, record: _Record) ->
             return
         if packet is None:
             return
-        record.position = max(record.position, (packet.pos or 0) + packet.size)
+        record.saw_packet(packet)
         try:
             frames = packet.decode()
         except (av.FFmpegError, ValueError) as error:

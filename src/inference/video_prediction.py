@@ -55,17 +55,24 @@ class PredictionProgress:
         key_frames: of them, segmented anew.
         position: seconds of the video done.
         elapsed: seconds since the start, on the clock.
+        step_seconds: of them, in the networks and their post-processing.
     """
 
     frames: int
     key_frames: int
     position: float
     elapsed: float
+    step_seconds: float = 0.0
 
     @property
     def fps(self) -> float:
         """Frames per second so far."""
         return self.frames / self.elapsed if self.elapsed > 0 else 0.0
+
+    @property
+    def milliseconds(self) -> float:
+        """Per frame, in the networks and their post-processing: the mean, which a budget in milliseconds is about."""
+        return 1e3 * self.step_seconds / self.frames if self.frames else 0.0
 
     @property
     def key_share(self) -> float:
@@ -91,14 +98,14 @@ class FrameLabeller:
     @torch.inference_mode()
     def __call__(self, frame: Frame) -> LabelledFrame:
         """Label the next frame."""
-        started = time.perf_counter()
+        started = self._stream.clock()
         if frame.image.shape != self._size:
             self._state, self._size = None, frame.image.shape
         result = self._stream.predict(frame.image[None], self._state)
-        self._state = result.state
         labels = result.semantic_map((frame.image.shape[-2], frame.image.shape[-1]))[0].to(self._dtype).cpu()
         # The copy waited for the device. What follows is for pictures alone.
-        seconds = time.perf_counter() - started
+        seconds = self._stream.clock() - started
+        self._state = self._stream.told(result.state, seconds)
         reason = result.state.reason if result.is_key else None
         labelled = LabelledFrame(frame, labels, result.is_key, None, reason, seconds)
         if result.flow is None:
@@ -149,13 +156,14 @@ def predict_video(
         result = label(frame)
         position = float(frame.time + frame.duration)
         elapsed = time.perf_counter() - started
-        done = PredictionProgress(done.frames + 1, done.key_frames + result.is_key, position, elapsed)
+        spent = done.step_seconds + result.seconds
+        done = PredictionProgress(done.frames + 1, done.key_frames + result.is_key, position, elapsed, spent)
         if progress is not None:
             progress(done)
         return result
 
     run_pipeline(_first(source, max_frames), work, consume, depth, stop)
-    return PredictionProgress(done.frames, done.key_frames, done.position, time.perf_counter() - started)
+    return replace(done, elapsed=time.perf_counter() - started)
 
 
 def _first(source: FrameSource, count: int | None) -> Iterator[Frame]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from src.inference.scheduler import KeyFrameScheduler
+from src.inference.scheduler import KeyFrameScheduler, LearningScheduler
 from src.structures import FlowPrediction, KeyFrameState, KeyReason, MaskPrediction
 from tests.inference.tiny import frames
 
@@ -27,8 +28,13 @@ class Schedule:
         return [number for number, reason in enumerate(self.reasons) if reason is not None]
 
 
-def run(scheduler: KeyFrameScheduler, images: list[Tensor], prediction: MaskPrediction = PREDICTION) -> Schedule:
-    """Ask a scheduler about every frame of a stream, as StreamingSegmentor does."""
+def run(
+    scheduler: KeyFrameScheduler,
+    images: list[Tensor],
+    prediction: MaskPrediction = PREDICTION,
+    takes: Callable[[int, bool], float] | None = None,
+) -> Schedule:
+    """Ask a scheduler about every frame of a stream, as StreamingSegmentor does; ``takes``: ms of a frame, by its kind."""
     state: KeyFrameState | None = None
     reasons: list[KeyReason | None] = []
     credits: list[float] = []
@@ -41,6 +47,9 @@ def run(scheduler: KeyFrameScheduler, images: list[Tensor], prediction: MaskPred
         credits.append(getattr(decision.schedule, "credit", 0.0))
         age = 0 if decision.reason is not None or state is None else state.age + 1
         state = KeyFrameState(image[None], PREDICTION, index, age, decision.reason, decision.schedule)
+        if takes is not None:
+            assert isinstance(scheduler, LearningScheduler)
+            state = replace(state, schedule=scheduler.learn(state, takes(index, state.reason is not None)))
     return Schedule(reasons, credits)
 
 

@@ -109,6 +109,67 @@ def test_streams_share_nothing() -> None:
     assert together == alone.reasons
 
 
+MS = Budget(ms=14.0, weight=0.0).with_costs(StepCosts(key=30.0, nonkey=10.0, rejection=30.0))
+"""Pays for a key frame every five frames."""
+
+
+def gaps_behind(schedule: Schedule, frame: int) -> set[int]:
+    """Intervals between key frames that lie behind a frame."""
+    return {b - a for a, b in pairwise(schedule.keys) if a >= frame}
+
+
+def usual(frame: int, is_key: bool) -> float:
+    return 30.0 if is_key else 10.0
+
+
+def test_a_slow_first_frame_is_forgotten() -> None:
+    # Timed while everything warmed up: one key frame in 47 would be paid for, and the first one owed for as long.
+    guess = Budget(ms=14.0, weight=0.0).with_costs(StepCosts(key=60.0, nonkey=13.0, rejection=60.0))
+    assert guess.key_interval == 47
+    schedule = run(guess, drift(81), takes=usual)
+    assert run(MS, drift(81), takes=usual).keys == list(range(0, 81, 5))
+    assert schedule.keys[:2] == [0, 6] and gaps_behind(schedule, 6) == {5}
+
+
+@pytest.mark.parametrize("guess", [StepCosts(60.0, 13.0, 60.0), StepCosts(25.0, 2.0, 25.0), StepCosts(13.0, 1.0, 13.0)])
+def test_milliseconds_are_held_by_what_frames_take_not_by_the_first_guess(guess: StepCosts) -> None:
+    schedule = run(Budget(ms=14.0).with_costs(guess), restless(200, 3), takes=usual)
+    spent = [usual(number, reason is not None) for number, reason in enumerate(schedule.reasons)]
+    # Two surcharges on credit, and what the first frames cost before it was known.
+    assert 0.85 * 14 * 200 <= sum(spent) <= 14 * 200 + 2 * (30 - 14) + 2 * 30
+
+
+def test_a_machine_that_slows_down_gets_fewer_key_frames_and_recovers() -> None:
+    def takes(frame: int, is_key: bool) -> float:
+        return (42.0 if is_key else 12.0) if 60 <= frame < 260 else usual(frame, is_key)
+
+    schedule = run(MS, drift(400), takes=takes)
+    assert gaps_behind(replace(schedule, reasons=schedule.reasons[:60]), 10) == {5}
+    assert gaps_behind(replace(schedule, reasons=schedule.reasons[:260]), 150) == {15}
+    assert gaps_behind(schedule, 350) == {5}
+
+
+def test_a_frame_that_the_machine_stood_still_at_changes_nothing() -> None:
+    schedule = run(MS, drift(100), takes=lambda frame, is_key: 2000.0 if frame in (23, 50) else usual(frame, is_key))
+    assert schedule.keys == list(range(0, 100, 5))
+
+
+def test_a_machine_too_slow_or_too_fast_for_the_budget_is_no_error() -> None:
+    images = drift(250)
+    # Propagation alone takes more than the budget: the least that can be spent, but no mask lives for ever.
+    keys = run(MS, images, takes=lambda frame, is_key: 90.0 if is_key else 20.0).keys
+    assert len(keys) <= 4 and max(b - a for a, b in pairwise(keys)) <= 200
+    assert gaps_behind(run(MS, images[:40], takes=lambda frame, is_key: 6.0 if is_key else 3.0), 5) == {1}
+    # Propagating that takes longer than segmenting is of no use.
+    assert gaps_behind(run(MS, images[:40], takes=lambda frame, is_key: 20.0 if is_key else 25.0), 15) == {1}
+
+
+def test_what_is_counted_learns_nothing_from_the_clock() -> None:
+    images = restless(60, 2)
+    budget = Budget(gflops=2.8).with_costs(COSTS)
+    assert run(budget, images, takes=lambda frame, is_key: 1e6).reasons == run(budget, images).reasons
+
+
 def test_bad_budgets_are_refused() -> None:
     for values in ({}, {"gflops": 1.0, "ms": 1.0}, {"ms": 0.0}, {"gflops": 1.0, "head_start": 1.0}):
         with pytest.raises(ValueError, match="expected"):

@@ -1,13 +1,20 @@
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 from torch import Tensor
 
+from src.inference.adaptive import Adaptive
+from src.inference.budget import Account, Budget
+from src.inference.distrust import Distrust
 from src.inference.many_streams import step_streams
-from src.inference.scheduler import Decision, FixedInterval
+from src.inference.scheduler import Decision, FixedInterval, KeyFrameScheduler
+from src.inference.step_costs import StepCosts
 from src.inference.streaming import StepResult, StreamingSegmentor
+from src.inference.watching import Watched
 from src.structures import FlowPrediction, KeyFrameState, MaskPrediction
+from tests.inference.schedules import cut_clip
 from tests.inference.tiny import frames, tiny_propagator
 
 
@@ -77,6 +84,113 @@ def test_streams_that_disagree_on_key_frames_do_as_each_would_alone(flow: str) -
             assert (found.semantic_map(size) == expected.semantic_map(size)).double().mean() > 0.999
 
 
+COSTS = StepCosts(key=10.0, nonkey=1.0, rejection=10.0)
+SCHEDULERS: dict[str, KeyFrameScheduler] = {
+    "adaptive": Adaptive(4),
+    "distrustful": Adaptive(4, distrust=Distrust(warp_error=3.0, class_mass=0.3)),
+    "budget": Budget(gflops=3.0).with_costs(COSTS),
+    "distrustful budget": Budget(gflops=4.0, distrust=Distrust(warp_error=3.0)).with_costs(COSTS),
+}
+SHOTS = [cut_clip((3, 5, 8)), cut_clip((6, 1, 9)), cut_clip((16,)), cut_clip((2, 2, 12))]
+
+
+def row_by_row(stream: StreamingSegmentor) -> StreamingSegmentor:
+    """The same networks, each row of a batch computed by itself: what a batch changes is then nothing but their rounding."""
+    segment, propagate = stream._segment, stream._propagate
+
+    def segment_rows(images: Tensor) -> MaskPrediction:
+        return _stacked([segment(images[row : row + 1]) for row in range(len(images))])
+
+    def propagate_rows(
+        key: MaskPrediction, key_image: Tensor, image: Tensor, features: tuple[Tensor, ...] | None
+    ) -> tuple[MaskPrediction, FlowPrediction]:
+        assert features is None
+        rows = [slice(row, row + 1) for row in range(len(image))]
+        done = [propagate(_row(key, row), key_image[row], image[row], None) for row in rows]
+        flow = replace(
+            done[0][1],
+            segment_flow=torch.cat([flow.segment_flow for _, flow in done]),
+            pixel_flows=tuple(torch.cat(level) for level in zip(*(flow.pixel_flows for _, flow in done), strict=True)),
+        )
+        return _stacked([prediction for prediction, _ in done]), flow
+
+    stream._segment, stream._propagate = segment_rows, propagate_rows  # type: ignore[assignment]
+    return stream
+
+
+def _row(prediction: MaskPrediction, row: slice) -> MaskPrediction:
+    return replace(
+        prediction,
+        class_logits_per_layer=prediction.class_logits_per_layer[:, row],
+        mask_logits_per_layer=prediction.mask_logits_per_layer[:, row],
+        queries=prediction.queries[row],
+    )
+
+
+def _stacked(rows: list[MaskPrediction]) -> MaskPrediction:
+    return replace(
+        rows[0],
+        class_logits_per_layer=torch.cat([row.class_logits_per_layer for row in rows], dim=1),
+        mask_logits_per_layer=torch.cat([row.mask_logits_per_layer for row in rows], dim=1),
+        queries=torch.cat([row.queries for row in rows]),
+    )
+
+
+def remembers(state: KeyFrameState) -> list[Tensor | float | bool]:
+    """All that a scheduler of this project keeps in a state."""
+    schedule, credit = state.schedule, 0.0
+    if isinstance(schedule, Account):
+        schedule, credit = schedule.watched, schedule.credit
+    assert isinstance(schedule, Watched)
+    numbers = [schedule.change, schedule.difference_sum, schedule.difference_weight, schedule.cut, credit]
+    return [schedule.thumbnail, schedule.key_thumbnail, *numbers]
+
+
+def same(found: StepResult, expected: StepResult, equal: Callable[[Tensor, Tensor], bool] = torch.equal) -> bool:
+    """Whether two results and what is remembered behind them agree."""
+    masks = equal(found.prediction.mask_logits, expected.prediction.mask_logits)
+    classes = equal(found.prediction.class_logits, expected.prediction.class_logits)
+    told = [(r.state.reason, r.state.index, r.state.age, r.is_key) for r in (found, expected)]
+    kept = zip(remembers(found.state), remembers(expected.state), strict=True)
+    return masks and classes and told[0] == told[1] and all(torch.equal(torch.as_tensor(a), torch.as_tensor(b)) for a, b in kept)
+
+
+@pytest.mark.parametrize("flow", ["dis", "query"])
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_adaptive_and_budgeted_streams_are_each_stream_alone_bit_for_bit(name: str, flow: str) -> None:
+    stream = row_by_row(StreamingSegmentor(tiny_propagator(flow), SCHEDULERS[name]))
+    batched = together(stream, SHOTS)
+    # The streams disagree, and there is a batch to take apart.
+    assert len({tuple(result.state.reason for result in results) for results in batched}) >= 3
+    assert "cut" in {result.state.reason for results in batched for result in results}
+    assert ("distrustful" in name) == ("distrust" in {result.state.reason for results in batched for result in results})
+    for images, results in zip(SHOTS, batched, strict=True):
+        for expected, found in zip(alone(stream, images), results, strict=True):
+            assert same(found, expected)
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_in_a_batch_of_networks_the_decisions_stay_and_rounding_alone_differs(name: str) -> None:
+    stream = StreamingSegmentor(tiny_propagator("dis"), SCHEDULERS[name])
+    for images, results in zip(SHOTS, together(stream, SHOTS), strict=True):
+        for expected, found in zip(alone(stream, images), results, strict=True):
+            assert same(found, expected, lambda a, b: torch.allclose(a, b, rtol=1e-3, atol=1e-3))
+
+
+def test_every_stream_may_have_a_scheduler_of_its_own() -> None:
+    stream = row_by_row(StreamingSegmentor(tiny_propagator("dis"), FixedInterval(3)))
+    schedulers = list(SCHEDULERS.values())
+    states: list[KeyFrameState | None] = [None] * 4
+    found: list[list[StepResult]] = [[] for _ in range(4)]
+    for images in zip(*SHOTS, strict=True):
+        for number, result in enumerate(step_streams(stream, images, states, schedulers)):
+            found[number].append(result)
+            states[number] = result.state
+    for scheduler, images, results in zip(schedulers, SHOTS, found, strict=True):
+        stream.scheduler = scheduler
+        assert all(same(a, b) for a, b in zip(results, alone(stream, images), strict=True))
+
+
 def test_one_stream_is_the_plain_step_bit_for_bit() -> None:
     stream = StreamingSegmentor(tiny_propagator(), DarkFirstPixel())
     for expected, found in zip(alone(stream, CLIPS[0]), together(stream, CLIPS[:1])[0], strict=True):
@@ -111,6 +225,8 @@ def test_bad_calls_are_refused() -> None:
     stream = StreamingSegmentor(tiny_propagator("copy"), FixedInterval(3))
     with pytest.raises(ValueError, match="2 images and 1 states"):
         step_streams(stream, CLIPS[0][:2], [None])
+    with pytest.raises(ValueError, match="2 images and 1 schedulers"):
+        step_streams(stream, CLIPS[0][:2], [None, None], [FixedInterval(3)])
     states = [result.state for result in step_streams(stream, [CLIPS[0][0], CLIPS[3][0]], [None, None])]
     with pytest.raises(ValueError, match="expected one size within a stream"):
         step_streams(stream, [CLIPS[0][1], CLIPS[0][1]], states)

@@ -1,8 +1,10 @@
+import re
 import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import pytest
 import torch
 from torch import Tensor
@@ -98,6 +100,35 @@ def test_a_hole_in_the_file_is_told(tmp_path: Path, name: str) -> None:
     path = make_video(tmp_path / name, clip, codec=MPEG4 if name == "a.avi" else "libx264")
     found, faults = read(zeroed(path, tmp_path / f"hole_{name}", 0.4, 0.55))
     assert 4 < len(found) <= 20 and faults and all(f"hole_{name}" in fault for fault in faults)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "message"),
+    [
+        # Neither decoder misses the frames, and no other frame is marked.
+        ("a.webm", "libvpx", r"damaged at byte [\d,]+, and frames there are lost"),
+        ("a.avi", "mjpeg", "frames that its index lists are not there"),
+        ("a.ts", "libx264", "parts of the stream are damaged|frames are damaged"),
+    ],
+)
+def test_frames_that_a_hole_swallowed_without_a_word_are_told(tmp_path: Path, name: str, codec: str, message: str) -> None:
+    clip = [torch.randint(0, 256, (3, 96, 96), dtype=torch.uint8) for _ in range(20)]
+    path = make_video(tmp_path / name, clip, codec=codec, pix_fmt="yuvj420p" if codec == "mjpeg" else "yuv420p")
+    whole, faults = read(path)
+    assert len(whole) == 20 and faults == []
+    with av.open(str(path)) as container:
+        sizes = [packet.size for packet in container.demux(video=0)]
+    found, faults = read(zeroed(path, tmp_path / f"hole_{name}", 0.4, 0.4 + max(sizes[3:]) / path.stat().st_size))
+    assert len(found) < 20 and len(faults) == 1 and faults[0].startswith(f"{tmp_path / f'hole_{name}'}: ")
+    assert re.search(message, faults[0])
+
+
+def test_frames_that_a_sound_file_leaves_out_are_no_damage(tmp_path: Path) -> None:
+    # FFmpeg writes empty chunks into an AVI where nothing changes for a while.
+    ticks = [0, 1, 2, 30, 31, 60]
+    path = make_video(tmp_path / "a.avi", frames(6, (48, 64)), codec=MPEG4, times=ticks, time_base=Fraction(1, 15), sound=True)
+    found, faults = read(path)
+    assert len(found) == 6 and faults == []
 
 
 def test_frames_of_absurd_size_are_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,12 +7,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from src.inference.budget import Budget
 from src.inference.frames import Frame, ImageFrames, SourceInfo
 from src.inference.scheduler import FixedInterval
+from src.inference.step_costs import StepCosts
 from src.inference.streaming import StreamingSegmentor
 from src.inference.video_prediction import LabelledFrame, PredictionProgress, predict_video
 from src.models.flow import CopyFlow
 from src.models.propagator import Propagator
+from src.structures import KeyFrameState
 from tests.inference.tiny import FakeClips, frames, tiny_propagator, tiny_segmentor
 
 
@@ -79,6 +82,51 @@ def test_another_size_starts_a_new_stream() -> None:
     assert [tuple(result.semantic_map.shape) for result in out] == [(40, 56)] * 3 + [(48, 64)] * 3
     alone = labelled(stream, large)
     assert all(torch.equal(a.semantic_map, b.semantic_map) for a, b in zip(out[3:], alone, strict=True))
+
+
+class FakeClock:
+    """Time passes while the networks run, and at no other time: 30 ms for the segmentor, 10 ms for a propagation."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def stream(self, budget: Budget) -> StreamingSegmentor:
+        stream = StreamingSegmentor(tiny_propagator("copy"), budget, clock=self)
+        segment, propagate = stream._segment, stream._propagate
+
+        def timed_segment(image: Tensor) -> object:
+            self.now += 0.030
+            return segment(image)
+
+        def timed_propagate(*given: object) -> object:
+            self.now += 0.010
+            return propagate(*given)  # type: ignore[arg-type]
+
+        stream._segment, stream._propagate = timed_segment, timed_propagate  # type: ignore[assignment]
+        return stream
+
+
+@pytest.mark.parametrize("driver", ["predict_video", "step"])
+def test_a_budget_in_milliseconds_goes_by_what_frames_take(driver: str) -> None:
+    # A slow start: the first guess alone would have one key frame in 47.
+    budget = Budget(ms=14.0, weight=0.0).with_costs(StepCosts(key=60.0, nonkey=13.0, rejection=60.0))
+    stream, images = FakeClock().stream(budget), frames(27)
+    if driver == "step":
+        state: KeyFrameState | None = None
+        ages = []
+        for image in images:
+            _, state = stream.step(image[None], state)
+            ages.append(state.age)
+        keys = [number for number, age in enumerate(ages) if age == 0]
+    else:
+        told: list[PredictionProgress] = []
+        out = labelled(stream, images, progress=told.append)
+        keys = [number for number, result in enumerate(out) if result.is_key]
+        assert told[-1].milliseconds == pytest.approx((6 * 30 + 21 * 10) / 27) == 1e3 * sum(r.seconds for r in out) / 27
+    assert keys == [0, 6, 11, 16, 21, 26]
 
 
 def test_progress_counts_frames_key_frames_and_seconds() -> None:
