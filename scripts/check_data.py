@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from src.command_line import quote_path_arguments
 from src.data.checking import CheckableDataset, SplitReport, check_splits, exclusion_of
 from src.data.faults import Fault
+from src.data.shard_path import dataset_root
 from src.data.writing import write_text
 
 
@@ -80,7 +81,7 @@ def open_split(node: DictConfig, noted: list[Fault]) -> CheckableDataset:
 
 
 def write_reports(reports: dict[str, SplitReport], cfg: DictConfig, output: Path, exclusion: Path) -> None:
-    root = Path(cfg.data.root)
+    root = dataset_root(cfg.data.root)
     content = {
         "data": cfg.data.name,
         "root": str(root),

@@ -8,14 +8,14 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_object
 
-from scripts import extract_cityscapes, prepare_vspw
+from scripts import extract_cityscapes, make_shards, prepare_vspw
 from src.command_line import quote_paths
 from src.data.class_page import read_class_page
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "datasets.md").read_text(encoding="utf-8")
 LINES = [line for block in re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
-SCRIPTS = {"scripts/prepare_vspw.py": prepare_vspw.main, "scripts/extract_cityscapes.py": extract_cityscapes.main}
+SCRIPTS = {f"scripts/{one.__name__.split('.')[1]}.py": one.main for one in (extract_cityscapes, make_shards, prepare_vspw)}
 
 
 @pytest.mark.parametrize("line", LINES)

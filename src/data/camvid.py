@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from src.data.clips import Colour, FileClips
 from src.data.faults import Fault, FaultPolicy
+from src.data.shard_path import dataset_root
 from src.data.text_files import read_text
 from src.structures import IGNORE_INDEX, Clip
 
@@ -68,7 +69,7 @@ class CamVid(FileClips):
     ) -> None:
         if split not in SPLITS:
             raise ValueError(f"unknown CamVid split {split!r}; expected one of {', '.join(SPLITS)}")
-        self.root = Path(root)
+        self.root = dataset_root(root)
         self.split = split
         policy = FaultPolicy(self.root, exclude, faults)
         rows = _read_index(self.root)

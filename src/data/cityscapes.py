@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from src.data.clips import Colour, FileClips
 from src.data.faults import Fault, FaultPolicy
+from src.data.shard_path import dataset_root
 from src.structures import IGNORE_INDEX, Clip
 
 
@@ -83,7 +84,7 @@ class Cityscapes(FileClips):
         exclude: str | Path | None = None,
         faults: list[Fault] | None = None,
     ) -> None:
-        self.root = Path(root)
+        self.root = dataset_root(root)
         self.split = split
         images = self.root / "leftImg8bit_sequence" / split
         if not images.is_dir():

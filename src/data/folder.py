@@ -16,6 +16,7 @@ from src.data.class_page import read_class_page
 from src.data.clips import FileClips
 from src.data.faults import Fault, FaultPolicy
 from src.data.frame_folders import FrameFolders, Labelling, read_clips, read_video_list, subfolders
+from src.data.shard_path import dataset_root
 
 
 class FolderClips(FileClips):
@@ -45,7 +46,7 @@ class FolderClips(FileClips):
         exclude: str | Path | None = None,
         faults: list[Fault] | None = None,
     ) -> None:
-        self.root = Path(root)
+        self.root = dataset_root(root)
         self.split = split
         if labelling not in ("any", "every_frame", "all_or_none"):
             raise ValueError(f"labelling is {labelling!r}; expected any, every_frame or all_or_none")

@@ -114,7 +114,7 @@ def image_size(path: Path) -> Size:
     if jpeg is not None:
         return jpeg[:2]
     try:
-        with Image.open(path) as image:
+        with path.open("rb") as file, Image.open(file) as image:
             return image.height, image.width
     except DECODE_ERRORS as error:
         raise CorruptFileError(f"{path} cannot be read as an image ({error}); expected a JPEG or PNG") from error

@@ -16,6 +16,7 @@ from src.data.cityscapes import CLASSES
 from src.data.clips import FileClips
 from src.data.faults import Fault, FaultPolicy
 from src.data.frame_folders import FrameFolders, read_clips, subfolders
+from src.data.shard_path import dataset_root
 from src.structures import IGNORE_INDEX
 
 VAL_SEQUENCES = ("0002", "0006", "0007", "0008", "0010", "0013", "0014", "0016", "0018")
@@ -48,7 +49,7 @@ class KittiStep(FileClips):
     ) -> None:
         if split not in SPLITS:
             raise ValueError(f"unknown KITTI-STEP split {split!r}; expected one of {', '.join(SPLITS)}")
-        self.root = Path(root)
+        self.root = dataset_root(root)
         self.split = split
         sequences = _sequences(self.root, split)
         if not sequences:

@@ -18,6 +18,7 @@ from src.data.clips import FileClips
 from src.data.faults import Fault, FaultPolicy
 from src.data.flow_files import read_flo
 from src.data.image_files import image_size
+from src.data.shard_path import dataset_root
 from src.structures import IGNORE_INDEX, Clip
 
 NONKEY, KEY = 0, 1
@@ -37,7 +38,7 @@ class Middlebury(FileClips):
     """
 
     def __init__(self, root: str | Path, exclude: str | Path | None = None, faults: list[Fault] | None = None) -> None:
-        self.root = Path(root)
+        self.root = dataset_root(root)
         policy = FaultPolicy(self.root, exclude, faults)
         published = (self.root / "other-gt-flow").is_dir()
         flows = self.root / "other-gt-flow" if published else self.root

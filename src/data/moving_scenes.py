@@ -11,6 +11,7 @@ from src.data.scene_files import SPLITS, SceneSettings, build_shots, generate, i
 from src.data.scene_rendering import flow_between
 from src.data.scene_shapes import SCENE_CLASSES
 from src.data.scene_world import World
+from src.data.shard_path import dataset_root
 from src.data.vspw import VSPW
 
 PALETTE = (
@@ -69,9 +70,9 @@ class MovingScenes(VSPW):
             seed=seed,
             cuts=cuts,
         )
-        root = Path(root)
-        if not is_whole(root, split, settings):
-            generate(root, split, settings)
+        folder = dataset_root(root)
+        if not is_whole(folder, split, settings):
+            generate(folder, split, settings)
         super().__init__(root, split, num_classes=len(SCENE_CLASSES), classes=SCENE_CLASSES, palette=PALETTE, fps=15.0)
         self.settings = settings
         self._shots: dict[int, list[tuple[int, World]]] = {}

@@ -21,6 +21,7 @@ SKY, GROUND, WALL, TREE, BALL, CRATE, RING, POLE = range(8)
 OBJECT_KINDS = (TREE, BALL, CRATE, RING, POLE)
 
 _FINENESS = 4
+_MAX_SIDE = 2**15 - 2
 _MARGIN = 0.12
 
 
@@ -49,8 +50,14 @@ class Outline:
     def at(self, u: Singles, v: Singles) -> Singles:
         """Signed distance (units) at positions, bilinear; far outside it is at least the margin around the shape."""
         columns, rows = self.sample_positions(u, v)
-        found = cv2.remap(self.distance, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(_MARGIN,))
-        return np.asarray(found, np.float32)
+        # A list of positions is a map of one row to OpenCV, which takes fewer than 2**15 columns.
+        parts = [
+            cv2.remap(self.distance, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(_MARGIN,)).reshape(
+                x.shape
+            )
+            for x, y in zip(*(np.split(at, range(_MAX_SIDE, len(at), _MAX_SIDE)) for at in (columns, rows)), strict=True)
+        ]
+        return np.concatenate(parts).astype(np.float32, copy=False)
 
 
 def outline(kind: int, rng: np.random.Generator) -> Outline:

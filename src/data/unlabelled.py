@@ -7,6 +7,7 @@ from pathlib import Path
 from src.data.clips import FileClips
 from src.data.faults import Fault, FaultPolicy
 from src.data.frame_folders import FrameFolders, read_clips, subfolders
+from src.data.shard_path import dataset_root
 from src.structures import IGNORE_INDEX
 
 
@@ -33,7 +34,7 @@ class UnlabelledVideos(FileClips):
         exclude: str | Path | None = None,
         faults: list[Fault] | None = None,
     ) -> None:
-        self.root = Path(root)
+        self.root = dataset_root(root)
         policy = FaultPolicy(self.root, exclude, faults)
         names = subfolders(self.root)
         if not names and faults is None:

@@ -16,6 +16,7 @@ from src.data.clips import FileClips
 from src.data.faults import Fault, FaultPolicy
 from src.data.frame_folders import FrameFolders, read_clips, read_video_list
 from src.data.palette import distinct_palette
+from src.data.shard_path import dataset_root
 from src.data.vspw import CLASS_FILE, read_class_names
 from src.data.vspw_classes import VSPW_CLASSES
 from src.structures import IGNORE_INDEX
@@ -48,7 +49,7 @@ class VIPSeg(FileClips):
         exclude: str | Path | None = None,
         faults: list[Fault] | None = None,
     ) -> None:
-        self.root = Path(root)
+        self.root = dataset_root(root)
         self.split = split
         images = next((self.root / name for name in _IMAGE_FOLDERS if (self.root / name).is_dir()), None)
         if images is None:

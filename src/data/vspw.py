@@ -18,6 +18,7 @@ from src.data.clips import Colour, FileClips
 from src.data.faults import Fault, FaultPolicy
 from src.data.frame_folders import FrameFolders, read_clips, read_video_list
 from src.data.palette import distinct_palette
+from src.data.shard_path import dataset_root
 from src.data.vspw_classes import VSPW_CLASSES
 from src.structures import IGNORE_INDEX
 
@@ -56,7 +57,7 @@ class VSPW(FileClips):
         exclude: str | Path | None = None,
         faults: list[Fault] | None = None,
     ) -> None:
-        self.root = Path(root)
+        self.root = dataset_root(root)
         self.split = split
         if not 1 <= num_classes <= 254:
             raise ValueError(f"num_classes={num_classes}; expected 1..254 (0 and 255 of the label PNGs mean ignore)")

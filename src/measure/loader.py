@@ -99,12 +99,12 @@ def loader_rates(
 
 
 def _decode_pillow(path: Path) -> object:
-    with Image.open(path) as image:
+    with path.open("rb") as file, Image.open(file) as image:
         return np.asarray(image.convert("RGB"))
 
 
 def _decode_opencv(path: Path) -> object:
-    return cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+    return cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR_RGB)
 
 
 DECODERS: Mapping[str, Callable[[Path], object]] = {"pillow": _decode_pillow, "opencv": _decode_opencv}

@@ -20,6 +20,13 @@ def test_ring_has_a_hole() -> None:
     assert middle > 0.3 and band < 0
 
 
+def test_lists_of_positions_may_be_long() -> None:
+    """As many as a large image has pixels: OpenCV by itself stops at 2**15."""
+    shape = outline(RING, np.random.default_rng(0))
+    u, v = np.random.default_rng(1).uniform(-1, 1, (2, 2**16 + 5)).astype(np.float32)
+    assert np.array_equal(shape.at(u, v).ravel()[-200:], shape.at(u[-200:], v[-200:]).ravel())
+
+
 def test_instances_differ_and_stay_inside() -> None:
     """No outline touches the border of its map, so nothing is cut off; two instances are not the same."""
     for kind in (WALL, *OBJECT_KINDS):
