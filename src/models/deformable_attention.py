@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Self
 
 import torch
@@ -73,15 +74,22 @@ class DeformableAttention(nn.Module):
         """
         placed = hidden_states if position_embeddings is None else hidden_states + position_embeddings
         value = self._value(encoder_hidden_states, attention_mask)
-        offsets, weights = self._samples(placed)
-        learning = value.requires_grad or offsets.requires_grad or weights.requires_grad
+        layers = (*self.sampling_offsets.parameters(), *self.attention_weights.parameters())
+        learning = torch.is_grad_enabled() and any(x.requires_grad for x in (value, placed, *layers))
         if value.device.type == "cpu" and not learning:  # the sum's backward pass is slower than that of grid_sample
             table = SampledTable.of(value, spatial_shapes_list)
-            output = table.sums(_positions(offsets, reference_points, spatial_shapes_list), weights)
+            positions, by_head = self._samples(placed, reference_points, table)
+            output, weights = table.sums(positions, by_head), by_head.permute(3, 0, 1, 2)
+            weights = weights.reshape(*placed.shape[:2], *weights.shape[1:])
         else:
-            locations = reference_points[:, :, None, :, None] + offsets / _widths_and_heights(spatial_shapes_list, offsets)
+            batch, tokens, _ = placed.shape
+            shape = (batch, tokens, self.num_heads, self.num_levels, self.num_points)
+            offsets = self.sampling_offsets(placed).view(*shape, 2)
+            weights = self.attention_weights(placed).view(*shape[:3], -1).softmax(-1).view(shape)
+            sizes = torch.tensor([(width, height) for height, width in spatial_shapes_list], device=value.device)[:, None]
+            locations = reference_points[:, :, None, :, None] + offsets / sizes
             output = multi_scale_deformable_attention(value, list(spatial_shapes_list), locations, weights)
-        return self.output_proj(output), weights
+        return self.output_proj(output.view(placed.shape)), weights
 
     def table(self, encoder_hidden_states: Tensor, attention_mask: Tensor | None, shapes: Shapes) -> SampledTable:
         """What :meth:`attend` samples, made once for all tokens; the arguments are those of :meth:`forward`."""
@@ -92,8 +100,7 @@ class DeformableAttention(nn.Module):
 
     def attend(self, placed: Tensor, reference_points: Tensor, table: SampledTable) -> Tensor:
         """:meth:`forward` for some tokens (B, T, C), positions added, without gradients on a CPU; (B, T, C)."""
-        offsets, weights = self._samples(placed)
-        output: Tensor = self.output_proj(table.sums(_positions(offsets, reference_points, table.shapes), weights))
+        output: Tensor = self.output_proj(table.sums(*self._samples(placed, reference_points, table)).view(placed.shape))
         return output
 
     def _value(self, encoder_hidden_states: Tensor, attention_mask: Tensor | None) -> Tensor:
@@ -103,22 +110,24 @@ class DeformableAttention(nn.Module):
             value = value.masked_fill(attention_mask[..., None], 0.0)
         return value.view(*value.shape[:2], self.num_heads, -1)
 
-    def _samples(self, placed: Tensor) -> tuple[Tensor, Tensor]:
-        """Offsets (B, T, heads, levels, points, 2) in pixels of their level, and weights without the last dimension."""
-        batch, tokens, _ = placed.shape
-        offsets = self.sampling_offsets(placed).view(batch, tokens, self.num_heads, self.num_levels, self.num_points, 2)
-        logits = self.attention_weights(placed).view(batch, tokens, self.num_heads, -1)
-        return offsets, logits.softmax(-1).view(offsets.shape[:-1])
+    def _samples(self, placed: Tensor, reference_points: Tensor, table: SampledTable) -> tuple[Tensor, Tensor]:
+        """Positions and weights for :meth:`SampledTable.sums`, of tokens (B, T, C) with positions added.
 
-
-def _widths_and_heights(shapes: Shapes, like: Tensor) -> Tensor:
-    """(levels, 1, 2)."""
-    return torch.tensor([(width, height) for height, width in shapes], device=like.device)[:, None]
-
-
-def _positions(offsets: Tensor, reference_points: Tensor, shapes: Shapes) -> Tensor:
-    # Offsets are in pixels of their level: no need to divide by its size and multiply again.
-    return offsets + (reference_points[:, :, None, :, None] * _widths_and_heights(shapes, offsets) - 0.5)
+        Tokens come last: each step then runs along whole rows, which is several times as fast as in transformers' order, whose
+        last dimensions are 4 points and 2 coordinates.
+        """
+        rows, last = table.rows, table.last
+        # All x, then all y, then the weights, as one product.
+        offsets, weights = self.sampling_offsets, self.attention_weights
+        matrix = torch.cat((offsets.weight.view(-1, 2, placed.shape[-1]).transpose(0, 1).flatten(0, 1), weights.weight))
+        bias = torch.cat((offsets.bias.view(-1, 2).T.flatten(), weights.bias))
+        found = torch.addmm(bias[:, None], matrix, placed.flatten(0, 1).T).to(rows.dtype)
+        moved, logits = torch.split(found, [2 * len(weights.weight), len(weights.weight)])
+        # Offsets are in pixels of their level: no need to divide by its size and multiply again.
+        start = reference_points.flatten(0, 1).permute(2, 1, 0).to(rows.dtype) * last[..., 0] - 0.5
+        grouped = (self.num_heads, self.num_levels, self.num_points, -1)
+        positions = moved.view(2, *grouped).add_(start[:, None, :, None])
+        return positions, logits.view(self.num_heads, -1, logits.shape[-1]).softmax(1).view(grouped)
 
 
 @dataclass(frozen=True)
@@ -127,13 +136,15 @@ class SampledTable:
 
     Attributes:
         rows: (B, rows, heads, C/heads), at least float32.
-        shapes: (height, width) of each level, without its border.
-        starts: the row at which each level starts.
+        last: (2, levels, 1, 1), width and height of each level without its border, in the precision of ``rows``.
+        down: (levels, 1, 1) int32, how many entries of all heads lie between a pixel and the one below it.
+        first: (heads, levels, 1, 1) int32, the entry of each level's pixel at (0, 0).
     """
 
     rows: Tensor
-    shapes: Shapes
-    starts: Sequence[int]
+    last: Tensor
+    down: Tensor
+    first: Tensor
 
     @classmethod
     def of(cls, value: Tensor, shapes: Shapes) -> Self:
@@ -146,10 +157,15 @@ class SampledTable:
             F.pad(level.view(batch, height, width, -1), (0, 0, 1, 1, 1, 1)).view(batch, -1, heads, width_per_head)
             for level, (height, width) in zip(levels, shapes, strict=True)
         ]
-        starts = [0]
-        for level in padded[:-1]:
-            starts.append(starts[-1] + level.shape[1])
-        return cls(torch.cat(padded, dim=1), shapes, starts)
+        rows = torch.cat(padded, dim=1)
+        starts = [0, *accumulate(level.shape[1] for level in padded[:-1])]
+        first = torch.tensor([start + width + 3 for start, (_, width) in zip(starts, shapes, strict=True)], dtype=torch.int32)
+        return cls(
+            rows,
+            rows.new_tensor([[width for _, width in shapes], [height for height, _ in shapes]])[..., None, None],
+            torch.tensor([heads * (width + 2) for _, width in shapes], dtype=torch.int32)[:, None, None],
+            (heads * first + torch.arange(heads, dtype=torch.int32)[:, None])[..., None, None],
+        )
 
     def sums(self, positions: Tensor, weights: Tensor) -> Tensor:
         """Sum bilinear samples, each with a weight of its own.
@@ -158,42 +174,49 @@ class SampledTable:
         of a table, which ``embedding_bag`` does without storing the samples.
 
         Convention:
-            ``positions`` are (x, y) in pixels of their level, pixel centres at whole numbers; zero outside of the map.
+            ``positions`` are x, then y, in pixels of their level, pixel centres at whole numbers; zero outside of the map.
 
         Args:
-            positions: (B, T, heads, levels, points, 2).
-            weights: (B, T, heads, levels, points).
+            positions: (2, heads, levels, points, B * T), the tokens of all images one after another; written over.
+            weights: (heads, levels, points, B * T).
 
         Returns:
-            (B, T, C), at least float32.
+            (B * T, C), at least float32.
         """
         batch, rows_per_image, heads, width_per_head = self.rows.shape
-        tokens, device = positions.shape[1], positions.device
-        last = _widths_and_heights(self.shapes, positions)
+        tokens, last = positions.shape[-1], self.last[:, None]
         # Every map has a border of zeros, so a clamped position reads what lies outside: nothing.
-        positions = torch.minimum(positions.clamp(min=-1.0), last.to(positions.dtype))
-        corner = torch.minimum(positions.floor().to(torch.int32), last.to(torch.int32) - 1)
-        right, down = (positions - corner).unbind(-1)
+        positions = torch.minimum(positions.clamp_(min=-1.0), last)
+        corner = torch.minimum(positions.floor(), last - 1)
+        right, down = positions.sub_(corner).unbind()
+        column, row = corner.to(torch.int32).unbind()
 
-        row_length = torch.tensor([width + 2 for _, width in self.shapes], device=device, dtype=torch.int32)[:, None]
-        first = torch.tensor(self.starts, device=device, dtype=torch.int32)[:, None] + row_length + 1
-        index = (corner[..., 1] * row_length + corner[..., 0] + first) * heads
-        index += torch.arange(heads, device=device, dtype=torch.int32)[:, None, None]
+        indices = torch.empty((*weights.shape[:-1], 4, tokens), dtype=torch.int32)
+        upper_left, upper_right, lower_left, lower_right = indices.unbind(-2)
+        start = row.mul_(self.down).add_(self.first)
         if batch > 1:
-            image = torch.arange(batch, device=device, dtype=torch.int32) * (rows_per_image * heads)
-            index += image[:, None, None, None, None]
-        below = index + row_length * heads
-        indices = torch.stack((index, index + heads, below, below + heads), dim=-1)
+            image = torch.arange(batch, dtype=torch.int32) * (rows_per_image * heads)
+            start += image.repeat_interleave(tokens // batch)
+        torch.add(start, column, alpha=heads, out=upper_left)
+        torch.add(upper_left, heads, out=upper_right)
+        torch.add(upper_left, self.down, out=lower_left)
+        torch.add(lower_left, heads, out=lower_right)
 
+        shares = torch.empty(indices.shape, dtype=self.rows.dtype)
+        upper_left, upper_right, lower_left, lower_right = shares.unbind(-2)
         lower = weights * down
         upper = weights - lower
-        lower_right, upper_right = lower * right, upper * right
-        corner_weights = torch.stack((upper - upper_right, upper_right, lower - lower_right, lower_right), dim=-1)
+        torch.mul(lower, right, out=lower_right)
+        torch.mul(upper, right, out=upper_right)
+        torch.sub(lower, lower_right, out=lower_left)
+        torch.sub(upper, upper_right, out=upper_left)
 
-        bags = batch * tokens * heads
-        table = self.rows.view(-1, width_per_head)
-        # One dtype for both: under autocast the weights come in half precision.
+        # As matrices, whose transposition torch does block by block.
+        bags = (tokens * heads, -1)
         summed = F.embedding_bag(
-            indices.view(bags, -1), table, mode="sum", per_sample_weights=corner_weights.view(bags, -1).to(table.dtype)
+            indices.view(-1, tokens).T.contiguous().view(bags),
+            self.rows.view(-1, width_per_head),
+            mode="sum",
+            per_sample_weights=shares.view(-1, tokens).T.contiguous().view(bags),
         )
-        return summed.view(batch, tokens, heads * width_per_head)
+        return summed.view(tokens, heads * width_per_head)
