@@ -22,7 +22,7 @@ from src.training.broken_numbers import BrokenStep
 from src.training.checkpoint_files import discard_checkpoints, find_checkpoint
 from src.training.dashboards import git_state
 from src.training.module import PropagationModule
-from src.training.parallel import whole_model
+from src.training.parallel import naming_lost_processes, whole_model
 from src.training.patient_wandb import PatientWandbLogger
 from src.training.replay import replay_step
 from src.training.run_lock import run_lock
@@ -93,7 +93,8 @@ def _train(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     total = sum(p.numel() for p in propagator.parameters())
     log.info("stage %s: %.3f M of %.3f M parameters train, into %s", cfg.stage.name, trainable / 1e6, total / 1e6, run_dir)
     try:
-        trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
+        with naming_lost_processes(trainer):
+            trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
     except SystemExit:
         # Lightning turns Ctrl-C into an exit; a signal ends in one of its own.
         log.warning("stopped at step %d; the same command with resume=true goes on from its last checkpoint", trainer.global_step)

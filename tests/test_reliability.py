@@ -7,6 +7,8 @@ import re
 import shutil
 import signal
 import socket
+import subprocess
+import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -164,6 +166,31 @@ def test_a_disk_that_takes_no_more_ends_the_run_and_leaves_the_checkpoints(
     assert [path.name for path in (run_dir(tmp_path) / "checkpoints").glob("*step_*")] == [kept.name]
 
 
+@pytest.fixture
+def small_disk(unbroken: Path, tmp_path: Path) -> Iterator[Path]:
+    """A file system in memory with room for a checkpoint and a half; mounting one takes root."""
+    (checkpoint, *_) = (unbroken / "checkpoints").glob("step_*.ckpt")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={checkpoint.stat().st_size * 3 // 2}", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_disk_that_is_full_ends_the_run_and_leaves_the_checkpoints(
+    processes: TrainingProcesses, arguments: list[str], small_disk: Path
+) -> None:
+    run = processes.start(*arguments, f"paths.runs={small_disk}")
+    assert run.wait() == 1
+    assert "the checkpoint could not be written (No space left on device; " in run.printed, run.printed
+    (kept,) = (run_dir(small_disk) / "checkpoints").glob("*step_*")
+    assert kept.name == "step_0000002.ckpt" and torch.load(kept, weights_only=True)["global_step"] == 2
+
+
 def test_a_second_run_in_the_folder_is_refused(processes: TrainingProcesses, arguments: list[str], tmp_path: Path) -> None:
     first = processes.start(*arguments)
     first.wait_for(step_line(1))
@@ -260,3 +287,36 @@ def test_a_wandb_server_that_dies_does_not_stop_training(
     assert "step 3 of 3: loss" in run.printed
     record = wandb_record(tmp_path)
     assert record.count(b"train/loss_mask") >= 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_process_that_is_lost_ends_the_others(
+    processes: TrainingProcesses, arguments: list[str], tmp_path: Path, number: signal.Signals
+) -> None:
+    """One that is killed at once, one that hangs after the timeout; the checkpoint before serves to go on."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    several = [
+        *arguments, "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.strategy.timeout_seconds=8",
+        "data.val_samples=2", "batch_size=1", "trainer.max_steps=1000", "trainer.val_check_interval=500",
+    ]  # fmt: skip
+    # What torchrun sets, without its own watch over the processes.
+    group = {
+        "WORLD_SIZE": "2",
+        "GROUP_RANK": "0",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "TORCHELASTIC_RUN_ID": "0",
+    }
+    first, second = (processes.start(*several, **group, RANK=str(rank), LOCAL_RANK=str(rank)) for rank in range(2))
+    first.wait_for("step 3 of")
+    second.signal(number)
+    start = time.monotonic()
+    assert first.wait() == 1
+    assert time.monotonic() - start < 60
+    assert "RuntimeError: process 0 of 2 lost another one, which ended or did not answer within" in first.printed
+    assert bool(re.search("timed? ?out", first.printed.rsplit(" (", 1)[1], re.IGNORECASE)) == (number == signal.SIGSTOP)
+    assert (run_dir(tmp_path) / "checkpoints" / "step_0000002.ckpt").is_file()
+    if number == signal.SIGSTOP:
+        second.signal(signal.SIGKILL)
+    second.wait()

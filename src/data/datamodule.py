@@ -146,8 +146,17 @@ class PairDataModule(L.LightningDataModule):
         return self._loader(MixedPairs(pairs, self.extra_train) if self.extra_train else pairs, batches)
 
     def val_dataloader(self) -> DataLoader[NumberedSample]:
-        """The fixed validation pairs of this rank, one a batch, as frames may differ in size."""
+        """The fixed validation pairs of this rank, one a batch, as frames may differ in size.
+
+        Raises:
+            ValueError: if there are fewer than ranks.
+        """
         trainer = self._trainer()
+        if len(self.val_pairs) < trainer.world_size:
+            # Lightning leaves validation out on a rank without any, and the others would wait for it.
+            raise ValueError(
+                f"data.val_samples={len(self.val_pairs)} for {trainer.world_size} processes; expected at least one pair for each"
+            )
         # A list of lists is all that a loader asks of a batch sampler.
         numbers = [[n] for n in range(trainer.global_rank, len(self.val_pairs), trainer.world_size)]
         return self._loader(self.val_pairs, numbers)

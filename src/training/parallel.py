@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 from torch import Tensor, nn
+from torch.distributed import DistError
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 
 from src.models.propagator import Propagator
 from src.weights.model_folder import build_model, model_config
+
+# Gloo has no error of a type of its own; of some messages its source file is a part.
+_GLOO_SAYS = re.compile(r"/gloo/|application timeout|timed out waiting|connection (reset|closed|refused)", re.IGNORECASE)
 
 
 def ddp_strategy(
@@ -38,6 +45,25 @@ def ddp_strategy(
         process_group_backend=process_group_backend,
         timeout=timedelta(seconds=timeout_seconds),
     )
+
+
+@contextmanager
+def naming_lost_processes(trainer: Trainer) -> Iterator[None]:
+    """Say what the errors of gloo and NCCL mean: that another process of the run died, or did not answer in time.
+
+    Raises:
+        RuntimeError: in the place of such an error.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, DistError) and not _GLOO_SAYS.search(str(error)):
+            raise
+        raise RuntimeError(
+            f"process {trainer.global_rank} of {trainer.world_size} lost another one, which ended or did not answer within "
+            f"trainer.strategy.timeout_seconds: the end of its output says why. The same command with resume=true goes on from "
+            f"the last checkpoint. ({error})"
+        ) from error
 
 
 class FullyShardedStrategy(ModelParallelStrategy):

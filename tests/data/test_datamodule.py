@@ -104,6 +104,12 @@ def test_ranks_share_each_step_as_one_process_would(make_module):
     assert sorted(i for loader in validated for batch in loader for i in batch.sample_id.tolist()) == list(range(5))
 
 
+def test_a_rank_without_validation_pairs_is_an_error_before_the_others_wait_for_it(make_module):
+    for rank in range(3):
+        with pytest.raises(ValueError, match=r"data\.val_samples=2 for 3 processes; expected at least one pair for each"):
+            attach(make_module(val_samples=2), rank, world=3).val_dataloader()
+
+
 def test_the_length_is_that_of_the_whole_run_wherever_it_stands(make_module):
     loader = attach(make_module(), rank=1, world=2, step=4, accumulate=3).train_dataloader()
     assert len(loader) == STEPS * 3
