@@ -35,7 +35,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.pairs < 8 * BATCH:
         parser.error(f"--pairs {options.pairs}; expected at least {8 * BATCH}")
-    transform = PairTransform([RandomShortSide(), RandomCrop((480, 480)), ColourJitter(), RandomHorizontalFlip()])
+    transform = PairTransform([RandomShortSide(), RandomCrop((480, 480)), RandomHorizontalFlip(), ColourJitter()])
     with tempfile.TemporaryDirectory() as folder:
         clips = sample_clips(Path(folder), (480, 853), num_classes=124)
         pairs = PairDataset(clips, UniformSampling(10), transform, num_samples=options.pairs, seed=0)

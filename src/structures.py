@@ -69,7 +69,7 @@ class PairSample(NamedTuple):
     Attributes:
         key_image: (3, H, W) uint8 RGB.
         nonkey_image: (3, H, W) uint8 RGB.
-        nonkey_label: (H, W) int16 or int64, classes or ``IGNORE_INDEX``.
+        nonkey_label: (H, W) uint8 or int64, classes or ``IGNORE_INDEX``.
         flow: (2, H, W) float32, backward flow in pixels: stored at the non-key pixel, pointing to its source in the key
             frame; NaN where it is unknown or its source is hidden. ``None`` where the data has no flow.
         name: ``clip/key->nonkey``, for messages.
@@ -88,7 +88,7 @@ class PairBatch(NamedTuple):
     Attributes:
         key_image: (B, 3, H, W) uint8; from the loader in the memory order of its samples, on the device channel by channel.
         nonkey_image: the same.
-        nonkey_label: (B, H, W), from the loader int16 or int64 as in its samples, on the device int64.
+        nonkey_label: (B, H, W), from the loader uint8 or int64 as in its samples, on the device int64.
         flow: (B, 2, H, W) float32 with NaN where unknown, or ``None``.
         offset: (B,) int64, ``key - nonkey`` in frames (0 for single frames and for pairs without a time distance).
         sample_id: (B,) int64, the number of each sample in the run; every random draw is keyed by it.

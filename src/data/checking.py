@@ -14,7 +14,7 @@ import numpy as np
 from src.data.exclusion import Exclusion
 from src.data.faults import Fault
 from src.data.image_files import read_rgb
-from src.data.label_format import LabelFormat
+from src.data.label_format import UNDEFINED, LabelFormat
 from src.data.parallel import map_files
 from src.structures import IGNORE_INDEX, Clip, Size
 
@@ -165,12 +165,12 @@ def _check_label(
         message = f"{path} is {_text(size)} (HxW) but its image {image} is {_text(image_size)}"
         faults.append(Fault("size", path, message))
     classes = label_format.to_classes(raw)
-    counts = np.bincount(classes.ravel() + 1, minlength=1)
-    if counts[0]:
-        wrong = sorted(set(raw[classes < 0].tolist()))
-        found = f"{', '.join(map(str, wrong[:5]))}{', ...' if len(wrong) > 5 else ''} ({counts[0]} pixels)"
+    counts = dict(enumerate(np.bincount(classes.ravel()).tolist()))
+    if undefined := counts.pop(UNDEFINED, 0):
+        wrong = sorted(set(raw[classes == UNDEFINED].tolist()))
+        found = f"{', '.join(map(str, wrong[:5]))}{', ...' if len(wrong) > 5 else ''} ({undefined} pixels)"
         faults.append(Fault("values", path, f"{path}: undefined label values {found}; expected {label_format.expected}"))
-    return {int(k): int(counts[k + 1]) for k in np.flatnonzero(counts[1:])}
+    return {k: count for k, count in counts.items() if count}
 
 
 def _file_fault(path: Path) -> Fault | None:

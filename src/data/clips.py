@@ -12,7 +12,7 @@ from torch import Tensor
 from src.data.faults import FaultPolicy
 from src.data.image_files import image_size, read_rgb
 from src.data.label_format import LabelFormat
-from src.structures import Clip
+from src.structures import Clip, Size
 
 Colour = tuple[int, int, int]
 
@@ -81,6 +81,7 @@ class FileClips:
         self.palette = tuple(palette)
         self.fps = fps
         self.label_format = LabelFormat(label_values, label_channel)
+        self._last_image: tuple[Path, Size] | None = None
 
     @property
     def num_classes(self) -> int:
@@ -89,7 +90,10 @@ class FileClips:
 
     def read_image(self, clip: int, frame: int, interleaved: bool = False) -> Tensor:
         """One frame, (3, H, W) uint8 RGB; memory order and errors as of :func:`src.data.image_files.read_rgb`."""
-        return read_rgb(self.clips[clip].images[frame], interleaved)
+        path = self.clips[clip].images[frame]
+        image = read_rgb(path, interleaved)
+        self._last_image = path, (image.shape[-2], image.shape[-1])
+        return image
 
     def read_label(self, clip: int, frame: int, dtype: torch.dtype = torch.int64) -> Tensor:
         """The label of one frame.
@@ -97,7 +101,7 @@ class FileClips:
         Args:
             clip: index into ``clips``.
             frame: index into its frames.
-            dtype: of the result; int16 holds every class in a quarter of the memory.
+            dtype: of the result; uint8 holds every class in an eighth of the memory.
 
         Returns:
             (H, W): classes 0..K-1 or ``IGNORE_INDEX``.
@@ -109,12 +113,16 @@ class FileClips:
         if label_path is None:
             raise ValueError(f"{image_path}: frame {frame} of clip {self.clips[clip].name} has no label")
         label = self.label_format.read(label_path)
-        size, expected = (label.shape[0], label.shape[1]), image_size(image_path)
+        size, expected = (label.shape[0], label.shape[1]), self._image_size(image_path)
         if size != expected:
             raise ValueError(
                 f"{label_path} is {size[0]}x{size[1]} (HxW) but its image {image_path} is {expected[0]}x{expected[1]}"
             )
         return torch.from_numpy(label).to(dtype)
+
+    def _image_size(self, path: Path) -> Size:
+        """That of the image read last is known; it is the label's own, wherever pairs are made."""
+        return self._last_image[1] if self._last_image is not None and self._last_image[0] == path else image_size(path)
 
     def read_flow(self, clip: int, nonkey: int, key: int) -> Tensor | None:
         """``None``: files of frames and labels know no flow."""

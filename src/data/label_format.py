@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from src.data.image_files import read_label_array
 from src.structures import IGNORE_INDEX
 
+UNDEFINED = 254
+"""Marks pixels whose value stands for nothing; classes are below it."""
+
 
 class LabelFormat:
     """How label PNGs are read: which values there are, and which class each stands for.
@@ -20,32 +23,37 @@ class LabelFormat:
     Args:
         values: raw value -> class or ``IGNORE_INDEX``; any other value found in a file is an error.
         channel: of colour PNGs, the channel that holds the values (see :func:`read_label_png`).
+
+    Raises:
+        ValueError: if a class is too large for a byte that also holds ``UNDEFINED`` and ``IGNORE_INDEX``.
     """
 
     def __init__(self, values: Mapping[int, int], channel: int | None = None) -> None:
         self.channel = channel
         self.expected = describe_values(values)
         # One entry beyond the last value takes all that lie beyond it; a byte indexes them all.
-        self._classes = np.full(max(max(values) + 2, 256), -1, dtype=np.int16)
+        self._classes = np.full(max(max(values) + 2, 256), UNDEFINED, dtype=np.uint8)
         for value, target in values.items():
+            if target != IGNORE_INDEX and not 0 <= target < UNDEFINED:
+                raise ValueError(f"label value {value} is class {target}; expected 0..{UNDEFINED - 1} or {IGNORE_INDEX}")
             self._classes[value] = target
 
     def read_raw(self, path: Path) -> NDArray[np.integer[Any]]:
         """(H, W) values of a file; errors as of :func:`read_label_png`."""
         return read_label_array(path, self.channel)
 
-    def to_classes(self, raw: NDArray[np.integer[Any]]) -> NDArray[np.int16]:
-        """(H, W) classes 0..K-1 or ``IGNORE_INDEX``, and -1 where the value is undefined."""
+    def to_classes(self, raw: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
+        """(H, W) classes 0..K-1 or ``IGNORE_INDEX``, and ``UNDEFINED`` where the value is that."""
         if raw.dtype == np.uint8:
             # 0.1 ms at 480x853; NumPy's way needs a machine word for each index.
-            return np.asarray(cv2.LUT(raw, self._classes[:256]), np.int16)
+            return np.asarray(cv2.LUT(raw, self._classes[:256]), np.uint8)
         # Clipping takes negative values to 0, which may be a class.
         classes = self._classes.take(raw.astype(np.intp, copy=False), mode="clip")
         if raw.dtype.kind == "i":
-            classes[raw < 0] = -1
+            classes[raw < 0] = UNDEFINED
         return classes
 
-    def read(self, path: Path) -> NDArray[np.int16]:
+    def read(self, path: Path) -> NDArray[np.uint8]:
         """The classes of a file.
 
         Raises:
@@ -53,8 +61,9 @@ class LabelFormat:
         """
         raw = self.read_raw(path)
         classes = self.to_classes(raw)
-        if classes.min(initial=0) < 0:
-            wrong = raw[classes < 0]
+        undefined = classes == UNDEFINED
+        if undefined.any():
+            wrong = raw[undefined]
             raise ValueError(
                 f"{path}: label value {int(wrong[0])} ({wrong.size} such pixels out of range); expected {self.expected}"
             )

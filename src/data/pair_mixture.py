@@ -81,7 +81,7 @@ class MixedPairs(Dataset[NumberedSample]):
         sample = item.sample
         flow = torch.full((2, *sample.nonkey_label.shape), torch.nan) if sample.flow is None else sample.flow
         # Makers of motion give labels of another integer type than files do.
-        return item._replace(sample=sample._replace(flow=flow, nonkey_label=sample.nonkey_label.to(torch.int16)))
+        return item._replace(sample=sample._replace(flow=flow, nonkey_label=sample.nonkey_label.to(torch.uint8)))
 
 
 class Unlabelled:

@@ -133,8 +133,8 @@ class PairDataset(Dataset[NumberedSample]):
             return self._last[1:]
         pair = self.sampling.sample(self.dataset.clips, number, self.seed)
         image = self.dataset.read_image(pair.clip, pair.nonkey, interleaved=True)
-        # A quarter of the bytes to move until the batch is on its device; the makers of motion take them as they are given out.
-        label_type = torch.int16 if self.motion is None else torch.int64
+        # An eighth of the bytes to move until the batch is on its device; the makers of motion take them as they are given out.
+        label_type = torch.uint8 if self.motion is None else torch.int64
         label = self.dataset.read_label(pair.clip, pair.nonkey, dtype=label_type)
         name = f"{self.dataset.clips[pair.clip].name}/{pair.key}->{pair.nonkey}"
         if self.motion is not None:

@@ -65,13 +65,13 @@ class Relabelled:
     def clips(self, clips: list[Clip]) -> None:
         self.dataset.clips = clips
 
-    def read_image(self, clip: int, frame: int) -> Tensor:
-        """One frame, (3, H, W) uint8 RGB."""
-        return self.dataset.read_image(clip, frame)
+    def read_image(self, clip: int, frame: int, interleaved: bool = False) -> Tensor:
+        """That of the dataset."""
+        return self.dataset.read_image(clip, frame, interleaved)
 
-    def read_label(self, clip: int, frame: int) -> Tensor:
-        """Its translated label, (H, W) int64."""
-        return self._table[self.dataset.read_label(clip, frame)]
+    def read_label(self, clip: int, frame: int, dtype: torch.dtype = torch.int64) -> Tensor:
+        """Its translated label, (H, W) of that type."""
+        return self._table.to(dtype)[self.dataset.read_label(clip, frame)]
 
     def read_flow(self, clip: int, nonkey: int, key: int) -> Tensor | None:
         """That of the dataset."""

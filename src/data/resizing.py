@@ -1,4 +1,4 @@
-"""Resizing of images, labels and flow with unknown pixels, whole or in part; and to what size.
+"""Resizing of images, labels and flow with unknown pixels; to what size, and where a part of the result comes from.
 
 Convention:
     both grids cover the same image and pixels are areas (half-pixel grid, align_corners=False), as for images.
@@ -58,49 +58,65 @@ class Window(NamedTuple):
         """The view (..., height, width) of (..., H, W); less where the window reaches beyond."""
         return x[..., self.top : self.top + self.height, self.left : self.left + self.width]
 
+    def on_grid(self, size: Size, other: Size) -> Window:
+        """The same part on another grid of the same image: each edge on the whole pixel nearest to it.
 
-def resize_image(image: Tensor, size: Size, window: Window | None = None) -> Tensor:
+        Args:
+            size: (H, W) of the grid that this window is on; it lies within it.
+            other: (H, W) of the other.
+        """
+        top, bottom = _nearest_edges(self.top, self.height, size[0], other[0])
+        left, right = _nearest_edges(self.left, self.width, size[1], other[1])
+        return Window(top, left, bottom - top, right - left)
+
+
+def _nearest_edges(first: int, length: int, size: int, other: int) -> tuple[int, int]:
+    """First pixel and the one after the last, on an axis of ``other`` pixels: whole ones, at least one."""
+    start, stop = ((2 * edge * other + size) // (2 * size) for edge in (first, first + length))
+    start = min(start, other - 1)
+    return start, max(stop, start + 1)
+
+
+def resize_image(image: Tensor, size: Size) -> Tensor:
     """Resize an image, bilinear, with antialiasing where it shrinks.
 
     Args:
         image: (3, h, w) uint8 in any memory order.
-        size: (H, W) of the whole result.
-        window: the part of the result that is wanted; all of it by default. The values are those of the whole, to the bit.
+        size: (H, W) of the result.
 
     Returns:
-        (3, H, W) or (3, ``window``) uint8, a view of memory ordered pixel by pixel.
+        (3, H, W) uint8, a view of memory ordered pixel by pixel.
     """
-    window = window or Window(0, 0, *size)
     pixels = image.permute(1, 2, 0).numpy()
     height, width = pixels.shape[:2]
     if size[0] < height or size[1] < width:
         # OpenCV has no antialiasing. The memory order is the one for which torch is fast.
         planes = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
-        return window.cut(v2.functional.resize(planes, list(size), antialias=True))
-    # Both grids start at the same corner, so what lies right of and below the window can be left out and the scale kept. To leave
-    # out what lies left of and above it, the window would have to begin between two pixels: by warpAffine, which takes 1.3 ms for
-    # 480x480 against 0.65 ms for the whole 540x960 here.
-    factors = size[0] / height, size[1] / width
-    bottom = min(height, math.ceil((window.top + window.height) / factors[0]) + 1)
-    right = min(width, math.ceil((window.left + window.width) / factors[1]) + 1)
-    resized = cv2.resize(pixels[:bottom, :right], None, fx=factors[1], fy=factors[0], interpolation=cv2.INTER_LINEAR)
-    return window.cut(torch.from_numpy(np.asarray(resized, np.uint8)).permute(2, 0, 1))
+        resized: Tensor = v2.functional.resize(planes, list(size), antialias=True)
+        return resized
+    enlarged = np.asarray(cv2.resize(pixels, (size[1], size[0]), interpolation=cv2.INTER_LINEAR), np.uint8)
+    return torch.from_numpy(enlarged).permute(2, 0, 1)
 
 
-def resize_nearest(x: Tensor, size: Size, window: Window | None = None) -> Tensor:
-    """(..., h, w) -> (..., H, W) of any dtype, or a window of that; each pixel from the one whose centre is nearest."""
-    height, width = x.shape[-2:]
-    window = window or Window(0, 0, *size)
-    rows = _nearest(window.top, window.height, height, size[0])
-    columns = _nearest(window.left, window.width, width, size[1])
-    # A third of the time of two index_select (0.10 ms against 0.35 ms for 480x480).
-    return torch.from_numpy(x.numpy()[..., rows, columns[0] : columns[-1] + 1][..., columns - columns[0]])
+def resize_nearest(x: Tensor, size: Size) -> Tensor:
+    """(h, w) -> (H, W) of any dtype; each pixel from the one whose centre is nearest, of two the one right or below."""
+    height, width = x.shape
+    values = x.numpy()
+    if values.dtype == np.uint8 and not _has_ties(height, size[0]) and not _has_ties(width, size[1]):
+        # 0.08 ms for 480x480 against 0.13 ms. Between two centres OpenCV takes now the one and now the other.
+        return torch.from_numpy(np.asarray(cv2.resize(values, (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT)))
+    return torch.from_numpy(values[:, _nearest(width, size[1])][_nearest(height, size[0])])
 
 
-def _nearest(first: int, length: int, source: int, target: int) -> NDArray[np.intp]:
-    """Where the positions ``first ...`` of an axis of ``target`` pixels come from on one of ``source`` pixels."""
-    positions = (np.arange(first, first + length, dtype=np.float32) + np.float32(0.5)) * np.float32(source / target)
-    return np.minimum(positions.astype(np.intp), source - 1)
+def _nearest(source: int, target: int) -> NDArray[np.intp]:
+    """Where the positions of an axis of ``target`` pixels come from on one of ``source`` pixels."""
+    return (2 * np.arange(target) + 1) * source // (2 * target)
+
+
+def _has_ties(source: int, target: int) -> bool:
+    """Whether a position lies in the middle between two pixels: (2 i + 1) source / (2 target) is a whole number for some i."""
+    divisor = math.gcd(source, target)
+    return source // divisor % 2 == 0 and target // divisor % 2 == 1
 
 
 def resize_partial_flow(flow: Tensor, size: Size) -> Tensor:

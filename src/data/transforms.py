@@ -44,7 +44,7 @@ class PairTransform:
         steps: the steps; all draw from the one generator passed in.
 
     Attributes:
-        steps: the same, but a resize and the crop after it are one :class:`ResizedCrop`.
+        steps: the same, but a resize, the crop after it and the flip after that are one :class:`ResizedCrop`.
     """
 
     def __init__(self, steps: Sequence[PairStep]) -> None:
@@ -53,6 +53,8 @@ class PairTransform:
             before = joined[-1] if joined else None
             if isinstance(step, RandomCrop) and isinstance(before, ResizeStep):
                 joined[-1] = ResizedCrop(before, step)
+            elif isinstance(step, RandomHorizontalFlip) and isinstance(before, ResizedCrop) and before.flip is None:
+                joined[-1] = ResizedCrop(before.resize, before.crop, step)
             else:
                 joined.append(step)
         self.steps = tuple(joined)
@@ -87,7 +89,7 @@ class ResizeShortSide:
 
     def __call__(self, sample: PairSample, rng: np.random.Generator) -> PairSample:
         """Resize."""
-        return resize_pair(sample, self.draw_size(_size(sample), rng))
+        return redraw_pair(sample, self.draw_size(_size(sample), rng))
 
 
 class RandomShortSide:
@@ -108,7 +110,7 @@ class RandomShortSide:
 
     def __call__(self, sample: PairSample, rng: np.random.Generator) -> PairSample:
         """Draw a short side and resize."""
-        return resize_pair(sample, self.draw_size(_size(sample), rng))
+        return redraw_pair(sample, self.draw_size(_size(sample), rng))
 
 
 class ScaleJitter:
@@ -132,7 +134,7 @@ class ScaleJitter:
 
     def __call__(self, sample: PairSample, rng: np.random.Generator) -> PairSample:
         """Draw a factor and resize."""
-        return resize_pair(sample, self.draw_size(_size(sample), rng))
+        return redraw_pair(sample, self.draw_size(_size(sample), rng))
 
 
 class RandomCrop:
@@ -171,26 +173,36 @@ class RandomCrop:
 
     def __call__(self, sample: PairSample, rng: np.random.Generator) -> PairSample:
         """Draw a place and cut."""
-        window = self.draw_window(_size(sample), rng)
-        return self.pad(resize_pair(sample, _size(sample), window))
+        return self.pad(cut_pair(sample, self.draw_window(_size(sample), rng)))
 
 
 class ResizedCrop:
-    """A resize and the crop after it, as one: only what the crop shows is computed.
+    """A resize, the crop after it and the flip after that, the other way round: cut what will be seen, then resize and mirror it.
+
+    The draws are those of the steps one after the other. What is cut are whole pixels of the frame, so that each edge of the
+    crop lies up to half such a pixel beside the drawn place, and no point of the picture is displaced by more: 480 of 540 pixels
+    are 426 or 427 of a frame's 480, not 426.67. Nothing beyond the edge is blended into the outermost pixels.
 
     Args:
         resize: draws the size.
         crop: draws the window, after the size.
+        flip: draws whether to mirror, last.
     """
 
-    def __init__(self, resize: ResizeStep, crop: RandomCrop) -> None:
+    def __init__(self, resize: ResizeStep, crop: RandomCrop, flip: RandomHorizontalFlip | None = None) -> None:
         self.resize = resize
         self.crop = crop
+        self.flip = flip
 
     def __call__(self, sample: PairSample, rng: np.random.Generator) -> PairSample:
-        """Draw size and place; the result is that of the two steps one after the other."""
+        """Draw size, place in the frame and direction; cut, resize and mirror."""
         size = self.resize.draw_size(_size(sample), rng)
-        return self.crop.pad(resize_pair(sample, size, self.crop.draw_window(size, rng)))
+        window = self.crop.draw_window(size, rng)
+        shown = cut_pair(sample, window.on_grid(size, _size(sample)))
+        mirrored = self.flip is not None and self.flip.draw(rng)
+        if (window.height, window.width) == self.crop.size:
+            return redraw_pair(shown, self.crop.size, mirrored)
+        return redraw_pair(self.crop.pad(redraw_pair(shown, (window.height, window.width))), self.crop.size, mirrored)
 
 
 class RandomHorizontalFlip:
@@ -203,34 +215,47 @@ class RandomHorizontalFlip:
     def __init__(self, probability: float = 0.5) -> None:
         self.probability = probability
 
+    def draw(self, rng: np.random.Generator) -> bool:
+        """Whether to mirror."""
+        return rng.random() < self.probability
+
     def __call__(self, sample: PairSample, rng: np.random.Generator) -> PairSample:
         """Draw whether to mirror."""
-        if rng.random() >= self.probability:
-            return sample
-        flow = None if sample.flow is None else sample.flow.flip(-1) * sample.flow.new_tensor([-1.0, 1.0]).view(2, 1, 1)
-        return map_images(sample, _mirror)._replace(nonkey_label=sample.nonkey_label.flip(-1), flow=flow)
+        return redraw_pair(sample, _size(sample), self.draw(rng))
 
 
-def resize_pair(sample: PairSample, size: Size, window: Window | None = None) -> PairSample:
-    """Resize to (H, W): images bilinear with antialiasing, label nearest, flow with its vectors scaled.
+def redraw_pair(sample: PairSample, size: Size, mirrored: bool = False) -> PairSample:
+    """Resize and mirror: images bilinear with antialiasing, label nearest, flow with its vectors scaled and turned.
 
     Args:
         sample: the pair.
-        size: (H, W) of the whole result.
-        window: the part of the result that is wanted; all of it by default.
+        size: (H, W) of the result.
+        mirrored: left and right are exchanged.
     """
-    part = window or Window(0, 0, *size)
-    if _size(sample) == size:
-        flow = None if sample.flow is None else part.cut(sample.flow)
-        return map_images(sample, part.cut)._replace(nonkey_label=part.cut(sample.nonkey_label), flow=flow)
-    return map_images(sample, lambda image: resize_image(image, size, part))._replace(
-        nonkey_label=resize_nearest(sample.nonkey_label, size, part),
-        flow=None if sample.flow is None else part.cut(resize_partial_flow(sample.flow, size)),
-    )
+    label, flow = sample.nonkey_label, sample.flow
+    if _size(sample) != size:
+        label = resize_nearest(label, size)
+        flow = None if flow is None else resize_partial_flow(flow, size)
+    if mirrored:
+        label = label.flip(-1)
+        flow = None if flow is None else flow.flip(-1) * flow.new_tensor([-1.0, 1.0]).view(2, 1, 1)
+    return map_images(sample, lambda image: _redraw_image(image, size, mirrored))._replace(nonkey_label=label, flow=flow)
 
 
-def _mirror(image: Tensor) -> Tensor:
-    return torch.from_numpy(np.asarray(cv2.flip(image.permute(1, 2, 0).numpy(), 1), np.uint8)).permute(2, 0, 1)
+def _redraw_image(image: Tensor, size: Size, mirrored: bool) -> Tensor:
+    height, width = image.shape[-2:]
+    resized = image if (height, width) == size else resize_image(image, size)
+    if not mirrored:
+        return resized
+    pixels = resized.permute(1, 2, 0).numpy()
+    # What has just been resized is nobody else's and in the processor's cache: it is mirrored where it is.
+    return torch.from_numpy(np.asarray(cv2.flip(pixels, 1, None if resized is image else pixels))).permute(2, 0, 1)
+
+
+def cut_pair(sample: PairSample, window: Window) -> PairSample:
+    """The part of images, label and flow that a window shows, as views."""
+    flow = None if sample.flow is None else window.cut(sample.flow)
+    return map_images(sample, window.cut)._replace(nonkey_label=window.cut(sample.nonkey_label), flow=flow)
 
 
 def _size(sample: PairSample) -> Size:

@@ -33,8 +33,11 @@ def test_a_label_value_out_of_range_is_named_with_the_file(clips, tmp_path, valu
 
 def test_a_label_of_another_size_names_both_files(clips, tmp_path):
     write_label(tmp_path / "a.png", label(1, size=(10, 16)))
-    with pytest.raises(ValueError, match=r"a\.png is 10x16 .*a\.jpg is 12x16"):
-        clips.read_label(0, 0)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"a\.png is 10x16 .*a\.jpg is 12x16"):
+            clips.read_label(0, 0)
+        # The size is known from now on.
+        clips.read_image(0, 0)
 
 
 def test_a_frame_without_label_says_so(clips):

@@ -174,7 +174,7 @@ def test_what_is_left_to_the_device_is_done_in_training_alone(make_module):
     module.trainer.training = False
     untouched = module.on_after_batch_transfer(batch, 0)
     assert torch.equal(untouched.key_image, batch.key_image) and untouched.key_image.is_contiguous()
-    assert batch.nonkey_label.dtype == torch.int16 and untouched.nonkey_label.dtype == torch.int64
+    assert batch.nonkey_label.dtype == torch.uint8 and untouched.nonkey_label.dtype == torch.int64
     assert torch.equal(untouched.nonkey_label, batch.nonkey_label.long())
     module.trainer.training = True
     changed = module.on_after_batch_transfer(batch, 0)

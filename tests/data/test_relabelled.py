@@ -1,7 +1,10 @@
 """Law: every pixel keeps its class under the other name, and what has no name there is ignored."""
 
 import pytest
+import torch
 
+from src.data.pair_sampling import SingleFrameSampling
+from src.data.pairs import PairDataset
 from src.data.relabelled import Relabelled
 from src.data.vspw import VSPW
 from src.structures import IGNORE_INDEX
@@ -31,6 +34,13 @@ def test_images_and_clips_are_the_same(data):
     assert renamed.read_image(0, 0).equal(data.read_image(0, 0)) and renamed.fps == data.fps
     renamed.clips = renamed.clips[:0]
     assert data.clips == []
+
+
+def test_pairs_are_read_as_from_any_data(data):
+    renamed = Relabelled(data, ["x"], {"a": "x"})
+    sample = PairDataset(renamed, SingleFrameSampling(), num_samples=1, seed=0)[0].sample
+    assert sample.nonkey_label.dtype == torch.uint8 and sample.nonkey_label.equal(renamed.read_label(0, 0).byte())
+    assert sample.nonkey_image.equal(data.read_image(0, 0))
 
 
 def test_names_that_neither_knows_are_refused(data):

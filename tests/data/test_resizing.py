@@ -1,8 +1,9 @@
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from src.data.resizing import resize_nearest, resize_partial_flow, short_side_size
+from src.data.resizing import Window, resize_nearest, resize_partial_flow, short_side_size
 from src.ops.warp import resize_flow
 
 
@@ -39,6 +40,32 @@ def test_nearest_is_the_one_of_the_half_pixel_grid(size):
     x = torch.randint(0, 200, (12, 16))
     expected = F.interpolate(x[None, None].double(), size=size, mode="nearest-exact")[0, 0].long()
     assert torch.equal(resize_nearest(x, size), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16])
+def test_nearest_takes_the_nearest_centre_and_of_two_the_second(dtype):
+    for source, target in np.random.default_rng(0).integers(1, 200, (300, 2)).tolist():
+        x = torch.arange(source).to(dtype)
+        expected = (2 * np.arange(target) + 1) * source // (2 * target)
+        assert resize_nearest(x[None], (1, target))[0].tolist() == x[expected].tolist(), (source, target)
+        assert resize_nearest(x[:, None], (target, 1))[:, 0].tolist() == x[expected].tolist(), (source, target)
+
+
+def test_a_window_is_the_same_part_on_every_grid():
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        size, other = (tuple(rng.integers(1, 60, 2).tolist()) for _ in range(2))
+        assert Window(0, 0, *size).on_grid(size, other) == Window(0, 0, *other)
+        top, left = (int(rng.integers(length)) for length in size)
+        window = Window(top, left, int(rng.integers(1, size[0] - top + 1)), int(rng.integers(1, size[1] - left + 1)))
+        assert window.on_grid(size, size) == window
+        found = window.on_grid(size, other)
+        assert min(found.height, found.width) >= 1
+        assert found.top >= 0 and found.top + found.height <= other[0] and found.left + found.width <= other[1]
+        scale = other[0] / size[0]
+        if window.height * scale >= 1:
+            assert abs(found.top - window.top * scale) <= 0.5
+            assert abs(found.top + found.height - (window.top + window.height) * scale) <= 0.5
 
 
 def test_a_whole_flow_is_resized_as_by_resize_flow():

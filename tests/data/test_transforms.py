@@ -12,7 +12,7 @@ from src.data.transforms import (
     ResizedCrop,
     ResizeShortSide,
     ScaleJitter,
-    resize_pair,
+    redraw_pair,
 )
 from src.ops.warp import warp
 from src.structures import IGNORE_INDEX, PairSample
@@ -144,7 +144,7 @@ def test_crops_pad_what_is_too_small_and_reach_every_place():
 
 def test_a_frame_paired_with_itself_is_worked_on_once():
     image = make_sample().nonkey_image
-    sample = resize_pair(make_sample()._replace(key_image=image, nonkey_image=image), (30, 40))
+    sample = redraw_pair(make_sample()._replace(key_image=image, nonkey_image=image), (30, 40))
     assert sample.key_image is sample.nonkey_image
 
 
@@ -153,19 +153,57 @@ def test_bad_scales_are_refused():
         ScaleJitter(0.0, 2.0)
 
 
+def coordinates():
+    """A pair whose pixels say where they are: the images in steps of 3 and 4 levels a pixel, the label in whole pixels."""
+    y, x = torch.meshgrid(torch.arange(SIZE[0]), torch.arange(SIZE[1]), indexing="ij")
+    image = torch.stack((3 * x, 4 * y, 0 * x + 7)).to(torch.uint8)
+    return PairSample(image, image.clone(), (y * SIZE[1] + x).to(torch.int16), None, "pair")
+
+
+@pytest.mark.parametrize("flips", [[], [RandomHorizontalFlip()]])
 @pytest.mark.parametrize("resize", [ScaleJitter(0.5, 2.0), RandomShortSide((40, 60, 90), 110), ResizeShortSide(97, 120)])
-@pytest.mark.parametrize("size", [(40, 50), (70, 50)])
-def test_a_resize_and_its_crop_in_one_give_the_same_bits_as_one_after_the_other(resize, size):
+def test_a_resized_crop_shows_what_resize_crop_and_flip_show_half_a_pixel_of_the_frame_beside_at_most(resize, flips):
+    sample = coordinates()
+    joined = PairTransform([resize, RandomCrop((30, 38)), *flips])
+    assert [type(step) for step in joined.steps] == [ResizedCrop]
+    displacements = []
+    for draw in range(60):
+        rng = np.random.default_rng(draw)
+        expected = RandomCrop((30, 38))(resize(sample, rng), rng)
+        for flip in flips:
+            expected = flip(expected, rng)
+        found = joined(sample, np.random.default_rng(draw))
+        assert torch.equal(found.key_image, found.nonkey_image)
+        # Of 8 bits each value is one level off at most, and of two values both are.
+        apart = (found.nonkey_image.float() - expected.nonkey_image.float()).abs() - 1
+        apart = torch.stack((apart[0] / 3, apart[1] / 4))
+        assert apart[:, 1:-1, 1:-1].max() <= 0.5, draw
+        # At the edge nothing from beyond it is blended in.
+        assert apart.max() <= 1, draw
+        displacements.append(apart.max())
+        places = [torch.stack((s.nonkey_label % SIZE[1], s.nonkey_label // SIZE[1])).int() for s in (found, expected)]
+        assert (places[0] - places[1]).abs().max() <= 1, draw
+    assert max(displacements) > 0.2 or isinstance(resize, ResizeShortSide), "the law could not fail"
+
+
+@pytest.mark.parametrize("resize", [ResizeShortSide(60), ScaleJitter(0.4, 0.8), ScaleJitter(1.1, 1.3)])
+def test_a_resized_crop_of_whole_pixels_has_the_bits_of_resize_crop_and_flip(resize):
+    """Where nothing is resized, and where all of the frame is seen."""
     noise = torch.randint(0, 256, (2, 3, *SIZE), dtype=torch.uint8)
     sample = moving_sample(True)._replace(
-        key_image=noise[0], nonkey_image=noise[1], nonkey_label=torch.randint(0, 9, SIZE, dtype=torch.int16)
+        key_image=noise[0], nonkey_image=noise[1], nonkey_label=torch.randint(0, 9, SIZE, dtype=torch.uint8)
     )
-    joined = PairTransform([resize, RandomCrop(size)])
-    assert [type(step) for step in joined.steps] == [ResizedCrop]
-    for draw in range(30):
+    crop, flip = RandomCrop((50, 70) if isinstance(resize, ResizeShortSide) else (78, 104)), RandomHorizontalFlip()
+    mirrored = 0
+    for draw in range(20):
         rng = np.random.default_rng(draw)
-        expected = RandomCrop(size)(resize(sample, rng), rng)
-        found = joined(sample, np.random.default_rng(draw))
+        expected = flip(crop(resize(sample, rng), rng), rng)
+        found = PairTransform([resize, crop, flip])(sample, np.random.default_rng(draw))
         for field in ("key_image", "nonkey_image", "nonkey_label"):
             assert torch.equal(getattr(found, field), getattr(expected, field)), (draw, field)
         assert torch.equal(found.flow.nan_to_num(9e9), expected.flow.nan_to_num(9e9))
+        mirrored += not torch.equal(
+            found.nonkey_image, PairTransform([resize, crop])(sample, np.random.default_rng(draw)).nonkey_image
+        )
+    assert 5 < mirrored < 15
+    assert torch.equal(sample.key_image, noise[0]), "mirrored where it was"
