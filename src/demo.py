@@ -69,7 +69,9 @@ def served(cfg: DictConfig) -> Iterator[tuple[DemoPage, str]]:
         # Gradio reads its settings from the environment when it is imported.
         from src.web.page import DemoPage
 
-        subtitle = f"{Path(str(cfg.checkpoint)).name or cfg.checkpoint} · {len(labeller.classes)} classes"
+        # Most folders of models are called "model"; what they lie in says which one it is.
+        name_of_model = "/".join(Path(str(cfg.checkpoint)).parts[-3:])
+        subtitle = f"{name_of_model} · {len(labeller.classes)} classes"
         page = DemoPage(labeller, clips, schedules, Path(name), cfg.max_frames or 0, subtitle=subtitle)
         try:
             yield page, page.launch(cfg.port, cfg.open_browser, cfg.max_upload)

@@ -78,7 +78,7 @@ class VideoFrames:
         try:
             container = av.open(f"file:{self.path}", options=options, metadata_errors="replace")
         except (av.FFmpegError, ValueError) as error:
-            raise ValueError(f"{self.path} is not a readable video: {error}{self._cut_off()}") from error
+            raise ValueError(f"{self.path} is not a readable video: {_reason(error)}{self._cut_off()}") from error
         with container:
             if _LISTS & set(container.format.name.split(",")):
                 raise ValueError(f"{self.path} is a list of other files ({container.format.name}); expected a video file")
@@ -127,7 +127,7 @@ class _Record:
         if hole is not None:
             found.append(f"{self._path}: the file is damaged at byte {hole:,}, and frames there are lost")
         if self.bad_packets:
-            found.append(f"{self._path}: {self.bad_packets} parts of the stream could not be decoded ({self.error})")
+            found.append(f"{self._path}: {self.bad_packets} parts of the stream could not be decoded ({_reason(self.error)})")
         if self.corrupt:
             found.append(f"{self._path}: {self.corrupt} of {self.frames} frames are damaged")
         elif self.corrupt_packets:
@@ -168,6 +168,11 @@ def _decoded(container: InputContainer, stream: VideoStream, record: _Record) ->
             record.bad_packets, record.error = record.bad_packets + 1, error
             continue
         yield from frames
+
+
+def _reason(error: BaseException | None) -> str:
+    """What FFmpeg says, without its number and its name for the file."""
+    return str(getattr(error, "strerror", None) or error)
 
 
 def _upright_rgb(frame: av.VideoFrame) -> Tensor:

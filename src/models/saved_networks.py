@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -12,6 +13,7 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.utils import logging as transformers_logging
 from transformers.utils.hub import cached_file
 
 from src.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Statistics, any_backbone, backbone_config, backbone_fields
@@ -97,7 +99,7 @@ def load_network(
     if values.get("model_type") != config_class.model_type:
         raise ValueError(f"{path_or_id} holds a {values.get('model_type')!r} model; expected {config_class.model_type!r}")
     try:
-        with any_backbone():
+        with any_backbone(), _report_of_our_own():
             saved = config_class.from_dict(values)
             saved_classes = len(saved.id2label or ())
             config = rebuild(saved, num_classes or saved_classes)
@@ -118,6 +120,17 @@ def load_network(
         raise _unreachable(path_or_id, error) from error
     _check_loading(path_or_id, network, report, class_head if num_classes not in (None, saved_classes) else None)
     return network, mean, std
+
+
+@contextmanager
+def _report_of_our_own() -> Iterator[None]:
+    """Transformers' warnings are left out while it loads: it misses what only a loss needs, and advises to train; ours follow."""
+    before = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(before)
 
 
 def _unreachable(path_or_id: str, error: OSError) -> OSError:

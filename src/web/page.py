@@ -35,6 +35,7 @@ footer {display: none !important}
 """
 _TELL_EVERY = 0.2  # seconds between two reports of progress to the browser
 _UPLOADS_LIVE = 3600  # seconds
+_COLUMN = 280  # pixels; three of them stand side by side in the width that Gradio gives a page
 _WAITING = 16  # labellings that may wait for their turn
 
 Clips = Mapping[str, Callable[[], FrameSource]]
@@ -105,17 +106,17 @@ class DemoPage:
         with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, _UPLOADS_LIVE)) as blocks:
             gr.Markdown(f"## {title}\n{subtitle}")
             with gr.Row():
-                with gr.Column():
+                with gr.Column(min_width=_COLUMN):
                     names = list(self._clips)
                     clip = gr.Dropdown(names, value=names[0] if names else None, label="Clip")
                     upload = gr.File(label="or a video of your own (goes first)", height=150)
-                with gr.Column():
+                with gr.Column(min_width=_COLUMN):
                     chosen = gr.Radio([s.title for s in schedules], value=schedules[0].title, label="Key frames")
                     sliders = [
                         gr.Slider(s.minimum, s.maximum, s.value, step=s.step, label=s.setting, visible=s is schedules[0])
                         for s in schedules
                     ]
-                with gr.Column():
+                with gr.Column(min_width=_COLUMN):
                     flow = gr.Dropdown(flows, value=flows[0], label="Motion between key frames", interactive=len(flows) > 1)
                     frames = gr.Number(max_frames, label="Frames at most (0: all)", precision=0, minimum=0)
                     with gr.Row():

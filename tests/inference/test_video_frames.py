@@ -154,8 +154,10 @@ def test_frames_of_absurd_size_are_not_decoded(tmp_path: Path, monkeypatch: pyte
 def test_what_is_no_video_is_refused_by_name(tmp_path: Path, name: str, content: str, message: str) -> None:
     make_video(tmp_path / "a.mp4", frames(2, (48, 64)))
     (tmp_path / name).write_text(content)
-    with pytest.raises(ValueError, match=rf"{name}.*{message}"):
+    with pytest.raises(ValueError, match=rf"{name}.*{message}") as refused:
         VideoFrames(tmp_path / name)
+    # The name once, as it was typed, and no number of FFmpeg's.
+    assert str(refused.value).count(name) == 1 and "Errno" not in str(refused.value)
 
 
 def test_files_without_pictures_and_missing_files_are_refused(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_a_clip_gives_video_timeline_and_costs(client: Any) -> None:
     assert len(list(VideoFrames(video["video"] if isinstance(video, dict) else video))) == 8
     assert line.count('class="mark"') == 2 and "key frame 5, 0.33 s: its turn" in line
     assert "| key frame | 2 |" in table and "| non-key frame | 6 |" in table and "torch" in table and "32x43" in table
-    assert Path(shares).read_text(encoding="utf-8").startswith("frame,name,seconds,key,reason,sky")
+    assert Path(shares).read_text(encoding="utf-8").startswith("frame,name,seconds,key,reason,new,sky")
 
 
 def test_slider_flow_and_limit_are_obeyed(client: Any) -> None:
