@@ -120,8 +120,8 @@ class DemoPage:
                     flow = gr.Dropdown(flows, value=flows[0], label="Motion between key frames", interactive=len(flows) > 1)
                     frames = gr.Number(max_frames, label="Frames at most (0: all)", precision=0, minimum=0)
                     with gr.Row():
-                        go = gr.Button("Label", variant="primary")
-                        stop = gr.Button("Stop")
+                        go = gr.Button("Label", variant="primary", min_width=100)
+                        stop = gr.Button("Stop", min_width=100)
             told = gr.HTML()
             with gr.Column(visible=False) as results:
                 video = gr.Video(label="Source and overlay", elem_id="labelled", autoplay=True, interactive=False)
