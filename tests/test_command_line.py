@@ -1,12 +1,15 @@
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from src.command_line import errors_in_a_line, quote_path_arguments, quote_paths, stopping_on_signals, typed_path
 
+ROOT = Path(__file__).resolve().parents[1]
 NAMES = [
     "plain/model",
     "my clip (1).mp4",
@@ -129,3 +132,12 @@ def test_a_wrong_argument_ends_in_a_line_and_any_other_error_with_its_stack(
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     with pytest.raises(type(error), match="what is wrong"), errors_in_a_line():
         raise error
+
+
+@pytest.mark.parametrize("name", ["predict", "demo"])
+def test_help_says_how_to_call_it_and_names_every_option(name: str) -> None:
+    done = subprocess.run([sys.executable, "-m", f"src.{name}", "--help"], cwd=ROOT, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"python -m src.{name} ") and f"conf/{name}.yaml" in done.stdout
+    own = yaml.safe_load((ROOT / "conf" / f"{name}.yaml").read_text(encoding="utf-8"))
+    assert all(f"\n{option}:" in done.stdout for option in own if option not in ("defaults", "hydra"))
