@@ -31,8 +31,10 @@ def check(cfg: DictConfig, console: Console) -> int:
 
     Raises:
         FileExistsError: if a report would be overwritten unasked.
-        ValueError: if `splits` names none.
+        ValueError: if no data set is chosen, or `splits` names none.
     """
+    if "data" not in cfg:
+        raise ValueError("no data set is chosen; expected data=<name>, the name of a file in conf/data")
     output, exclusion = Path(cfg.output), Path(cfg.exclusion)
     taken = [str(path) for path in (output, exclusion) if path.exists()]
     if taken and not cfg.overwrite:
@@ -122,6 +124,9 @@ def main(cfg: DictConfig) -> None:
     except (OSError, ValueError) as error:
         console.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         sys.exit(2)
+    except KeyboardInterrupt:
+        console.print("stopped; nothing is written", style="red")
+        sys.exit(130)
     sys.exit(1 if faults else 0)
 
 

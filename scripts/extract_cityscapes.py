@@ -8,19 +8,20 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 # The package is not installed: it lies beside this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.data.cityscapes_archive import ExtractionPlan, extract_entries, plan_extraction
+from src.data.cityscapes_archive import ExtractionPlan, extract_entries, is_unpacked, plan_extraction
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("archives", type=Path, nargs="+", help="zip files of cityscapes-dataset.com: sequences and gtFine")
     parser.add_argument("--output", type=Path, default=Path("data/cityscapes"), help="files that are there in full are kept")
-    parser.add_argument("--splits", nargs="+", default=["train", "val"], choices=["train", "val", "test"])
+    parser.add_argument("--splits", nargs="+", default=["train", "val"], choices=["train", "val", "test"], help="of the labels")
     parser.add_argument("--key-interval", type=int, default=5, help="of the evaluation, frames")
     parser.add_argument("--pair-range", type=int, default=10, help="of training: the key frame is up to so many frames earlier")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be unpacked")
@@ -28,24 +29,33 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console()
     try:
         plan = plan_extraction(options.archives, options.output, options.splits, options.key_interval, options.pair_range)
-        describe(plan, console)
+        describe(plan, options.output, console)
         if not options.dry_run:
             extract(plan, options.output, console)
     except (OSError, ValueError) as error:
         console.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         return 2
+    except KeyboardInterrupt:
+        console.print("stopped; the same command goes on with what is left", style="red")
+        return 130
     for label in plan.without_image[:10]:
         console.print(f"{label}: its own frame is in no archive", style="red", highlight=False, markup=False, soft_wrap=True)
+    if len(plan.without_image) > 10:
+        console.print(f"... and of {len(plan.without_image) - 10} labels more", style="red", highlight=False)
     return 1 if plan.without_image else 0
 
 
-def describe(plan: ExtractionPlan, console: Console) -> None:
+def describe(plan: ExtractionPlan, output: Path, console: Console) -> None:
+    """What there is to do."""
+    there = sum(is_unpacked(entry, output) for entry in plan.entries)
     console.print(
-        f"{len(plan.entries)} files for {plan.labelled} labels, "
-        f"{plan.wanted_bytes / 1e9:.2f} GB of the {plan.total_bytes / 1e9:.2f} GB in the archives"
+        f"{len(plan.entries)} files for {plan.labelled} labels, {decimal(plan.wanted_bytes)} of the {decimal(plan.total_bytes)} "
+        f"of frames and labels in the archives; {there} are there already",
+        highlight=False,
+        soft_wrap=True,
     )
     if plan.shortened:
-        console.print(f"{plan.shortened} labelled frames have fewer frames before them than asked for")
+        console.print(f"labelled frames with fewer frames before them than asked for: {plan.shortened}", highlight=False)
 
 
 def extract(plan: ExtractionPlan, output: Path, console: Console) -> None:

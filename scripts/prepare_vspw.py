@@ -16,14 +16,25 @@ from src.data.preparation import ResizeSettings, copy_lists, open_tasks, resize_
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("source", type=Path, help="VSPW at full size: data/<video>/{origin,mask}, train.txt, val.txt, test.txt")
     parser.add_argument("target", type=Path, help="a new folder, or one that this script began")
     parser.add_argument("--short-side", type=int, default=480, help="pixels")
     parser.add_argument("--jpeg-quality", type=int, default=75, help="75 is what the published 480p script writes")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes; 0: work in this one")
     options = parser.parse_args(arguments)
+    if options.workers < 0:
+        parser.error(f"--workers {options.workers}; expected 0 or more")
     console = Console()
+    try:
+        return prepare(options, console)
+    except KeyboardInterrupt:
+        console.print("stopped; the same command goes on with what is left", style="red")
+        return 130
+
+
+def prepare(options: argparse.Namespace, console: Console) -> int:
+    """The exit code; what is wrong is printed."""
     try:
         settings = ResizeSettings(options.short_side, options.jpeg_quality)
         start_target(options.source, options.target, settings)

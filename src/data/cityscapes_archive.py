@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -40,7 +41,7 @@ class ExtractionPlan:
         labelled: how many labelled frames there are.
         without_image: labels whose own frame is neither in an archive nor unpacked; the reader would refuse them.
         shortened: how many labelled frames have fewer frames before them than was asked for.
-        total_bytes: of all the archives' entries, unpacked.
+        total_bytes: of all frames and labels in the archives, unpacked.
     """
 
     entries: tuple[Entry, ...]
@@ -80,7 +81,10 @@ def plan_extraction(
     unpacked = [path.relative_to(target).as_posix() for path in target.glob("gtFine/*/*/*_labelIds.png")]
     labels = {name: match for name in (*entries, *unpacked) if (match := _LABEL.fullmatch(name)) and match["split"] in splits}
     if not labels:
-        raise ValueError(f"no gtFine labels of {', '.join(splits)} in {_names(archives)} or {target}; expected {_LABEL.pattern}")
+        raise ValueError(
+            f"no gtFine labels of {', '.join(splits)} in {_names(archives)} or {target}; "
+            f"expected gtFine/<split>/<city>/<city>_<seq6>_<frame6>_gtFine_labelIds.png"
+        )
     before = max(key_interval - 1, pair_range)
     wanted = [name for name in labels if name in entries]
     without_image, shortened = [], 0
@@ -113,7 +117,7 @@ def extract_entries(entries: Iterable[Entry], target: Path) -> Iterator[int]:
     try:
         for entry in entries:
             path = target / entry.name
-            if not (path.is_file() and path.stat().st_size == entry.size):
+            if not is_unpacked(entry, target):
                 if entry.archive not in opened:
                     opened[entry.archive] = zipfile.ZipFile(entry.archive)
                 _extract(opened[entry.archive], entry, path)
@@ -123,13 +127,22 @@ def extract_entries(entries: Iterable[Entry], target: Path) -> Iterator[int]:
             archive.close()
 
 
+def is_unpacked(entry: Entry, target: Path) -> bool:
+    """Whether a file is there in full."""
+    path = target / entry.name
+    return path.is_file() and path.stat().st_size == entry.size
+
+
 def _extract(archive: zipfile.ZipFile, entry: Entry, path: Path) -> None:
     try:
         # Reading to the end checks the checksum.
         with written_whole(path) as unfinished, archive.open(entry.name) as source, unfinished.open("wb") as file:
             shutil.copyfileobj(source, file, 1 << 20)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
-        raise ValueError(f"{entry.archive}: {entry.name} cannot be unpacked ({error}); the archive is damaged") from error
+    # A RuntimeError is an entry with a password or a compression that is not known.
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        raise ValueError(
+            f"{entry.archive}: {entry.name} cannot be unpacked ({error}); expected the archive as published"
+        ) from error
 
 
 def _list_archive(path: Path) -> list[Entry]:

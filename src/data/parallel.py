@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from typing import TypeVar
@@ -29,8 +30,10 @@ def map_files(function: Callable[[T], R], items: Iterable[T], workers: int) -> I
     if workers == 0:
         yield from map(function, items)
         return
-    # A forked copy of a process that has threads (torch, a progress bar) may hang.
-    executor = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    # A forked copy of a process that has threads (torch, a progress bar) may hang. Ctrl-C reaches every process of a terminal:
+    # these finish what they have begun, and the one that has started them ends them.
+    context = multiprocessing.get_context("spawn")
+    executor = ProcessPoolExecutor(workers, context, signal.signal, (signal.SIGINT, signal.SIG_IGN))
     try:
         yield from executor.map(function, items, chunksize=_FILES_PER_MESSAGE)
     finally:

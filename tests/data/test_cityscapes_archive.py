@@ -125,6 +125,19 @@ def test_damaged_archives_are_named_and_leave_nothing(archives, tmp_path):
         plan_extraction(archives, tmp_path / "out", ["val"], 1, 0)
 
 
+def test_an_entry_that_cannot_be_inflated_is_named(archives, tmp_path):
+    name = image_name(19, "val")
+    packed = tmp_path / "packed.zip"
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, bytes(1000))
+    plan = plan_extraction([packed, archives[1]], tmp_path / "out", ["val"], 1, 0)
+    content = bytearray(packed.read_bytes())
+    content[30 + len(name)] = 0xFF
+    packed.write_bytes(content)
+    with pytest.raises(ValueError, match=r"packed\.zip: leftImg8bit_sequence/val/.*cannot be unpacked .*block type"):
+        list(extract_entries(plan.entries, tmp_path / "out"))
+
+
 def test_bad_requests_are_named(archives, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.zip does not exist"):
         plan_extraction([tmp_path / "none.zip"], tmp_path, ["train"], 5, 10)

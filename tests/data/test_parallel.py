@@ -1,3 +1,4 @@
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,10 @@ def test_results_come_in_order_and_errors_through(workers):
     assert list(map_files(Path, (f"{n}/a" for n in range(40)), workers)) == [Path(f"{n}/a") for n in range(40)]
     with pytest.raises(ValueError, match="invalid literal"):
         list(map_files(int, ["1", "x"], workers))
+
+
+def test_processes_leave_ctrl_c_to_the_one_that_has_started_them():
+    assert list(map_files(signal.getsignal, [signal.SIGINT], 1)) == [signal.SIG_IGN]
 
 
 def test_fewer_than_no_process_is_refused():

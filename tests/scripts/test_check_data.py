@@ -40,6 +40,13 @@ def test_the_command_reports_and_its_exit_code_says_whether_all_is_well(root, tm
     assert (report["faults"], report["splits"]["train"]["frames"]) == (0, 3)
 
 
+@pytest.mark.parametrize(("arguments", "code", "text"), [(["--help"], 0, "exclusion:"), ([], 2, "no data set is chosen")])
+def test_without_a_data_set_it_says_how_to_choose_one(tmp_path, arguments, code, text):
+    run = subprocess.run([*COMMAND, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert (run.returncode, text in run.stdout) == (code, True), run.stdout + run.stderr
+    assert "Traceback" not in run.stderr
+
+
 def test_faults_are_counted_listed_and_can_be_excluded(root, tmp_path):
     (root / "data/val_a/origin/4.jpg").write_bytes(b"")
     (root / "train.txt").write_text("train_a\ngone\ntrain_b")
