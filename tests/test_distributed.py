@@ -84,6 +84,13 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
             "src.train", *overrides(scenes, two), *TRAINING, "batch_size=2", f"name={strategy}", f"trainer={strategy}",
             "trainer.devices=2", f"trainer.max_steps={steps}", f"trainer.val_check_interval={steps}", *more,
         ])  # fmt: skip
+    # The image's flow alone: half of the estimator's parts are idle.
+    commands.append([
+        "src.train", *(setting for setting in overrides(scenes, two) if not setting.startswith("model.flow.")), "stage=flow",
+        "model/flow=correlation_small", "stage.objective.segments=false", "name=flow",
+        f"stage.init_from={one}/ddp/segmentor/model", "batch_size=1", "trainer=ddp", "trainer.devices=2", "trainer.max_steps=3",
+        "trainer.val_check_interval=3", "trainer.log_every_n_steps=1", "data.val_samples=2",
+    ])  # fmt: skip
     commands += [predict, predict]
     (folder / "commands.json").write_text(json.dumps(commands))
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
@@ -117,6 +124,12 @@ def test_fully_sharded_training_has_the_same_losses_and_saves_the_whole_model(bo
     (checkpoint,) = (both.two / "fsdp" / "segmentor" / "checkpoints").glob("step_*.ckpt")
     for name, value in load_model(checkpoint)[0].state_dict().items():
         assert torch.equal(value, model.state_dict()[name]), name
+
+
+def test_flow_trains_although_no_loss_reaches_some_branches(both: Both) -> None:
+    (path,) = (both.two / "flow" / "flow").glob("csv/*/metrics.csv")
+    steps = [row for row in csv.DictReader(path.open()) if row.get("train/loss")]
+    assert len(steps) == 3 and (both.two / "flow" / "flow" / "model" / "config.json").is_file()
 
 
 def equal(one: Any, other: Any) -> bool:

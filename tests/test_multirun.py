@@ -68,6 +68,24 @@ def test_the_slurm_launcher_runs_a_whole_sweep_without_slurm(tmp_path: Path) -> 
     assert "| 2 |" in (sweep / "sweep.md").read_text()
 
 
+@pytest.mark.slow
+def test_optuna_sends_trials_to_joblib_and_keeps_the_best(tmp_path: Path) -> None:
+    """The search and the launcher in one: two trials, side by side, each with settings and a score of its own."""
+    arguments = [
+        *overrides(tmp_path / "scenes", tmp_path / "runs"), "stage=segmentor", "trainer.max_steps=2", "data.val_samples=1",
+        "trainer.val_check_interval=2", "hparams_search=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=2",
+        "hydra/launcher=joblib",
+    ]  # fmt: skip
+    done = launch("src.train", "--multirun", *arguments)
+    assert done.returncode == 0, done.stderr
+    (sweep,) = (tmp_path / "runs" / "default" / "sweeps").iterdir()
+    best = OmegaConf.load(sweep / "optimization_results.yaml")
+    rates = {OmegaConf.load(sweep / job / ".hydra" / "config.yaml").stage.optim.lr for job in "01"}
+    assert len(rates) == 2 and best.best_params["stage.optim.lr"] in rates and 0 <= best.best_value <= 1
+    assert all((sweep / job / "model" / "config.json").is_file() for job in "01")
+    assert "stage.optim.lr" in (sweep / "sweep.md").read_text()
+
+
 @pytest.mark.parametrize(
     "launcher, target",
     [

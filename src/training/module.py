@@ -61,6 +61,9 @@ class PropagationModule(LightningModule):
         self.metadata = metadata
         self.seed = seed
         self.propagator.set_trainable(stage.trainable)
+        for name, branch in propagator.flow.branches().items():
+            if name in stage.idle:
+                branch.requires_grad_(False)
         self.val_iou = MeanIoU(num_classes)
         self.val_iou_by_offset = nn.ModuleList(MeanIoU(num_classes) for _ in range(_MAX_SCORED_OFFSET))
         self.val_epe = EndPointError()
@@ -141,18 +144,22 @@ class PropagationModule(LightningModule):
         self.log("val/miou", scores["miou"], prog_bar=True)
         self.log("val/wiou", scores["wiou"])
         self.val_iou.reset()
-        if self.val_epe.update_called:
+        if self._updated(self.val_epe):
             self.log("val/epe", self.val_epe.compute()["epe"], prog_bar=True)
             self.val_epe.reset()
-        if self.val_new.update_called:
+        if self._updated(self.val_new):
             self.log("val/new", self.val_new.compute())
             self.val_new.reset()
         for name, metric in self.val_new_found.items():
             assert isinstance(metric, Metric)
-            if metric.update_called:
+            if self._updated(metric):
                 self.log(f"val/new_{name}", metric.compute())
                 metric.reset()
         self._log_iou_by_offset()
+
+    def _updated(self, metric: Metric) -> bool:
+        """Whether any rank has seen what it scores: all add up their counts, or none, or one would wait for the others."""
+        return self.trainer.strategy.reduce_boolean_decision(metric.update_called, all=False)
 
     def _judge_newness(self, new: Tensor, flow: Tensor | None) -> None:
         known = None if flow is None else flow.isfinite().flatten(1).any(1)

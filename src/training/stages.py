@@ -41,6 +41,8 @@ class Stage(Protocol):
 
     trainable: tuple[str, ...]
     """Names of the propagator's parts that train; everything else is frozen, statistics included."""
+    idle: tuple[str, ...]
+    """Branches of the flow estimator that none of the stage's losses reaches: frozen, as DDP would wait for their gradients."""
 
     def losses(self, model: Propagator, batch: PairBatch) -> Terms:
         """The loss terms of a batch."""
@@ -61,6 +63,7 @@ class SegmentorStage(nn.Module):
         super().__init__()
         self.loss = loss
         self.trainable = tuple(trainable)
+        self.idle: tuple[str, ...] = ()
 
     def losses(self, model: Propagator, batch: PairBatch) -> Terms:
         """Mask classification loss of the frame's own prediction."""
@@ -86,6 +89,7 @@ class SideLosses(nn.Module):
         self.visibility = visibility
         self.fill = fill
         self.photometric = photometric
+        self.idle = tuple(name for name, loss in (("visibility", visibility), ("fill", fill)) if loss is None)
 
     def forward(self, flow: FlowPrediction, batch: PairBatch) -> Terms:
         """The terms of a batch."""
@@ -126,6 +130,7 @@ class FlowStage(nn.Module):
         self.side_losses = SideLosses(visibility, fill, photometric)
         self.segments = segments
         self.trainable = tuple(trainable)
+        self.idle = self.side_losses.idle if segments else (*self.side_losses.idle, "segments")
 
     def losses(self, model: Propagator, batch: PairBatch) -> Terms:
         """End-point errors against the known flow.
@@ -182,6 +187,7 @@ class PropagationStage(nn.Module):
         self.side_losses = SideLosses(visibility, fill, photometric)
         self.self_labels = self_labels
         self.trainable = tuple(trainable)
+        self.idle = self.side_losses.idle
 
     def losses(self, model: Propagator, batch: PairBatch) -> Terms:
         """Set loss of the carried masks and, where asked for, the end-point errors.

@@ -13,6 +13,7 @@ from src.training.self_labels import SelfLabels
 from src.training.stages import FlowStage, PropagationStage, SegmentorStage, Terms
 from tests.inference.tiny import CLASSES, tiny_propagator
 from tests.training.tiny_batch import grey, tiny_batch
+from tests.training.tiny_fit import tiny_module
 
 
 def set_loss() -> MaskClassificationLoss:
@@ -133,3 +134,24 @@ def test_a_frame_paired_with_itself_has_its_own_masks_under_no_motion() -> None:
     batch = tiny_batch(SingleFrameSampling())
     outcome = PropagationStage(set_loss()).predict(model, batch)
     assert torch.equal(outcome.nonkey.mask_logits, SegmentorStage(set_loss()).predict(model, batch).nonkey.mask_logits)
+
+
+@pytest.mark.parametrize("flow", ["query", "pixel", "correlation"])
+@pytest.mark.parametrize("kind", ["segmentor", "flow", "image flow", "taught flow", "propagation", "taught propagation"])
+def test_every_parameter_that_trains_has_a_gradient(flow: str, kind: str) -> None:
+    """DDP waits for all of them (find_unused_parameters: false)."""
+    if (flow == "query" and kind == "image flow") or (flow != "correlation" and kind.startswith("taught")):
+        pytest.skip("this estimator has no such branch")
+    taught = {"visibility": VisibilityLoss(), "fill": FillLoss()}
+    stage = {
+        "segmentor": lambda: SegmentorStage(set_loss()),
+        "flow": lambda: FlowStage(FlowLoss()),
+        "image flow": lambda: FlowStage(FlowLoss(), segments=False),
+        "taught flow": lambda: FlowStage(FlowLoss(), **taught),
+        "propagation": lambda: PropagationStage(set_loss()),
+        "taught propagation": lambda: PropagationStage(set_loss(), FlowLoss(), **taught),
+    }[kind]()
+    module = tiny_module(stage, flow=flow)
+    torch.stack(list(stage.losses(module.propagator, tiny_batch()).values())).sum().backward()
+    training = {name: p.grad for name, p in module.propagator.named_parameters() if p.requires_grad}
+    assert len(training) > 5 and not [name for name, gradient in training.items() if gradient is None]

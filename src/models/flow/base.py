@@ -49,6 +49,10 @@ class FlowEstimator(nn.Module, ABC):
             ValueError: if the images or queries do not fit one another or the estimator.
         """
 
+    def branches(self) -> dict[str, nn.Module]:
+        """Parts by name that a loss of their own teaches: ``visibility``, ``fill``, ``segments``. None of them by default."""
+        return {}
+
     @abstractmethod
     def config(self) -> dict[str, Any]:
         """The constructor's arguments, JSON-able: ``type(self)(**self.config())`` has the same layout."""

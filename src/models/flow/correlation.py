@@ -89,6 +89,11 @@ class CorrelationFlow(FlowEstimator):
         """The constructor's arguments, JSON-able."""
         return dict(self._config)
 
+    def branches(self) -> dict[str, nn.Module]:
+        """What only the losses of confidence, fill branch and segments reach."""
+        parts = {"visibility": self.visibility, "segments": self.segments, "fill": self.fill}
+        return {name: part for name, part in parts.items() if part is not None}
+
     def encode_key(self, key_image: Tensor) -> tuple[Tensor, ...]:
         """Features of the key frame at 1/32, 1/16, 1/8 and 1/4, to be handed to :meth:`forward` with every later frame."""
         features: tuple[Tensor, ...] = self.encoder(key_image)
