@@ -27,7 +27,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from src.data.writing import write_text, written_whole
 from src.visualization.charts import sweep_picture
 
-SHOWN = ("miou", "wiou", "vc8", "vc16", "gflops", "ms_key", "ms_nonkey", "val/miou", "val/wiou", "val/epe")
+SHOWN = (
+    "miou",
+    "wiou",
+    "vc8",
+    "vc16",
+    "gflops",
+    "ms_key",
+    "ms_nonkey",
+    "val/miou",
+    "val/streamed_miou",
+    "val/wiou",
+    "val/epe",
+    "model/gflops",
+)
 PERCENT = ("miou", "wiou", "vc8", "vc16")
 # Of what a configuration says, these name a run and do not describe it.
 _NAMES = ("run_dir", "folder", "save_dir", "default_root_dir", "seed")

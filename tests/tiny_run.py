@@ -34,6 +34,7 @@ STEPS = [
     "callbacks.progress_bar=null",
     "callbacks.overlay=null",
     "callbacks.model_cost=null",
+    "callbacks.streamed_score=null",
     "+trainer.enable_progress_bar=false",
     "logger=csv",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +15,16 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from src.data.clips import ClipDataset
 from src.data.resizing import short_side_size
+from src.inference.evaluation import evaluate_clips
 from src.inference.pictures import write_comparison_video
+from src.inference.ranks import Ranks
 from src.inference.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
 from src.measure.cost import frame_cost
 from src.training.parallel import is_shared_out
+from src.training.stages import SegmentorStage
+
+log = logging.getLogger(__name__)
 
 
 class ClassTable(Callback):
@@ -111,6 +117,51 @@ class ModelCost(Callback):
         figures = {"model/gflops": cost.average(self.key_interval), "model/parameters": sum(cost.params_m.values())}
         for logger in trainer.loggers:
             logger.log_metrics(figures, step=trainer.global_step)
+
+
+class StreamedScore(Callback):
+    """``val/streamed_miou`` when training has ended: clips labelled as a user would, key frames at 0, k, 2k, ...
+
+    ``val/miou`` is of single pairs and knows no key interval. Without motion (the segmentor's stage) nothing is streamed.
+
+    Args:
+        key_interval: frames from key frame to key frame.
+        max_clips: the first so many validation clips; ``None``: all.
+        short_side: see :class:`StreamingSegmentor`.
+        max_long_side: see :class:`StreamingSegmentor`.
+
+    Raises:
+        ValueError: if ``key_interval`` or ``max_clips`` is not positive.
+    """
+
+    def __init__(
+        self,
+        key_interval: int = 5,
+        max_clips: int | None = None,
+        short_side: int | None = None,
+        max_long_side: int | None = None,
+    ) -> None:
+        if max_clips is not None and max_clips < 1:
+            raise ValueError(f"max_clips={max_clips}; expected at least 1, or null for all")
+        self.key_interval = FixedInterval(key_interval).key_interval
+        self.max_clips = max_clips
+        self.short_side = short_side
+        self.max_long_side = max_long_side
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Score on all ranks together, each its share of the clips; not a model that is spread over them."""
+        propagator: Any = pl_module.propagator
+        if isinstance(pl_module.stage, SegmentorStage) or is_shared_out(propagator):
+            return
+        dataset = copy.copy(trainer.datamodule.val)  # type: ignore[attr-defined]
+        dataset.clips = dataset.clips[: self.max_clips]
+        ranks = Ranks(trainer.global_rank, trainer.world_size, trainer.local_rank)
+        training = propagator.training
+        result = evaluate_clips(propagator, dataset, self.key_interval, "first", self.short_side, self.max_long_side, ranks=ranks)
+        propagator.train(training)
+        log.info("validation clips at key interval %d: mIoU %.1f %%", self.key_interval, 100 * result.miou)
+        for logger in trainer.loggers:
+            logger.log_metrics({"val/streamed_miou": result.miou}, step=trainer.global_step)
 
 
 def git_state(folder: Path) -> dict[str, str | bool]:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
+from lightning.pytorch.loggers import CSVLogger
 
+from src.inference.evaluation import evaluate_clips
 from src.inference.video_io import read_video
+from src.losses.mask_classification import MaskClassificationLoss
 from src.train import train
-from src.training.dashboards import OverlayClip, git_state
+from src.training.dashboards import OverlayClip, StreamedScore, git_state
+from src.training.stages import PropagationStage
+from tests.inference.tiny import CLASSES, FakeClips
 from tests.inference.videos import count_frames
 from tests.tiny_run import ROOT, compose_train, overrides
+from tests.training.tiny_fit import tiny_data, tiny_module, tiny_trainer
 from tests.wandb_runs import logged_bytes
 
 pytestmark = [
@@ -45,7 +52,7 @@ def test_an_offline_run_holds_what_the_page_names(tmp_path: Path) -> None:
     keys = [key for key in re.findall(r"`((?:train|val|model)/[\w/]+)`", table)]
     assert len(keys) >= 13
     # Frames of a single-frame stage have no motion.
-    assert [key for key in keys if key.encode() not in logged] == ["val/epe"]
+    assert [key for key in keys if key.encode() not in logged] == ["val/epe", "val/streamed_miou"]
     assert (b"default-segmentor-7" in logged and b'"commit"' in logged) or b"commit" in logged
     media = run / "files" / "media"
     (video,) = (media / "videos" / "val").glob("overlay_*.mp4")
@@ -55,6 +62,23 @@ def test_an_offline_run_holds_what_the_page_names(tmp_path: Path) -> None:
     assert [row[0] for row in json.loads(classes.read_text())["data"]][:2] == ["sky", "ground"]
     own = tmp_path / "default" / "segmentor" / "overlays" / "step_0000002.mp4"
     assert sum(1 for _ in read_video(own)[0]) == 5
+
+
+@pytest.mark.parametrize("key_interval", [1, 4])
+def test_when_training_has_ended_clips_are_streamed(tmp_path: Path, key_interval: int) -> None:
+    module, logger = tiny_module(PropagationStage(MaskClassificationLoss(len(CLASSES), num_points=64))), CSVLogger(tmp_path)
+    trainer = tiny_trainer(tmp_path, 1, 1, StreamedScore(key_interval, max_clips=1), logger=logger)
+    trainer.fit(module, tiny_data(1))
+    rows = list(csv.DictReader((Path(logger.log_dir) / "metrics.csv").open()))
+    (score,) = [float(row["val/streamed_miou"]) for row in rows if row.get("val/streamed_miou")]
+    clips = FakeClips()
+    clips.clips = clips.clips[:1]
+    assert score == pytest.approx(evaluate_clips(module.propagator, clips, key_interval, "first").miou)
+
+
+def test_the_key_interval_of_a_run_is_one() -> None:
+    callbacks = compose_train("key_interval=3").callbacks
+    assert [callbacks[name].key_interval for name in ("overlay", "model_cost", "streamed_score")] == [3, 3, 3]
 
 
 def test_tensorboard_takes_the_curves(tmp_path: Path) -> None:
