@@ -97,6 +97,7 @@ class Unlabelled:
         self.palette = dataset.palette
         self.fps = dataset.fps
         self.clips = dataset.clips
+        self._last_image: tuple[int, int, torch.Size] | None = None
 
     @property
     def num_classes(self) -> int:
@@ -105,11 +106,17 @@ class Unlabelled:
 
     def read_image(self, clip: int, frame: int, interleaved: bool = False) -> Tensor:
         """See :meth:`ClipDataset.read_image`."""
-        return self.dataset.read_image(clip, frame, interleaved)
+        image = self.dataset.read_image(clip, frame, interleaved)
+        self._last_image = clip, frame, image.shape[-2:]
+        return image
 
     def read_label(self, clip: int, frame: int, dtype: torch.dtype = torch.int64) -> Tensor:
         """(H, W) of ``IGNORE_INDEX``."""
-        return torch.full(self.dataset.read_image(clip, frame).shape[-2:], IGNORE_INDEX, dtype=dtype)
+        # Where pairs are made, the label's own image has just been read, and reading it takes most of a loader's time.
+        if self._last_image is None or self._last_image[:2] != (clip, frame):
+            self.read_image(clip, frame)
+        assert self._last_image is not None
+        return torch.full(self._last_image[2], IGNORE_INDEX, dtype=dtype)
 
     def read_flow(self, clip: int, nonkey: int, key: int) -> Tensor | None:
         """See :meth:`ClipDataset.read_flow`."""

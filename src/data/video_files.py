@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from src.data.clips import Colour
-from src.data.image_files import time_order
+from src.data.image_files import CorruptFileError, time_order
 from src.data.palette import distinct_palette
 from src.structures import Clip
 
@@ -20,11 +20,11 @@ VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v")
 class VideoFiles:
     """The video files below a folder, none of their frames labelled.
 
-    The classes are those that a model gives to them; the files know none. Every frame of a clip names the file it is in.
+    Every frame of a clip names the file it is in.
 
     Args:
         root: folder of videos; those in folders below it count, too.
-        classes: K names.
+        classes: K names of what a model may find in them; the files know none.
         palette: K colours; default distinct ones.
 
     Raises:
@@ -32,10 +32,10 @@ class VideoFiles:
         ValueError: if a file is not a readable video; the message names it.
     """
 
-    def __init__(self, root: str | Path, classes: Sequence[str], palette: Sequence[Colour] | None = None) -> None:
+    def __init__(self, root: str | Path, classes: Sequence[str] = (), palette: Sequence[Colour] | None = None) -> None:
         self.root = Path(root)
         self.classes = tuple(classes)
-        self.palette = tuple(palette if palette is not None else distinct_palette(len(classes)))
+        self.palette = tuple(distinct_palette(len(classes)) if palette is None and classes else palette or ())
         if len(self.classes) != len(self.palette):
             raise ValueError(f"{len(self.classes)} classes but {len(self.palette)} palette colours; expected one each")
         paths = [p for p in sorted(self.root.rglob("*"), key=time_order) if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file()]
@@ -59,7 +59,7 @@ class VideoFiles:
         """One frame, (3, H, W) uint8 RGB.
 
         Raises:
-            ValueError: if it cannot be decoded; the message names file and frame.
+            CorruptFileError: if it cannot be decoded; the message names file and frame.
         """
         path, time = self.clips[clip].images[frame], self._times[clip][frame]
         try:
@@ -72,8 +72,8 @@ class VideoFiles:
                         image = torch.rot90(image, round(picture.rotation / 90), dims=(1, 2))
                         return image if interleaved else image.contiguous()
         except av.FFmpegError as error:
-            raise ValueError(f"{path}: frame {frame} cannot be decoded ({error})") from error
-        raise ValueError(f"{path}: frame {frame} cannot be decoded; the file ends before it")
+            raise CorruptFileError(f"{path}: frame {frame} cannot be decoded ({error})") from error
+        raise CorruptFileError(f"{path}: frame {frame} cannot be decoded; the file ends before it")
 
     def read_label(self, clip: int, frame: int, dtype: torch.dtype = torch.int64) -> Tensor:
         """There is none.

@@ -2,7 +2,13 @@ import av
 import numpy as np
 import pytest
 
+from src.data.pair_mixture import MixedPairs, PairSource
+from src.data.pair_sampling import FrameSampling, UniformSampling
+from src.data.pairs import PairDataset
+from src.data.transforms import PairTransform, RandomCrop
 from src.data.video_files import VideoFiles
+from src.structures import IGNORE_INDEX
+from tests.inference.tiny import FakeClips
 
 
 def write_video(path, frames, **options):
@@ -52,3 +58,24 @@ def test_bad_folders_and_files_are_named(tmp_path):
         VideoFiles(tmp_path, ("a",))
     with pytest.raises(ValueError, match="1 classes but 2 palette colours"):
         VideoFiles(tmp_path, ("a",), ((1, 1, 1), (2, 2, 2)))
+
+
+def test_videos_without_classes_are_a_source_of_unlabelled_pairs(data):
+    videos = VideoFiles(data.root)
+    assert (videos.num_classes, videos.palette) == (0, ())
+    read = []
+    videos.read_image = lambda clip, frame, interleaved=False: read.append(frame) or data.read_image(clip, frame, interleaved)
+    videos.clips = videos.clips[:2]
+    crop = PairTransform([RandomCrop((16, 24))])
+    main = PairDataset(FakeClips(), UniformSampling(3), crop, num_samples=12, seed=0)
+    mixed = MixedPairs(main, [PairSource(videos, FrameSampling(2), 0.5, crop, labelled=False)])
+    samples = [sample for number in range(12) if (sample := mixed[number].sample).name.startswith("a_")]
+    assert 2 < len(samples) < 10 and len(read) == 2 * len(samples), "each frame is decoded once"
+    for sample in samples:
+        key, nonkey = (int(frame) for frame in sample.name.split("/")[1].split("->"))
+        assert (
+            abs(float(sample.key_image.float().mean()) - 8 * key)
+            < 3
+            > abs(float(sample.nonkey_image.float().mean()) - 8 * nonkey)
+        )
+        assert sample.nonkey_label.shape == (16, 24) and (sample.nonkey_label == IGNORE_INDEX).all()
