@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from src.models.flow.base import FlowEstimator
 from src.models.freezing import PartlyFrozen
 from src.models.key_frame_segmentor import KeyFrameSegmentor
-from src.ops.warp import WarpGrid, resize_flow, warp_segments
+from src.ops.warp import WarpGrid, warp_segments
 from src.structures import Fill, FlowPrediction, MaskPrediction
 
 
@@ -79,9 +79,8 @@ class Propagator(PartlyFrozen):
                 f"{type(self.flow).__name__} covers a padded image of {flow.padded_size}, the masks one of {key.padded_size}; "
                 "give both the same size divisor"
             )
-        # Flow comes at 1/8 of the image and masks live at 1/4, so both the grid and the vectors double here.
-        segment_flow = resize_flow(flow.segment_flow, (key.mask_logits.shape[-2], key.mask_logits.shape[-1]))
-        warped = warp_segments(key.mask_logits_per_layer, segment_flow, self.warp_grid)
+        # Flow comes at 1/8 of the image and masks live at 1/4, so both the grid and the vectors double in there.
+        warped = warp_segments(key.mask_logits_per_layer, flow.segment_flow, self.warp_grid)
         return replace(key, mask_logits_per_layer=warped, fill=_fill(flow)), flow
 
 

@@ -12,6 +12,7 @@ from src.ops.precision import full_precision
 from src.structures import FlowPrediction, Size
 
 WarpGrid = Literal["exact", "reference"]
+_BLOCK = 8  # masks that are warped at a time in inference on a CPU
 
 
 def warp(source: Tensor, flow: Tensor, grid: WarpGrid = "exact") -> Tensor:
@@ -40,21 +41,41 @@ def warp(source: Tensor, flow: Tensor, grid: WarpGrid = "exact") -> Tensor:
     with full_precision(source):
         dtype = torch.promote_types(torch.promote_types(source.dtype, flow.dtype), torch.float32)
         source, flow = source.to(dtype), flow.to(dtype)
-        height, width = source.shape[-2:]
-        x = flow[:, 0] + torch.arange(width, device=flow.device, dtype=dtype)
-        y = flow[:, 1] + torch.arange(height, device=flow.device, dtype=dtype)[:, None]
+        base, scale, limits = _positions(source.shape[-2:], grid, flow)
+        positions = torch.addcmul(base, flow, scale)
         if grid == "reference":
-            positions = torch.stack((2 * x / width - 1, 2 * y / height - 1), dim=-1)
-            return F.grid_sample(source, positions, mode="bilinear", padding_mode="border", align_corners=True)
-        if grid != "exact":
-            raise ValueError(f"unknown warp grid {grid!r}; expected 'exact' or 'reference'")
+            return F.grid_sample(
+                source, positions.permute(0, 2, 3, 1), mode="bilinear", padding_mode="border", align_corners=True
+            )
+        # Nothing has seen the positions yet, but their gradient needs what is clamped.
+        positions = positions.clamp(*limits) if positions.requires_grad else positions.clamp_(*limits)
+        height, width = source.shape[-2:]
+        source = F.pad(source, (0, _next_power_of_two(width) - width, 0, _next_power_of_two(height) - height))
+        return F.grid_sample(source, positions.permute(0, 2, 3, 1), mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def _positions(size: torch.Size, grid: WarpGrid, like: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
+    """Where a flow of zero reads (2, H, W), what a pixel of flow adds, and the first and last pixel, in units of grid_sample.
+
+    Raises:
+        ValueError: if there is no such grid.
+    """
+    height, width = size
+    if grid == "reference":
+        full, shift = (width, height), 0
+    elif grid == "exact":
         # grid_sample takes positions as fractions of the width. Fractions of a power of two are exact in floating point,
         # so the source is padded to one; the clamp keeps the padding from ever being read with a weight above zero.
-        full_height, full_width = _next_power_of_two(height), _next_power_of_two(width)
-        source = F.pad(source, (0, full_width - width, 0, full_height - height))
-        x, y = x.clamp(0, width - 1), y.clamp(0, height - 1)
-        positions = torch.stack(((2 * x + 1) / full_width - 1, (2 * y + 1) / full_height - 1), dim=-1)
-        return F.grid_sample(source, positions, mode="bilinear", padding_mode="zeros", align_corners=False)
+        full, shift = (_next_power_of_two(width), _next_power_of_two(height)), 1
+    else:
+        raise ValueError(f"unknown warp grid {grid!r}; expected 'exact' or 'reference'")
+    x, y = (
+        (2 * torch.arange(n, device=like.device, dtype=like.dtype) + shift) / whole - 1
+        for n, whole in zip((width, height), full, strict=True)
+    )
+    base = torch.stack((x.expand(height, width), y[:, None].expand(height, width)))
+    scale = like.new_tensor([2 / whole for whole in full])[:, None, None]
+    return base, scale, (base[:, :1, :1], base[:, -1:, -1:])
 
 
 def warp_segments(mask_logits: Tensor, segment_flow: Tensor, grid: WarpGrid = "exact") -> Tensor:
@@ -62,7 +83,8 @@ def warp_segments(mask_logits: Tensor, segment_flow: Tensor, grid: WarpGrid = "e
 
     Args:
         mask_logits: (L, B, Q, h, w), masks of L decoder layers.
-        segment_flow: (B, Q or 1, 2, h, w), pixels of the mask grid; the same for all layers.
+        segment_flow: (B, Q or 1, 2, any height, any width), pixels of its own grid, which is resized to that of the masks; the
+            same for all layers.
         grid: see :func:`warp`.
 
     Returns:
@@ -73,11 +95,15 @@ def warp_segments(mask_logits: Tensor, segment_flow: Tensor, grid: WarpGrid = "e
     """
     layers, batch, queries, height, width = mask_logits.shape
     flows = segment_flow.shape[1]
-    if segment_flow.shape != (batch, flows, 2, height, width) or flows not in (1, queries):
+    if segment_flow.shape[:3] != (batch, flows, 2) or segment_flow.ndim != 5 or flows not in (1, queries):
         raise ValueError(f"segment_flow {tuple(segment_flow.shape)} does not fit mask_logits {tuple(mask_logits.shape)}")
     # Masks that share a flow become channels of one image: the positions are computed once for all of them.
     masks = mask_logits.permute(1, 2, 0, 3, 4).reshape(batch * flows, queries // flows * layers, height, width)
-    warped = warp(masks, segment_flow.reshape(batch * flows, 2, height, width), grid)
+    flow = segment_flow.flatten(0, 1)
+    # A few at a time stay in a CPU's cache; accelerators want them all at once, and a compiler the whole step.
+    few = masks.device.type == "cpu" and torch.is_inference_mode_enabled() and not torch.compiler.is_compiling()
+    blocks = zip(*(torch.split(x, _BLOCK if few else len(flow)) for x in (masks, flow)), strict=True)
+    warped = torch.cat([warp(some, resize_flow(their_flow, (height, width)), grid) for some, their_flow in blocks])
     return warped.reshape(batch, queries, layers, height, width).permute(2, 0, 1, 3, 4)
 
 
@@ -98,8 +124,11 @@ def resize_flow(flow: Tensor, size: Size) -> Tensor:
     if (height, width) == tuple(size):
         return flow
     scale = flow.new_tensor([size[1] / width, size[0] / height]).view(2, 1, 1)
-    resized = F.interpolate(flow.reshape(-1, 2, height, width), size=tuple(size), mode="bilinear", align_corners=False)
-    return (resized * scale).reshape(*flow.shape[:-2], *size)
+    # Vectors are scaled where there are fewer of them.
+    grows = size[0] * size[1] > height * width
+    vectors = (flow * scale if grows else flow).reshape(-1, 2, height, width)
+    resized = F.interpolate(vectors, size=tuple(size), mode="bilinear", align_corners=False)
+    return (resized if grows else resized * scale).reshape(*flow.shape[:-2], *size)
 
 
 def full_size_flow(flow: FlowPrediction, image_size: Size) -> Tensor:

@@ -113,6 +113,14 @@ def test_every_segment_moves_by_its_own_flow() -> None:
             torch.testing.assert_close(warped[layer, :, query, None], warp(masks[layer, :, query, None], flow[:, query]))
 
 
+def test_a_flow_of_another_grid_is_resized_and_in_inference_a_few_masks_go_at_a_time() -> None:
+    masks, flow = torch.randn(2, 2, 11, 12, 16), torch.randn(2, 11, 2, 6, 8)
+    whole = warp_segments(masks, resize_flow(flow, (12, 16)))
+    assert torch.equal(warp_segments(masks, flow), whole)
+    with torch.inference_mode():
+        assert torch.equal(warp_segments(masks, flow), whole)
+
+
 @pytest.mark.parametrize("grid", ["exact", "reference"])
 def test_one_flow_for_all_segments_equals_the_same_flow_for_each(grid: WarpGrid) -> None:
     masks, flow = torch.randn(2, 2, 5, 9, 12), torch.randn(2, 1, 2, 9, 12) * 3
