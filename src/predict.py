@@ -149,7 +149,7 @@ def _with_costs(budget: Budget, stream: StreamingSegmentor, source: FrameSource)
     known = budget.with_costs(costs)
     log.info(
         "a key frame costs %.4g %s, a propagated one %.4g: %.4g a frame pay for a key frame every %.1f frames",
-        costs.key, budget.unit, costs.nonkey, budget.allowance, known.key_interval,
+        costs.key, "ms" if budget.unit == "ms" else "GFLOPs", costs.nonkey, budget.allowance, known.key_interval,
     )  # fmt: skip
     return known
 
