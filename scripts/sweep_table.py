@@ -41,7 +41,7 @@ SHOWN = (
     "val/epe",
     "model/gflops",
 )
-PERCENT = ("miou", "wiou", "vc8", "vc16")
+PERCENT = ("miou", "streamed_miou", "wiou", "vc8", "vc16")
 # Of what a configuration says, these name a run and do not describe it.
 _NAMES = ("run_dir", "folder", "save_dir", "default_root_dir", "seed")
 
