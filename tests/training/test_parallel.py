@@ -1,0 +1,59 @@
+"""Strategies with settings by name, and errors that say what became of the other processes."""
+
+from datetime import timedelta
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch.distributed import DistNetworkError
+
+from src.training.parallel import (
+    FullyShardedStrategy,
+    ddp_strategy,
+    is_shared_out,
+    naming_lost_processes,
+    whole_model,
+    whole_tensor,
+)
+from tests.inference.tiny import tiny_propagator
+
+TRAINER = SimpleNamespace(global_rank=1, world_size=4, is_global_zero=False)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("[/__w/third_party/gloo/gloo/transport/tcp/pair.cc:545] Read error: Connection reset by peer."),
+        RuntimeError("Application timeout caused pair closure"),
+        DistNetworkError("failed to recv"),
+    ],
+)
+def test_an_error_of_the_group_names_the_process_and_what_to_do(error: RuntimeError) -> None:
+    expected = r"^process 1 of 4 lost another one.*resume=true.*last checkpoint"
+    with pytest.raises(RuntimeError, match=expected) as raised, naming_lost_processes(TRAINER):
+        raise error
+    assert raised.value.__cause__ is error and str(error) in str(raised.value)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ValueError("connection reset")])
+def test_other_errors_pass_as_they_are(error: Exception) -> None:
+    with pytest.raises(type(error)) as raised, naming_lost_processes(TRAINER):
+        raise error
+    assert raised.value is error
+
+
+def test_settings_arrive_at_the_strategies() -> None:
+    ddp = ddp_strategy(timeout_seconds=7, static_graph=True, process_group_backend="gloo")
+    assert ddp._timeout == timedelta(seconds=7) and ddp.process_group_backend == "gloo"
+    assert ddp._ddp_kwargs == {"find_unused_parameters": False, "static_graph": True, "gradient_as_bucket_view": True}
+    with pytest.raises(TypeError, match="time_out"):
+        ddp_strategy(time_out=7)
+    assert FullyShardedStrategy(timeout_seconds=7)._timeout == timedelta(seconds=7)
+    with pytest.raises(ValueError, match="block_size=0; expected at least 1 parameter"):
+        FullyShardedStrategy(block_size=0)
+
+
+def test_a_model_of_one_process_is_whole() -> None:
+    propagator, loss = tiny_propagator("copy"), torch.tensor(1.5)
+    assert not is_shared_out(propagator)
+    assert whole_model(propagator, TRAINER) is propagator and whole_tensor(loss) is loss
