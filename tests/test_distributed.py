@@ -86,7 +86,8 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
         ])  # fmt: skip
     # The image's flow alone: half of the estimator's parts are idle.
     commands.append([
-        "src.train", *(setting for setting in overrides(scenes, two) if not setting.startswith("model.flow.")), "stage=flow",
+        "src.train", "stage=flow",
+        *(each for each in overrides(scenes, two) if not each.startswith(("model.flow.", "callbacks.streamed"))),
         "model/flow=correlation_small", "stage.objective.segments=false", "name=flow",
         f"stage.init_from={one}/ddp/segmentor/model", "batch_size=1", "trainer=ddp", "trainer.devices=2", "trainer.max_steps=3",
         "trainer.val_check_interval=3", "trainer.log_every_n_steps=1", "data.val_samples=2",
@@ -130,6 +131,8 @@ def test_flow_trains_although_no_loss_reaches_some_branches(both: Both) -> None:
     (path,) = (both.two / "flow" / "flow").glob("csv/*/metrics.csv")
     steps = [row for row in csv.DictReader(path.open()) if row.get("train/loss")]
     assert len(steps) == 3 and (both.two / "flow" / "flow" / "model" / "config.json").is_file()
+    # At the end both shared out the clips of the streamed score.
+    assert len([row for row in csv.DictReader(path.open()) if row.get("val/streamed_miou")]) == 1
 
 
 def equal(one: Any, other: Any) -> bool:
