@@ -103,7 +103,10 @@ def measure_speed(cfg: DictConfig, console: Console) -> Row:
     size, device, autocast = image_size(cfg), device_named(cfg.device), autocast_named(cfg.autocast)
     propagator = _propagator(cfg, device)
     intervals = sorted({1, *cfg.speed.key_intervals})
-    streams = {k: StreamingSegmentor(propagator, FixedInterval(k), autocast=autocast, compile=cfg.compile) for k in intervals}
+    streams = {
+        k: StreamingSegmentor(propagator, FixedInterval(k), autocast=autocast, compile=cfg.compile, map_size=cfg.map_size)
+        for k in intervals
+    }
     with tempfile.TemporaryDirectory(prefix="benchmark_") as folder:
         frames = moving_clip(Path(folder), size, cfg.speed.num_frames)
     plan = SpeedPlan(cfg.warmup, cfg.repeats, cfg.speed.clip_repeats, list(cfg.speed.measure))

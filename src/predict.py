@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 # What the outputs of a video depend on: where the work was done and how fast does not matter.
 _RESULT_KEYS = (
     "checkpoint", "flow", "dis_short_side", "short_side", "max_long_side", "max_frames", "labels", "flow_pictures", "legend",
-    "alpha", "quality", "autocast", "fps", "source_beside",
+    "alpha", "quality", "autocast", "map_size", "fps", "source_beside",
 )  # fmt: skip
 
 
@@ -124,7 +124,7 @@ def load_labeller(cfg: DictConfig, options: OutputOptions, device: str) -> Label
         metadata.get(name) if cfg[name] == "checkpoint" else cfg[name] for name in ("short_side", "max_long_side")
     )
     scheduler, autocast = instantiate(cfg.scheduler), autocast_named(cfg.autocast)
-    stream = StreamingSegmentor(propagator, scheduler, short_side, max_long_side, autocast, cfg.compile)
+    stream = StreamingSegmentor(propagator, scheduler, short_side, max_long_side, autocast, cfg.compile, map_size=cfg.map_size)
     schedule_for = partial(_with_costs, scheduler, stream) if isinstance(scheduler, Budget) else None
     return Labeller(stream, classes, palette, options, cfg.max_frames, schedule_for)
 

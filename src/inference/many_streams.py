@@ -10,6 +10,7 @@ from torch import Tensor
 
 from src.inference.scheduler import Decision, KeyFrameScheduler
 from src.inference.streaming import StepResult, StreamingSegmentor
+from src.ops.masks import MapSize
 from src.structures import Fill, FlowPrediction, KeyFrameState, MaskPrediction
 
 
@@ -65,14 +66,14 @@ def step_streams(
             decisions[number] = decision
             if decision.reason is None:
                 state = replace(state, index=state.index + 1, age=state.age + 1, reason=None, schedule=decision.schedule)
-                results[number] = StepResult(prediction, flow, state)
+                results[number] = StepResult(prediction, flow, state, stream.map_size)
     keys = [number for number in range(len(seen)) if number not in results]
     for batch in _groups({number: (seen[number].shape, seen[number].dtype) for number in keys}):
         prediction, key = stream.segment_key(torch.cat([seen[number] for number in batch]))
         for row, number in enumerate(batch):
             features = _rows(key.flow_features, row)
             own_key = replace(key, image=seen[number], prediction=_prediction_row(prediction, row), flow_features=features)
-            results[number] = _segmented(own_key, states[number], decisions[number])
+            results[number] = _segmented(own_key, states[number], decisions[number], stream.map_size)
     return [results[number] for number in range(len(seen))]
 
 
@@ -84,9 +85,10 @@ def _groups(kinds: Mapping[int, object]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _segmented(key: KeyFrameState, state: KeyFrameState | None, decision: Decision) -> StepResult:
+def _segmented(key: KeyFrameState, state: KeyFrameState | None, decision: Decision, map_size: MapSize) -> StepResult:
     index = 0 if state is None else state.index + 1
-    return StepResult(key.prediction, None, replace(key, index=index, reason=decision.reason, schedule=decision.schedule))
+    state = replace(key, index=index, reason=decision.reason, schedule=decision.schedule)
+    return StepResult(key.prediction, None, state, map_size)
 
 
 def _together(states: Sequence[KeyFrameState]) -> KeyFrameState:

@@ -64,7 +64,7 @@ def measure_ms(stream: StreamingSegmentor, image: Tensor, repeats: int = 5) -> S
     def segment() -> None:
         watch(stream.resize(image), seen, 0.0, -1.0)
         prediction, key = stream.segment_key(image)
-        StepResult(prediction, None, key).semantic_map(size)
+        StepResult(prediction, None, key, stream.map_size).semantic_map(size)
 
     def propagate() -> None:
         watch(stream.resize(image), seen, 0.0, -1.0)

@@ -14,7 +14,7 @@ from torch import Tensor
 from src.data.resizing import short_side_size
 from src.inference.scheduler import Decision, KeyFrameScheduler, LearningScheduler
 from src.models.propagator import Propagator
-from src.ops.masks import semantic_map
+from src.ops.masks import SEMANTIC_MAPS, MapSize
 from src.structures import FlowPrediction, KeyFrameState, MaskPrediction, Size
 
 
@@ -26,11 +26,13 @@ class StepResult:
         prediction: masks and classes of the frame, final layer.
         flow: the motion that carried them here; ``None`` on a key frame.
         state: what to hand to the next step.
+        map_size: where :meth:`semantic_map` sums the classes.
     """
 
     prediction: MaskPrediction
     flow: FlowPrediction | None
     state: KeyFrameState
+    map_size: MapSize = "image"
 
     @property
     def is_key(self) -> bool:
@@ -39,7 +41,7 @@ class StepResult:
 
     def semantic_map(self, size: Size) -> Tensor:
         """(B, H, W) int64 at the asked size (H, W)."""
-        return semantic_map(self.prediction, size=size)
+        return SEMANTIC_MAPS[self.map_size](self.prediction, size)
 
 
 class StreamingSegmentor:
@@ -56,11 +58,11 @@ class StreamingSegmentor:
         autocast: precision of the networks (``torch.bfloat16``); the warp and the masks' post-processing stay float32. ``None``
             leaves it to the surroundings.
         compile: whether the networks go through ``torch.compile``: the first frames take minutes, and each new image size again.
-
         clock: seconds, by which steps are timed for a scheduler that asks what they took.
+        map_size: ``image``, or ``mask`` for the approximation of :func:`src.ops.masks.semantic_map_at_mask_size`.
 
     Raises:
-        ValueError: if a side is not positive.
+        ValueError: if a side is not positive or the map size unknown.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class StreamingSegmentor:
         autocast: torch.dtype | None = None,
         compile: bool = False,
         clock: Callable[[], float] = time.perf_counter,
+        map_size: MapSize = "image",
     ) -> None:
         for name, side in (("short_side", short_side), ("max_long_side", max_long_side)):
             if side is not None and side < 1:
@@ -80,7 +83,10 @@ class StreamingSegmentor:
         self.scheduler = scheduler
         self.short_side = short_side
         self.max_long_side = max_long_side
+        if map_size not in SEMANTIC_MAPS:
+            raise ValueError(f"map_size is {map_size!r}, expected {' or '.join(SEMANTIC_MAPS)}")
         self.autocast = autocast
+        self.map_size: MapSize = map_size
         self.clock = clock
         self._segment: Callable[[Tensor], MaskPrediction] = self.propagator.segmentor
         self._propagate = self.propagator.propagate
@@ -177,7 +183,8 @@ class StreamingSegmentor:
         self._check_mode()
         with self._precision(image):
             prediction, flow = self._propagate(state.prediction, state.image, image, state.flow_features)
-        return StepResult(prediction, flow, replace(state, index=state.index + 1, age=state.age + 1, reason=None))
+        state = replace(state, index=state.index + 1, age=state.age + 1, reason=None)
+        return StepResult(prediction, flow, state, self.map_size)
 
     def resize(self, image: Tensor) -> Tensor:
         """The image as the network sees it: on its device, at its size (antialiased bilinear; uint8 stays uint8, as in PIL).
@@ -205,7 +212,8 @@ class StreamingSegmentor:
 
     def _segment_decided(self, image: Tensor, state: KeyFrameState | None, decision: Decision) -> StepResult:
         prediction, state = self.segment_key(image, state)
-        return StepResult(prediction, None, replace(state, reason=decision.reason, schedule=decision.schedule))
+        state = replace(state, reason=decision.reason, schedule=decision.schedule)
+        return StepResult(prediction, None, state, self.map_size)
 
     def _check_mode(self) -> None:
         if self.propagator.training:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -9,6 +12,9 @@ from torch import Tensor
 from src.ops.label_map import label_map
 from src.ops.precision import full_precision
 from src.structures import Fill, MaskPrediction, Size
+
+MapSize = Literal["image", "mask"]
+"""Where classes are summed: exactly, at the size of the image, or approximately, on the grid of the masks."""
 
 
 def semantic_scores(prediction: MaskPrediction, size: Size | None = None) -> Tensor:
@@ -96,3 +102,10 @@ def semantic_map_at_mask_size(prediction: MaskPrediction, size: Size | None = No
         if size is not None and tuple(size) != (height, width):
             scores = F.interpolate(scores, size=tuple(size), mode="bilinear", align_corners=False)
     return scores.max(1).indices
+
+
+SEMANTIC_MAPS: dict[MapSize, Callable[[MaskPrediction, Size | None], Tensor]] = {
+    "image": semantic_map,
+    "mask": semantic_map_at_mask_size,
+}
+"""The two ways from masks to a label map."""

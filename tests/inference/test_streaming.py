@@ -12,12 +12,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from src.inference.many_streams import step_streams
 from src.inference.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
 from src.models.flow import CopyFlow, CorrelationFlow
 from src.models.propagator import Propagator
 from src.models.segmentor import Mask2FormerSegmentor
-from src.ops.masks import semantic_map
+from src.ops.masks import semantic_map, semantic_map_at_mask_size
 from src.structures import KeyFrameState, MaskPrediction
 from tests.inference.tiny import frames, tiny_propagator
 
@@ -161,6 +162,24 @@ def test_autocast_changes_the_precision_of_the_networks_alone() -> None:
 
 
 @pytest.mark.slow
+def test_classes_are_summed_at_the_size_of_the_masks_where_that_is_asked_for() -> None:
+    propagator, (first, second) = tiny_propagator(), frames(2)
+    exact, rough = (
+        StreamingSegmentor(propagator, FixedInterval(5)),
+        StreamingSegmentor(propagator, FixedInterval(5), map_size="mask"),
+    )
+    state = None
+    for frame in (first, second):
+        with torch.inference_mode():
+            expected = semantic_map_at_mask_size(exact.predict(frame[None], state).prediction)
+        (together,) = step_streams(rough, [frame], [state])
+        assert torch.equal(together.semantic_map((40, 56)), expected)
+        found, state = rough.step(frame[None], state)
+        assert torch.equal(found, expected)
+    with pytest.raises(ValueError, match="map_size is 'grid', expected image or mask"):
+        StreamingSegmentor(propagator, FixedInterval(5), map_size="grid")  # type: ignore[arg-type]
+
+
 def test_compiled_networks_give_the_same_maps(monkeypatch: pytest.MonkeyPatch) -> None:
     # What the tracer captured is run as it is: making machine code of it takes minutes.
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
