@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from src.data.image_files import time_order
-from src.data.shards import INDEX, Member, ShardFile, ShardIndex, Shards
+from src.data.shard_index import Member, ShardFile, ShardIndex
+from src.data.shards import INDEX, Shards
 from src.data.writing import write_text, written_whole
 
 _BLOCK = tarfile.BLOCKSIZE

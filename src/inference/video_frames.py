@@ -25,8 +25,8 @@ MOST_PIXELS = 2**26
 """Pixels of a frame, twice 8K. A damaged header can ask for more memory than any machine has."""
 
 _USUAL_RATE = Fraction(25)
-# Formats that are lists of other files or addresses.
 _AVI_HEAD = 8  # bytes from where an index says that a frame is to the frame itself
+# Formats that are lists of other files or addresses.
 _LISTS = {"hls", "concat", "dash", "imf", "sdp", "rtsp"}
 
 

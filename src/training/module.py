@@ -130,7 +130,8 @@ class PropagationModule(LightningModule):
         new = None if outcome.flow is None else unexplained(outcome.flow, (height, width))
         if new is not None:
             self.val_new.update(new)
-            self._judge_newness(new, batch.flow)
+            if batch.flow is not None:
+                self._judge_newness(new, batch.flow)
         return {"prediction": outcome}
 
     def on_validation_epoch_end(self) -> None:
@@ -161,13 +162,12 @@ class PropagationModule(LightningModule):
         """Whether any rank has seen what it scores: all add up their counts, or none, or one would wait for the others."""
         return self.trainer.strategy.reduce_boolean_decision(metric.update_called, all=False)
 
-    def _judge_newness(self, new: Tensor, flow: Tensor | None) -> None:
-        known = None if flow is None else flow.isfinite().flatten(1).any(1)
-        if flow is None or known is None or not known.any():
-            return
-        for metric in self.val_new_found.values():
-            assert isinstance(metric, Metric)
-            metric.update(new[known], hidden(flow[known]))
+    def _judge_newness(self, new: Tensor, flow: Tensor) -> None:
+        known = flow.isfinite().flatten(1).any(1)
+        if known.any():
+            for metric in self.val_new_found.values():
+                assert isinstance(metric, Metric)
+                metric.update(new[known], hidden(flow[known]))
 
     def _log_iou_by_offset(self) -> None:
         for offset, iou in enumerate(self.val_iou_by_offset, start=1):

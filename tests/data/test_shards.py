@@ -9,7 +9,7 @@ import pytest
 
 from src.data import shards as module
 from src.data.image_files import CorruptFileError
-from src.data.shards import INDEX, Member, ShardFile, ShardIndex, Shards
+from src.data.shards import INDEX, Shards
 from tests.data.sharding import range_server, shard
 
 FILES = {
@@ -131,11 +131,6 @@ def test_a_cache_that_takes_nothing_is_no_error(root: Path, tmp_path: Path, capl
     assert "takes nothing" in caplog.text
 
 
-def test_an_index_goes_through_json_unchanged(root: Path) -> None:
-    text = (root / INDEX).read_text()
-    assert ShardIndex.from_json(text).to_json() == text
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -176,10 +171,3 @@ def test_other_places_are_named(tmp_path: Path, no_pause: None) -> None:
         Shards("http://127.0.0.1:9/x")
     with pytest.raises(ValueError, match="Protocol not known: nosuch"):
         Shards("nosuch://x")
-
-
-def test_members_are_arrays() -> None:
-    """Half a million files are no burden: what an index keeps of a file is its name and four numbers."""
-    members = {f"v{i // 50}/{i:06d}.jpg": Member(0, 512 * i, 100, i) for i in range(1000)}
-    index = ShardIndex.of([ShardFile("shard_000000.tar", 512 * 1000)], members)
-    assert {name: index.find(name) for name in members} == members and list(index.files()) == list(members)
