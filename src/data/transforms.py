@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-import cv2
 import numpy as np
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from src.data.colour import ColourJitter
+from src.data.pair_geometry import cut_pair, pair_size, redraw_pair
 from src.data.pairs import map_images
-from src.data.resizing import Window, resize_image, resize_nearest, resize_partial_flow, short_side_size
+from src.data.resizing import Window, short_side_size
 from src.structures import IGNORE_INDEX, PairSample, Size
 
 
@@ -89,7 +88,7 @@ class ResizeShortSide:
 
     def __call__(self, sample: PairSample, rng: np.random.Generator) -> PairSample:
         """Resize."""
-        return redraw_pair(sample, self.draw_size(_size(sample), rng))
+        return redraw_pair(sample, self.draw_size(pair_size(sample), rng))
 
 
 class RandomShortSide:
@@ -110,7 +109,7 @@ class RandomShortSide:
 
     def __call__(self, sample: PairSample, rng: np.random.Generator) -> PairSample:
         """Draw a short side and resize."""
-        return redraw_pair(sample, self.draw_size(_size(sample), rng))
+        return redraw_pair(sample, self.draw_size(pair_size(sample), rng))
 
 
 class ScaleJitter:
@@ -134,7 +133,7 @@ class ScaleJitter:
 
     def __call__(self, sample: PairSample, rng: np.random.Generator) -> PairSample:
         """Draw a factor and resize."""
-        return redraw_pair(sample, self.draw_size(_size(sample), rng))
+        return redraw_pair(sample, self.draw_size(pair_size(sample), rng))
 
 
 class RandomCrop:
@@ -158,7 +157,7 @@ class RandomCrop:
 
     def pad(self, sample: PairSample) -> PairSample:
         """Fill up to the window's size."""
-        height, width = _size(sample)
+        height, width = pair_size(sample)
         padding = (0, self.size[1] - width, 0, self.size[0] - height)
         if not any(padding):
             return sample
@@ -173,7 +172,7 @@ class RandomCrop:
 
     def __call__(self, sample: PairSample, rng: np.random.Generator) -> PairSample:
         """Draw a place and cut."""
-        return self.pad(cut_pair(sample, self.draw_window(_size(sample), rng)))
+        return self.pad(cut_pair(sample, self.draw_window(pair_size(sample), rng)))
 
 
 class ResizedCrop:
@@ -196,9 +195,9 @@ class ResizedCrop:
 
     def __call__(self, sample: PairSample, rng: np.random.Generator) -> PairSample:
         """Draw size, place in the frame and direction; cut, resize and mirror."""
-        size = self.resize.draw_size(_size(sample), rng)
+        size = self.resize.draw_size(pair_size(sample), rng)
         window = self.crop.draw_window(size, rng)
-        shown = cut_pair(sample, window.on_grid(size, _size(sample)))
+        shown = cut_pair(sample, window.on_grid(size, pair_size(sample)))
         mirrored = self.flip is not None and self.flip.draw(rng)
         if (window.height, window.width) == self.crop.size:
             return redraw_pair(shown, self.crop.size, mirrored)
@@ -221,43 +220,4 @@ class RandomHorizontalFlip:
 
     def __call__(self, sample: PairSample, rng: np.random.Generator) -> PairSample:
         """Draw whether to mirror."""
-        return redraw_pair(sample, _size(sample), self.draw(rng))
-
-
-def redraw_pair(sample: PairSample, size: Size, mirrored: bool = False) -> PairSample:
-    """Resize and mirror: images bilinear with antialiasing, label nearest, flow with its vectors scaled and turned.
-
-    Args:
-        sample: the pair.
-        size: (H, W) of the result.
-        mirrored: left and right are exchanged.
-    """
-    label, flow = sample.nonkey_label, sample.flow
-    if _size(sample) != size:
-        label = resize_nearest(label, size)
-        flow = None if flow is None else resize_partial_flow(flow, size)
-    if mirrored:
-        label = label.flip(-1)
-        flow = None if flow is None else flow.flip(-1) * flow.new_tensor([-1.0, 1.0]).view(2, 1, 1)
-    return map_images(sample, lambda image: _redraw_image(image, size, mirrored))._replace(nonkey_label=label, flow=flow)
-
-
-def _redraw_image(image: Tensor, size: Size, mirrored: bool) -> Tensor:
-    height, width = image.shape[-2:]
-    resized = image if (height, width) == size else resize_image(image, size)
-    if not mirrored:
-        return resized
-    pixels = resized.permute(1, 2, 0).numpy()
-    # What has just been resized is nobody else's and in the processor's cache: it is mirrored where it is.
-    return torch.from_numpy(np.asarray(cv2.flip(pixels, 1, None if resized is image else pixels))).permute(2, 0, 1)
-
-
-def cut_pair(sample: PairSample, window: Window) -> PairSample:
-    """The part of images, label and flow that a window shows, as views."""
-    flow = None if sample.flow is None else window.cut(sample.flow)
-    return map_images(sample, window.cut)._replace(nonkey_label=window.cut(sample.nonkey_label), flow=flow)
-
-
-def _size(sample: PairSample) -> Size:
-    height, width = sample.nonkey_image.shape[-2:]
-    return height, width
+        return redraw_pair(sample, pair_size(sample), self.draw(rng))

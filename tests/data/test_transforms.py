@@ -12,7 +12,6 @@ from src.data.transforms import (
     ResizedCrop,
     ResizeShortSide,
     ScaleJitter,
-    redraw_pair,
 )
 from src.ops.warp import warp
 from src.structures import IGNORE_INDEX, PairSample
@@ -140,12 +139,6 @@ def test_crops_pad_what_is_too_small_and_reach_every_place():
     numbered = make_sample()._replace(nonkey_label=torch.arange(60 * 80).view(SIZE))
     corners = {int(RandomCrop((57, 78))(numbered, np.random.default_rng(d)).nonkey_label[0, 0]) for d in range(200)}
     assert corners == {80 * top + left for top in range(4) for left in range(3)}
-
-
-def test_a_frame_paired_with_itself_is_worked_on_once():
-    image = make_sample().nonkey_image
-    sample = redraw_pair(make_sample()._replace(key_image=image, nonkey_image=image), (30, 40))
-    assert sample.key_image is sample.nonkey_image
 
 
 def test_bad_scales_are_refused():
