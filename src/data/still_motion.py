@@ -112,6 +112,16 @@ class StillMotion:
         Raises:
             ValueError: if the shapes do not fit together or the image is too small.
         """
+        return self._make(image, label, rng)[0]
+
+    def with_key_label(self, image: Tensor, label: Tensor, rng: np.random.Generator) -> tuple[PairSample, Tensor]:
+        """The same pair and the label (H, W) int64 of its key frame, painted as the frame is; values below 256 alone."""
+        pair, scene = self._make(image, label, rng)
+        still, nonkey = (np.repeat(np.asarray(part.numpy(), np.uint8)[..., None], 3, 2) for part in (label, pair.nonkey_label))
+        painted, _ = render(replace(scene, still=still, nonkey=nonkey, interpolation=cv2.INTER_NEAREST))
+        return pair, torch.from_numpy(painted[..., 0].astype(np.int64))
+
+    def _make(self, image: Tensor, label: Tensor, rng: np.random.Generator) -> tuple[PairSample, Scene]:
         if image.shape != (3, *label.shape) or min(label.shape) < 32:
             raise ValueError(
                 f"image {tuple(image.shape)} and label {tuple(label.shape)}; expected (3, H, W) and (H, W), at least 32"
@@ -135,7 +145,7 @@ class StillMotion:
         key, flow = render(scene)
         key = change_light(key, self.photometric, rng)
         images = [torch.from_numpy(self._record(frame, rng)).permute(2, 0, 1).contiguous() for frame in (key, scene.nonkey)]
-        return PairSample(images[0], images[1], torch.from_numpy(classes), torch.from_numpy(flow), "still")
+        return PairSample(images[0], images[1], torch.from_numpy(classes), torch.from_numpy(flow), "still"), scene
 
     def _layer_motion(self, layers: Layers, gap: float, rng: np.random.Generator) -> Floats:
         """Homographies of the layers, (N, 3, 3), after scaling the motion down to ``max_displacement``."""

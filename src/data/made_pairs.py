@@ -1,0 +1,69 @@
+"""Pairs made from labelled stills as clips of two frames, to judge flows on what no clip of a test set has to be read for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from src.data.clips import ClipDataset, Colour
+from src.data.still_motion import StillMotion
+from src.structures import Clip, PairSample
+
+KEY, NONKEY = 0, 1
+"""The frame that is painted comes first, the still second."""
+
+
+class MadePairs:
+    """A clip of two frames for each labelled frame of other data, both labelled, the flow between them known.
+
+    Args:
+        stills: where labelled frames are.
+        motion: makes the pairs.
+        seed: with the number of a still, of everything random about its pair.
+    """
+
+    def __init__(self, stills: ClipDataset, motion: StillMotion, seed: int = 0) -> None:
+        self.stills = stills
+        self.motion = motion
+        self.seed = seed
+        self.classes: tuple[str, ...] = tuple(stills.classes)
+        self.palette: Sequence[Colour] = stills.palette
+        self.fps = 1.0
+        self._places = [(clip, frame) for clip, frames in enumerate(stills.clips) for frame in frames.labelled_frames]
+        self.clips = [_clip(stills.clips[clip], frame) for clip, frame in self._places]
+        self._made: tuple[int, PairSample, Tensor] | None = None
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return len(self.classes)
+
+    def read_image(self, clip: int, frame: int, interleaved: bool = False) -> Tensor:
+        """One frame, (3, H, W) uint8 RGB."""
+        pair, _ = self._pair(clip)
+        return pair.key_image if frame == KEY else pair.nonkey_image
+
+    def read_label(self, clip: int, frame: int, dtype: torch.dtype = torch.int64) -> Tensor:
+        """Its label, (H, W) of that type: classes 0..K-1 or ``IGNORE_INDEX``."""
+        pair, key_label = self._pair(clip)
+        return (key_label if frame == KEY else pair.nonkey_label).to(dtype)
+
+    def read_flow(self, clip: int, nonkey: int, key: int) -> Tensor | None:
+        """(2, H, W) from the still to the painted frame, NaN where its source is hidden; ``None`` the other way round."""
+        return self._pair(clip)[0].flow if (nonkey, key) == (NONKEY, KEY) else None
+
+    def _pair(self, clip: int) -> tuple[PairSample, Tensor]:
+        # Both frames, both labels and the flow of a clip are asked for in a row.
+        if self._made is None or self._made[0] != clip:
+            image, label = (read(*self._places[clip]) for read in (self.stills.read_image, self.stills.read_label))
+            self._made = clip, *self.motion.with_key_label(image, label, np.random.default_rng((self.seed, clip)))
+        return self._made[1:]
+
+
+def _clip(stills: Clip, frame: int) -> Clip:
+    path: Path = stills.images[frame]
+    return Clip(f"{stills.name}_{path.stem}", (path, path), (stills.labels[frame],) * 2)

@@ -1,0 +1,72 @@
+"""Laws of pairs made from stills: labels, images and flow of a clip belong together, and no order of asking changes them."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from src.data.made_pairs import KEY, NONKEY, MadePairs
+from src.data.still_motion import StillMotion
+from src.ops.label_warp import carry_label
+from src.structures import IGNORE_INDEX, Clip
+from tests.data.test_still_motion import street
+
+
+class Stills:
+    """Two streets, and a frame without label between them."""
+
+    classes = ("sky", "houses", "road", "pole", "car")
+    palette = ((0, 0, 0),) * 5
+    fps = 1.0
+    num_classes = 5
+
+    def __init__(self, folder: Path) -> None:
+        images = tuple(folder / f"{i}.png" for i in range(3))
+        self.clips = [Clip("drive", images, (images[0], None, images[2]))]
+
+    def read_image(self, clip: int, frame: int, interleaved: bool = False) -> Tensor:
+        return street(seed=frame)[0]
+
+    def read_label(self, clip: int, frame: int, dtype: torch.dtype = torch.int64) -> Tensor:
+        return street(seed=frame)[1].to(dtype)
+
+    def read_flow(self, clip: int, nonkey: int, key: int) -> Tensor | None:
+        return None
+
+
+def made(folder: Path, **settings: object) -> MadePairs:
+    return MadePairs(Stills(folder), StillMotion((2,), (0,), **settings))  # type: ignore[arg-type]
+
+
+def test_every_labelled_still_is_a_pair_and_the_true_flow_carries_its_label(tmp_path: Path) -> None:
+    data = made(tmp_path)
+    assert [len(clip.labelled_frames) for clip in data.clips] == [2, 2]
+    moved = 0
+    for clip in range(2):
+        flow, key, label = data.read_flow(clip, NONKEY, KEY), data.read_label(clip, KEY), data.read_label(clip, NONKEY)
+        assert flow is not None and set(key.unique().tolist()) <= {*range(5), IGNORE_INDEX}
+        seen = flow.isfinite().all(0)
+        carried = carry_label(key[None], torch.where(seen, flow, 0.0)[None], 5)[0]
+        # Where pieces meet, the four labels around a source are those of two of them.
+        assert (carried == label)[seen].float().mean() > 0.97
+        moved += int((key != label).sum())
+    assert moved > 200
+    assert data.read_flow(0, KEY, NONKEY) is None
+
+
+def test_without_motion_both_frames_have_the_label_of_the_still(tmp_path: Path) -> None:
+    data = made(tmp_path, motion=0.0, max_pasted=0, deformation=0.0, photometric=0.0)
+    for frame in (KEY, NONKEY):
+        assert torch.equal(data.read_label(1, frame), street(seed=2)[1])
+        assert torch.equal(data.read_image(1, frame), street(seed=2)[0])
+
+
+def test_the_order_of_asking_changes_nothing(tmp_path: Path) -> None:
+    one, other = made(tmp_path), made(tmp_path)
+    first = [one.read_image(clip, frame) for clip in (0, 1) for frame in (KEY, NONKEY)]
+    again = [other.read_image(clip, frame) for clip in (1, 0) for frame in (NONKEY, KEY)][::-1]
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert torch.equal(one.read_label(0, KEY), other.read_label(0, KEY))
+    pair = one.motion(*street(seed=2), np.random.default_rng((0, 1)))
+    assert torch.equal(pair.key_image, first[2]) and torch.equal(pair.nonkey_image, first[3])
