@@ -22,15 +22,11 @@ from rich.console import Console
 
 from src.command_line import errors_in_a_line, quote_path_arguments
 from src.data.clips import ClipDataset
-from src.data.resizing import resize_image, short_side_size
+from src.data.resizing import short_side_size
+from src.eval_flows import evaluate_flows, evaluation_data
 from src.inference.comparison import MethodResult, RunOptions, check_classes, draw_methods, evaluate_methods, jobs
 from src.inference.equal_cost import over_fixed, write_curves
-from src.inference.flow_comparison import FlowComparison
-from src.inference.flow_method import FlowMethod
-from src.inference.flow_pictures import write_flow_pictures
-from src.inference.flow_table import draw_lags, flow_table
-from src.inference.label_propagation import label_pairs
-from src.inference.methods import own_methods, with_method
+from src.inference.methods import with_method
 from src.inference.prediction_files import PredictionFolder, evaluate_predictions
 from src.inference.progress import advance, progress_bars
 from src.inference.ranks import ALONE, Ranks, joined_ranks
@@ -40,12 +36,11 @@ from src.inference.scheduler import FixedInterval
 from src.inference.step_costs import StepCosts
 from src.inference.table import Row, check_output, new_path, prediction_row, prediction_table, rich_table, write_table
 from src.measure.cost import frame_cost
-from src.measure.flow_cost import cost_rows, flow_cost
 from src.measure.latency import describe_machine
 from src.measure.machine import autocast_named, device_named
 from src.models.propagator import Propagator
 from src.structures import Size
-from src.training.evaluation_logging import log_flows, log_results
+from src.training.evaluation_logging import log_results
 from src.weights.model_folder import load_model
 
 log = logging.getLogger(__name__)
@@ -79,7 +74,7 @@ def evaluate(cfg: DictConfig, ranks: Ranks = ALONE) -> list[Row]:
         torch.set_num_threads(cfg.threads)
         cv2.setNumThreads(cfg.threads)
     if cfg.what != "masks":
-        return _evaluate_flows(cfg, output, report, console)
+        return evaluate_flows(cfg, output, report, console)
     if cfg.predictions is None:
         rows, results, dataset = _evaluate_model(cfg, output, console, ranks)
     else:
@@ -116,7 +111,7 @@ def _evaluate_model(
         )
     propagator, metadata = load_model(cfg.checkpoint, device_named(ranks.device(cfg.device)))
     methods = {name: with_method(propagator, name) for name in cfg.methods}
-    dataset = _dataset(cfg)
+    dataset = evaluation_data(cfg)
     check_classes(metadata, dataset)
     image = dataset.read_image(0, 0)
     size = short_side_size((image.shape[-2], image.shape[-1]), options.short_side, options.max_long_side)
@@ -152,7 +147,7 @@ def _evaluate_predictions(
     for name in ("checkpoint", "overlay", "pictures", "save_predictions"):
         if not OmegaConf.is_missing(cfg, name) and cfg[name] is not None:
             raise ValueError(f"{name}={cfg[name]} is for a model, and predictions={cfg.predictions} are files: leave one out")
-    dataset = _dataset(cfg)
+    dataset = evaluation_data(cfg)
     predictions = PredictionFolder(cfg.predictions, dataset)
     with progress_bars(console) as progress:
         task = progress.add_task("predictions", total=None)
@@ -163,87 +158,6 @@ def _evaluate_predictions(
         log.info("written: %s", path)
     console.print(prediction_table(row, f"{cfg.predictions}: {row['frames']} frames of {row['clips']} clips of {cfg.data.name}"))
     return [row], [MethodResult("predictions", None, result)], dataset
-
-
-def _evaluate_flows(cfg: DictConfig, output: Path, report: Path | None, console: Console) -> list[Row]:
-    for name in ("predictions", "save_predictions", "overlay", "autocast"):
-        if cfg[name] is not None:
-            raise ValueError(f"{name}={cfg[name]} is for what=masks; leave it out with what={cfg.what}")
-    if cfg.what != "label_propagation" and (cfg.pictures or cfg.report):
-        raise ValueError("pictures and report show labels carried: they are for what=label_propagation")
-    pictures = new_path(cfg.pictures, cfg.overwrite)
-    dataset = _dataset(cfg)
-    comparison = FlowComparison(cfg.what, dataset, list(cfg.lags), cfg.target_stride)
-    if pictures is not None:
-        label_pairs(dataset, [cfg.picture_interval])
-    scored, counted = _flow_methods(cfg)
-    strangers = [name for name in cfg.picture_flows or () if name not in scored]
-    if strangers:
-        raise ValueError(f"picture_flows has {', '.join(strangers)}; scored are {', '.join(scored)}")
-    with console.status("counting and timing"):
-        costs = _flow_costs(cfg, scored | counted, dataset)
-    rows = [{**row, "data": cfg.data.name} for row in comparison.rows(scored, costs, console)]
-    files = list(write_table(rows, output))
-    console.print(flow_table(rows))
-    charts = draw_lags(rows, report) if report is not None else []
-    if pictures is not None:
-        drawn = {name: scored[name] for name in cfg.picture_flows or scored}
-        files += write_flow_pictures(drawn, dataset, pictures, cfg.picture_interval)
-    for path in (*files, *charts):
-        log.info("written: %s", path)
-    for logger in cfg.logger.values():
-        log_flows(instantiate(logger), rows, charts)
-    return rows
-
-
-def _flow_methods(cfg: DictConfig) -> tuple[dict[str, FlowMethod], dict[str, FlowMethod]]:
-    """The flows to score, and those to count and time alone."""
-    device = device_named(cfg.device)
-    unknown = [name for name in (*cfg.flows, *cfg.cost_only) if name not in cfg.known_flows]
-    if unknown:
-        raise ValueError(f"unknown flows {', '.join(unknown)}; known are {', '.join(cfg.known_flows)}")
-    sides = cfg.short_side, cfg.max_long_side
-    scored = {name: FlowMethod(instantiate(cfg.known_flows[name]).to(device), None, *sides) for name in cfg.flows}
-    single = [] if OmegaConf.is_missing(cfg, "checkpoint") or cfg.checkpoint is None else [cfg.checkpoint]
-    for path in (*single, *cfg.checkpoints):
-        propagator, _ = load_model(path, device)
-        for name, method in own_methods(propagator).items():
-            if name in scored:
-                raise ValueError(f"{path}: there is a flow {name!r} already; judge one model of a kind at a time")
-            own = with_method(propagator, method)
-            scored[name] = FlowMethod(own.flow, own.segmentor, *sides)
-    counted = {}
-    for name in cfg.cost_only:
-        if name in scored:
-            raise ValueError(f"{name} is to be scored and stands in cost_only as well: name it once")
-        node = cfg.known_flows[name]
-        weightless = {"weights": None} if "weights" in node else {}
-        counted[name] = FlowMethod(instantiate(node, **weightless).to(device), None, *sides)
-    if not scored and not counted:
-        raise ValueError("flows, checkpoint, checkpoints and cost_only name nothing to evaluate")
-    return scored, counted
-
-
-def _flow_costs(cfg: DictConfig, methods: dict[str, FlowMethod], dataset: ClipDataset) -> dict[str, Row]:
-    """What each costs on a frame of ``cost_size``: the first two of the data, resized."""
-    size: Size = tuple(cfg.cost_size)
-    key_image, image = (resize_image(dataset.read_image(0, frame), size) for frame in (0, 1))
-    calls = {}
-    for name, method in methods.items():
-        sized = FlowMethod(method.flow, method.segmentor)
-        calls[name] = partial(sized.estimate, sized.start(key_image), sized.network_image(image))
-    counts = {name: flow_cost(method.flow, method.queries, size) for name, method in methods.items()}
-    rows = cost_rows(counts, calls, cfg.timing_repeats, device_named(cfg.device))
-    return {name: {**row, "cost_size": f"{size[0]}x{size[1]}"} for name, row in rows.items()}
-
-
-def _dataset(cfg: DictConfig) -> ClipDataset:
-    dataset: ClipDataset = instantiate(cfg.data.test)
-    if cfg.max_clips is not None:
-        dataset.clips = dataset.clips[: cfg.max_clips]
-    if not dataset.clips:
-        raise ValueError(f"{cfg.data.name}: no clip to evaluate (max_clips={cfg.max_clips})")
-    return dataset
 
 
 def _conditions(propagator: Propagator, size: Size, options: RunOptions) -> Row:
