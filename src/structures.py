@@ -171,6 +171,9 @@ class FlowPrediction:
             estimator does not say. What has little of it is new, and no motion explains it.
         fill_logits: (B, K, h', w'), what the non-key image by itself says about the class of each place, for where the confidence
             is low; ``None`` where the estimator has no such branch.
+        sources: what the estimator makes ``detail`` from (``FlowEstimator.with_detail``); empty where it has none to offer.
+        detail: (B, 2, H, W), pixels of the padded image: what a bilinear enlargement of any of the finest flows misses there;
+            ``None`` where nobody asked for it.
     """
 
     segment_flow: Tensor
@@ -178,6 +181,8 @@ class FlowPrediction:
     padded_size: Size
     confidence: Tensor | None = None
     fill_logits: Tensor | None = None
+    sources: tuple[Tensor, ...] = ()
+    detail: Tensor | None = None
 
 
 @dataclass(frozen=True)

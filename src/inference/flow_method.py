@@ -12,7 +12,7 @@ from src.data.resizing import resize_image, short_side_size
 from src.models.flow.base import FlowEstimator
 from src.models.key_frame_segmentor import KeyFrameSegmentor
 from src.models.propagator import Propagator
-from src.ops.warp import resize_flow
+from src.ops.warp import enlarge_flow, resize_flow
 from src.structures import FlowPrediction, MaskPrediction, Size
 from src.visualization.panels import winning_flow
 
@@ -79,7 +79,7 @@ class FlowMethod:
 
     @torch.inference_mode()
     def estimate(self, key: KeyFrame, image: Tensor) -> FlowPrediction:
-        """What the estimator itself says: all that a frame costs beside the warp.
+        """What the estimator itself says, detail included: all that a frame costs beside the warp.
 
         Args:
             key: of :meth:`start`.
@@ -87,8 +87,7 @@ class FlowMethod:
         """
         none = image.new_zeros((1, *self.queries), dtype=torch.float32)
         queries = none if key.prediction is None else key.prediction.queries
-        result: FlowPrediction = self.flow(key.image, image, queries, key.features)
-        return result
+        return self.flow.with_detail(self.flow(key.image, image, queries, key.features))
 
     @torch.inference_mode()
     def to_key(self, key: KeyFrame, nonkey_image: Tensor) -> Tensor:
@@ -111,12 +110,13 @@ class FlowMethod:
         image = self.network_image(nonkey_image)
         if self.propagator is not None and key.prediction is not None:
             carried, found = self.propagator.propagate(key.prediction, key.image, image, key.features)
+            found = self.flow.with_detail(found)
         else:
             carried, found = None, self.estimate(key, image)
         if carried is not None and found.segment_flow.shape[1] > 1:
             flow = winning_flow(carried, found)
         else:
-            flow = resize_flow(found.segment_flow[:, 0].float(), found.padded_size)[..., : image.shape[-2], : image.shape[-1]]
+            flow = enlarge_flow(found.segment_flow[:, 0], found)[..., : image.shape[-2], : image.shape[-1]]
         return resize_flow(flow, size)[0].cpu()
 
     @torch.inference_mode()

@@ -131,4 +131,6 @@ def _flow_row(flow: FlowPrediction, row: int) -> FlowPrediction:
         pixel_flows=tuple(pixel_flow[row : row + 1] for pixel_flow in flow.pixel_flows),
         confidence=None if flow.confidence is None else flow.confidence[row : row + 1],
         fill_logits=None if flow.fill_logits is None else flow.fill_logits[row : row + 1],
+        sources=tuple(source[row : row + 1] for source in flow.sources),
+        detail=None if flow.detail is None else flow.detail[row : row + 1],
     )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from src.losses.ranks import reduce_mean_over_ranks
 from src.ops.padding import pad_to
 from src.ops.precision import full_precision
-from src.ops.warp import resize_flow, warp
+from src.ops.warp import enlarge_flow, resize_flow, warp
 from src.structures import FlowPrediction, MaskPrediction, Size
 
 _SMOOTHING = 0.01  # px; keeps the gradient of a power below 1 finite where the flow is exact
@@ -27,12 +27,12 @@ class FlowLoss(nn.Module):
     Args:
         pixel_weight: of the error of the pixel flow.
         segment_weight: of the error of the segment flow.
-        scale_weights: of the pixel flow's scales, finest first; normalised to sum 1. The default is FlowNetS's (arXiv
-            1504.06852): its weights grow towards the coarse scales, but its errors are summed over pixels, of which every
-            coarser scale has a quarter; these are for means.
+        scale_weights: of the pixel flow's scales, finest first; normalised to sum 1. Of a flow with detail the first is the
+            image's own grid. The default is FlowNetS's (arXiv 1504.06852): its weights grow towards the coarse scales, but its
+            errors are summed over pixels, of which every coarser scale has a quarter; these are for means.
         exponent: of the error; below 1 outliers count less (PWC-Net's fine-tuning, arXiv 1709.02371, has 0.4).
-        full_size: whether the finest pixel flow is enlarged to the image, as it will be used, and compared there: at its own
-            grid, cells that two motions meet in have a target between both.
+        full_size: whether the finest pixel flow is enlarged bilinearly to the image and compared there: at its own grid, cells
+            that two motions meet in have a target between both.
 
     Raises:
         ValueError: if a weight is negative or the exponent is out of (0, 1].
@@ -81,25 +81,25 @@ class FlowLoss(nn.Module):
             target = pad_to(target.float(), flow.padded_size, torch.nan)
             pixel = segment = flow.segment_flow.float().sum() * 0
             if flow.pixel_flows:
-                pixel = self._pixel_error(flow.pixel_flows, target)
+                pixel = self._pixel_error(flow, target)
             if queries > 1:
                 if key is None:
                     raise ValueError("one flow for each query, but no key masks to say where each of them counts")
                 segment = self._segment_error(flow.segment_flow.float(), target, key)
         return {"pixel_flow": self.pixel_weight * pixel, "segment_flow": self.segment_weight * segment}
 
-    def _pixel_error(self, pixel_flows: Sequence[Tensor], target: Tensor) -> Tensor:
-        weights = self.scale_weights[: len(pixel_flows)]
-        if len(weights) < len(pixel_flows) or sum(weights) <= 0:
-            raise ValueError(
-                f"{len(pixel_flows)} scales but scale_weights {self.scale_weights}; expected one for each, not all 0"
-            )
-        total = torch.zeros((), device=target.device)
-        flows = list(reversed(pixel_flows))
+    def _pixel_error(self, flow: FlowPrediction, target: Tensor) -> Tensor:
+        flows = list(reversed(flow.pixel_flows))
         if self.full_size:
-            flows[0] = resize_flow(flows[0].float(), (target.shape[-2], target.shape[-1]))
-        for flow, weight in zip(flows, weights, strict=True):
-            error, known = self._error(flow.float(), target)
+            flows[0] = resize_flow(flows[0].float(), flow.padded_size)
+        if flow.detail is not None:
+            flows.insert(0, enlarge_flow(flow.pixel_flows[-1], flow))
+        weights = self.scale_weights[: len(flows)]
+        if len(weights) < len(flows) or sum(weights) <= 0:
+            raise ValueError(f"{len(flows)} scales but scale_weights {self.scale_weights}; expected one for each, not all 0")
+        total = torch.zeros((), device=target.device)
+        for vectors, weight in zip(flows, weights, strict=True):
+            error, known = self._error(vectors.float(), target)
             total = total + weight * (error * known).sum() / _normaliser(known.sum())
         return total / sum(weights)
 

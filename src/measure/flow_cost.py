@@ -23,8 +23,9 @@ class FlowCost:
     """Of one estimator, batch 1.
 
     Attributes:
-        gflops: on a non-key frame, one multiply-add counted as 1: the estimator alone, neither the warp of the masks nor their
-            post-processing, nor what it keeps of the key frame. ``None`` where another library than torch does the work.
+        gflops: on a non-key frame, one multiply-add counted as 1: the estimator alone, with its detail where it has one, neither
+            the warp of the masks nor their post-processing, nor what it keeps of the key frame. ``None`` where another library
+            than torch does the work.
         params_m: millions of parameters.
     """
 
@@ -49,7 +50,8 @@ def flow_cost(flow: FlowEstimator, queries: tuple[int, int], size: Size) -> Flow
         image = torch.empty(1, 3, *size, device="cpu")
         # Made once for all the frames that follow a key frame.
         features = shadow.encode_key(image)
-        _, count = count_multiply_adds(lambda: shadow(image, image, torch.empty(1, *queries, device="cpu"), features))
+        no_queries = torch.empty(1, *queries, device="cpu")
+        _, count = count_multiply_adds(lambda: shadow.with_detail(shadow(image, image, no_queries, features)))
     return FlowCost(count / 1e9, params_m)
 
 

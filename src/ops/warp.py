@@ -131,6 +131,20 @@ def resize_flow(flow: Tensor, size: Size) -> Tensor:
     return (resized if grows else resized * scale).reshape(*flow.shape[:-2], *size)
 
 
+def enlarge_flow(vectors: Tensor, flow: FlowPrediction) -> Tensor:
+    """A flow of the pair at every pixel of the padded image: enlarged bilinearly, and what that misses added.
+
+    Args:
+        vectors: (B, 2, h, w), one of the finest flows of the prediction, pixels of its own grid.
+        flow: what it belongs to.
+
+    Returns:
+        (B, 2, H, W) float32, pixels of the padded image.
+    """
+    enlarged = resize_flow(vectors.float(), flow.padded_size)
+    return enlarged if flow.detail is None else enlarged + flow.detail
+
+
 def full_size_flow(flow: FlowPrediction, image_size: Size) -> Tensor:
     """The finest flow of the image as a whole, on the image's own grid.
 
@@ -142,7 +156,7 @@ def full_size_flow(flow: FlowPrediction, image_size: Size) -> Tensor:
         (B, 2, H, W), pixels of the image.
     """
     height, width = image_size
-    return resize_flow(flow.pixel_flows[-1].float(), flow.padded_size)[..., :height, :width]
+    return enlarge_flow(flow.pixel_flows[-1], flow)[..., :height, :width]
 
 
 def unexplained(flow: FlowPrediction, image_size: Size) -> Tensor | None:

@@ -146,6 +146,7 @@ class FlowStage(nn.Module):
         else:
             key, no_queries = None, batch.key_image.new_empty((len(batch.key_image), 0, 0), dtype=torch.float32)
             flow = pixel_branch(model.flow)(batch.key_image, batch.nonkey_image, no_queries)
+        flow = model.flow.with_detail(flow)
         terms: Terms = self.loss(flow, target, key)
         terms |= self.side_losses(flow, batch)
         return terms
@@ -187,7 +188,9 @@ class PropagationStage(nn.Module):
         self.side_losses = SideLosses(visibility, fill, photometric)
         self.self_labels = self_labels
         self.trainable = tuple(trainable)
-        self.idle = self.side_losses.idle
+        # Carried masks do not teach the flow of single pixels.
+        self.detailed = flow_loss is not None or photometric is not None
+        self.idle = self.side_losses.idle if self.detailed else (*self.side_losses.idle, "detail")
 
     def losses(self, model: Propagator, batch: PairBatch) -> Terms:
         """Set loss of the carried masks and, where asked for, the end-point errors.
@@ -200,6 +203,8 @@ class PropagationStage(nn.Module):
         key = model.segmentor(batch.key_image)
         carried, flow = model.propagate(key, batch.key_image, batch.nonkey_image)
         terms: Terms = dict(self.loss(carried, batch.nonkey_label, batch.sample_id))
+        if self.detailed:
+            flow = model.flow.with_detail(flow)
         if self.flow_loss is not None:
             errors = self.flow_loss(flow, _known_flow(batch), key.final_layer())
             terms |= {name: self.flow_weight * error for name, error in errors.items()}
@@ -213,7 +218,8 @@ class PropagationStage(nn.Module):
 
 def _propagate(model: Propagator, batch: PairBatch) -> StagePrediction:
     key = model.segmentor(batch.key_image).final_layer()
-    return StagePrediction(*model.propagate(key, batch.key_image, batch.nonkey_image), key)
+    carried, flow = model.propagate(key, batch.key_image, batch.nonkey_image)
+    return StagePrediction(carried, model.flow.with_detail(flow), key)
 
 
 def _known_flow(batch: PairBatch) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from src.ops.masks import semantic_map
-from src.ops.warp import resize_flow, unexplained
+from src.ops.warp import enlarge_flow, resize_flow, unexplained
 from src.structures import IGNORE_INDEX, FlowPrediction, MaskPrediction
 from src.visualization.canvas import Tile, legend, stack, tile_grid
 from src.visualization.flow_color import flow_to_color, largest_motion
@@ -44,7 +44,7 @@ def winning_flow(prediction: MaskPrediction, flow: FlowPrediction) -> Tensor:
         index = winner[:, None, None].expand(-1, 1, 2, -1, -1)
         segment_flow = segment_flow.gather(1, index)
     height, width = prediction.image_size
-    return resize_flow(segment_flow[:, 0], prediction.padded_size)[..., :height, :width]
+    return enlarge_flow(segment_flow[:, 0], flow)[..., :height, :width]
 
 
 def pair_panel(

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from src.inference.flow_method import FlowMethod
-from src.models.flow import CopyFlow, DISFlow
+from src.models.flow import CopyFlow, DISFlow, pixel_branch
+from src.ops.warp import full_size_flow
 from src.structures import FlowPrediction
 from src.visualization.panels import winning_flow
 from tests.inference.known_flow import ConstantFlow
@@ -50,6 +51,15 @@ def test_of_several_flows_the_winning_segments_counts() -> None:
     # And not, say, the first segment's.
     first = FlowMethod(ConstantFlow(0.0)).to_key(method.start(key), image)
     assert not torch.allclose(found, first)
+
+
+@torch.no_grad()
+def test_the_flow_of_an_image_has_the_detail_of_its_estimator() -> None:
+    flow, (key, image) = pixel_branch(tiny_flow("correlation")), frames(2)
+    found = flow.with_detail(flow(key[None], image[None], torch.zeros(1, 0, 0)))
+    assert found.detail is not None and found.detail.abs().max() > 0.01
+    method = FlowMethod(flow)
+    torch.testing.assert_close(method.to_key(method.start(key), image), full_size_flow(found, (40, 56))[0])
 
 
 def test_queries_are_those_of_the_segmentor_or_zeros_that_fit() -> None:

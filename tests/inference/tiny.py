@@ -35,6 +35,7 @@ def tiny_flow(name: str) -> FlowEstimator:
         "correlation": lambda: CorrelationFlow(
             query_dim=32, fill_classes=len(CLASSES), encoder_channels=(4, 8, 8, 8, 8), context_channels=(4, 4, 4, 4),
             radii=(1, 1, 1, 1), decoder_channels=((8,), (8,), (8,), (8,)), segment_dim=8, segment_rank=4, fill_dim=8,
+            detail_dim=4,
         ),
         "dis": DISFlow,
         "pixel": lambda: PixelFlow(encoder_channels=CHANNELS, refine_channels=(16, 8, 8, 8)),

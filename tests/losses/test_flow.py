@@ -1,5 +1,7 @@
 """Laws of the end-point errors that pretrain a flow estimator."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -64,6 +66,17 @@ def test_scale_weights_begin_at_the_finest() -> None:
     flow.pixel_flows[-1][:] += 1  # 8 px of the image in either direction
     terms = FlowLoss(scale_weights=(3.0, 1.0, 0.0, 0.0))(flow, constant((0.0, 0.0), PADDED), key_of(stripes()))
     assert terms["pixel_flow"].item() == pytest.approx(0.75 * 8 * 2**0.5)
+
+
+def test_detail_is_the_finest_scale_and_counts_in_pixels_of_the_image() -> None:
+    flow = replace(prediction_of((3.0, -2.0)), detail=constant((0.6, 0.8), PADDED))
+    target = constant((3.0, -2.0), PADDED)
+    terms = FlowLoss(scale_weights=(0.25, 0.75, 0.0, 0.0))(flow, target, key_of(stripes()))
+    assert terms["pixel_flow"].item() == pytest.approx(0.25, rel=1e-5)
+    exact = FlowLoss(scale_weights=(0.25, 0.75, 0.0, 0.0))(flow, target + constant((0.6, 0.8), PADDED), key_of(stripes()))
+    assert exact["pixel_flow"].item() == pytest.approx(0.75, rel=1e-5)
+    with pytest.raises(ValueError, match="4 scales"):
+        FlowLoss(scale_weights=(1.0, 1.0, 1.0))(flow, target, key_of(stripes()))
 
 
 def test_unknown_pixels_do_not_matter() -> None:

@@ -39,9 +39,9 @@ def test_rows_have_times_of_the_calls() -> None:
 
 
 def test_what_is_kept_of_the_key_frame_is_not_counted_again() -> None:
-    flow = CorrelationFlow(query_dim=16)
+    flow = CorrelationFlow(query_dim=16, detail_dim=8)
     cost = flow_cost(flow, (3, 16), (64, 96))
     image = torch.zeros(1, 3, 64, 96)
-    _, whole = count_multiply_adds(lambda: flow(image, image, torch.zeros(1, 3, 16)))
+    _, whole = count_multiply_adds(lambda: flow.with_detail(flow(image, image, torch.zeros(1, 3, 16))))
     _, key = count_multiply_adds(lambda: flow.encode_key(image))
     assert cost.gflops == pytest.approx((whole - key) / 1e9) and key > 0.2 * whole

@@ -80,6 +80,16 @@ def test_unlabelled_video_teaches_the_flow_by_itself() -> None:
     assert gradient_parts(model, terms) == {"flow"}
 
 
+def test_detail_is_taught_by_known_flow_and_by_nothing_else() -> None:
+    model, batch = tiny_propagator("correlation"), tiny_batch()
+    assert "detail" in PropagationStage(set_loss()).idle
+    for stage in (FlowStage(FlowLoss(), segments=False), PropagationStage(set_loss(), FlowLoss())):
+        model.zero_grad()
+        stage.losses(model, batch)["pixel_flow"].backward()
+        assert "detail" not in stage.idle
+        assert all(p.grad is not None for p in model.flow.branches()["detail"].parameters())
+
+
 def test_the_segmentor_sees_the_labelled_frame_alone() -> None:
     model, batch, stage = tiny_propagator(), tiny_batch(), SegmentorStage(set_loss())
     assert stage.losses(model, batch) == stage.losses(model, grey(batch))

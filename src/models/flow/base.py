@@ -49,8 +49,21 @@ class FlowEstimator(nn.Module, ABC):
             ValueError: if the images or queries do not fit one another or the estimator.
         """
 
+    def with_detail(self, flow: FlowPrediction) -> FlowPrediction:
+        """Add what an estimator knows of single pixels, beyond the grid on which masks are carried; most know nothing.
+
+        Apart from :meth:`forward`, as carrying masks does not need it.
+
+        Args:
+            flow: of :meth:`forward`.
+
+        Returns:
+            The same with ``detail``, for :func:`src.ops.warp.enlarge_flow`.
+        """
+        return flow
+
     def branches(self) -> dict[str, nn.Module]:
-        """Parts by name that a loss of their own teaches: ``visibility``, ``fill``, ``segments``. None of them by default."""
+        """Parts by name that not every stage teaches: ``visibility``, ``fill``, ``segments``, ``detail``. None by default."""
         return {}
 
     @abstractmethod

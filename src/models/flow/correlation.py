@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,11 +11,13 @@ from torch import Tensor, nn
 
 from src.models.flow.base import FlowEstimator, check_pair
 from src.models.flow.correlation_decoder import CorrelationDecoder, Motion
+from src.models.flow.correlation_detail import FlowDetail
 from src.models.flow.correlation_encoder import ImageEncoder
 from src.models.flow.correlation_segments import SegmentResidual
 from src.models.flow.fill import FillHead
 from src.ops.padding import padded_size
 from src.ops.precision import full_precision
+from src.ops.warp import resize_flow
 from src.structures import FlowPrediction
 
 _COARSE = 1
@@ -25,7 +28,8 @@ class CorrelationFlow(FlowEstimator):
     """Shared encoder, warped local correlation from 1/32 to 1/4 (PWC-Net, arXiv 1709.02371), and a residual per segment.
 
     The key frame's features serve all frames that follow it (:meth:`encode_key`). A non-key frame costs one pass of the
-    encoder and the decoder. The default widths are those of ``correlation_small``.
+    encoder and the decoder. Masks are carried on the grid of 1/4; who wants the motion of every pixel asks :meth:`with_detail`.
+    The default widths are those of ``correlation_small``, which has a ``detail_dim`` of 16 as well.
 
     Args:
         query_dim: width of the segmentor's queries.
@@ -38,6 +42,7 @@ class CorrelationFlow(FlowEstimator):
         segment_dim: width of the queries in the segment head.
         segment_rank: numbers that each of its products sums.
         fill_dim: width of the fill branch.
+        detail_dim: width of the step from 1/4 to every pixel; ``None``: the flow is enlarged bilinearly.
         input_mean: of R, G, B in 0..1.
         size_divisor: the padded image is a multiple of this; the segmentor's.
 
@@ -53,10 +58,11 @@ class CorrelationFlow(FlowEstimator):
         encoder_depths: Sequence[int] = (0, 1, 2, 1, 1),
         context_channels: Sequence[int] = (48, 48, 32, 24),
         radii: Sequence[int] = (3, 3, 3, 2),
-        decoder_channels: Sequence[Sequence[int]] = ((96, 64, 48), (96, 64, 48), (96, 64, 48), (48, 32)),
+        decoder_channels: Sequence[Sequence[int]] = ((96, 64, 48), (96, 64, 48), (80, 64, 48), (40, 32)),
         segment_dim: int = 64,
         segment_rank: int = 16,
         fill_dim: int = 48,
+        detail_dim: int | None = None,
         input_mean: Sequence[float] = (0.411, 0.432, 0.450),
         size_divisor: int = 32,
     ) -> None:
@@ -72,32 +78,34 @@ class CorrelationFlow(FlowEstimator):
             "segment_dim": segment_dim,
             "segment_rank": segment_rank,
             "fill_dim": fill_dim,
+            "detail_dim": detail_dim,
             "input_mean": list(input_mean),
             "size_divisor": size_divisor,
         }
         self.size_divisor = size_divisor
         self.query_dim = query_dim
         self.encoder = ImageEncoder(encoder_channels, encoder_depths, input_mean, size_divisor)
-        levels = list(encoder_channels)[:0:-1]
+        *levels, finest = reversed(encoder_channels)
         self.decoder = CorrelationDecoder(levels, context_channels, radii, decoder_channels)
         fine = decoder_channels[-1][-1]
         self.visibility = nn.Conv2d(fine, 1, 3, padding=1)
         self.segments = SegmentResidual(query_dim, decoder_channels[_COARSE][-1], fine, segment_dim, rank=segment_rank)
         self.fill = None if fill_classes is None else FillHead(levels[:-1], fill_dim, fill_classes)
+        self.detail = None if detail_dim is None else FlowDetail(finest, fine, detail_dim)
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments, JSON-able."""
         return dict(self._config)
 
     def branches(self) -> dict[str, nn.Module]:
-        """What only the losses of confidence, fill branch and segments reach."""
-        parts = {"visibility": self.visibility, "segments": self.segments, "fill": self.fill}
+        """What only the losses of confidence, fill branch, segments and the flow of every pixel reach."""
+        parts = {"visibility": self.visibility, "segments": self.segments, "fill": self.fill, "detail": self.detail}
         return {name: part for name, part in parts.items() if part is not None}
 
     def encode_key(self, key_image: Tensor) -> tuple[Tensor, ...]:
-        """Features of the key frame at 1/32, 1/16, 1/8 and 1/4, to be handed to :meth:`forward` with every later frame."""
+        """Features of the key frame at 1/32, 1/16, 1/8, 1/4, and 1/2 for :meth:`with_detail`, for every later frame."""
         features: tuple[Tensor, ...] = self.encoder(key_image)
-        return features
+        return features[: 4 if self.detail is None else 5]
 
     def forward(
         self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor, key_features: tuple[Tensor, ...] | None = None
@@ -114,13 +122,7 @@ class CorrelationFlow(FlowEstimator):
             )
         prediction, motions = self.image_flow(key_image, nonkey_image, key_features)
         own = self.segments(queries, motions[_COARSE], motions[-1])
-        return FlowPrediction(
-            motions[-1].flow[:, None] + own,
-            prediction.pixel_flows,
-            prediction.padded_size,
-            prediction.confidence,
-            prediction.fill_logits,
-        )
+        return replace(prediction, segment_flow=prediction.segment_flow + own)
 
     def image_flow(
         self, key_image: Tensor, nonkey_image: Tensor, key_features: tuple[Tensor, ...] | None = None
@@ -137,8 +139,8 @@ class CorrelationFlow(FlowEstimator):
         """
         check_pair(key_image, nonkey_image)
         key = self.encode_key(key_image) if key_features is None else key_features
-        nonkey = self.encoder(nonkey_image)
-        motions = self.decoder(key, nonkey)
+        *nonkey, finest = self.encoder(nonkey_image)
+        motions = self.decoder(key[:4], nonkey)
         fine = motions[-1]
         size = padded_size((key_image.shape[-2], key_image.shape[-1]), self.size_divisor)
         visible = self.visibility(fine.hidden)
@@ -147,7 +149,17 @@ class CorrelationFlow(FlowEstimator):
             confidence = visible.float().sigmoid() * _inside(fine.flow, key_image.shape[-2] / 4, key_image.shape[-1] / 4)
         fill = None if self.fill is None else self.fill(nonkey[:-1])
         flows = tuple(motion.flow for motion in motions)
-        return FlowPrediction(fine.flow[:, None], flows, size, confidence, fill), motions
+        sources = () if self.detail is None else (key[4], finest, fine.hidden)
+        return FlowPrediction(fine.flow[:, None], flows, size, confidence, fill, sources), motions
+
+    def with_detail(self, flow: FlowPrediction) -> FlowPrediction:
+        """See :meth:`FlowEstimator.with_detail`."""
+        if self.detail is None:
+            return flow
+        key, nonkey, hidden = flow.sources
+        fine = flow.pixel_flows[-1]
+        every_pixel = self.detail(key, nonkey, Motion(fine, hidden))
+        return replace(flow, detail=every_pixel - resize_flow(fine, flow.padded_size))
 
 
 class CorrelationPixelBranch(FlowEstimator):
@@ -174,6 +186,10 @@ class CorrelationPixelBranch(FlowEstimator):
     ) -> FlowPrediction:
         """segment_flow (B, 1, 2, Hp / 4, Wp / 4) is the finest pixel flow; the queries are not looked at."""
         return self.correlation.image_flow(key_image, nonkey_image, key_features)[0]
+
+    def with_detail(self, flow: FlowPrediction) -> FlowPrediction:
+        """See :meth:`CorrelationFlow.with_detail`."""
+        return self.correlation.with_detail(flow)
 
 
 def _inside(flow: Tensor, height: float, width: float) -> Tensor:

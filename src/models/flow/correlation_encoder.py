@@ -16,7 +16,7 @@ SLOPE = 0.1
 
 
 class ImageEncoder(nn.Module):
-    """Features of one image at 1/4, 1/8, 1/16 and 1/32.
+    """Features of one image at 1/2, 1/4, 1/8, 1/16 and 1/32.
 
     Args:
         channels: of the five stages, at 1/2 to 1/32 of the image.
@@ -55,7 +55,7 @@ class ImageEncoder(nn.Module):
             image: (B, 3, H, W), RGB 0..255, unpadded.
 
         Returns:
-            Four feature maps (B, C, Hp / 2^s, Wp / 2^s), s = 5, 4, 3, 2: coarse to fine.
+            Five feature maps (B, C, Hp / 2^s, Wp / 2^s), s = 5, 4, 3, 2, 1: coarse to fine.
         """
         height, width = image.shape[-2:]
         size = padded_size((height, width), self.size_divisor)
@@ -68,7 +68,7 @@ class ImageEncoder(nn.Module):
         for stage in self.stages:
             features = stage(features)
             found.append(features)
-        return tuple(found[:0:-1])
+        return tuple(found[::-1])
 
 
 class ResidualConv(nn.Module):

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from src.measure.counting import count_multiply_adds
 from src.models.flow import CorrelationFlow, CorrelationPixelBranch, pixel_branch
+from src.models.flow.correlation_decoder import Motion
+from src.ops.warp import full_size_flow, resize_flow
 from src.structures import FlowPrediction
 
 
@@ -25,6 +27,7 @@ def untrained() -> CorrelationFlow:
         segment_dim=8,
         segment_rank=4,
         fill_dim=8,
+        detail_dim=8,
     )
 
 
@@ -66,18 +69,23 @@ def test_kept_features_of_the_key_frame_give_the_same_bits(correlation: Correlat
     (key, nonkey), queries = pair(), torch.randn(2, 5, 24)
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         kept = correlation.encode_key(key)
-        fresh = correlation(key, nonkey, queries)
+        fresh = correlation.with_detail(correlation(key, nonkey, queries))
         # The key image itself is not looked at any more.
-        found = correlation(torch.zeros_like(key), nonkey, queries, kept)
-    for name in ("segment_flow", "confidence", "fill_logits"):
+        found = correlation.with_detail(correlation(torch.zeros_like(key), nonkey, queries, kept))
+    for name in ("segment_flow", "confidence", "fill_logits", "detail"):
         assert torch.equal(getattr(found, name), getattr(fresh, name)), name
     assert all(torch.equal(a, b) for a, b in zip(found.pixel_flows, fresh.pixel_flows, strict=True))
 
 
 def test_every_trainable_parameter_gets_a_gradient(correlation: CorrelationFlow) -> None:
-    flow = correlation(*pair(), torch.randn(2, 5, 24))
-    assert flow.fill_logits is not None
-    (flow.segment_flow.square().mean() + confidence_of(flow).square().mean() + flow.fill_logits.square().mean()).backward()
+    flow = correlation.with_detail(correlation(*pair(), torch.randn(2, 5, 24)))
+    assert flow.fill_logits is not None and flow.detail is not None
+    (
+        flow.detail.square().mean()
+        + flow.segment_flow.square().mean()
+        + confidence_of(flow).square().mean()
+        + flow.fill_logits.square().mean()
+    ).backward()
     untouched = [name for name, p in correlation.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert not untouched
 
@@ -90,6 +98,28 @@ def test_the_pixel_branch_is_the_same_network_without_its_segments(correlation: 
     one = branch(*images, torch.empty(2, 0, 0), branch.encode_key(images[0]))
     assert one.segment_flow.shape[1] == 1 and torch.equal(one.segment_flow[:, 0], whole.pixel_flows[-1])
     assert torch.equal(confidence_of(one), confidence_of(whole))
+
+
+@torch.no_grad()
+def test_detail_is_what_the_flow_of_every_pixel_has_over_the_enlarged_one(correlation: CorrelationFlow) -> None:
+    plain = correlation(*pair(), torch.randn(2, 5, 24))
+    assert plain.detail is None
+    full = correlation.with_detail(plain)
+    assert full.detail is not None and full.detail.shape == (2, 2, *full.padded_size)
+    key, nonkey, hidden = plain.sources
+    every_pixel = correlation.detail(key, nonkey, Motion(plain.pixel_flows[-1], hidden))  # type: ignore[misc]
+    torch.testing.assert_close(full_size_flow(full, (50, 70)), every_pixel[..., :50, :70])
+    branch = pixel_branch(correlation)
+    assert torch.equal(branch.with_detail(plain).detail, full.detail)  # type: ignore[arg-type]
+
+
+@torch.no_grad()
+def test_without_detail_the_flow_is_enlarged_bilinearly_and_less_is_kept() -> None:
+    flow = CorrelationFlow(**{**untrained().config(), "detail_dim": None})
+    found = flow.with_detail(flow(*pair(), torch.randn(2, 5, 24)))
+    assert found.detail is None and len(flow.encode_key(pair()[0])) == 4
+    enlarged = resize_flow(found.pixel_flows[-1], found.padded_size)
+    assert torch.equal(full_size_flow(found, (50, 70)), enlarged[..., :50, :70])
 
 
 @torch.no_grad()
@@ -123,7 +153,7 @@ def test_a_nonkey_frame_costs_at_most(name: str, limit: float) -> None:
         flow = instantiate(cfg.model.flow).requires_grad_(False)
         key, nonkey, queries = torch.empty(1, 3, 480, 853), torch.empty(1, 3, 480, 853), torch.empty(1, 100, 256)
         kept = flow.encode_key(key)
-        _, count = count_multiply_adds(lambda: flow(key, nonkey, queries, kept))
+        _, count = count_multiply_adds(lambda: flow.with_detail(flow(key, nonkey, queries, kept)))
     assert 0.8 * limit < count / 1e9 < limit - 0.1
 
 
