@@ -7,7 +7,7 @@ at the grid's size. Where one class's lower bound is above every other's upper b
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,9 @@ from torch import Tensor
 
 from src.structures import Size
 
-_STRIP_CELLS = 2048  # cells of which bounds are computed at a time: 100 masks of them fit into a core's cache
+_SIDE = 4  # cells along each side of a block
+_STRIP_CELLS = 2048  # cells that are looked at at a time: 100 masks of them fit into a core's cache
+_OPEN_BLOCKS = 128  # undecided blocks whose cells are, at most
 _OPEN_PIXELS = 4096  # pixels of undecided cells that are upsampled at a time
 _BAND_PIXELS = 16384  # pixels whose scores exist at a time where the result has another size than the image
 _ROUNDING = 2.0**-18  # of the sum of all weights: far above what float32 sums err, far below what matters
@@ -44,76 +46,126 @@ def label_map(classes: Tensor, mask_logits: Tensor, padded_size: Size, image_siz
 
 
 def _by_cells(classes: Tensor, mask_logits: Tensor, scale: Size, image_size: Size) -> Tensor:
-    """The label map at the image's size, cell by cell where bounds decide."""
+    """The label map at the image's size: blocks of cells by bounds, the cells of open blocks too, the pixels of open cells."""
     # A number subtracted from all classes of a query changes every score alike. The smaller the weights, the tighter the bounds.
     weights = (classes - (classes.amax(1, keepdim=True) + classes.amin(1, keepdim=True)) / 2).T.contiguous()
-    magnitudes = weights.abs()
-    slack = _ROUNDING * float(magnitudes.sum(1).max())
-    # Pixels before the first and after the last centre of the grid repeat it, so the grid is repeated at its border.
-    logits = F.pad(mask_logits[None], (1, 1, 1, 1), mode="replicate")[0]
-    rows, columns = logits.shape[-2] - 1, logits.shape[-1] - 1
-    canvas = torch.empty(rows, scale[0], columns, scale[1], dtype=torch.int64)
+    slack = _ROUNDING * float(weights.abs().sum(1).max())
     # The first cell begins half a cell before the image.
     top, left = scale[0] - scale[0] // 2, scale[1] - scale[1] // 2
-    last_row, last_column = (image_size[0] + top - 1) // scale[0], (image_size[1] + left - 1) // scale[1]
-    for first in range(0, last_row + 1, max(1, _STRIP_CELLS // columns)):
-        end = min(first + max(1, _STRIP_CELLS // columns), last_row + 1)
-        strip = logits[:, first : end + 1, : last_column + 2]
-        best, is_open, possible = _bounds(strip, weights, magnitudes, slack)
-        canvas[first:end, :, : last_column + 1] = best[:, None, :, None]
-        if possible is not None:
-            candidates = possible.nonzero().flatten()
-            chosen = weights[candidates]
-            for y, x in _blocks(is_open, max(1, _OPEN_PIXELS // (scale[0] * scale[1]))):
-                pixels = _cell_pixels(strip, y, x, scale)
-                winners = (chosen @ pixels).max(1).indices
-                canvas[first + y, :, x] = candidates[winners].T.reshape(len(y), *scale)
-    whole = canvas.view(rows * scale[0], columns * scale[1])
+    rows, columns = -(-(top + image_size[0]) // (_SIDE * scale[0])), -(-(left + image_size[1]) // (_SIDE * scale[1]))
+    corners = _corners((rows * _SIDE + 1, columns * _SIDE + 1), (mask_logits.shape[-2], mask_logits.shape[-1]))
+    # Queries last: then every step below, gathering above all, reads whole rows.
+    table = mask_logits.flatten(1).T.contiguous()
+    canvas = torch.empty(rows, _SIDE, scale[0], columns, _SIDE, scale[1], dtype=torch.int64)
+    height = max(1, _STRIP_CELLS // (_SIDE * _SIDE * columns))
+    for first in range(0, rows, height):
+        part = canvas[first : first + height]
+        strip = F.embedding(corners[first * _SIDE : (first + len(part)) * _SIDE + 1], table)
+        masks = strip.sigmoid()
+        best, is_open, possible = _bounds(*_block_ranges(masks), weights, slack)
+        part.copy_(best.view(len(part), 1, 1, columns, 1, 1))
+        for blocks in torch.split(is_open.nonzero()[:, 0], _OPEN_BLOCKS) if len(possible) else ():
+            _fill_blocks(part, blocks // columns, blocks % columns, strip, masks, weights[possible], possible, slack)
+    whole = canvas.view(rows * _SIDE * scale[0], columns * _SIDE * scale[1])
     return whole[top : top + image_size[0], left : left + image_size[1]].contiguous()
 
 
-def _bounds(strip: Tensor, weights: Tensor, magnitudes: Tensor, slack: float) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Which class wins each cell of a strip (Q, rows + 1, columns + 1) of the padded grid, and whether that is certain.
+def _corners(size: Size, grid: Size) -> Tensor:
+    """Which entry of an (h, w) mask is at each corner of the cells, (*size).
+
+    Pixels before the first and after the last centre of the grid repeat it, and so do the corners.
+    """
+    rows, columns = (torch.arange(-1, length - 1).clamp(0, last - 1) for length, last in zip(size, grid, strict=True))
+    return rows[:, None] * grid[1] + columns
+
+
+def _fill_blocks(
+    canvas: Tensor, y: Tensor, x: Tensor, strip: Tensor, masks: Tensor, weights: Tensor, classes: Tensor, slack: float
+) -> None:
+    """Write the classes of open blocks.
+
+    Args:
+        canvas: (rows, side, scale, columns, side, scale) pixels; written.
+        y: row of each block.
+        x: column of each block.
+        strip: (rows * side + 1, columns * side + 1, Q) mask logits at the corners of all cells.
+        masks: the same after the sigmoid.
+        weights: (c, Q) of the classes that may win.
+        classes: (c,), which these are.
+        slack: see :func:`_bounds`.
+    """
+    scale = (canvas.shape[2], canvas.shape[5])
+    side, width = torch.arange(_SIDE + 1), masks.shape[1]
+    corners = (y * width + x)[:, None, None] * _SIDE + side[:, None] * width + side
+    best, is_open, possible = _bounds(*_cell_ranges(F.embedding(corners, masks.flatten(0, 1))), weights, slack)
+    canvas[y, :, :, x] = classes[best].view(-1, _SIDE, 1, _SIDE, 1)
+    if not len(possible):
+        return
+    weights, classes = weights[possible], classes[possible]
+    for cells in torch.split(is_open.view(-1, _SIDE, _SIDE).nonzero(), max(1, _OPEN_PIXELS // (scale[0] * scale[1]))):
+        block, down, right = cells.unbind(1)
+        pixels = _cell_pixels(strip, corners[block, down, right], scale)
+        winners = classes[(weights @ pixels.mT).max(1).indices]
+        canvas[y[block], down, :, x[block], right] = winners.T.reshape(-1, *scale)
+
+
+def _block_ranges(masks: Tensor) -> tuple[Tensor, Tensor]:
+    """Least and greatest values of masks (rows * side + 1, columns * side + 1, Q) in each block, (rows * columns, Q)."""
+    ranges = []
+    for extreme in (torch.minimum, torch.maximum):
+        values = reduce(extreme, (masks[i : len(masks) - _SIDE + i : _SIDE] for i in range(_SIDE + 1)))
+        values = reduce(extreme, (values[:, i : masks.shape[1] - _SIDE + i : _SIDE] for i in range(_SIDE + 1)))
+        ranges.append(values.flatten(0, 1))
+    return ranges[0], ranges[1]
+
+
+def _cell_ranges(points: Tensor) -> tuple[Tensor, Tensor]:
+    """Least and greatest values in each cell of blocks of masks (blocks, side + 1, side + 1, Q), (blocks * side * side, Q)."""
+    low, high = torch.minimum(points[:, :-1], points[:, 1:]), torch.maximum(points[:, :-1], points[:, 1:])
+    low, high = torch.minimum(low[:, :, :-1], low[:, :, 1:]), torch.maximum(high[:, :, :-1], high[:, :, 1:])
+    return low.flatten(0, 2), high.flatten(0, 2)
+
+
+def _bounds(low: Tensor, high: Tensor, weights: Tensor, slack: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Which class wins each of n regions, and whether that is certain.
+
+    Args:
+        low: (n, Q), the least value of each mask there.
+        high: (n, Q), the greatest; written over.
+        weights: (K, Q).
+        slack: by which scores may err.
 
     Returns:
-        The class (rows, columns) of the best lower bound, where another may still win (rows, columns), and which classes (K,) may
-        win an open cell; ``None`` if no cell is open.
+        The class (n,) of the best lower bound, where another may still win (n,), and the classes that may win such a region.
     """
-    masks = strip.sigmoid()
-    low, high = torch.minimum(masks[:, :-1], masks[:, 1:]), torch.maximum(masks[:, :-1], masks[:, 1:])
-    low, high = torch.minimum(low[..., :-1], low[..., 1:]), torch.maximum(high[..., :-1], high[..., 1:])
-    rows, columns = low.shape[1:]
-    middle = weights @ low.add(high).flatten(1)
-    spread = magnitudes @ high.sub_(low).flatten(1)
+    middle = weights @ (low + high).T
+    spread = weights.abs() @ high.sub_(low).T
     # Twice the bounds: halving is left out.
     lower, best = (middle - spread).max(0)
     upper = middle.add_(spread)
     upper.scatter_(0, best[None], -torch.inf)
     reach = lower - 2 * slack
     is_open = upper.amax(0) >= reach
-    if not bool(is_open.any()):
-        return best.view(rows, columns), is_open.view(rows, columns), None
     possible = (upper[:, is_open] >= reach[is_open]).any(1)
     possible[best[is_open]] = True
-    return best.view(rows, columns), is_open.view(rows, columns), possible
+    return best, is_open, possible.nonzero()[:, 0]
 
 
-def _blocks(is_open: Tensor, length: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Rows and columns of the open cells, a few at a time."""
-    for block in torch.split(is_open.nonzero(), length):
-        yield block[:, 0], block[:, 1]
+def _cell_pixels(strip: Tensor, corners: Tensor, scale: Size) -> Tensor:
+    """Sigmoid masks (scale * scale, cells, Q) of the pixels of cells, as bilinear upsampling (align_corners=False) has them.
 
-
-def _cell_pixels(strip: Tensor, y: Tensor, x: Tensor, scale: Size) -> Tensor:
-    """Sigmoid masks (scale * scale, Q, cells) of the pixels of cells, as bilinear upsampling (align_corners=False) has them."""
+    Args:
+        strip: (rows, columns, Q) mask logits.
+        corners: (cells,), which of its entries is the upper left corner of each cell.
+        scale: pixels of a cell.
+    """
     down, right = (_fractions(one, strip) for one in scale)
     vertical, horizontal = torch.stack((1 - down, down), 1), torch.stack((1 - right, right), 1)
     # As a product with the four corners, which no broadcasting over a few pixels comes close to.
     bilinear = (vertical[:, None, :, None] * horizontal[None, :, None, :]).reshape(-1, 4)
-    place = y * strip.shape[2] + x
-    grid = strip.flatten(1)
-    corners = torch.stack([grid[:, place + shift] for shift in (0, 1, strip.shape[2], strip.shape[2] + 1)])
-    return (bilinear @ corners.flatten(1)).sigmoid_().view(-1, len(strip), len(y))
+    width = strip.shape[1]
+    values = F.embedding(corners + torch.tensor([[0], [1], [width], [width + 1]]), strip.flatten(0, 1))
+    return (bilinear @ values.flatten(1)).sigmoid_().view(-1, *values.shape[1:])
 
 
 def _fractions(scale: int, like: Tensor) -> Tensor:

@@ -47,14 +47,17 @@ def warp(source: Tensor, flow: Tensor, grid: WarpGrid = "exact") -> Tensor:
             return F.grid_sample(
                 source, positions.permute(0, 2, 3, 1), mode="bilinear", padding_mode="border", align_corners=True
             )
-        # Nothing has seen the positions yet, but their gradient needs what is clamped.
-        positions = positions.clamp(*limits) if positions.requires_grad else positions.clamp_(*limits)
+        if positions.requires_grad:
+            positions = torch.stack([one.clamp(*ends) for one, ends in zip(positions.unbind(1), limits, strict=True)], dim=1)
+        else:
+            for one, ends in zip(positions.unbind(1), limits, strict=True):
+                one.clamp_(*ends)
         height, width = source.shape[-2:]
         source = F.pad(source, (0, _next_power_of_two(width) - width, 0, _next_power_of_two(height) - height))
         return F.grid_sample(source, positions.permute(0, 2, 3, 1), mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def _positions(size: torch.Size, grid: WarpGrid, like: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
+def _positions(size: torch.Size, grid: WarpGrid, like: Tensor) -> tuple[Tensor, Tensor, list[tuple[float, float]]]:
     """Where a flow of zero reads (2, H, W), what a pixel of flow adds, and the first and last pixel, in units of grid_sample.
 
     Raises:
@@ -75,7 +78,9 @@ def _positions(size: torch.Size, grid: WarpGrid, like: Tensor) -> tuple[Tensor, 
     )
     base = torch.stack((x.expand(height, width), y[:, None].expand(height, width)))
     scale = like.new_tensor([2 / whole for whole in full])[:, None, None]
-    return base, scale, (base[:, :1, :1], base[:, -1:, -1:])
+    # Numbers, not tensors: clamping is several times as fast with them.
+    limits = [(shift / whole - 1, (2 * (n - 1) + shift) / whole - 1) for n, whole in zip((width, height), full, strict=True)]
+    return base, scale, limits
 
 
 def warp_segments(mask_logits: Tensor, segment_flow: Tensor, grid: WarpGrid = "exact") -> Tensor:

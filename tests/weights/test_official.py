@@ -147,7 +147,7 @@ def test_flownet_gives_its_flow_in_pixels_of_every_grid() -> None:
     flow = from_official(state)
     assert isinstance(flow, PixelFlow)
     key, nonkey = (255 * torch.rand(1, 3, 128, 192) for _ in range(2))
-    raw = flownet_flows(state, flow.prepare(key, nonkey))
+    raw = flownet_flows(state, flow.prepare(nonkey, key))
     found = flow(key, nonkey, torch.zeros(1, 1, 1))
     for stride, own, level in zip((64, 32, 16, 8, 4), raw, found.pixel_flows, strict=True):
         torch.testing.assert_close(level, 20 * own / stride, rtol=1e-4, atol=1e-5)

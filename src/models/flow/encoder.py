@@ -1,4 +1,4 @@
-"""The convolutional encoder of FlowNetS, and the preparation of the image pair it reads."""
+"""The convolutional encoder of FlowNetS, and the preparation of the images it reads."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from src.models.flow.base import check_pair
-from src.ops.padding import pad_to, padded_size
+from src.ops.padding import padded_size
 from src.structures import Size
 
 LEAKY_SLOPE = 0.1
 _KERNELS = (7, 5, 5, 3, 3, 3)
 
 
-class PairPreparation(nn.Module):
-    """Two RGB images to the encoder's input: normalise, zero beyond the content, pad, stack, halve (paper's estimator).
+class ImagePreparation(nn.Module):
+    """RGB images to the encoder's input: normalise, zero beyond the content, pad, halve, stack (paper's estimator).
 
     Args:
         mean: of each channel of RGB images in 0..1.
@@ -37,30 +36,26 @@ class PairPreparation(nn.Module):
         self.size_divisor = size_divisor
         self.register_buffer("mean", 255 * torch.tensor(list(mean)).view(3, 1, 1), persistent=False)
 
-    def forward(self, key_image: Tensor, nonkey_image: Tensor, content_size: Size | None = None) -> Tensor:
-        """Prepare a pair.
+    def forward(self, *images: Tensor, content_size: Size | None = None) -> Tensor:
+        """Prepare images of one size.
 
         Args:
-            key_image: (B, 3, H, W), RGB 0..255.
-            nonkey_image: (B, 3, H, W), RGB 0..255.
+            images: n times (B, 3, H, W), RGB 0..255.
             content_size: rows and columns from here on hold no image and become 0; default all is image.
 
         Returns:
-            (B, 6, Hp / 2, Wp / 2), non-key channels first, float32 (float64 where the estimator is).
-
-        Raises:
-            ValueError: if the images are not two equal (B, 3, H, W).
+            (B, 3 * n, Hp / 2, Wp / 2) in the order of the images, float32 (float64 where the estimator is).
         """
-        check_pair(key_image, nonkey_image)
-        height, width = key_image.shape[-2:]
-        pair = torch.stack((nonkey_image, key_image), dim=1).to(self.mean.dtype)
-        # Zero is the mean colour here, so padding comes after normalising.
-        pair = ((pair - self.mean) / 255).flatten(1, 2)
-        if content_size is not None:
-            pair = pair[..., : content_size[0], : content_size[1]]
-        pair = pad_to(pair, padded_size((height, width), self.size_divisor))
+        batch, channels, height, width = images[0].shape
+        size = padded_size((height, width), self.size_divisor)
+        rows, columns = (height, width) if content_size is None else content_size
+        # Zero is the mean colour here, so that is what the padding has before normalising, which is for a quarter of the pixels.
+        canvas = self.mean.repeat(batch, len(images), *size)
+        for number, image in enumerate(images):
+            part = canvas[:, channels * number : channels * (number + 1), :rows, :columns]
+            part.copy_(image[..., :rows, :columns])
         # Both sides are even, so the mean of 2x2 blocks is the bilinear half size (align_corners=False).
-        return F.avg_pool2d(pair, 2)
+        return (F.avg_pool2d(canvas, 2) - self.mean.repeat(len(images), 1, 1)) / 255
 
 
 class FlowEncoder(nn.Module):
@@ -91,17 +86,35 @@ class FlowEncoder(nn.Module):
                 nn.init.kaiming_normal_(module.weight, a=LEAKY_SLOPE)
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
 
-    def forward(self, pair: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, pair: Tensor, key_half: Tensor | None = None) -> tuple[Tensor, ...]:
         """Encode a prepared pair.
 
         Args:
-            pair: (B, 6, Hp / 2, Wp / 2).
+            pair: (B, 6, Hp / 2, Wp / 2), non-key channels first; these alone (B, 3, Hp / 2, Wp / 2) with ``key_half``.
+            key_half: of :meth:`key_half`, for the prepared key image.
 
         Returns:
             Features of the last five stages, coarse to fine: 1/128, 1/64, 1/32, 1/16, 1/8 of the padded image.
         """
+        if key_half is None:
+            x = self.stages[0](pair)
+        else:
+            first = self._first()
+            x = F.leaky_relu_(self._half(pair, first.weight[:, : pair.shape[1]], first.bias) + key_half, LEAKY_SLOPE)
         features: list[Tensor] = []
-        for stage in self.stages:
-            pair = stage(pair)
-            features.append(pair)
-        return tuple(reversed(features[1:]))
+        for stage in self.stages[1:]:
+            x = stage(x)
+            features.append(x)
+        return tuple(reversed(features))
+
+    def key_half(self, key: Tensor) -> Tensor:
+        """What a prepared key image (B, 3, Hp / 2, Wp / 2) adds to the first convolution, (B, C, Hp / 4, Wp / 4)."""
+        return self._half(key, self._first().weight[:, key.shape[1] :], None)
+
+    def _first(self) -> nn.Conv2d:
+        layer = next(self.stages[0].children())
+        assert isinstance(layer, nn.Conv2d)
+        return layer
+
+    def _half(self, image: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return F.conv2d(image, weight, bias, self._first().stride, self._first().padding)

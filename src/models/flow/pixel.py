@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from src.models.flow.base import FlowEstimator
-from src.models.flow.encoder import FlowEncoder, PairPreparation
+from src.models.flow.base import FlowEstimator, check_pair
+from src.models.flow.encoder import FlowEncoder, ImagePreparation
 from src.models.flow.pixel_decoder import PixelFlowDecoder
 from src.models.flow.query import QueryFlow
 from src.ops.padding import padded_size
@@ -40,7 +40,7 @@ class PixelFlow(FlowEstimator):
             "size_divisor": size_divisor,
         }
         self.size_divisor = size_divisor
-        self.prepare = PairPreparation(input_mean, size_divisor)
+        self.prepare = ImagePreparation(input_mean, size_divisor)
         self.encoder = FlowEncoder(encoder_channels)
         self.pixel_decoder = PixelFlowDecoder(list(encoder_channels)[:0:-1], refine_channels)
 
@@ -52,7 +52,8 @@ class PixelFlow(FlowEstimator):
         self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor, key_features: tuple[Tensor, ...] | None = None
     ) -> FlowPrediction:
         """segment_flow (B, 1, 2, Hp / 8, Wp / 8) is the finest pixel flow; see :meth:`FlowEstimator.forward`."""
-        pixel_flows = self.pixel_decoder(self.encoder(self.prepare(key_image, nonkey_image)))
+        check_pair(key_image, nonkey_image)
+        pixel_flows = self.pixel_decoder(self.encoder(self.prepare(nonkey_image, key_image)))
         size = padded_size((key_image.shape[-2], key_image.shape[-1]), self.size_divisor)
         return FlowPrediction(pixel_flows[-1][:, None], pixel_flows, size)
 
@@ -77,5 +78,5 @@ class PixelBranch(FlowEstimator):
     ) -> FlowPrediction:
         """segment_flow (B, 1, 2, Hp / 8, Wp / 8) is the finest pixel flow; see :meth:`QueryFlow.forward`."""
         whole = self.query_flow
-        _, pixel_flows = whole.image_flow(whole.encoder(whole.prepare(key_image, nonkey_image)), queries)
+        _, pixel_flows = whole.image_flow(whole.image_features(key_image, nonkey_image), queries)
         return FlowPrediction(pixel_flows[-1][:, None], pixel_flows, whole.covered_size(key_image))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
+import torch
 from torch import Tensor, nn
 
-from src.models.flow.base import FlowEstimator
-from src.models.flow.encoder import FlowEncoder, PairPreparation
+from src.models.flow.base import FlowEstimator, check_pair
+from src.models.flow.encoder import FlowEncoder, ImagePreparation
 from src.models.flow.pixel_decoder import PixelFlowDecoder
 from src.models.flow.query_decoder import QueryDecoder
 from src.models.flow.segment_head import FlowFusion, FuseInit, SegmentFlowHead
@@ -79,7 +80,7 @@ class QueryFlow(FlowEstimator):
         self.num_queries = num_queries
         self.query_dim = query_dim
         self.size_divisor = size_divisor
-        self.prepare = PairPreparation(input_mean, size_divisor)
+        self.prepare = ImagePreparation(input_mean, size_divisor)
         self.encoder = FlowEncoder(encoder_channels)
         # What nobody reads has no gradient, and that breaks distributed training.
         projected = queries == "segmentor" and query_dim != hidden_dim
@@ -96,6 +97,10 @@ class QueryFlow(FlowEstimator):
         """The constructor's arguments, JSON-able."""
         return dict(self._config)
 
+    def encode_key(self, key_image: Tensor) -> tuple[Tensor, ...] | None:
+        """In inference mode what the key image adds to the encoder's first convolution; elsewhere nothing is kept."""
+        return (self.encoder.key_half(self.prepare(key_image)),) if torch.is_inference_mode_enabled() else None
+
     def forward(
         self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor, key_features: tuple[Tensor, ...] | None = None
     ) -> FlowPrediction:
@@ -105,7 +110,7 @@ class QueryFlow(FlowEstimator):
             key_image: (B, 3, H, W), RGB 0..255, unpadded.
             nonkey_image: (B, 3, H, W), RGB 0..255, unpadded.
             queries: (B, Q, C), after the segmentor's last layer norm.
-            key_features: nothing is kept of key frames; not looked at.
+            key_features: of :meth:`encode_key`; made here where they are not given.
 
         Returns:
             segment_flow (B, Q, 2, Hp / 8, Wp / 8) and five pixel flows from 1/128 to 1/8 of the padded image, float32.
@@ -113,10 +118,22 @@ class QueryFlow(FlowEstimator):
         Raises:
             ValueError: if the images are not two equal (B, 3, H, W) or the queries not (B, num_queries, query_dim).
         """
-        features = self.encoder(self.prepare(key_image, nonkey_image))
+        features = self.image_features(key_image, nonkey_image, key_features)
         queries, pixel_flows = self.image_flow(features, queries)
         segment_flow = self.fuse(pixel_flows[-1], self.segment_head(queries, features[-1]))
         return FlowPrediction(segment_flow, pixel_flows, self.covered_size(key_image))
+
+    def image_features(
+        self, key_image: Tensor, nonkey_image: Tensor, key_features: tuple[Tensor, ...] | None = None
+    ) -> tuple[Tensor, ...]:
+        """The encoder's features of a pair, coarse to fine; the arguments and errors are those of :meth:`forward`."""
+        check_pair(key_image, nonkey_image)
+        kept = self.encode_key(key_image) if key_features is None else key_features
+        if kept is None:
+            features: tuple[Tensor, ...] = self.encoder(self.prepare(nonkey_image, key_image))
+        else:
+            features = self.encoder(self.prepare(nonkey_image), *kept)
+        return features
 
     def image_flow(self, features: Sequence[Tensor], queries: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The flow of the image as a whole, which the queries take part in.

@@ -5,26 +5,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from src.models.flow.encoder import FlowEncoder, PairPreparation
+from src.models.flow.encoder import FlowEncoder, ImagePreparation
 
 MEAN = (0.411, 0.432, 0.450)
 
 
 def test_the_mean_colour_becomes_zero_and_cannot_be_told_from_padding() -> None:
     image = 255 * torch.tensor(MEAN).view(1, 3, 1, 1).expand(1, 3, 40, 50)
-    assert PairPreparation(MEAN, 32)(image, image).abs().max() < 1e-6
+    assert ImagePreparation(MEAN, 32)(image, image).abs().max() < 1e-6
 
 
-def test_nonkey_comes_first_and_is_halved_bilinearly(texture: Callable[[int, int], Tensor]) -> None:
+def test_images_are_stacked_and_halved_bilinearly(texture: Callable[[int, int], Tensor]) -> None:
     key, nonkey = texture(64, 96)[None], texture(64, 96)[None]
-    prepared = PairPreparation(MEAN, 32)(key, nonkey)
+    prepared = ImagePreparation(MEAN, 32)(nonkey, key)
     for part, image in ((prepared[:, :3], nonkey), (prepared[:, 3:], key)):
         expected = F.interpolate(image / 255 - torch.tensor(MEAN).view(3, 1, 1), scale_factor=0.5, mode="bilinear")
         torch.testing.assert_close(part, expected, atol=1e-6, rtol=0)
 
 
 def test_content_size_equals_cropping(texture: Callable[[int, int], Tensor]) -> None:
-    prepare = PairPreparation(MEAN, 32)
+    prepare = ImagePreparation(MEAN, 32)
     key, nonkey = texture(64, 96)[None], texture(64, 96)[None]
     whole = prepare(key, nonkey, content_size=(40, 70))
     torch.testing.assert_close(whole, prepare(key[..., :40, :70], nonkey[..., :40, :70]), atol=0, rtol=0)
@@ -34,14 +34,14 @@ def test_content_size_equals_cropping(texture: Callable[[int, int], Tensor]) -> 
 
 
 def test_bytes_and_floats_are_prepared_alike() -> None:
-    prepare = PairPreparation(MEAN, 32)
+    prepare = ImagePreparation(MEAN, 32)
     key, nonkey = (torch.randint(0, 256, (2, 3, 30, 40), dtype=torch.uint8) for _ in range(2))
     assert torch.equal(prepare(key, nonkey), prepare(key.float(), nonkey.float()))
 
 
 def test_a_size_that_eighths_do_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="multiple of 8"):
-        PairPreparation(MEAN, 20)
+        ImagePreparation(MEAN, 20)
 
 
 def test_default_widths_have_the_papers_size_and_strides() -> None:

@@ -42,3 +42,13 @@ def test_flow_keeps_float32_under_autocast() -> None:
 def test_a_missing_step_is_refused() -> None:
     with pytest.raises(ValueError, match="one step fewer"):
         PixelFlowDecoder([4] * 5, (4, 4, 4))
+
+
+def test_inference_gives_the_same_numbers() -> None:
+    network, levels = PixelFlowDecoder([4] * 5, (4, 4, 4, 4)), features()
+    with torch.no_grad():
+        plain = network(levels)
+    with torch.inference_mode():
+        found = network(levels)
+    for one, other in zip(found, plain, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-7, rtol=1e-5)

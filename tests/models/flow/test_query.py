@@ -59,7 +59,7 @@ def test_every_step_gives_the_published_numbers(goldens: Path, golden_estimator:
 
     queries = normal(f"query_init/{batch}", (100, batch, 256)).transpose(0, 1)
     masks = 3 * normal(f"mask_logits/{batch}x{height}x{width}", (batch, 100, height // 4, width // 4))
-    prepared = net.prepare(images("ref_image"), images("image"), content_size)
+    prepared = net.prepare(images("image"), images("ref_image"), content_size=content_size)
     features = net.encoder(prepared)
     updated, pixel_flows = net.image_flow(features, queries)
     head = net.segment_head
@@ -82,7 +82,7 @@ def test_every_step_gives_the_published_numbers(goldens: Path, golden_estimator:
 
 def test_the_forward_pass_is_these_steps_in_order(small: QueryFlow) -> None:
     (key, nonkey), queries = random_images(2), torch.randn(2, 5, 24)
-    features = small.encoder(small.prepare(key, nonkey))
+    features = small.encoder(small.prepare(nonkey, key))
     updated, pixel_flows = small.image_flow(features, queries)
     prediction = small(key, nonkey, queries)
     assert torch.equal(prediction.segment_flow, small.fuse(pixel_flows[-1], small.segment_head(updated, features[-1])))
@@ -181,6 +181,18 @@ def test_autocast_returns_float32_flow_close_to_the_exact_one(small: QueryFlow) 
     for a, b in zip((mixed.segment_flow, *mixed.pixel_flows), (exact.segment_flow, *exact.pixel_flows), strict=True):
         assert a.dtype == torch.float32
         assert (a - b).norm() < 0.05 * b.norm()
+
+
+def test_what_is_kept_of_the_key_frame_changes_nothing(small: QueryFlow) -> None:
+    (key, nonkey), queries = random_images(2), torch.randn(2, 5, 24)
+    with torch.no_grad():
+        plain = small(key, nonkey, queries)
+    with torch.inference_mode():
+        fresh = small(key, nonkey, queries)
+        # The key image itself is not looked at any more.
+        kept = small(torch.zeros_like(key), nonkey, queries, small.encode_key(key))
+    assert torch.equal(kept.segment_flow, fresh.segment_flow)
+    torch.testing.assert_close(fresh.segment_flow, plain.segment_flow, atol=1e-5, rtol=1e-5)
 
 
 def test_config_builds_the_same_layout(small: QueryFlow) -> None:
