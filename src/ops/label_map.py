@@ -19,7 +19,8 @@ _SIDE = 4  # cells along each side of a block
 _STRIP_CELLS = 2048  # cells that are looked at at a time: 100 masks of them fit into a core's cache
 _OPEN_BLOCKS = 128  # undecided blocks whose cells are, at most
 _OPEN_PIXELS = 4096  # pixels of undecided cells that are upsampled at a time
-_BAND_PIXELS = 16384  # pixels whose scores exist at a time where the result has another size than the image
+_BAND_PIXELS = 16384  # pixels whose scores exist at a time where cells are not looked at: on a CPU they stay in its cache
+_BAND_PIXELS_ELSEWHERE = 131072  # on an accelerator each step costs its start, however small it is
 _ROUNDING = 2.0**-18  # of the sum of all weights: far above what float32 sums err, far below what matters
 
 
@@ -179,7 +180,8 @@ def _by_bands(classes: Tensor, mask_logits: Tensor, padded_size: Size, image_siz
     weights = classes.T.contiguous()
     image_rows = _rows(padded_size[0], mask_logits.shape[-2], mask_logits)
     result_rows = _rows(size[0], image_size[0], mask_logits)
-    height = max(1, _BAND_PIXELS // max(size[1], image_size[1]))
+    pixels = _BAND_PIXELS if mask_logits.device.type == "cpu" else _BAND_PIXELS_ELSEWHERE
+    height = max(1, pixels // max(size[1], image_size[1]))
     for first in range(0, size[0], height):
         last = min(first + height, size[0]) - 1
         above, below, fraction = (values[first : last + 1] for values in result_rows)
