@@ -13,6 +13,7 @@ from transformers import EomtConfig, EomtForUniversalSegmentation
 
 from src.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Statistics
 from src.models.key_frame_segmentor import KeyFrameSegmentor
+from src.models.sample_draws import SampleDraws
 from src.models.saved_networks import load_network, strict_config
 from src.structures import MaskPrediction, Size
 
@@ -57,6 +58,7 @@ class EomtSegmentor(KeyFrameSegmentor):
         classes = network.class_predictor.out_features - 1
         super().__init__(network, classes, config.num_queries, config.hidden_size, image_mean, image_std)
         self.mask_probabilities = tuple(float(value) for value in mask_probabilities)
+        self.mask_draws = nn.ModuleList(SampleDraws(config.num_queries) for _ in mask_probabilities)
         # At least 32, as flow estimators pad.
         self.size_divisor = lcm(32, config.patch_size)
 
@@ -83,7 +85,7 @@ class EomtSegmentor(KeyFrameSegmentor):
                 if learning or probability > 0:
                     predictions.append(self._predict(network.layernorm(tokens), grid))
                 if probability > 0:
-                    bias = _attention_bias(predictions[-1][1], grid, tokens.shape[1], probability)
+                    bias = _attention_bias(predictions[-1][1], grid, tokens.shape[1], probability, self.mask_draws[index - first])
             tokens = layer(tokens, bias)
         states = network.layernorm(tokens)
         predictions.append(self._predict(states, grid))
@@ -153,12 +155,12 @@ class EomtSegmentor(KeyFrameSegmentor):
         return cls(network, network.attn_mask_probs.tolist(), mean, std)
 
 
-def _attention_bias(mask_logits: Tensor, grid: Size, tokens: int, probability: float) -> Tensor:
+def _attention_bias(mask_logits: Tensor, grid: Size, tokens: int, probability: float, draws: nn.Module) -> Tensor:
     """What to add to the attention of all tokens, so that a query sees of the patches its own mask alone: (B, 1, S, S)."""
     inside = F.interpolate(mask_logits, size=grid, mode="bilinear", align_corners=False).flatten(2) > 0
     batch, queries, patches = inside.shape
     if probability < 1:
-        inside |= torch.rand(batch, queries, 1, device=inside.device) > probability
+        inside |= draws(batch, inside.device)[..., None] > probability
     visible = inside.new_ones(batch, tokens, tokens)
     visible[:, :queries, tokens - patches :] = inside
     return torch.zeros_like(visible, dtype=mask_logits.dtype).masked_fill(~visible, -1e9)[:, None]

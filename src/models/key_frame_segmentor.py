@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from src.models.backbones import Statistics
+from src.models.drop_path import SampleDropPath
 from src.models.freezing import PartlyFrozen
 from src.ops.padding import pad_to, padded_size
 from src.structures import MaskPrediction, Size
@@ -64,6 +65,7 @@ class KeyFrameSegmentor(PartlyFrozen):
     ) -> None:
         super().__init__()
         del network.criterion
+        SampleDropPath.install(network)
         self.network: Any = network
         self.num_classes = num_classes
         self.num_queries = num_queries

@@ -17,6 +17,7 @@ from src.losses.ranks import reduce_mean_over_ranks
 from src.metrics.endpoint_error import EndPointError
 from src.metrics.iou import MeanIoU
 from src.models.propagator import Propagator
+from src.models.sample_draws import free_draws, key_draws
 from src.ops.masks import semantic_map
 from src.ops.occlusion import hidden
 from src.ops.warp import full_size_flow, unexplained
@@ -39,7 +40,7 @@ class PropagationModule(LightningModule):
         optim: optimiser settings.
         num_classes: K, for the validation metric.
         metadata: what a saved model says about itself (class names, palette, evaluation size); plain values only.
-        seed: with the step number it seeds every random layer, so that a resumed run draws what an unbroken one would.
+        seed: with sample and step numbers it seeds every random layer, so that a resumed run draws what an unbroken one would.
 
     Attributes:
         iou_per_class: (K,) of the last validation, for the class table; ``None`` before the first.
@@ -76,8 +77,13 @@ class PropagationModule(LightningModule):
         share_out_model(self, self.propagator)
 
     def on_train_batch_start(self, batch: PairBatch, batch_idx: int) -> None:
-        """Seed drop-path and dropout by the step, not by how the run came here."""
+        """Key what layers draw for each sample by its number, and seed dropout by the step: not by how the run came here."""
+        key_draws(self.propagator, self.seed, batch.sample_id)
         torch.manual_seed((self.seed * 1_000_003 + batch_idx) * 4_099 + self.global_rank)
+
+    def on_train_batch_end(self, outputs: Any, batch: PairBatch, batch_idx: int) -> None:
+        """The draws were those of this batch."""
+        free_draws(self.propagator)
 
     def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
         """Sum of the stage's loss terms.

@@ -1,0 +1,68 @@
+"""Laws of drop-path: whole branches by sample, the mean kept, in every network that has some."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from transformers.models.swin.modeling_swin import SwinDropPath
+
+from src.models.drop_path import SampleDropPath
+from src.models.key_frame_segmentor import KeyFrameSegmentor
+from src.models.sample_draws import free_draws, key_draws
+from src.models.segmentors import build_segmentor, load_segmentor
+from tests.models.families import FAMILIES, network, picture
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_branch_is_there_as_a_whole_or_not_at_all_and_its_mean_stays(dtype: torch.dtype) -> None:
+    drop = SampleDropPath(0.3)
+    branch = torch.ones(4000, 2, 3, dtype=dtype)
+    key_draws(drop, 0, torch.arange(4000))
+    kept = drop(branch)
+    assert kept.dtype == dtype and kept.flatten(1).unique(dim=0).shape[0] == 2
+    assert kept.float().mean() == pytest.approx(1, abs=0.05)
+    assert (kept[:, 0, 0] == 0).float().mean() == pytest.approx(0.3, abs=0.03)
+
+
+def test_transformers_drops_what_ours_drops_of_the_same_numbers() -> None:
+    branch = torch.randn(64, 5)
+    torch.manual_seed(2)
+    theirs = SwinDropPath(0.4)(branch)
+    torch.manual_seed(2)
+    torch.testing.assert_close(SampleDropPath(0.4)(branch), theirs)
+
+
+def test_nothing_is_dropped_outside_of_training() -> None:
+    branch = torch.randn(8, 5)
+    assert SampleDropPath(0.9).eval()(branch) is branch
+
+
+def dropping(family: str, folder: Path) -> KeyFrameSegmentor:
+    """A network of random weights that draws wherever the family can, but for dropout of single numbers."""
+    network(family).save_pretrained(folder)
+    config = load_segmentor(str(folder)).config()
+    if family == "eomt":
+        config |= {"drop_path_rate": 0.5, "mask_probabilities": [0.5] * len(config["mask_probabilities"])}
+    else:
+        config["backbone_config"]["drop_path_rate"] = 0.5
+        (config["decoder_config"] if family == "maskformer" else config)["dropout"] = 0.0
+    return build_segmentor(config)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_a_network_draws_for_an_image_does_not_depend_on_its_neighbours(family: str, tmp_path: Path) -> None:
+    torch.manual_seed(4)
+    segmentor, images = dropping(family, tmp_path), picture(batch=4)
+
+    def masks(rows: list[int]) -> Tensor:
+        key_draws(segmentor, 0, 100 + torch.tensor(rows))
+        with torch.no_grad():
+            return segmentor(images[rows]).mask_logits_per_layer
+
+    together = masks([0, 1, 2, 3])
+    torch.testing.assert_close(masks([2, 0]), together[:, [2, 0]], rtol=1e-3, atol=1e-4)
+    free_draws(segmentor)
+    with torch.no_grad():
+        freely = segmentor(images).mask_logits_per_layer
+    assert (freely - together).abs().max() > 1e-3, "the law can fail"
