@@ -68,7 +68,9 @@ class MaskedDecoder(Mask2FormerTransformerModule):  # type: ignore[misc]
         # transformers remembers the embedding of one size only, and there are three.
         positions = self.position_embedder(feature.shape, feature.device, feature.dtype, None).flatten(2).mT
         size = (feature.shape[-2], feature.shape[-1])
-        reduced = F.interpolate(mask_features, size=size, mode="bilinear", align_corners=False).flatten(2)
+        # One channel at a time: of many, torch would put the channels last first, a copy of all for a result of few pixels.
+        reduced = F.interpolate(mask_features.flatten(0, 1)[:, None], size=size, mode="bilinear", align_corners=False)
+        reduced = reduced.view(*mask_features.shape[:2], -1)
         return tokens, tokens + positions, reduced
 
     def _visible(self, normed: Tensor, reduced: Tensor) -> Tensor:

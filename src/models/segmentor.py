@@ -12,6 +12,7 @@ from transformers import Mask2FormerForUniversalSegmentation
 from src.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Statistics, backbone_spec, load_backbone_weights
 from src.models.deformable_attention import DeformableAttention
 from src.models.encoder_layer import EncoderLayer
+from src.models.folded_resnet import fold_resnet
 from src.models.key_frame_segmentor import KeyFrameSegmentor, in_full_precision, keep_projections_precise
 from src.models.mask2former import FIELDS, build_mask2former, load_mask2former, mask2former_config, mask2former_fields
 from src.models.masked_decoder import MaskedDecoder
@@ -35,6 +36,7 @@ class Mask2FormerSegmentor(KeyFrameSegmentor):
         image_mean: Statistics = IMAGENET_MEAN,
         image_std: Statistics = IMAGENET_STD,
     ) -> None:
+        fold_resnet(network.model.pixel_level_module.encoder)
         pixel_decoder = network.model.pixel_level_module.decoder
         keep_projections_precise(pixel_decoder)
         DeformableAttention.install(pixel_decoder)
