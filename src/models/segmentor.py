@@ -12,6 +12,7 @@ from transformers import Mask2FormerForUniversalSegmentation
 from src.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Statistics, backbone_spec, load_backbone_weights
 from src.models.deformable_attention import DeformableAttention
 from src.models.encoder_layer import EncoderLayer
+from src.models.finest_level import speed_up_finest_level
 from src.models.folded_resnet import fold_resnet
 from src.models.key_frame_segmentor import KeyFrameSegmentor, in_full_precision, keep_projections_precise
 from src.models.mask2former import FIELDS, build_mask2former, load_mask2former, mask2former_config, mask2former_fields
@@ -41,6 +42,7 @@ class Mask2FormerSegmentor(KeyFrameSegmentor):
         keep_projections_precise(pixel_decoder)
         DeformableAttention.install(pixel_decoder)
         EncoderLayer.install(pixel_decoder)
+        speed_up_finest_level(pixel_decoder)
         network.model.transformer_module = MaskedDecoder(network.model.transformer_module)
         super().__init__(
             network,
