@@ -16,8 +16,8 @@ from torch import Tensor
 from src.structures import Size
 
 _SIDE = 4  # cells along each side of a block
-_STRIP_CELLS = 4096  # cells that are looked at at a time
-_OPEN_BLOCKS = 512  # undecided blocks whose cells are, at most
+_STRIP_CELLS = 2048  # cells that are looked at at a time: 100 masks of them fit into a core's cache
+_OPEN_BLOCKS = 128  # undecided blocks whose cells are, at most
 _OPEN_PIXELS = 4096  # pixels of undecided cells that are upsampled at a time
 _BAND_PIXELS = 16384  # pixels whose scores exist at a time where cells are not looked at: on a CPU they stay in its cache
 _BAND_PIXELS_ELSEWHERE = 131072  # on an accelerator each step costs its start, however small it is
