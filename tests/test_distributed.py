@@ -31,6 +31,11 @@ TRAINING = [
     "data.val_samples=5", "global_batch_size=4",
     "callbacks.pictures=null", "callbacks.checkpoint.every_n_steps=100",
 ]  # fmt: skip
+# The paper's query flow, by the loss of the carried masks and by end-point errors.
+PROPAGATION = [
+    "stage=propagation", "trainer.max_steps=4", "trainer.log_every_n_steps=1",
+    "stage.objective.flow_loss={_target_: src.losses.flow.FlowLoss}",
+]  # fmt: skip
 EVALUATIONS = {
     "phases": ["methods=[per_frame,query]", "key_intervals=[3]", "temporal_consistency=true"],
     "offsets": ["methods=[query]", "key_intervals=[3]", "phases=offsets"],
@@ -55,11 +60,8 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
     torch.set_num_threads(1)
     try:
         train(compose_train(*overrides(scenes, one), *TRAINING, "batch_size=4", "name=ddp"))
-        train(
-            compose_train(
-                *overrides(scenes, one), "stage=propagation", "trainer.max_steps=4", f"stage.init_from={one}/ddp/segmentor/model"
-            )
-        )
+        start = f"stage.init_from={one}/ddp/segmentor/model"
+        train(compose_train(*overrides(scenes, one), *PROPAGATION, start))
         model = one / "default" / "propagation" / "model"
         clips = [f"checkpoint={model}", f"paths.data={folder / 'clips'}", *CLIPS]
         commands: list[list[str]] = []
@@ -83,12 +85,15 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
             "src.train", *overrides(scenes, two), *TRAINING, "batch_size=2", f"name={strategy}", f"trainer={strategy}",
             "trainer.devices=2", f"trainer.max_steps={steps}", f"trainer.val_check_interval={steps}", *more,
         ])  # fmt: skip
+    commands.append([
+        "src.train", *overrides(scenes, two), *PROPAGATION, start, "batch_size=1", "trainer=ddp", "trainer.devices=2",
+    ])  # fmt: skip
     # The image's flow alone: half of the estimator's parts are idle.
     commands.append([
         "src.train", "stage=flow",
         *(each for each in overrides(scenes, two) if not each.startswith(("model.flow.", "callbacks.streamed"))),
         "model/flow=correlation_small", "stage.objective.segments=false", "name=flow",
-        f"stage.init_from={one}/ddp/segmentor/model", "batch_size=1", "trainer=ddp", "trainer.devices=2", "trainer.max_steps=3",
+        start, "batch_size=1", "trainer=ddp", "trainer.devices=2", "trainer.max_steps=3",
         "trainer.val_check_interval=3", "trainer.log_every_n_steps=1", "data.val_samples=2",
     ])  # fmt: skip
     commands += [predict, predict]
@@ -99,8 +104,8 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
     return Both(one, two, done.stdout)
 
 
-def losses(run_dir: Path) -> list[dict[str, float]]:
-    (path,) = run_dir.glob("segmentor/csv/*/metrics.csv")
+def losses(run_dir: Path, stage: str = "segmentor") -> list[dict[str, float]]:
+    (path,) = run_dir.glob(f"{stage}/csv/*/metrics.csv")
     rows = [row for row in csv.DictReader(path.open()) if row.get("train/loss")]
     return [{name: float(row[name]) for name in row if name.startswith("train/loss")} for row in rows]
 
@@ -114,6 +119,15 @@ def test_training_losses_are_those_of_one_process(both: Both) -> None:
         # Rounding may move one uncertain point of a mask.
         assert together == pytest.approx(alone, rel=1e-3)
     assert one[0]["train/loss"] != pytest.approx(one[-1]["train/loss"], rel=1e-3)
+
+
+def test_query_flow_trains_as_in_one_process(both: Both) -> None:
+    one, two = (losses(folder / "default", "propagation") for folder in both[:2])
+    assert len(one) == len(two) == 4
+    for alone, together in zip(one, two, strict=True):
+        assert {"train/loss_mask", "train/loss_pixel_flow", "train/loss_segment_flow"} < alone.keys()
+        assert together["train/loss"] == pytest.approx(alone["train/loss"], rel=1e-4)
+        assert together == pytest.approx(alone, rel=1e-3)
 
 
 def test_fully_sharded_training_has_the_same_losses_and_saves_the_whole_model(both: Both) -> None:

@@ -41,7 +41,9 @@ class Shards:
 
     Raises:
         FileNotFoundError: if there is no index.
-        ValueError: if it is not one, or a shard on the local disk has another length than it says.
+        PermissionError: if it may not be read.
+        ValueError: if it is not one, if a shard on the local disk has another length than it says, or if the URL's protocol needs
+            a package that is not installed.
     """
 
     def __init__(self, url: str, cache: Path | None = None) -> None:
@@ -104,8 +106,10 @@ class Shards:
         for pause in (*_PAUSES, None):
             try:
                 return bytes(files.cat_file(f"{folder}/{file}", start=start, end=end))
-            except (FileNotFoundError, PermissionError):
+            except FileNotFoundError:
                 raise
+            except PermissionError as error:
+                raise PermissionError(f"{self.url}/{file} may not be read: {error}") from error
             # Each protocol has errors of its own, and few of them are an OSError.
             except Exception as error:
                 if member is not None:
@@ -132,7 +136,10 @@ class Shards:
         # Connections do not survive the fork of a loader process.
         if self._process != os.getpid():
             self._process = os.getpid()
-            self._opened = url_to_fs(self.url)
+            try:
+                self._opened = url_to_fs(self.url)
+            except ImportError as error:
+                raise ValueError(f"{self.url} cannot be read without a further package: {error}") from error
         return self._opened
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from src.losses.ranks import reduce_mean_over_ranks
 from src.ops.precision import full_precision
 from src.structures import IGNORE_INDEX, FlowPrediction
 
@@ -51,4 +52,4 @@ class FillLoss(nn.Module):
             )
             loss = F.cross_entropy(logits, label, ignore_index=IGNORE_INDEX, reduction="none")
             weight = (1 + self.new_factor * (1 - confidence[:, 0])) * (label != IGNORE_INDEX)
-            return {"fill": self.weight * (loss * weight).sum() / weight.sum().clamp(min=1)}
+            return {"fill": self.weight * (loss * weight).sum() / reduce_mean_over_ranks(weight.sum()).clamp(min=1)}

@@ -6,12 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from src.losses.ranks import reduce_mean_over_ranks
 from src.ops.precision import full_precision
 from src.ops.warp import full_size_flow, warp
 from src.structures import FlowPrediction
 
 _SOFTNESS = 0.81  # of the ternary census, in squared normalised differences (Meister et al. 2018, arXiv 1711.07837)
 _ROBUST = 0.4  # exponent of the census distance: occlusions that nobody marked count less
+_TINY = 1e-8  # below any number of pairs, also as a mean over ranks
 _EDGE = 10.0  # how fast smoothness gives way to image edges, per unit of 0..1 intensity
 
 
@@ -53,14 +55,19 @@ class PhotometricLoss(nn.Module):
             blank = ~target.isfinite().flatten(1).any(1)
         with full_precision(key_image):
             vectors = full_size_flow(flow, (key_image.shape[-2], key_image.shape[-1]))[blank]
-            if not len(vectors):
-                nothing = flow.pixel_flows[-1].float().sum() * 0
-                return {"photometric": nothing, "smoothness": nothing}
-            key, nonkey = (image[blank].float().mean(1, keepdim=True) / 255 for image in (key_image, nonkey_image))
-            counts = _findable(flow, blank, vectors)
-            distance = _census_distance(warp(key, vectors), nonkey)
-            census = (distance * counts).sum() / counts.sum().clamp(min=1)
-            return {"photometric": self.weight * census, "smoothness": self.smoothness * _roughness(vectors, nonkey)}
+            distance = roughness = flow.pixel_flows[-1].float().sum() * 0
+            found = distance.detach()
+            if len(vectors):
+                key, nonkey = (image[blank].float().mean(1, keepdim=True) / 255 for image in (key_image, nonkey_image))
+                counts = _findable(flow, blank, vectors)
+                distance, found = (_census_distance(warp(key, vectors), nonkey) * counts).sum(), counts.sum()
+                roughness = len(vectors) * _roughness(vectors, nonkey)
+            # Also a rank that has no such pair takes part: the others wait for it.
+            found, pairs = reduce_mean_over_ranks(torch.stack([found, blank.sum().to(found.dtype)]))
+            return {
+                "photometric": self.weight * distance / found.clamp(min=1),
+                "smoothness": self.smoothness * roughness / pairs.clamp(min=_TINY),
+            }
 
 
 def _findable(flow: FlowPrediction, blank: Tensor, vectors: Tensor) -> Tensor:

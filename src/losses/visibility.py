@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from src.losses.ranks import reduce_mean_over_ranks
 from src.ops.occlusion import hidden
 from src.ops.padding import pad_to
 from src.ops.precision import full_precision
@@ -52,7 +53,7 @@ class VisibilityLoss(nn.Module):
             seen, judged = _visible(target.float(), flow)
             confidence = flow.confidence.float().mean(1, keepdim=True).clamp(_EPS, 1 - _EPS)
             loss = F.binary_cross_entropy(confidence, seen, reduction="none")
-            return {"visibility": self.weight * (loss * judged).sum() / judged.sum().clamp(min=1)}
+            return {"visibility": self.weight * (loss * judged).sum() / reduce_mean_over_ranks(judged.sum()).clamp(min=1)}
 
 
 def _visible(target: Tensor, flow: FlowPrediction) -> tuple[Tensor, Tensor]:

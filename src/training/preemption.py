@@ -96,5 +96,9 @@ def _requeue() -> None:
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
         log.warning("SLURM queues job %s again", job)
     except (OSError, subprocess.SubprocessError) as error:
-        said = getattr(error, "stderr", None) or error
-        log.error("%s failed (%s): start the job again by hand, with resume=true", " ".join(command), str(said).strip())
+        said = str(getattr(error, "stderr", None) or error).strip()
+        # What SLURM 22.05 answers where the signal came from a requeue.
+        if "pending execution" in said:
+            log.warning("SLURM has queued job %s again already", job)
+        else:
+            log.error("%s failed (%s): start the job again by hand, with resume=true", " ".join(command), said)

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from fsspec import AbstractFileSystem, register_implementation
 
 from src.data import shards as module
 from src.data.image_files import CorruptFileError
@@ -171,3 +172,18 @@ def test_other_places_are_named(tmp_path: Path, no_pause: None) -> None:
         Shards("http://127.0.0.1:9/x")
     with pytest.raises(ValueError, match="Protocol not known: nosuch"):
         Shards("nosuch://x")
+    register_implementation("lacking", "no_such_package.Files", errtxt="Please install no_such_package")
+    with pytest.raises(ValueError, match="lacking://x cannot be read without a further package: Please install no_such_package"):
+        Shards("lacking://x")
+    register_implementation("private", _Private)
+    with pytest.raises(PermissionError, match=r"private://x/shards\.json may not be read: Access Denied"):
+        Shards("private://x")
+
+
+class _Private(AbstractFileSystem):
+    """An object store that says no, as s3fs puts it."""
+
+    protocol = "private"
+
+    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **options: object) -> bytes:
+        raise PermissionError("Access Denied")

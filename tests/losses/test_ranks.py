@@ -1,14 +1,19 @@
 """Laws of normalisers that span ranks."""
 
 from collections import deque
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
 
+from src.losses.fill import FillLoss
+from src.losses.flow import FlowLoss
 from src.losses.mask_classification import MaskClassificationLoss
+from src.losses.photometric import PhotometricLoss
 from src.losses.ranks import reduce_mean_over_ranks
-from src.structures import IGNORE_INDEX, MaskPrediction
+from src.losses.visibility import VisibilityLoss
+from src.structures import IGNORE_INDEX, FlowPrediction, MaskPrediction
 
 
 @pytest.fixture
@@ -32,7 +37,10 @@ def test_with_ranks_it_is_their_mean_and_leaves_its_argument_alone(two_ranks: py
     assert value.item() == 3.0
 
 
-def test_losses_of_ranks_average_to_that_of_the_whole_batch(request: pytest.FixtureRequest) -> None:
+Judge = Callable[[list[int]], dict[str, Tensor]]
+
+
+def masks() -> Judge:
     loss, masks, classes = MaskClassificationLoss(5, num_points=64), torch.randn(2, 2, 6, 8, 8), torch.randn(2, 2, 6, 6)
     label, ids = torch.randint(0, 5, (2, 8, 8)), torch.tensor([5, 11])
     label[0, 0] = 3
@@ -42,16 +50,51 @@ def test_losses_of_ranks_average_to_that_of_the_whole_batch(request: pytest.Fixt
         prediction = MaskPrediction(classes[:, images], masks[:, images], torch.zeros(len(images), 6, 4), (8, 8), (8, 8))
         return loss(prediction, label[images], ids[images])
 
-    whole = judge([0, 1])
+    return judge
+
+
+def flows() -> Judge:
+    """All losses of a flow; of the first pair most is known, of the second little, and the third has no flow at all."""
+    images, label = 255 * torch.rand(2, 4, 3, 32, 32), torch.randint(0, 3, (4, 32, 32))
+    pixels, segments = torch.randn(4, 2, 8, 8), torch.randn(4, 3, 2, 8, 8)
+    confidence, fill, key_masks, classes = (
+        torch.rand(4, 1, 8, 8),
+        torch.randn(4, 3, 8, 8),
+        torch.randn(4, 3, 8, 8),
+        torch.rand(4, 3, 4),
+    )
+    target = torch.randn(4, 2, 32, 32)
+    target[1, :, 5:] = torch.nan
+    target[2] = torch.nan
+    label[3, 2:] = IGNORE_INDEX
+
+    def judge(pairs: list[int]) -> dict[str, Tensor]:
+        flow = FlowPrediction(segments[pairs], (pixels[pairs],), (32, 32), confidence[pairs], fill[pairs])
+        key = MaskPrediction(classes[pairs][None], key_masks[pairs][None], torch.zeros(len(pairs), 3, 4), (32, 32), (32, 32))
+        known = target[pairs]
+        terms = FlowLoss()(flow, known, key) | VisibilityLoss()(flow, known) | FillLoss()(flow, label[pairs])
+        return terms | PhotometricLoss()(flow, images[0, pairs], images[1, pairs], known)
+
+    return judge
+
+
+@pytest.mark.parametrize("case, shares", [(masks, ([0], [1])), (flows, ([0, 1], [2, 3]))])
+def test_losses_of_ranks_average_to_that_of_the_whole_batch(
+    case: Callable[[], Judge], shares: tuple[list[int], list[int]], request: pytest.FixtureRequest
+) -> None:
+    judge = case()
+    whole = judge([*shares[0], *shares[1]])
     two_ranks = request.getfixturevalue("two_ranks")
     said: list[list[Tensor]] = [[], []]
-    for rank in range(2):
+    for rank, share in enumerate(shares):
         two_ranks.setattr(torch.distributed, "all_reduce", lambda value, rank=rank: said[rank].append(value.clone()))
-        judge([rank])
+        judge(share)
     terms = []
-    for rank in range(2):
+    for rank, share in enumerate(shares):
         other = deque(said[1 - rank])
         two_ranks.setattr(torch.distributed, "all_reduce", lambda value, other=other: value.add_(other.popleft()))
-        terms.append(judge([rank]))
+        terms.append(judge(share))
+        assert not other, "both ranks reduce as often: one would wait for the other"
     for name in whole:
         torch.testing.assert_close((terms[0][name] + terms[1][name]) / 2, whole[name], rtol=1e-5, atol=0)
+        assert whole[name] > 0, name

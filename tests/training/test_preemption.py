@@ -114,6 +114,10 @@ def test_slurm_is_asked_to_queue_the_job_again(slurm: Path, caplog: pytest.LogCa
     install(slurm, "echo 'no such job' >&2; exit 1")
     preemption._requeue()
     assert "scontrol requeue 80_3 failed (no such job): start the job again by hand" in caplog.text
+    caplog.clear()
+    install(slurm, "echo 'Job is pending execution for job 81' >&2; exit 1")
+    preemption._requeue()
+    assert "job 80_3 again already" in caplog.text and "by hand" not in caplog.text
     (slurm / "scontrol").unlink()
     os.environ["PATH"] = str(slurm)
     preemption._requeue()
