@@ -24,7 +24,14 @@ _BAND_PIXELS_ELSEWHERE = 131072  # on an accelerator each step costs its start, 
 _ROUNDING = 2.0**-18  # of the sum of all weights: far above what float32 sums err, far below what matters
 
 
-def label_map(classes: Tensor, mask_logits: Tensor, padded_size: Size, image_size: Size, size: Size) -> Tensor:
+def label_map(
+    classes: Tensor,
+    mask_logits: Tensor,
+    padded_size: Size,
+    image_size: Size,
+    size: Size,
+    fill: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
     """The class of the largest score at every pixel, as :func:`src.ops.masks.semantic_scores` defines scores.
 
     Pixels whose two best scores differ by no more than float rounding may take either class.
@@ -35,15 +42,18 @@ def label_map(classes: Tensor, mask_logits: Tensor, padded_size: Size, image_siz
         padded_size: (H, W) that the mask grid covers.
         image_size: (H, W) of the image, at its top left.
         size: (H, W) of the result.
+        fill: logits (K, h', w') and weight (1, h'', w'') of a :class:`src.structures.Fill`, float32.
 
     Returns:
         (H, W) int64.
     """
     scales = [whole / grid for whole, grid in zip(padded_size, mask_logits.shape[-2:], strict=True)]
-    # Undecided cells are collected, which an accelerator would have to wait for.
-    if tuple(size) == tuple(image_size) and all(scale.is_integer() for scale in scales) and mask_logits.device.type == "cpu":
+    whole = tuple(size) == tuple(image_size) and all(scale.is_integer() for scale in scales)
+    # Undecided cells are collected, which an accelerator would have to wait for. A fill belongs to pixels, not to queries, so
+    # the masks' bounds do not hold for it.
+    if whole and mask_logits.device.type == "cpu" and fill is None:
         return _by_cells(classes, mask_logits, (int(scales[0]), int(scales[1])), image_size)
-    return _by_bands(classes, mask_logits, padded_size, image_size, size)
+    return _by_bands(classes.T.contiguous(), [mask_logits, *(fill or ())], padded_size, image_size, size)
 
 
 def _by_cells(classes: Tensor, mask_logits: Tensor, scale: Size, image_size: Size) -> Tensor:
@@ -174,13 +184,12 @@ def _fractions(scale: int, like: Tensor) -> Tensor:
     return (torch.arange(scale, device=like.device, dtype=like.dtype) + 0.5 + scale // 2 - scale / 2) / scale
 
 
-def _by_bands(classes: Tensor, mask_logits: Tensor, padded_size: Size, image_size: Size, size: Size) -> Tensor:
-    """The label map at any size, a band of rows at a time, so that scores of few rows exist at once."""
-    result = torch.empty(size, dtype=torch.int64, device=mask_logits.device)
-    weights = classes.T.contiguous()
-    image_rows = _rows(padded_size[0], mask_logits.shape[-2], mask_logits)
-    result_rows = _rows(size[0], image_size[0], mask_logits)
-    pixels = _BAND_PIXELS if mask_logits.device.type == "cpu" else _BAND_PIXELS_ELSEWHERE
+def _by_bands(weights: Tensor, maps: list[Tensor], padded_size: Size, image_size: Size, size: Size) -> Tensor:
+    """The label map at any size, a band of rows at a time, so that scores of few rows exist at once; for ``maps`` see _scores."""
+    result = torch.empty(size, dtype=torch.int64, device=weights.device)
+    image_rows = [_rows(padded_size[0], one.shape[-2], weights) for one in maps]
+    result_rows = _rows(size[0], image_size[0], weights)
+    pixels = _BAND_PIXELS if weights.device.type == "cpu" else _BAND_PIXELS_ELSEWHERE
     height = max(1, pixels // max(size[1], image_size[1]))
     for first in range(0, size[0], height):
         last = min(first + height, size[0]) - 1
@@ -189,7 +198,11 @@ def _by_bands(classes: Tensor, mask_logits: Tensor, padded_size: Size, image_siz
         start, end = _source_row(first, size[0], image_size[0]), _source_row(last, size[0], image_size[0]) + 1
         if size[0] != image_size[0]:
             end = min(end + 1, image_size[0])
-        scores = _band_scores(weights, mask_logits, [values[start:end] for values in image_rows], padded_size[1], image_size[1])
+        bands = [
+            _band(one, [values[start:end] for values in rows], padded_size[1])[..., : image_size[1]]
+            for one, rows in zip(maps, image_rows, strict=True)
+        ]
+        scores = _scores(weights, *bands)
         if size[1] != image_size[1]:
             scores = F.interpolate(scores[None], (end - start, size[1]), mode="bilinear", align_corners=False)[0]
         if size[0] != image_size[0]:
@@ -198,13 +211,17 @@ def _by_bands(classes: Tensor, mask_logits: Tensor, padded_size: Size, image_siz
     return result
 
 
-def _band_scores(weights: Tensor, mask_logits: Tensor, rows: list[Tensor], padded_width: int, width: int) -> Tensor:
-    """Scores (K, rows, W) of some rows of the image."""
+def _band(maps: Tensor, rows: list[Tensor], width: int) -> Tensor:
+    """Some rows of maps (n, h, w) at the size of the padded image, (n, rows, width)."""
     above, below, fraction = rows
-    masks = torch.lerp(mask_logits[:, above], mask_logits[:, below], fraction[:, None])
-    masks = F.interpolate(masks[None], (len(above), padded_width), mode="bilinear", align_corners=False)[0]
-    masks = masks[..., :width].sigmoid()
-    return (weights @ masks.flatten(1)).view(-1, len(above), width)
+    band = torch.lerp(maps[:, above], maps[:, below], fraction[:, None])
+    return F.interpolate(band[None], (len(above), width), mode="bilinear", align_corners=False)[0]
+
+
+def _scores(weights: Tensor, masks: Tensor, named: Tensor | None = None, share: Tensor | None = None) -> Tensor:
+    """Scores (K, rows, W) of pixels from mask logits (Q, rows, W) and, where there is a fill, its logits and its weight."""
+    scores = (weights @ masks.sigmoid().flatten(1)).view(-1, *masks.shape[1:])
+    return scores if named is None or share is None else scores + share * (named.softmax(0) - scores)
 
 
 def _rows(length: int, source: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -66,17 +66,15 @@ def semantic_map(prediction: MaskPrediction, size: Size | None = None) -> Tensor
     Returns:
         semantic_map (B, H, W) int64, values 0..K-1.
     """
-    if prediction.fill is not None:
-        # A fill belongs to pixels, not to queries, so the masks' bounds do not hold for it. Of equal classes max takes the first,
-        # as argmax does; over a dimension that is not the last it is far faster on CPUs.
-        return semantic_scores(prediction, size).max(1).indices
+    fill = prediction.fill
     with full_precision(prediction.mask_logits):
         classes = prediction.class_logits.float().softmax(-1)[..., :-1]
         masks = prediction.mask_logits.float()
         result = prediction.image_size if size is None else (size[0], size[1])
+        fills = [None] * len(masks) if fill is None else list(zip(fill.logits.float(), fill.weight.float(), strict=True))
         maps = [
-            label_map(one, mask, prediction.padded_size, prediction.image_size, result)
-            for one, mask in zip(classes, masks, strict=True)
+            label_map(one, mask, prediction.padded_size, prediction.image_size, result, its_fill)
+            for one, mask, its_fill in zip(classes, masks, fills, strict=True)
         ]
     return torch.stack(maps)
 

@@ -1,13 +1,15 @@
 """Law: the classes of the largest scores, whatever the masks, at any size, and scores of all pixels never exist."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from src.ops import label_map as module
 from src.ops.label_map import label_map
-from src.ops.masks import semantic_scores
-from src.structures import MaskPrediction, Size
+from src.ops.masks import semantic_map, semantic_scores
+from src.structures import Fill, MaskPrediction, Size
 
 GRID, PADDED, IMAGE = (17, 24), (68, 96), (61, 90)
 
@@ -95,3 +97,16 @@ def test_scores_of_all_pixels_never_exist() -> None:
         with Watch():
             label_map(classes, one.mask_logits[0], (512, 512), (512, 512), size)
         assert largest < 8 * 512 * 512 / 2
+
+
+@pytest.mark.parametrize("size", [IMAGE, (40, 33)])
+def test_a_fill_takes_its_share_of_every_pixel_s_scores(size: Size) -> None:
+    generator = torch.Generator().manual_seed(1)
+    one = prediction("smooth")
+    fill = Fill(torch.randn(1, 7, 9, 12, generator=generator) * 4, torch.rand(1, 1, 17, 24, generator=generator))
+    filled = replace(one, fill=fill)
+    scores = semantic_scores(filled, size)[0]
+    found = semantic_map(filled, size)[0]
+    best = scores.max(0)
+    assert (best.values - scores.gather(0, found[None])[0]).max() < 2e-6
+    assert (found != semantic_map(one, size)[0]).any(), "a fill that changes nothing says nothing"
