@@ -11,8 +11,8 @@ from transformers.models.resnet.modeling_resnet import ResNetBackbone, ResNetCon
 class FoldedConvolution(nn.Module):
     """Takes the place of transformers' convolution with batch normalisation, with its parts and names.
 
-    In inference mode the normalisation, then a factor and a shift for each channel, goes into the weights of the convolution and
-    the activation is done in place: the same to float rounding.
+    In inference mode on a CPU the normalisation, then a factor and a shift for each channel, goes into the weights of the
+    convolution and the activation is done in place: the same to float rounding.
 
     Args:
         layer: whose parts to use.
@@ -27,7 +27,8 @@ class FoldedConvolution(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, C', H', W')."""
         norm, convolution = self.normalization, self.convolution
-        if not torch.is_inference_mode_enabled() or self.training:
+        # On accelerators folding would start more kernels than it saves.
+        if not torch.is_inference_mode_enabled() or self.training or x.device.type != "cpu":
             result: Tensor = self.activation(norm(convolution(x)))
             return result
         assert norm.running_mean is not None and norm.running_var is not None
