@@ -96,7 +96,7 @@ SHOTS = [cut_clip((3, 5, 8)), cut_clip((6, 1, 9)), cut_clip((16,)), cut_clip((2,
 
 def row_by_row(stream: StreamingSegmentor) -> StreamingSegmentor:
     """The same networks, each row of a batch computed by itself: what a batch changes is then nothing but their rounding."""
-    segment, propagate = stream._segment, stream._propagate
+    segment, propagate, encode_key = stream._segment, stream._propagate, stream.propagator.flow.encode_key
 
     def segment_rows(images: Tensor) -> MaskPrediction:
         return _stacked([segment(images[row : row + 1]) for row in range(len(images))])
@@ -104,9 +104,9 @@ def row_by_row(stream: StreamingSegmentor) -> StreamingSegmentor:
     def propagate_rows(
         key: MaskPrediction, key_image: Tensor, image: Tensor, features: tuple[Tensor, ...] | None
     ) -> tuple[MaskPrediction, FlowPrediction]:
-        assert features is None
         rows = [slice(row, row + 1) for row in range(len(image))]
-        done = [propagate(_row(key, row), key_image[row], image[row], None) for row in rows]
+        kept = [None if features is None else tuple(level[row] for level in features) for row in rows]
+        done = [propagate(_row(key, row), key_image[row], image[row], own) for row, own in zip(rows, kept, strict=True)]
         flow = replace(
             done[0][1],
             segment_flow=torch.cat([flow.segment_flow for _, flow in done]),
@@ -114,7 +114,12 @@ def row_by_row(stream: StreamingSegmentor) -> StreamingSegmentor:
         )
         return _stacked([prediction for prediction, _ in done]), flow
 
+    def encode_rows(images: Tensor) -> tuple[Tensor, ...] | None:
+        rows = [encode_key(images[row : row + 1]) for row in range(len(images))]
+        return None if rows[0] is None else tuple(torch.cat(level) for level in zip(*rows, strict=True))
+
     stream._segment, stream._propagate = segment_rows, propagate_rows  # type: ignore[assignment]
+    stream.propagator.flow.encode_key = encode_rows  # type: ignore[method-assign]
     return stream
 
 
