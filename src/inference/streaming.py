@@ -6,16 +6,20 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from src.data.resizing import short_side_size
 from src.inference.scheduler import Decision, KeyFrameScheduler, LearningScheduler
 from src.models.propagator import Propagator
 from src.ops.masks import SEMANTIC_MAPS, MapSize
 from src.structures import FlowPrediction, KeyFrameState, MaskPrediction, Size
+
+Compile = bool | Literal["backbone"]
+"""What goes through ``torch.compile``."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +61,13 @@ class StreamingSegmentor:
         max_long_side: the longer side is at most this; alone, it only ever shrinks.
         autocast: precision of the networks (``torch.bfloat16``); the warp and the masks' post-processing stay float32. ``None``
             leaves it to the surroundings.
-        compile: whether the networks go through ``torch.compile``: the first frames take minutes, and each new image size again.
+        compile: what goes through ``torch.compile``: both networks (``True``), the segmentor's backbone, or nothing. The first
+            frames then take up to minutes, and each new image size again. ``docs/performance.md`` says where it wins.
         clock: seconds, by which steps are timed for a scheduler that asks what they took.
         map_size: ``image``, or ``mask`` for the approximation of :func:`src.ops.masks.semantic_map_at_mask_size`.
 
     Raises:
-        ValueError: if a side is not positive or the map size unknown.
+        ValueError: if a side is not positive, or ``compile`` or the map size unknown, or the backbone cannot be compiled.
     """
 
     def __init__(
@@ -72,7 +77,7 @@ class StreamingSegmentor:
         short_side: int | None = None,
         max_long_side: int | None = None,
         autocast: torch.dtype | None = None,
-        compile: bool = False,
+        compile: Compile = False,
         clock: Callable[[], float] = time.perf_counter,
         map_size: MapSize = "image",
     ) -> None:
@@ -90,11 +95,7 @@ class StreamingSegmentor:
         self.clock = clock
         self._segment: Callable[[Tensor], MaskPrediction] = self.propagator.segmentor
         self._propagate = self.propagator.propagate
-        if compile:
-            self._segment = torch.compile(self.propagator.segmentor)
-            # Without parameters (no motion, OpenCV's) there is nothing to gain.
-            if any(True for _ in self.propagator.flow.parameters()):
-                self._propagate = torch.compile(self.propagator.propagate)
+        self._compile(compile)
 
     @torch.inference_mode()
     def step(self, image: Tensor, state: KeyFrameState | None) -> tuple[Tensor, KeyFrameState]:
@@ -209,6 +210,23 @@ class StreamingSegmentor:
         if not isinstance(self.scheduler, LearningScheduler):
             return state
         return replace(state, schedule=self.scheduler.learn(state, 1e3 * seconds))
+
+    def _compile(self, what: Compile) -> None:
+        if what is True:
+            self._segment = torch.compile(self.propagator.segmentor)
+            # Without parameters (no motion, OpenCV's) there is nothing to gain.
+            if any(True for _ in self.propagator.flow.parameters()):
+                self._propagate = torch.compile(self.propagator.propagate)
+        elif what == "backbone":
+            backbone = self.propagator.segmentor.parts()["backbone"]
+            if isinstance(backbone, nn.ModuleList):
+                raise ValueError(
+                    f"compile=backbone: that of a {type(self.propagator.segmentor).__name__} is no network of its own"
+                )
+            # In place, which leaves the names of its parameters as they are.
+            backbone.compile()
+        elif what is not False:
+            raise ValueError(f"compile is {what!r}, expected true, false or backbone")
 
     def _segment_decided(self, image: Tensor, state: KeyFrameState | None, decision: Decision) -> StepResult:
         prediction, state = self.segment_key(image, state)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from src.inference.many_streams import step_streams
 from src.inference.scheduler import FixedInterval
-from src.inference.streaming import StreamingSegmentor
+from src.inference.streaming import Compile, StreamingSegmentor
 from src.models.flow import CopyFlow, CorrelationFlow
 from src.models.propagator import Propagator
 from src.models.segmentor import Mask2FormerSegmentor
@@ -180,15 +180,29 @@ def test_classes_are_summed_at_the_size_of_the_masks_where_that_is_asked_for() -
         StreamingSegmentor(propagator, FixedInterval(5), map_size="grid")  # type: ignore[arg-type]
 
 
-def test_compiled_networks_give_the_same_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("what", [True, "backbone"])
+def test_compiled_networks_give_the_same_maps(what: Compile, monkeypatch: pytest.MonkeyPatch) -> None:
     # What the tracer captured is run as it is: making machine code of it takes minutes.
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
-    propagator, clip = tiny_propagator("query"), frames(3, (40, 72))
+    clip = frames(3, (40, 72))
     plain, found = (
-        torch.stack(list(StreamingSegmentor(propagator, FixedInterval(2), compile=compile).stream(clip)))
-        for compile in (False, True)
+        torch.stack(list(StreamingSegmentor(tiny_propagator("query"), FixedInterval(2), compile=compile).stream(clip)))
+        for compile in (False, what)
     )
     assert (found == plain).double().mean() > 0.999
+
+
+def test_a_compiled_backbone_keeps_its_names_and_others_are_refused() -> None:
+    propagator = tiny_propagator()
+    names = list(propagator.state_dict())
+    StreamingSegmentor(propagator, FixedInterval(2), compile="backbone")
+    assert list(propagator.state_dict()) == names
+    whole = tiny_propagator()
+    whole.segmentor.parts = lambda: {"backbone": torch.nn.ModuleList()}  # type: ignore[method-assign]
+    with pytest.raises(ValueError, match="compile=backbone: that of a Mask2FormerSegmentor is no network of its own"):
+        StreamingSegmentor(whole, FixedInterval(2), compile="backbone")
+    with pytest.raises(ValueError, match="compile is 'all', expected true, false or backbone"):
+        StreamingSegmentor(propagator, FixedInterval(2), compile="all")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("flow", "compiled"), [("copy", 1), ("dis", 1), ("pixel", 2), ("query", 2)])
