@@ -23,7 +23,7 @@ from rich.console import Console
 from src.command_line import errors_in_a_line, quote_path_arguments
 from src.data.clips import ClipDataset
 from src.data.resizing import short_side_size
-from src.eval_flows import evaluate_flows, evaluation_data
+from src.eval_flows import evaluate_flows
 from src.inference.comparison import MethodResult, RunOptions, check_classes, draw_methods, evaluate_methods, jobs
 from src.inference.equal_cost import over_fixed, write_curves
 from src.inference.methods import with_method
@@ -74,7 +74,7 @@ def evaluate(cfg: DictConfig, ranks: Ranks = ALONE) -> list[Row]:
         torch.set_num_threads(cfg.threads)
         cv2.setNumThreads(cfg.threads)
     if cfg.what != "masks":
-        return evaluate_flows(cfg, output, report, console)
+        return evaluate_flows(cfg, _dataset(cfg), output, report, console)
     if cfg.predictions is None:
         rows, results, dataset = _evaluate_model(cfg, output, console, ranks)
     else:
@@ -111,7 +111,7 @@ def _evaluate_model(
         )
     propagator, metadata = load_model(cfg.checkpoint, device_named(ranks.device(cfg.device)))
     methods = {name: with_method(propagator, name) for name in cfg.methods}
-    dataset = evaluation_data(cfg)
+    dataset = _dataset(cfg)
     check_classes(metadata, dataset)
     image = dataset.read_image(0, 0)
     size = short_side_size((image.shape[-2], image.shape[-1]), options.short_side, options.max_long_side)
@@ -147,7 +147,7 @@ def _evaluate_predictions(
     for name in ("checkpoint", "overlay", "pictures", "save_predictions"):
         if not OmegaConf.is_missing(cfg, name) and cfg[name] is not None:
             raise ValueError(f"{name}={cfg[name]} is for a model, and predictions={cfg.predictions} are files: leave one out")
-    dataset = evaluation_data(cfg)
+    dataset = _dataset(cfg)
     predictions = PredictionFolder(cfg.predictions, dataset)
     with progress_bars(console) as progress:
         task = progress.add_task("predictions", total=None)
@@ -158,6 +158,15 @@ def _evaluate_predictions(
         log.info("written: %s", path)
     console.print(prediction_table(row, f"{cfg.predictions}: {row['frames']} frames of {row['clips']} clips of {cfg.data.name}"))
     return [row], [MethodResult("predictions", None, result)], dataset
+
+
+def _dataset(cfg: DictConfig) -> ClipDataset:
+    dataset: ClipDataset = instantiate(cfg.data.test)
+    if cfg.max_clips is not None:
+        dataset.clips = dataset.clips[: cfg.max_clips]
+    if not dataset.clips:
+        raise ValueError(f"{cfg.data.name}: no clip to evaluate (max_clips={cfg.max_clips})")
+    return dataset
 
 
 def _conditions(propagator: Propagator, size: Size, options: RunOptions) -> Row:

@@ -28,11 +28,12 @@ from src.weights.model_folder import load_model
 log = logging.getLogger(__name__)
 
 
-def evaluate_flows(cfg: DictConfig, output: Path, report: Path | None, console: Console) -> list[Row]:
+def evaluate_flows(cfg: DictConfig, dataset: ClipDataset, output: Path, report: Path | None, console: Console) -> list[Row]:
     """Score, count and time every flow that the configuration names; write the table, the charts and the pictures.
 
     Args:
         cfg: the composed configuration of ``conf/eval.yaml``.
+        dataset: the clips.
         output: the table's file, which may be written.
         report: folder of the charts, likewise; ``None`` for none.
         console: where the table is shown.
@@ -49,7 +50,6 @@ def evaluate_flows(cfg: DictConfig, output: Path, report: Path | None, console: 
     if cfg.what != "label_propagation" and (cfg.pictures or cfg.report):
         raise ValueError("pictures and report show labels carried: they are for what=label_propagation")
     pictures = new_path(cfg.pictures, cfg.overwrite)
-    dataset = evaluation_data(cfg)
     comparison = FlowComparison(cfg.what, dataset, list(cfg.lags), cfg.target_stride)
     if pictures is not None:
         label_pairs(dataset, [cfg.picture_interval])
@@ -112,17 +112,3 @@ def _flow_costs(cfg: DictConfig, methods: dict[str, FlowMethod], dataset: ClipDa
     counts = {name: flow_cost(method.flow, method.queries, size) for name, method in methods.items()}
     rows = cost_rows(counts, calls, cfg.timing_repeats, device_named(cfg.device))
     return {name: {**row, "cost_size": f"{size[0]}x{size[1]}"} for name, row in rows.items()}
-
-
-def evaluation_data(cfg: DictConfig) -> ClipDataset:
-    """The clips that are evaluated, the first ``max_clips`` of them.
-
-    Raises:
-        ValueError: if there is none.
-    """
-    dataset: ClipDataset = instantiate(cfg.data.test)
-    if cfg.max_clips is not None:
-        dataset.clips = dataset.clips[: cfg.max_clips]
-    if not dataset.clips:
-        raise ValueError(f"{cfg.data.name}: no clip to evaluate (max_clips={cfg.max_clips})")
-    return dataset
