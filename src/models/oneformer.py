@@ -13,6 +13,7 @@ from src.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Statistics
 from src.models.deformable_attention import DeformableAttention
 from src.models.key_frame_segmentor import KeyFrameSegmentor, in_full_precision, keep_projections_precise
 from src.models.saved_networks import load_network, plain_backbone, strict_config
+from src.models.windowed_swin import speed_up_swin
 from src.ops.precision import full_precision
 from src.structures import MaskPrediction
 
@@ -59,6 +60,7 @@ class OneFormerSegmentor(KeyFrameSegmentor):
     ) -> None:
         if task not in TASK_TOKENS:
             raise ValueError(f"unknown task {task!r}; expected one of {', '.join(TASK_TOKENS)}")
+        speed_up_swin(network.model.pixel_level_module.encoder)
         pixel_decoder = network.model.pixel_level_module.decoder
         keep_projections_precise(pixel_decoder)
         DeformableAttention.install(pixel_decoder)

@@ -17,6 +17,7 @@ from src.models.folded_resnet import fold_resnet
 from src.models.key_frame_segmentor import KeyFrameSegmentor, in_full_precision, keep_projections_precise
 from src.models.mask2former import FIELDS, build_mask2former, load_mask2former, mask2former_config, mask2former_fields
 from src.models.masked_decoder import MaskedDecoder
+from src.models.windowed_swin import speed_up_swin
 from src.structures import MaskPrediction
 
 
@@ -38,6 +39,7 @@ class Mask2FormerSegmentor(KeyFrameSegmentor):
         image_std: Statistics = IMAGENET_STD,
     ) -> None:
         fold_resnet(network.model.pixel_level_module.encoder)
+        speed_up_swin(network.model.pixel_level_module.encoder)
         pixel_decoder = network.model.pixel_level_module.decoder
         keep_projections_precise(pixel_decoder)
         DeformableAttention.install(pixel_decoder)

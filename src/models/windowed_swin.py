@@ -1,0 +1,208 @@
+"""A Swin as inference on CPUs needs it: some windows at a time go through a whole layer while they are in the cache."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers.models.swin.modeling_swin import SwinAttention, SwinBackbone, SwinLayer, SwinStage
+
+from src.structures import Size
+
+_BLOCK = 1024
+"""Tokens at a time, about: 768 wide inside the feed-forward network of Swin-L's first stage, they take 3 MiB."""
+_SMALL = 2048
+"""A map of no more tokens goes at once: its layers are wide, and reading their weights costs as much as the tokens."""
+_HIDDEN_FROM_EACH_OTHER = -100.0
+"""transformers' number for pairs of a shifted window that do not meet in the image."""
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Some of the windows of a map, or of a batch of maps.
+
+    Attributes:
+        tokens: (T,), the tokens inside, window by window; padding is no token.
+        places: (W * N,), which of these tokens each place of each window holds, T for padding; ``None``: there is no padding.
+        kept: (T,), the reverse: the place of each token.
+        count: W.
+        masks: (M, N, N), what is added to the scores of the last M windows; nothing is to those before.
+    """
+
+    tokens: Tensor
+    places: Tensor | None
+    kept: Tensor
+    count: int
+    masks: Tensor
+
+
+@lru_cache(maxsize=32)
+def windows_of(size: Size, side: int, shift: int, batch: int, tokens_at_once: int) -> tuple[Windows, ...]:
+    """Cut maps into windows as Swin does (Liu et al. 2021, section 3.2): padded at the right and bottom, shifted cyclically.
+
+    Args:
+        size: (h, w) of a map.
+        side: of a window.
+        shift: up and left, 0 for none.
+        batch: number of maps.
+        tokens_at_once: about how many windows' tokens belong together.
+    """
+    height, width = size
+    padded = -(-height // side) * side, -(-width // side) * side
+    numbers = torch.arange(batch * height * width).view(batch, height, width)
+    numbers = F.pad(numbers, (0, padded[1] - width, 0, padded[0] - height), value=-1)
+    inside = _cut(numbers.roll((-shift, -shift), (1, 2)), side)
+    # Places from both ends of the image, which the shift brought into one window, do not see each other.
+    row, column = (_regions(length, side, shift) for length in padded)
+    regions = _cut((3 * row[:, None] + column).expand(batch, -1, -1), side)
+    apart = (regions != regions[:, :1]).any(1)
+    order = apart.to(torch.int8).argsort(stable=True)
+    blocks = torch.split(order, max(1, tokens_at_once // side**2))
+    return tuple(_windows(inside[block], regions[block[apart[block]]]) for block in blocks)
+
+
+def _regions(length: int, side: int, shift: int) -> Tensor:
+    """(length,) 0, 1 or 2: before the last window, in it, and what the shift brought there from the other end."""
+    places = torch.arange(length)
+    return (places >= length - side).long() + (places >= length - shift).long()
+
+
+def _cut(maps: Tensor, side: int) -> Tensor:
+    """(W, N) of (B, H, W)."""
+    batch, height, width = maps.shape
+    return maps.reshape(batch, height // side, side, width // side, side).transpose(2, 3).reshape(-1, side**2)
+
+
+def _windows(inside: Tensor, regions: Tensor) -> Windows:
+    """Of the tokens at the places of some windows (W, N), -1 for padding, and the regions (M, N) of the last of them."""
+    exists = inside.flatten() >= 0
+    places = None if exists.all() else torch.where(exists, exists.cumsum(0) - 1, exists.sum())
+    masks = (regions[:, None] != regions[:, :, None]) * _HIDDEN_FROM_EACH_OTHER
+    return Windows(inside.flatten()[exists], places, exists.nonzero().flatten(), len(inside), masks)
+
+
+class WindowedLayer(SwinLayer):  # type: ignore[misc]
+    """Takes the place of transformers' layer, with its parts and names.
+
+    In inference mode on a CPU it gives the same to float rounding: windows are gathered and put back once, padding is multiplied
+    by no weights (what it becomes is their bias), and attention is computed where its scores fit into the cache.
+
+    Args:
+        layer: whose parts to use.
+    """
+
+    def __init__(self, layer: SwinLayer) -> None:
+        nn.Module.__init__(self)
+        # The same parameters and children; nothing is copied.
+        self.__dict__.update(layer.__dict__)
+
+    def forward(
+        self, hidden_states: Tensor, input_dimensions: Size, always_partition: bool = False, **options: Any
+    ) -> tuple[Tensor, Tensor | None]:
+        """See transformers, which calls it by these names: (B, h * w, C) to the same, first of a pair."""
+        if self.training or not always_partition or options or not _fast(hidden_states):
+            result: tuple[Tensor, Tensor] = super().forward(hidden_states, input_dimensions, always_partition, **options)
+            return result
+        batch, count, width = hidden_states.shape
+        at_once = batch * count if batch * count <= _SMALL else _BLOCK
+        weight, bias = _joined(self.attention)
+        table = self.attention.relative_position_bias()[0]
+        tokens = hidden_states.reshape(-1, width)
+        updated = torch.empty_like(tokens)
+        size = (int(input_dimensions[0]), int(input_dimensions[1]))
+        for windows in windows_of(size, self.window_size, self.shift_size, batch, at_once):
+            some = tokens.index_select(0, windows.tokens)
+            projected = _project(self.layernorm_before(some), weight, bias, windows)
+            attended = _attend(projected, windows, table, self.attention.scaling)
+            if windows.places is not None:
+                attended = attended.index_select(0, windows.kept)
+            some = some.add_(self.attention.o_proj(attended))
+            some = some.add_(self.mlp(self.layernorm_after(some)))
+            updated.index_copy_(0, windows.tokens, some)
+        return updated.view_as(hidden_states), None
+
+
+class ViewedStage(SwinStage):  # type: ignore[misc]
+    """Takes the place of transformers' stage: its features are a view of the tokens, which the norm after it reads as tokens."""
+
+    def __init__(self, stage: SwinStage) -> None:
+        nn.Module.__init__(self)
+        self.__dict__.update(stage.__dict__)
+
+    def get_reshaped_hidden_states(
+        self,
+        hidden_states: Tensor,
+        hidden_states_before_downsampling: Tensor,
+        height: int,
+        width: int,
+        output_hidden_states_before_downsampling: bool,
+    ) -> Tensor:
+        """See transformers: (B, C, h, w) of tokens (B, h * w, C)."""
+        if not output_hidden_states_before_downsampling or not _fast(hidden_states):
+            features: Tensor = super().get_reshaped_hidden_states(
+                hidden_states, hidden_states_before_downsampling, height, width, output_hidden_states_before_downsampling
+            )
+            return features
+        batch, _, channels = hidden_states_before_downsampling.shape
+        return hidden_states_before_downsampling.mT.view(batch, channels, height, width)
+
+
+def speed_up_swin(backbone: nn.Module) -> None:
+    """Put these in the place of the layers of transformers' Swin; another network is left as it is."""
+    if not isinstance(backbone, SwinBackbone):
+        return
+    stages = backbone.swin.encoder.layers
+    for number, stage in enumerate(stages):
+        for place, layer in enumerate(stage.blocks):
+            stage.blocks[place] = WindowedLayer(layer)
+        stages[number] = ViewedStage(stage)
+
+
+def _fast(tokens: Tensor) -> bool:
+    inference = torch.is_inference_mode_enabled() and tokens.device.type == "cpu"
+    return inference and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
+
+
+def _joined(attention: SwinAttention) -> tuple[Tensor, Tensor]:
+    """Weights (3 * C, C) and biases (3 * C,) of queries, keys and values."""
+    layers: list[nn.Linear] = [attention.q_proj, attention.k_proj, attention.v_proj]
+    weight = torch.cat([layer.weight for layer in layers])
+    return weight, torch.cat([x.bias if x.bias is not None else x.weight.new_zeros(x.out_features) for x in layers])
+
+
+def _project(tokens: Tensor, weight: Tensor, bias: Tensor, windows: Windows) -> Tensor:
+    """(W * N, 3 * C) of tokens (T, C)."""
+    if windows.places is None:
+        return F.linear(tokens, weight, bias)
+    projected = tokens.new_empty(len(tokens) + 1, len(weight))
+    torch.addmm(bias, tokens, weight.T, out=projected[:-1])
+    # Padding is nothing, and becomes the bias.
+    projected[-1] = bias
+    return projected.index_select(0, windows.places)
+
+
+def _attend(projected: Tensor, windows: Windows, table: Tensor, scaling: float) -> Tensor:
+    """Attention within each window.
+
+    Args:
+        projected: (W * N, 3 * C), queries, keys and values of every place.
+        windows: which they are.
+        table: (heads, N, N), biases of the places' distances.
+        scaling: of the products.
+
+    Returns:
+        (W * N, C).
+    """
+    heads, places, _ = table.shape
+    queries, keys, values = projected.view(windows.count, places, 3, heads, -1).unbind(2)
+    attended = torch.empty(queries.shape, dtype=queries.dtype)
+    # One head of all windows at a time: that is a batch of matrices with equal distances, which no copy has to make.
+    for head, bias in enumerate(table):
+        scores = torch.baddbmm(bias.expand(windows.count, -1, -1), queries[:, :, head], keys[:, :, head].mT, alpha=scaling)
+        scores[windows.count - len(windows.masks) :] += windows.masks
+        attended[:, :, head] = torch.bmm(scores.softmax(-1), values[:, :, head])
+    return attended.view(len(projected), -1)
