@@ -22,6 +22,7 @@ from torch import Tensor
 from src.command_line import quote_paths
 from src.convert import convert
 from src.models.flow import DISFlow, PixelFlow, QueryFlow
+from src.models.mask_features import MaskFeatures
 from src.models.propagator import Propagator
 from src.ops.masks import semantic_scores
 from src.weights.foreign_files import read_tensors
@@ -101,8 +102,9 @@ def stages(golden: Golden, dtype: torch.dtype) -> tuple[dict[str, Tensor], list[
     key = replace(key, queries=key.queries.to(dtype), mask_logits_per_layer=key.mask_logits_per_layer.to(dtype))
     found = {f"backbone_res{level + 2}": feature for level, feature in enumerate(seen["backbone"].feature_maps)}
     found |= {f"multi_scale_{level}": feature for level, feature in enumerate(seen["pixel_decoder"].multi_scale_features)}
+    features = seen["pixel_decoder"].mask_features
     found |= {
-        "mask_features": seen["pixel_decoder"].mask_features,
+        "mask_features": features.projected() if isinstance(features, MaskFeatures) else features,
         "class_logits_all": key.class_logits_per_layer,
         "mask_logits": key.mask_logits,
         "mask_logits_aux0": key.mask_logits_per_layer[0],

@@ -15,6 +15,8 @@ from transformers.models.mask2former.modeling_mask2former import (
     Mask2FormerTransformerModule,
 )
 
+from src.models.mask_features import MaskFeatures
+
 
 class MaskedDecoder(Mask2FormerTransformerModule):  # type: ignore[misc]
     """Takes the place of transformers' module, with its layers and names.
@@ -34,13 +36,13 @@ class MaskedDecoder(Mask2FormerTransformerModule):  # type: ignore[misc]
         self.__dict__.update(module.__dict__)
 
     def forward(
-        self, multi_scale_features: Sequence[Tensor], mask_features: Tensor, **options: Any
+        self, multi_scale_features: Sequence[Tensor], mask_features: Tensor | MaskFeatures, **options: Any
     ) -> Mask2FormerMaskedAttentionDecoderOutput | SimpleNamespace:
         """See transformers; in inference mode both sequences of the result have the last prediction only.
 
         Args:
             multi_scale_features: (B, C, h_i, w_i) of three levels, coarse to fine.
-            mask_features: (B, C, h, w).
+            mask_features: (B, C, h, w), or what :class:`src.models.pixel_decoder.PixelDecoder` gives instead.
             options: of transformers' module; with any, that is what runs.
 
         Returns:
@@ -48,9 +50,12 @@ class MaskedDecoder(Mask2FormerTransformerModule):  # type: ignore[misc]
         """
         pre_norm = any(layer.pre_norm for layer in self.decoder.layers)
         if not torch.is_inference_mode_enabled() or self.training or pre_norm or options:
-            return super().forward(multi_scale_features, mask_features, **options)
+            plain = mask_features.projected() if isinstance(mask_features, MaskFeatures) else mask_features
+            return super().forward(multi_scale_features, plain, **options)
+        if isinstance(mask_features, Tensor):
+            mask_features = MaskFeatures(mask_features)
         levels = [self._level(number, feature, mask_features) for number, feature in enumerate(multi_scale_features)]
-        batch = len(mask_features)
+        batch = len(multi_scale_features[0])
         positions = self.queries_embedder.weight
         queries = self.queries_features.weight.expand(batch, -1, -1)
         normed = self.decoder.layernorm(queries)
@@ -59,23 +64,19 @@ class MaskedDecoder(Mask2FormerTransformerModule):  # type: ignore[misc]
             visible = self._visible(normed, reduced)
             queries = _layer(layer, queries, positions, keys, values, visible)
             normed = self.decoder.layernorm(queries)
-        masks = torch.einsum("bqc,bchw->bqhw", self.decoder.mask_predictor.mask_embedder(normed), mask_features)
+        masks = mask_features.masks(self.decoder.mask_predictor.mask_embedder(normed))
         return SimpleNamespace(intermediate_hidden_states=(normed.transpose(0, 1),), masks_queries_logits=(masks,))
 
-    def _level(self, number: int, feature: Tensor, mask_features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What is attended to (B, N, C), the same with positions, and the mask features at that size (B, C, N)."""
+    def _level(self, number: int, feature: Tensor, mask_features: MaskFeatures) -> tuple[Tensor, Tensor, MaskFeatures]:
+        """What is attended to (B, N, C), the same with positions, and the mask features at that size."""
         tokens = self.input_projections[number](feature).flatten(2).mT + self.level_embed.weight[number]
         # transformers remembers the embedding of one size only, and there are three.
         positions = self.position_embedder(feature.shape, feature.device, feature.dtype, None).flatten(2).mT
-        size = (feature.shape[-2], feature.shape[-1])
-        # One channel at a time: of many, torch would put the channels last first, a copy of all for a result of few pixels.
-        reduced = F.interpolate(mask_features.flatten(0, 1)[:, None], size=size, mode="bilinear", align_corners=False)
-        reduced = reduced.view(*mask_features.shape[:2], -1)
-        return tokens, tokens + positions, reduced
+        return tokens, tokens + positions, mask_features.at((feature.shape[-2], feature.shape[-1]))
 
-    def _visible(self, normed: Tensor, reduced: Tensor) -> Tensor:
+    def _visible(self, normed: Tensor, reduced: MaskFeatures) -> Tensor:
         """Where a query may look (B, 1, Q, N): inside of its mask, or everywhere if that is empty."""
-        inside = self.decoder.mask_predictor.mask_embedder(normed) @ reduced >= 0
+        inside = reduced.masks(self.decoder.mask_predictor.mask_embedder(normed)).flatten(2) >= 0
         visible: Tensor = inside | ~inside.any(-1, keepdim=True)
         return visible[:, None]
 

@@ -10,13 +10,11 @@ from torch import Tensor, nn
 from transformers import Mask2FormerForUniversalSegmentation
 
 from src.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Statistics, backbone_spec, load_backbone_weights
-from src.models.deformable_attention import DeformableAttention
-from src.models.encoder_layer import EncoderLayer
-from src.models.finest_level import speed_up_finest_level
 from src.models.folded_resnet import fold_resnet
 from src.models.key_frame_segmentor import KeyFrameSegmentor, in_full_precision, keep_projections_precise
 from src.models.mask2former import FIELDS, build_mask2former, load_mask2former, mask2former_config, mask2former_fields
 from src.models.masked_decoder import MaskedDecoder
+from src.models.pixel_decoder import PixelDecoder
 from src.models.windowed_swin import speed_up_swin
 from src.structures import MaskPrediction
 
@@ -38,13 +36,11 @@ class Mask2FormerSegmentor(KeyFrameSegmentor):
         image_mean: Statistics = IMAGENET_MEAN,
         image_std: Statistics = IMAGENET_STD,
     ) -> None:
-        fold_resnet(network.model.pixel_level_module.encoder)
-        speed_up_swin(network.model.pixel_level_module.encoder)
-        pixel_decoder = network.model.pixel_level_module.decoder
-        keep_projections_precise(pixel_decoder)
-        DeformableAttention.install(pixel_decoder)
-        EncoderLayer.install(pixel_decoder)
-        speed_up_finest_level(pixel_decoder)
+        pixel_level = network.model.pixel_level_module
+        fold_resnet(pixel_level.encoder)
+        speed_up_swin(pixel_level.encoder)
+        keep_projections_precise(pixel_level.decoder)
+        pixel_level.decoder = PixelDecoder(pixel_level.decoder)
         network.model.transformer_module = MaskedDecoder(network.model.transformer_module)
         super().__init__(
             network,

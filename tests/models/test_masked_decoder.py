@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from src.models.mask_features import MaskFeatures
 from src.models.masked_decoder import MaskedDecoder
 from src.models.segmentor import Mask2FormerSegmentor
 
@@ -41,13 +42,13 @@ def test_the_last_prediction_is_that_of_all_layers(segmentor: Mask2FormerSegment
 
 def test_a_query_with_an_empty_mask_looks_everywhere(segmentor: Mask2FormerSegmentor) -> None:
     decoder = segmentor.network.model.transformer_module
-    normed, reduced = torch.zeros(1, 2, 32), torch.ones(1, 32, 5)
+    normed, reduced = torch.zeros(1, 2, 32), MaskFeatures(torch.ones(1, 32, 1, 5))
     with torch.inference_mode():
         embedder = decoder.decoder.mask_predictor.mask_embedder
         last = embedder.layers[-1].layers[0]
         last.bias.data, last.weight.data = -torch.ones_like(last.bias), torch.zeros_like(last.weight)
         assert decoder._visible(normed, reduced).all()
-        reduced[:, :, 3] = -1.0
+        reduced.maps[..., 3] = -1.0
         assert decoder._visible(normed, reduced)[0, 0].tolist() == [[False, False, False, True, False]] * 2
 
 

@@ -1,0 +1,46 @@
+"""What masks are made of: features of every pixel that a query's embedding is multiplied by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from src.ops.channels_last import reduce_to
+from src.structures import Size
+
+
+@dataclass(frozen=True)
+class MaskFeatures:
+    """Mask features, with or without the pixel decoder's last layer.
+
+    That layer is linear, and there are fewer queries than pixels: so its weights may multiply the queries instead.
+
+    Attributes:
+        maps: (B, C, h, w).
+        weight: (C', C) of the layer that is still to come; ``None``: it has been.
+        bias: (C',) of that layer.
+    """
+
+    maps: Tensor
+    weight: Tensor | None = None
+    bias: Tensor | None = None
+
+    def at(self, size: Size) -> MaskFeatures:
+        """The same at a smaller (h, w); a layer of single pixels and a weighted mean of pixels may change places."""
+        return replace(self, maps=reduce_to(self.maps, size))
+
+    def masks(self, embeddings: Tensor) -> Tensor:
+        """Mask logits (B, Q, h, w) of embeddings (B, Q, C')."""
+        folded = embeddings if self.weight is None else embeddings @ self.weight
+        logits = folded @ self.maps.flatten(2)
+        if self.bias is not None:
+            logits += (embeddings @ self.bias)[..., None]
+        return logits.view(*logits.shape[:2], *self.maps.shape[2:])
+
+    def projected(self) -> Tensor:
+        """(B, C', h, w), all layers done."""
+        if self.weight is None:
+            return self.maps
+        return F.conv2d(self.maps, self.weight[..., None, None], self.bias)

@@ -1,0 +1,107 @@
+"""Mask2Former's pixel decoder as inference on CPUs needs it: channels last, and its last layer left to the queries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers.models.mask2former.modeling_mask2former import Mask2FormerPixelDecoder, Mask2FormerPixelDecoderOutput
+
+from src.models.deformable_attention import DeformableAttention
+from src.models.encoder_layer import EncoderLayer
+from src.models.mask_features import MaskFeatures
+from src.ops.channels_last import enlarge_twice, group_norm_factors
+from src.ops.winograd import winograd_convolution
+from src.structures import Size
+
+
+class PixelDecoder(Mask2FormerPixelDecoder):  # type: ignore[misc]
+    """Takes the place of transformers' module, with its layers and names; their attention becomes a :class:`DeformableAttention`.
+
+    In inference mode on a CPU it gives the same features to float rounding, and mask features whose last layer is still to come.
+    Elsewhere (training, accelerators, half precision, maps that are not twice as large as the next) it is transformers' module.
+
+    Args:
+        decoder: whose layers to use.
+    """
+
+    def __init__(self, decoder: Mask2FormerPixelDecoder) -> None:
+        nn.Module.__init__(self)
+        # The same parameters and children; nothing is copied.
+        self.__dict__.update(decoder.__dict__)
+        DeformableAttention.install(self)
+        EncoderLayer.install(self)
+
+    def forward(self, features: Sequence[Tensor], **options: Any) -> Mask2FormerPixelDecoderOutput | SimpleNamespace:
+        """See transformers; in inference mode on a CPU ``mask_features`` are a :class:`MaskFeatures`.
+
+        Args:
+            features: (B, C_i, h_i, w_i), fine to coarse.
+            options: of transformers' module; with any, that is what runs.
+
+        Returns:
+            ``multi_scale_features``, (B, C, h_i, w_i) of three levels, coarse to fine, and ``mask_features``.
+        """
+        if options or self.training or not _fast(features):
+            return super().forward(features, **options)
+        coarse = features[::-1][: self.num_feature_levels]
+        sizes = [_size(feature) for feature in coarse]
+        levels = self._encoded(coarse, sizes)
+        finest = levels[-1].view(len(levels[-1]), *sizes[-1], -1)
+        laterals = zip(features[: self.num_fpn_levels][::-1], self.lateral_convolutions, self.output_convolutions, strict=True)
+        for feature, lateral, output in laterals:
+            finest = _finer(finest, feature, lateral, output)
+        maps = [level.view(len(level), *size, -1).permute(0, 3, 1, 2) for level, size in zip(levels, sizes, strict=True)]
+        last = self.mask_projection
+        mask_features = MaskFeatures(finest.permute(0, 3, 1, 2), last.weight.flatten(1), last.bias)
+        return SimpleNamespace(multi_scale_features=tuple(maps), mask_features=mask_features)
+
+    def _encoded(self, features: Sequence[Tensor], sizes: Sequence[Size]) -> tuple[Tensor, ...]:
+        """(B, h_i * w_i, C) of each level after all layers of the encoder."""
+        first = features[0]
+        projections = zip(features, self.input_projections, strict=True)
+        tokens = torch.cat([_normalised(_rows(feature, layer[0]), layer[1]) for feature, layer in projections], dim=1)
+        embeddings = [self.position_embedding(x.shape, x.device, x.dtype).flatten(2).mT for x in features]
+        positions = torch.cat([x + level for x, level in zip(embeddings, self.level_embed, strict=True)], dim=1)
+        # Nothing of the images is padding here.
+        whole = first.new_ones(len(first), len(features), 2)
+        references = self.encoder.get_reference_points(sizes, whole, first.device)
+        for layer in self.encoder.layers:
+            tokens = layer(tokens, None, positions, references, sizes)[0]
+        return torch.split(tokens, [height * width for height, width in sizes], dim=1)
+
+
+def _finer(coarser: Tensor, feature: Tensor, lateral: Any, output: Any) -> Tensor:
+    """One step of the feature pyramid: (B, 2 * h, 2 * w, C) of the level before (B, h, w, C) and the backbone's feature."""
+    enlarged = enlarge_twice(coarser)
+    summed = _normalised(_rows(feature, lateral[0]), lateral[1]).view_as(enlarged).add_(enlarged)
+    found = winograd_convolution(summed, output[0].weight)
+    return F.relu_(_normalised(found.flatten(1, 2), output[1]).view_as(found))
+
+
+def _normalised(rows: Tensor, norm: nn.GroupNorm) -> Tensor:
+    """The rows (B, N, C), written over."""
+    factor, shift = group_norm_factors(rows, norm)
+    return rows.mul_(factor).add_(shift)
+
+
+def _rows(feature: Tensor, convolution: nn.Conv2d) -> Tensor:
+    """(B, h * w, C') of a 1x1 convolution of (B, C, h, w)."""
+    return F.linear(feature.flatten(2).mT, convolution.weight.flatten(1), convolution.bias)
+
+
+def _size(feature: Tensor) -> Size:
+    return feature.shape[-2], feature.shape[-1]
+
+
+def _fast(features: Sequence[Tensor]) -> bool:
+    """Winograd's differences are too coarse in half precision."""
+    sizes = [_size(feature) for feature in features]
+    doubled = all((2 * small[0], 2 * small[1]) == large for large, small in pairwise(sizes))
+    inference = torch.is_inference_mode_enabled() and features[0].device.type == "cpu"
+    return inference and doubled and not torch.is_autocast_enabled("cpu")

@@ -1,0 +1,71 @@
+"""Law: the pixel decoder gives what transformers' gives, with its names, in inference and in training."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import Mask2FormerConfig
+from transformers.models.mask2former.modeling_mask2former import Mask2FormerPixelDecoder
+
+from src.models.mask_features import MaskFeatures
+from src.models.pixel_decoder import PixelDecoder
+
+WIDTHS = (6, 8, 10, 12)
+
+
+@pytest.fixture
+def theirs() -> Mask2FormerPixelDecoder:
+    torch.manual_seed(0)
+    config = Mask2FormerConfig(
+        feature_size=32, mask_feature_size=24, num_attention_heads=4, encoder_feedforward_dim=48, encoder_layers=2
+    )
+    decoder = Mask2FormerPixelDecoder(config, list(WIDTHS)).eval()
+    for parameter in decoder.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    return decoder
+
+
+def replaced(decoder: Mask2FormerPixelDecoder) -> PixelDecoder:
+    ours = copy.deepcopy(decoder)
+    # A copy's lists would hold copies of its layers.
+    ours.lateral_convolutions, ours.output_convolutions = [ours.adapter_1], [ours.layer_1]
+    return PixelDecoder(ours)
+
+
+def pyramid(height: int, width: int) -> list[Tensor]:
+    return [torch.randn(2, channels, -(-height // 2**i), -(-width // 2**i)) for i, channels in enumerate(WIDTHS)]
+
+
+def test_the_features_are_those_of_transformers(theirs: Mask2FormerPixelDecoder) -> None:
+    ours, features = replaced(theirs), pyramid(32, 48)
+    copies = [feature.clone() for feature in features]
+    expected = theirs(features)
+    with torch.inference_mode():
+        found = ours(features)
+        assert isinstance(found.mask_features, MaskFeatures)
+        mask_features = found.mask_features.projected()
+    torch.testing.assert_close(mask_features, expected.mask_features, atol=2e-5, rtol=1e-5)
+    for one, other in zip(found.multi_scale_features, expected.multi_scale_features, strict=True):
+        torch.testing.assert_close(one, other, atol=2e-5, rtol=1e-5)
+    # Written over are only tensors of its own.
+    assert all(one.equal(other) for one, other in zip(features, copies, strict=True))
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+
+
+def test_with_gradients_it_is_transformers_own_way(theirs: Mask2FormerPixelDecoder) -> None:
+    ours, features = replaced(theirs), pyramid(32, 48)
+    torch.testing.assert_close(ours(features).mask_features, theirs(features).mask_features, atol=1e-6, rtol=1e-6)
+
+
+def test_sizes_that_do_not_double_are_transformers_own_way(theirs: Mask2FormerPixelDecoder) -> None:
+    ours, features = replaced(theirs), pyramid(31, 45)
+    expected = theirs(features)
+    with torch.inference_mode():
+        found = ours(features)
+    torch.testing.assert_close(found.mask_features, expected.mask_features, atol=2e-5, rtol=1e-5)
+
+
+def test_half_precision_is_transformers_own_way(theirs: Mask2FormerPixelDecoder) -> None:
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        assert isinstance(replaced(theirs)(pyramid(32, 48)).mask_features, Tensor)
