@@ -9,18 +9,20 @@ from torch import Tensor
 _BLOCK = 512  # tiles at a time: what 256 channels of them become fits into a core's cache
 
 
-def winograd_convolution(image: Tensor, weight: Tensor) -> Tensor:
+# A compiler breaks the graph at every step that writes into a view, and fails at some.
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def winograd_convolution(image: Tensor, kernel: Tensor) -> Tensor:
     """Convolve with a 3x3 kernel, stride 1, zero padding of 1; equal to ``conv2d`` to float rounding.
 
     Overlapping tiles of 4x4 pixels are transformed by sums and differences, multiplied by the transformed kernel as 16 matrix
-    products, and transformed back. On CPUs it is faster than ``conv2d`` where channels are many (256) and pixels are too.
+    products, and transformed back. On CPUs it is faster than ``conv2d`` where channels are many (256).
 
     Convention:
         channels last, so that all transformations are between whole rows.
 
     Args:
         image: (B, H, W, C).
-        weight: (O, C, 3, 3).
+        kernel: (16, C, O) of :func:`transformed_kernel`.
 
     Returns:
         (B, H, W, O).
@@ -28,8 +30,7 @@ def winograd_convolution(image: Tensor, weight: Tensor) -> Tensor:
     batch, height, width, _ = image.shape
     rows, columns = -(-height // 2), -(-width // 2)
     padded = F.pad(image, (0, 0, 1, 2 * columns - width + 1, 1, 2 * rows - height + 1))
-    kernel = _transformed_kernel(weight)
-    result = image.new_empty(batch, rows, 2, columns, 2, len(weight))
+    result = image.new_empty(batch, rows, 2, columns, 2, kernel.shape[2])
     step = max(1, _BLOCK // columns)
     for source, target in zip(padded, result, strict=True):
         for first in range(0, rows, step):
@@ -39,7 +40,7 @@ def winograd_convolution(image: Tensor, weight: Tensor) -> Tensor:
     return result.view(batch, 2 * rows, 2 * columns, -1)[:, :height, :width]
 
 
-def _transformed_kernel(weight: Tensor) -> Tensor:
+def transformed_kernel(weight: Tensor) -> Tensor:
     """(16, C, O) of (O, C, 3, 3)."""
     transform = weight.new_tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
     # One product for both directions; einsum would go through several copies.
@@ -50,28 +51,32 @@ def _transformed_kernel(weight: Tensor) -> Tensor:
 def _transformed_tiles(rows: Tensor) -> Tensor:
     """(4, 4, tile rows, tile columns, C) of the rows (2 * tile rows + 2, 2 * tile columns + 2, C) that the tiles lie in."""
     even, odd = rows[0::2], rows[1::2]
-    vertical = _difference_sums(even[:-1], odd[:-1], even[1:], odd[1:])
+    vertical = rows.new_empty(4, len(even) - 1, *rows.shape[1:])
+    _difference_sums(even[:-1], odd[:-1], even[1:], odd[1:], vertical)
     tiles = rows.new_empty(4, 4, len(even) - 1, rows.shape[1] // 2 - 1, rows.shape[2])
-    for one, out in zip(vertical, tiles, strict=True):
-        left, right = one[:, 0::2], one[:, 1::2]
-        _difference_sums(left[:, :-1], right[:, :-1], left[:, 1:], right[:, 1:], out)
+    left, right = vertical[:, :, 0::2], vertical[:, :, 1::2]
+    _difference_sums(left[:, :, :-1], right[:, :, :-1], left[:, :, 1:], right[:, :, 1:], tiles.transpose(0, 1))
     return tiles
 
 
-def _difference_sums(a: Tensor, b: Tensor, c: Tensor, d: Tensor, out: Tensor | None = None) -> Tensor:
-    """The transform of four neighbours along one direction, (4, ...)."""
-    out = a.new_empty(4, *a.shape) if out is None else out
+def _difference_sums(a: Tensor, b: Tensor, c: Tensor, d: Tensor, out: Tensor) -> None:
+    """Write the transform of four neighbours along one direction, (4, ...)."""
     torch.sub(a, c, out=out[0])
     torch.add(b, c, out=out[1])
     torch.sub(c, b, out=out[2])
     torch.sub(b, d, out=out[3])
-    return out
 
 
 def _transform_back(products: Tensor, out: Tensor) -> None:
     """Write the results (rows, 2, columns, 2, O) of products (4, 4, rows, columns, O)."""
+    vertical = products.new_empty(2, *products.shape[1:])
+    _sum_and_difference(products, vertical)
+    # Rows of a pair first, then columns of a pair, as they are in ``vertical``.
+    _sum_and_difference(vertical.transpose(0, 1), out.permute(3, 1, 0, 2, 4))
+
+
+def _sum_and_difference(products: Tensor, out: Tensor) -> None:
+    """Write what four products along one direction, (4, ...), are for two pixels, (2, ...)."""
     a, b, c, d = products
-    for vertical, row in (((a + b).add_(c), 0), ((b - c).sub_(d), 1)):
-        one, two, three, four = vertical
-        torch.add(one, two, out=out[:, row, :, 0]).add_(three)
-        torch.sub(two, three, out=out[:, row, :, 1]).sub_(four)
+    torch.add(a, b, out=out[0]).add_(c)
+    torch.sub(b, c, out=out[1]).sub_(d)

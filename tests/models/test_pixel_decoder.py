@@ -53,6 +53,19 @@ def test_the_features_are_those_of_transformers(theirs: Mask2FormerPixelDecoder)
     assert list(ours.state_dict()) == list(theirs.state_dict())
 
 
+@pytest.mark.parametrize("fused", [False, True])
+def test_weights_that_were_learned_are_used(theirs: Mask2FormerPixelDecoder, fused: bool) -> None:
+    ours, features = replaced(theirs), pyramid(32, 48)
+    with torch.inference_mode():
+        ours(features)
+    ours(features).mask_features.square().mean().backward()
+    torch.optim.AdamW(ours.parameters(), lr=0.01, fused=fused).step()
+    theirs.load_state_dict(ours.state_dict())
+    with torch.inference_mode():
+        found = ours(features).mask_features.projected()
+    torch.testing.assert_close(found, theirs(features).mask_features, atol=2e-5, rtol=1e-5)
+
+
 def test_with_gradients_it_is_transformers_own_way(theirs: Mask2FormerPixelDecoder) -> None:
     ours, features = replaced(theirs), pyramid(32, 48)
     torch.testing.assert_close(ours(features).mask_features, theirs(features).mask_features, atol=1e-6, rtol=1e-6)

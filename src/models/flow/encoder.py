@@ -9,11 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from src.models.flow.wide_convolution import WideConvolution
 from src.ops.padding import padded_size
 from src.structures import Size
 
 LEAKY_SLOPE = 0.1
 _KERNELS = (7, 5, 5, 3, 3, 3)
+_MANY_CHANNELS = 256  # from here on Winograd's way saves more than its sums and differences cost
 
 
 class ImagePreparation(nn.Module):
@@ -78,7 +80,9 @@ class FlowEncoder(nn.Module):
             stage = nn.Sequential(nn.Conv2d(inside, outside, kernel, stride=2, padding=kernel // 2), nn.LeakyReLU(LEAKY_SLOPE))
             # The two finest stages have one convolution, all others two.
             if index >= 2:
-                stage.extend((nn.Conv2d(outside, outside, 3, padding=1), nn.LeakyReLU(LEAKY_SLOPE)))
+                wide = outside >= _MANY_CHANNELS
+                second = WideConvolution(outside, outside) if wide else nn.Conv2d(outside, outside, 3, padding=1)
+                stage.extend((second, nn.LeakyReLU(LEAKY_SLOPE)))
             self.stages.append(stage)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -103,7 +107,8 @@ class FlowEncoder(nn.Module):
             x = F.leaky_relu_(self._half(pair, first.weight[:, : pair.shape[1]], first.bias) + key_half, LEAKY_SLOPE)
         features: list[Tensor] = []
         for stage in self.stages[1:]:
-            x = stage(x)
+            # Winograd's way leaves the channels last, which slows a convolution of stride 2 on few pixels down.
+            x = stage(x.contiguous())
             features.append(x)
         return tuple(reversed(features))
 

@@ -5,7 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from src.models.flow import encoder as module
 from src.models.flow.encoder import FlowEncoder, ImagePreparation
+from src.models.flow.wide_convolution import WideConvolution
 
 MEAN = (0.411, 0.432, 0.450)
 
@@ -64,6 +66,22 @@ def test_moving_the_input_by_one_stride_moves_the_features() -> None:
 def test_the_signal_neither_dies_nor_explodes_through_untrained_stages() -> None:
     features = FlowEncoder()(torch.randn(1, 6, 256, 256))
     assert all(0.3 < feature.std() < 3 for feature in features)
+
+
+def test_inference_does_convolutions_of_many_channels_in_another_way_with_the_same_features(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plain = FlowEncoder((4, 6, 8, 8, 8, 8))
+    monkeypatch.setattr(module, "_MANY_CHANNELS", 8)
+    ours = FlowEncoder((4, 6, 8, 8, 8, 8))
+    ours.load_state_dict(plain.state_dict())
+    assert sum(isinstance(layer, WideConvolution) for layer in ours.modules()) == 4
+    pair = torch.randn(2, 6, 192, 320)
+    expected = plain(pair)
+    with torch.inference_mode():
+        found = ours(pair)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
 
 
 def test_a_missing_width_is_refused() -> None:

@@ -1,0 +1,79 @@
+"""What inference keeps between frames: tensors that a function makes of another tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+def may_keep() -> bool:
+    """Whether what is made now may be served to later calls: in inference mode, and neither traced nor without data."""
+    if torch.compiler.is_compiling() or not torch.is_inference_mode_enabled():
+        return False
+    # A fake tensor mode makes tensors of a type of its own, and there is no other public way to see it.
+    return type(torch.empty(0, device="cpu")) is Tensor
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A result and what tells whether it still belongs to its source."""
+
+    source: Tensor
+    version: int
+    some: Tensor
+    result: Tensor
+
+    def belongs_to(self, source: Tensor) -> bool:
+        mine = self.source
+        return (
+            source.data_ptr() == mine.data_ptr()
+            and source._version == self.version
+            and source.dtype == mine.dtype
+            and source.device == mine.device
+            and source.shape == mine.shape
+            and source.stride() == mine.stride()
+            and torch.equal(source[:, 0], self.some)
+        )
+
+
+class KeptResult:
+    """The result of a function of one tensor, in inference mode kept until that tensor changes.
+
+    A source is known by its memory, shape, type and version, which ``load_state_dict`` and most optimisers count up. Fused
+    optimisers and writes through ``.data`` leave no trace, so the values of ``source[:, 0]`` are compared as well, and the owner
+    calls :meth:`forget` where it learns. Tensors made in inference mode have no version: for them nothing is kept. Neither is
+    anything copied or pickled along. Threads may call at the same time.
+
+    What is kept stays in memory, and so does the memory of the source until the next call or :meth:`forget`, even if its owner
+    lets it go: else another tensor could take its place and pass for it.
+
+    Args:
+        function: of a tensor of at least two dimensions; of a module's top level, where it is to be pickled.
+    """
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        self._function = function
+        self._made: _Made | None = None
+
+    # What is traced would be made anew at every call.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def __call__(self, source: Tensor) -> Tensor:
+        """The function's result; not to be written to."""
+        if not may_keep() or source.device.type == "meta" or source.is_inference():
+            return self._function(source)
+        # Read once: another thread may replace it meanwhile.
+        made = self._made
+        if made is None or not made.belongs_to(source):
+            some = source[:, 0].detach().clone()
+            self._made = made = _Made(source.detach(), source._version, some, self._function(source))
+        return made.result
+
+    def forget(self) -> None:
+        """Free what is kept."""
+        self._made = None
+
+    def __reduce__(self) -> tuple[type[KeptResult], tuple[Callable[[Tensor], Tensor]]]:
+        return type(self), (self._function,)
