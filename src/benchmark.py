@@ -14,10 +14,12 @@ import hydra
 import torch
 from hydra import compose
 from hydra.utils import instantiate
+from lightning.fabric.utilities import move_data_to_device
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import track
 
+from src.benchmark_subject import META, image_size, machine, propagator_of, subject, training_precision
 from src.command_line import errors_in_a_line, quote_path_arguments
 from src.data.clips import FileClips
 from src.data.colour import ColourJitter
@@ -33,16 +35,15 @@ from src.measure.machine import autocast_named, device_named
 from src.measure.memory import peak_memory_mib
 from src.measure.published import published_models
 from src.measure.report import Row
-from src.measure.sample_clips import moving_clip, sample_clips
+from src.measure.sample_clips import moving_clip, sample_batch, sample_clips
 from src.measure.speed import SpeedPlan
 from src.measure.speed import measure_speed as speed_row
-from src.models.propagator import Propagator
-from src.structures import Size
-from src.weights.model_folder import load_model
+from src.structures import PairBatch
+from src.training.module import PropagationModule
+from src.training.step_times import step_times
 
 log = logging.getLogger(__name__)
 
-_META = torch.device("meta")
 _NO_JITTER = "without colour jitter"
 
 
@@ -85,7 +86,7 @@ def measure_latency(cfg: DictConfig, console: Console) -> Row:
     """Milliseconds and memory of key and non-key frames, from a decoded frame to its label map, on the device at hand."""
     size, interval = image_size(cfg), FixedInterval(cfg.key_interval)
     device, autocast = device_named(cfg.device), autocast_named(cfg.autocast)
-    stream = StreamingSegmentor(_propagator(cfg, device), interval, autocast=autocast)
+    stream = StreamingSegmentor(propagator_of(cfg, device), interval, autocast=autocast)
     first, second = (torch.randint(0, 256, (1, 3, *size), dtype=torch.uint8) for _ in range(2))
     _, state = stream.step(first, None)
     calls: dict[str, Callable[[], object]] = {"key": lambda: stream.step(first, None)}
@@ -93,7 +94,7 @@ def measure_latency(cfg: DictConfig, console: Console) -> Row:
         calls["propagate"] = lambda: stream.step(second, state)
     timings = time_in_turn(calls, cfg.warmup, cfg.repeats)
     peaks = {name: peak_memory_mib(call, device) for name, call in calls.items()}
-    row = {**_subject(cfg, size), **report.latency_row(timings, peaks, cfg.key_interval), **_machine(cfg, device)}
+    row = {**subject(cfg, size), **report.latency_row(timings, peaks, cfg.key_interval), **machine(device, cfg.autocast)}
     report.print_table(console, f"{report.title(row)}, batch 1; {report.conditions(row)}", report.latency_table(row))
     return row
 
@@ -101,7 +102,7 @@ def measure_latency(cfg: DictConfig, console: Console) -> Row:
 def measure_speed(cfg: DictConfig, console: Console) -> Row:
     """Our frames beside plain transformers and the published way, clips end to end, and every part beside its floor."""
     size, device, autocast = image_size(cfg), device_named(cfg.device), autocast_named(cfg.autocast)
-    propagator = _propagator(cfg, device)
+    propagator = propagator_of(cfg, device)
     intervals = sorted({1, *cfg.speed.key_intervals})
     streams = {
         k: StreamingSegmentor(propagator, FixedInterval(k), autocast=autocast, compile=cfg.compile, map_size=cfg.map_size)
@@ -110,7 +111,7 @@ def measure_speed(cfg: DictConfig, console: Console) -> Row:
     with tempfile.TemporaryDirectory(prefix="benchmark_") as folder:
         frames = moving_clip(Path(folder), size, cfg.speed.num_frames)
     plan = SpeedPlan(cfg.warmup, cfg.repeats, cfg.speed.clip_repeats, list(cfg.speed.measure))
-    row = {**_subject(cfg, size), **speed_row(propagator, streams, frames, plan), **_machine(cfg, device)}
+    row = {**subject(cfg, size), **speed_row(propagator, streams, frames, plan), **machine(device, cfg.autocast)}
     speed_report.show(row, console, None if cfg.output is None else Path(cfg.output).with_suffix(".png"))
     return row
 
@@ -138,7 +139,7 @@ def measure_loader(cfg: DictConfig, console: Console) -> Row:
         rates = loader_rates(dataset, sampling, _transforms(cfg), cfg.loader.num_pairs, cfg.batch_size, cfg.seed)
     rows = {name: report.loader_row(rate) for name, rate in rates.items()}
     name, first = next(iter(rows.items()))
-    row = {**_subject(cfg, size), "source": cfg.loader.source, **first, "parts_ms": dict(rates[name].parts_ms)}
+    row = {**subject(cfg, size), "source": cfg.loader.source, **first, "parts_ms": dict(rates[name].parts_ms)}
     row["without_colour_jitter"] = rows.get(_NO_JITTER)
     row |= {"device": describe_machine()["device"], "threads": 1}
     files = f"{cfg.loader.source} JPEGs of {row['input_size']}"
@@ -147,6 +148,27 @@ def measure_loader(cfg: DictConfig, console: Console) -> Row:
         f"{cfg.data.name}: pairs from {files}; {row['device']}, one process, one thread",
         report.loader_table(rows, row["parts_ms"]),
     )
+    return row
+
+
+def measure_training(cfg: DictConfig, console: Console) -> Row:
+    """A training step of the configured stage, part by part, on generated pairs; also with autograd through what is frozen."""
+    device = device_named(cfg.device)
+    name = training_precision(cfg, device)
+    propagator = propagator_of(cfg, device, cfg.stage.flow)
+    objective, optim = instantiate(cfg.stage.objective), instantiate(cfg.stage.optim)
+    module = PropagationModule(propagator, objective, optim, cfg.data.num_classes, {}, cfg.seed).to(device)
+    transform = instantiate(cfg.data.train_transform)
+    with tempfile.TemporaryDirectory(prefix="benchmark_") as folder:
+        pairs = sample_batch(Path(folder), image_size(cfg), cfg.data.num_classes, transform, cfg.batch_size, cfg.seed)
+    batch: PairBatch = move_data_to_device(pairs, device)
+    ways = step_times(module, batch, autocast_named(name), cfg.warmup, cfg.repeats)
+    size = (batch.key_image.shape[-2], batch.key_image.shape[-1])
+    row = {**subject(cfg, size), "stage": cfg.stage.name, "batch_size": cfg.batch_size, "step_ms": ways, **machine(device, name)}
+    heading = (
+        f"{row['experiment']}, stage {row['stage']}: {cfg.batch_size} pairs of {row['input_size']}; {report.conditions(row)}"
+    )
+    report.print_table(console, heading, report.step_table(ways))
     return row
 
 
@@ -171,58 +193,15 @@ MEASUREMENTS: dict[str, Callable[[DictConfig, Console], Row | list[Row]]] = {
     "loader": measure_loader,
     "paper": measure_paper,
     "speed": measure_speed,
+    "training": measure_training,
 }
 """What ``what=`` may name."""
 
 
-def image_size(cfg: DictConfig) -> Size:
-    """(H, W) of the image that the network sees: ``size``, or what the experiment was published with, or what the data says.
-
-    Raises:
-        ValueError: if ``size`` is no pair of positive numbers, or nothing says a size.
-    """
-    if cfg.size is not None:
-        if len(cfg.size) != 2 or min(cfg.size) < 1:
-            raise ValueError(f"size={list(cfg.size)}; expected [height, width] in pixels")
-        height, width = cfg.size
-        return int(height), int(width)
-    if cfg.name in published_models():
-        return published_models()[cfg.name].size
-    sides = cfg.data.eval.short_side, cfg.data.eval.max_long_side
-    if None in sides:
-        raise ValueError(f"data={cfg.data.name} is evaluated at the size of its images: give size=[height,width]")
-    return sides
-
-
 def _cost(cfg: DictConfig) -> Row:
     size = image_size(cfg)
-    cost = frame_cost(_propagator(cfg, _META), size)
-    return {**_subject(cfg, size), **report.cost_row(cost, cfg.key_interval, size, published_models().get(cfg.name))}
-
-
-def _subject(cfg: DictConfig, size: Size) -> Row:
-    return {
-        "experiment": cfg.name,
-        "checkpoint": None if cfg.checkpoint is None else str(cfg.checkpoint),
-        "input_size": f"{size[0]}x{size[1]}",
-    }
-
-
-def _propagator(cfg: DictConfig, device: torch.device) -> Propagator:
-    """The configured networks with random weights (on the meta device: with none), or those of a checkpoint."""
-    if cfg.checkpoint is not None:
-        return load_model(cfg.checkpoint, "cpu" if device == _META else device)[0]
-    segmentor, flow = (_random(node, device) for node in (cfg.model.segmentor, cfg.model.flow))
-    propagator = Propagator(segmentor, flow, cfg.model.warp_grid)
-    return propagator if device == _META else propagator.to(device)
-
-
-def _random(node: DictConfig, device: torch.device) -> Any:
-    weightless = {key: value for key, value in (("pretrained_backbone", False), ("weights", None)) if key in node}
-    # A node that names a file or a hub id loads it, which the meta device cannot.
-    loads = any(str(key).startswith("path") for key in node)
-    with torch.device("cpu" if loads else device):
-        return instantiate(node, **weightless)
+    cost = frame_cost(propagator_of(cfg, META), size)
+    return {**subject(cfg, size), **report.cost_row(cost, cfg.key_interval, size, published_models().get(cfg.name))}
 
 
 def _transforms(cfg: DictConfig) -> dict[str, PairTransform]:
@@ -230,13 +209,6 @@ def _transforms(cfg: DictConfig) -> dict[str, PairTransform]:
     transform: PairTransform = instantiate(cfg.data.train_transform) or PairTransform([])
     rest = [step for step in transform.steps if not isinstance(step, ColourJitter)]
     return {"loader": transform} | ({_NO_JITTER: PairTransform(rest)} if len(rest) < len(transform.steps) else {})
-
-
-def _machine(cfg: DictConfig, device: torch.device) -> Row:
-    machine: Row = {**describe_machine(device)}
-    if cfg.autocast is not None:
-        machine["precision"] = f"autocast {cfg.autocast}, else {machine['precision']}"
-    return machine
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="benchmark")

@@ -97,7 +97,7 @@ def part_times(
     taken: defaultdict[str, list[float]] = defaultdict(list)
     size = (key_image.shape[-2], key_image.shape[-1])
     for number in range(warmup + repeats):
-        with _watched(timed_modules(propagator)) as inside, torch.inference_mode():
+        with watched(timed_modules(propagator)) as inside, torch.inference_mode():
             key_ms, step = _milliseconds(lambda: stream.predict(key_image, None))
             nonkey_ms, carried = _milliseconds(lambda step=step: stream.predict(nonkey_image, step.state))  # type: ignore[misc]
             post_ms, _ = _milliseconds(lambda carried=carried: carried.semantic_map(size))  # type: ignore[misc]
@@ -121,7 +121,7 @@ def _counted(forward: Callable[..., Any], name: str, counts: defaultdict[str, in
 
 
 @contextmanager
-def _watched(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, float]]:
+def watched(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, float]]:
     """Milliseconds inside of each module, added up by its name while the context lasts."""
     inside = dict.fromkeys(modules, 0.0)
     starts: dict[str, float] = {}

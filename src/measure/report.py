@@ -121,6 +121,14 @@ def loader_table(rows: Mapping[str, Row], parts_ms: Mapping[str, float]) -> Tabl
     return table
 
 
+def step_table(ways: Mapping[str, Mapping[str, float]]) -> Table:
+    """Milliseconds of a training step's parts, one column for each way of :func:`src.training.step_times.step_times`."""
+    table = _table("ms", *ways)
+    for part in next(iter(ways.values())):
+        table.add_row(part, *(f"{parts[part]:.1f}" for parts in ways.values()), style="bold" if part == "step" else "")
+    return table
+
+
 def paper_table(rows: Sequence[Row]) -> Table:
     """Rows of :func:`cost_row` with their ``experiment`` and ``input_size``, one a line; as Markdown, to be copied."""
     table = _table("experiment", "size", "params M", "paper", "dev", "key", "propagate", "post", "GFLOPs", "paper", "dev")

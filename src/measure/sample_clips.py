@@ -6,14 +6,18 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from src.data.moving_scenes import MovingScenes
+from src.data.pair_sampling import UniformSampling
+from src.data.pairs import PairDataset, collate_pairs, settle
+from src.data.transforms import PairTransform
 from src.data.vspw import VSPW
 from src.data.writing import write_label_png, write_text
-from src.structures import Size
+from src.structures import PairBatch, Size
 
 _JPEG_QUALITY = 85
 """With 4:2:0 chroma: about 75 KiB at 480x853, and 12 or 13 KiB for the label."""
@@ -47,6 +51,26 @@ def sample_clips(
             write_label_png(mask / f"{frame:08d}.png", label)
     write_text(root / "train.txt", "sample\n")
     return VSPW(root, "train", num_classes)
+
+
+def sample_batch(
+    root: Path, size: Size, num_classes: int, transform: PairTransform | None, batch_size: int, seed: int = 0
+) -> PairBatch:
+    """Training pairs of such a video, as a step gets them, with a flow drawn at random: for times, not for learning.
+
+    Args:
+        root: an empty folder.
+        size: (H, W) of the frames, before the transform.
+        num_classes: K.
+        transform: of the pairs.
+        batch_size: B.
+        seed: of everything.
+    """
+    clips = sample_clips(root, size, num_classes, seed=seed)
+    pairs = PairDataset(clips, UniformSampling(), transform, num_samples=batch_size, seed=seed)
+    batch = settle(collate_pairs([pairs[number] for number in range(batch_size)]))
+    shape = (batch_size, 2, *batch.nonkey_label.shape[-2:])
+    return batch._replace(flow=4 * torch.randn(shape, generator=torch.Generator().manual_seed(seed)))
 
 
 def moving_clip(root: Path, size: Size, num_frames: int) -> list[Tensor]:

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from src.measure.sample_clips import sample_clips
+from src.data.transforms import PairTransform, RandomHorizontalFlip
+from src.measure.sample_clips import sample_batch, sample_clips
 
 
 def test_they_read_as_vspw_with_the_classes_that_were_asked_for(tmp_path: Path) -> None:
@@ -33,3 +34,11 @@ def test_a_frame_holds_as_much_as_a_photograph(tmp_path: Path) -> None:
         pixels = np.asarray(image)
     assert pixels.shape == (480, 853, 3) and pixels.std() > 30
     assert 1.0 < 8 * file.stat().st_size / (480 * 853) < 2.2
+
+
+def test_a_batch_is_what_a_step_gets(tmp_path: Path) -> None:
+    batch = sample_batch(tmp_path, (48, 64), 5, PairTransform([RandomHorizontalFlip()]), batch_size=3)
+    assert batch.key_image.shape == batch.nonkey_image.shape == (3, 3, 48, 64) and batch.key_image.is_contiguous()
+    assert batch.nonkey_label.shape == (3, 48, 64) and batch.nonkey_label.dtype == torch.int64
+    assert batch.flow is not None and batch.flow.shape == (3, 2, 48, 64) and batch.flow.isfinite().all()
+    assert not batch.key_image.equal(batch.nonkey_image) and batch.sample_id.tolist() == [0, 1, 2]
