@@ -16,6 +16,7 @@ from transformers.models.mask2former.modeling_mask2former import (
 )
 
 from src.models.mask_features import MaskFeatures
+from src.ops.sine_positions import sine_positions
 
 
 class MaskedDecoder(Mask2FormerTransformerModule):  # type: ignore[misc]
@@ -70,9 +71,9 @@ class MaskedDecoder(Mask2FormerTransformerModule):  # type: ignore[misc]
     def _level(self, number: int, feature: Tensor, mask_features: MaskFeatures) -> tuple[Tensor, Tensor, MaskFeatures]:
         """What is attended to (B, N, C), the same with positions, and the mask features at that size."""
         tokens = self.input_projections[number](feature).flatten(2).mT + self.level_embed.weight[number]
-        # transformers remembers the embedding of one size only, and there are three.
-        positions = self.position_embedder(feature.shape, feature.device, feature.dtype, None).flatten(2).mT
-        return tokens, tokens + positions, mask_features.at((feature.shape[-2], feature.shape[-1]))
+        size = (feature.shape[-2], feature.shape[-1])
+        positions = sine_positions(size, tokens.shape[-1], feature.dtype, feature.device)
+        return tokens, tokens + positions, mask_features.at(size)
 
     def _visible(self, normed: Tensor, reduced: MaskFeatures) -> Tensor:
         """Where a query may look (B, 1, Q, N): inside of its mask, or everywhere if that is empty."""

@@ -10,13 +10,18 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers.models.mask2former.modeling_mask2former import Mask2FormerPixelDecoder, Mask2FormerPixelDecoderOutput
+from transformers.models.mask2former.modeling_mask2former import (
+    Mask2FormerPixelDecoder,
+    Mask2FormerPixelDecoderEncoderOnly,
+    Mask2FormerPixelDecoderOutput,
+)
 
 from src.models.deformable_attention import DeformableAttention
 from src.models.encoder_layer import EncoderLayer
 from src.models.mask_features import MaskFeatures
 from src.ops.channels_last import enlarge_twice, group_norm_factors
-from src.ops.kept import KeptResult
+from src.ops.kept import KeptResult, kept_constant
+from src.ops.sine_positions import sine_positions
 from src.ops.winograd import transformed_kernel, winograd_convolution
 from src.structures import Size
 
@@ -73,14 +78,22 @@ class PixelDecoder(Mask2FormerPixelDecoder):  # type: ignore[misc]
         first = features[0]
         projections = zip(features, self.input_projections, strict=True)
         tokens = torch.cat([_normalised(_rows(feature, layer[0]), layer[1]) for feature, layer in projections], dim=1)
-        embeddings = [self.position_embedding(x.shape, x.device, x.dtype).flatten(2).mT for x in features]
-        positions = torch.cat([x + level for x, level in zip(embeddings, self.level_embed, strict=True)], dim=1)
-        # Nothing of the images is padding here.
-        whole = first.new_ones(len(first), len(features), 2)
-        references = self.encoder.get_reference_points(sizes, whole, first.device)
+        embeddings = [sine_positions(size, tokens.shape[-1], first.dtype, first.device) for size in sizes]
+        positions = torch.cat([x + level for x, level in zip(embeddings, self.level_embed, strict=True)])
+        positions = positions.expand(len(first), -1, -1)
+        references = _reference_points(tuple(sizes), first.dtype, first.device).expand(len(first), -1, -1, -1)
         for layer in self.encoder.layers:
             tokens = layer(tokens, None, positions, references, sizes)[0]
         return torch.split(tokens, [height * width for height, width in sizes], dim=1)
+
+
+@kept_constant(entries=4)
+def _reference_points(sizes: tuple[Size, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(1, S, levels, 2), (x, y) in 0..1 of every pixel of all levels."""
+    # Nothing of the images is padding here.
+    whole = torch.ones(1, len(sizes), 2, dtype=dtype, device=device)
+    points: Tensor = Mask2FormerPixelDecoderEncoderOnly.get_reference_points(list(sizes), whole, device)
+    return points
 
 
 def _finer(coarser: Tensor, feature: Tensor, lateral: Any, output: Any, kernel: Tensor) -> Tensor:

@@ -1,20 +1,64 @@
-"""What inference keeps between frames: tensors that a function makes of another tensor."""
+"""What inference keeps between frames: what a function makes of sizes, or of another tensor."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache, wraps
+from typing import ParamSpec
 
 import torch
 from torch import Tensor
 
+P = ParamSpec("P")
+
 
 def may_keep() -> bool:
-    """Whether what is made now may be served to later calls: in inference mode, and neither traced nor without data."""
+    """Whether what is made now may be served to later calls.
+
+    In inference mode, but neither traced, nor without data, nor under autocast, where it may have another precision.
+    """
     if torch.compiler.is_compiling() or not torch.is_inference_mode_enabled():
+        return False
+    if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
         return False
     # A fake tensor mode makes tensors of a type of its own, and there is no other public way to see it.
     return type(torch.empty(0, device="cpu")) is Tensor
+
+
+def kept_constant(entries: int) -> Callable[[Callable[P, Tensor]], Callable[P, Tensor]]:
+    """Decorate a function whose tensor depends on its arguments alone: in inference mode the last results are kept.
+
+    They are ordinary tensors, which may meet gradients later. Who writes to one gets an error at the next call. Threads may call
+    at the same time.
+
+    Args:
+        entries: how many results are kept, at most; the one not asked for the longest goes first.
+
+    Returns:
+        The decorator, for functions of hashable arguments: sizes, and the dtype and the device of the result.
+    """
+
+    def decorate(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
+        @lru_cache(maxsize=entries)
+        def made(*arguments: P.args, **options: P.kwargs) -> tuple[Tensor, int]:
+            with torch.inference_mode(False), torch.no_grad():
+                result = function(*arguments, **options)
+            return result, result._version
+
+        @wraps(function)
+        def kept(*arguments: P.args, **options: P.kwargs) -> Tensor:
+            without_data = any(isinstance(x, torch.device) and x.type == "meta" for x in (*arguments, *options.values()))
+            if without_data or not may_keep():
+                return function(*arguments, **options)
+            result, version = made(*arguments, **options)  # type: ignore[arg-type]
+            if result._version != version:
+                raise RuntimeError(f"a result of {function.__qualname__} was written to, but is kept for other calls")
+            return result
+
+        return kept
+
+    return decorate
 
 
 @dataclass(frozen=True)

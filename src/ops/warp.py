@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from src.ops.kept import kept_constant
 from src.ops.precision import full_precision
 from src.structures import FlowPrediction, Size
 
@@ -41,46 +42,53 @@ def warp(source: Tensor, flow: Tensor, grid: WarpGrid = "exact") -> Tensor:
     with full_precision(source):
         dtype = torch.promote_types(torch.promote_types(source.dtype, flow.dtype), torch.float32)
         source, flow = source.to(dtype), flow.to(dtype)
-        base, scale, limits = _positions(source.shape[-2:], grid, flow)
+        size = (source.shape[-2], source.shape[-1])
+        wholes, shift = _units(size, grid)
+        base = _still_positions(size, wholes, shift, dtype, flow.device)
+        # What a pixel of flow adds.
+        scale = flow.new_tensor([2 / whole for whole in wholes])[:, None, None]
         positions = torch.addcmul(base, flow, scale)
         if grid == "reference":
             return F.grid_sample(
                 source, positions.permute(0, 2, 3, 1), mode="bilinear", padding_mode="border", align_corners=True
             )
+        # The first and last pixel. Numbers, not tensors: clamping is several times as fast with them.
+        limits = [(shift / whole - 1, (2 * (n - 1) + shift) / whole - 1) for n, whole in zip(size[::-1], wholes, strict=True)]
         if positions.requires_grad:
             positions = torch.stack([one.clamp(*ends) for one, ends in zip(positions.unbind(1), limits, strict=True)], dim=1)
         else:
             for one, ends in zip(positions.unbind(1), limits, strict=True):
                 one.clamp_(*ends)
-        height, width = source.shape[-2:]
+        height, width = size
         source = F.pad(source, (0, _next_power_of_two(width) - width, 0, _next_power_of_two(height) - height))
         return F.grid_sample(source, positions.permute(0, 2, 3, 1), mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def _positions(size: torch.Size, grid: WarpGrid, like: Tensor) -> tuple[Tensor, Tensor, list[tuple[float, float]]]:
-    """Where a flow of zero reads (2, H, W), what a pixel of flow adds, and the first and last pixel, in units of grid_sample.
+def _units(size: Size, grid: WarpGrid) -> tuple[Size, int]:
+    """Width and height that positions are fractions of, and how many half pixels the first one is away from zero.
 
     Raises:
         ValueError: if there is no such grid.
     """
     height, width = size
     if grid == "reference":
-        full, shift = (width, height), 0
-    elif grid == "exact":
+        return (width, height), 0
+    if grid == "exact":
         # grid_sample takes positions as fractions of the width. Fractions of a power of two are exact in floating point,
         # so the source is padded to one; the clamp keeps the padding from ever being read with a weight above zero.
-        full, shift = (_next_power_of_two(width), _next_power_of_two(height)), 1
-    else:
-        raise ValueError(f"unknown warp grid {grid!r}; expected 'exact' or 'reference'")
+        return (_next_power_of_two(width), _next_power_of_two(height)), 1
+    raise ValueError(f"unknown warp grid {grid!r}; expected 'exact' or 'reference'")
+
+
+@kept_constant(entries=8)
+def _still_positions(size: Size, wholes: Size, shift: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Where a flow of zero reads, (2, H, W), in units of grid_sample; the arguments are those of :func:`_units`."""
+    height, width = size
     x, y = (
-        (2 * torch.arange(n, device=like.device, dtype=like.dtype) + shift) / whole - 1
-        for n, whole in zip((width, height), full, strict=True)
+        (2 * torch.arange(n, device=device, dtype=dtype) + shift) / whole - 1
+        for n, whole in zip((width, height), wholes, strict=True)
     )
-    base = torch.stack((x.expand(height, width), y[:, None].expand(height, width)))
-    scale = like.new_tensor([2 / whole for whole in full])[:, None, None]
-    # Numbers, not tensors: clamping is several times as fast with them.
-    limits = [(shift / whole - 1, (2 * (n - 1) + shift) / whole - 1) for n, whole in zip((width, height), full, strict=True)]
-    return base, scale, limits
+    return torch.stack((x.expand(height, width), y[:, None].expand(height, width)))
 
 
 def warp_segments(mask_logits: Tensor, segment_flow: Tensor, grid: WarpGrid = "exact") -> Tensor:

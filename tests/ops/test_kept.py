@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-from src.ops.kept import KeptResult
+from src.ops.kept import KeptResult, kept_constant
 
 
 def doubled(source: Tensor) -> Tensor:
@@ -136,6 +136,88 @@ def test_threads_may_share_it(kept: KeptResult) -> None:
     def check(number: int) -> bool:
         weight = weights[number % 3]
         return torch.equal(kept(weight), 2 * weight)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(check, range(300)))
+
+
+CALLS: list[tuple[int, ...]] = []
+CPU = torch.device("cpu")
+
+
+@kept_constant(entries=2)
+def ramp(size: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    CALLS.append(size)
+    return torch.arange(size[0] * size[1], dtype=dtype, device=device).view(size)
+
+
+def made_by(function: Callable[[], object]) -> int:
+    """How often ``ramp`` was made in there."""
+    before = len(CALLS)
+    function()
+    return len(CALLS) - before
+
+
+def ask(*sizes: tuple[int, ...], dtype: torch.dtype = torch.float32, device: torch.device = CPU) -> None:
+    for size in sizes:
+        found = ramp(size, dtype, device)
+        assert found.shape == size
+        assert (found.dtype, found.device) == (dtype, device)
+
+
+def test_a_constant_is_made_once_in_inference_mode_and_the_oldest_goes_first() -> None:
+    with torch.inference_mode():
+        assert made_by(lambda: ask((2, 3), (2, 3), (3, 4), (2, 3))) == 2
+        assert made_by(lambda: ask((4, 5), (2, 3))) == 1
+        assert made_by(lambda: ask((3, 4))) == 1
+        assert made_by(lambda: ask((3, 4), dtype=torch.float64)) == 1
+        assert torch.equal(ramp((3, 4), torch.float32, CPU), torch.arange(12.0).view(3, 4))
+
+
+def test_elsewhere_it_is_made_every_time() -> None:
+    with torch.inference_mode():
+        ask((5, 6))
+        meta = torch.device("meta")
+        assert made_by(lambda: ask((5, 6), (5, 6), device=meta)) == 2
+        with torch.autocast("cpu", torch.bfloat16):
+            assert made_by(lambda: ask((5, 6), (5, 6))) == 2
+        assert made_by(lambda: ask((5, 6))) == 0
+    assert made_by(lambda: ask((5, 6), (5, 6))) == 2
+    with torch.no_grad():
+        assert made_by(lambda: ask((5, 6))) == 1
+
+
+def test_no_fake_constant_is_kept_and_no_kept_one_is_served_among_fakes() -> None:
+    with torch.inference_mode():
+        for _ in range(2):
+            with FakeTensorMode():
+                assert isinstance(ramp((6, 7), torch.float32, CPU), FakeTensor)
+            assert type(ramp((6, 7), torch.float32, CPU)) is Tensor
+        compiled = torch.compile(lambda x: x + ramp((6, 7), torch.float32, CPU), backend="aot_eager")
+        assert torch.equal(compiled(torch.ones(6, 7)), 1 + torch.arange(42.0).view(6, 7))
+
+
+def test_a_kept_constant_may_meet_gradients_later() -> None:
+    with torch.inference_mode():
+        constant = ramp((2, 2), torch.float32, CPU)
+    weight = torch.ones(2, 2, requires_grad=True)
+    (weight * constant).sum().backward()
+    assert weight.grad is not None
+    assert torch.equal(weight.grad, constant)
+
+
+def test_who_writes_to_a_constant_is_told() -> None:
+    with torch.inference_mode():
+        ramp((7, 8), torch.float32, CPU)[0] += 1
+        with pytest.raises(RuntimeError, match="ramp was written to"):
+            ramp((7, 8), torch.float32, CPU)
+
+
+def test_threads_may_ask_for_constants_at_the_same_time() -> None:
+    @torch.inference_mode()
+    def check(number: int) -> bool:
+        size = (2 + number % 4, 3)
+        return torch.equal(ramp(size, torch.float32, CPU), torch.arange(float(size[0] * 3)).view(size))
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(check, range(300)))

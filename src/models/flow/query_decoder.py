@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from src.ops.sine_positions import sine_positions
 from src.structures import Size
 
 
@@ -50,7 +50,8 @@ class QueryDecoder(nn.Module):
         projected = [projection(level) for projection, level in zip(self.projections, features, strict=True)]
         tokens = [level.flatten(2).mT + self.level_embed.weight[i] for i, level in enumerate(projected)]
         if self.query_embed is not None:
-            positions = [sine_positions(size, queries.shape[-1], queries) for size in sizes]
+            dtype = torch.promote_types(queries.dtype, torch.float32)
+            positions = [sine_positions(size, queries.shape[-1], dtype, queries.device) for size in sizes]
             num_queries = queries.shape[1]
             for number, layer in enumerate(self.layers):
                 i = number % len(tokens)
@@ -105,28 +106,3 @@ def _projection(inside: int, outside: int) -> nn.Conv2d:
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)
     return layer
-
-
-def sine_positions(size: Size, dim: int, like: Tensor) -> Tensor:
-    """Two-dimensional sine embedding of every position (DETR, normalised to 2 pi, temperature 10,000).
-
-    Args:
-        size: (h, w) of the grid.
-        dim: C, a multiple of 4; the first half tells the row, the second the column.
-        like: gives the device; and float64 where it is that, else float32.
-
-    Returns:
-        (h * w, C), row by row.
-    """
-    dtype = torch.promote_types(like.dtype, torch.float32)
-    frequency = 10000.0 ** (-torch.arange(dim // 4, device=like.device, dtype=dtype) / (dim // 4))
-
-    def embed(length: int) -> Tensor:
-        place = torch.arange(1, length + 1, device=like.device, dtype=dtype) * (2 * math.pi / (length + 1e-6))
-        angle = place[:, None] * frequency
-        return torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(1)
-
-    rows, columns = embed(size[0]), embed(size[1])
-    rows = rows[:, None].expand(-1, size[1], -1)
-    columns = columns[None].expand(size[0], -1, -1)
-    return torch.cat((rows, columns), dim=-1).flatten(0, 1)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from src.models.flow.query_decoder import JointLayer, QueryDecoder, sine_positions
+from src.models.flow.query_decoder import JointLayer, QueryDecoder
 
 LEVELS = [torch.randn(2, 6, 1, 2), torch.randn(2, 5, 2, 3), torch.randn(2, 4, 3, 6)]
 
@@ -53,16 +53,6 @@ def test_a_layer_equals_torchs_own_encoder_layer() -> None:
     state = ours.state_dict()
     theirs.load_state_dict({a + kind: state[b + kind] for a, b in pairs.items() for kind in ("weight", "bias")})
     torch.testing.assert_close(ours(tokens), theirs(tokens))
-
-
-def test_positions_are_told_apart_and_normalised_to_one_turn() -> None:
-    positions = sine_positions((5, 7), 16, torch.zeros(()))
-    assert torch.pdist(positions).min() > 0.05
-    by_place = positions.unflatten(0, (5, 7))
-    assert (by_place[:, :, :8] == by_place[:, :1, :8]).all(), "the first half may depend on the row only"
-    assert (by_place[:, :, 8:] == by_place[:1, :, 8:]).all(), "the second half may depend on the column only"
-    # The lowest channel turns once over the grid: its last sine and cosine are those of 2 pi.
-    torch.testing.assert_close(by_place[-1, 0, :2], torch.tensor([0.0, 1.0]), atol=1e-5, rtol=0)
 
 
 def test_heads_that_do_not_divide_the_width_are_refused() -> None:
