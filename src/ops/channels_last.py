@@ -31,6 +31,8 @@ def group_norm_factors(rows: Tensor, norm: nn.GroupNorm) -> tuple[Tensor, Tensor
     return factor.flatten(1)[:, None], shift.flatten(1)[:, None]
 
 
+# A compiler breaks the graph at every step that writes into a view, and fails at some.
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def enlarge_twice(maps: Tensor) -> Tensor:
     """Bilinear resizing to twice the size, as ``F.interpolate`` does it (``align_corners=False``) to float rounding.
 

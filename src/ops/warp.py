@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from src.ops.channels_last import enlarge_twice
 from src.ops.kept import kept_constant
 from src.ops.precision import full_precision
 from src.structures import FlowPrediction, Size
@@ -40,7 +41,7 @@ def warp(source: Tensor, flow: Tensor, grid: WarpGrid = "exact") -> Tensor:
         raise ValueError(f"flow {tuple(flow.shape)} does not fit source {tuple(source.shape)}: expected (B, 2, H, W)")
     # Half precision cannot name a pixel beyond 256 (bf16) with sub-pixel accuracy.
     with full_precision(source):
-        dtype = torch.promote_types(torch.promote_types(source.dtype, flow.dtype), torch.float32)
+        dtype = _precision(source, flow)
         source, flow = source.to(dtype), flow.to(dtype)
         size = (source.shape[-2], source.shape[-1])
         wholes, shift = _units(size, grid)
@@ -59,9 +60,25 @@ def warp(source: Tensor, flow: Tensor, grid: WarpGrid = "exact") -> Tensor:
         else:
             for one, ends in zip(positions.unbind(1), limits, strict=True):
                 one.clamp_(*ends)
-        height, width = size
-        source = F.pad(source, (0, _next_power_of_two(width) - width, 0, _next_power_of_two(height) - height))
-        return F.grid_sample(source, positions.permute(0, 2, 3, 1), mode="bilinear", padding_mode="zeros", align_corners=False)
+        padded = _padded(source, wholes[::-1])
+        return F.grid_sample(padded, positions.permute(0, 2, 3, 1), mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def _precision(source: Tensor, flow: Tensor) -> torch.dtype:
+    return torch.promote_types(torch.promote_types(source.dtype, flow.dtype), torch.float32)
+
+
+def _padded(source: Tensor, size: Size) -> Tensor:
+    """The source with at least one row and one column of zeros behind it, if the size is larger."""
+    height, width = source.shape[-2:]
+    if not torch.is_inference_mode_enabled() or source.device.type != "cpu":
+        return F.pad(source, (0, size[1] - width, 0, size[0] - height))
+    # Only the first pixel behind an edge is ever read, with a weight of zero; what lies further takes no time.
+    padded = source.new_empty(*source.shape[:2], *size)
+    padded[..., :height, :width] = source
+    padded[..., :height, width : width + 1] = 0
+    padded[..., height : height + 1, : width + 1] = 0
+    return padded
 
 
 def _units(size: Size, grid: WarpGrid) -> tuple[Size, int]:
@@ -115,8 +132,12 @@ def warp_segments(mask_logits: Tensor, segment_flow: Tensor, grid: WarpGrid = "e
     flow = segment_flow.flatten(0, 1)
     # A few at a time stay in a CPU's cache; accelerators want them all at once, and a compiler the whole step.
     few = masks.device.type == "cpu" and torch.is_inference_mode_enabled() and not torch.compiler.is_compiling()
-    blocks = zip(*(torch.split(x, _BLOCK if few else len(flow)) for x in (masks, flow)), strict=True)
-    warped = torch.cat([warp(some, resize_flow(their_flow, (height, width)), grid) for some, their_flow in blocks])
+    if not few:
+        warped = warp(masks, resize_flow(flow, (height, width)), grid)
+    else:
+        warped = torch.empty_like(masks, dtype=_precision(masks, flow))
+        for some, their_flow, out in zip(*(torch.split(x, _BLOCK) for x in (masks, flow, warped)), strict=True):
+            out.copy_(warp(some, resize_flow(their_flow, (height, width)), grid))
     return warped.reshape(batch, queries, layers, height, width).permute(2, 0, 1, 3, 4)
 
 
@@ -140,7 +161,10 @@ def resize_flow(flow: Tensor, size: Size) -> Tensor:
     # Vectors are scaled where there are fewer of them.
     grows = size[0] * size[1] > height * width
     vectors = (flow * scale if grows else flow).reshape(-1, 2, height, width)
-    resized = F.interpolate(vectors, size=tuple(size), mode="bilinear", align_corners=False)
+    if torch.is_inference_mode_enabled() and flow.device.type == "cpu" and tuple(size) == (2 * height, 2 * width):
+        resized: Tensor = enlarge_twice(vectors.reshape(-1, height, width, 1)).view(-1, 2, *size)
+    else:
+        resized = F.interpolate(vectors, size=tuple(size), mode="bilinear", align_corners=False)
     return (resized if grows else resized * scale).reshape(*flow.shape[:-2], *size)
 
 

@@ -118,7 +118,26 @@ def test_a_flow_of_another_grid_is_resized_and_in_inference_a_few_masks_go_at_a_
     whole = warp_segments(masks, resize_flow(flow, (12, 16)))
     assert torch.equal(warp_segments(masks, flow), whole)
     with torch.inference_mode():
-        assert torch.equal(warp_segments(masks, flow), whole)
+        torch.testing.assert_close(warp_segments(masks, flow), whole, atol=2e-5, rtol=1e-5)
+        assert torch.equal(warp_segments(masks, resize_flow(flow, (12, 16))), warp_segments(masks, flow))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 9), (8, 9), (9, 8), (8, 16)])
+@pytest.mark.parametrize("grid", ["exact", "reference"])
+def test_inference_reads_the_same(size: tuple[int, int], grid: WarpGrid) -> None:
+    source, flow = torch.randn(3, 2, *size), 5 * torch.randn(3, 2, *size)
+    plain = warp(source, flow, grid)
+    with torch.inference_mode():
+        for _ in range(2):
+            assert torch.equal(warp(source, flow, grid), plain)
+
+
+@pytest.mark.parametrize("size", [(12, 16), (6, 8), (7, 16), (3, 4), (18, 24)])
+def test_inference_resizes_alike(size: tuple[int, int]) -> None:
+    flow = torch.randn(2, 3, 2, 6, 8)
+    plain = resize_flow(flow, size)
+    with torch.inference_mode():
+        torch.testing.assert_close(resize_flow(flow, size), plain, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("grid", ["exact", "reference"])

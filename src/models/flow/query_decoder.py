@@ -47,8 +47,8 @@ class QueryDecoder(nn.Module):
             Queries (B, Q, C) and the refined levels (B, C, h_i, w_i).
         """
         sizes: list[Size] = [(level.shape[-2], level.shape[-1]) for level in features]
-        projected = [projection(level) for projection, level in zip(self.projections, features, strict=True)]
-        tokens = [level.flatten(2).mT + self.level_embed.weight[i] for i, level in enumerate(projected)]
+        projected = [_project(projection, level) for projection, level in zip(self.projections, features, strict=True)]
+        tokens = [level + self.level_embed.weight[i] for i, level in enumerate(projected)]
         if self.query_embed is not None:
             dtype = torch.promote_types(queries.dtype, torch.float32)
             positions = [sine_positions(size, queries.shape[-1], dtype, queries.device) for size in sizes]
@@ -58,7 +58,7 @@ class QueryDecoder(nn.Module):
                 # The embeddings are part of values and residual, and so are added anew at every visit.
                 joint = torch.cat((queries + self.query_embed.weight, tokens[i] + positions[i]), dim=1)
                 queries, tokens[i] = layer(joint).split((num_queries, tokens[i].shape[1]), dim=1)
-        return queries, tuple(level.mT.unflatten(2, size) for level, size in zip(tokens, sizes, strict=True))
+        return queries, tuple(level.mT.view(*level.mT.shape[:2], *size) for level, size in zip(tokens, sizes, strict=True))
 
 
 class JointLayer(nn.Module):
@@ -98,6 +98,12 @@ class JointLayer(nn.Module):
         inside = inside.relu_() if torch.is_inference_mode_enabled() else F.relu(inside)
         updated: Tensor = self.ffn_norm(tokens + self.ffn_out(inside))
         return updated
+
+
+def _project(layer: nn.Module, level: Tensor) -> Tensor:
+    """Tokens (B, h * w, C) of a level (B, C_i, h, w); with channels last it is one product, and nothing is copied."""
+    assert isinstance(layer, nn.Conv2d)
+    return F.linear(level.flatten(2).mT, layer.weight.flatten(1), layer.bias)
 
 
 def _projection(inside: int, outside: int) -> nn.Conv2d:

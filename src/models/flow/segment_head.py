@@ -88,12 +88,13 @@ class SegmentFlowHead(nn.Module):
             weight, bias = last.weight.view(2, width, -1).flip(0), last.bias.view(2, width).flip(0)
             directed = (queries.to(dtype)[:, None] @ weight).transpose(1, 2).flatten(1, 2)
             shift = (queries.to(dtype) @ bias.T).flatten(1)[..., None]
-        flows = []
-        for pixels in torch.split(features.flatten(2).mT, _BLOCK, dim=1):
-            hidden = second(first(pixels).relu_()).relu_()
+        pixels = features.flatten(2).mT
+        flows = directed.new_empty(*directed.shape[:2], pixels.shape[1])
+        for some, out in zip(torch.split(pixels, _BLOCK, dim=1), torch.split(flows, _BLOCK, dim=2), strict=True):
+            hidden = second(first(some).relu_()).relu_()
             with full_precision(queries):
-                flows.append(torch.baddbmm(shift, directed, hidden.to(dtype).mT))
-        return torch.cat(flows, dim=2).reshape(*queries.shape[:2], 2, *features.shape[-2:])
+                out.copy_(torch.baddbmm(shift, directed, hidden.to(dtype).mT))
+        return flows.reshape(*queries.shape[:2], 2, *features.shape[-2:])
 
 
 class FlowFusion(nn.Module):

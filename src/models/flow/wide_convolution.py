@@ -13,35 +13,40 @@ _FEW_PIXELS = 64
 
 
 class WideConvolution(nn.Conv2d):
-    """A 3x3 convolution, stride 1; the same to float rounding, in inference on CPUs with fewer multiply-adds (Winograd).
+    """A 3x3 convolution; the same to float rounding in inference on CPUs, where it leaves the channels last in memory.
 
-    There its result has the channels last in memory. The transformed kernel is kept, 16/9 of the memory that the weights take: 4
-    MiB for 256 channels, 16 for 512. Where pixels are few, the layer is one product of the weights as they are and the columns of
-    the image, and nothing is kept.
+    With stride 1 it has fewer multiply-adds there (Winograd). The transformed kernel is kept, 16/9 of the memory that the weights
+    take: 4 MiB for 256 channels, 16 for 512. Where the result has few pixels, the layer is one product of the image's columns and
+    the weights as they are, and nothing is kept.
 
     Args:
         inside: C, channels of the input.
         outside: C' of the result.
+        stride: 1 or 2.
         bias: whether there is one.
     """
 
-    def __init__(self, inside: int, outside: int, bias: bool = True) -> None:
-        super().__init__(inside, outside, 3, padding=1, bias=bias)
+    def __init__(self, inside: int, outside: int, stride: int = 1, bias: bool = True) -> None:
+        super().__init__(inside, outside, 3, stride, padding=1, bias=bias)
         self._kernel = KeptResult(transformed_kernel)
 
     def forward(self, input: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, C', H, W)."""
+        """(B, C, H, W) to (B, C', h, w), h and w being H and W over the stride, rounded up."""
         if not torch.is_inference_mode_enabled():
             # Who learns changes the weights.
             self._kernel.forget()
             return super().forward(input)
+        stride = self.stride[0]
+        height, width = -(-input.shape[-2] // stride), -(-input.shape[-1] // stride)
+        few = height * width < _FEW_PIXELS
         # Winograd's differences are too coarse in half precision.
-        if input.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+        precise = input.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+        if not precise or not (few or stride == 1):
             return super().forward(input)
-        batch, _, height, width = input.shape
-        if height * width < _FEW_PIXELS:
+        if few:
             # oneDNN would first bring the weights into another order, which takes several times as long as the product.
-            result = F.linear(F.unfold(input, 3, padding=1).mT, self.weight.flatten(1), self.bias).view(batch, height, width, -1)
+            columns = F.unfold(input, 3, padding=1, stride=stride).mT
+            result = F.linear(columns, self.weight.flatten(1), self.bias).view(len(input), height, width, -1)
         else:
             result = winograd_convolution(input.permute(0, 2, 3, 1), self._kernel(self.weight))
             if self.bias is not None:

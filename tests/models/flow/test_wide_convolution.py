@@ -13,7 +13,7 @@ from src.models.flow.wide_convolution import WideConvolution
 
 
 def plain(layer: nn.Conv2d, image: Tensor) -> Tensor:
-    return F.conv2d(image, layer.weight, layer.bias, padding=1)
+    return F.conv2d(image, layer.weight, layer.bias, layer.stride, padding=1)
 
 
 @torch.inference_mode()
@@ -21,9 +21,17 @@ def check(layer: nn.Conv2d, image: Tensor) -> None:
     torch.testing.assert_close(layer(image), plain(layer, image), atol=2e-5, rtol=1e-5)
 
 
-@pytest.fixture(params=[(3, 5), (7, 9), (10, 12)])
+@pytest.fixture(params=[(3, 5), (7, 9), (10, 12), (15, 20)])
 def image(request: pytest.FixtureRequest) -> Tensor:
     return torch.randn(2, 6, *request.param)
+
+
+def test_with_stride_2_it_is_the_same(image: Tensor) -> None:
+    layer = WideConvolution(6, 4, stride=2)
+    check(layer, image)
+    check(layer, image.contiguous(memory_format=torch.channels_last))
+    assert torch.equal(layer(image), plain(layer, image))
+    assert layer._kernel._made is None
 
 
 @pytest.fixture(params=[False, True])
