@@ -65,8 +65,9 @@ def _by_cells(classes: Tensor, mask_logits: Tensor, scale: Size, image_size: Siz
     top, left = scale[0] - scale[0] // 2, scale[1] - scale[1] // 2
     rows, columns = -(-(top + image_size[0]) // (_SIDE * scale[0])), -(-(left + image_size[1]) // (_SIDE * scale[1]))
     corners = _corners((rows * _SIDE + 1, columns * _SIDE + 1), (mask_logits.shape[-2], mask_logits.shape[-1]))
-    # Queries last: then every step below, gathering above all, reads whole rows.
-    table = mask_logits.flatten(1).T.contiguous()
+    # Queries last: then every step below, gathering above all, reads whole rows. Torch transposes a matrix with one thread only,
+    # an image with all.
+    table = mask_logits[None].contiguous(memory_format=torch.channels_last)[0].flatten(1).T
     canvas = torch.empty(rows, _SIDE, scale[0], columns, _SIDE, scale[1], dtype=torch.int64)
     height = max(1, _STRIP_CELLS // (_SIDE * _SIDE * columns))
     for first in range(0, rows, height):

@@ -42,6 +42,8 @@ def test_fusing_equals_the_plain_convolution_of_both_flows() -> None:
     both = torch.cat((pixel[:, None].expand_as(query), query), dim=2)
     plain = F.conv2d(both.flatten(0, 1), fuse.conv.weight, fuse.conv.bias, padding=1).unflatten(0, (2, 3))
     torch.testing.assert_close(fuse(pixel, query), plain, atol=1e-5, rtol=1e-5)
+    with torch.inference_mode():
+        torch.testing.assert_close(fuse(pixel, query), plain, atol=1e-5, rtol=1e-5)
 
 
 def test_reference_start_is_a_flow_of_one_everywhere() -> None:
