@@ -47,7 +47,7 @@ def subject(cfg: DictConfig, size: Size) -> Row:
 
 
 def propagator_of(cfg: DictConfig, device: torch.device, flow: DictConfig | None = None) -> Propagator:
-    """The configured networks with random weights (on the meta device: with none), or those of a checkpoint.
+    """The configured networks with random weights of ``seed`` (on the meta device: with none), or those of a checkpoint.
 
     Args:
         cfg: of ``conf/benchmark.yaml``.
@@ -56,6 +56,8 @@ def propagator_of(cfg: DictConfig, device: torch.device, flow: DictConfig | None
     """
     if cfg.checkpoint is not None:
         return load_model(cfg.checkpoint, "cpu" if device == META else device)[0]
+    # What post-processing takes depends on the masks, so every run shall have the same ones.
+    torch.manual_seed(cfg.seed)
     segmentor, estimator = (_random(node, device) for node in (cfg.model.segmentor, flow or cfg.model.flow))
     propagator = Propagator(segmentor, estimator, cfg.model.warp_grid)
     return propagator if device == META else propagator.to(device)

@@ -2,7 +2,8 @@
 
 A class wins a pixel if its score, the class-weighted sum of the queries' masks, is the largest. Between the pixels of the mask
 grid no upsampled mask leaves the range of its four neighbours, so bounds on all scores of such a cell take two matrix products
-at the grid's size. Where one class's lower bound is above every other's upper bound, the cell is done; the others are upsampled.
+at the grid's size. Where one class's lower bound is above every other's upper bound, or the bound on its lead over each of them
+above zero, the cell is done; the others are upsampled.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from src.structures import Size
 _SIDE = 4  # cells along each side of a block
 _STRIP_CELLS = 2048  # cells that are looked at at a time: 100 masks of them fit into a core's cache
 _OPEN_BLOCKS = 128  # undecided blocks whose cells are, at most
+_CONTESTED_BLOCKS, _CONTESTED_CELLS = 16, 4  # undecided, with one likely winner: from so many on a second look pays
 _OPEN_PIXELS = 4096  # pixels of undecided cells that are upsampled at a time
 _BAND_PIXELS = 16384  # pixels whose scores exist at a time where cells are not looked at: on a CPU they stay in its cache
 _BAND_PIXELS_ELSEWHERE = 131072  # on an accelerator each step costs its start, however small it is
@@ -74,7 +76,7 @@ def _by_cells(classes: Tensor, mask_logits: Tensor, scale: Size, image_size: Siz
         part = canvas[first : first + height]
         strip = F.embedding(corners[first * _SIDE : (first + len(part)) * _SIDE + 1], table)
         masks = strip.sigmoid()
-        best, is_open, possible = _bounds(*_block_ranges(masks), weights, slack)
+        best, is_open, possible = _bounds(*_block_ranges(masks), weights, slack, _CONTESTED_BLOCKS)
         part.copy_(best.view(len(part), 1, 1, columns, 1, 1))
         for blocks in torch.split(is_open.nonzero()[:, 0], _OPEN_BLOCKS) if len(possible) else ():
             _fill_blocks(part, blocks // columns, blocks % columns, strip, masks, weights[possible], possible, slack)
@@ -109,7 +111,7 @@ def _fill_blocks(
     scale = (canvas.shape[2], canvas.shape[5])
     side, width = torch.arange(_SIDE + 1), masks.shape[1]
     corners = (y * width + x)[:, None, None] * _SIDE + side[:, None] * width + side
-    best, is_open, possible = _bounds(*_cell_ranges(F.embedding(corners, masks.flatten(0, 1))), weights, slack)
+    best, is_open, possible = _bounds(*_cell_ranges(F.embedding(corners, masks.flatten(0, 1))), weights, slack, _CONTESTED_CELLS)
     canvas[y, :, :, x] = classes[best].view(-1, _SIDE, 1, _SIDE, 1)
     if not len(possible):
         return
@@ -138,7 +140,7 @@ def _cell_ranges(points: Tensor) -> tuple[Tensor, Tensor]:
     return low.flatten(0, 2), high.flatten(0, 2)
 
 
-def _bounds(low: Tensor, high: Tensor, weights: Tensor, slack: float) -> tuple[Tensor, Tensor, Tensor]:
+def _bounds(low: Tensor, high: Tensor, weights: Tensor, slack: float, least: int) -> tuple[Tensor, Tensor, Tensor]:
     """Which class wins each of n regions, and whether that is certain.
 
     Args:
@@ -146,20 +148,30 @@ def _bounds(low: Tensor, high: Tensor, weights: Tensor, slack: float) -> tuple[T
         high: (n, Q), the greatest; written over.
         weights: (K, Q).
         slack: by which scores may err.
+        least: undecided regions with one likely winner from which on its lead over each other class is bounded, too.
 
     Returns:
         The class (n,) of the best lower bound, where another may still win (n,), and the classes that may win such a region.
     """
-    middle = weights @ (low + high).T
-    spread = weights.abs() @ high.sub_(low).T
-    # Twice the bounds: halving is left out.
-    lower, best = (middle - spread).max(0)
-    upper = middle.add_(spread)
+    doubled, spread = low + high, high.sub_(low)
+    middle, reach = weights @ doubled.T, weights.abs() @ spread.T
+    lower, best = (middle - reach).max(0)  # twice the bounds: halving is left out
+    upper = middle.add_(reach)
     upper.scatter_(0, best[None], -torch.inf)
-    reach = lower - 2 * slack
-    is_open = upper.amax(0) >= reach
-    possible = (upper[:, is_open] >= reach[is_open]).any(1)
-    possible[best[is_open]] = True
+    lower -= 2 * slack
+    is_open = upper.amax(0) >= lower
+    regions = is_open.nonzero()[:, 0]
+    winners, threats = best[regions], upper[:, regions] >= lower[regions]
+    for winner in (winners.bincount(minlength=len(weights)) >= least).nonzero()[:, 0].tolist():
+        mine = (winners == winner).nonzero()[:, 0]
+        # What both classes have in common drops out; bounds on each of them alone count it twice.
+        behind = weights - weights[winner]
+        lead = behind @ doubled[regions[mine]].T + behind.abs() @ spread[regions[mine]].T
+        lead[winner] = -torch.inf
+        threats[:, mine] = lead >= -2 * slack
+    is_open[regions] = threatened = threats.any(0)
+    possible = threats.any(1)
+    possible[winners[threatened]] = True
     return best, is_open, possible.nonzero()[:, 0]
 
 

@@ -79,6 +79,18 @@ def test_what_bounds_decide_is_not_upsampled(monkeypatch: pytest.MonkeyPatch) ->
     assert 0 < sum(upsampled) <= 20
 
 
+def test_a_class_that_is_always_just_ahead_is_decided_by_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bounds on each class alone are as wide as the masks vary; their lead over one another hardly varies."""
+    upsampled = []
+    monkeypatch.setattr(module, "_cell_pixels", lambda *_: upsampled.append(1))
+    generator = torch.Generator().manual_seed(0)
+    masks = 3 * torch.randn(6, 32, 32, generator=generator)
+    # Classes differ by query, all in the same way, and by little from one another.
+    classes = 0.1 + 0.3 * torch.rand(6, 1, generator=generator) * torch.tensor([1.0, 1.01, 0.99, 1.005])
+    found = label_map(classes, masks, (128, 128), (128, 128), (128, 128))
+    assert found.eq(1).all() and not upsampled
+
+
 def test_scores_of_all_pixels_never_exist() -> None:
     one = prediction("noise", grid=(64, 64), padded=(512, 512), image=(512, 512))
     largest = 0
