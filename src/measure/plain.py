@@ -71,21 +71,25 @@ class PlainMask2Former:
 
 
 @torch.inference_mode()
-def nonkey_map_by_reference(key: MaskPrediction, key_image: Tensor, nonkey_image: Tensor, flow: FlowEstimator) -> Tensor:
+def nonkey_map_by_reference(
+    key: MaskPrediction, key_image: Tensor, nonkey_image: Tensor, flow: FlowEstimator, plain_flow: bool = False
+) -> Tensor:
     """A non-key frame as the published code does it: the masks of all L predictions are warped, classes summed at full size.
-
-    The flow estimator is ours in both, so that the rest is what differs.
 
     Args:
         key: all L predictions of the key frame.
         key_image: (1, 3, H, W), RGB 0..255.
         nonkey_image: (1, 3, H, W), RGB 0..255.
         flow: the estimator.
+        plain_flow: ``False``: the estimator is as fast as in our frames, so that the rest is what differs. ``True``: it runs
+            layer by layer as it is trained, and as the published one does.
 
     Returns:
         (1, H, W) classes.
     """
-    motion = flow(key_image, nonkey_image, key.queries)
+    # The shorter ways are those of inference mode.
+    with torch.inference_mode(not plain_flow), torch.no_grad():
+        motion = flow(key_image, nonkey_image, key.queries)
     segment_flow = resize_flow(motion.segment_flow, (key.mask_logits.shape[-2], key.mask_logits.shape[-1]))
     warped = warp_segments(key.mask_logits_per_layer, segment_flow, "reference")
     carried = MaskPrediction(key.class_logits_per_layer, warped, key.queries, key.image_size, key.padded_size)

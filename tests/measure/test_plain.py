@@ -47,3 +47,19 @@ def test_without_motion_the_published_way_reads_its_own_shrunken_grid(pair, imag
     same = (moved == pair[0].map_at_full_size(image)).float().mean()
     # Its grid is not the identity, but no pixel moves further than four.
     assert moved.shape == (1, 60, 90) and same > 0.5
+
+
+def test_the_flow_of_the_published_way_runs_as_it_is_trained(pair, image, monkeypatch: pytest.MonkeyPatch) -> None:
+    flow = tiny_propagator("query").flow.eval()
+    inference: list[bool] = []
+    original = type(flow).forward
+
+    def forward(self, *arguments):
+        inference.append(torch.is_inference_mode_enabled())
+        return original(self, *arguments)
+
+    monkeypatch.setattr(type(flow), "forward", forward)
+    key = pair[0].predict(image)
+    plain, ours = (nonkey_map_by_reference(key, image, image.flip(-1), flow, plain_flow) for plain_flow in (True, False))
+    assert inference == [False, True]
+    assert (plain == ours).float().mean() > 0.999

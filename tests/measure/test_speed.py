@@ -27,6 +27,8 @@ def test_everything_is_measured_and_the_ratios_follow(frames: list[torch.Tensor]
     clips = {name: entry["median"] for name, entry in row["clips_ms"].items()}
     assert row["ratios"]["per_frame_vs_transformers"] == pytest.approx(times["plain"] / times["per_frame"])
     assert row["ratios"]["nonkey_vs_reference"] == pytest.approx(times["reference_nonkey"] / times["nonkey"])
+    same_flow = times["reference_nonkey_our_flow"] / times["nonkey"]
+    assert row["ratios"]["nonkey_vs_reference_our_flow"] == pytest.approx(same_flow)
     assert row["ratios"]["clip_k5_vs_per_frame"] == pytest.approx(clips["1"] / clips["5"])
     assert row["ratios"]["clip_k5_vs_transformers"] == pytest.approx(times["plain"] / clips["5"])
     assert all(part["floor_ms"] == pytest.approx(1e3 * part["gmacs"] / row["gmacs_per_s"]) for part in row["parts"])
