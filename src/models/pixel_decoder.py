@@ -30,8 +30,8 @@ class PixelDecoder(Mask2FormerPixelDecoder):  # type: ignore[misc]
     """Takes the place of transformers' module, with its layers and names; their attention becomes a :class:`DeformableAttention`.
 
     In inference mode on a CPU it gives the same features to float rounding, and mask features whose last layer is still to come.
-    Elsewhere (training, accelerators, half precision, maps that are not twice as large as the next) it is transformers' module.
-    The transformed kernel of its 3x3 convolution is kept, 4 MiB for 256 channels.
+    Elsewhere (training, accelerators, half precision, compiled, maps that are not twice as large as the next) it is transformers'
+    module. The transformed kernel of its 3x3 convolution is kept, 4 MiB for 256 channels.
 
     Args:
         decoder: whose layers to use.
@@ -55,6 +55,9 @@ class PixelDecoder(Mask2FormerPixelDecoder):  # type: ignore[misc]
         Returns:
             ``multi_scale_features``, (B, C, h_i, w_i) of three levels, coarse to fine, and ``mask_features``.
         """
+        # First, as a compiler breaks the graph at the questions that follow.
+        if torch.compiler.is_compiling():
+            return super().forward(features, **options)
         if not torch.is_inference_mode_enabled():
             # Who learns changes the weights.
             for kernel in self._kernels:

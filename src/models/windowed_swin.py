@@ -104,7 +104,7 @@ class WindowedLayer(SwinLayer):  # type: ignore[misc]
         self, hidden_states: Tensor, input_dimensions: Size, always_partition: bool = False, **options: Any
     ) -> tuple[Tensor, Tensor | None]:
         """See transformers, which calls it by these names: (B, h * w, C) to the same, first of a pair."""
-        if self.training or not always_partition or options or not _fast(hidden_states):
+        if not _fast(hidden_states) or self.training or not always_partition or options:
             result: tuple[Tensor, Tensor] = super().forward(hidden_states, input_dimensions, always_partition, **options)
             return result
         batch, count, width = hidden_states.shape
@@ -163,8 +163,11 @@ def speed_up_swin(backbone: nn.Module) -> None:
 
 
 def _fast(tokens: Tensor) -> bool:
+    # First, as a compiler breaks the graph at the questions that follow.
+    if torch.compiler.is_compiling():
+        return False
     inference = torch.is_inference_mode_enabled() and tokens.device.type == "cpu"
-    return inference and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
+    return inference and not torch.is_autocast_enabled("cpu")
 
 
 def _joined(attention: SwinAttention) -> tuple[Tensor, Tensor]:
