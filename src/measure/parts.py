@@ -98,13 +98,13 @@ def part_times(
     size = (key_image.shape[-2], key_image.shape[-1])
     for number in range(warmup + repeats):
         with watched(timed_modules(propagator)) as inside, torch.inference_mode():
-            key_ms, step = _milliseconds(lambda: stream.predict(key_image, None))
-            nonkey_ms, carried = _milliseconds(lambda step=step: stream.predict(nonkey_image, step.state))  # type: ignore[misc]
-            post_ms, _ = _milliseconds(lambda carried=carried: carried.semantic_map(size))  # type: ignore[misc]
+            key_ms, step = milliseconds(lambda: stream.predict(key_image, None))
+            nonkey_ms, carried = milliseconds(lambda step=step: stream.predict(nonkey_image, step.state))  # type: ignore[misc]
+            post_ms, _ = milliseconds(lambda carried=carried: carried.semantic_map(size))  # type: ignore[misc]
         if number < warmup:
             continue
-        for name, milliseconds in inside.items():
-            taken[name].append(milliseconds)
+        for name, ms in inside.items():
+            taken[name].append(ms)
         for kind, whole, rest in (("key", key_ms, "key: other"), ("non-key", nonkey_ms, "non-key: warp and other")):
             taken[rest].append(whole - sum(ms for name, ms in inside.items() if name.startswith(f"{kind}: ")))
         taken["post-processing"].append(post_ms)
@@ -145,7 +145,8 @@ def watched(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, float]]:
             handle.remove()
 
 
-def _milliseconds(function: Callable[[], Any]) -> tuple[float, Any]:
+def milliseconds(function: Callable[[], Any]) -> tuple[float, Any]:
+    """What a call takes, its device waited for, and its result."""
     synchronize()
     start = time.perf_counter()
     result = function()

@@ -33,10 +33,15 @@ class MaskFeatures:
 
     def masks(self, embeddings: Tensor) -> Tensor:
         """Mask logits (B, Q, h, w) of embeddings (B, Q, C')."""
-        folded = embeddings if self.weight is None else embeddings @ self.weight
-        logits = folded @ self.maps.flatten(2)
-        if self.bias is not None:
-            logits += (embeddings @ self.bias)[..., None]
+        if self.weight is None:
+            logits = embeddings @ self.maps.flatten(2)
+        else:
+            # There are few embeddings, and what is rounded in them is rounded in every pixel.
+            precise = embeddings.double()
+            folded = (precise @ self.weight.double()).to(embeddings.dtype)
+            logits = folded @ self.maps.flatten(2)
+            if self.bias is not None:
+                logits += (precise @ self.bias.double()).to(embeddings.dtype)[..., None]
         return logits.view(*logits.shape[:2], *self.maps.shape[2:])
 
     def projected(self) -> Tensor:

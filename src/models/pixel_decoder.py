@@ -20,6 +20,7 @@ from src.models.deformable_attention import DeformableAttention
 from src.models.encoder_layer import EncoderLayer
 from src.models.mask_features import MaskFeatures
 from src.ops.channels_last import enlarge_twice, group_norm_factors
+from src.ops.cpu_inference import may_go_shorter
 from src.ops.kept import KeptResult, kept_constant
 from src.ops.sine_positions import sine_positions
 from src.ops.winograd import transformed_kernel, winograd_convolution
@@ -55,14 +56,12 @@ class PixelDecoder(Mask2FormerPixelDecoder):  # type: ignore[misc]
         Returns:
             ``multi_scale_features``, (B, C, h_i, w_i) of three levels, coarse to fine, and ``mask_features``.
         """
-        # First, as a compiler breaks the graph at the questions that follow.
-        if torch.compiler.is_compiling():
-            return super().forward(features, **options)
-        if not torch.is_inference_mode_enabled():
+        if not may_go_shorter(features[0]):
             # Who learns changes the weights.
             for kernel in self._kernels:
                 kernel.forget()
-        if options or self.training or not _fast(features):
+            return super().forward(features, **options)
+        if options or self.training or not _doubled(features):
             return super().forward(features, **options)
         coarse = features[::-1][: self.num_feature_levels]
         sizes = [_size(feature) for feature in coarse]
@@ -122,9 +121,7 @@ def _size(feature: Tensor) -> Size:
     return feature.shape[-2], feature.shape[-1]
 
 
-def _fast(features: Sequence[Tensor]) -> bool:
-    """Winograd's differences are too coarse in half precision."""
+def _doubled(features: Sequence[Tensor]) -> bool:
+    """Whether each level is twice as large as the next."""
     sizes = [_size(feature) for feature in features]
-    doubled = all((2 * small[0], 2 * small[1]) == large for large, small in pairwise(sizes))
-    inference = torch.is_inference_mode_enabled() and features[0].device.type == "cpu"
-    return inference and doubled and not torch.is_autocast_enabled("cpu")
+    return all((2 * small[0], 2 * small[1]) == large for large, small in pairwise(sizes))

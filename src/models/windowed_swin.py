@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.models.swin.modeling_swin import SwinAttention, SwinBackbone, SwinLayer, SwinStage
 
+from src.ops.cpu_inference import may_go_shorter
 from src.structures import Size
 
 _BLOCK = 1024
@@ -104,7 +105,7 @@ class WindowedLayer(SwinLayer):  # type: ignore[misc]
         self, hidden_states: Tensor, input_dimensions: Size, always_partition: bool = False, **options: Any
     ) -> tuple[Tensor, Tensor | None]:
         """See transformers, which calls it by these names: (B, h * w, C) to the same, first of a pair."""
-        if not _fast(hidden_states) or self.training or not always_partition or options:
+        if not may_go_shorter(hidden_states) or self.training or not always_partition or options:
             result: tuple[Tensor, Tensor] = super().forward(hidden_states, input_dimensions, always_partition, **options)
             return result
         batch, count, width = hidden_states.shape
@@ -142,7 +143,7 @@ class ViewedStage(SwinStage):  # type: ignore[misc]
         output_hidden_states_before_downsampling: bool,
     ) -> Tensor:
         """See transformers: (B, C, h, w) of tokens (B, h * w, C)."""
-        if not output_hidden_states_before_downsampling or not _fast(hidden_states):
+        if not output_hidden_states_before_downsampling or not may_go_shorter(hidden_states):
             features: Tensor = super().get_reshaped_hidden_states(
                 hidden_states, hidden_states_before_downsampling, height, width, output_hidden_states_before_downsampling
             )
@@ -160,14 +161,6 @@ def speed_up_swin(backbone: nn.Module) -> None:
         for place, layer in enumerate(stage.blocks):
             stage.blocks[place] = WindowedLayer(layer)
         stages[number] = ViewedStage(stage)
-
-
-def _fast(tokens: Tensor) -> bool:
-    # First, as a compiler breaks the graph at the questions that follow.
-    if torch.compiler.is_compiling():
-        return False
-    inference = torch.is_inference_mode_enabled() and tokens.device.type == "cpu"
-    return inference and not torch.is_autocast_enabled("cpu")
 
 
 def _joined(attention: SwinAttention) -> tuple[Tensor, Tensor]:

@@ -21,14 +21,15 @@ def group_norm_factors(rows: Tensor, norm: nn.GroupNorm) -> tuple[Tensor, Tensor
     """
     groups = (norm.num_groups, rows.shape[2] // norm.num_groups)
     means = rows.mean(1)
-    variances = (rows - means[:, None]).square_().mean(1).view(-1, *groups)
-    means = means.view(-1, *groups)
+    # Of single numbers per channel, so that their rounding, which every pixel would have, costs nothing to avoid.
+    variances = (rows - means[:, None]).square_().mean(1).double().view(-1, *groups)
+    means = means.double().view(-1, *groups)
     # Of a group: the mean of its channels' variances and the variance of their means.
     mean = means.mean(2, keepdim=True)
     variance = (variances + (means - mean).square()).mean(2, keepdim=True)
     factor = norm.weight.view(groups) * (variance + norm.eps).rsqrt()
     shift = norm.bias.view(groups) - mean * factor
-    return factor.flatten(1)[:, None], shift.flatten(1)[:, None]
+    return factor.flatten(1)[:, None].to(rows.dtype), shift.flatten(1)[:, None].to(rows.dtype)
 
 
 # A compiler breaks the graph at every step that writes into a view, and fails at some.

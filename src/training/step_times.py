@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from statistics import median
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from src.measure.latency import synchronize
-from src.measure.parts import watched
+from src.measure.parts import milliseconds, watched
 from src.structures import PairBatch
 from src.training.module import PropagationModule
 from src.training.stages import FlowStage
@@ -51,8 +49,8 @@ def step_times(
             with context():
                 parts = _step(module, batch, optimizer, autocast, number)
             if number >= warmup:
-                for part, milliseconds in parts.items():
-                    taken[way][part].append(milliseconds)
+                for part, ms in parts.items():
+                    taken[way][part].append(ms)
     return {way: {part: median(values) for part, values in parts.items()} for way, parts in taken.items()}
 
 
@@ -63,19 +61,25 @@ def _step(
     modules: dict[str, nn.Module] = {"segmentor": module.propagator.segmentor, "flow": module.propagator.flow}
     modules |= {f"losses {name}": child for name, child in module.stage.named_children()}  # type: ignore[attr-defined]
     precision = nullcontext() if autocast is None else torch.autocast(batch.key_image.device.type, dtype=autocast)
-    module.on_train_batch_start(batch, number)
-    with watched(modules) as inside, _milliseconds() as forward, precision:
-        loss = torch.stack(list(module.stage.losses(module.propagator, batch).values())).sum()
-    with _milliseconds() as backward:
-        loss.backward()  # type: ignore[no-untyped-call]
-    with _milliseconds() as update:
+
+    def forward() -> Tensor:
+        with precision:
+            return torch.stack(list(module.stage.losses(module.propagator, batch).values())).sum()
+
+    def update() -> None:
         optimizer.step()
         optimizer.zero_grad()
+
+    module.on_train_batch_start(batch, number)
+    with watched(modules) as inside:
+        forward_ms, loss = milliseconds(forward)
+    backward_ms, _ = milliseconds(loss.backward)
+    update_ms, _ = milliseconds(update)
     module.on_train_batch_end(None, batch, number)
-    losses = sum(milliseconds for name, milliseconds in inside.items() if name.startswith("losses"))
-    other = forward[0] - inside["segmentor"] - inside["flow"] - losses
+    losses = sum(ms for name, ms in inside.items() if name.startswith("losses"))
+    other = forward_ms - inside["segmentor"] - inside["flow"] - losses
     parts = {"segmentor": inside["segmentor"], "flow": inside["flow"], "losses": losses, "warp and other": other}
-    parts |= {"backward": backward[0], "optimiser": update[0]}
+    parts |= {"backward": backward_ms, "optimiser": update_ms}
     return {**parts, "step": sum(parts.values())}
 
 
@@ -90,14 +94,3 @@ def _learning(parameters: list[nn.Parameter]) -> Iterator[None]:
         for parameter in parameters:
             parameter.requires_grad_(False)
             parameter.grad = None
-
-
-@contextmanager
-def _milliseconds() -> Iterator[list[float]]:
-    """A list that holds the time inside of the context, once it is over."""
-    taken: list[float] = []
-    synchronize()
-    start = time.perf_counter()
-    yield taken
-    synchronize()
-    taken.append((time.perf_counter() - start) * 1e3)

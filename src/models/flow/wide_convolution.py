@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from src.ops.cpu_inference import may_go_shorter
 from src.ops.kept import KeptResult
 from src.ops.winograd import transformed_kernel, winograd_convolution
 
@@ -23,35 +23,28 @@ class WideConvolution(nn.Conv2d):
         inside: C, channels of the input.
         outside: C' of the result.
         stride: 1 or 2.
-        bias: whether there is one.
     """
 
-    def __init__(self, inside: int, outside: int, stride: int = 1, bias: bool = True) -> None:
-        super().__init__(inside, outside, 3, stride, padding=1, bias=bias)
+    def __init__(self, inside: int, outside: int, stride: int = 1) -> None:
+        super().__init__(inside, outside, 3, stride, padding=1)
         self._kernel = KeptResult(transformed_kernel)
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, C, H, W) to (B, C', h, w), h and w being H and W over the stride, rounded up."""
-        # First, as a compiler breaks the graph at the questions that follow.
-        if torch.compiler.is_compiling():
-            return super().forward(input)
-        if not torch.is_inference_mode_enabled():
+        if not may_go_shorter(input):
             # Who learns changes the weights.
             self._kernel.forget()
             return super().forward(input)
         stride = self.stride[0]
         height, width = -(-input.shape[-2] // stride), -(-input.shape[-1] // stride)
         few = height * width < _FEW_PIXELS
-        # Winograd's differences are too coarse in half precision.
-        precise = input.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
-        if not precise or not (few or stride == 1):
+        if not few and stride != 1:
             return super().forward(input)
         if few:
             # oneDNN would first bring the weights into another order, which takes several times as long as the product.
             columns = F.unfold(input, 3, padding=1, stride=stride).mT
             result = F.linear(columns, self.weight.flatten(1), self.bias).view(len(input), height, width, -1)
         else:
-            result = winograd_convolution(input.permute(0, 2, 3, 1), self._kernel(self.weight))
-            if self.bias is not None:
-                result += self.bias
+            assert self.bias is not None
+            result = winograd_convolution(input.permute(0, 2, 3, 1), self._kernel(self.weight)).add_(self.bias)
         return result.permute(0, 3, 1, 2)

@@ -34,9 +34,9 @@ def test_with_stride_2_it_is_the_same(image: Tensor) -> None:
     assert layer._kernel._made is None
 
 
-@pytest.fixture(params=[False, True])
-def layer(request: pytest.FixtureRequest) -> WideConvolution:
-    return WideConvolution(6, 4, bias=request.param)
+@pytest.fixture
+def layer() -> WideConvolution:
+    return WideConvolution(6, 4)
 
 
 def test_it_is_the_same_in_inference(layer: WideConvolution, image: Tensor) -> None:
@@ -92,7 +92,7 @@ def test_what_is_kept_is_in_no_copy_and_no_file(layer: WideConvolution) -> None:
     image = torch.randn(1, 6, 10, 12)
     check(layer, image)
     assert layer._kernel._made is not None
-    assert list(layer.state_dict()) == ["weight", "bias"][: 1 + (layer.bias is not None)]
+    assert list(layer.state_dict()) == ["weight", "bias"]
     file = io.BytesIO()
     torch.save(layer, file)
     file.seek(0)
