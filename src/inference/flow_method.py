@@ -12,9 +12,9 @@ from src.data.resizing import resize_image, short_side_size
 from src.models.flow.base import FlowEstimator
 from src.models.key_frame_segmentor import KeyFrameSegmentor
 from src.models.propagator import Propagator
+from src.ops.segment_flow import winning_flow
 from src.ops.warp import enlarge_flow, resize_flow
 from src.structures import FlowPrediction, MaskPrediction, Size
-from src.visualization.panels import winning_flow
 
 
 class KeyFrame(NamedTuple):
@@ -94,7 +94,7 @@ class FlowMethod:
         """The motion of every pixel of a frame back to the key frame.
 
         Of an estimator with a flow for each segment it is, at each pixel, the flow of the segment that wins there after its mask
-        was carried (:func:`src.visualization.panels.winning_flow`): the one by which the pixel gets its class.
+        was carried (:func:`src.ops.segment_flow.winning_flow`): the one by which the pixel gets its class.
 
         Convention:
             backward flow at the size of the image, channel 0 right, channel 1 down, in its pixels.

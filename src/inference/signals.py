@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from src.models.flow.dis import DISFlow
+from src.ops.segment_flow import winning_flow
 from src.ops.warp import resize_flow, warp
 from src.structures import FlowPrediction, MaskPrediction, Size
-from src.visualization.panels import winning_flow
 
 THUMBNAIL_SIDE = 48
 """Short side of a thumbnail, pixels: noise and fine texture are averaged away, objects stay."""

@@ -14,9 +14,9 @@ from torch import Tensor
 from src.inference.frames import Frame, FrameSource
 from src.inference.pipeline import run_pipeline
 from src.inference.streaming import StreamingSegmentor
+from src.ops.segment_flow import winning_flow
 from src.ops.warp import unexplained
 from src.structures import KeyFrameState, KeyReason
-from src.visualization.panels import winning_flow
 
 
 @dataclass(frozen=True)

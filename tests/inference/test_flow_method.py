@@ -6,9 +6,9 @@ from torch import Tensor
 
 from src.inference.flow_method import FlowMethod
 from src.models.flow import CopyFlow, DISFlow, pixel_branch
+from src.ops.segment_flow import winning_flow
 from src.ops.warp import full_size_flow
 from src.structures import FlowPrediction
-from src.visualization.panels import winning_flow
 from tests.inference.known_flow import ConstantFlow
 from tests.inference.tiny import frames, tiny_flow, tiny_propagator
 

@@ -6,30 +6,13 @@ import pytest
 import torch
 
 from src.data.palette import distinct_palette
-from src.structures import IGNORE_INDEX, FlowPrediction, MaskPrediction
+from src.structures import IGNORE_INDEX
 from src.visualization.canvas import GAP, TITLE_HEIGHT
 from src.visualization.overlay import error_map
-from src.visualization.panels import comparison_panel, pair_panel, winning_flow
+from src.visualization.panels import comparison_panel, pair_panel
+from tests.segment_predictions import SIZE, flow_of, prediction
 
-SIZE, PADDED = (56, 250), (64, 256)
 PALETTE = distinct_palette(3)
-
-
-def prediction() -> MaskPrediction:
-    """Query 0 holds the left half for class 2, query 1 the right half for class 0, query 2 is everywhere but no object."""
-    masks = torch.full((1, 1, 3, 16, 64), -20.0)
-    masks[..., 0, :, :32] = 20
-    masks[..., 1, :, 32:] = 20
-    masks[..., 2, :, :] = 25
-    classes = torch.full((1, 1, 3, 4), -10.0)
-    classes[0, 0, [0, 1, 2], [2, 0, 3]] = 10
-    return MaskPrediction(classes, masks, torch.zeros(1, 3, 8), SIZE, PADDED)
-
-
-def flow_of(vectors: list[tuple[float, float]]) -> FlowPrediction:
-    """One constant vector per query, in pixels of a grid at 1/8 of the image."""
-    segment_flow = torch.tensor(vectors)[None, :, :, None, None].expand(1, len(vectors), 2, 8, 32)
-    return FlowPrediction(segment_flow, (), PADDED)
 
 
 def images() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -43,23 +26,6 @@ def images() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 def tile(picture: torch.Tensor, row: int, column: int) -> torch.Tensor:
     y, x = row * (TITLE_HEIGHT + SIZE[0] + GAP) + TITLE_HEIGHT, column * (SIZE[1] + GAP)
     return picture[:, y : y + SIZE[0], x : x + SIZE[1]]
-
-
-def test_the_winning_segment_gives_the_flow_in_image_pixels() -> None:
-    flow = winning_flow(prediction(), flow_of([(1.0, 0.0), (0.0, -2.0), (9.0, 9.0)]))
-    assert flow.shape == (1, 2, *SIZE)
-    assert torch.allclose(flow[0, :, :, :126], torch.tensor([8.0, 0.0])[:, None, None].expand(2, 56, 126))
-    assert torch.allclose(flow[0, :, :, 130:], torch.tensor([0.0, -16.0])[:, None, None].expand(2, 56, 120))
-
-
-def test_one_flow_for_all_segments_wins_everywhere() -> None:
-    flow = winning_flow(prediction(), flow_of([(1.0, -1.0)]))
-    assert torch.allclose(flow[0], torch.tensor([8.0, -8.0])[:, None, None].expand(2, *SIZE))
-
-
-def test_flow_of_another_padding_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"\(128, 256\), the masks one of \(64, 256\)"):
-        winning_flow(prediction(), replace(flow_of([(0.0, 0.0)]), padded_size=(128, 256)))
 
 
 def test_a_pair_panel_shows_the_frames_and_the_errors() -> None:

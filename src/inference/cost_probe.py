@@ -1,0 +1,53 @@
+"""Time both kinds of frames of a stream on this machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from statistics import median
+
+from torch import Tensor
+
+from src.inference.step_costs import StepCosts
+from src.inference.streaming import StepResult, StreamingSegmentor, synchronize
+from src.inference.watching import watch
+
+
+def measure_ms(stream: StreamingSegmentor, image: Tensor, repeats: int = 5) -> StepCosts:
+    """Time both kinds of frames on this machine, from decoded frame to label map, the look at thumbnails included.
+
+    Medians, after one call of each that is not timed: a few seconds. Limits on finished propagations are not timed.
+
+    Args:
+        stream: the segmentor; its scheduler is not asked.
+        image: (1, 3, H, W), a frame of the size to come.
+        repeats: timed calls of each kind.
+    """
+    size = (image.shape[-2], image.shape[-1])
+    _, state = stream.segment_key(image)
+    seen = watch(stream.resize(image), None, 0.0, -1.0)
+
+    def segment() -> None:
+        watch(stream.resize(image), seen, 0.0, -1.0)
+        prediction, key = stream.segment_key(image)
+        StepResult(prediction, None, key, stream.map_size).semantic_map(size)
+
+    def propagate() -> None:
+        watch(stream.resize(image), seen, 0.0, -1.0)
+        stream.propagate_with_flow(image, state).semantic_map(size)
+
+    return StepCosts(*_times(segment, propagate, repeats))
+
+
+def _times(segment: Callable[[], None], propagate: Callable[[], None], repeats: int) -> tuple[float, float, float]:
+    taken: dict[Callable[[], None], list[float]] = {segment: [], propagate: []}
+    for number in range(repeats + 1):
+        for call, times in taken.items():
+            synchronize()
+            started = time.perf_counter()
+            call()
+            synchronize()
+            if number:
+                times.append(1e3 * (time.perf_counter() - started))
+    key, nonkey = median(taken[segment]), median(taken[propagate])
+    return key, nonkey, key

@@ -1,0 +1,39 @@
+"""The flow of each pixel's winning segment."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from src.ops.warp import enlarge_flow, resize_flow
+from src.structures import FlowPrediction, MaskPrediction
+
+
+def winning_flow(prediction: MaskPrediction, flow: FlowPrediction) -> Tensor:
+    """One flow for the image: at every pixel the flow of the segment that wins there.
+
+    The winner has the largest product of its best class probability ("no object" is no class) and its mask probability.
+
+    Convention:
+        backward flow in pixels of the unpadded image, channel 0 right, channel 1 down.
+
+    Args:
+        prediction: masks and classes on the non-key frame, that is, after warping; its final layer is read.
+        flow: of the same pair.
+
+    Returns:
+        (B, 2, H, W) float32 at the size of the unpadded image.
+
+    Raises:
+        ValueError: if the two do not cover the same padded image.
+    """
+    if tuple(flow.padded_size) != tuple(prediction.padded_size):
+        raise ValueError(f"flow covers a padded image of {flow.padded_size}, the masks one of {prediction.padded_size}")
+    masks = prediction.mask_logits.float().sigmoid()
+    segment_flow = resize_flow(flow.segment_flow.float(), (masks.shape[-2], masks.shape[-1]))
+    if segment_flow.shape[1] > 1:
+        confidence = prediction.class_logits.float().softmax(-1)[..., :-1].amax(-1)
+        winner = (confidence[..., None, None] * masks).argmax(1)
+        index = winner[:, None, None].expand(-1, 1, 2, -1, -1)
+        segment_flow = segment_flow.gather(1, index)
+    height, width = prediction.image_size
+    return enlarge_flow(segment_flow[:, 0], flow)[..., :height, :width]

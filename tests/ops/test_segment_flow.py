@@ -1,0 +1,26 @@
+"""Laws of the winning flow."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from src.ops.segment_flow import winning_flow
+from tests.segment_predictions import SIZE, flow_of, prediction
+
+
+def test_the_winning_segment_gives_the_flow_in_image_pixels() -> None:
+    flow = winning_flow(prediction(), flow_of([(1.0, 0.0), (0.0, -2.0), (9.0, 9.0)]))
+    assert flow.shape == (1, 2, *SIZE)
+    assert torch.allclose(flow[0, :, :, :126], torch.tensor([8.0, 0.0])[:, None, None].expand(2, 56, 126))
+    assert torch.allclose(flow[0, :, :, 130:], torch.tensor([0.0, -16.0])[:, None, None].expand(2, 56, 120))
+
+
+def test_one_flow_for_all_segments_wins_everywhere() -> None:
+    flow = winning_flow(prediction(), flow_of([(1.0, -1.0)]))
+    assert torch.allclose(flow[0], torch.tensor([8.0, -8.0])[:, None, None].expand(2, *SIZE))
+
+
+def test_flow_of_another_padding_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"\(128, 256\), the masks one of \(64, 256\)"):
+        winning_flow(prediction(), replace(flow_of([(0.0, 0.0)]), padded_size=(128, 256)))
