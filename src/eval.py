@@ -22,7 +22,6 @@ from rich.console import Console
 
 from src.command_line import errors_in_a_line, quote_path_arguments
 from src.data.clips import ClipDataset
-from src.data.resizing import short_side_size
 from src.eval_flows import evaluate_flows
 from src.inference.comparison import MethodResult, RunOptions, check_classes, draw_methods, evaluate_methods, jobs
 from src.inference.equal_cost import over_fixed, write_curves
@@ -39,6 +38,7 @@ from src.measure.cost import frame_cost
 from src.measure.latency import describe_machine
 from src.measure.machine import autocast_named, device_named
 from src.models.propagator import Propagator
+from src.ops.resize import short_side_size
 from src.structures import Size
 from src.training.evaluation_logging import log_results
 from src.weights.model_folder import load_model

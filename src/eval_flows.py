@@ -11,7 +11,6 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from src.data.clips import ClipDataset
-from src.data.resizing import resize_image
 from src.inference.flow_comparison import FlowComparison
 from src.inference.flow_method import FlowMethod
 from src.inference.flow_pictures import write_flow_pictures
@@ -21,6 +20,7 @@ from src.inference.methods import own_methods, with_method
 from src.inference.table import Row, new_path, write_table
 from src.measure.flow_cost import cost_rows, flow_cost
 from src.measure.machine import device_named
+from src.ops.resize import resize_image
 from src.structures import Size
 from src.training.evaluation_logging import log_flows
 from src.weights.model_folder import load_model

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from src.data.pairs import map_images
-from src.data.resizing import Window, resize_image, resize_nearest, resize_partial_flow
+from src.ops.resize import Window, resize_image, resize_nearest, resize_partial_flow
 from src.structures import PairSample, Size
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from src.data.colour import ColourJitter
 from src.data.pair_geometry import cut_pair, pair_size, redraw_pair
 from src.data.pairs import map_images
-from src.data.resizing import Window, short_side_size
+from src.ops.resize import Window, short_side_size
 from src.structures import IGNORE_INDEX, PairSample, Size
 
 

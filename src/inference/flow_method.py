@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from src.data.resizing import resize_image, short_side_size
 from src.models.flow.base import FlowEstimator
 from src.models.key_frame_segmentor import KeyFrameSegmentor
 from src.models.propagator import Propagator
+from src.ops.resize import resize_image, short_side_size
 from src.ops.segment_flow import winning_flow
 from src.ops.warp import enlarge_flow, resize_flow
 from src.structures import FlowPrediction, MaskPrediction, Size

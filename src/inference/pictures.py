@@ -10,11 +10,11 @@ from PIL import Image
 from torch import Tensor
 
 from src.data.clips import ClipDataset
-from src.data.resizing import resize_nearest, resize_partial_flow
 from src.inference.evaluation import ProgressCallback
 from src.inference.streaming import StreamingSegmentor
 from src.inference.video_io import VideoWriter
 from src.ops.masks import semantic_map
+from src.ops.resize import resize_nearest, resize_partial_flow
 from src.structures import KeyFrameState, MaskPrediction
 from src.visualization.panels import comparison_panel, pair_panel
 

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from src.data.resizing import resize_nearest
 from src.inference.ranks import ALONE, Ranks
 from src.metrics.iou import MeanIoU, iou_figures
 from src.metrics.offset_iou import IoUByOffset
 from src.metrics.temporal_consistency import TemporalConsistency
 from src.metrics.video_consistency import VideoConsistency
+from src.ops.resize import resize_nearest
 
 WINDOWS = (8, 16)
 

@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from src.data.resizing import short_side_size
 from src.inference.scheduler import Decision, KeyFrameScheduler, LearningScheduler
 from src.models.propagator import Propagator
 from src.ops.masks import SEMANTIC_MAPS, MapSize
+from src.ops.resize import short_side_size
 from src.structures import FlowPrediction, KeyFrameState, MaskPrediction, Size
 
 Compile = bool | Literal["backbone"]

@@ -19,9 +19,9 @@ from transformers.models.mask2former.modeling_mask2former import (
 from src.models.deformable_attention import DeformableAttention
 from src.models.encoder_layer import EncoderLayer
 from src.models.mask_features import MaskFeatures
+from src.ops.cache import KeptResult, kept_constant
 from src.ops.channels_last import enlarge_twice, group_norm_factors
 from src.ops.cpu_inference import may_go_shorter
-from src.ops.kept import KeptResult, kept_constant
 from src.ops.sine_positions import sine_positions
 from src.ops.winograd import transformed_kernel, winograd_convolution
 from src.structures import Size

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from src.ops.kept import kept_constant
+from src.ops.cache import kept_constant
 from src.structures import Size
 
 

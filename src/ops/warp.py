@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from src.ops.cache import kept_constant
 from src.ops.channels_last import enlarge_twice
-from src.ops.kept import kept_constant
 from src.ops.precision import full_precision
 from src.structures import FlowPrediction, Size
 

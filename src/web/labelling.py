@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 
-from src.data.resizing import short_side_size
 from src.inference.frames import FrameSource, first_image
 from src.inference.scheduler import KeyFrameScheduler
 from src.inference.signals import thumbnail_multiply_adds
@@ -20,6 +19,7 @@ from src.inference.video_prediction import LabelledFrame, PredictionProgress, pr
 from src.measure.cost import FrameCost, frame_cost
 from src.measure.latency import describe_machine
 from src.models.propagator import Propagator
+from src.ops.resize import short_side_size
 from src.structures import KeyReason, Size
 from src.visualization.palette import Palette
 from src.web.run_cost import CostRow, RunTimes, conditions, cost_rows

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from src.ops.cache import KeptResult
 from src.ops.cpu_inference import may_go_shorter
-from src.ops.kept import KeptResult
 from src.ops.winograd import transformed_kernel, winograd_convolution
 
 _FEW_PIXELS = 64

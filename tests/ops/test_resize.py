@@ -3,7 +3,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from src.data.resizing import Window, resize_nearest, resize_partial_flow, short_side_size
+from src.ops.resize import Window, resize_nearest, resize_partial_flow, short_side_size
 from src.ops.warp import resize_flow
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-from src.ops.kept import KeptResult, kept_constant
+from src.ops.cache import KeptResult, kept_constant
 
 
 def doubled(source: Tensor) -> Tensor:
