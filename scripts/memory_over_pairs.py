@@ -19,10 +19,10 @@ from torch.utils.data import DataLoader
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from src.data.colour import ColourJitter
-from src.data.loader_process import prepare_worker
 from src.data.pair_sampling import UniformSampling
 from src.data.pairs import PairDataset, collate_pairs
 from src.data.transforms import PairTransform, RandomCrop, RandomHorizontalFlip, RandomShortSide
+from src.data.worker import prepare_worker
 from src.measure.sample_clips import sample_clips
 
 BATCH = 8

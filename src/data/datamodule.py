@@ -9,11 +9,11 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from src.data.clips import ClipDataset
-from src.data.loader_process import start_worker
 from src.data.pair_mixture import MixedPairs, PairSource
 from src.data.pair_sampling import PairSampling
 from src.data.pairs import Motion, NumberedSample, OnCorrupt, PairDataset, Transform, collate_pairs, settle
 from src.data.transforms import PairTransform
+from src.data.worker import start_worker
 from src.structures import PairBatch
 
 # Validation pairs are the same for every training seed, so that runs with different seeds are scored on the same pairs.

@@ -19,10 +19,10 @@ import torch
 from PIL import Image
 
 from src.data.clips import FileClips
-from src.data.loader_process import prepare_worker
 from src.data.pair_sampling import PairSampling
 from src.data.pairs import PairDataset, collate_pairs
 from src.data.transforms import PairTransform
+from src.data.worker import prepare_worker
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ import cv2
 import pytest
 import torch
 
-from src.data.loader_process import start_worker
+from src.data.worker import start_worker
 
 # In a process of its own: what the C library has learnt cannot be unlearnt.
 PAGES = """
 import resource
 import numpy as np
-from src.data.loader_process import prepare_worker
+from src.data.worker import prepare_worker
 
 def empty_pages_taken():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
