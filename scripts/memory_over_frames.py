@@ -21,7 +21,7 @@ import torch
 # The package is not installed: it lies beside this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.data.palette import distinct_palette
+from src.data.datasets.palette import distinct_palette
 from src.inference.frames import Frame
 from src.inference.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor

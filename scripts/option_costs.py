@@ -10,7 +10,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.data.camvid import CamVid
+from src.data.datasets.camvid import CamVid
 from src.inference.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
 from src.metrics.iou import MeanIoU

@@ -245,7 +245,7 @@ def test_what_the_data_says_goes_with_the_model(official: Path, tmp_path: Path, 
     assert (values["data"], values["short_side"], values["max_long_side"]) == ("moving_scenes", 480, 853)
     assert values["classes"] == ["sky", "road", "tree", "car"] and values["palette"][0] == [10, 20, 230]
     caplog.set_level(logging.WARNING)
-    run(official, tmp_path / "nameless", *data, "+data.test={_target_: src.data.vspw.VSPW, root: nowhere, split: val}")
+    run(official, tmp_path / "nameless", *data, "+data.test={_target_: src.data.datasets.vspw.VSPW, root: nowhere, split: val}")
     values = load_model(tmp_path / "nameless")[1]
     assert set(values) == {"data", "short_side", "max_long_side", "converted_from"}
     assert "class names and colours are left out" in caplog.text

@@ -10,7 +10,7 @@ from hydra.utils import get_object
 
 from scripts import extract_cityscapes, make_shards, prepare_vspw
 from src.command_line import quote_paths
-from src.data.class_page import read_class_page
+from src.data.datasets.classes_yaml import read_class_page
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "datasets.md").read_text(encoding="utf-8")

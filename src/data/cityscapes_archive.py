@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from src.data.cityscapes import IMAGE_SUFFIX, LABEL_NAME
+from src.data.datasets.cityscapes import IMAGE_SUFFIX, LABEL_NAME
 from src.data.writing import written_whole
 
 _IMAGE = re.compile(rf"leftImg8bit_sequence/(?P<split>\w+)/(?P<city>[\w-]+)/[\w-]+_\d{{6}}_\d{{6}}{re.escape(IMAGE_SUFFIX)}")

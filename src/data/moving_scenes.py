@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from src.data.datasets.vspw import VSPW
 from src.data.scene_files import SPLITS, SceneSettings, build_shots, generate, is_whole, read_json
 from src.data.scene_rendering import flow_between
 from src.data.scene_shapes import SCENE_CLASSES
 from src.data.scene_world import World
 from src.data.shard_path import dataset_root
-from src.data.vspw import VSPW
 
 PALETTE = (
     (120, 180, 240),

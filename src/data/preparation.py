@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from src.data.frame_folders import IMAGE_SUFFIXES, LABEL_SUFFIXES, subfolders
+from src.data.datasets.frame_folders import IMAGE_SUFFIXES, LABEL_SUFFIXES, subfolders
 from src.data.image_files import DECODE_ERRORS
 from src.data.writing import write_label_png, write_text, written_whole
 from src.structures import Size

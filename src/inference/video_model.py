@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from src.data.palette import distinct_palette
+from src.data.datasets.palette import distinct_palette
 from src.inference.methods import METHODS, with_method
 from src.models.flow import CopyFlow, DISFlow
 from src.models.propagator import Propagator

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from src.data.datasets.vspw import VSPW
 from src.data.moving_scenes import MovingScenes
 from src.data.pair_sampling import UniformSampling
 from src.data.pairs import PairDataset, collate_pairs, settle
 from src.data.transforms import PairTransform
-from src.data.vspw import VSPW
 from src.data.writing import write_label_png, write_text
 from src.structures import PairBatch, Size
 

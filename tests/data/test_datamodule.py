@@ -8,10 +8,10 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from src.data.colour import ColourJitter
 from src.data.datamodule import PairDataModule, ResumableBatches
+from src.data.datasets.vspw import VSPW
 from src.data.image_files import CorruptFileError
 from src.data.pair_sampling import FixedOffsetSampling, UniformSampling
 from src.data.transforms import PairTransform, RandomCrop
-from src.data.vspw import VSPW
 from tests.data.fake_layouts import write_vspw
 
 STEPS, BATCH = 6, 2

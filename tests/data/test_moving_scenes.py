@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from src.data import scene_files
+from src.data.datasets.vspw import VSPW
 from src.data.moving_scenes import MovingScenes
 from src.data.scene_rendering import draw
 from src.data.scene_world import build_world
-from src.data.vspw import VSPW
 from src.ops.warp import warp
 
 SIZE = (64, 96)

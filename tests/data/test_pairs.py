@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 
+from src.data.datasets.vspw import VSPW
 from src.data.image_files import CorruptFileError
 from src.data.pair_sampling import FixedOffsetSampling, SingleFrameSampling, UniformSampling
 from src.data.pairs import NumberedSample, PairDataset, collate_pairs, settle
 from src.data.transforms import RandomCrop
-from src.data.vspw import VSPW
 from src.structures import PairSample
 from tests.data.fake_layouts import write_image, write_vspw
 

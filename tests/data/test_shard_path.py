@@ -9,28 +9,28 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from src.data.camvid import DENSE_DRIVE, TRAIN_DRIVES, CamVid
 from src.data.checking import check_splits
-from src.data.cityscapes import Cityscapes
 from src.data.clips import ClipDataset
 from src.data.datamodule import PairDataModule
-from src.data.folder import FolderClips
+from src.data.datasets.camvid import DENSE_DRIVE, TRAIN_DRIVES, CamVid
+from src.data.datasets.cityscapes import Cityscapes
+from src.data.datasets.folder import FolderClips
+from src.data.datasets.kitti_step import KittiStep
+from src.data.datasets.middlebury import Middlebury
+from src.data.datasets.unlabelled_frames import UnlabelledVideos
+from src.data.datasets.vipseg import VIPSeg
+from src.data.datasets.vspw import VSPW
 from src.data.image_files import CorruptFileError
-from src.data.kitti_step import KittiStep
-from src.data.middlebury import Middlebury
 from src.data.moving_scenes import MovingScenes
 from src.data.pair_sampling import UniformSampling
 from src.data.shard_path import ShardPath, dataset_root
 from src.data.transforms import RandomCrop
-from src.data.unlabelled import UnlabelledVideos
-from src.data.vipseg import VIPSeg
-from src.data.vspw import VSPW
+from tests.data.datasets.test_cityscapes import write_snippet
+from tests.data.datasets.test_kitti_step import write_kitti
+from tests.data.datasets.test_middlebury import write_scene
+from tests.data.datasets.test_vipseg import write_vipseg
 from tests.data.fake_layouts import label, write_image, write_label, write_vspw
 from tests.data.sharding import range_server, shard
-from tests.data.test_cityscapes import write_snippet
-from tests.data.test_kitti_step import write_kitti
-from tests.data.test_middlebury import write_scene
-from tests.data.test_vipseg import write_vipseg
 
 VIDEOS = {"a": [f"{i:03d}" for i in range(8)], "b_10": ["9", "10", "11"]}
 

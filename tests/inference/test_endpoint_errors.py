@@ -41,7 +41,7 @@ def test_data_without_flow_is_refused() -> None:
 
 def test_middleburys_figures_of_zero_flow_and_dis(shared_data) -> None:  # type: ignore[no-untyped-def]
     """Published with the recordings to two digits; DIS on grey images made in another way, hence the tolerance."""
-    from src.data.middlebury import Middlebury
+    from src.data.datasets.middlebury import Middlebury
 
     data = Middlebury(shared_data / "middlebury")
     still = {one.clip: one.epe for one in endpoint_errors(FlowMethod(CopyFlow()), data)}

@@ -64,7 +64,7 @@ def test_lags_that_cannot_be_are_refused(lags: list[int], message: str) -> None:
 
 def test_real_labels_score_as_they_did_when_measured_apart(shared_data) -> None:  # type: ignore[no-untyped-def]
     """Copying over three frames of CamVid's clip: .6299 by a count of pixels that shares no code with this."""
-    from src.data.camvid import CamVid
+    from src.data.datasets.camvid import CamVid
 
     (score,) = propagate_labels(FlowMethod(CopyFlow()), CamVid(shared_data / "camvid", "test"), [3], target_stride=3)
     assert score.miou == pytest.approx(0.6299, abs=5e-5) and score.pairs == 16

@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from rich.console import Console
 
 from scripts.check_data import check
-from src.data.vspw import VSPW
+from src.data.datasets.vspw import VSPW
 from tests.conftest import ROOT
 from tests.data.fake_layouts import write_vspw
 

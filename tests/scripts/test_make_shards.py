@@ -1,5 +1,5 @@
 from scripts.make_shards import main
-from src.data.vspw import VSPW
+from src.data.datasets.vspw import VSPW
 from tests.data.fake_layouts import write_vspw
 from tests.data.sharding import range_server
 

@@ -1,7 +1,7 @@
 import pytest
 
 from scripts.prepare_vspw import main
-from src.data.vspw import VSPW
+from src.data.datasets.vspw import VSPW
 from tests.data.fake_layouts import write_vspw
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from src.data.palette import distinct_palette
+from src.data.datasets.palette import distinct_palette
 from src.visualization.canvas import GAP, TITLE_HEIGHT, Tile, legend, packed_legend, stack, tile_grid, tile_size
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from src.data.palette import distinct_palette
+from src.data.datasets.palette import distinct_palette
 from src.structures import IGNORE_INDEX
 from src.visualization.overlay import RIGHT_COLOR, WRONG_COLOR, colorize, error_map, overlay
 from src.visualization.palette import VOID_COLOR

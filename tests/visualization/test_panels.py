@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from src.data.palette import distinct_palette
+from src.data.datasets.palette import distinct_palette
 from src.structures import IGNORE_INDEX
 from src.visualization.canvas import GAP, TITLE_HEIGHT
 from src.visualization.overlay import error_map

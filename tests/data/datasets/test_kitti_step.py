@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.data.cityscapes import CLASSES
-from src.data.kitti_step import VAL_SEQUENCES, KittiStep
+from src.data.datasets.cityscapes import CLASSES
+from src.data.datasets.kitti_step import VAL_SEQUENCES, KittiStep
 from src.structures import IGNORE_INDEX
 from tests.data.fake_layouts import label, write_image, write_label
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.data.folder import FolderClips
+from src.data.datasets.folder import FolderClips
 from src.structures import IGNORE_INDEX
 from tests.data.fake_layouts import label, write_image, write_label
 

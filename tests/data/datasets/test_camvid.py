@@ -1,6 +1,6 @@
 import pytest
 
-from src.data.camvid import DENSE_DRIVE, TRAIN_DRIVES, CamVid
+from src.data.datasets.camvid import DENSE_DRIVE, TRAIN_DRIVES, CamVid
 from src.structures import IGNORE_INDEX
 from tests.data.fake_layouts import label, write_image, write_label
 

@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from src.data.clips import Colour, FileClips
+from src.data.datasets.frame_folders import FrameFolders, read_clips, read_video_list
+from src.data.datasets.palette import distinct_palette
+from src.data.datasets.vspw_classes import VSPW_CLASSES
 from src.data.faults import Fault, FaultPolicy
-from src.data.frame_folders import FrameFolders, read_clips, read_video_list
-from src.data.palette import distinct_palette
 from src.data.shard_path import dataset_root
-from src.data.vspw_classes import VSPW_CLASSES
 from src.structures import IGNORE_INDEX
 
 CLASS_FILE = "label_num_dic_final.json"

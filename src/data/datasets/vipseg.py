@@ -13,12 +13,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from src.data.clips import FileClips
+from src.data.datasets.frame_folders import FrameFolders, read_clips, read_video_list
+from src.data.datasets.palette import distinct_palette
+from src.data.datasets.vspw import CLASS_FILE, read_class_names
+from src.data.datasets.vspw_classes import VSPW_CLASSES
 from src.data.faults import Fault, FaultPolicy
-from src.data.frame_folders import FrameFolders, read_clips, read_video_list
-from src.data.palette import distinct_palette
 from src.data.shard_path import dataset_root
-from src.data.vspw import CLASS_FILE, read_class_names
-from src.data.vspw_classes import VSPW_CLASSES
 from src.structures import IGNORE_INDEX
 
 _IMAGE_FOLDERS = ("imgs", "images")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from src.data.clips import Colour
-from src.data.segments import Floats
 
 # Void is black, and pictures use white and mid grey for "nothing" and "unknown": no class must look like them.
 _RESERVED = ((0, 0, 0), (255, 255, 255), (128, 128, 128))
@@ -41,6 +41,6 @@ def distinct_palette(num_classes: int) -> tuple[Colour, ...]:
     return tuple(palette)
 
 
-def _to_lab(rgb: np.ndarray) -> Floats:
+def _to_lab(rgb: np.ndarray) -> NDArray[np.float64]:
     """(N, 3) RGB 0..255 to (N, 3) CIE Lab."""
     return np.asarray(cv2.cvtColor((rgb[None] / 255).astype(np.float32), cv2.COLOR_RGB2LAB)[0], np.float64)

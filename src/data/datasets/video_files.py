@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from src.data.clips import Colour
+from src.data.datasets.palette import distinct_palette
 from src.data.image_files import CorruptFileError, time_order
-from src.data.palette import distinct_palette
 from src.structures import Clip
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v")

@@ -2,11 +2,11 @@ import av
 import numpy as np
 import pytest
 
+from src.data.datasets.video_files import VideoFiles
 from src.data.pair_mixture import MixedPairs, PairSource
 from src.data.pair_sampling import FrameSampling, UniformSampling
 from src.data.pairs import PairDataset
 from src.data.transforms import PairTransform, RandomCrop
-from src.data.video_files import VideoFiles
 from src.structures import IGNORE_INDEX
 from tests.inference.tiny import FakeClips
 

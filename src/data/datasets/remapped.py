@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from src.data.clips import ClipDataset, Colour
-from src.data.palette import distinct_palette
+from src.data.datasets.palette import distinct_palette
 from src.structures import IGNORE_INDEX, Clip
 
 

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from src.data.vipseg import VIPSeg, panoptic_values
+from src.data.datasets.vipseg import VIPSeg, panoptic_values
 from src.structures import IGNORE_INDEX
 from tests.data.fake_layouts import label, write_image, write_label
 

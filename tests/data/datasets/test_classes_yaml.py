@@ -1,7 +1,7 @@
 import pytest
 
-from src.data.class_page import read_class_page
-from src.data.palette import distinct_palette
+from src.data.datasets.classes_yaml import read_class_page
+from src.data.datasets.palette import distinct_palette
 from src.structures import IGNORE_INDEX
 
 

@@ -1,4 +1,4 @@
-from src.data.vspw_classes import VSPW_CLASSES
+from src.data.datasets.vspw_classes import VSPW_CLASSES
 
 
 def test_the_names_stand_where_the_published_file_has_them():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from src.data.middlebury import KEY, NONKEY, Middlebury
+from src.data.datasets.middlebury import KEY, NONKEY, Middlebury
 from src.ops.warp import warp
 from tests.data.fake_layouts import write_image
 from tests.data.test_flow_files import flo

@@ -1,6 +1,6 @@
 import pytest
 
-from src.data.unlabelled import UnlabelledVideos
+from src.data.datasets.unlabelled_frames import UnlabelledVideos
 from tests.data.fake_layouts import write_image
 
 

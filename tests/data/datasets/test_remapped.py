@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from src.data.datasets.remapped import Relabelled
+from src.data.datasets.vspw import VSPW
 from src.data.pair_sampling import SingleFrameSampling
 from src.data.pairs import PairDataset
-from src.data.relabelled import Relabelled
-from src.data.vspw import VSPW
 from src.structures import IGNORE_INDEX
 from tests.data.fake_layouts import label, write_image, write_label
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.data.vspw import VSPW
+from src.data.datasets.vspw import VSPW
 from src.structures import IGNORE_INDEX
 from tests.data.fake_layouts import label, write_image, write_label, write_vspw
 

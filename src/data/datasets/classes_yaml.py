@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from src.data.clips import Colour
-from src.data.palette import distinct_palette
+from src.data.datasets.palette import distinct_palette
 from src.structures import IGNORE_INDEX
 
 _PAGE_KEYS = {"fps", "ignore", "classes"}

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from src.data.cityscapes import CLASSES
 from src.data.clips import FileClips
+from src.data.datasets.cityscapes import CLASSES
+from src.data.datasets.frame_folders import FrameFolders, read_clips, subfolders
 from src.data.faults import Fault, FaultPolicy
-from src.data.frame_folders import FrameFolders, read_clips, subfolders
 from src.data.shard_path import dataset_root
 from src.structures import IGNORE_INDEX
 
