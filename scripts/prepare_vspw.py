@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 # The package is not installed: it lies beside this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.data.parallel import map_files
+from src.data.integrity.process_map import map_files
 from src.data.preparation import ResizeSettings, copy_lists, open_tasks, resize_file, start_target
 
 

@@ -9,8 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from src.data.faults import FaultPolicy
 from src.data.image_files import image_size, read_rgb
+from src.data.integrity.issues import FaultPolicy
 from src.data.label_format import LabelFormat
 from src.structures import Clip, Size
 

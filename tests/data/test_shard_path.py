@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from src.data.checking import check_splits
 from src.data.clips import ClipDataset
 from src.data.datamodule import PairDataModule
 from src.data.datasets.camvid import DENSE_DRIVE, TRAIN_DRIVES, CamVid
@@ -21,6 +20,7 @@ from src.data.datasets.unlabelled_frames import UnlabelledVideos
 from src.data.datasets.vipseg import VIPSeg
 from src.data.datasets.vspw import VSPW
 from src.data.image_files import CorruptFileError
+from src.data.integrity.check import check_splits
 from src.data.moving_scenes import MovingScenes
 from src.data.pair_sampling import UniformSampling
 from src.data.shard_path import ShardPath, dataset_root

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from src.data.datasets.frame_folders import read_video_list
-from src.data.faults import FaultPolicy
+from src.data.integrity.issues import FaultPolicy
 from src.data.text_files import read_text
 
 

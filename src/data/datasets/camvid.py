@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from src.data.clips import Colour, FileClips
-from src.data.faults import Fault, FaultPolicy
+from src.data.integrity.issues import Fault, FaultPolicy
 from src.data.shard_path import dataset_root
 from src.data.text_files import read_text
 from src.structures import IGNORE_INDEX, Clip
@@ -51,7 +51,7 @@ class CamVid(FileClips):
             sample single frames); ``train_part`` and ``val_part``: the first nine and the last tenth of each of these drives;
             ``test``: the dense clip (15 fps).
         min_clip_length: shorter clips are left out, frames.
-        exclude: exclusion list (see ``src/data/exclusion.py``); what it names is not used.
+        exclude: exclusion list (see ``src/data/integrity/exclusion.py``); what it names is not used.
         faults: where given, missing files are appended here instead of being an error.
 
     Raises:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from src.data.clips import Colour, FileClips
-from src.data.faults import Fault, FaultPolicy
+from src.data.integrity.issues import Fault, FaultPolicy
 from src.data.shard_path import dataset_root
 from src.structures import IGNORE_INDEX, Clip
 
@@ -66,7 +66,7 @@ class Cityscapes(FileClips):
         frames_before: most frames before the labelled one; 19 in the published snippets.
         frames_after: most frames after it; 10 in the published snippets.
         min_clip_length: shorter clips are left out, frames.
-        exclude: exclusion list (see ``src/data/exclusion.py``); a clip ends before a frame that it names.
+        exclude: exclusion list (see ``src/data/integrity/exclusion.py``); a clip ends before a frame that it names.
         faults: where given, what is wrong is appended here instead of being an error, a hole in a snippet included.
 
     Raises:

@@ -15,7 +15,7 @@ from pathlib import Path
 from src.data.clips import FileClips
 from src.data.datasets.classes_yaml import read_class_page
 from src.data.datasets.frame_folders import FrameFolders, Labelling, read_clips, read_video_list, subfolders
-from src.data.faults import Fault, FaultPolicy
+from src.data.integrity.issues import Fault, FaultPolicy
 from src.data.shard_path import dataset_root
 
 
@@ -28,7 +28,7 @@ class FolderClips(FileClips):
         num_classes: what the caller expects ``classes.yaml`` to have; ``None``: anything.
         labelling: which frames must have a mask: ``any`` (whichever have one), ``every_frame``, or ``all_or_none`` of a video.
         min_clip_length: shorter videos are left out, frames.
-        exclude: exclusion list (see ``src/data/exclusion.py``); what it names is not used.
+        exclude: exclusion list (see ``src/data/integrity/exclusion.py``); what it names is not used.
         faults: where given, what is wrong is appended here instead of being an error.
 
     Raises:

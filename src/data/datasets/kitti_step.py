@@ -15,7 +15,7 @@ from pathlib import Path
 from src.data.clips import FileClips
 from src.data.datasets.cityscapes import CLASSES
 from src.data.datasets.frame_folders import FrameFolders, read_clips, subfolders
-from src.data.faults import Fault, FaultPolicy
+from src.data.integrity.issues import Fault, FaultPolicy
 from src.data.shard_path import dataset_root
 from src.structures import IGNORE_INDEX
 
@@ -31,7 +31,7 @@ class KittiStep(FileClips):
         root: see above.
         split: ``train``, ``val``, or ``all`` for both.
         min_clip_length: shorter sequences are left out, frames.
-        exclude: exclusion list (see ``src/data/exclusion.py``); what it names is not used.
+        exclude: exclusion list (see ``src/data/integrity/exclusion.py``); what it names is not used.
         faults: where given, what is wrong is appended here instead of being an error.
 
     Raises:

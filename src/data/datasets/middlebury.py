@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from src.data.clips import FileClips
-from src.data.faults import Fault, FaultPolicy
 from src.data.flow_files import read_flo
 from src.data.image_files import image_size
+from src.data.integrity.issues import Fault, FaultPolicy
 from src.data.shard_path import dataset_root
 from src.structures import IGNORE_INDEX, Clip
 
@@ -30,7 +30,7 @@ class Middlebury(FileClips):
 
     Args:
         root: the folder that holds the scenes.
-        exclude: exclusion list (see ``src/data/exclusion.py``); what it names is not used.
+        exclude: exclusion list (see ``src/data/integrity/exclusion.py``); what it names is not used.
         faults: where given, missing files are appended here instead of being an error.
 
     Raises:

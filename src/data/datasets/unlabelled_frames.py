@@ -6,7 +6,7 @@ from pathlib import Path
 
 from src.data.clips import FileClips
 from src.data.datasets.frame_folders import FrameFolders, read_clips, subfolders
-from src.data.faults import Fault, FaultPolicy
+from src.data.integrity.issues import Fault, FaultPolicy
 from src.data.shard_path import dataset_root
 from src.structures import IGNORE_INDEX
 
@@ -18,7 +18,7 @@ class UnlabelledVideos(FileClips):
         root: where the videos are.
         frames: subfolder of each video that holds its frames (``origin`` in VSPW); ``.`` is the video's folder itself.
         min_clip_length: shorter videos are left out, frames.
-        exclude: exclusion list (see ``src/data/exclusion.py``); what it names is not used.
+        exclude: exclusion list (see ``src/data/integrity/exclusion.py``); what it names is not used.
         faults: where given, what is wrong is appended here instead of being an error.
 
     Raises:

@@ -17,7 +17,7 @@ from src.data.datasets.frame_folders import FrameFolders, read_clips, read_video
 from src.data.datasets.palette import distinct_palette
 from src.data.datasets.vspw import CLASS_FILE, read_class_names
 from src.data.datasets.vspw_classes import VSPW_CLASSES
-from src.data.faults import Fault, FaultPolicy
+from src.data.integrity.issues import Fault, FaultPolicy
 from src.data.shard_path import dataset_root
 from src.structures import IGNORE_INDEX
 
@@ -33,7 +33,7 @@ class VIPSeg(FileClips):
         split: name of a list: ``train``, ``val`` or ``test``. Only the ``test`` split, whose masks
             are withheld, may lack them.
         min_clip_length: shorter videos are left out, frames.
-        exclude: exclusion list (see ``src/data/exclusion.py``); what it names is not used.
+        exclude: exclusion list (see ``src/data/integrity/exclusion.py``); what it names is not used.
         faults: where given, what is wrong is appended here instead of being an error.
 
     Raises:

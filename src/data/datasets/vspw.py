@@ -18,7 +18,7 @@ from src.data.clips import Colour, FileClips
 from src.data.datasets.frame_folders import FrameFolders, read_clips, read_video_list
 from src.data.datasets.palette import distinct_palette
 from src.data.datasets.vspw_classes import VSPW_CLASSES
-from src.data.faults import Fault, FaultPolicy
+from src.data.integrity.issues import Fault, FaultPolicy
 from src.data.shard_path import dataset_root
 from src.structures import IGNORE_INDEX
 
@@ -37,7 +37,7 @@ class VSPW(FileClips):
         palette: K colours; default distinct ones.
         fps: frames per second.
         min_clip_length: shorter videos are left out, frames; 17 is the rule of the evaluation script in common use.
-        exclude: exclusion list (see ``src/data/exclusion.py``); what it names is not used.
+        exclude: exclusion list (see ``src/data/integrity/exclusion.py``); what it names is not used.
         faults: where given, what is wrong is appended here instead of being an error.
 
     Raises:

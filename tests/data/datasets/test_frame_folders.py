@@ -1,7 +1,7 @@
 import pytest
 
 from src.data.datasets.frame_folders import FrameFolders, read_clip, subfolders
-from src.data.faults import FaultPolicy
+from src.data.integrity.issues import FaultPolicy
 from tests.data.fake_layouts import write_image, write_label
 
 

@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from src.data.checking import FrameFiles, check_frame, check_splits, exclusion_of
 from src.data.datasets.vspw import VSPW
+from src.data.integrity.check import FrameFiles, check_frame, check_splits, exclusion_of
 from src.structures import IGNORE_INDEX
 from tests.data.fake_layouts import label, write_image, write_label, write_vspw
 

@@ -1,6 +1,6 @@
 import pytest
 
-from src.data.exclusion import Exclusion
+from src.data.integrity.exclusion import Exclusion
 
 
 def test_what_is_written_is_read_back(tmp_path):

@@ -1,7 +1,8 @@
 """What can be wrong with a data set on disk, and what its reader does about it: refuse it, note it, or pass it over.
 
 A reader reports what it finds to a :class:`FaultPolicy`. By default the first fault is an error. A checker asks for the faults to
-be noted instead, and writes an exclusion list (``src/data/exclusion.py``); a reader that is given the list passes over what it
+be noted instead, and writes an exclusion list (``src/data/integrity/exclusion.py``); a reader that is given the list passes over
+what it
 names.
 """
 
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from src.data.exclusion import Exclusion
+from src.data.integrity.exclusion import Exclusion
 from src.structures import Clip
 
 FaultKind = Literal["layout", "dangling", "duplicate", "missing", "unpaired", "empty", "undecodable", "size", "values"]

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from src.data.exclusion import Exclusion
-from src.data.faults import Fault, FaultPolicy
+from src.data.integrity.exclusion import Exclusion
+from src.data.integrity.issues import Fault, FaultPolicy
 from src.structures import Clip
 
 ROOT = Path("root")

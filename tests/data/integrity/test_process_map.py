@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from src.data.parallel import map_files
+from src.data.integrity.process_map import map_files
 
 
 @pytest.mark.parametrize("workers", [0, 2])
