@@ -18,10 +18,10 @@ from torch.utils.data import DataLoader
 # The package is not installed: it lies beside this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.data.colour import ColourJitter
-from src.data.pair_sampling import UniformSampling
-from src.data.pairs import PairDataset, collate_pairs
-from src.data.transforms import PairTransform, RandomCrop, RandomHorizontalFlip, RandomShortSide
+from src.data.pairs.color_jitter import ColourJitter
+from src.data.pairs.dataset import PairDataset, collate_pairs
+from src.data.pairs.sampling import UniformSampling
+from src.data.pairs.transforms import PairTransform, RandomCrop, RandomHorizontalFlip, RandomShortSide
 from src.data.worker import prepare_worker
 from src.measure.sample_clips import sample_clips
 

@@ -22,8 +22,8 @@ from rich.progress import track
 from src.benchmark_subject import META, image_size, machine, propagator_of, subject, training_precision
 from src.command_line import errors_in_a_line, quote_path_arguments
 from src.data.clips import FileClips
-from src.data.colour import ColourJitter
-from src.data.transforms import PairTransform
+from src.data.pairs.color_jitter import ColourJitter
+from src.data.pairs.transforms import PairTransform
 from src.inference.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
 from src.inference.table import check_output, write_table

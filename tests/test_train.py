@@ -15,8 +15,8 @@ from hydra.utils import instantiate
 from lightning import Trainer
 from torch import Tensor
 
-from src.data.pair_sampling import FixedOffsetSampling
-from src.data.pairs import PairDataset
+from src.data.pairs.dataset import PairDataset
+from src.data.pairs.sampling import FixedOffsetSampling
 from src.inference.methods import with_method
 from src.metrics.iou import MeanIoU
 from src.models.propagator import Propagator

@@ -9,10 +9,10 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from src.data.clips import ClipDataset
-from src.data.pair_mixture import MixedPairs, PairSource
-from src.data.pair_sampling import PairSampling
-from src.data.pairs import Motion, NumberedSample, OnCorrupt, PairDataset, Transform, collate_pairs, settle
-from src.data.transforms import PairTransform
+from src.data.pairs.dataset import Motion, NumberedSample, OnCorrupt, PairDataset, Transform, collate_pairs, settle
+from src.data.pairs.mixture import MixedPairs, PairSource
+from src.data.pairs.sampling import PairSampling
+from src.data.pairs.transforms import PairTransform
 from src.data.worker import start_worker
 from src.structures import PairBatch
 

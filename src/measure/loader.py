@@ -19,9 +19,9 @@ import torch
 from PIL import Image
 
 from src.data.clips import FileClips
-from src.data.pair_sampling import PairSampling
-from src.data.pairs import PairDataset, collate_pairs
-from src.data.transforms import PairTransform
+from src.data.pairs.dataset import PairDataset, collate_pairs
+from src.data.pairs.sampling import PairSampling
+from src.data.pairs.transforms import PairTransform
 from src.data.worker import prepare_worker
 
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from src.data.colour import ColourJitter
 from src.data.datamodule import PairDataModule, ResumableBatches
 from src.data.datasets.vspw import VSPW
 from src.data.image_files import CorruptFileError
-from src.data.pair_sampling import FixedOffsetSampling, UniformSampling
-from src.data.transforms import PairTransform, RandomCrop
+from src.data.pairs.color_jitter import ColourJitter
+from src.data.pairs.sampling import FixedOffsetSampling, UniformSampling
+from src.data.pairs.transforms import PairTransform, RandomCrop
 from tests.data.fake_layouts import write_vspw
 
 STEPS, BATCH = 6, 2

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from src.data.datasets.vspw import VSPW
-from src.data.pair_sampling import SingleFrameSampling, UniformSampling
-from src.data.transforms import PairTransform, RandomCrop
+from src.data.pairs.sampling import SingleFrameSampling, UniformSampling
+from src.data.pairs.transforms import PairTransform, RandomCrop
 from src.measure.loader import DECODERS, loader_rates
 from src.measure.sample_clips import sample_clips
 from src.structures import PairSample

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from src.data.transforms import PairTransform, RandomHorizontalFlip
+from src.data.pairs.transforms import PairTransform, RandomHorizontalFlip
 from src.measure.sample_clips import sample_batch, sample_clips
 
 

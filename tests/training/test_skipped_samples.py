@@ -8,7 +8,7 @@ from torch import Tensor
 
 from src.data.datamodule import PairDataModule
 from src.data.image_files import CorruptFileError
-from src.data.pair_sampling import UniformSampling
+from src.data.pairs.sampling import UniformSampling
 from src.training import skipped_samples
 from src.training.skipped_samples import SkippedSamples
 from tests.inference.tiny import FakeClips

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from src.data.pair_sampling import SingleFrameSampling
+from src.data.pairs.sampling import SingleFrameSampling
 from src.losses.fill import FillLoss
 from src.losses.flow import FlowLoss
 from src.losses.mask_classification import MaskClassificationLoss

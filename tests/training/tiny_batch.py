@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from src.data.pair_sampling import FixedOffsetSampling, PairSampling
-from src.data.pairs import PairDataset, collate_pairs, settle
+from src.data.pairs.dataset import PairDataset, collate_pairs, settle
+from src.data.pairs.sampling import FixedOffsetSampling, PairSampling
 from src.structures import PairBatch
 from tests.inference.tiny import FakeClips
 

@@ -8,7 +8,7 @@ from typing import Any
 from lightning import Callback, Trainer
 
 from src.data.datamodule import PairDataModule
-from src.data.pair_sampling import PairSampling, UniformSampling
+from src.data.pairs.sampling import PairSampling, UniformSampling
 from src.training.module import PropagationModule
 from src.training.newest_checkpoint import NewestCheckpoint
 from src.training.optim import AdamWPoly

@@ -1,7 +1,7 @@
 import pytest
 
 from src.data.datasets.cityscapes import CLASSES, Cityscapes
-from src.data.pair_sampling import UniformSampling
+from src.data.pairs.sampling import UniformSampling
 from src.structures import IGNORE_INDEX
 from tests.data.fake_layouts import label, write_image, write_label
 

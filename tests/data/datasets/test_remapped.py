@@ -5,8 +5,8 @@ import torch
 
 from src.data.datasets.remapped import Relabelled
 from src.data.datasets.vspw import VSPW
-from src.data.pair_sampling import SingleFrameSampling
-from src.data.pairs import PairDataset
+from src.data.pairs.dataset import PairDataset
+from src.data.pairs.sampling import SingleFrameSampling
 from src.structures import IGNORE_INDEX
 from tests.data.fake_layouts import label, write_image, write_label
 

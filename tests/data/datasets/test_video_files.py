@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 
 from src.data.datasets.video_files import VideoFiles
-from src.data.pair_mixture import MixedPairs, PairSource
-from src.data.pair_sampling import FrameSampling, UniformSampling
-from src.data.pairs import PairDataset
-from src.data.transforms import PairTransform, RandomCrop
+from src.data.pairs.dataset import PairDataset
+from src.data.pairs.mixture import MixedPairs, PairSource
+from src.data.pairs.sampling import FrameSampling, UniformSampling
+from src.data.pairs.transforms import PairTransform, RandomCrop
 from src.structures import IGNORE_INDEX
 from tests.inference.tiny import FakeClips
 

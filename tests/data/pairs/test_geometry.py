@@ -1,6 +1,6 @@
 import torch
 
-from src.data.pair_geometry import redraw_pair
+from src.data.pairs.geometry import redraw_pair
 from src.structures import PairSample
 
 

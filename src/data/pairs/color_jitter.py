@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from src.data.pairs import map_images
+from src.data.pairs.dataset import map_images
 from src.structures import PairBatch, PairSample
 
-# Beside those of src/data/pairs.py: one stream under the run's seed for what is drawn after the transfer to the device.
+# Beside those of src/data/pairs/dataset.py: one stream under the run's seed for what is drawn after the transfer to the device.
 _DEVICE_STREAM = 203
 
 

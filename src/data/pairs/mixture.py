@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from src.data.clips import ClipDataset
-from src.data.pair_sampling import PairSampling
-from src.data.pairs import Motion, NumberedSample, PairDataset, Transform
+from src.data.pairs.dataset import Motion, NumberedSample, PairDataset, Transform
+from src.data.pairs.sampling import PairSampling
 from src.structures import IGNORE_INDEX
 
-# Beside those of src/data/pairs.py.
+# Beside those of src/data/pairs/dataset.py.
 _SOURCE_STREAM = 204
 
 

@@ -4,9 +4,9 @@ import torch
 
 from src.data.datasets.vspw import VSPW
 from src.data.image_files import CorruptFileError
-from src.data.pair_sampling import FixedOffsetSampling, SingleFrameSampling, UniformSampling
-from src.data.pairs import NumberedSample, PairDataset, collate_pairs, settle
-from src.data.transforms import RandomCrop
+from src.data.pairs.dataset import NumberedSample, PairDataset, collate_pairs, settle
+from src.data.pairs.sampling import FixedOffsetSampling, SingleFrameSampling, UniformSampling
+from src.data.pairs.transforms import RandomCrop
 from src.structures import PairSample
 from tests.data.fake_layouts import write_image, write_vspw
 

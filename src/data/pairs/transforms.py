@@ -14,9 +14,9 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from src.data.colour import ColourJitter
-from src.data.pair_geometry import cut_pair, pair_size, redraw_pair
-from src.data.pairs import map_images
+from src.data.pairs.color_jitter import ColourJitter
+from src.data.pairs.dataset import map_images
+from src.data.pairs.geometry import cut_pair, pair_size, redraw_pair
 from src.ops.resize import Window, short_side_size
 from src.structures import IGNORE_INDEX, PairSample, Size
 

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset, default_collate
 
 from src.data.clips import ClipDataset
 from src.data.image_files import CorruptFileError
-from src.data.pair_sampling import PairSampling
+from src.data.pairs.sampling import PairSampling
 from src.structures import PairBatch, PairSample
 
 Motion = Callable[[Tensor, Tensor, np.random.Generator], PairSample]

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.data.pair_sampling import FixedOffsetSampling, FrameSampling, SingleFrameSampling, UniformSampling
+from src.data.pairs.sampling import FixedOffsetSampling, FrameSampling, SingleFrameSampling, UniformSampling
 from src.structures import Clip, FramePair
 
 SAMPLINGS = [UniformSampling(4), FixedOffsetSampling(-3), SingleFrameSampling()]

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from src.data.pairs import map_images
+from src.data.pairs.dataset import map_images
 from src.ops.resize import Window, resize_image, resize_nearest, resize_partial_flow
 from src.structures import PairSample, Size
 

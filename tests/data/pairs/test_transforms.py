@@ -3,8 +3,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from src.data.colour import ColourJitter
-from src.data.transforms import (
+from src.data.pairs.color_jitter import ColourJitter
+from src.data.pairs.transforms import (
     PairTransform,
     RandomCrop,
     RandomHorizontalFlip,

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from src.data.colour import ColourChange, ColourJitter, change_batch, change_bytes
-from src.data.transforms import PairTransform, RandomCrop, RandomHorizontalFlip
+from src.data.pairs.color_jitter import ColourChange, ColourJitter, change_batch, change_bytes
+from src.data.pairs.transforms import PairTransform, RandomCrop, RandomHorizontalFlip
 from src.structures import PairBatch, PairSample
-from tests.data.test_transforms import COLOURS, moving_sample
+from tests.data.pairs.test_transforms import COLOURS, moving_sample
 
 
 def test_colour_jitter_moves_each_of_its_four_quantities():

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from src.data.pair_mixture import MixedPairs, PairSource
-from src.data.pair_sampling import FrameSampling, UniformSampling
-from src.data.pairs import PairDataset, collate_pairs
+from src.data.pairs.dataset import PairDataset, collate_pairs
+from src.data.pairs.mixture import MixedPairs, PairSource
+from src.data.pairs.sampling import FrameSampling, UniformSampling
 from src.data.still_motion import StillMotion
 from src.structures import IGNORE_INDEX
 from tests.inference.tiny import FakeClips
