@@ -14,7 +14,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 # The package is not installed: it lies beside this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.data.cityscapes_archive import ExtractionPlan, extract_entries, is_unpacked, plan_extraction
+from src.data.prepare.cityscapes_archive import ExtractionPlan, extract_entries, is_unpacked, plan_extraction
 
 
 def main(arguments: list[str] | None = None) -> int:

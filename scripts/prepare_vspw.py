@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from src.data.integrity.process_map import map_files
-from src.data.preparation import ResizeSettings, copy_lists, open_tasks, resize_file, start_target
+from src.data.prepare.vspw_480p import ResizeSettings, copy_lists, open_tasks, resize_file, start_target
 
 
 def main(arguments: list[str] | None = None) -> int:

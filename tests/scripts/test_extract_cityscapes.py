@@ -1,6 +1,6 @@
 from scripts.extract_cityscapes import main
-from src.data.cityscapes_archive import extract_entries
-from tests.data.test_cityscapes_archive import image_name, label_name, write_zip
+from src.data.prepare.cityscapes_archive import extract_entries
+from tests.data.prepare.test_cityscapes_archive import image_name, label_name, write_zip
 
 
 def test_the_frames_before_the_labels_are_unpacked(tmp_path, capsys):

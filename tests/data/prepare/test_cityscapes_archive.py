@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.data.cityscapes_archive import extract_entries, plan_extraction
 from src.data.datasets.cityscapes import Cityscapes
+from src.data.prepare.cityscapes_archive import extract_entries, plan_extraction
 from tests.data.fake_layouts import label
 
 
