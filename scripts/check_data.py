@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from src.command_line import quote_path_arguments
 from src.data.integrity.check import CheckableDataset, SplitReport, check_splits, exclusion_of
 from src.data.integrity.issues import Fault
-from src.data.shard_path import dataset_root
+from src.data.shards.path import dataset_root
 from src.data.writing import write_text
 
 

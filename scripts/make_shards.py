@@ -21,9 +21,9 @@ from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progres
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from src.data.image_files import read_rgb
-from src.data.shard_path import ShardPath, dataset_root
-from src.data.shard_writing import check_shards, find_files, plan_shards, write_shards
-from src.data.shards import Shards
+from src.data.shards.path import ShardPath, dataset_root
+from src.data.shards.reader import Shards
+from src.data.shards.writer import check_shards, find_files, plan_shards, write_shards
 
 
 def main(arguments: list[str] | None = None) -> int:

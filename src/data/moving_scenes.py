@@ -12,7 +12,7 @@ from src.data.scene_files import SPLITS, SceneSettings, build_shots, generate, i
 from src.data.scene_rendering import flow_between
 from src.data.scene_shapes import SCENE_CLASSES
 from src.data.scene_world import World
-from src.data.shard_path import dataset_root
+from src.data.shards.path import dataset_root
 
 PALETTE = (
     (120, 180, 240),

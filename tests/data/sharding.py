@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from src.data.shard_writing import find_files, plan_shards, write_shards
+from src.data.shards.writer import find_files, plan_shards, write_shards
 
 
 def shard(source: Path, target: Path, shard_bytes: int = 50_000) -> Path:

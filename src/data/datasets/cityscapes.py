@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from src.data.clips import Colour, FileClips
 from src.data.integrity.issues import Fault, FaultPolicy
-from src.data.shard_path import dataset_root
+from src.data.shards.path import dataset_root
 from src.structures import IGNORE_INDEX, Clip
 
 

@@ -16,7 +16,7 @@ from src.data.clips import FileClips
 from src.data.datasets.classes_yaml import read_class_page
 from src.data.datasets.frame_folders import FrameFolders, Labelling, read_clips, read_video_list, subfolders
 from src.data.integrity.issues import Fault, FaultPolicy
-from src.data.shard_path import dataset_root
+from src.data.shards.path import dataset_root
 
 
 class FolderClips(FileClips):

@@ -16,7 +16,7 @@ from src.data.clips import FileClips
 from src.data.datasets.cityscapes import CLASSES
 from src.data.datasets.frame_folders import FrameFolders, read_clips, subfolders
 from src.data.integrity.issues import Fault, FaultPolicy
-from src.data.shard_path import dataset_root
+from src.data.shards.path import dataset_root
 from src.structures import IGNORE_INDEX
 
 VAL_SEQUENCES = ("0002", "0006", "0007", "0008", "0010", "0013", "0014", "0016", "0018")

@@ -18,7 +18,7 @@ from src.data.clips import FileClips
 from src.data.flow_files import read_flo
 from src.data.image_files import image_size
 from src.data.integrity.issues import Fault, FaultPolicy
-from src.data.shard_path import dataset_root
+from src.data.shards.path import dataset_root
 from src.structures import IGNORE_INDEX, Clip
 
 NONKEY, KEY = 0, 1

@@ -7,7 +7,7 @@ from pathlib import Path
 from src.data.clips import FileClips
 from src.data.datasets.frame_folders import FrameFolders, read_clips, subfolders
 from src.data.integrity.issues import Fault, FaultPolicy
-from src.data.shard_path import dataset_root
+from src.data.shards.path import dataset_root
 from src.structures import IGNORE_INDEX
 
 

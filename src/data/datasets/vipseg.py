@@ -18,7 +18,7 @@ from src.data.datasets.palette import distinct_palette
 from src.data.datasets.vspw import CLASS_FILE, read_class_names
 from src.data.datasets.vspw_classes import VSPW_CLASSES
 from src.data.integrity.issues import Fault, FaultPolicy
-from src.data.shard_path import dataset_root
+from src.data.shards.path import dataset_root
 from src.structures import IGNORE_INDEX
 
 _IMAGE_FOLDERS = ("imgs", "images")

@@ -19,7 +19,7 @@ from src.data.datasets.frame_folders import FrameFolders, read_clips, read_video
 from src.data.datasets.palette import distinct_palette
 from src.data.datasets.vspw_classes import VSPW_CLASSES
 from src.data.integrity.issues import Fault, FaultPolicy
-from src.data.shard_path import dataset_root
+from src.data.shards.path import dataset_root
 from src.structures import IGNORE_INDEX
 
 CLASS_FILE = "label_num_dic_final.json"

@@ -19,7 +19,7 @@ from typing import Any
 from fsspec.core import url_to_fs
 
 from src.data.image_files import CorruptFileError
-from src.data.shard_index import Member, ShardFile, ShardIndex
+from src.data.shards.index import Member, ShardFile, ShardIndex
 
 INDEX = "shards.json"
 CACHE_VARIABLE = "SHARD_CACHE"

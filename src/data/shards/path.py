@@ -9,7 +9,7 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, NoReturn, cast
 
-from src.data.shards import INDEX, Shards, open_shards
+from src.data.shards.reader import INDEX, Shards, open_shards
 
 
 def dataset_root(root: str | Path) -> Path:
@@ -149,7 +149,7 @@ class ShardPath:
                 yield from path.glob(rest) if rest else (path,)
 
     def read_bytes(self) -> bytes:
-        """The file's bytes; errors as of :meth:`src.data.shards.Shards.read`."""
+        """The file's bytes; errors as of :meth:`src.data.shards.reader.Shards.read`."""
         return self.shards.read(self._key)
 
     def read_text(self, encoding: str = "utf-8") -> str:

@@ -24,7 +24,7 @@ from src.data.integrity.check import check_splits
 from src.data.moving_scenes import MovingScenes
 from src.data.pairs.sampling import UniformSampling
 from src.data.pairs.transforms import RandomCrop
-from src.data.shard_path import ShardPath, dataset_root
+from src.data.shards.path import ShardPath, dataset_root
 from tests.data.datasets.test_cityscapes import write_snippet
 from tests.data.datasets.test_kitti_step import write_kitti
 from tests.data.datasets.test_middlebury import write_scene

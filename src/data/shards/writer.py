@@ -1,4 +1,4 @@
-"""Making shards of a folder, whatever data set it holds; see :mod:`src.data.shards`."""
+"""Making shards of a folder, whatever data set it holds; see :mod:`src.data.shards.reader`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from src.data.image_files import time_order
-from src.data.shard_index import Member, ShardFile, ShardIndex
-from src.data.shards import INDEX, Shards
+from src.data.shards.index import Member, ShardFile, ShardIndex
+from src.data.shards.reader import INDEX, Shards
 from src.data.writing import write_text, written_whole
 
 _BLOCK = tarfile.BLOCKSIZE

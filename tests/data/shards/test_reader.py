@@ -10,7 +10,7 @@ from fsspec import AbstractFileSystem, register_implementation
 
 from src.data import shards as module
 from src.data.image_files import CorruptFileError
-from src.data.shards import INDEX, Shards
+from src.data.shards.reader import INDEX, Shards
 from tests.data.sharding import range_server, shard
 
 FILES = {

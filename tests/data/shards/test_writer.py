@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import webdataset
 
-from src.data.shard_writing import check_shards, find_files, plan_shards, write_shards
-from src.data.shards import INDEX, Shards
+from src.data.shards.reader import INDEX, Shards
+from src.data.shards.writer import check_shards, find_files, plan_shards, write_shards
 from tests.data.sharding import shard
 
 

@@ -1,6 +1,6 @@
 """Law: an index finds every file where it was put, also after a way through its file; test_shards.py has what it refuses."""
 
-from src.data.shard_index import Member, ShardFile, ShardIndex
+from src.data.shards.index import Member, ShardFile, ShardIndex
 
 MEMBERS = {f"v{i // 50}/{i:06d}.jpg": Member(0, 512 * i, 100, i) for i in range(1000)} | {"train.txt": Member(1, 512, 0, 0)}
 SHARDS = [ShardFile("shard_000000.tar", 512 * 1000), ShardFile("shard_000001.tar", 2048)]
