@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from src.data.datasets.vspw import VSPW
-from src.data.scene_files import SPLITS, SceneSettings, build_shots, generate, is_whole, read_json
-from src.data.scene_rendering import flow_between
-from src.data.scene_shapes import SCENE_CLASSES
-from src.data.scene_world import World
 from src.data.shards.path import dataset_root
+from src.data.synthetic.scenes.files import SPLITS, SceneSettings, build_shots, generate, is_whole, read_json
+from src.data.synthetic.scenes.rendering import flow_between
+from src.data.synthetic.scenes.shapes import SCENE_CLASSES
+from src.data.synthetic.scenes.world import World
 
 PALETTE = (
     (120, 180, 240),

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.data import scene_files
 from src.data.datasets.vspw import VSPW
 from src.data.moving_scenes import MovingScenes
-from src.data.scene_rendering import draw
-from src.data.scene_world import build_world
+from src.data.synthetic.scenes import files as scene_files
+from src.data.synthetic.scenes.rendering import draw
+from src.data.synthetic.scenes.world import build_world
 from src.ops.warp import warp
 
 SIZE = (64, 96)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from src.data.deformation import Singles
-from src.data.scene_shapes import BALL, CRATE, POLE, RING, TREE, WALL, Outline
+from src.data.synthetic.scenes.shapes import BALL, CRATE, POLE, RING, TREE, WALL, Outline
 
 TILE = 256
 """Side of the ground's texture in samples; it repeats."""

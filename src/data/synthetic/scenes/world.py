@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 
 from src.data.deformation import Singles
-from src.data.scene_shapes import BALL, CRATE, GROUND, OBJECT_KINDS, POLE, RING, SKY, TREE, WALL, Outline, outline
-from src.data.scene_textures import ground_texture, sky_texture, thing_texture
 from src.data.segments import Floats
+from src.data.synthetic.scenes.shapes import BALL, CRATE, GROUND, OBJECT_KINDS, POLE, RING, SKY, TREE, WALL, Outline, outline
+from src.data.synthetic.scenes.textures import ground_texture, sky_texture, thing_texture
 
 _INVERSE_STEPS = 12
 

@@ -24,9 +24,9 @@ from filelock import FileLock
 from PIL import Image
 from rich.progress import track
 
-from src.data.scene_rendering import draw, expose
-from src.data.scene_shapes import SCENE_CLASSES
-from src.data.scene_world import World, build_world
+from src.data.synthetic.scenes.rendering import draw, expose
+from src.data.synthetic.scenes.shapes import SCENE_CLASSES
+from src.data.synthetic.scenes.world import World, build_world
 from src.data.writing import write_label_png
 
 FORMAT = 1

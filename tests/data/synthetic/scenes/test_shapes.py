@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from src.data.scene_shapes import BALL, OBJECT_KINDS, RING, SKY, WALL, outline
+from src.data.synthetic.scenes.shapes import BALL, OBJECT_KINDS, RING, SKY, WALL, outline
 
 
 def test_ball_is_a_ball() -> None:

@@ -1,8 +1,8 @@
 import numpy as np
 
-from src.data.scene_rendering import NEAR, draw, flow_between, locate
-from src.data.scene_shapes import GROUND, SKY
-from src.data.scene_world import build_world
+from src.data.synthetic.scenes.rendering import NEAR, draw, flow_between, locate
+from src.data.synthetic.scenes.shapes import GROUND, SKY
+from src.data.synthetic.scenes.world import build_world
 
 
 def test_deform_undoes_undeform() -> None:

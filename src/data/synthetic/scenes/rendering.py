@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.data.deformation import Singles
-from src.data.scene_shapes import SKY
-from src.data.scene_textures import TILE
-from src.data.scene_world import Thing, World
 from src.data.segments import Bytes, Ints
+from src.data.synthetic.scenes.shapes import SKY
+from src.data.synthetic.scenes.textures import TILE
+from src.data.synthetic.scenes.world import Thing, World
 
 NEAR = 0.3
 """Least depth at which something is seen, units."""
