@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from src.data.clips import ClipDataset, Colour
-from src.data.still_motion import StillMotion
+from src.data.synthetic.stills.motion import StillMotion
 from src.structures import Clip, PairSample
 
 KEY, NONKEY = 0, 1

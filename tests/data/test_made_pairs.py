@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from src.data.made_pairs import KEY, NONKEY, MadePairs
-from src.data.still_motion import StillMotion
+from src.data.synthetic.stills.motion import StillMotion
 from src.ops.label_warp import carry_label
 from src.structures import IGNORE_INDEX, Clip
-from tests.data.test_still_motion import street
+from tests.data.synthetic.stills.test_motion import street
 
 
 class Stills:

@@ -6,7 +6,7 @@ import torch
 from src.data.pairs.dataset import PairDataset, collate_pairs
 from src.data.pairs.mixture import MixedPairs, PairSource
 from src.data.pairs.sampling import FrameSampling, UniformSampling
-from src.data.still_motion import StillMotion
+from src.data.synthetic.stills.motion import StillMotion
 from src.structures import IGNORE_INDEX
 from tests.inference.tiny import FakeClips
 

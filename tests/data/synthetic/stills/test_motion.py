@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.data.still_motion import StillMotion
+from src.data.synthetic.stills.motion import StillMotion
 from src.ops.warp import warp
 from src.structures import IGNORE_INDEX, PairSample
 

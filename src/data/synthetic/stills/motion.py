@@ -14,8 +14,8 @@ from torch import Tensor
 from src.data.deformation import smooth_field
 from src.data.photometry import add_noise, blur, change_light, compress
 from src.data.segments import Bytes, Floats, split_segments
-from src.data.still_layers import Layers, stand_up
-from src.data.still_rendering import Scene, move, plane_homographies, render
+from src.data.synthetic.stills.layers import Layers, stand_up
+from src.data.synthetic.stills.rendering import Scene, move, plane_homographies, render
 from src.structures import IGNORE_INDEX, PairSample
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from src.data.deformation import Singles, invert_deformation
 from src.data.segments import Bytes, Floats, Ints
-from src.data.still_layers import Layers, extend_background
+from src.data.synthetic.stills.layers import Layers, extend_background
 
 NEAREST_DEPTH_RATIO = 0.05
 """A plane this many times nearer than before has passed the camera for all that pixels can tell."""

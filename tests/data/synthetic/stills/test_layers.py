@@ -1,7 +1,7 @@
 import numpy as np
 
 from src.data.segments import split_segments
-from src.data.still_layers import Layers, extend_background, stand_up
+from src.data.synthetic.stills.layers import Layers, extend_background, stand_up
 from src.structures import IGNORE_INDEX
 
 
