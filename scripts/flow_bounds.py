@@ -19,7 +19,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from src.data.clips import ClipDataset
-from src.data.made_pairs import KEY, NONKEY
+from src.data.synthetic.still_pairs import KEY, NONKEY
 from src.metrics.iou import MeanIoU
 from src.models.flow import DISFlow
 from src.ops.label_warp import carry_label

@@ -12,10 +12,10 @@ from PIL import Image
 from torch import Tensor
 
 from src.data.datasets.vspw import VSPW
-from src.data.moving_scenes import MovingScenes
 from src.data.pairs.dataset import PairDataset, collate_pairs, settle
 from src.data.pairs.sampling import UniformSampling
 from src.data.pairs.transforms import PairTransform
+from src.data.synthetic.moving_scenes import MovingScenes
 from src.data.writing import write_label_png, write_text
 from src.structures import PairBatch, Size
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from scripts.flow_bounds import bounds, on_grid
-from tests.data.test_made_pairs import made
+from tests.data.synthetic.test_still_pairs import made
 
 
 def test_a_coarser_grid_carries_less(tmp_path: Path) -> None:

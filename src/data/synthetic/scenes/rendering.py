@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from src.data.deformation import Singles
-from src.data.segments import Bytes, Ints
+from src.data.synthetic.deformation import Singles
 from src.data.synthetic.scenes.shapes import SKY
 from src.data.synthetic.scenes.textures import TILE
 from src.data.synthetic.scenes.world import Thing, World
+from src.data.synthetic.segments import Bytes, Ints
 
 NEAR = 0.3
 """Least depth at which something is seen, units."""

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from src.data.deformation import Singles
-from src.data.segments import Bytes
+from src.data.synthetic.deformation import Singles
+from src.data.synthetic.segments import Bytes
 
 SCENE_CLASSES = ("sky", "ground", "wall", "tree", "ball", "crate", "ring", "pole")
 """Names of the classes 0..7."""

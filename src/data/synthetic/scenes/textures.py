@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from src.data.deformation import Singles
+from src.data.synthetic.deformation import Singles
 from src.data.synthetic.scenes.shapes import BALL, CRATE, POLE, RING, TREE, WALL, Outline
 
 TILE = 256

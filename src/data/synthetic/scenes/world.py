@@ -14,10 +14,10 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from src.data.deformation import Singles
-from src.data.segments import Floats
+from src.data.synthetic.deformation import Singles
 from src.data.synthetic.scenes.shapes import BALL, CRATE, GROUND, OBJECT_KINDS, POLE, RING, SKY, TREE, WALL, Outline, outline
 from src.data.synthetic.scenes.textures import ground_texture, sky_texture, thing_texture
+from src.data.synthetic.segments import Floats
 
 _INVERSE_STEPS = 12
 

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from src.data.segments import Bytes, Floats, Ints, Segments
+from src.data.synthetic.segments import Bytes, Floats, Ints, Segments
 from src.structures import IGNORE_INDEX
 
 BIG = 0.04

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from src.data.deformation import smooth_field
-from src.data.photometry import add_noise, blur, change_light, compress
-from src.data.segments import Bytes, Floats, split_segments
+from src.data.synthetic.deformation import smooth_field
+from src.data.synthetic.photometry import add_noise, blur, change_light, compress
+from src.data.synthetic.segments import Bytes, Floats, split_segments
 from src.data.synthetic.stills.layers import Layers, stand_up
 from src.data.synthetic.stills.rendering import Scene, move, plane_homographies, render
 from src.structures import IGNORE_INDEX, PairSample

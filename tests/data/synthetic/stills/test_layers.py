@@ -1,6 +1,6 @@
 import numpy as np
 
-from src.data.segments import split_segments
+from src.data.synthetic.segments import split_segments
 from src.data.synthetic.stills.layers import Layers, extend_background, stand_up
 from src.structures import IGNORE_INDEX
 

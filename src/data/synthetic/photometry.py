@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from src.data.segments import Bytes
+from src.data.synthetic.segments import Bytes
 
 
 def change_light(image: Bytes, strength: float, rng: np.random.Generator) -> Bytes:

@@ -1,7 +1,7 @@
 import cv2
 import numpy as np
 
-from src.data.deformation import invert_deformation, smooth_field
+from src.data.synthetic.deformation import invert_deformation, smooth_field
 
 
 def test_inverse_undoes_the_field() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from src.data.made_pairs import KEY, NONKEY, MadePairs
+from src.data.synthetic.still_pairs import KEY, NONKEY, MadePairs
 from src.data.synthetic.stills.motion import StillMotion
 from src.ops.label_warp import carry_label
 from src.structures import IGNORE_INDEX, Clip

@@ -1,6 +1,6 @@
 import numpy as np
 
-from src.data.segments import split_segments
+from src.data.synthetic.segments import split_segments
 
 
 def test_pieces_of_one_class_are_apart() -> None:

@@ -1,6 +1,6 @@
 import numpy as np
 
-from src.data.photometry import add_noise, blur, change_light, compress
+from src.data.synthetic.photometry import add_noise, blur, change_light, compress
 
 
 def gradient() -> np.ndarray:

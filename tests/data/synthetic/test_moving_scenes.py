@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from src.data.datasets.vspw import VSPW
-from src.data.moving_scenes import MovingScenes
+from src.data.synthetic.moving_scenes import MovingScenes
 from src.data.synthetic.scenes import files as scene_files
 from src.data.synthetic.scenes.rendering import draw
 from src.data.synthetic.scenes.world import build_world
