@@ -23,7 +23,7 @@ from src.command_line import quote_path_arguments
 from src.data.integrity.check import CheckableDataset, SplitReport, check_splits, exclusion_of
 from src.data.integrity.issues import Fault
 from src.data.shards.path import dataset_root
-from src.data.writing import write_text
+from src.files.atomic_write import write_text
 
 
 def check(cfg: DictConfig, console: Console) -> int:

@@ -20,10 +20,10 @@ from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progres
 # The package is not installed: it lies beside this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.data.image_files import read_rgb
 from src.data.shards.path import ShardPath, dataset_root
 from src.data.shards.reader import Shards
 from src.data.shards.writer import check_shards, find_files, plan_shards, write_shards
+from src.files.images import read_rgb
 
 
 def main(arguments: list[str] | None = None) -> int:

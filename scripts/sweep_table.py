@@ -24,7 +24,7 @@ from rich.console import Console
 # The package is not installed: it lies beside this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.data.writing import write_text, written_whole
+from src.files.atomic_write import write_text, written_whole
 from src.visualization.charts import sweep_picture
 
 SHOWN = (

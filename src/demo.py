@@ -22,7 +22,7 @@ from omegaconf import DictConfig
 from src.command_line import errors_in_a_line, quote_path_arguments, stopping_on_signals, typed_path
 from src.data.clips import ClipDataset
 from src.data.datasets.video_files import VIDEO_SUFFIXES
-from src.data.image_files import time_order
+from src.files.images import time_order
 from src.inference.frames import FrameSource, ImageFrames
 from src.inference.video_frames import VideoFrames
 from src.inference.video_model import names_and_colours, selectable_flows

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.command_line import quote_path_arguments
 from src.data.datamodule import PairDataModule
-from src.data.writing import write_text
+from src.files.atomic_write import write_text
 from src.training.broken_numbers import BrokenStep
 from src.training.checkpoint_files import discard_checkpoints, find_checkpoint
 from src.training.dashboards import git_state

@@ -9,9 +9,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from src.data.image_files import image_size, read_rgb
 from src.data.integrity.issues import FaultPolicy
-from src.data.label_format import LabelFormat
+from src.files.images import image_size, read_rgb
+from src.files.label_png import LabelFormat
 from src.structures import Clip, Size
 
 Colour = tuple[int, int, int]
@@ -89,7 +89,7 @@ class FileClips:
         return len(self.classes)
 
     def read_image(self, clip: int, frame: int, interleaved: bool = False) -> Tensor:
-        """One frame, (3, H, W) uint8 RGB; memory order and errors as of :func:`src.data.image_files.read_rgb`."""
+        """One frame, (3, H, W) uint8 RGB; memory order and errors as of :func:`src.files.images.read_rgb`."""
         path = self.clips[clip].images[frame]
         image = read_rgb(path, interleaved)
         self._last_image = path, (image.shape[-2], image.shape[-1])

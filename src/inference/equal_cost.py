@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from src.data.writing import write_picture
+from src.files.atomic_write import write_picture
 from src.visualization.trade_off import cost_curves_picture
 
 Row = dict[str, Any]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from src.data.clips import ClipDataset
-from src.data.writing import write_picture
+from src.files.atomic_write import write_picture
 from src.inference.evaluation import ProgressCallback
 from src.inference.flow_method import FlowMethod
 from src.inference.label_propagation import label_pairs

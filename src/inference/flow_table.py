@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from src.data.writing import write_picture
+from src.files.atomic_write import write_picture
 from src.inference.endpoint_errors import ClipError
 from src.inference.label_propagation import LagScore
 from src.inference.table import Row

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from src.data.clips import ClipDataset
-from src.data.image_files import read_rgb, time_order
+from src.files.images import read_rgb, time_order
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _CAMERA_FPS = 30

@@ -15,8 +15,8 @@ from PIL import Image
 from torch import Tensor
 
 from src.data.clips import ClipDataset
-from src.data.image_files import read_label_png
-from src.data.writing import written_whole
+from src.files.atomic_write import written_whole
+from src.files.images import read_label_png
 from src.inference.evaluation import ProgressCallback
 from src.inference.ranks import ALONE, Ranks
 from src.inference.scores import EvaluationResult, Scores

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from src.data.writing import write_picture, write_text
+from src.files.atomic_write import write_picture, write_text
 from src.inference.comparison import MethodResult
 from src.visualization.charts import confusion_picture, distance_picture
 

@@ -14,7 +14,7 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from src.data.writing import write_text
+from src.files.atomic_write import write_text
 from src.inference.scores import EvaluationResult
 
 Row = dict[str, Any]

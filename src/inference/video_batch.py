@@ -20,8 +20,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from src.data.image_files import time_order
-from src.data.writing import write_text
+from src.files.atomic_write import write_text
+from src.files.images import time_order
 from src.inference.frames import is_image
 from src.inference.ranks import Ranks
 

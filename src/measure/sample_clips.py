@@ -16,7 +16,7 @@ from src.data.pairs.dataset import PairDataset, collate_pairs, settle
 from src.data.pairs.sampling import UniformSampling
 from src.data.pairs.transforms import PairTransform
 from src.data.synthetic.moving_scenes import MovingScenes
-from src.data.writing import write_label_png, write_text
+from src.files.atomic_write import write_label_png, write_text
 from src.structures import PairBatch, Size
 
 _JPEG_QUALITY = 85

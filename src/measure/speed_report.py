@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from src.data.writing import write_picture
+from src.files.atomic_write import write_picture
 from src.measure import report
 from src.measure.speed import FRAMES
 from src.visualization.speed_chart import floor_picture

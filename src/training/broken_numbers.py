@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-from src.data.writing import write_text, written_whole
+from src.files.atomic_write import write_text, written_whole
 from src.structures import PairBatch
 from src.weights.model_folder import save_model
 

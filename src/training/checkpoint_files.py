@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 
-from src.data.writing import written_whole
+from src.files.atomic_write import written_whole
 
 log = logging.getLogger(__name__)
 

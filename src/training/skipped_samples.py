@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from src.data.writing import write_text
+from src.files.atomic_write import write_text
 from src.structures import PairBatch
 
 _COLUMNS = ("step", "sample", "message")

@@ -8,10 +8,10 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from src.data.datamodule import PairDataModule, ResumableBatches
 from src.data.datasets.vspw import VSPW
-from src.data.image_files import CorruptFileError
 from src.data.pairs.color_jitter import ColourJitter
 from src.data.pairs.sampling import FixedOffsetSampling, UniformSampling
 from src.data.pairs.transforms import PairTransform, RandomCrop
+from src.files.images import CorruptFileError
 from tests.data.fake_layouts import write_vspw
 
 STEPS, BATCH = 6, 2

@@ -7,7 +7,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from src.data import writing
+from src.files import atomic_write as writing
 from src.inference.scores import EvaluationResult, StepTimes
 from src.inference.table import check_output, prediction_row, prediction_table, result_row, rich_table, write_table
 

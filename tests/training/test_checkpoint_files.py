@@ -140,7 +140,7 @@ def test_a_checkpoint_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monk
         replace(source, target)
 
     monkeypatch.setattr(checkpoint_files.os, "fsync", remembered_sync)
-    monkeypatch.setattr("src.data.writing.os.replace", remembered_replace)
+    monkeypatch.setattr("src.files.atomic_write.os.replace", remembered_replace)
     DurableCheckpointIO().save_checkpoint(STATE, tmp_path / "step_0000001.ckpt")
     assert calls == ["file", "name", "folder"]
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from src.data.clips import Colour, FileClips
 from src.data.integrity.issues import Fault, FaultPolicy
 from src.data.shards.path import dataset_root
-from src.data.text_files import read_text
+from src.files.text import read_text
 from src.structures import IGNORE_INDEX, Clip
 
 TRAIN_DRIVES = ("0001TP", "0006R0", "Seq05VD")

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from src.data.image_files import time_order
 from src.data.integrity.issues import Fault, FaultPolicy
-from src.data.text_files import read_text
+from src.files.images import time_order
+from src.files.text import read_text
 from src.structures import Clip
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from src.data.clips import FileClips
-from src.data.flow_files import read_flo
-from src.data.image_files import image_size
 from src.data.integrity.issues import Fault, FaultPolicy
 from src.data.shards.path import dataset_root
+from src.files.flo import read_flo
+from src.files.images import image_size
 from src.structures import IGNORE_INDEX, Clip
 
 NONKEY, KEY = 0, 1
@@ -64,7 +64,7 @@ class Middlebury(FileClips):
             (2, H, W) float32, NaN where unknown; zero from a frame to itself; ``None`` from frame 11 to frame 10.
 
         Raises:
-            FileNotFoundError, ValueError: of :func:`src.data.flow_files.read_flo`, and if flow and image differ in size.
+            FileNotFoundError, ValueError: of :func:`src.files.flo.read_flo`, and if flow and image differ in size.
         """
         image = self.clips[clip].images[nonkey]
         if nonkey == key:

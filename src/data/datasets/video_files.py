@@ -11,7 +11,7 @@ from torch import Tensor
 
 from src.data.clips import Colour
 from src.data.datasets.palette import distinct_palette
-from src.data.image_files import CorruptFileError, time_order
+from src.files.images import CorruptFileError, time_order
 from src.structures import Clip
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v")

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from src.data.image_files import read_rgb
 from src.data.integrity.exclusion import Exclusion
 from src.data.integrity.issues import Fault
 from src.data.integrity.process_map import map_files
-from src.data.label_format import UNDEFINED, LabelFormat
+from src.files.images import read_rgb
+from src.files.label_png import UNDEFINED, LabelFormat
 from src.structures import IGNORE_INDEX, Clip, Size
 
 

@@ -13,7 +13,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
-from src.data.writing import write_text
+from src.files.atomic_write import write_text
 
 _KEYS = ("files", "videos", "repeated")
 

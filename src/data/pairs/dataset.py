@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from src.data.clips import ClipDataset
-from src.data.image_files import CorruptFileError
 from src.data.pairs.sampling import PairSampling
+from src.files.images import CorruptFileError
 from src.structures import PairBatch, PairSample
 
 Motion = Callable[[Tensor, Tensor, np.random.Generator], PairSample]

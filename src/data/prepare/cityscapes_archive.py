@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from src.data.datasets.cityscapes import IMAGE_SUFFIX, LABEL_NAME
-from src.data.writing import written_whole
+from src.files.atomic_write import written_whole
 
 _IMAGE = re.compile(rf"leftImg8bit_sequence/(?P<split>\w+)/(?P<city>[\w-]+)/[\w-]+_\d{{6}}_\d{{6}}{re.escape(IMAGE_SUFFIX)}")
 _LABEL = re.compile(r"gtFine/(?P<split>\w+)/(?P<city>[\w-]+)/(?P<name>[\w-]+_gtFine_labelIds\.png)")

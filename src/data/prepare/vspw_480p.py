@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image
 
 from src.data.datasets.frame_folders import IMAGE_SUFFIXES, LABEL_SUFFIXES, subfolders
-from src.data.image_files import DECODE_ERRORS
-from src.data.writing import write_label_png, write_text, written_whole
+from src.files.atomic_write import write_label_png, write_text, written_whole
+from src.files.images import DECODE_ERRORS
 from src.structures import Size
 
 _LISTS = ("train.txt", "val.txt", "test.txt", "label_num_dic_final.json")

@@ -18,8 +18,8 @@ from typing import Any
 
 from fsspec.core import url_to_fs
 
-from src.data.image_files import CorruptFileError
 from src.data.shards.index import Member, ShardFile, ShardIndex
+from src.files.images import CorruptFileError
 
 INDEX = "shards.json"
 CACHE_VARIABLE = "SHARD_CACHE"

@@ -11,10 +11,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from src.data.image_files import time_order
 from src.data.shards.index import Member, ShardFile, ShardIndex
 from src.data.shards.reader import INDEX, Shards
-from src.data.writing import write_text, written_whole
+from src.files.atomic_write import write_text, written_whole
+from src.files.images import time_order
 
 _BLOCK = tarfile.BLOCKSIZE
 # Shards, and what a killed process leaves of them and of the index.

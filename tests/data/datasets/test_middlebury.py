@@ -5,7 +5,7 @@ import torch
 from src.data.datasets.middlebury import KEY, NONKEY, Middlebury
 from src.ops.warp import warp
 from tests.data.fake_layouts import write_image
-from tests.data.test_flow_files import flo
+from tests.files.test_flo import flo
 
 SIZE = (6, 8)
 

@@ -3,10 +3,10 @@ import pytest
 import torch
 
 from src.data.datasets.vspw import VSPW
-from src.data.image_files import CorruptFileError
 from src.data.pairs.dataset import NumberedSample, PairDataset, collate_pairs, settle
 from src.data.pairs.sampling import FixedOffsetSampling, SingleFrameSampling, UniformSampling
 from src.data.pairs.transforms import RandomCrop
+from src.files.images import CorruptFileError
 from src.structures import PairSample
 from tests.data.fake_layouts import write_image, write_vspw
 

@@ -3,8 +3,8 @@ import pytest
 from PIL import Image
 
 from src.data.datasets.vspw import VSPW
-from src.data.image_files import read_label_png, read_rgb
 from src.data.prepare.vspw_480p import ResizeSettings, ResizeTask, copy_lists, open_tasks, resize_file, start_target
+from src.files.images import read_label_png, read_rgb
 from tests.data.fake_layouts import label, write_image, write_label
 
 SMALL = ResizeSettings(short_side=12)

@@ -19,12 +19,12 @@ from src.data.datasets.middlebury import Middlebury
 from src.data.datasets.unlabelled_frames import UnlabelledVideos
 from src.data.datasets.vipseg import VIPSeg
 from src.data.datasets.vspw import VSPW
-from src.data.image_files import CorruptFileError
 from src.data.integrity.check import check_splits
 from src.data.pairs.sampling import UniformSampling
 from src.data.pairs.transforms import RandomCrop
 from src.data.shards.path import ShardPath, dataset_root
 from src.data.synthetic.moving_scenes import MovingScenes
+from src.files.images import CorruptFileError
 from tests.data.datasets.test_cityscapes import write_snippet
 from tests.data.datasets.test_kitti_step import write_kitti
 from tests.data.datasets.test_middlebury import write_scene

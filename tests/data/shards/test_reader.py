@@ -9,8 +9,8 @@ import pytest
 from fsspec import AbstractFileSystem, register_implementation
 
 from src.data import shards as module
-from src.data.image_files import CorruptFileError
 from src.data.shards.reader import INDEX, Shards
+from src.files.images import CorruptFileError
 from tests.data.sharding import range_server, shard
 
 FILES = {

@@ -27,7 +27,7 @@ from rich.progress import track
 from src.data.synthetic.scenes.rendering import draw, expose
 from src.data.synthetic.scenes.shapes import SCENE_CLASSES
 from src.data.synthetic.scenes.world import World, build_world
-from src.data.writing import write_label_png
+from src.files.atomic_write import write_label_png
 
 FORMAT = 1
 """Changes whenever the same settings would give other files."""

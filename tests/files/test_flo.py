@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from src.data.flow_files import read_flo
+from src.files.flo import read_flo
 
 
 def flo(flow: np.ndarray) -> bytes:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from src.data.plain_png import decode_plain_png
+from src.files.grey_png import decode_plain_png
 from src.structures import Size
 
 # What Pillow raises on files that are broken, cut off or forged: its PNG reader reports broken chunks as SyntaxError.

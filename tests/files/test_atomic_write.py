@@ -3,8 +3,8 @@ import zlib
 import numpy as np
 import pytest
 
-from src.data.image_files import read_label_png
-from src.data.writing import write_label_png, write_text, written_whole
+from src.files.atomic_write import write_label_png, write_text, written_whole
+from src.files.images import read_label_png
 
 
 def test_a_file_is_there_whole_or_not_at_all(tmp_path):

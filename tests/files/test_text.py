@@ -4,7 +4,7 @@ import pytest
 
 from src.data.datasets.frame_folders import read_video_list
 from src.data.integrity.issues import FaultPolicy
-from src.data.text_files import read_text
+from src.files.text import read_text
 
 
 def test_a_byte_order_mark_and_windows_line_endings_are_no_content(tmp_path: Path) -> None:

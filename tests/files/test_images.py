@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from src.data.image_files import image_size, read_label_png, read_rgb, time_order
+from src.files.images import image_size, read_label_png, read_rgb, time_order
 from tests.data.fake_layouts import write_label
 
 COLOURS = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from src.data.image_files import read_label_array
+from src.files.images import read_label_array
 from src.structures import IGNORE_INDEX
 
 UNDEFINED = 254

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.data.plain_png import decode_plain_png
-from src.data.writing import write_label_png
+from src.files.atomic_write import write_label_png
+from src.files.grey_png import decode_plain_png
 
 NO_LIMIT = float("inf")
 VALUES = np.kron(np.random.default_rng(0).integers(0, 256, (9, 7)), np.ones((5, 8))).astype(np.uint8)
