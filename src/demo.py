@@ -23,9 +23,9 @@ from src.command_line import errors_in_a_line, quote_path_arguments, stopping_on
 from src.data.clips import ClipDataset
 from src.data.datasets.video_files import VIDEO_SUFFIXES
 from src.files.images import time_order
+from src.inference.flow_choice import names_and_colours, selectable_flows
 from src.inference.frames import FrameSource, ImageFrames
 from src.inference.video_frames import VideoFrames
-from src.inference.video_model import names_and_colours, selectable_flows
 from src.measure.machine import autocast_named, device_named
 from src.web.labelling import ClipLabeller
 from src.weights.checkpoints import load_checkpoint

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from hydra.core.global_hydra import GlobalHydra
 
-from src.inference.ranks import joined_ranks
+from src.inference.distributed import joined_ranks
 
 # Hydra then looks for conf/ beside the source file, as it does for `python -m`, and lets errors through.
 os.environ |= {"HYDRA_MAIN_MODULE": "__main__", "HYDRA_FULL_ERROR": "1"}

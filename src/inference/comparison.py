@@ -12,10 +12,10 @@ import torch
 from rich.console import Console
 
 from src.data.clips import ClipDataset
+from src.inference.distributed import ALONE, Ranks
 from src.inference.evaluation import MapSink, Phases, ProgressCallback, evaluate_clips, evaluate_streams
 from src.inference.pictures import write_comparison_video, write_pictures
 from src.inference.progress import advance, progress_bars
-from src.inference.ranks import ALONE, Ranks
 from src.inference.scheduler import FixedInterval, KeyFrameScheduler
 from src.inference.scores import EvaluationResult
 from src.inference.streaming import StreamingSegmentor

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from src.data.clips import ClipDataset
-from src.inference.ranks import ALONE, Ranks
+from src.inference.distributed import ALONE, Ranks
 from src.inference.scheduler import FixedInterval
 from src.inference.scores import EvaluationResult, Scores
 from src.inference.streaming import StreamingSegmentor

@@ -17,8 +17,8 @@ from torch import Tensor
 from src.data.clips import ClipDataset
 from src.files.atomic_write import written_whole
 from src.files.images import read_label_png
+from src.inference.distributed import ALONE, Ranks
 from src.inference.evaluation import ProgressCallback
-from src.inference.ranks import ALONE, Ranks
 from src.inference.scores import EvaluationResult, Scores
 from src.inference.warped_agreement import WarpedAgreement
 from src.structures import Clip, Size

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from src.inference.ranks import ALONE, Ranks
+from src.inference.distributed import ALONE, Ranks
 from src.metrics.iou import MeanIoU, iou_figures
 from src.metrics.offset_iou import IoUByOffset
 from src.metrics.temporal_consistency import TemporalConsistency

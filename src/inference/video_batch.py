@@ -22,8 +22,8 @@ from typing import Any, Literal, Protocol
 
 from src.files.atomic_write import write_text
 from src.files.images import time_order
+from src.inference.distributed import Ranks
 from src.inference.frames import is_image
-from src.inference.ranks import Ranks
 
 log = logging.getLogger(__name__)
 

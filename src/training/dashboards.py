@@ -14,9 +14,9 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from src.data.clips import ClipDataset
+from src.inference.distributed import Ranks
 from src.inference.evaluation import evaluate_clips
 from src.inference.pictures import write_comparison_video
-from src.inference.ranks import Ranks
 from src.inference.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
 from src.measure.cost import frame_cost

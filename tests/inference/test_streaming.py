@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from src.inference.many_streams import step_streams
+from src.inference.batched_streaming import step_streams
 from src.inference.scheduler import FixedInterval
 from src.inference.streaming import Compile, StreamingSegmentor
 from src.models.flow import CopyFlow, CorrelationFlow

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from src.inference.ranks import ALONE, Ranks
+from src.inference.distributed import ALONE, Ranks
 from src.inference.video_batch import Outcome, label_videos, list_videos
 
 SETTINGS = {"checkpoint": "model", "labels": True}

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from src.inference.video_model import names_and_colours, with_flow
+from src.inference.flow_choice import names_and_colours, with_flow
 from src.models.flow import CopyFlow, DISFlow, PixelBranch, QueryFlow
 from tests.inference.tiny import tiny_propagator, tiny_segmentor
 

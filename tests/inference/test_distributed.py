@@ -2,7 +2,7 @@
 
 import pytest
 
-from src.inference.ranks import ALONE, Ranks, joined_ranks, ranks_of
+from src.inference.distributed import ALONE, Ranks, joined_ranks, ranks_of
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from src.inference.adaptive import Adaptive
+from src.inference.batched_streaming import step_streams
 from src.inference.budget import Account, Budget
 from src.inference.distrust import Distrust
-from src.inference.many_streams import step_streams
 from src.inference.scheduler import Decision, FixedInterval, KeyFrameScheduler
 from src.inference.step_costs import StepCosts
 from src.inference.streaming import StepResult, StreamingSegmentor
