@@ -24,9 +24,9 @@ from src.command_line import errors_in_a_line, quote_path_arguments
 from src.data.clips import FileClips
 from src.data.pairs.color_jitter import ColourJitter
 from src.data.pairs.transforms import PairTransform
+from src.inference.evaluation.table import check_output, write_table
 from src.inference.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
-from src.inference.table import check_output, write_table
 from src.measure import report, speed_report
 from src.measure.cost import frame_cost
 from src.measure.latency import describe_machine, time_in_turn

@@ -23,17 +23,17 @@ from rich.console import Console
 from src.command_line import errors_in_a_line, quote_path_arguments
 from src.data.clips import ClipDataset
 from src.eval_flows import evaluate_flows
-from src.inference.comparison import MethodResult, RunOptions, check_classes, draw_methods, evaluate_methods, jobs
 from src.inference.distributed import ALONE, Ranks, joined_ranks
-from src.inference.equal_cost import over_fixed, write_curves
+from src.inference.evaluation.comparison import MethodResult, RunOptions, check_classes, draw_methods, evaluate_methods, jobs
+from src.inference.evaluation.equal_cost import over_fixed, write_curves
+from src.inference.evaluation.prediction_files import PredictionFolder, evaluate_predictions
+from src.inference.evaluation.progress import advance, progress_bars
+from src.inference.evaluation.report import class_tables, write_report
+from src.inference.evaluation.scheduled_rows import check_schedulers, scheduled_row, scheduler_makers
+from src.inference.evaluation.table import Row, check_output, new_path, prediction_row, prediction_table, rich_table, write_table
 from src.inference.methods import with_method
-from src.inference.prediction_files import PredictionFolder, evaluate_predictions
-from src.inference.progress import advance, progress_bars
-from src.inference.report import class_tables, write_report
-from src.inference.scheduled_rows import check_schedulers, scheduled_row, scheduler_makers
 from src.inference.scheduler import FixedInterval
 from src.inference.step_costs import StepCosts
-from src.inference.table import Row, check_output, new_path, prediction_row, prediction_table, rich_table, write_table
 from src.measure.cost import frame_cost
 from src.measure.latency import describe_machine
 from src.measure.machine import autocast_named, device_named

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from src.data.clips import ClipDataset
-from src.inference.evaluation import ProgressCallback
+from src.inference.evaluation.clips import ProgressCallback
 from src.inference.flow_method import FlowMethod
 from src.metrics.endpoint_error import EndPointError
 

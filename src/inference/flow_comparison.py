@@ -10,12 +10,12 @@ from rich.console import Console
 
 from src.data.clips import ClipDataset
 from src.inference.endpoint_errors import endpoint_errors, flow_pairs
-from src.inference.evaluation import ProgressCallback
+from src.inference.evaluation.clips import ProgressCallback
+from src.inference.evaluation.progress import advance, progress_bars
+from src.inference.evaluation.table import Row
 from src.inference.flow_method import FlowMethod
 from src.inference.flow_table import error_row, lag_rows
 from src.inference.label_propagation import label_pairs, propagate_labels
-from src.inference.progress import advance, progress_bars
-from src.inference.table import Row
 
 FlowTask = Literal["label_propagation", "endpoint_error"]
 Result = TypeVar("Result")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from src.data.clips import ClipDataset
-from src.inference.evaluation import ProgressCallback
+from src.inference.evaluation.clips import ProgressCallback
 from src.inference.flow_method import FlowMethod
 from src.metrics.iou import MeanIoU
 from src.ops.label_warp import carry_label

@@ -15,8 +15,8 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from src.data.clips import ClipDataset
 from src.inference.distributed import Ranks
-from src.inference.evaluation import evaluate_clips
-from src.inference.pictures import write_comparison_video
+from src.inference.evaluation.clips import evaluate_clips
+from src.inference.evaluation.pictures import write_comparison_video
 from src.inference.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
 from src.measure.cost import frame_cost

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from lightning.pytorch.loggers import Logger, WandbLogger
 
-from src.inference.comparison import MethodResult
-from src.inference.table import Row
+from src.inference.evaluation.comparison import MethodResult
+from src.inference.evaluation.table import Row
 
 
 def log_results(
@@ -21,7 +21,7 @@ def log_results(
         rows: one per result.
         results: the methods.
         classes: K names.
-        files: of :func:`src.inference.report.write_report`; empty where there is none.
+        files: of :func:`src.inference.evaluation.report.write_report`; empty where there is none.
     """
     for one, row in zip(results, rows, strict=True):
         names = ("miou", "miou_reference", "wiou", "vc8", "vc16", "temporal_consistency", "miou_by_distance_min", "gflops", "ms")

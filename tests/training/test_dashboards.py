@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from lightning.pytorch.loggers import CSVLogger
 
-from src.inference.evaluation import evaluate_clips
+from src.inference.evaluation.clips import evaluate_clips
 from src.inference.video_io import read_video
 from src.losses.mask_classification import MaskClassificationLoss
 from src.train import train

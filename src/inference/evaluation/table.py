@@ -15,7 +15,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from src.files.atomic_write import write_text
-from src.inference.scores import EvaluationResult
+from src.inference.evaluation.scores import EvaluationResult
 
 Row = dict[str, Any]
 
@@ -73,7 +73,7 @@ def prediction_row(result: EvaluationResult, classes: Sequence[str], clips: int)
     """What is known of outside predictions; scores 0..1, ``None`` where there is no number.
 
     Args:
-        result: of :func:`src.inference.prediction_files.evaluate_predictions`.
+        result: of :func:`src.inference.evaluation.prediction_files.evaluate_predictions`.
         classes: K names.
         clips: how many were scored.
     """

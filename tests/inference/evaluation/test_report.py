@@ -7,9 +7,9 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from src.inference.comparison import MethodResult
-from src.inference.report import class_tables, write_report
-from src.inference.scores import EvaluationResult, Scores
+from src.inference.evaluation.comparison import MethodResult
+from src.inference.evaluation.report import class_tables, write_report
+from src.inference.evaluation.scores import EvaluationResult, Scores
 
 CLASSES = ("sky", "road", "tree", "car")
 

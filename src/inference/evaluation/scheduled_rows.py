@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from src.inference.adaptive import Adaptive
 from src.inference.budget import Budget
-from src.inference.comparison import Job, MethodResult, SchedulerMaker
+from src.inference.evaluation.comparison import Job, MethodResult, SchedulerMaker
+from src.inference.evaluation.table import Row, result_row
 from src.inference.scheduler import KeyFrameScheduler
 from src.inference.signals import thumbnail_multiply_adds
 from src.inference.step_costs import StepCosts
-from src.inference.table import Row, result_row
 from src.structures import Size
 
 SCHEDULERS = ("fixed", "adaptive", "budget")

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from src.data.clips import ClipDataset
 from src.inference.distributed import ALONE, Ranks
+from src.inference.evaluation.scores import EvaluationResult, Scores
+from src.inference.evaluation.warped_agreement import WarpedAgreement
 from src.inference.scheduler import FixedInterval
-from src.inference.scores import EvaluationResult, Scores
 from src.inference.streaming import StreamingSegmentor
-from src.inference.warped_agreement import WarpedAgreement
 from src.models.propagator import Propagator
 from src.ops.masks import semantic_map
 from src.structures import Clip

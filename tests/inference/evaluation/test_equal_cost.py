@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from src.inference.equal_cost import curves, over_fixed, write_curves
+from src.inference.evaluation.equal_cost import curves, over_fixed, write_curves
 
 
 def row(scheduler: str, interval: int, gflops: float, miou: float, method: str = "dis") -> dict[str, object]:

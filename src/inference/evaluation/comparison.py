@@ -13,11 +13,11 @@ from rich.console import Console
 
 from src.data.clips import ClipDataset
 from src.inference.distributed import ALONE, Ranks
-from src.inference.evaluation import MapSink, Phases, ProgressCallback, evaluate_clips, evaluate_streams
-from src.inference.pictures import write_comparison_video, write_pictures
-from src.inference.progress import advance, progress_bars
+from src.inference.evaluation.clips import MapSink, Phases, ProgressCallback, evaluate_clips, evaluate_streams
+from src.inference.evaluation.pictures import write_comparison_video, write_pictures
+from src.inference.evaluation.progress import advance, progress_bars
+from src.inference.evaluation.scores import EvaluationResult
 from src.inference.scheduler import FixedInterval, KeyFrameScheduler
-from src.inference.scores import EvaluationResult
 from src.inference.streaming import StreamingSegmentor
 from src.models.propagator import Propagator
 

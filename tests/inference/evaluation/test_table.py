@@ -8,8 +8,8 @@ import torch
 from rich.console import Console
 
 from src.files import atomic_write as writing
-from src.inference.scores import EvaluationResult, StepTimes
-from src.inference.table import check_output, prediction_row, prediction_table, result_row, rich_table, write_table
+from src.inference.evaluation.scores import EvaluationResult, StepTimes
+from src.inference.evaluation.table import check_output, prediction_row, prediction_table, result_row, rich_table, write_table
 
 NAN = float("nan")
 RESULT = EvaluationResult(

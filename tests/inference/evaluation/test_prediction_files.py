@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from src.inference.prediction_files import PredictionFolder, evaluate_predictions
+from src.inference.evaluation.prediction_files import PredictionFolder, evaluate_predictions
 from src.structures import Clip
 from tests.inference.tiny import FakeClips
 

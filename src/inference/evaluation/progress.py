@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from src.inference.evaluation import ProgressCallback
+from src.inference.evaluation.clips import ProgressCallback
 
 
 def progress_bars(console: Console | None = None) -> AbstractContextManager[Progress]:

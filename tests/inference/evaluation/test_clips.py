@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.inference.evaluation import evaluate_clips, evaluate_offsets, evaluate_streams
+from src.inference.evaluation.clips import evaluate_clips, evaluate_offsets, evaluate_streams
 from src.inference.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
 from src.metrics.iou import MeanIoU

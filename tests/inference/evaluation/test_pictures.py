@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from src.inference.evaluation.pictures import write_comparison_video, write_pictures
 from src.inference.methods import with_method
-from src.inference.pictures import write_comparison_video, write_pictures
 from src.inference.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
 from src.inference.video_io import read_video

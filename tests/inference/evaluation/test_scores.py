@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from src.inference.scores import EvaluationResult, Scores, StepTimes
+from src.inference.evaluation.scores import EvaluationResult, Scores, StepTimes
 from src.metrics.iou import MeanIoU
 from src.metrics.temporal_consistency import TemporalConsistency
 from src.metrics.video_consistency import VideoConsistency

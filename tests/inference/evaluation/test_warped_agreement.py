@@ -1,6 +1,6 @@
 import torch
 
-from src.inference.warped_agreement import WarpedAgreement
+from src.inference.evaluation.warped_agreement import WarpedAgreement
 from tests.inference.tiny import frames
 
 

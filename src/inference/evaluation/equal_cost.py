@@ -20,7 +20,7 @@ def curves(rows: Sequence[Row]) -> dict[str, list[tuple[float, float]]]:
     The row of key interval 1 belongs to every method: nothing is propagated there.
 
     Args:
-        rows: of :func:`src.inference.table.result_row`.
+        rows: of :func:`src.inference.evaluation.table.result_row`.
 
     Returns:
         ``<method>, <scheduler>`` -> (GFLOPs, mIoU 0..1) of each row.
@@ -42,7 +42,7 @@ def over_fixed(rows: Sequence[Row]) -> list[float | None]:
     sides. ``None`` for fixed rows, and where the fixed intervals do not reach so low or so high a cost.
 
     Args:
-        rows: of :func:`src.inference.table.result_row`, all of one evaluation.
+        rows: of :func:`src.inference.evaluation.table.result_row`, all of one evaluation.
 
     Returns:
         Differences of mIoU (0..1), in the order of the rows.

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.table import Table
 
 from src.files.atomic_write import write_picture, write_text
-from src.inference.comparison import MethodResult
+from src.inference.evaluation.comparison import MethodResult
 from src.visualization.charts import confusion_picture, distance_picture
 
 _COLUMNS = 8
@@ -41,7 +41,7 @@ def write_report(results: Sequence[MethodResult], classes: Sequence[str], folder
     """Write ``per_class.json``, ``confusion_<method>_k<k>.png`` and, where there are key frames, ``miou_by_distance.png``.
 
     Args:
-        results: of :func:`src.inference.comparison.evaluate_methods`, or one of outside predictions.
+        results: of :func:`src.inference.evaluation.comparison.evaluate_methods`, or one of outside predictions.
         classes: K names.
         folder: made if missing; files of the same name are replaced.
 

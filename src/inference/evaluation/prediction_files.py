@@ -18,9 +18,9 @@ from src.data.clips import ClipDataset
 from src.files.atomic_write import written_whole
 from src.files.images import read_label_png
 from src.inference.distributed import ALONE, Ranks
-from src.inference.evaluation import ProgressCallback
-from src.inference.scores import EvaluationResult, Scores
-from src.inference.warped_agreement import WarpedAgreement
+from src.inference.evaluation.clips import ProgressCallback
+from src.inference.evaluation.scores import EvaluationResult, Scores
+from src.inference.evaluation.warped_agreement import WarpedAgreement
 from src.structures import Clip, Size
 
 

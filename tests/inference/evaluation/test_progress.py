@@ -2,7 +2,7 @@ import io
 
 from rich.console import Console
 
-from src.inference.progress import advance, progress_bars
+from src.inference.evaluation.progress import advance, progress_bars
 
 
 def test_the_callback_moves_its_bar_alone() -> None:
