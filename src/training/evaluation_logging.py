@@ -40,7 +40,7 @@ def log_flows(logger: Logger, rows: Sequence[Row], files: Sequence[Path]) -> Non
 
     Args:
         logger: any gets the figures; the charts go to W&B only.
-        rows: of :mod:`src.inference.flow_table`.
+        rows: of :mod:`src.inference.evaluation.flow.table`.
         files: charts, PNG.
     """
     for row in rows:

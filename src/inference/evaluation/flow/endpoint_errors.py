@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from src.data.clips import ClipDataset
 from src.inference.evaluation.clips import ProgressCallback
-from src.inference.flow_method import FlowMethod
+from src.inference.evaluation.flow.method import FlowMethod
 from src.metrics.endpoint_error import EndPointError
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.inference.flow_method import FlowMethod
+from src.inference.evaluation.flow.method import FlowMethod
 from src.models.flow import CopyFlow, DISFlow, pixel_branch
 from src.ops.segment_flow import winning_flow
 from src.ops.warp import full_size_flow

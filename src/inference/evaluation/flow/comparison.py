@@ -9,13 +9,13 @@ from typing import Literal, TypeVar, get_args
 from rich.console import Console
 
 from src.data.clips import ClipDataset
-from src.inference.endpoint_errors import endpoint_errors, flow_pairs
 from src.inference.evaluation.clips import ProgressCallback
+from src.inference.evaluation.flow.endpoint_errors import endpoint_errors, flow_pairs
+from src.inference.evaluation.flow.label_propagation import label_pairs, propagate_labels
+from src.inference.evaluation.flow.method import FlowMethod
+from src.inference.evaluation.flow.table import error_row, lag_rows
 from src.inference.evaluation.progress import advance, progress_bars
 from src.inference.evaluation.table import Row
-from src.inference.flow_method import FlowMethod
-from src.inference.flow_table import error_row, lag_rows
-from src.inference.label_propagation import label_pairs, propagate_labels
 
 FlowTask = Literal["label_propagation", "endpoint_error"]
 Result = TypeVar("Result")
@@ -29,7 +29,7 @@ class FlowComparison:
         task: ``label_propagation`` or ``endpoint_error``.
         dataset: clips with labels, or with known flow.
         lags: of label propagation, frames.
-        target_stride: see :func:`src.inference.label_propagation.label_pairs`.
+        target_stride: see :func:`src.inference.evaluation.flow.label_propagation.label_pairs`.
 
     Raises:
         ValueError: if the task is neither, or the data has no pair of frames for it.

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from src.data.clips import ClipDataset
-from src.inference.flow_method import FlowMethod
-from src.inference.label_propagation import label_pairs, propagate_labels
+from src.inference.evaluation.flow.label_propagation import label_pairs, propagate_labels
+from src.inference.evaluation.flow.method import FlowMethod
 from src.metrics.iou import MeanIoU
 from src.models.flow import CopyFlow
 from src.structures import IGNORE_INDEX

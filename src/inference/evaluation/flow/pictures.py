@@ -11,8 +11,8 @@ from torch import Tensor
 from src.data.clips import ClipDataset
 from src.files.atomic_write import write_picture
 from src.inference.evaluation.clips import ProgressCallback
-from src.inference.flow_method import FlowMethod
-from src.inference.label_propagation import label_pairs
+from src.inference.evaluation.flow.label_propagation import label_pairs
+from src.inference.evaluation.flow.method import FlowMethod
 from src.ops.label_warp import carry_label
 from src.ops.occlusion import inconsistent
 from src.visualization.canvas import legend, stack

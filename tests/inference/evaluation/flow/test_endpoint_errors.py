@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from src.inference.endpoint_errors import endpoint_errors, flow_pairs
-from src.inference.flow_method import FlowMethod
+from src.inference.evaluation.flow.endpoint_errors import endpoint_errors, flow_pairs
+from src.inference.evaluation.flow.method import FlowMethod
 from src.models.flow import CopyFlow, DISFlow
 from tests.inference.known_flow import ConstantFlow
 from tests.inference.tiny import FakeClips

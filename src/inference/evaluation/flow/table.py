@@ -9,9 +9,9 @@ from pathlib import Path
 from rich.table import Table
 
 from src.files.atomic_write import write_picture
-from src.inference.endpoint_errors import ClipError
+from src.inference.evaluation.flow.endpoint_errors import ClipError
+from src.inference.evaluation.flow.label_propagation import LagScore
 from src.inference.evaluation.table import Row
-from src.inference.label_propagation import LagScore
 from src.visualization.charts import sweep_picture
 from src.visualization.trade_off import trade_off_picture
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from src.data.clips import ClipDataset
 from src.inference.evaluation.clips import ProgressCallback
-from src.inference.flow_method import FlowMethod
+from src.inference.evaluation.flow.method import FlowMethod
 from src.metrics.iou import MeanIoU
 from src.ops.label_warp import carry_label
 from src.structures import IGNORE_INDEX
