@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from src.data.datasets.palette import distinct_palette
 from src.inference.frames import Frame
-from src.inference.scheduler import FixedInterval
+from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
 from src.inference.video_frames import VideoFrames
 from src.inference.video_io import VideoWriter

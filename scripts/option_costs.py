@@ -11,7 +11,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from src.data.datasets.camvid import CamVid
-from src.inference.scheduler import FixedInterval
+from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
 from src.metrics.iou import MeanIoU
 from src.ops.masks import semantic_map, semantic_map_at_mask_size, semantic_scores

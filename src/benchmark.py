@@ -25,7 +25,7 @@ from src.data.clips import FileClips
 from src.data.pairs.color_jitter import ColourJitter
 from src.data.pairs.transforms import PairTransform
 from src.inference.evaluation.table import check_output, write_table
-from src.inference.scheduler import FixedInterval
+from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
 from src.measure import report, speed_report
 from src.measure.cost import frame_cost

@@ -32,8 +32,8 @@ from src.inference.evaluation.report import class_tables, write_report
 from src.inference.evaluation.scheduled_rows import check_schedulers, scheduled_row, scheduler_makers
 from src.inference.evaluation.table import Row, check_output, new_path, prediction_row, prediction_table, rich_table, write_table
 from src.inference.methods import with_method
-from src.inference.scheduler import FixedInterval
-from src.inference.step_costs import StepCosts
+from src.inference.scheduling.scheduler import FixedInterval
+from src.inference.scheduling.step_costs import StepCosts
 from src.measure.cost import frame_cost
 from src.measure.latency import describe_machine
 from src.measure.machine import autocast_named, device_named

@@ -19,14 +19,14 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from src.command_line import errors_in_a_line, quote_path_arguments, stopping_on_signals, typed_path
-from src.inference.budget import Budget
 from src.inference.cost_probe import measure_ms
 from src.inference.distributed import ALONE, Ranks, joined_ranks
 from src.inference.flow_choice import names_and_colours, with_flow
 from src.inference.frames import CameraFrames, FrameSource, ImageFrames, first_image, is_image
 from src.inference.labelling import Labeller, Prediction
 from src.inference.prediction_progress import in_words
-from src.inference.step_costs import StepCosts
+from src.inference.scheduling.budget import Budget
+from src.inference.scheduling.step_costs import StepCosts
 from src.inference.streaming import StreamingSegmentor
 from src.inference.video_batch import Outcome, label_videos, list_videos, summary
 from src.inference.video_frames import VideoFrames

@@ -16,7 +16,7 @@ from hydra.utils import instantiate
 from PIL import Image
 from torch import Tensor
 
-from src.inference.scheduler import FixedInterval
+from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
 from src.models.propagator import Propagator
 from src.predict import predict

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from src import predict as entry
 from src.command_line import quote_paths
-from src.inference.adaptive import Adaptive
-from src.inference.budget import Budget
 from src.inference.methods import with_method
-from src.inference.scheduler import FixedInterval
+from src.inference.scheduling.adaptive import Adaptive
+from src.inference.scheduling.budget import Budget
+from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
 from src.inference.video_frames import VideoFrames
 from src.measure.cost import frame_cost

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from src.inference.scheduler import Decision, KeyFrameScheduler
+from src.inference.scheduling.scheduler import Decision, KeyFrameScheduler
 from src.inference.streaming import StepResult, StreamingSegmentor
 from src.ops.masks import MapSize
 from src.structures import Fill, FlowPrediction, KeyFrameState, MaskPrediction

@@ -8,9 +8,9 @@ from statistics import median
 
 from torch import Tensor
 
-from src.inference.step_costs import StepCosts
+from src.inference.scheduling.change import watch
+from src.inference.scheduling.step_costs import StepCosts
 from src.inference.streaming import StepResult, StreamingSegmentor, synchronize
-from src.inference.watching import watch
 
 
 def measure_ms(stream: StreamingSegmentor, image: Tensor, repeats: int = 5) -> StepCosts:

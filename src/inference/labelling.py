@@ -12,7 +12,7 @@ from rich.console import Console
 
 from src.inference.frames import FrameSource
 from src.inference.prediction_progress import shown_progress
-from src.inference.scheduler import KeyFrameScheduler
+from src.inference.scheduling.scheduler import KeyFrameScheduler
 from src.inference.streaming import StreamingSegmentor
 from src.inference.video_outputs import OutputOptions, VideoOutputs
 from src.inference.video_prediction import PredictionProgress, predict_video

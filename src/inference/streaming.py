@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from src.inference.scheduler import Decision, KeyFrameScheduler, LearningScheduler
+from src.inference.scheduling.scheduler import Decision, KeyFrameScheduler, LearningScheduler
 from src.models.propagator import Propagator
 from src.ops.masks import SEMANTIC_MAPS, MapSize
 from src.ops.resize import short_side_size

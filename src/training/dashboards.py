@@ -17,7 +17,7 @@ from src.data.clips import ClipDataset
 from src.inference.distributed import Ranks
 from src.inference.evaluation.clips import evaluate_clips
 from src.inference.evaluation.pictures import write_comparison_video
-from src.inference.scheduler import FixedInterval
+from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
 from src.measure.cost import frame_cost
 from src.ops.resize import short_side_size

@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 
 from src.inference.frames import FrameSource, first_image
-from src.inference.scheduler import KeyFrameScheduler
-from src.inference.signals import thumbnail_multiply_adds
-from src.inference.step_costs import StepCosts
+from src.inference.scheduling.scheduler import KeyFrameScheduler
+from src.inference.scheduling.signals import thumbnail_multiply_adds
+from src.inference.scheduling.step_costs import StepCosts
 from src.inference.streaming import StreamingSegmentor
 from src.inference.video_outputs import OVERLAY, SHARES, OutputOptions, VideoOutputs
 from src.inference.video_prediction import LabelledFrame, PredictionProgress, predict_video

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from src.inference.budget import Budget
-from src.inference.scheduler import KeyFrameScheduler
-from src.inference.step_costs import StepCosts
+from src.inference.scheduling.budget import Budget
+from src.inference.scheduling.scheduler import KeyFrameScheduler
+from src.inference.scheduling.step_costs import StepCosts
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from src.inference.scheduler import KeyFrameScheduler, LearningScheduler
+from src.inference.scheduling.scheduler import KeyFrameScheduler, LearningScheduler
 from src.structures import FlowPrediction, KeyFrameState, KeyReason, MaskPrediction
 from tests.inference.tiny import frames
 

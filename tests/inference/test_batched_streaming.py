@@ -5,14 +5,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.inference.adaptive import Adaptive
 from src.inference.batched_streaming import step_streams
-from src.inference.budget import Account, Budget
-from src.inference.distrust import Distrust
-from src.inference.scheduler import Decision, FixedInterval, KeyFrameScheduler
-from src.inference.step_costs import StepCosts
+from src.inference.scheduling.adaptive import Adaptive
+from src.inference.scheduling.budget import Account, Budget
+from src.inference.scheduling.change import Watched
+from src.inference.scheduling.rejection import Distrust
+from src.inference.scheduling.scheduler import Decision, FixedInterval, KeyFrameScheduler
+from src.inference.scheduling.step_costs import StepCosts
 from src.inference.streaming import StepResult, StreamingSegmentor
-from src.inference.watching import Watched
 from src.structures import FlowPrediction, KeyFrameState, MaskPrediction
 from tests.inference.schedules import cut_clip
 from tests.inference.tiny import frames, tiny_propagator

@@ -1,5 +1,5 @@
 from src.inference.cost_probe import measure_ms
-from src.inference.scheduler import FixedInterval
+from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
 from tests.inference.tiny import frames, tiny_propagator
 

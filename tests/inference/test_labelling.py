@@ -9,7 +9,7 @@ from rich.console import Console
 
 from src.inference.frames import SourceInfo
 from src.inference.labelling import Labeller, Prediction
-from src.inference.scheduler import FixedInterval
+from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
 from src.inference.video_outputs import OutputOptions
 from src.inference.video_prediction import PredictionProgress

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from src.inference.batched_streaming import step_streams
-from src.inference.scheduler import FixedInterval
+from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import Compile, StreamingSegmentor
 from src.models.flow import CopyFlow, CorrelationFlow
 from src.models.propagator import Propagator

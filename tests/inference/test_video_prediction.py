@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.inference.budget import Budget
 from src.inference.frames import Frame, ImageFrames, SourceInfo
-from src.inference.scheduler import FixedInterval
-from src.inference.step_costs import StepCosts
+from src.inference.scheduling.budget import Budget
+from src.inference.scheduling.scheduler import FixedInterval
+from src.inference.scheduling.step_costs import StepCosts
 from src.inference.streaming import StreamingSegmentor
 from src.inference.video_prediction import LabelledFrame, PredictionProgress, predict_video
 from src.models.flow import CopyFlow

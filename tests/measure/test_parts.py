@@ -5,7 +5,7 @@ import time
 import pytest
 import torch
 
-from src.inference.scheduler import FixedInterval
+from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
 from src.measure.cost import frame_cost
 from src.measure.parts import part_costs, part_times

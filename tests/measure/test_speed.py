@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from src.inference.scheduler import FixedInterval
+from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
 from src.measure.plain import PlainMask2Former
 from src.measure.speed import SpeedPlan, compare_maps, measure_speed

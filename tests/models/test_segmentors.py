@@ -7,7 +7,7 @@ import pytest
 import torch
 import transformers
 
-from src.inference.scheduler import FixedInterval
+from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
 from src.measure.cost import frame_cost
 from src.models.flow import CopyFlow, DISFlow, QueryFlow

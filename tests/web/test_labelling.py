@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from src.inference.frames import ImageFrames
-from src.inference.scheduler import FixedInterval
+from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
 from src.inference.video_frames import VideoFrames
 from src.measure.cost import frame_cost

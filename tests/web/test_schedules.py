@@ -2,7 +2,7 @@ from functools import partial
 
 import pytest
 
-from src.inference.scheduler import FixedInterval
+from src.inference.scheduling.scheduler import FixedInterval
 from src.web.schedules import Schedule
 
 

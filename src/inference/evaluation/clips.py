@@ -13,7 +13,7 @@ from src.data.clips import ClipDataset
 from src.inference.distributed import ALONE, Ranks
 from src.inference.evaluation.scores import EvaluationResult, Scores
 from src.inference.evaluation.warped_agreement import WarpedAgreement
-from src.inference.scheduler import FixedInterval
+from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
 from src.models.propagator import Propagator
 from src.ops.masks import semantic_map

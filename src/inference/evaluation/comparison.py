@@ -17,7 +17,7 @@ from src.inference.evaluation.clips import MapSink, Phases, ProgressCallback, ev
 from src.inference.evaluation.pictures import write_comparison_video, write_pictures
 from src.inference.evaluation.progress import advance, progress_bars
 from src.inference.evaluation.scores import EvaluationResult
-from src.inference.scheduler import FixedInterval, KeyFrameScheduler
+from src.inference.scheduling.scheduler import FixedInterval, KeyFrameScheduler
 from src.inference.streaming import StreamingSegmentor
 from src.models.propagator import Propagator
 
@@ -88,7 +88,7 @@ class Job(NamedTuple):
 
 
 SchedulerMaker = Callable[[Job, float], KeyFrameScheduler]
-"""Makes a scheduler for a job and a head start (0..1, see :class:`src.inference.adaptive.Adaptive`)."""
+"""Makes a scheduler for a job and a head start (0..1, see :class:`src.inference.scheduling.adaptive.Adaptive`)."""
 
 
 def jobs(methods: Sequence[str], key_intervals: Sequence[int], schedulers: Sequence[str] = ("fixed",)) -> list[Job]:

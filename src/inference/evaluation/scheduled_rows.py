@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from src.inference.adaptive import Adaptive
-from src.inference.budget import Budget
 from src.inference.evaluation.comparison import Job, MethodResult, SchedulerMaker
 from src.inference.evaluation.table import Row, result_row
-from src.inference.scheduler import KeyFrameScheduler
-from src.inference.signals import thumbnail_multiply_adds
-from src.inference.step_costs import StepCosts
+from src.inference.scheduling.adaptive import Adaptive
+from src.inference.scheduling.budget import Budget
+from src.inference.scheduling.scheduler import KeyFrameScheduler
+from src.inference.scheduling.signals import thumbnail_multiply_adds
+from src.inference.scheduling.step_costs import StepCosts
 from src.structures import Size
 
 SCHEDULERS = ("fixed", "adaptive", "budget")

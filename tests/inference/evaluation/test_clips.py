@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from src.inference.evaluation.clips import evaluate_clips, evaluate_offsets, evaluate_streams
-from src.inference.scheduler import FixedInterval
+from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
 from src.metrics.iou import MeanIoU
 from src.structures import Clip, KeyFrameState

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from src.inference.adaptive import Adaptive
 from src.inference.evaluation.comparison import Job, RunOptions, check_classes, evaluate_methods, jobs
 from src.inference.methods import with_method
+from src.inference.scheduling.adaptive import Adaptive
 from tests.inference.tiny import CLASSES, FakeClips, tiny_propagator
 
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from src.inference.evaluation.pictures import write_comparison_video, write_pictures
 from src.inference.methods import with_method
-from src.inference.scheduler import FixedInterval
+from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
 from src.inference.video_io import read_video
 from tests.inference.tiny import FakeClips, tiny_propagator

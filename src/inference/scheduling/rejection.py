@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from src.inference.signals import class_mass_change, inconsistency, mask_entropy, mean_doubt, warp_error
-from src.inference.watching import Watched
+from src.inference.scheduling.change import Watched
+from src.inference.scheduling.signals import class_mass_change, inconsistency, mask_entropy, mean_doubt, warp_error
 from src.structures import FlowPrediction, MaskPrediction
 
 
@@ -16,7 +16,7 @@ class Distrust:
     A propagation beyond a limit is thrown away and its frame segmented, so that the frame costs both.
 
     Args:
-        warp_error: grey levels between the frame and the warped key frame (:func:`src.inference.signals.warp_error`).
+        warp_error: grey levels between the frame and the warped key frame (:func:`src.inference.scheduling.signals.warp_error`).
         inconsistency: share of the picture whose motion does not return, 0..1.
         entropy: of the masks, bits above the key frame's own.
         class_mass: share of the picture that changed its class, 0..1.

@@ -7,13 +7,13 @@ from typing import Literal, Self
 
 from torch import Tensor
 
-from src.inference.adaptive import check_watching
-from src.inference.distrust import Distrust
-from src.inference.running_costs import RunningCosts
-from src.inference.scheduler import Decision
-from src.inference.signals import thumbnail_multiply_adds
-from src.inference.step_costs import StepCosts
-from src.inference.watching import Watched, watch
+from src.inference.scheduling.adaptive import check_watching
+from src.inference.scheduling.change import Watched, watch
+from src.inference.scheduling.rejection import Distrust
+from src.inference.scheduling.running_costs import RunningCosts
+from src.inference.scheduling.scheduler import Decision
+from src.inference.scheduling.signals import thumbnail_multiply_adds
+from src.inference.scheduling.step_costs import StepCosts
 from src.structures import FlowPrediction, KeyFrameState, KeyReason, MaskPrediction, Size
 
 Unit = Literal["gflops", "ms"]
@@ -42,7 +42,8 @@ class Budget:
     """Key frames where they pay, at a fixed average cost per frame; causal: a frame is decided for when it comes.
 
     Every frame earns the allowance and pays what is done for it; what a key frame costs beyond the allowance is its *surcharge*.
-    The change since the key frame (see :class:`src.inference.adaptive.Adaptive`) has to reach the interval that the budget pays
+    The change since the key frame (see :class:`src.inference.scheduling.adaptive.Adaptive`) has to reach the interval that the
+    budget pays
     for in a stream of even motion, more while the account is overdrawn, less while it is in credit: a threshold that adapts to
     what the stream has spent.
 
@@ -58,8 +59,8 @@ class Budget:
     Args:
         gflops: allowance per frame; or else
         ms: allowance per frame, on this machine; kept for the time that frames usually take (medians).
-        weight: see :class:`src.inference.adaptive.Adaptive`.
-        cut_similarity: see :class:`src.inference.adaptive.Adaptive`.
+        weight: see :class:`src.inference.scheduling.adaptive.Adaptive`.
+        cut_similarity: see :class:`src.inference.scheduling.adaptive.Adaptive`.
         distrust: when a finished propagation is thrown away, where the account has the means; ``None``: never.
         head_start: share of an interval that the first one is shortened by, 0..1, and share of a surcharge that the account
             starts with.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from src.inference.signals import difference_and_similarity, thumbnail
+from src.inference.scheduling.signals import difference_and_similarity, thumbnail
 from src.structures import KeyFrameState
 
 _MEMORY = 100  # frames; a stop at a red light is not to become typical, a change of road is

@@ -1,5 +1,5 @@
-from src.inference.running_costs import RunningCosts
-from src.inference.step_costs import StepCosts
+from src.inference.scheduling.running_costs import RunningCosts
+from src.inference.scheduling.step_costs import StepCosts
 
 FIRST_GUESS = StepCosts(key=300.0, nonkey=100.0, rejection=300.0)
 

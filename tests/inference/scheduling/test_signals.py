@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from src.inference.signals import (
+from src.inference.scheduling.signals import (
     class_mass_change,
     difference_and_similarity,
     inconsistency,

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from src.inference.adaptive import Adaptive
-from src.inference.distrust import Distrust
+from src.inference.scheduling.adaptive import Adaptive
+from src.inference.scheduling.rejection import Distrust
 from src.structures import KeyFrameState
 from tests.inference.schedules import PREDICTION, cut_clip, drift, run
 

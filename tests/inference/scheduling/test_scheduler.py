@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from src.inference.scheduler import FixedInterval
+from src.inference.scheduling.scheduler import FixedInterval
 from src.structures import KeyFrameState, MaskPrediction
 
 IMAGE = torch.zeros(1, 3, 8, 8)

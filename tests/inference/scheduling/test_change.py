@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from src.inference.watching import Watched, watch
+from src.inference.scheduling.change import Watched, watch
 from tests.inference.schedules import cut_clip, drift
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from statistics import median_low
 from typing import Self
 
-from src.inference.step_costs import StepCosts
+from src.inference.scheduling.step_costs import StepCosts
 
 _WINDOW = 9  # frames of a kind: four that the machine stood still at change nothing, five that it is slower at do
 

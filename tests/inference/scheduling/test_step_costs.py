@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from src.inference.step_costs import StepCosts
+from src.inference.scheduling.step_costs import StepCosts
 
 
 def test_the_mean_counts_what_was_thrown_away() -> None:

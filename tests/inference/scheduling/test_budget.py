@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.inference.budget import Account, Budget
-from src.inference.distrust import Distrust
-from src.inference.step_costs import StepCosts
+from src.inference.scheduling.budget import Account, Budget
+from src.inference.scheduling.rejection import Distrust
+from src.inference.scheduling.step_costs import StepCosts
 from src.structures import KeyFrameState
 from tests.inference.schedules import PREDICTION, Schedule, cut_clip, drift, run
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from src.inference.distrust import Distrust
-from src.inference.scheduler import Decision
-from src.inference.signals import thumbnail_multiply_adds
-from src.inference.watching import Watched, remembered, watch
+from src.inference.scheduling.change import Watched, remembered, watch
+from src.inference.scheduling.rejection import Distrust
+from src.inference.scheduling.scheduler import Decision
+from src.inference.scheduling.signals import thumbnail_multiply_adds
 from src.structures import FlowPrediction, KeyFrameState, KeyReason, MaskPrediction, Size
 
 
@@ -18,14 +18,15 @@ class Adaptive:
     """A key frame at every scene cut, where enough has changed since the last one, and where a propagation is not to be trusted.
 
     Cut and change are seen on thumbnails before anything else is computed for a frame. In a stream of even motion without cuts
-    this is :class:`~src.inference.scheduler.FixedInterval`, which is then as good as any: the loss grows with distance about
+    this is :class:`~src.inference.scheduling.scheduler.FixedInterval`, which is then as good as any: the loss grows with distance
+    about
     evenly, and what grows evenly is least at equal intervals.
 
     Args:
         key_interval: frames of typical change from key frame to key frame.
         floor: no two key frames lie closer than this, frames; a cut within it waits.
         ceiling: no two lie further apart; ``None``: three times ``key_interval``.
-        weight: of what is seen against what has passed, 0..1; see :func:`src.inference.watching.watch`.
+        weight: of what is seen against what has passed, 0..1; see :func:`src.inference.scheduling.change.watch`.
         cut_similarity: neighbouring frames whose thumbnails correlate less than this are a scene cut; -1 sees no cut.
         distrust: when a finished propagation is thrown away; ``None``: never.
         head_start: share of an interval that the first one is shortened by, 0..1. Scores averaged over several have no luck in
@@ -89,7 +90,7 @@ class Adaptive:
 
 
 def check_watching(weight: float, cut_similarity: float, head_start: float) -> None:
-    """Refuse what :func:`src.inference.watching.watch` cannot use.
+    """Refuse what :func:`src.inference.scheduling.change.watch` cannot use.
 
     Raises:
         ValueError: names the value.
