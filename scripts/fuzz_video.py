@@ -30,8 +30,8 @@ from rich.progress import track
 # The package is not installed: it lies beside this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.inference.video_frames import VideoFrames
-from src.inference.video_io import VideoWriter
+from src.inference.video.decoder import VideoFrames
+from src.inference.video.writer import VideoWriter
 from src.models.flow import DISFlow
 from src.models.propagator import Propagator
 from src.models.segmentor import Mask2FormerSegmentor

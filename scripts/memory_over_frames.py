@@ -22,13 +22,13 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from src.data.datasets.palette import distinct_palette
-from src.inference.frames import Frame
 from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
-from src.inference.video_frames import VideoFrames
-from src.inference.video_io import VideoWriter
-from src.inference.video_outputs import OutputOptions, VideoOutputs
-from src.inference.video_prediction import PredictionProgress, predict_video
+from src.inference.video.decoder import VideoFrames
+from src.inference.video.outputs import OutputOptions, VideoOutputs
+from src.inference.video.prediction import PredictionProgress, predict_video
+from src.inference.video.sources import Frame
+from src.inference.video.writer import VideoWriter
 from src.models.flow import DISFlow
 from src.models.propagator import Propagator
 from src.models.segmentor import Mask2FormerSegmentor

@@ -24,8 +24,8 @@ from omegaconf import open_dict
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from src.command_line import quote_paths
-from src.inference import video_prediction
-from src.inference.pipeline import run_pipeline
+from src.inference.video import prediction as video_prediction
+from src.inference.video.pipeline import run_pipeline
 from src.predict import predict
 
 A = TypeVar("A")
@@ -37,7 +37,7 @@ REPEATS = 3
 def in_turn(
     items: Iterable[A], work: Callable[[A], B], consume: Callable[[B], None], depth: int = 4, stop: Event | None = None
 ) -> None:
-    """What :func:`src.inference.pipeline.run_pipeline` does, in one thread."""
+    """What :func:`src.inference.video.pipeline.run_pipeline` does, in one thread."""
     for item in items:
         if stop is not None and stop.is_set():
             break

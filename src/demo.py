@@ -24,8 +24,8 @@ from src.data.clips import ClipDataset
 from src.data.datasets.video_files import VIDEO_SUFFIXES
 from src.files.images import time_order
 from src.inference.flow_choice import names_and_colours, selectable_flows
-from src.inference.frames import FrameSource, ImageFrames
-from src.inference.video_frames import VideoFrames
+from src.inference.video.decoder import VideoFrames
+from src.inference.video.sources import FrameSource, ImageFrames
 from src.measure.machine import autocast_named, device_named
 from src.web.labelling import ClipLabeller
 from src.weights.checkpoints import load_checkpoint

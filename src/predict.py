@@ -22,15 +22,15 @@ from src.command_line import errors_in_a_line, quote_path_arguments, stopping_on
 from src.inference.cost_probe import measure_ms
 from src.inference.distributed import ALONE, Ranks, joined_ranks
 from src.inference.flow_choice import names_and_colours, with_flow
-from src.inference.frames import CameraFrames, FrameSource, ImageFrames, first_image, is_image
-from src.inference.labelling import Labeller, Prediction
-from src.inference.prediction_progress import in_words
 from src.inference.scheduling.budget import Budget
 from src.inference.scheduling.step_costs import StepCosts
 from src.inference.streaming import StreamingSegmentor
-from src.inference.video_batch import Outcome, label_videos, list_videos, summary
-from src.inference.video_frames import VideoFrames
-from src.inference.video_outputs import OutputOptions
+from src.inference.video.batch import Outcome, label_videos, list_videos, summary
+from src.inference.video.decoder import VideoFrames
+from src.inference.video.outputs import OutputOptions
+from src.inference.video.predictor import Labeller, Prediction
+from src.inference.video.progress import in_words
+from src.inference.video.sources import CameraFrames, FrameSource, ImageFrames, first_image, is_image
 from src.measure.cost import frame_cost
 from src.measure.machine import autocast_named, device_named
 from src.weights.checkpoints import load_checkpoint
@@ -74,7 +74,7 @@ def predict_many(cfg: DictConfig, videos: dict[str, Path], ranks: Ranks = ALONE)
 
     Args:
         cfg: the composed configuration.
-        videos: of :func:`src.inference.video_batch.list_videos`.
+        videos: of :func:`src.inference.video.batch.list_videos`.
         ranks: processes that share the videos.
 
     Returns:

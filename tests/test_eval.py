@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from src.command_line import quote_paths
 from src.eval import evaluate
 from src.inference.methods import with_method
-from src.inference.video_io import read_video
+from src.inference.video.writer import read_video
 from src.measure.cost import frame_cost
 from src.metrics.video_consistency import VideoConsistency
 from src.weights.model_folder import load_model, save_model

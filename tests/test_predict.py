@@ -23,7 +23,7 @@ from src.inference.scheduling.adaptive import Adaptive
 from src.inference.scheduling.budget import Budget
 from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
-from src.inference.video_frames import VideoFrames
+from src.inference.video.decoder import VideoFrames
 from src.measure.cost import frame_cost
 from src.ops.masks import semantic_map
 from src.predict import open_source, predict

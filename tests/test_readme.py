@@ -32,7 +32,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from src.command_line import quote_paths
-from src.inference.video_io import VideoWriter
+from src.inference.video.writer import VideoWriter
 from tests.inference.tiny import frames, tiny_segmentor
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import torch
 
-from src.inference.frames import FrameSource, first_image
 from src.inference.scheduling.scheduler import KeyFrameScheduler
 from src.inference.scheduling.signals import thumbnail_multiply_adds
 from src.inference.scheduling.step_costs import StepCosts
 from src.inference.streaming import StreamingSegmentor
-from src.inference.video_outputs import OVERLAY, SHARES, OutputOptions, VideoOutputs
-from src.inference.video_prediction import LabelledFrame, PredictionProgress, predict_video
+from src.inference.video.outputs import OVERLAY, SHARES, OutputOptions, VideoOutputs
+from src.inference.video.prediction import LabelledFrame, PredictionProgress, predict_video
+from src.inference.video.sources import FrameSource, first_image
 from src.measure.cost import FrameCost, frame_cost
 from src.measure.latency import describe_machine
 from src.models.propagator import Propagator

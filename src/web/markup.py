@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from src.inference.prediction_progress import in_words
+from src.inference.video.progress import in_words
 from src.structures import KeyReason
 from src.web.labelling import KeyMark, LabelledClip
 from src.web.run_cost import CostRow

@@ -11,10 +11,10 @@ from typing import Any
 
 import gradio as gr
 
-from src.inference.frames import FrameSource
-from src.inference.prediction_progress import in_words
-from src.inference.video_frames import VideoFrames
-from src.inference.video_prediction import PredictionProgress
+from src.inference.video.decoder import VideoFrames
+from src.inference.video.prediction import PredictionProgress
+from src.inference.video.progress import in_words
+from src.inference.video.sources import FrameSource
 from src.web.labelling import ClipLabeller
 from src.web.markup import FOLLOW_THE_VIDEO, TIMELINE_CSS, cost_table, message, summary, timeline
 from src.web.schedules import Schedule

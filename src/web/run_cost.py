@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from src.inference.video_prediction import LabelledFrame
+from src.inference.video.prediction import LabelledFrame
 from src.measure.cost import FrameCost
 from src.structures import Size
 

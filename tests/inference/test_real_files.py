@@ -7,9 +7,9 @@ import pytest
 
 from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
-from src.inference.video_frames import VideoFrames
-from src.inference.video_outputs import OutputOptions, VideoOutputs
-from src.inference.video_prediction import predict_video
+from src.inference.video.decoder import VideoFrames
+from src.inference.video.outputs import OutputOptions, VideoOutputs
+from src.inference.video.prediction import predict_video
 from tests.inference.tiny import CLASSES, FakeClips, tiny_propagator
 from tests.inference.videos import count_frames, length
 

@@ -12,7 +12,7 @@ import pytest
 from lightning.pytorch.loggers import CSVLogger
 
 from src.inference.evaluation.clips import evaluate_clips
-from src.inference.video_io import read_video
+from src.inference.video.writer import read_video
 from src.losses.mask_classification import MaskClassificationLoss
 from src.train import train
 from src.training.dashboards import OverlayClip, StreamedScore, git_state

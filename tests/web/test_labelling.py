@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from src.inference.frames import ImageFrames
 from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
-from src.inference.video_frames import VideoFrames
+from src.inference.video.decoder import VideoFrames
+from src.inference.video.sources import ImageFrames
 from src.measure.cost import frame_cost
 from src.structures import Size
 from src.web.labelling import ClipLabeller

@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 
-from src.inference.video_prediction import PredictionProgress
+from src.inference.video.prediction import PredictionProgress
 from src.structures import KeyReason
 from src.web.labelling import KeyMark, LabelledClip
 from src.web.markup import REASONS, cost_table, message, summary, timeline

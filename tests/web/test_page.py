@@ -18,7 +18,7 @@ from hydra import compose, initialize_config_dir
 
 from src import demo
 from src.command_line import quote_paths
-from src.inference.video_frames import VideoFrames
+from src.inference.video.decoder import VideoFrames
 from src.weights.model_folder import save_model
 from tests.inference.tiny import CLASSES, FakeClips, frames, tiny_propagator
 from tests.inference.videos import cut, make_video

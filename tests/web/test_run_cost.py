@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from src.inference.frames import Frame
-from src.inference.video_prediction import LabelledFrame
+from src.inference.video.prediction import LabelledFrame
+from src.inference.video.sources import Frame
 from src.measure.cost import FrameCost
 from src.structures import KeyReason
 from src.web.run_cost import RunTimes, conditions, cost_rows

@@ -12,7 +12,7 @@ from torch import Tensor
 from src.data.clips import ClipDataset
 from src.inference.evaluation.clips import ProgressCallback
 from src.inference.streaming import StreamingSegmentor
-from src.inference.video_io import VideoWriter
+from src.inference.video.writer import VideoWriter
 from src.ops.masks import semantic_map
 from src.ops.resize import resize_nearest, resize_partial_flow
 from src.structures import KeyFrameState, MaskPrediction

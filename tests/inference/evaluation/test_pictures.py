@@ -8,7 +8,7 @@ from src.inference.evaluation.pictures import write_comparison_video, write_pict
 from src.inference.methods import with_method
 from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
-from src.inference.video_io import read_video
+from src.inference.video.writer import read_video
 from tests.inference.tiny import FakeClips, tiny_propagator
 
 

@@ -4,10 +4,10 @@ from fractions import Fraction
 import pytest
 from rich.console import Console
 
-from src.inference import prediction_progress
-from src.inference.frames import ImageFrames, SourceInfo
-from src.inference.prediction_progress import in_words, shown_progress
-from src.inference.video_prediction import PredictionProgress
+from src.inference.video import progress as prediction_progress
+from src.inference.video.prediction import PredictionProgress
+from src.inference.video.progress import in_words, shown_progress
+from src.inference.video.sources import ImageFrames, SourceInfo
 from tests.inference.tiny import FakeClips
 
 HALF = PredictionProgress(frames=30, key_frames=6, position=2.0, elapsed=1.5)

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.inference import video_frames
-from src.inference.frames import Frame
-from src.inference.video_frames import VideoFrames
+from src.inference.video import decoder as video_frames
+from src.inference.video.decoder import VideoFrames
+from src.inference.video.sources import Frame
 from tests.inference.tiny import frames
 from tests.inference.videos import MPEG4, cut, lying_avi, make_video, zeroed
 

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from src.inference.frames import CameraFrames, ImageFrames
+from src.inference.video.sources import CameraFrames, ImageFrames
 from tests.inference.tiny import FakeClips, frames
 
 

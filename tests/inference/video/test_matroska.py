@@ -4,7 +4,7 @@ import av
 import pytest
 import torch
 
-from src.inference import matroska
+from src.inference.video import matroska
 from tests.inference.tiny import frames
 from tests.inference.videos import cut, make_video, zeroed
 

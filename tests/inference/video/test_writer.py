@@ -6,8 +6,8 @@ import av
 import pytest
 import torch
 
-from src.inference.video_frames import VideoFrames
-from src.inference.video_io import VideoWriter, read_video
+from src.inference.video.decoder import VideoFrames
+from src.inference.video.writer import VideoWriter, read_video
 from tests.inference.tiny import frames
 from tests.inference.videos import make_video, zeroed
 

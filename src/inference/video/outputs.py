@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from src.inference.frames import SourceInfo
-from src.inference.video_io import VideoWriter
-from src.inference.video_prediction import LabelledFrame
+from src.inference.video.prediction import LabelledFrame
+from src.inference.video.sources import SourceInfo
+from src.inference.video.writer import VideoWriter
 from src.structures import Size
 from src.visualization.canvas import Tile, tile_grid
 from src.visualization.flow_color import flow_to_color, largest_motion

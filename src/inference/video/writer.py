@@ -19,7 +19,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from av.video.stream import VideoStream
 from torch import Tensor
 
-from src.inference.video_frames import VideoFrames
+from src.inference.video.decoder import VideoFrames
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def read_video(path: str | Path) -> tuple[Iterator[Tensor], Fraction]:
 
     Returns:
         Its frames, (3, H, W) uint8 RGB, upright (a phone's rotation applied), decoded as they are asked for; and its frames per
-        second. :class:`src.inference.video_frames.VideoFrames` gives their times, too.
+        second. :class:`src.inference.video.decoder.VideoFrames` gives their times, too.
 
     Raises:
         FileNotFoundError: if there is no such file.

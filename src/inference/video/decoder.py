@@ -14,10 +14,10 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 from torch import Tensor
 
-from src.inference import matroska
-from src.inference.container_size import missing_bytes
-from src.inference.frames import Frame, SourceInfo
-from src.inference.timeline import Timeline
+from src.inference.video import matroska
+from src.inference.video.container_size import missing_bytes
+from src.inference.video.sources import Frame, SourceInfo
+from src.inference.video.timeline import Timeline
 
 log = logging.getLogger(__name__)
 

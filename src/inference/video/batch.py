@@ -23,7 +23,7 @@ from typing import Any, Literal, Protocol
 from src.files.atomic_write import write_text
 from src.files.images import time_order
 from src.inference.distributed import Ranks
-from src.inference.frames import is_image
+from src.inference.video.sources import is_image
 
 log = logging.getLogger(__name__)
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from src.inference.frames import FrameSource
-from src.inference.prediction_progress import shown_progress
 from src.inference.scheduling.scheduler import KeyFrameScheduler
 from src.inference.streaming import StreamingSegmentor
-from src.inference.video_outputs import OutputOptions, VideoOutputs
-from src.inference.video_prediction import PredictionProgress, predict_video
+from src.inference.video.outputs import OutputOptions, VideoOutputs
+from src.inference.video.prediction import PredictionProgress, predict_video
+from src.inference.video.progress import shown_progress
+from src.inference.video.sources import FrameSource
 from src.visualization.palette import Palette
 
 log = logging.getLogger(__name__)

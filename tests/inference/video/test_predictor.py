@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from src.inference.frames import SourceInfo
-from src.inference.labelling import Labeller, Prediction
 from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
-from src.inference.video_outputs import OutputOptions
-from src.inference.video_prediction import PredictionProgress
-from tests.inference.test_video_prediction import Images
+from src.inference.video.outputs import OutputOptions
+from src.inference.video.prediction import PredictionProgress
+from src.inference.video.predictor import Labeller, Prediction
+from src.inference.video.sources import SourceInfo
 from tests.inference.tiny import CLASSES, frames, tiny_propagator
+from tests.inference.video.test_prediction import Images
 
 PALETTE = tuple((40 * k, 30, 90) for k in range(len(CLASSES)))
 

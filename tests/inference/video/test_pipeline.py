@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from src.inference.pipeline import run_pipeline
+from src.inference.video.pipeline import run_pipeline
 
 
 def test_everything_comes_out_once_and_in_order() -> None:
@@ -133,7 +133,7 @@ def test_no_thread_is_left() -> None:
 
 
 def test_a_source_that_waits_can_be_stopped(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr("src.inference.pipeline._PATIENCE", 0.2)
+    monkeypatch.setattr("src.inference.video.pipeline._PATIENCE", 0.2)
     hang, stop = threading.Event(), threading.Event()
 
     def camera() -> Iterator[int]:

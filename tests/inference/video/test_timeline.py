@@ -3,7 +3,7 @@ from itertools import pairwise
 
 import pytest
 
-from src.inference.timeline import Timeline
+from src.inference.video.timeline import Timeline
 
 F = Fraction
 

@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from src.inference.frames import Frame, SourceInfo
-from src.inference.video_frames import VideoFrames
-from src.inference.video_outputs import OutputOptions, VideoOutputs
-from src.inference.video_prediction import LabelledFrame
+from src.inference.video.decoder import VideoFrames
+from src.inference.video.outputs import OutputOptions, VideoOutputs
+from src.inference.video.prediction import LabelledFrame
+from src.inference.video.sources import Frame, SourceInfo
 from tests.inference.tiny import CLASSES, FakeClips, frames
 
 INFO = SourceInfo("clip.mp4", Fraction(25), Fraction(1, 1000))

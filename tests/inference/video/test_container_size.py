@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from src.inference.container_size import missing_bytes
+from src.inference.video.container_size import missing_bytes
 from tests.inference.tiny import frames
 from tests.inference.videos import MPEG4, cut, make_video
 

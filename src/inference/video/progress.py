@@ -11,8 +11,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from src.inference.frames import FrameSource
-from src.inference.video_prediction import PredictionProgress
+from src.inference.video.prediction import PredictionProgress
+from src.inference.video.sources import FrameSource
 
 log = logging.getLogger(__name__)
 

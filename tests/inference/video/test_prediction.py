@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.inference.frames import Frame, ImageFrames, SourceInfo
 from src.inference.scheduling.budget import Budget
 from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.scheduling.step_costs import StepCosts
 from src.inference.streaming import StreamingSegmentor
-from src.inference.video_prediction import LabelledFrame, PredictionProgress, predict_video
+from src.inference.video.prediction import LabelledFrame, PredictionProgress, predict_video
+from src.inference.video.sources import Frame, ImageFrames, SourceInfo
 from src.models.flow import CopyFlow
 from src.models.propagator import Propagator
 from src.structures import KeyFrameState

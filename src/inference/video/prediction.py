@@ -11,9 +11,9 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from src.inference.frames import Frame, FrameSource
-from src.inference.pipeline import run_pipeline
 from src.inference.streaming import StreamingSegmentor
+from src.inference.video.pipeline import run_pipeline
+from src.inference.video.sources import Frame, FrameSource
 from src.ops.segment_flow import winning_flow
 from src.ops.warp import unexplained
 from src.structures import KeyFrameState, KeyReason

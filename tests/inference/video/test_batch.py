@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from src.inference.distributed import ALONE, Ranks
-from src.inference.video_batch import Outcome, label_videos, list_videos
+from src.inference.video.batch import Outcome, label_videos, list_videos
 
 SETTINGS = {"checkpoint": "model", "labels": True}
 
