@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from src.losses.ranks import reduce_mean_over_ranks
+from src.losses.distributed import reduce_mean_over_ranks
 from src.ops.precision import full_precision
 from src.structures import IGNORE_INDEX, FlowPrediction
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from src.losses.ranks import reduce_mean_over_ranks
+from src.losses.distributed import reduce_mean_over_ranks
 from src.ops.padding import pad_to
 from src.ops.precision import full_precision
 from src.ops.warp import enlarge_flow, resize_flow, warp

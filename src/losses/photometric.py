@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from src.losses.ranks import reduce_mean_over_ranks
+from src.losses.distributed import reduce_mean_over_ranks
 from src.ops.precision import full_precision
 from src.ops.warp import full_size_flow, warp
 from src.structures import FlowPrediction

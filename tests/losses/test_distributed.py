@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from src.losses.distributed import reduce_mean_over_ranks
 from src.losses.fill import FillLoss
 from src.losses.flow import FlowLoss
 from src.losses.mask_classification import MaskClassificationLoss
 from src.losses.photometric import PhotometricLoss
-from src.losses.ranks import reduce_mean_over_ranks
 from src.losses.visibility import VisibilityLoss
 from src.structures import IGNORE_INDEX, FlowPrediction, MaskPrediction
 
