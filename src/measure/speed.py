@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from src.measure.floor import floor_ms, matrix_product
 from src.measure.latency import Timing, time_in_turn
 from src.measure.memory import peak_memory_mib
 from src.measure.parts import Stream, part_costs, part_times
-from src.measure.plain import PlainMask2Former, full_size_scores, nonkey_map_by_reference
+from src.measure.roofline import floor_ms, matrix_product
+from src.measure.transformers_baseline import PlainMask2Former, full_size_scores, nonkey_map_by_reference
 from src.models.propagator import Propagator
 from src.models.segmentor import Mask2FormerSegmentor
 

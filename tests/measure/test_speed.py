@@ -7,8 +7,8 @@ import torch
 
 from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
-from src.measure.plain import PlainMask2Former
 from src.measure.speed import SpeedPlan, compare_maps, measure_speed
+from src.measure.transformers_baseline import PlainMask2Former
 from src.models.propagator import Propagator
 from tests.inference.tiny import tiny_propagator
 

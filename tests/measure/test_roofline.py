@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from src.measure.counting import count_multiply_adds
-from src.measure.floor import floor_ms, matrix_product
 from src.measure.latency import time_in_turn
+from src.measure.roofline import floor_ms, matrix_product
 
 
 def test_the_product_does_as_many_multiply_adds_as_it_says() -> None:

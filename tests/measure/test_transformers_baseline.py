@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from src.measure.plain import PlainMask2Former, full_size_scores, nonkey_map_by_reference
+from src.measure.transformers_baseline import PlainMask2Former, full_size_scores, nonkey_map_by_reference
 from src.models.flow import CopyFlow
 from src.ops.masks import semantic_scores
 from tests.inference.tiny import tiny_propagator
