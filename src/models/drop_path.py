@@ -9,7 +9,7 @@ from transformers.models.eomt.modeling_eomt import EomtDropPath
 from transformers.models.maskformer.modeling_maskformer_swin import MaskFormerDropPath
 from transformers.models.swin.modeling_swin import SwinDropPath
 
-from src.models.sample_draws import SampleDraws
+from src.models.per_sample_rng import SampleDraws
 
 # EoMT's blocks ask twice, after their attention and after their feed-forward network; Swin's after the attention alone.
 _CALLS: dict[type[nn.Module], int] = {SwinDropPath: 1, MaskFormerDropPath: 1, EomtDropPath: 2}

@@ -13,7 +13,7 @@ from transformers import EomtConfig, EomtForUniversalSegmentation
 
 from src.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Statistics
 from src.models.key_frame_segmentor import KeyFrameSegmentor
-from src.models.sample_draws import SampleDraws
+from src.models.per_sample_rng import SampleDraws
 from src.models.saved_networks import load_network, strict_config
 from src.structures import MaskPrediction, Size
 

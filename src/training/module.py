@@ -16,8 +16,8 @@ from torchmetrics.classification import BinaryPrecision, BinaryRecall
 from src.losses.distributed import reduce_mean_over_ranks
 from src.metrics.endpoint_error import EndPointError
 from src.metrics.iou import MeanIoU
+from src.models.per_sample_rng import free_draws, key_draws
 from src.models.propagator import Propagator
-from src.models.sample_draws import free_draws, key_draws
 from src.ops.masks import semantic_map
 from src.ops.occlusion import hidden
 from src.ops.warp import full_size_flow, unexplained

@@ -9,7 +9,7 @@ from transformers.models.swin.modeling_swin import SwinDropPath
 
 from src.models.drop_path import SampleDropPath
 from src.models.key_frame_segmentor import KeyFrameSegmentor
-from src.models.sample_draws import free_draws, key_draws
+from src.models.per_sample_rng import free_draws, key_draws
 from src.models.segmentors import build_segmentor, load_segmentor
 from tests.models.families import FAMILIES, network, picture
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from src.models.sample_draws import SampleDraws, free_draws, key_draws
+from src.models.per_sample_rng import SampleDraws, free_draws, key_draws
 
 CPU = torch.device("cpu")
 
