@@ -21,8 +21,8 @@ from torch import Tensor
 
 from src.command_line import quote_paths
 from src.convert import convert
+from src.models.cpu.mask_features import MaskFeatures
 from src.models.flow import DISFlow, PixelFlow, QueryFlow
-from src.models.mask_features import MaskFeatures
 from src.models.propagator import Propagator
 from src.ops.masks import semantic_scores
 from src.weights.foreign_files import read_tensors

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from src.models.flow.wide_convolution import WideConvolution
+from src.models.cpu.wide_convolution import WideConvolution
 from src.ops.padding import padded_size
 from src.structures import Size
 

@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from src.models.cpu.wide_convolution import WideConvolution
 from src.models.flow import encoder as module
 from src.models.flow.encoder import FlowEncoder, ImagePreparation
-from src.models.flow.wide_convolution import WideConvolution
 
 MEAN = (0.411, 0.432, 0.450)
 

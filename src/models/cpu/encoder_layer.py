@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerPixelDecoderEncoderLayer
 
-from src.models.deformable_attention import DeformableAttention, Shapes
+from src.models.cpu.deformable_attention import DeformableAttention, Shapes
 
 _BLOCK = 1024
 """Tokens at a time: 1,024 wide inside the feed-forward network, they take 4 MiB; the whole image would take 35."""

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from src.models.flow.wide_convolution import WideConvolution
+from src.models.cpu.wide_convolution import WideConvolution
 
 
 def plain(layer: nn.Conv2d, image: Tensor) -> Tensor:

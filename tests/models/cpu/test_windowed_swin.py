@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import SwinBackbone, SwinConfig
 
 from src.models import windowed_swin as module
-from src.models.windowed_swin import WindowedLayer, speed_up_swin, windows_of
+from src.models.cpu.windowed_swin import WindowedLayer, speed_up_swin, windows_of
 
 
 @pytest.fixture(params=[True, False], ids=["biases", "no biases"])

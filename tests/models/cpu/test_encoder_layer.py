@@ -9,8 +9,8 @@ from transformers import Mask2FormerConfig
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerPixelDecoderEncoderLayer
 
 from src.models import encoder_layer as module
-from src.models.deformable_attention import DeformableAttention
-from src.models.encoder_layer import EncoderLayer
+from src.models.cpu.deformable_attention import DeformableAttention
+from src.models.cpu.encoder_layer import EncoderLayer
 
 SHAPES = [(2, 3), (4, 6), (8, 11)]
 TOKENS = sum(height * width for height, width in SHAPES)

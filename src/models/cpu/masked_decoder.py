@@ -15,7 +15,7 @@ from transformers.models.mask2former.modeling_mask2former import (
     Mask2FormerTransformerModule,
 )
 
-from src.models.mask_features import MaskFeatures
+from src.models.cpu.mask_features import MaskFeatures
 from src.ops.sine_positions import sine_positions
 
 
@@ -43,7 +43,7 @@ class MaskedDecoder(Mask2FormerTransformerModule):  # type: ignore[misc]
 
         Args:
             multi_scale_features: (B, C, h_i, w_i) of three levels, coarse to fine.
-            mask_features: (B, C, h, w), or what :class:`src.models.pixel_decoder.PixelDecoder` gives instead.
+            mask_features: (B, C, h, w), or what :class:`src.models.cpu.pixel_decoder.PixelDecoder` gives instead.
             options: of transformers' module; with any, that is what runs.
 
         Returns:

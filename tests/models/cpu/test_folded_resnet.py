@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from transformers import ResNetBackbone, ResNetConfig
 
-from src.models.folded_resnet import FoldedConvolution, fold_resnet
+from src.models.cpu.folded_resnet import FoldedConvolution, fold_resnet
 
 
 @pytest.fixture(params=["basic", "bottleneck"])

@@ -2,7 +2,7 @@
 
 import torch
 
-from src.models.mask_features import MaskFeatures
+from src.models.cpu.mask_features import MaskFeatures
 
 
 def test_masks_are_the_same_with_the_layer_done_and_to_come() -> None:

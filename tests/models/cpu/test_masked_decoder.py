@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from src.models.mask_features import MaskFeatures
-from src.models.masked_decoder import MaskedDecoder
+from src.models.cpu.mask_features import MaskFeatures
+from src.models.cpu.masked_decoder import MaskedDecoder
 from src.models.segmentor import Mask2FormerSegmentor
 
 Build = Callable[..., Mask2FormerSegmentor]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from src.models.deformable_attention import DeformableAttention, SampledTable, TransformersAttention
+from src.models.cpu.deformable_attention import DeformableAttention, SampledTable, TransformersAttention
 
 SHAPES = [(3, 5), (6, 10), (11, 20)]
 TOKENS = sum(height * width for height, width in SHAPES)

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from transformers import Mask2FormerConfig
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerPixelDecoder
 
-from src.models.mask_features import MaskFeatures
-from src.models.pixel_decoder import PixelDecoder
+from src.models.cpu.mask_features import MaskFeatures
+from src.models.cpu.pixel_decoder import PixelDecoder
 
 WIDTHS = (6, 8, 10, 12)
 

@@ -16,9 +16,9 @@ from transformers.models.mask2former.modeling_mask2former import (
     Mask2FormerPixelDecoderOutput,
 )
 
-from src.models.deformable_attention import DeformableAttention
-from src.models.encoder_layer import EncoderLayer
-from src.models.mask_features import MaskFeatures
+from src.models.cpu.deformable_attention import DeformableAttention
+from src.models.cpu.encoder_layer import EncoderLayer
+from src.models.cpu.mask_features import MaskFeatures
 from src.ops.cache import KeptResult, kept_constant
 from src.ops.channels_last import enlarge_twice, group_norm_factors
 from src.ops.cpu_inference import may_go_shorter
