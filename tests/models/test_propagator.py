@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from src.models.flow.base import FlowEstimator
-from src.models.flow.plain import CopyFlow
+from src.models.flow.copy import CopyFlow
 from src.models.propagator import Propagator
 from src.ops.masks import semantic_scores
 from src.structures import FlowPrediction

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from src.models.flow.base import FlowEstimator
+from src.models.flow.copy import CopyFlow
 from src.models.flow.correlation import CorrelationFlow, CorrelationPixelBranch
 from src.models.flow.dis import DISFlow
 from src.models.flow.pixel import PixelBranch, PixelFlow
-from src.models.flow.plain import CopyFlow
 from src.models.flow.query import QueryFlow
 from src.models.flow.raft import RAFTFlow
 

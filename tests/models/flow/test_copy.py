@@ -1,6 +1,6 @@
 import torch
 
-from src.models.flow.plain import CopyFlow
+from src.models.flow.copy import CopyFlow
 from src.ops.warp import resize_flow, warp_segments
 
 
