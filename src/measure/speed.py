@@ -16,7 +16,7 @@ from src.measure.parts import Stream, part_costs, part_times
 from src.measure.roofline import floor_ms, matrix_product
 from src.measure.transformers_baseline import PlainMask2Former, full_size_scores, nonkey_map_by_reference
 from src.models.propagator import Propagator
-from src.models.segmentor import Mask2FormerSegmentor
+from src.models.segmentors.mask2former import Mask2FormerSegmentor
 
 Row = dict[str, Any]
 

@@ -12,8 +12,8 @@ from transformers.models.mask2former.image_processing_mask2former import Mask2Fo
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerForUniversalSegmentationOutput
 
 from src.models.flow.base import FlowEstimator
-from src.models.mask2former import build_mask2former
-from src.models.segmentor import Mask2FormerSegmentor
+from src.models.segmentors.mask2former import Mask2FormerSegmentor
+from src.models.segmentors.mask2former_config import build_mask2former
 from src.ops.warp import resize_flow, warp_segments
 from src.structures import MaskPrediction
 

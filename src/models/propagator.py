@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from src.models.flow.base import FlowEstimator
 from src.models.freezing import PartlyFrozen
-from src.models.key_frame_segmentor import KeyFrameSegmentor
+from src.models.segmentors.base import KeyFrameSegmentor
 from src.ops.warp import WarpGrid, warp_segments
 from src.structures import Fill, FlowPrediction, MaskPrediction
 

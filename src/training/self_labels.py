@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from src.models.key_frame_segmentor import KeyFrameSegmentor
+from src.models.segmentors.base import KeyFrameSegmentor
 from src.ops.masks import semantic_scores
 from src.structures import IGNORE_INDEX, PairBatch
 

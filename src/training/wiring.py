@@ -15,9 +15,9 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from src.models.flow.base import FlowEstimator
-from src.models.key_frame_segmentor import KeyFrameSegmentor
 from src.models.propagator import Propagator
-from src.models.segmentors import with_classes
+from src.models.segmentors.base import KeyFrameSegmentor
+from src.models.segmentors.registry import with_classes
 from src.ops.warp import WarpGrid
 from src.training.patient_wandb import PatientWandbLogger
 from src.weights.model_folder import load_model

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from src.models.backbones import IMAGENET_MEAN, IMAGENET_STD
+from src.models.segmentors.backbones import IMAGENET_MEAN, IMAGENET_STD
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Official name to shape."""

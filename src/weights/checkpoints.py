@@ -13,7 +13,7 @@ from transformers import PreTrainedConfig
 
 from src.models.flow import CopyFlow
 from src.models.propagator import Propagator
-from src.models.segmentors import load_segmentor
+from src.models.segmentors.registry import load_segmentor
 from src.weights.model_folder import load_model
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from src.models.flow import FLOW_ESTIMATORS, FlowEstimator
 from src.models.propagator import Propagator
-from src.models.segmentors import build_segmentor
+from src.models.segmentors.registry import build_segmentor
 from src.weights.folder_files import (
     CONFIG_FILE,
     WEIGHTS_FILE,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from src.models.flow import CopyFlow, DISFlow, PixelFlow, QueryFlow
 from src.models.propagator import Propagator
-from src.models.segmentor import Mask2FormerSegmentor
+from src.models.segmentors.mask2former import Mask2FormerSegmentor
 from src.weights.architecture import Shapes, pixel_flow_config, query_flow_config, segmentor_config
 from src.weights.foreign_files import read_tensors
 from src.weights.mask2former_names import position_index_names, segmentor_names, unused_names

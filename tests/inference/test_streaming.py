@@ -17,7 +17,7 @@ from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import Compile, StreamingSegmentor
 from src.models.flow import CopyFlow, CorrelationFlow
 from src.models.propagator import Propagator
-from src.models.segmentor import Mask2FormerSegmentor
+from src.models.segmentors.mask2former import Mask2FormerSegmentor
 from src.ops.masks import semantic_map, semantic_map_at_mask_size
 from src.structures import KeyFrameState, MaskPrediction
 from tests.inference.tiny import frames, tiny_propagator

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from src.models.flow import CopyFlow, CorrelationFlow, DISFlow, FlowEstimator, PixelFlow, QueryFlow
 from src.models.propagator import Propagator
-from src.models.segmentor import Mask2FormerSegmentor
+from src.models.segmentors.mask2former import Mask2FormerSegmentor
 from src.structures import IGNORE_INDEX, Clip
 
 CLASSES = ("sky", "road", "tree", "car")

@@ -7,7 +7,7 @@ from src.measure.cost import FrameCost, frame_cost
 from src.models.flow import CopyFlow, DISFlow, QueryFlow
 from src.models.flow.base import FlowEstimator
 from src.models.propagator import Propagator
-from src.models.segmentor import Mask2FormerSegmentor
+from src.models.segmentors.mask2former import Mask2FormerSegmentor
 
 QK_480P = 0.653
 """GFLOPs of the masked attention's query-key products, which the published key figures leave out."""

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from src.models.backbones import BACKBONES, BackboneSpec
-from src.models.segmentor import Mask2FormerSegmentor
+from src.models.segmentors.backbones import BACKBONES, BackboneSpec
+from src.models.segmentors.mask2former import Mask2FormerSegmentor
 
 SMALL_RESNET = BackboneSpec(
     "resnet",

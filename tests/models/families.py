@@ -18,7 +18,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from src.models.oneformer import TASK_TOKENS
+from src.models.segmentors.oneformer import TASK_TOKENS
 
 FAMILIES = ("mask2former", "maskformer", "oneformer", "eomt")
 NUM_CLASSES, NUM_QUERIES = 5, 6

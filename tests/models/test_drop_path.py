@@ -8,9 +8,9 @@ from torch import Tensor
 from transformers.models.swin.modeling_swin import SwinDropPath
 
 from src.models.drop_path import SampleDropPath
-from src.models.key_frame_segmentor import KeyFrameSegmentor
 from src.models.per_sample_rng import free_draws, key_draws
-from src.models.segmentors import build_segmentor, load_segmentor
+from src.models.segmentors.base import KeyFrameSegmentor
+from src.models.segmentors.registry import build_segmentor, load_segmentor
 from tests.models.families import FAMILIES, network, picture
 
 

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from src.models.propagator import Propagator
-from src.models.segmentor import Mask2FormerSegmentor
+from src.models.segmentors.mask2former import Mask2FormerSegmentor
 from src.training.optim import AdamWPoly, gradient_norm
 from tests.inference.tiny import tiny_flow, tiny_propagator
 

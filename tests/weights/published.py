@@ -7,7 +7,7 @@ from torch import Tensor
 
 from src.models.flow import QueryFlow
 from src.models.propagator import Propagator
-from src.models.segmentor import Mask2FormerSegmentor
+from src.models.segmentors.mask2former import Mask2FormerSegmentor
 from src.weights.official import to_official
 
 SWIN = {

@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from src.models.backbones import IMAGENET_MEAN, IMAGENET_STD
-from src.models.mask2former import mask2former_fields
-from src.models.segmentor import Mask2FormerSegmentor
+from src.models.segmentors.backbones import IMAGENET_MEAN, IMAGENET_STD
+from src.models.segmentors.mask2former import Mask2FormerSegmentor
+from src.models.segmentors.mask2former_config import mask2former_fields
 from src.weights.architecture import pixel_flow_config, query_flow_config, segmentor_config
 from src.weights.mask2former_names import segmentor_names
 from src.weights.mpvss_names import flownet_names, motion_names

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from src.models.segmentor import Mask2FormerSegmentor
+from src.models.segmentors.mask2former import Mask2FormerSegmentor
 from src.weights.architecture import segmentor_config
 from src.weights.mask2former_names import position_index_names, segmentor_names, unused_names
 from src.weights.mpvss_names import MOTION_PREFIX

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from src.models.flow import CopyFlow, DISFlow, PixelFlow, QueryFlow
 from src.models.propagator import Propagator
-from src.models.segmentor import Mask2FormerSegmentor
+from src.models.segmentors.mask2former import Mask2FormerSegmentor
 from src.weights.mpvss_names import flownet_names
 from src.weights.official import from_official, to_official
 from tests.inference.tiny import frames, tiny_propagator

@@ -8,7 +8,7 @@ from torch import nn
 
 from src.models.cpu.mask_features import MaskFeatures
 from src.models.cpu.masked_decoder import MaskedDecoder
-from src.models.segmentor import Mask2FormerSegmentor
+from src.models.segmentors.mask2former import Mask2FormerSegmentor
 
 Build = Callable[..., Mask2FormerSegmentor]
 

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from src.models.flow.base import FlowEstimator
-from src.models.key_frame_segmentor import KeyFrameSegmentor
 from src.models.propagator import Propagator
+from src.models.segmentors.base import KeyFrameSegmentor
 from src.ops.resize import resize_image, short_side_size
 from src.ops.segment_flow import winning_flow
 from src.ops.warp import enlarge_flow, resize_flow

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from src.models.oneformer import TASK_TOKENS, OneFormerSegmentor
+from src.models.segmentors.oneformer import TASK_TOKENS, OneFormerSegmentor
 from tests.models.families import network, picture
 
 

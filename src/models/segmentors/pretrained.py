@@ -16,8 +16,15 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 from transformers.utils.hub import cached_file
 
-from src.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Statistics, any_backbone, backbone_config, backbone_fields
-from src.models.key_frame_segmentor import image_statistics
+from src.models.segmentors.backbones import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Statistics,
+    any_backbone,
+    backbone_config,
+    backbone_fields,
+)
+from src.models.segmentors.base import image_statistics
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +37,7 @@ def strict_config(config_class: type[ConfigT], values: Mapping[str, Any]) -> Con
 
     Args:
         config_class: of the architecture.
-        values: its fields; ``backbone_config`` by our plain names, see :func:`src.models.backbones.backbone_config`.
+        values: its fields; ``backbone_config`` by our plain names, see :func:`src.models.segmentors.backbones.backbone_config`.
 
     Raises:
         ValueError: if a value is of the wrong kind, or the backbone is not a known one.

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import EomtConfig, EomtForUniversalSegmentation
 
-from src.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Statistics
-from src.models.key_frame_segmentor import KeyFrameSegmentor
 from src.models.per_sample_rng import SampleDraws
-from src.models.saved_networks import load_network, strict_config
+from src.models.segmentors.backbones import IMAGENET_MEAN, IMAGENET_STD, Statistics
+from src.models.segmentors.base import KeyFrameSegmentor
+from src.models.segmentors.pretrained import load_network, strict_config
 from src.structures import MaskPrediction, Size
 
 FIELDS = (

@@ -9,9 +9,9 @@ from typing import Any, ClassVar, NamedTuple, Self, cast
 import torch
 from torch import Tensor, nn
 
-from src.models.backbones import Statistics
 from src.models.drop_path import SampleDropPath
 from src.models.freezing import PartlyFrozen
+from src.models.segmentors.backbones import Statistics
 from src.ops.padding import pad_to, padded_size
 from src.structures import MaskPrediction, Size
 

@@ -13,7 +13,7 @@ from transformers import (
     SwinForImageClassification,
 )
 
-from src.models.backbones import (
+from src.models.segmentors.backbones import (
     BACKBONES,
     any_backbone,
     backbone_config,
@@ -96,7 +96,7 @@ def test_classifier_in_a_local_folder_fills_the_backbone(build_segmentor, tmp_pa
         classifier, prefix = ResNetForImageClassification(ResNetConfig(**fields)), "resnet."
     classifier.save_pretrained(tmp_path)
 
-    with caplog.at_level(logging.INFO, logger="src.models.backbones"):
+    with caplog.at_level(logging.INFO, logger="src.models.segmentors.backbones"):
         backbone = build_segmentor(name, pretrained_backbone=str(tmp_path)).parts()["backbone"]
 
     saved = {key.removeprefix(prefix): value for key, value in classifier.state_dict().items()}

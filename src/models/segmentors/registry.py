@@ -6,12 +6,12 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from src.models.eomt import EomtSegmentor
-from src.models.key_frame_segmentor import KeyFrameSegmentor
-from src.models.maskformer import MaskFormerSegmentor
-from src.models.oneformer import OneFormerSegmentor
-from src.models.saved_networks import saved_config
-from src.models.segmentor import Mask2FormerSegmentor
+from src.models.segmentors.base import KeyFrameSegmentor
+from src.models.segmentors.eomt import EomtSegmentor
+from src.models.segmentors.mask2former import Mask2FormerSegmentor
+from src.models.segmentors.maskformer import MaskFormerSegmentor
+from src.models.segmentors.oneformer import OneFormerSegmentor
+from src.models.segmentors.pretrained import saved_config
 
 logger = logging.getLogger(__name__)
 

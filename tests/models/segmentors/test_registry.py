@@ -11,9 +11,9 @@ from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
 from src.measure.cost import frame_cost
 from src.models.flow import CopyFlow, DISFlow, QueryFlow
-from src.models.key_frame_segmentor import KeyFrameSegmentor
 from src.models.propagator import Propagator
-from src.models.segmentors import SEGMENTORS, build_segmentor, load_segmentor
+from src.models.segmentors.base import KeyFrameSegmentor
+from src.models.segmentors.registry import SEGMENTORS, build_segmentor, load_segmentor
 from src.ops.masks import semantic_map
 from src.weights.model_folder import load_model, save_model
 from tests.models.families import FAMILIES, NUM_CLASSES, NUM_QUERIES, WIDTH, forward, network, picture

@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from src.models.backbones import IMAGENET_MEAN
-from src.models.mask2former import build_mask2former, load_mask2former, mask2former_config, mask2former_fields
+from src.models.segmentors.backbones import IMAGENET_MEAN
+from src.models.segmentors.mask2former_config import build_mask2former, load_mask2former, mask2former_config, mask2former_fields
 
 Saved = tuple[Path, torch.nn.Module]
 
@@ -22,7 +22,7 @@ def saved(build_segmentor, tmp_path: Path) -> Saved:
 
 def test_same_classes_load_every_tensor(saved, caplog):
     folder, source = saved
-    with caplog.at_level(logging.INFO, logger="src.models.saved_networks"):
+    with caplog.at_level(logging.INFO, logger="src.models.segmentors.pretrained"):
         network, mean, _ = load_mask2former(str(folder))
     tensors = source.state_dict()
     assert all(torch.equal(value, tensors[name]) for name, value in network.state_dict().items())
@@ -32,7 +32,7 @@ def test_same_classes_load_every_tensor(saved, caplog):
 
 def test_other_classes_start_only_the_class_head_anew_and_say_so(saved, caplog):
     folder, source = saved
-    with caplog.at_level(logging.INFO, logger="src.models.saved_networks"):
+    with caplog.at_level(logging.INFO, logger="src.models.segmentors.pretrained"):
         network, _, _ = load_mask2former(str(folder), num_classes=9)
     tensors = source.model.state_dict()
     assert all(torch.equal(value, tensors[name]) for name, value in network.model.state_dict().items())

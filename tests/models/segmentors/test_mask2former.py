@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from src.models.segmentor import Mask2FormerSegmentor
+from src.models.segmentors.mask2former import Mask2FormerSegmentor
 from src.ops.padding import pad_to
 
 BACKBONES = ["tiny", "small_resnet", "efficientnet_lite0"]

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from transformers import MaskFormerConfig, MaskFormerForInstanceSegmentation
 
-from src.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Statistics, any_backbone
-from src.models.key_frame_segmentor import KeyFrameSegmentor, in_full_precision
-from src.models.saved_networks import load_network, plain_backbone, strict_config
+from src.models.segmentors.backbones import IMAGENET_MEAN, IMAGENET_STD, Statistics, any_backbone
+from src.models.segmentors.base import KeyFrameSegmentor, in_full_precision
+from src.models.segmentors.pretrained import load_network, plain_backbone, strict_config
 from src.structures import MaskPrediction
 
 FIELDS = ("fpn_feature_size", "mask_feature_size")

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from transformers import OneFormerConfig, OneFormerForUniversalSegmentation
 
-from src.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Statistics
 from src.models.cpu.deformable_attention import DeformableAttention
 from src.models.cpu.windowed_swin import speed_up_swin
-from src.models.key_frame_segmentor import KeyFrameSegmentor, in_full_precision, keep_projections_precise
-from src.models.saved_networks import load_network, plain_backbone, strict_config
+from src.models.segmentors.backbones import IMAGENET_MEAN, IMAGENET_STD, Statistics
+from src.models.segmentors.base import KeyFrameSegmentor, in_full_precision, keep_projections_precise
+from src.models.segmentors.pretrained import load_network, plain_backbone, strict_config
 from src.ops.precision import full_precision
 from src.structures import MaskPrediction
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 
-from src.models.backbones import Statistics, any_backbone
-from src.models.saved_networks import load_network, plain_backbone, strict_config
+from src.models.segmentors.backbones import Statistics, any_backbone
+from src.models.segmentors.pretrained import load_network, plain_backbone, strict_config
 
 FIELDS = (
     "feature_size", "mask_feature_size", "hidden_dim", "encoder_feedforward_dim", "activation_function", "encoder_layers",
@@ -22,7 +22,7 @@ def mask2former_config(backbone: Mapping[str, Any], num_classes: int, fields: Ma
     """Build transformers' configuration from plain values. Nothing they name is fetched or executed.
 
     Args:
-        backbone: its ``model_type`` and sizes, see :func:`src.models.backbones.backbone_config`.
+        backbone: its ``model_type`` and sizes, see :func:`src.models.segmentors.backbones.backbone_config`.
         num_classes: K, without "no object".
         fields: some of ``FIELDS``; the others keep transformers' defaults.
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from src.models.eomt import EomtSegmentor
+from src.models.segmentors.eomt import EomtSegmentor
 from tests.models.families import network, picture
 
 

@@ -9,13 +9,19 @@ import torch
 from torch import Tensor, nn
 from transformers import Mask2FormerForUniversalSegmentation
 
-from src.models.backbones import IMAGENET_MEAN, IMAGENET_STD, Statistics, backbone_spec, load_backbone_weights
 from src.models.cpu.folded_resnet import fold_resnet
 from src.models.cpu.masked_decoder import MaskedDecoder
 from src.models.cpu.pixel_decoder import PixelDecoder
 from src.models.cpu.windowed_swin import speed_up_swin
-from src.models.key_frame_segmentor import KeyFrameSegmentor, in_full_precision, keep_projections_precise
-from src.models.mask2former import FIELDS, build_mask2former, load_mask2former, mask2former_config, mask2former_fields
+from src.models.segmentors.backbones import IMAGENET_MEAN, IMAGENET_STD, Statistics, backbone_spec, load_backbone_weights
+from src.models.segmentors.base import KeyFrameSegmentor, in_full_precision, keep_projections_precise
+from src.models.segmentors.mask2former_config import (
+    FIELDS,
+    build_mask2former,
+    load_mask2former,
+    mask2former_config,
+    mask2former_fields,
+)
 from src.structures import MaskPrediction
 
 
@@ -128,7 +134,7 @@ class Mask2FormerSegmentor(KeyFrameSegmentor):
         drop_path: float = 0.3,
         pretrained_backbone: bool | str = True,
     ) -> Self:
-        """A new Mask2Former on a backbone of ``src.models.backbones.BACKBONES``.
+        """A new Mask2Former on a backbone of ``src.models.segmentors.backbones.BACKBONES``.
 
         Args:
             backbone: its name.
