@@ -40,7 +40,7 @@ from src.measure.machine import autocast_named, device_named
 from src.models.propagator import Propagator
 from src.ops.resize import short_side_size
 from src.structures import Size
-from src.training.evaluation_logging import log_results
+from src.training.logging.evaluation_logging import log_results
 from src.weights.model_folder import load_model
 
 log = logging.getLogger(__name__)

@@ -22,7 +22,7 @@ from src.measure.flow_cost import cost_rows, flow_cost
 from src.measure.machine import device_named
 from src.ops.resize import resize_image
 from src.structures import Size
-from src.training.evaluation_logging import log_flows
+from src.training.logging.evaluation_logging import log_flows
 from src.weights.model_folder import load_model
 
 log = logging.getLogger(__name__)

@@ -18,14 +18,14 @@ from omegaconf import DictConfig, OmegaConf
 from src.command_line import quote_path_arguments
 from src.data.datamodule import PairDataModule
 from src.files.atomic_write import write_text
-from src.training.broken_numbers import BrokenStep
-from src.training.checkpoint_files import discard_checkpoints, find_checkpoint
-from src.training.dashboards import git_state
+from src.training.checkpointing.checkpoint_files import discard_checkpoints, find_checkpoint
+from src.training.checkpointing.nonfinite import BrokenStep
+from src.training.checkpointing.replay import replay_step
+from src.training.checkpointing.run_lock import run_lock
+from src.training.logging.dashboards import git_state
+from src.training.logging.resilient_wandb import PatientWandbLogger
 from src.training.module import PropagationModule
-from src.training.parallel import naming_lost_processes, whole_model
-from src.training.patient_wandb import PatientWandbLogger
-from src.training.replay import replay_step
-from src.training.run_lock import run_lock
+from src.training.strategies import naming_lost_processes, whole_model
 from src.training.wiring import (
     accumulate_to,
     build_propagator,
@@ -58,7 +58,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
 
 
 def replay(cfg: DictConfig) -> dict[str, float]:
-    """Compute the step again that a run left in ``cfg.replay``; see :func:`src.training.replay.replay_step`."""
+    """Compute the step again that a run left in ``cfg.replay``; see :func:`src.training.checkpointing.replay.replay_step`."""
     folder = Path(cfg.replay)
     step = BrokenStep.read(folder)
     propagator, metadata = load_model(folder / "model")

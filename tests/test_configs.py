@@ -23,8 +23,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.models.propagator import Propagator
 from src.train import main
-from src.training.checkpoint_files import DurableCheckpointIO
-from src.training.newest_checkpoint import NewestCheckpoint
+from src.training.checkpointing.checkpoint_files import DurableCheckpointIO
+from src.training.checkpointing.periodic_checkpoint import NewestCheckpoint
 from src.training.optim import AdamWPoly
 from tests.tiny_run import ROOT, compose_train
 

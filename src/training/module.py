@@ -23,8 +23,8 @@ from src.ops.occlusion import hidden
 from src.ops.warp import full_size_flow, unexplained
 from src.structures import PairBatch
 from src.training.optim import AdamWPoly, gradient_norm
-from src.training.parallel import gather_parameters, share_out_model, spread_parameters
 from src.training.stages import Stage, StagePrediction
+from src.training.strategies import gather_parameters, share_out_model, spread_parameters
 from src.weights.model_folder import model_config
 
 # The paper's pairs are at most ten frames apart; of wider ones the scores by offset would flood the log.

@@ -19,7 +19,7 @@ from src.models.propagator import Propagator
 from src.models.segmentors.base import KeyFrameSegmentor
 from src.models.segmentors.registry import with_classes
 from src.ops.warp import WarpGrid
-from src.training.patient_wandb import PatientWandbLogger
+from src.training.logging.resilient_wandb import PatientWandbLogger
 from src.weights.model_folder import load_model
 
 log = logging.getLogger(__name__)

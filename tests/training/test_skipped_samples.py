@@ -12,7 +12,7 @@ from src.files.images import CorruptFileError
 from src.training import skipped_samples
 from src.training.skipped_samples import SkippedSamples
 from tests.inference.tiny import FakeClips
-from tests.training.test_preemption import Square
+from tests.training.checkpointing.test_preemption import Square
 from tests.training.tiny_fit import tiny_module, tiny_trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore")

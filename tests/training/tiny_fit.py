@@ -9,8 +9,8 @@ from lightning import Callback, Trainer
 
 from src.data.datamodule import PairDataModule
 from src.data.pairs.sampling import PairSampling, UniformSampling
+from src.training.checkpointing.periodic_checkpoint import NewestCheckpoint
 from src.training.module import PropagationModule
-from src.training.newest_checkpoint import NewestCheckpoint
 from src.training.optim import AdamWPoly
 from src.training.stages import Stage
 from tests.inference.tiny import CLASSES, FakeClips, tiny_propagator

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from src.losses.mask_classification import MaskClassificationLoss
-from src.training import callbacks
-from src.training.callbacks import PairPictures, ProgressLines, Throughput
+from src.training.logging import callbacks
+from src.training.logging.callbacks import PairPictures, ProgressLines, Throughput
 from src.training.stages import PropagationStage, SegmentorStage
 from tests.inference.tiny import CLASSES, FakeClips, tiny_propagator
 from tests.training.tiny_batch import tiny_batch

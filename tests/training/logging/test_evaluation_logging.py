@@ -6,7 +6,7 @@ from typing import Any
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.logger import DummyLogger
 
-from src.training.evaluation_logging import log_flows
+from src.training.logging.evaluation_logging import log_flows
 
 
 class Listening(DummyLogger):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.distributed import DistNetworkError
 
-from src.training.parallel import (
+from src.training.strategies import (
     FullyShardedStrategy,
     ddp_strategy,
     is_shared_out,

@@ -9,7 +9,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from src.structures import PairBatch
-from src.training.checkpoint_files import checkpoints_by_age, remove_unfinished
+from src.training.checkpointing.checkpoint_files import checkpoints_by_age, remove_unfinished
 
 
 class NewestCheckpoint(Checkpoint):

@@ -15,7 +15,7 @@ from src.inference.evaluation.clips import evaluate_clips
 from src.inference.video.writer import read_video
 from src.losses.mask_classification import MaskClassificationLoss
 from src.train import train
-from src.training.dashboards import OverlayClip, StreamedScore, git_state
+from src.training.logging.dashboards import OverlayClip, StreamedScore, git_state
 from src.training.stages import PropagationStage
 from tests.inference.tiny import CLASSES, FakeClips
 from tests.inference.videos import count_frames

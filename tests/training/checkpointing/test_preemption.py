@@ -9,8 +9,8 @@ from lightning import Callback, LightningModule, Trainer
 from src.losses.mask_classification import MaskClassificationLoss
 from src.models.propagator import Propagator
 from src.structures import PairBatch
-from src.training import preemption
-from src.training.preemption import StopOnSignal
+from src.training.checkpointing import preemption
+from src.training.checkpointing.preemption import StopOnSignal
 from src.training.stages import SegmentorStage, Terms
 from tests.inference.tiny import CLASSES
 from tests.training.tiny_fit import tiny_data, tiny_module, tiny_trainer

@@ -14,7 +14,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
 from src.structures import PairBatch
-from src.training.newest_checkpoint import NewestCheckpoint, validates_now
+from src.training.checkpointing.periodic_checkpoint import NewestCheckpoint, validates_now
 
 log = logging.getLogger(__name__)
 

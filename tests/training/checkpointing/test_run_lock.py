@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from lightning.pytorch.utilities import rank_zero_only
 
-from src.training.run_lock import run_lock
+from src.training.checkpointing.run_lock import run_lock
 from tests.tiny_run import ROOT
 
 # The module alone: it takes seconds to import the rest.
 HOLDER = """
 import multiprocessing, sys, time
 from pathlib import Path
-from src.training.run_lock import run_lock
+from src.training.checkpointing.run_lock import run_lock
 with run_lock(Path(sys.argv[1])):
     # A loader process, which outlives its parent by some seconds.
     multiprocessing.get_context("fork").Process(target=time.sleep, args=(300,), daemon=True).start()

@@ -10,7 +10,7 @@ from lightning import Callback, LightningModule, Trainer
 from src.losses.mask_classification import MaskClassificationLoss
 from src.models.propagator import Propagator
 from src.structures import PairBatch
-from src.training.newest_checkpoint import NewestCheckpoint
+from src.training.checkpointing.periodic_checkpoint import NewestCheckpoint
 from src.training.stages import SegmentorStage, Terms
 from tests.inference.tiny import CLASSES
 from tests.training.tiny_fit import tiny_data, tiny_module, tiny_trainer

@@ -5,7 +5,7 @@ import pytest
 import wandb
 from lightning.pytorch.loggers import WandbLogger
 
-from src.training.patient_wandb import PatientWandbLogger
+from src.training.logging.resilient_wandb import PatientWandbLogger
 
 
 class FakeRun:

@@ -7,8 +7,8 @@ import torch
 from src.losses.mask_classification import MaskClassificationLoss
 from src.models.propagator import Propagator
 from src.structures import PairBatch
-from src.training.broken_numbers import BrokenStep
-from src.training.replay import replay_step
+from src.training.checkpointing.nonfinite import BrokenStep
+from src.training.checkpointing.replay import replay_step
 from src.training.stages import SegmentorStage, Terms
 from tests.inference.tiny import CLASSES
 from tests.training.tiny_batch import tiny_batch

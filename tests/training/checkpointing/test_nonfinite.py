@@ -8,7 +8,7 @@ from lightning.pytorch.plugins import MixedPrecision
 from src.losses.mask_classification import MaskClassificationLoss
 from src.models.propagator import Propagator
 from src.structures import PairBatch
-from src.training.broken_numbers import BrokenStep, KeepBrokenStep
+from src.training.checkpointing.nonfinite import BrokenStep, KeepBrokenStep
 from src.training.stages import SegmentorStage, Terms
 from src.weights.model_folder import load_model
 from tests.inference.tiny import CLASSES

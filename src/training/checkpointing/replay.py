@@ -11,7 +11,7 @@ import torch
 from lightning import Trainer
 from torch import Tensor, nn
 
-from src.training.broken_numbers import BrokenStep
+from src.training.checkpointing.nonfinite import BrokenStep
 from src.training.module import PropagationModule
 
 log = logging.getLogger(__name__)

@@ -21,8 +21,8 @@ from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
 from src.measure.cost import frame_cost
 from src.ops.resize import short_side_size
-from src.training.parallel import is_shared_out
 from src.training.stages import SegmentorStage
+from src.training.strategies import is_shared_out
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from src.training import checkpoint_files
-from src.training.checkpoint_files import (
+from src.training.checkpointing import checkpoint_files
+from src.training.checkpointing.checkpoint_files import (
     DurableCheckpointIO,
     checkpoints_by_age,
     discard_checkpoints,
@@ -157,7 +157,7 @@ LIMITED = """
 import resource, sys
 from pathlib import Path
 import torch
-from src.training.checkpoint_files import DurableCheckpointIO
+from src.training.checkpointing.checkpoint_files import DurableCheckpointIO
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
 DurableCheckpointIO().save_checkpoint({"w": torch.zeros(100_000)}, Path(sys.argv[1]))
 """
