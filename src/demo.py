@@ -27,7 +27,7 @@ from src.inference.flow_choice import names_and_colours, selectable_flows
 from src.inference.video.decoder import VideoFrames
 from src.inference.video.sources import FrameSource, ImageFrames
 from src.measure.machine import autocast_named, device_named
-from src.web.labelling import ClipLabeller
+from src.web.predictor import ClipLabeller
 from src.weights.checkpoints import load_checkpoint
 
 if TYPE_CHECKING:

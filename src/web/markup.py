@@ -7,7 +7,7 @@ from html import escape
 
 from src.inference.video.progress import in_words
 from src.structures import KeyReason
-from src.web.labelling import KeyMark, LabelledClip
+from src.web.predictor import KeyMark, LabelledClip
 from src.web.run_cost import CostRow
 
 REASONS: dict[KeyReason | None, tuple[str, str]] = {

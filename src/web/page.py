@@ -15,10 +15,10 @@ from src.inference.video.decoder import VideoFrames
 from src.inference.video.prediction import PredictionProgress
 from src.inference.video.progress import in_words
 from src.inference.video.sources import FrameSource
-from src.web.labelling import ClipLabeller
 from src.web.markup import FOLLOW_THE_VIDEO, TIMELINE_CSS, cost_table, message, summary, timeline
+from src.web.predictor import ClipLabeller
 from src.web.schedules import Schedule
-from src.web.visits import Visits
+from src.web.sessions import Visits
 
 log = logging.getLogger(__name__)
 

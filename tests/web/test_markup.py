@@ -6,8 +6,8 @@ import pytest
 
 from src.inference.video.prediction import PredictionProgress
 from src.structures import KeyReason
-from src.web.labelling import KeyMark, LabelledClip
 from src.web.markup import REASONS, cost_table, message, summary, timeline
+from src.web.predictor import KeyMark, LabelledClip
 from src.web.run_cost import CostRow
 
 MARKS = [KeyMark(0, 0.0, "first"), KeyMark(5, 0.5, "interval"), KeyMark(8, 0.8, "cut")]

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from src.web.visits import Visits
+from src.web.sessions import Visits
 
 
 def test_a_visitor_keeps_one_result_and_takes_it_along(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from src.inference.video.decoder import VideoFrames
 from src.inference.video.sources import ImageFrames
 from src.measure.cost import frame_cost
 from src.structures import Size
-from src.web.labelling import ClipLabeller
+from src.web.predictor import ClipLabeller
 from src.web.schedules import BudgetShare
 from tests.inference.tiny import CLASSES, FakeClips, tiny_propagator
 
