@@ -8,7 +8,7 @@ from torch import nn
 from transformers import Mask2FormerConfig
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerPixelDecoderEncoderLayer
 
-from src.models import encoder_layer as module
+from src.models.cpu import encoder_layer as module
 from src.models.cpu.deformable_attention import DeformableAttention
 from src.models.cpu.encoder_layer import EncoderLayer
 

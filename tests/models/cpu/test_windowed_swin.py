@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from transformers import SwinBackbone, SwinConfig
 
-from src.models import windowed_swin as module
+from src.models.cpu import windowed_swin as module
 from src.models.cpu.windowed_swin import WindowedLayer, speed_up_swin, windows_of
 
 
