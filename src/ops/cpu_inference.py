@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def may_go_shorter(tensor: Tensor) -> bool:
+def use_cpu_fast_path(tensor: Tensor) -> bool:
     """Whether a way that is exact to float rounding, made for CPUs and without gradients, may be taken.
 
     In inference mode on a CPU, but not in half precision, which is too coarse for the sums and differences of such ways, and not

@@ -3,24 +3,24 @@
 import torch
 from torch import Tensor
 
-from src.ops.cpu_inference import may_go_shorter
+from src.ops.cpu_inference import use_cpu_fast_path
 
 
 def test_inference_in_full_precision_alone() -> None:
     tensor = torch.zeros(1)
-    assert not may_go_shorter(tensor)
+    assert not use_cpu_fast_path(tensor)
     with torch.no_grad():
-        assert not may_go_shorter(tensor)
+        assert not use_cpu_fast_path(tensor)
     with torch.inference_mode():
-        assert may_go_shorter(tensor)
-        assert not may_go_shorter(torch.zeros(1, device="meta"))
+        assert use_cpu_fast_path(tensor)
+        assert not use_cpu_fast_path(torch.zeros(1, device="meta"))
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            assert not may_go_shorter(tensor)
+            assert not use_cpu_fast_path(tensor)
 
 
 def test_not_in_a_graph() -> None:
     def step(tensor: Tensor) -> Tensor:
-        return tensor + 1 if may_go_shorter(tensor) else tensor - 1
+        return tensor + 1 if use_cpu_fast_path(tensor) else tensor - 1
 
     with torch.inference_mode():
         assert step(torch.zeros(1)) == 1

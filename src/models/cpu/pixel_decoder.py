@@ -21,7 +21,7 @@ from src.models.cpu.encoder_layer import EncoderLayer
 from src.models.cpu.mask_features import MaskFeatures
 from src.ops.cache import KeptResult, kept_constant
 from src.ops.channels_last import enlarge_twice, group_norm_factors
-from src.ops.cpu_inference import may_go_shorter
+from src.ops.cpu_inference import use_cpu_fast_path
 from src.ops.sine_positions import sine_positions
 from src.ops.winograd import transformed_kernel, winograd_convolution
 from src.structures import Size
@@ -56,7 +56,7 @@ class PixelDecoder(Mask2FormerPixelDecoder):  # type: ignore[misc]
         Returns:
             ``multi_scale_features``, (B, C, h_i, w_i) of three levels, coarse to fine, and ``mask_features``.
         """
-        if not may_go_shorter(features[0]):
+        if not use_cpu_fast_path(features[0]):
             # Who learns changes the weights.
             for kernel in self._kernels:
                 kernel.forget()

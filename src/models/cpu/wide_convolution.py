@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from src.ops.cache import KeptResult
-from src.ops.cpu_inference import may_go_shorter
+from src.ops.cpu_inference import use_cpu_fast_path
 from src.ops.winograd import transformed_kernel, winograd_convolution
 
 _FEW_PIXELS = 64
@@ -31,7 +31,7 @@ class WideConvolution(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, C, H, W) to (B, C', h, w), h and w being H and W over the stride, rounded up."""
-        if not may_go_shorter(input):
+        if not use_cpu_fast_path(input):
             # Who learns changes the weights.
             self._kernel.forget()
             return super().forward(input)

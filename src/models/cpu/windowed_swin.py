@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.models.swin.modeling_swin import SwinAttention, SwinBackbone, SwinLayer, SwinStage
 
-from src.ops.cpu_inference import may_go_shorter
+from src.ops.cpu_inference import use_cpu_fast_path
 from src.structures import Size
 
 _BLOCK = 1024
@@ -105,7 +105,7 @@ class WindowedLayer(SwinLayer):  # type: ignore[misc]
         self, hidden_states: Tensor, input_dimensions: Size, always_partition: bool = False, **options: Any
     ) -> tuple[Tensor, Tensor | None]:
         """See transformers, which calls it by these names: (B, h * w, C) to the same, first of a pair."""
-        if not may_go_shorter(hidden_states) or self.training or not always_partition or options:
+        if not use_cpu_fast_path(hidden_states) or self.training or not always_partition or options:
             result: tuple[Tensor, Tensor] = super().forward(hidden_states, input_dimensions, always_partition, **options)
             return result
         batch, count, width = hidden_states.shape
@@ -143,7 +143,7 @@ class ViewedStage(SwinStage):  # type: ignore[misc]
         output_hidden_states_before_downsampling: bool,
     ) -> Tensor:
         """See transformers: (B, C, h, w) of tokens (B, h * w, C)."""
-        if not output_hidden_states_before_downsampling or not may_go_shorter(hidden_states):
+        if not output_hidden_states_before_downsampling or not use_cpu_fast_path(hidden_states):
             features: Tensor = super().get_reshaped_hidden_states(
                 hidden_states, hidden_states_before_downsampling, height, width, output_hidden_states_before_downsampling
             )
