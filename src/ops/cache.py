@@ -13,7 +13,7 @@ from torch import Tensor
 P = ParamSpec("P")
 
 
-def may_keep() -> bool:
+def can_cache() -> bool:
     """Whether what is made now may be served to later calls.
 
     In inference mode, but neither traced, nor without data, nor under autocast, where it may have another precision.
@@ -26,7 +26,7 @@ def may_keep() -> bool:
     return type(torch.empty(0, device="cpu")) is Tensor
 
 
-def kept_constant(entries: int) -> Callable[[Callable[P, Tensor]], Callable[P, Tensor]]:
+def cached_constant(entries: int) -> Callable[[Callable[P, Tensor]], Callable[P, Tensor]]:
     """Decorate a function whose tensor depends on its arguments alone: in inference mode the last results are kept.
 
     They are ordinary tensors, which may meet gradients later. Who writes to one gets an error at the next call. Threads may call
@@ -49,7 +49,7 @@ def kept_constant(entries: int) -> Callable[[Callable[P, Tensor]], Callable[P, T
         @wraps(function)
         def kept(*arguments: P.args, **options: P.kwargs) -> Tensor:
             without_data = any(isinstance(x, torch.device) and x.type == "meta" for x in (*arguments, *options.values()))
-            if without_data or not may_keep():
+            if without_data or not can_cache():
                 return function(*arguments, **options)
             result, version = made(*arguments, **options)  # type: ignore[arg-type]
             if result._version != version:
@@ -83,15 +83,15 @@ class _Made:
         )
 
 
-class KeptResult:
+class CachedResult:
     """The result of a function of one tensor, in inference mode kept until that tensor changes.
 
     A source is known by its memory, shape, type and version, which ``load_state_dict`` and most optimisers count up. Fused
     optimisers and writes through ``.data`` leave no trace, so the values of ``source[:, 0]`` are compared as well, and the owner
-    calls :meth:`forget` where it learns. Tensors made in inference mode have no version: for them nothing is kept. Neither is
+    calls :meth:`clear` where it learns. Tensors made in inference mode have no version: for them nothing is kept. Neither is
     anything copied or pickled along. Threads may call at the same time.
 
-    What is kept stays in memory, and so does the memory of the source until the next call or :meth:`forget`, even if its owner
+    What is kept stays in memory, and so does the memory of the source until the next call or :meth:`clear`, even if its owner
     lets it go: else another tensor could take its place and pass for it.
 
     Args:
@@ -106,7 +106,7 @@ class KeptResult:
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def __call__(self, source: Tensor) -> Tensor:
         """The function's result; not to be written to."""
-        if not may_keep() or source.device.type == "meta" or source.is_inference():
+        if not can_cache() or source.device.type == "meta" or source.is_inference():
             return self._function(source)
         # Read once: another thread may replace it meanwhile.
         made = self._made
@@ -115,9 +115,9 @@ class KeptResult:
             self._made = made = _Made(source.detach(), source._version, some, self._function(source))
         return made.result
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Free what is kept."""
         self._made = None
 
-    def __reduce__(self) -> tuple[type[KeptResult], tuple[Callable[[Tensor], Tensor]]]:
+    def __reduce__(self) -> tuple[type[CachedResult], tuple[Callable[[Tensor], Tensor]]]:
         return type(self), (self._function,)

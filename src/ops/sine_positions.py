@@ -7,12 +7,12 @@ import math
 import torch
 from torch import Tensor
 
-from src.ops.cache import kept_constant
+from src.ops.cache import cached_constant
 from src.structures import Size
 
 
 # Five levels of an image size have one: three of the segmentor, and two more of the paper's flow.
-@kept_constant(entries=16)
+@cached_constant(entries=16)
 def sine_positions(size: Size, dim: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Two-dimensional sine embedding of every position (DETR, normalised to 2 pi, temperature 10,000).
 

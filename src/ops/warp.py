@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from src.ops.cache import kept_constant
+from src.ops.cache import cached_constant
 from src.ops.channels_last import enlarge_twice
 from src.ops.precision import full_precision
 from src.structures import FlowPrediction, Size
@@ -97,7 +97,7 @@ def _units(size: Size, grid: WarpGrid) -> tuple[Size, int]:
     raise ValueError(f"unknown warp grid {grid!r}; expected 'exact' or 'reference'")
 
 
-@kept_constant(entries=8)
+@cached_constant(entries=8)
 def _still_positions(size: Size, wholes: Size, shift: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Where a flow of zero reads, (2, H, W), in units of grid_sample; the arguments are those of :func:`_units`."""
     height, width = size

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-from src.ops.cache import KeptResult, kept_constant
+from src.ops.cache import CachedResult, cached_constant
 
 
 def doubled(source: Tensor) -> Tensor:
@@ -34,11 +34,11 @@ def count() -> Counted:
 
 
 @pytest.fixture
-def kept(count: Counted) -> KeptResult:
-    return KeptResult(count)
+def kept(count: Counted) -> CachedResult:
+    return CachedResult(count)
 
 
-def test_it_is_made_once_in_inference_mode_and_every_time_elsewhere(kept: KeptResult, count: Counted) -> None:
+def test_it_is_made_once_in_inference_mode_and_every_time_elsewhere(kept: CachedResult, count: Counted) -> None:
     weight = nn.Parameter(torch.randn(4, 3))
     with torch.inference_mode():
         assert all(torch.equal(kept(weight), 2 * weight) for _ in range(3))
@@ -48,7 +48,7 @@ def test_it_is_made_once_in_inference_mode_and_every_time_elsewhere(kept: KeptRe
         assert count.calls == calls
     with torch.inference_mode():
         kept(weight)
-        kept.forget()
+        kept.clear()
         kept(weight)
     assert count.calls == 4
 
@@ -78,7 +78,7 @@ CHANGES: dict[str, Callable[[nn.Parameter], object]] = {
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 @pytest.mark.parametrize("inference", [False, True])
-def test_a_changed_tensor_is_seen(kept: KeptResult, change: Callable[[nn.Parameter], object], inference: bool) -> None:
+def test_a_changed_tensor_is_seen(kept: CachedResult, change: Callable[[nn.Parameter], object], inference: bool) -> None:
     weight = nn.Parameter(torch.randn(4, 4))
     with torch.inference_mode():
         kept(weight)
@@ -88,7 +88,7 @@ def test_a_changed_tensor_is_seen(kept: KeptResult, change: Callable[[nn.Paramet
         assert torch.equal(kept(weight), 2 * weight)
 
 
-def test_a_tensor_that_takes_the_memory_of_one_gone_is_another(kept: KeptResult) -> None:
+def test_a_tensor_that_takes_the_memory_of_one_gone_is_another(kept: CachedResult) -> None:
     with torch.inference_mode():
         for _ in range(20):
             weight = nn.Parameter(torch.randn(64, 64))
@@ -97,7 +97,7 @@ def test_a_tensor_that_takes_the_memory_of_one_gone_is_another(kept: KeptResult)
             del weight
 
 
-def test_nothing_is_kept_of_tensors_without_a_version(kept: KeptResult, count: Counted) -> None:
+def test_nothing_is_kept_of_tensors_without_a_version(kept: CachedResult, count: Counted) -> None:
     with torch.inference_mode():
         weight = torch.randn(4, 3)
         for _ in range(2):
@@ -107,7 +107,7 @@ def test_nothing_is_kept_of_tensors_without_a_version(kept: KeptResult, count: C
 
 
 def test_copies_start_empty() -> None:
-    kept, weight = KeptResult(doubled), nn.Parameter(torch.randn(4, 3))
+    kept, weight = CachedResult(doubled), nn.Parameter(torch.randn(4, 3))
     with torch.inference_mode():
         kept(weight)
         for other in (copy.copy(kept), copy.deepcopy(kept), pickle.loads(pickle.dumps(kept))):
@@ -116,7 +116,7 @@ def test_copies_start_empty() -> None:
     assert len(pickle.dumps(kept)) < 200
 
 
-def test_tensors_without_data_are_not_kept(kept: KeptResult, count: Counted) -> None:
+def test_tensors_without_data_are_not_kept(kept: CachedResult, count: Counted) -> None:
     weight = nn.Parameter(torch.randn(4, 3))
     with torch.inference_mode():
         with FakeTensorMode(allow_non_fake_inputs=True):
@@ -129,7 +129,7 @@ def test_tensors_without_data_are_not_kept(kept: KeptResult, count: Counted) -> 
     assert count.calls == 4
 
 
-def test_threads_may_share_it(kept: KeptResult) -> None:
+def test_threads_may_share_it(kept: CachedResult) -> None:
     weights = [nn.Parameter(torch.full((4, 3), float(value))) for value in range(3)]
 
     @torch.inference_mode()
@@ -145,7 +145,7 @@ CALLS: list[tuple[int, ...]] = []
 CPU = torch.device("cpu")
 
 
-@kept_constant(entries=2)
+@cached_constant(entries=2)
 def ramp(size: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     CALLS.append(size)
     return torch.arange(size[0] * size[1], dtype=dtype, device=device).view(size)

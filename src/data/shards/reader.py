@@ -73,7 +73,7 @@ class Shards:
         """
         return self._recent(name)
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Drop the files that were just read, which are kept for a moment."""
         self._recent.cache_clear()
 

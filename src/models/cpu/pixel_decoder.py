@@ -19,7 +19,7 @@ from transformers.models.mask2former.modeling_mask2former import (
 from src.models.cpu.deformable_attention import DeformableAttention
 from src.models.cpu.encoder_layer import EncoderLayer
 from src.models.cpu.mask_features import MaskFeatures
-from src.ops.cache import KeptResult, kept_constant
+from src.ops.cache import CachedResult, cached_constant
 from src.ops.channels_last import enlarge_twice, group_norm_factors
 from src.ops.cpu_inference import use_cpu_fast_path
 from src.ops.sine_positions import sine_positions
@@ -44,7 +44,7 @@ class PixelDecoder(Mask2FormerPixelDecoder):  # type: ignore[misc]
         self.__dict__.update(decoder.__dict__)
         DeformableAttention.install(self)
         EncoderLayer.install(self)
-        self._kernels = [KeptResult(transformed_kernel) for _ in self.output_convolutions]
+        self._kernels = [CachedResult(transformed_kernel) for _ in self.output_convolutions]
 
     def forward(self, features: Sequence[Tensor], **options: Any) -> Mask2FormerPixelDecoderOutput | SimpleNamespace:
         """See transformers; in inference mode on a CPU ``mask_features`` are a :class:`MaskFeatures`.
@@ -59,7 +59,7 @@ class PixelDecoder(Mask2FormerPixelDecoder):  # type: ignore[misc]
         if not use_cpu_fast_path(features[0]):
             # Who learns changes the weights.
             for kernel in self._kernels:
-                kernel.forget()
+                kernel.clear()
             return super().forward(features, **options)
         if options or self.training or not _doubled(features):
             return super().forward(features, **options)
@@ -89,7 +89,7 @@ class PixelDecoder(Mask2FormerPixelDecoder):  # type: ignore[misc]
         return torch.split(tokens, [height * width for height, width in sizes], dim=1)
 
 
-@kept_constant(entries=4)
+@cached_constant(entries=4)
 def _reference_points(sizes: tuple[Size, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     """(1, S, levels, 2), (x, y) in 0..1 of every pixel of all levels."""
     # Nothing of the images is padding here.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from src.ops.cache import KeptResult
+from src.ops.cache import CachedResult
 from src.ops.cpu_inference import use_cpu_fast_path
 from src.ops.winograd import transformed_kernel, winograd_convolution
 
@@ -27,13 +27,13 @@ class WideConvolution(nn.Conv2d):
 
     def __init__(self, inside: int, outside: int, stride: int = 1) -> None:
         super().__init__(inside, outside, 3, stride, padding=1)
-        self._kernel = KeptResult(transformed_kernel)
+        self._kernel = CachedResult(transformed_kernel)
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, C, H, W) to (B, C', h, w), h and w being H and W over the stride, rounded up."""
         if not use_cpu_fast_path(input):
             # Who learns changes the weights.
-            self._kernel.forget()
+            self._kernel.clear()
             return super().forward(input)
         stride = self.stride[0]
         height, width = -(-input.shape[-2] // stride), -(-input.shape[-1] // stride)
