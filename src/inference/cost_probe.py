@@ -8,7 +8,7 @@ from statistics import median
 
 from torch import Tensor
 
-from src.inference.scheduling.change import watch
+from src.inference.scheduling.change import update_change
 from src.inference.scheduling.step_costs import StepCosts
 from src.inference.streaming import StepResult, StreamingSegmentor, synchronize
 
@@ -25,15 +25,15 @@ def measure_ms(stream: StreamingSegmentor, image: Tensor, repeats: int = 5) -> S
     """
     size = (image.shape[-2], image.shape[-1])
     _, state = stream.segment_key(image)
-    seen = watch(stream.resize(image), None, 0.0, -1.0)
+    seen = update_change(stream.resize(image), None, 0.0, -1.0)
 
     def segment() -> None:
-        watch(stream.resize(image), seen, 0.0, -1.0)
+        update_change(stream.resize(image), seen, 0.0, -1.0)
         prediction, key = stream.segment_key(image)
         StepResult(prediction, None, key, stream.map_size).semantic_map(size)
 
     def propagate() -> None:
-        watch(stream.resize(image), seen, 0.0, -1.0)
+        update_change(stream.resize(image), seen, 0.0, -1.0)
         stream.propagate_with_flow(image, state).semantic_map(size)
 
     return StepCosts(*_times(segment, propagate, repeats))

@@ -117,7 +117,7 @@ class StreamingSegmentor:
         if not isinstance(self.scheduler, LearningScheduler):
             return maps, result.state
         synchronize()
-        return maps, self.told(result.state, self.clock() - started)
+        return maps, self.record_latency(result.state, self.clock() - started)
 
     def stream(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
         """Label the frames of one video as they come, in constant memory.
@@ -202,14 +202,14 @@ class StreamingSegmentor:
         resized = F.interpolate(image.float(), size=size, mode="bilinear", align_corners=False, antialias=True)
         return resized.round().clamp(0, 255).to(image.dtype) if image.dtype == torch.uint8 else resized.to(image.dtype)
 
-    def told(self, state: KeyFrameState, seconds: float) -> KeyFrameState:
+    def record_latency(self, state: KeyFrameState, seconds: float) -> KeyFrameState:
         """The state, its scheduler knowing what the step that gave it took, from the decoded frame to its label map.
 
         :meth:`step` and :meth:`stream` do this; after :meth:`predict` it is the caller who knows.
         """
         if not isinstance(self.scheduler, LearningScheduler):
             return state
-        return replace(state, schedule=self.scheduler.learn(state, 1e3 * seconds))
+        return replace(state, schedule=self.scheduler.record_latency(state, 1e3 * seconds))
 
     def _compile(self, what: Compile) -> None:
         if what is True:

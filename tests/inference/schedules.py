@@ -49,7 +49,7 @@ def run(
         state = KeyFrameState(image[None], PREDICTION, index, age, decision.reason, decision.schedule)
         if takes is not None:
             assert isinstance(scheduler, LearningScheduler)
-            state = replace(state, schedule=scheduler.learn(state, takes(index, state.reason is not None)))
+            state = replace(state, schedule=scheduler.record_latency(state, takes(index, state.reason is not None)))
     return Schedule(reasons, credits)
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from src.inference.batched_streaming import step_streams
 from src.inference.scheduling.adaptive import Adaptive
 from src.inference.scheduling.budget import Account, Budget
-from src.inference.scheduling.change import Watched
+from src.inference.scheduling.change import ChangeState
 from src.inference.scheduling.rejection import Distrust
 from src.inference.scheduling.scheduler import Decision, FixedInterval, KeyFrameScheduler
 from src.inference.scheduling.step_costs import StepCosts
@@ -146,13 +146,13 @@ def remembers(state: KeyFrameState) -> list[Tensor | float | bool]:
     schedule, credit = state.schedule, 0.0
     if isinstance(schedule, Account):
         schedule, credit = schedule.watched, schedule.credit
-    assert isinstance(schedule, Watched)
+    assert isinstance(schedule, ChangeState)
     numbers = [schedule.change, schedule.difference_sum, schedule.difference_weight, schedule.cut, credit]
     return [schedule.thumbnail, schedule.key_thumbnail, *numbers]
 
 
 def same(found: StepResult, expected: StepResult, equal: Callable[[Tensor, Tensor], bool] = torch.equal) -> bool:
-    """Whether two results and what is remembered behind them agree."""
+    """Whether two results and what is restored behind them agree."""
     masks = equal(found.prediction.mask_logits, expected.prediction.mask_logits)
     classes = equal(found.prediction.class_logits, expected.prediction.class_logits)
     told = [(r.state.reason, r.state.index, r.state.age, r.is_key) for r in (found, expected)]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from src.inference.scheduling.change import Watched, remembered, watch
+from src.inference.scheduling.change import ChangeState, restored, update_change
 from src.inference.scheduling.rejection import Distrust
 from src.inference.scheduling.scheduler import Decision
 from src.inference.scheduling.signals import thumbnail_multiply_adds
@@ -26,7 +26,7 @@ class Adaptive:
         key_interval: frames of typical change from key frame to key frame.
         floor: no two key frames lie closer than this, frames; a cut within it waits.
         ceiling: no two lie further apart; ``None``: three times ``key_interval``.
-        weight: of what is seen against what has passed, 0..1; see :func:`src.inference.scheduling.change.watch`.
+        weight: of what is seen against what has passed, 0..1; see :func:`src.inference.scheduling.change.update_change`.
         cut_similarity: neighbouring frames whose thumbnails correlate less than this are a scene cut; -1 sees no cut.
         distrust: when a finished propagation is thrown away; ``None``: never.
         head_start: share of an interval that the first one is shortened by, 0..1. Scores averaged over several have no luck in
@@ -49,7 +49,7 @@ class Adaptive:
             raise ValueError(f"key_interval is {self.key_interval}, expected at least 1")
         if self.floor < 1 or self.longest < self.floor:
             raise ValueError(f"floor is {self.floor} and ceiling {self.longest}, expected 1 <= floor <= ceiling")
-        check_watching(self.weight, self.cut_similarity, self.head_start)
+        check_change_options(self.weight, self.cut_similarity, self.head_start)
 
     @property
     def longest(self) -> int:
@@ -62,7 +62,7 @@ class Adaptive:
 
     def before(self, image: Tensor, state: KeyFrameState | None) -> Decision:
         """A key frame at a cut, after enough change, or at the ceiling."""
-        seen = watch(image, remembered(state), self.weight, self.cut_similarity, self.head_start * self.key_interval)
+        seen = update_change(image, restored(state), self.weight, self.cut_similarity, self.head_start * self.key_interval)
         reason = None if state is None else self._reason(seen, state.age + 1)
         return Decision("first", seen) if state is None else Decision(reason, seen if reason is None else seen.key())
 
@@ -71,14 +71,14 @@ class Adaptive:
     ) -> Decision:
         """A key frame where the propagation is distrusted, unless the floor forbids it."""
         seen = decision.schedule
-        assert isinstance(seen, Watched)
+        assert isinstance(seen, ChangeState)
         if self.distrust is None or state.age + 1 < self.floor:
             return decision
         if not self.distrust.exceeded(seen, state.prediction, prediction, flow):
             return decision
         return Decision("distrust", seen.key())
 
-    def _reason(self, seen: Watched, age: int) -> KeyReason | None:
+    def _reason(self, seen: ChangeState, age: int) -> KeyReason | None:
         if age < self.floor:
             return None
         if seen.cut:
@@ -89,8 +89,8 @@ class Adaptive:
         return "ceiling" if age >= self.longest else None
 
 
-def check_watching(weight: float, cut_similarity: float, head_start: float) -> None:
-    """Refuse what :func:`src.inference.scheduling.change.watch` cannot use.
+def check_change_options(weight: float, cut_similarity: float, head_start: float) -> None:
+    """Refuse what :func:`src.inference.scheduling.change.update_change` cannot use.
 
     Raises:
         ValueError: names the value.

@@ -7,8 +7,8 @@ from typing import Literal, Self
 
 from torch import Tensor
 
-from src.inference.scheduling.adaptive import check_watching
-from src.inference.scheduling.change import Watched, watch
+from src.inference.scheduling.adaptive import check_change_options
+from src.inference.scheduling.change import ChangeState, update_change
 from src.inference.scheduling.rejection import Distrust
 from src.inference.scheduling.running_costs import RunningCosts
 from src.inference.scheduling.scheduler import Decision
@@ -32,7 +32,7 @@ class Account:
         measured: what frames took so far; ``None`` where costs are counted, or nobody has told.
     """
 
-    watched: Watched
+    watched: ChangeState
     credit: float
     measured: RunningCosts | None = None
 
@@ -81,7 +81,7 @@ class Budget:
     def __post_init__(self) -> None:
         if (self.gflops is None) == (self.ms is None) or not self.allowance > 0:
             raise ValueError(f"gflops is {self.gflops} and ms {self.ms}: expected one of them, and that more than 0")
-        check_watching(self.weight, self.cut_similarity, self.head_start)
+        check_change_options(self.weight, self.cut_similarity, self.head_start)
         if self.costs is not None and self.costs.key <= self.costs.nonkey:
             raise ValueError(f"{self.costs}: a budget has nothing to choose where propagating costs no less than segmenting")
         if self.costs is not None and self.allowance <= self.costs.nonkey:
@@ -132,7 +132,7 @@ class Budget:
         """A key frame at a cut or after enough change, where the account has the means."""
         old = self._account(state)
         start = self.head_start * self.key_interval
-        seen = watch(image, None if old is None else old.watched, self.weight, self.cut_similarity, start)
+        seen = update_change(image, None if old is None else old.watched, self.weight, self.cut_similarity, start)
         account = Account(seen, self.head_start * self.surcharge) if old is None else replace(old, watched=seen)
         priced = self._priced(account.measured)
         reason = "first" if state is None else priced._reason(account)
@@ -154,7 +154,7 @@ class Budget:
             return decision
         return Decision("distrust", replace(account, watched=account.watched.key(), credit=account.credit - extra))
 
-    def learn(self, state: KeyFrameState, milliseconds: float) -> object | None:
+    def record_latency(self, state: KeyFrameState, milliseconds: float) -> object | None:
         """Correct the prices by the time that a frame took; a budget of GFLOPs, which are counted, has nothing to learn."""
         account = self._account(state)
         # A frame that was propagated in vain and then segmented is of neither kind.

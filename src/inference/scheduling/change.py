@@ -14,8 +14,8 @@ _CUT_RATIO = 2.0  # times the typical difference: in darkness or fog, noise alon
 
 
 @dataclass(frozen=True)
-class Watched:
-    """What is remembered of a stream.
+class ChangeState:
+    """What is restored of a stream.
 
     Attributes:
         thumbnail: of the frame last seen.
@@ -33,12 +33,14 @@ class Watched:
     difference_weight: float = 0.0
     cut: bool = False
 
-    def key(self) -> Watched:
+    def key(self) -> ChangeState:
         """The frame last seen became the key frame."""
         return replace(self, key_thumbnail=self.thumbnail, change=0.0, cut=False)
 
 
-def watch(image: Tensor, before: Watched | None, weight: float, cut_similarity: float, start: float = 0.0) -> Watched:
+def update_change(
+    image: Tensor, before: ChangeState | None, weight: float, cut_similarity: float, start: float = 0.0
+) -> ChangeState:
     """Look at the next frame of a stream.
 
     Its step counts ``1 - weight + weight * difference / typical difference``: in a stream of even motion each frame counts 1, so
@@ -46,7 +48,7 @@ def watch(image: Tensor, before: Watched | None, weight: float, cut_similarity: 
 
     Args:
         image: (1, 3, H, W), RGB 0..255.
-        before: what was remembered; ``None`` at the start.
+        before: what was restored; ``None`` at the start.
         weight: of what is seen against what has passed, 0..1.
         cut_similarity: neighbours less similar than this are a cut, unless the whole stream is as restless.
         start: ``change`` at the start.
@@ -60,7 +62,7 @@ def watch(image: Tensor, before: Watched | None, weight: float, cut_similarity: 
         )
     shown = thumbnail(image)
     if before is None or before.thumbnail.shape != shown.shape:
-        return Watched(shown, shown, start)
+        return ChangeState(shown, shown, start)
     difference, similarity = difference_and_similarity(before.thumbnail, shown)
     typical = before.difference_sum / before.difference_weight if before.difference_weight else None
     cut = similarity < cut_similarity and (typical is None or difference > _CUT_RATIO * typical)
@@ -71,10 +73,10 @@ def watch(image: Tensor, before: Watched | None, weight: float, cut_similarity: 
     count = fade * before.difference_weight + (counted > 0 or not cut)
     # In a stream of equal frames nothing changes, and nothing is more than typical.
     step = 1.0 if cut else 1 - weight + weight * (difference / (total / count) if total > 0 else 0.0)
-    return Watched(shown, before.key_thumbnail, before.change + step, total, count, before.cut or cut)
+    return ChangeState(shown, before.key_thumbnail, before.change + step, total, count, before.cut or cut)
 
 
-def remembered(state: KeyFrameState | None, kind: type[Watched] = Watched) -> Watched | None:
+def restored(state: KeyFrameState | None, kind: type[ChangeState] = ChangeState) -> ChangeState | None:
     """What the state holds of an earlier look.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from src.inference.scheduling.change import Watched
+from src.inference.scheduling.change import ChangeState
 from src.inference.scheduling.signals import class_mass_change, inconsistency, mask_entropy, mean_doubt, warp_error
 from src.structures import FlowPrediction, MaskPrediction
 
@@ -39,7 +39,7 @@ class Distrust:
             if limit is not None and not limit > 0:
                 raise ValueError(f"{field.name} is {limit}, expected a positive limit or None")
 
-    def exceeded(self, watched: Watched, key: MaskPrediction, prediction: MaskPrediction, flow: FlowPrediction) -> bool:
+    def exceeded(self, watched: ChangeState, key: MaskPrediction, prediction: MaskPrediction, flow: FlowPrediction) -> bool:
         """Whether a propagation is beyond a limit.
 
         Args:

@@ -59,7 +59,7 @@ class KeyFrameScheduler(Protocol):
 class LearningScheduler(KeyFrameScheduler, Protocol):
     """One that wants to know what its frames took."""
 
-    def learn(self, state: KeyFrameState, milliseconds: float) -> object | None:
+    def record_latency(self, state: KeyFrameState, milliseconds: float) -> object | None:
         """What to remember once it is known how long a frame took.
 
         Args:

@@ -105,7 +105,7 @@ class FrameLabeller:
         labels = result.semantic_map((frame.image.shape[-2], frame.image.shape[-1]))[0].to(self._dtype).cpu()
         # The copy waited for the device. What follows is for pictures alone.
         seconds = self._stream.clock() - started
-        self._state = self._stream.told(result.state, seconds)
+        self._state = self._stream.record_latency(result.state, seconds)
         reason = result.state.reason if result.is_key else None
         labelled = LabelledFrame(frame, labels, result.is_key, None, reason, seconds)
         if result.flow is None:

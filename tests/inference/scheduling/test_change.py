@@ -1,14 +1,14 @@
 import pytest
 import torch
 
-from src.inference.scheduling.change import Watched, watch
+from src.inference.scheduling.change import ChangeState, update_change
 from tests.inference.schedules import cut_clip, drift
 
 
-def watched(images: list[torch.Tensor], weight: float = 0.3, similarity: float = 0.65) -> list[Watched]:
-    found: list[Watched] = []
+def watched(images: list[torch.Tensor], weight: float = 0.3, similarity: float = 0.65) -> list[ChangeState]:
+    found: list[ChangeState] = []
     for image in images:
-        found.append(watch(image[None], found[-1] if found else None, weight, similarity))
+        found.append(update_change(image[None], found[-1] if found else None, weight, similarity))
     return found
 
 
@@ -32,7 +32,7 @@ def test_cuts_are_seen_where_they_are_and_nowhere_else() -> None:
     found = watched(cut_clip((5, 1, 6, 7)))
     assert [number for number, one in enumerate(found) if one.cut] == [*range(5, 19)]
     # Once the frame is a key frame, the cut lies behind; a cut in the second frame is seen, too.
-    after = watch(drift(2, seed=3)[1][None], found[-1].key(), 0.3, 0.65)
+    after = update_change(drift(2, seed=3)[1][None], found[-1].key(), 0.3, 0.65)
     assert not found[-1].key().cut and found[-1].key().change == 0 and after.cut
     assert [one.cut for one in watched(cut_clip((1, 2)))] == [False, True, True]
 
@@ -41,13 +41,13 @@ def test_noise_in_the_dark_is_no_cut_and_brightness_is_none_either() -> None:
     generator = torch.Generator().manual_seed(0)
     noise = [torch.randint(0, 9, (3, 64, 96), generator=generator, dtype=torch.uint8) for _ in range(20)]
     # Before anything is typical of a stream, noise is a cut; then it is what the stream looks like.
-    second = watch(noise[1][None], watched(noise[:1])[0], 0.3, 0.65)
+    second = update_change(noise[1][None], watched(noise[:1])[0], 0.3, 0.65)
     assert second.cut
-    third = watch(drift(1)[0][None], second.key(), 0.3, 0.65)
+    third = update_change(drift(1)[0][None], second.key(), 0.3, 0.65)
     assert third.cut
-    settled = watch(noise[2][None], watched(drift(3))[-1], 0.3, 0.65).key()
+    settled = update_change(noise[2][None], watched(drift(3))[-1], 0.3, 0.65).key()
     for image in noise[3:]:
-        settled = watch(image[None], settled, 0.3, 0.65)
+        settled = update_change(image[None], settled, 0.3, 0.65)
     assert not settled.cut
     flash = drift(6)
     flash[3] = (flash[3].float() * 0.5).byte()
@@ -56,9 +56,9 @@ def test_noise_in_the_dark_is_no_cut_and_brightness_is_none_either() -> None:
 
 def test_several_streams_in_step_are_refused() -> None:
     with pytest.raises(ValueError, match="step_streams"):
-        watch(torch.zeros(2, 3, 64, 64), None, 0.3, 0.65)
+        update_change(torch.zeros(2, 3, 64, 64), None, 0.3, 0.65)
 
 
 def test_another_size_begins_anew() -> None:
     first = watched(drift(4))[-1]
-    assert watch(torch.zeros(1, 3, 64, 200), first, 0.3, 0.65).change == 0
+    assert update_change(torch.zeros(1, 3, 64, 200), first, 0.3, 0.65).change == 0
