@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from src.command_line import quote_path_arguments
 from src.data.integrity.check import CheckableDataset, SplitReport, check_splits, exclusion_of
-from src.data.integrity.issues import Fault
+from src.data.integrity.issues import DatasetIssue
 from src.data.shards.path import dataset_root
 from src.files.atomic_write import write_text
 
@@ -39,14 +39,14 @@ def check(cfg: DictConfig, console: Console) -> int:
     taken = [str(path) for path in (output, exclusion) if path.exists()]
     if taken and not cfg.overwrite:
         raise FileExistsError(f"{' and '.join(taken)} exist already: name other files or set overwrite=true")
-    noted: dict[str, list[Fault]] = {}
+    noted: dict[str, list[DatasetIssue]] = {}
     datasets: dict[str, CheckableDataset] = {}
     for name in distinct_splits(cfg):
         noted[name] = []
         try:
             datasets[name] = open_split(cfg.data[name.split("/")[0]], noted[name])
         except (OSError, ValueError) as error:
-            noted[name].append(Fault("layout", Path(cfg.data.root), str(error)))
+            noted[name].append(DatasetIssue("layout", Path(cfg.data.root), str(error)))
     columns = (TextColumn("frames"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("frames", total=None)
@@ -74,7 +74,7 @@ def distinct_splits(cfg: DictConfig) -> list[str]:
     return ["/".join(group) for group in names.values()]
 
 
-def open_split(node: DictConfig, noted: list[Fault]) -> CheckableDataset:
+def open_split(node: DictConfig, noted: list[DatasetIssue]) -> CheckableDataset:
     """The dataset, its faults noted instead of raised where it can note them."""
     if "faults" in inspect.signature(get_object(node["_target_"])).parameters:
         # Not as an argument of instantiate, which would hand over a copy of the list.

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from src.data.integrity.issues import FaultPolicy
+from src.data.integrity.issues import IssuePolicy
 from src.files.images import image_size, read_rgb
 from src.files.label_png import LabelFormat
 from src.structures import Clip, Size
@@ -71,12 +71,12 @@ class FileClips:
         fps: float,
         label_values: Mapping[int, int],
         label_channel: int | None = None,
-        policy: FaultPolicy | None = None,
+        policy: IssuePolicy | None = None,
         min_clip_length: int = 1,
     ) -> None:
         if len(classes) != len(palette):
             raise ValueError(f"{len(classes)} classes but {len(palette)} palette colours; expected one each")
-        self.clips = (policy or FaultPolicy(Path())).apply(clips, min_clip_length)
+        self.clips = (policy or IssuePolicy(Path())).apply(clips, min_clip_length)
         self.classes = tuple(classes)
         self.palette = tuple(palette)
         self.fps = fps

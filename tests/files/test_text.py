@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from src.data.datasets.frame_folders import read_video_list
-from src.data.integrity.issues import FaultPolicy
+from src.data.integrity.issues import IssuePolicy
 from src.files.text import read_text
 
 
@@ -16,7 +16,7 @@ def test_a_byte_order_mark_and_windows_line_endings_are_no_content(tmp_path: Pat
 def test_a_list_that_is_no_text_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "train.txt").write_bytes(content)
     with pytest.raises(ValueError, match=r"train\.txt cannot be read \(.*codec.*\); expected UTF-8 text"):
-        read_video_list(tmp_path / "train.txt", lambda name: tmp_path / name, FaultPolicy(tmp_path))
+        read_video_list(tmp_path / "train.txt", lambda name: tmp_path / name, IssuePolicy(tmp_path))
 
 
 def test_a_list_that_the_disk_does_not_give_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from src.data.clips import Colour, FileClips
-from src.data.integrity.issues import Fault, FaultPolicy
+from src.data.integrity.issues import DatasetIssue, IssuePolicy
 from src.data.shards.path import dataset_root
 from src.files.text import read_text
 from src.structures import IGNORE_INDEX, Clip
@@ -65,13 +65,13 @@ class CamVid(FileClips):
         split: str,
         min_clip_length: int = 1,
         exclude: str | Path | None = None,
-        faults: list[Fault] | None = None,
+        faults: list[DatasetIssue] | None = None,
     ) -> None:
         if split not in SPLITS:
             raise ValueError(f"unknown CamVid split {split!r}; expected one of {', '.join(SPLITS)}")
         self.root = dataset_root(root)
         self.split = split
-        policy = FaultPolicy(self.root, exclude, faults)
+        policy = IssuePolicy(self.root, exclude, faults)
         rows = _read_index(self.root)
         drives = (DENSE_DRIVE,) if split == "test" else TRAIN_DRIVES
         clips = [_clip(drive, _part([row for row in rows if row.drive == drive], split), self.root, policy) for drive in drives]
@@ -125,7 +125,7 @@ def _part(rows: list[_Row], split: str) -> list[_Row]:
     return {"train": rows, "train_part": rows[:cut], "val_part": rows[cut:]}[split]
 
 
-def _clip(drive: str, rows: list[_Row], root: Path, policy: FaultPolicy) -> Clip:
+def _clip(drive: str, rows: list[_Row], root: Path, policy: IssuePolicy) -> Clip:
     if not rows:
         raise ValueError(
             f"{root / 'index.csv'} lists too few frames of drive {drive}; expected those of the protocol camvid-drive"
@@ -134,7 +134,7 @@ def _clip(drive: str, rows: list[_Row], root: Path, policy: FaultPolicy) -> Clip
         if len(list(group)) > 1:
             raise ValueError(f"{root / 'index.csv'} lists frame {frame} of drive {drive} twice")
     missing = [path for row in rows for path in (row.image, row.label) if not path.is_file()]
-    policy.report(*(Fault("missing", path, f"{path} does not exist; expected it for drive {drive}") for path in missing))
+    policy.report(*(DatasetIssue("missing", path, f"{path} does not exist; expected it for drive {drive}") for path in missing))
     return Clip(drive, tuple(row.image for row in rows), tuple(row.label for row in rows))
 
 

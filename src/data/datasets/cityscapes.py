@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from src.data.clips import Colour, FileClips
-from src.data.integrity.issues import Fault, FaultPolicy
+from src.data.integrity.issues import DatasetIssue, IssuePolicy
 from src.data.shards.path import dataset_root
 from src.structures import IGNORE_INDEX, Clip
 
@@ -82,7 +82,7 @@ class Cityscapes(FileClips):
         frames_after: int = 10,
         min_clip_length: int = 1,
         exclude: str | Path | None = None,
-        faults: list[Fault] | None = None,
+        faults: list[DatasetIssue] | None = None,
     ) -> None:
         self.root = dataset_root(root)
         self.split = split
@@ -96,7 +96,7 @@ class Cityscapes(FileClips):
         paths = sorted(labels.glob("*/*_labelIds.png"))
         if not paths:
             raise FileNotFoundError(f"{labels} holds no labels; expected <city>/<city>_<seq6>_<frame6>_gtFine_labelIds.png")
-        policy = FaultPolicy(self.root, exclude, faults)
+        policy = IssuePolicy(self.root, exclude, faults)
         clips = [_read_snippet(path, images, frames_before, frames_after, policy) for path in paths]
         super().__init__(
             [clip for clip in clips if clip is not None],
@@ -109,11 +109,11 @@ class Cityscapes(FileClips):
         )
 
 
-def _read_snippet(label: Path, images: Path, frames_before: int, frames_after: int, policy: FaultPolicy) -> Clip | None:
+def _read_snippet(label: Path, images: Path, frames_before: int, frames_after: int, policy: IssuePolicy) -> Clip | None:
     match = LABEL_NAME.fullmatch(label.name)
     if match is None:
         message = f"{label}: unexpected name; expected <city>_<seq6>_<frame6>_gtFine_labelIds.png"
-        policy.report(Fault("layout", label, message))
+        policy.report(DatasetIssue("layout", label, message))
         return None
     frame = int(match["frame"])
     # A label near the start of its recording has fewer frames before it.
@@ -122,12 +122,12 @@ def _read_snippet(label: Path, images: Path, frames_before: int, frames_after: i
     there = {n for n, path in paths.items() if path.is_file() and not policy.excludes(path)}
     if frame not in there:
         message = f"{paths[frame]} does not exist; expected the image of {label}"
-        policy.report(Fault("missing", paths[frame], message))
+        policy.report(DatasetIssue("missing", paths[frame], message))
         return None
     if policy.noted is not None:
         # No error: the run around the label can be used, and it is up to the user whether that is enough.
         holes = [n for n in range(min(there), max(there)) if n not in there]
-        policy.report(*(Fault("missing", paths[n], f"{paths[n]} is missing from the snippet of {label}") for n in holes))
+        policy.report(*(DatasetIssue("missing", paths[n], f"{paths[n]} is missing from the snippet of {label}") for n in holes))
     before = list(takewhile(there.__contains__, range(frame - 1, numbers.start - 1, -1)))
     after = list(takewhile(there.__contains__, range(frame + 1, numbers.stop)))
     return Clip(

@@ -15,7 +15,7 @@ from pathlib import Path
 from src.data.clips import FileClips
 from src.data.datasets.classes_yaml import read_class_page
 from src.data.datasets.frame_folders import FrameFolders, Labelling, read_clips, read_video_list, subfolders
-from src.data.integrity.issues import Fault, FaultPolicy
+from src.data.integrity.issues import DatasetIssue, IssuePolicy
 from src.data.shards.path import dataset_root
 
 
@@ -44,7 +44,7 @@ class FolderClips(FileClips):
         labelling: Labelling = "any",
         min_clip_length: int = 1,
         exclude: str | Path | None = None,
-        faults: list[Fault] | None = None,
+        faults: list[DatasetIssue] | None = None,
     ) -> None:
         self.root = dataset_root(root)
         self.split = split
@@ -56,7 +56,7 @@ class FolderClips(FileClips):
                 f"{self.root / 'classes.yaml'} names {len(page.classes)} classes but num_classes={num_classes}; expected as many"
             )
         frames = self.root / "frames"
-        policy = FaultPolicy(self.root, exclude, faults)
+        policy = IssuePolicy(self.root, exclude, faults)
         names = subfolders(frames) if split == "all" else read_video_list(frames.parent / f"{split}.txt", frames.joinpath, policy)
         if not names and faults is None:
             raise FileNotFoundError(f"{frames} holds no videos; expected a folder of frames for each")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from src.data.integrity.issues import Fault, FaultPolicy
+from src.data.integrity.issues import DatasetIssue, IssuePolicy
 from src.files.images import time_order
 from src.files.text import read_text
 from src.structures import Clip
@@ -32,13 +32,13 @@ class FrameFolders(NamedTuple):
     labels: Path
 
 
-def read_clips(videos: Sequence[FrameFolders], policy: FaultPolicy, labelling: Labelling) -> list[Clip]:
+def read_clips(videos: Sequence[FrameFolders], policy: IssuePolicy, labelling: Labelling) -> list[Clip]:
     """The clips of several videos; see :func:`read_clip`."""
     clips = (read_clip(video, policy, labelling) for video in videos if not policy.excludes_video(video.name))
     return [clip for clip in clips if clip is not None]
 
 
-def read_video_list(path: Path, image_folder: Callable[[str], Path], policy: FaultPolicy) -> list[str]:
+def read_video_list(path: Path, image_folder: Callable[[str], Path], policy: IssuePolicy) -> list[str]:
     """The videos that a split list names, in its order.
 
     Args:
@@ -63,12 +63,14 @@ def read_video_list(path: Path, image_folder: Callable[[str], Path], policy: Fau
             continue
         if name in (".", "..") or "/" in name or "\\" in name:
             message = f"{where}: {name!r} is not a video name; expected the name of a folder"
-            policy.report(Fault("layout", path, message, entry=name))
+            policy.report(DatasetIssue("layout", path, message, entry=name))
         elif first != number:
-            policy.report(Fault("duplicate", path, f"{where}: video {name!r} is already listed on line {first}", entry=name))
+            policy.report(
+                DatasetIssue("duplicate", path, f"{where}: video {name!r} is already listed on line {first}", entry=name)
+            )
         elif not image_folder(name).is_dir():
             message = f"{where}: video {name!r} is missing; expected the folder {image_folder(name)}"
-            policy.report(Fault("dangling", path, message, entry=name))
+            policy.report(DatasetIssue("dangling", path, message, entry=name))
         else:
             usable.append(name)
     if not seen:
@@ -84,7 +86,7 @@ def subfolders(folder: Path) -> list[str]:
     return [path.name for path in sorted(paths, key=time_order)]
 
 
-def read_clip(video: FrameFolders, policy: FaultPolicy, labelling: Labelling) -> Clip | None:
+def read_clip(video: FrameFolders, policy: IssuePolicy, labelling: Labelling) -> Clip | None:
     """One video: its frames in the order of their names, which need not be consecutive.
 
     Args:
@@ -106,17 +108,17 @@ def read_clip(video: FrameFolders, policy: FaultPolicy, labelling: Labelling) ->
         *(_unpaired(mask, f"{mask} has no image; expected {images / mask.stem}.jpg") for mask in orphans),
     )
     if not frames:
-        policy.report(Fault("missing", images, f"{images} holds no frames; expected *.jpg or *.png", entry=name))
+        policy.report(DatasetIssue("missing", images, f"{images} holds no frames; expected *.jpg or *.png", entry=name))
         return None
     return Clip(name, tuple(frames.values()), tuple(masks.get(stem) for stem in frames))
 
 
-def _unpaired(path: Path, message: str) -> Fault:
+def _unpaired(path: Path, message: str) -> DatasetIssue:
     """``path`` is what exclusion lists name: a label that is to be done without, or is of no use."""
-    return Fault("unpaired", path, message)
+    return DatasetIssue("unpaired", path, message)
 
 
-def _files_by_stem(folder: Path, suffixes: tuple[str, ...], policy: FaultPolicy) -> dict[str, Path]:
+def _files_by_stem(folder: Path, suffixes: tuple[str, ...], policy: IssuePolicy) -> dict[str, Path]:
     """Files in time order; a folder that does not exist is an empty one. Hidden files (archive droppings) are passed over."""
     if not folder.is_dir():
         return {}
@@ -128,5 +130,5 @@ def _files_by_stem(folder: Path, suffixes: tuple[str, ...], policy: FaultPolicy)
             files[path.stem] = path
             continue
         message = f"{path}: more than one file for the same frame: there is {files[path.stem].name} too; expected one"
-        policy.report(Fault("duplicate", path, message))
+        policy.report(DatasetIssue("duplicate", path, message))
     return files

@@ -15,7 +15,7 @@ from pathlib import Path
 from src.data.clips import FileClips
 from src.data.datasets.cityscapes import CLASSES
 from src.data.datasets.frame_folders import FrameFolders, read_clips, subfolders
-from src.data.integrity.issues import Fault, FaultPolicy
+from src.data.integrity.issues import DatasetIssue, IssuePolicy
 from src.data.shards.path import dataset_root
 from src.structures import IGNORE_INDEX
 
@@ -45,7 +45,7 @@ class KittiStep(FileClips):
         split: str,
         min_clip_length: int = 1,
         exclude: str | Path | None = None,
-        faults: list[Fault] | None = None,
+        faults: list[DatasetIssue] | None = None,
     ) -> None:
         if split not in SPLITS:
             raise ValueError(f"unknown KITTI-STEP split {split!r}; expected one of {', '.join(SPLITS)}")
@@ -57,7 +57,7 @@ class KittiStep(FileClips):
                 f"{self.root} holds no sequence of split {split!r}; expected panoptic_maps/<split>/<seq4> "
                 "with images/<split>/<seq4> or training/image_02/<seq4>, or <seq4>/image with <seq4>/label"
             )
-        policy = FaultPolicy(self.root, exclude, faults)
+        policy = IssuePolicy(self.root, exclude, faults)
         super().__init__(
             read_clips(sequences, policy, "every_frame"),
             [c.name for c in CLASSES],

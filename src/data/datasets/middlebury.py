@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from src.data.clips import FileClips
-from src.data.integrity.issues import Fault, FaultPolicy
+from src.data.integrity.issues import DatasetIssue, IssuePolicy
 from src.data.shards.path import dataset_root
 from src.files.flo import read_flo
 from src.files.images import image_size
@@ -37,9 +37,9 @@ class Middlebury(FileClips):
         FileNotFoundError: if the root holds no scene, or a scene lacks a frame; the message names it.
     """
 
-    def __init__(self, root: str | Path, exclude: str | Path | None = None, faults: list[Fault] | None = None) -> None:
+    def __init__(self, root: str | Path, exclude: str | Path | None = None, faults: list[DatasetIssue] | None = None) -> None:
         self.root = dataset_root(root)
-        policy = FaultPolicy(self.root, exclude, faults)
+        policy = IssuePolicy(self.root, exclude, faults)
         published = (self.root / "other-gt-flow").is_dir()
         flows = self.root / "other-gt-flow" if published else self.root
         images = self.root / "other-data" if published else self.root
@@ -79,8 +79,8 @@ class Middlebury(FileClips):
         return flow
 
 
-def _clip(scene: str, folder: Path, policy: FaultPolicy) -> Clip:
+def _clip(scene: str, folder: Path, policy: IssuePolicy) -> Clip:
     images = (folder / "frame10.png", folder / "frame11.png")
     missing = [path for path in images if not path.is_file()]
-    policy.report(*(Fault("missing", path, f"{path} does not exist; expected it for scene {scene}") for path in missing))
+    policy.report(*(DatasetIssue("missing", path, f"{path} does not exist; expected it for scene {scene}") for path in missing))
     return Clip(scene, images, (None, None))

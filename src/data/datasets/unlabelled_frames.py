@@ -6,7 +6,7 @@ from pathlib import Path
 
 from src.data.clips import FileClips
 from src.data.datasets.frame_folders import FrameFolders, read_clips, subfolders
-from src.data.integrity.issues import Fault, FaultPolicy
+from src.data.integrity.issues import DatasetIssue, IssuePolicy
 from src.data.shards.path import dataset_root
 from src.structures import IGNORE_INDEX
 
@@ -32,10 +32,10 @@ class UnlabelledVideos(FileClips):
         frames: str = ".",
         min_clip_length: int = 2,
         exclude: str | Path | None = None,
-        faults: list[Fault] | None = None,
+        faults: list[DatasetIssue] | None = None,
     ) -> None:
         self.root = dataset_root(root)
-        policy = FaultPolicy(self.root, exclude, faults)
+        policy = IssuePolicy(self.root, exclude, faults)
         names = subfolders(self.root)
         if not names and faults is None:
             raise FileNotFoundError(f"{self.root} holds no videos; expected a folder of frames for each")

@@ -17,7 +17,7 @@ from src.data.datasets.frame_folders import FrameFolders, read_clips, read_video
 from src.data.datasets.palette import distinct_palette
 from src.data.datasets.vspw import CLASS_FILE, read_class_names
 from src.data.datasets.vspw_classes import VSPW_CLASSES
-from src.data.integrity.issues import Fault, FaultPolicy
+from src.data.integrity.issues import DatasetIssue, IssuePolicy
 from src.data.shards.path import dataset_root
 from src.structures import IGNORE_INDEX
 
@@ -47,14 +47,14 @@ class VIPSeg(FileClips):
         split: str,
         min_clip_length: int = 1,
         exclude: str | Path | None = None,
-        faults: list[Fault] | None = None,
+        faults: list[DatasetIssue] | None = None,
     ) -> None:
         self.root = dataset_root(root)
         self.split = split
         images = next((self.root / name for name in _IMAGE_FOLDERS if (self.root / name).is_dir()), None)
         if images is None:
             raise FileNotFoundError(f"{self.root} holds no imgs/; expected {split}.txt, imgs/<video> and panomasks/<video>")
-        policy = FaultPolicy(self.root, exclude, faults)
+        policy = IssuePolicy(self.root, exclude, faults)
         names = read_video_list(self.root / f"{split}.txt", lambda name: images / name, policy)
         videos = [FrameFolders(name, images / name, self.root / "panomasks" / name) for name in names]
         super().__init__(

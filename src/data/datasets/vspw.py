@@ -18,7 +18,7 @@ from src.data.clips import Colour, FileClips
 from src.data.datasets.frame_folders import FrameFolders, read_clips, read_video_list
 from src.data.datasets.palette import distinct_palette
 from src.data.datasets.vspw_classes import VSPW_CLASSES
-from src.data.integrity.issues import Fault, FaultPolicy
+from src.data.integrity.issues import DatasetIssue, IssuePolicy
 from src.data.shards.path import dataset_root
 from src.structures import IGNORE_INDEX
 
@@ -55,7 +55,7 @@ class VSPW(FileClips):
         fps: float = 15.0,
         min_clip_length: int = 1,
         exclude: str | Path | None = None,
-        faults: list[Fault] | None = None,
+        faults: list[DatasetIssue] | None = None,
     ) -> None:
         self.root = dataset_root(root)
         self.split = split
@@ -67,7 +67,7 @@ class VSPW(FileClips):
             raise FileNotFoundError(
                 f"{self.root} holds no data/; expected {split}.txt and data/<video>/origin, data/<video>/mask"
             )
-        policy = FaultPolicy(self.root, exclude, faults)
+        policy = IssuePolicy(self.root, exclude, faults)
         data = self.root / "data"
         names = read_video_list(self.root / f"{split}.txt", lambda name: data / name / "origin", policy)
         videos = [FrameFolders(name, data / name / "origin", data / name / "mask") for name in names]

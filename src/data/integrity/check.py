@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from src.data.integrity.exclusion import Exclusion
-from src.data.integrity.issues import Fault
+from src.data.integrity.issues import DatasetIssue
 from src.data.integrity.process_map import map_files
 from src.files.images import read_rgb
 from src.files.label_png import UNDEFINED, LabelFormat
@@ -46,7 +46,7 @@ class FrameReport:
 
     image_size: Size | None
     pixels: Mapping[int, int] | None
-    faults: tuple[Fault, ...]
+    faults: tuple[DatasetIssue, ...]
 
 
 @dataclass
@@ -73,7 +73,7 @@ class SplitReport:
     longest: int = 0
     sizes: Counter[str] = field(default_factory=Counter)
     pixels: Counter[str] = field(default_factory=Counter)
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[DatasetIssue] = field(default_factory=list)
 
     def as_json(self, root: Path) -> dict[str, Any]:
         """Plain values; the faults as counts by kind and, one by one, with paths relative to ``root`` where they are below it."""
@@ -120,7 +120,7 @@ def check_frame(label_format: LabelFormat, frame: FrameFiles) -> FrameReport:
         label_format: how the label is read.
         frame: its files.
     """
-    faults: list[Fault] = []
+    faults: list[DatasetIssue] = []
     size: Size | None = None
     if fault := _file_fault(frame.image):
         faults.append(fault)
@@ -129,12 +129,12 @@ def check_frame(label_format: LabelFormat, frame: FrameFiles) -> FrameReport:
             height, width = read_rgb(frame.image).shape[-2:]
             size = height, width
         except ValueError as error:
-            faults.append(Fault("undecodable", frame.image, str(error)))
+            faults.append(DatasetIssue("undecodable", frame.image, str(error)))
     pixels = None if frame.label is None else _check_label(label_format, frame.label, frame.image, size, faults)
     return FrameReport(size, pixels, tuple(faults))
 
 
-def exclusion_of(faults: Iterable[Fault], root: Path) -> Exclusion:
+def exclusion_of(faults: Iterable[DatasetIssue], root: Path) -> Exclusion:
     """The list that makes a reader pass over these faults; one that no list can cure (a missing folder) is not on it.
 
     Args:
@@ -149,7 +149,7 @@ def exclusion_of(faults: Iterable[Fault], root: Path) -> Exclusion:
 
 
 def _check_label(
-    label_format: LabelFormat, path: Path, image: Path, image_size: Size | None, faults: list[Fault]
+    label_format: LabelFormat, path: Path, image: Path, image_size: Size | None, faults: list[DatasetIssue]
 ) -> Mapping[int, int] | None:
     """Class -> pixels of a label that can be read; what is wrong is appended to ``faults``."""
     if fault := _file_fault(path):
@@ -158,27 +158,27 @@ def _check_label(
     try:
         raw = label_format.read_raw(path)
     except ValueError as error:
-        faults.append(Fault("undecodable", path, str(error)))
+        faults.append(DatasetIssue("undecodable", path, str(error)))
         return None
     size = raw.shape[0], raw.shape[1]
     if image_size is not None and size != image_size:
         message = f"{path} is {_text(size)} (HxW) but its image {image} is {_text(image_size)}"
-        faults.append(Fault("size", path, message))
+        faults.append(DatasetIssue("size", path, message))
     classes = label_format.to_classes(raw)
     counts = dict(enumerate(np.bincount(classes.ravel()).tolist()))
     if undefined := counts.pop(UNDEFINED, 0):
         wrong = sorted(set(raw[classes == UNDEFINED].tolist()))
         found = f"{', '.join(map(str, wrong[:5]))}{', ...' if len(wrong) > 5 else ''} ({undefined} pixels)"
-        faults.append(Fault("values", path, f"{path}: undefined label values {found}; expected {label_format.expected}"))
+        faults.append(DatasetIssue("values", path, f"{path}: undefined label values {found}; expected {label_format.expected}"))
     return {k: count for k, count in counts.items() if count}
 
 
-def _file_fault(path: Path) -> Fault | None:
+def _file_fault(path: Path) -> DatasetIssue | None:
     if not path.is_file():
         what = "is a link to a file that does not exist" if path.is_symlink() else "does not exist"
-        return Fault("missing", path, f"{path} {what}")
+        return DatasetIssue("missing", path, f"{path} {what}")
     if path.stat().st_size == 0:
-        return Fault("empty", path, f"{path} is empty (0 bytes)")
+        return DatasetIssue("empty", path, f"{path} is empty (0 bytes)")
     return None
 
 
@@ -197,7 +197,7 @@ def _split_report(dataset: CheckableDataset, reports: Mapping[FrameFiles, FrameR
                 if found.image_size != first[1]:
                     sizes = _text(found.image_size), _text(first[1])
                     message = f"{frame.image} is {sizes[0]} (HxW) but {first[0]} of the same clip is {sizes[1]}"
-                    report.faults.append(Fault("size", frame.image, message))
+                    report.faults.append(DatasetIssue("size", frame.image, message))
             if found.pixels is not None:
                 report.void_only += set(found.pixels) <= {IGNORE_INDEX}
                 for k, count in found.pixels.items():

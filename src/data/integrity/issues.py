@@ -1,6 +1,6 @@
 """What can be wrong with a data set on disk, and what its reader does about it: refuse it, note it, or pass it over.
 
-A reader reports what it finds to a :class:`FaultPolicy`. By default the first fault is an error. A checker asks for the faults to
+A reader reports what it finds to a :class:`IssuePolicy`. By default the first fault is an error. A checker asks for the faults to
 be noted instead, and writes an exclusion list (``src/data/integrity/exclusion.py``); a reader that is given the list passes over
 what it
 names.
@@ -16,7 +16,7 @@ from typing import Literal
 from src.data.integrity.exclusion import Exclusion
 from src.structures import Clip
 
-FaultKind = Literal["layout", "dangling", "duplicate", "missing", "unpaired", "empty", "undecodable", "size", "values"]
+IssueKind = Literal["layout", "dangling", "duplicate", "missing", "unpaired", "empty", "undecodable", "size", "values"]
 """
 layout: the folder cannot be read at all. dangling, duplicate: entries of a list that name nothing, or the same twice.
 missing, empty (0 bytes), undecodable: files. unpaired: an image without a label, or the reverse. size: an image or label of
@@ -25,7 +25,7 @@ another size than it should have. values: a label with undefined values.
 
 
 @dataclass(frozen=True)
-class Fault:
+class DatasetIssue:
     """One thing that is wrong.
 
     Attributes:
@@ -35,7 +35,7 @@ class Fault:
         entry: name of the video that the fault makes unusable as a whole; ``None`` where it is about the one file.
     """
 
-    kind: FaultKind
+    kind: IssueKind
     path: Path
     message: str
     entry: str | None = None
@@ -50,7 +50,7 @@ class Fault:
         return FileNotFoundError(text) if self.kind in ("dangling", "missing") else ValueError(text)
 
 
-class FaultPolicy:
+class IssuePolicy:
     """What happens to the faults of one data set.
 
     Args:
@@ -63,7 +63,7 @@ class FaultPolicy:
         ValueError: if it is not an exclusion list.
     """
 
-    def __init__(self, root: Path, exclude: str | Path | None = None, noted: list[Fault] | None = None) -> None:
+    def __init__(self, root: Path, exclude: str | Path | None = None, noted: list[DatasetIssue] | None = None) -> None:
         self.root = root
         self.noted = noted
         self._exclusion = Exclusion() if exclude is None else Exclusion.read(exclude)
@@ -81,7 +81,7 @@ class FaultPolicy:
         """Whether entries after the first of the same name are to be passed over."""
         return name in self._exclusion.repeated
 
-    def report(self, *faults: Fault) -> None:
+    def report(self, *faults: DatasetIssue) -> None:
         """Take what a reader found.
 
         Raises:
@@ -125,7 +125,7 @@ class FaultPolicy:
             return None
         return Clip(clip.name, tuple(image for image, _ in frames), tuple(label for _, label in frames))
 
-    def _covers(self, fault: Fault) -> bool:
+    def _covers(self, fault: DatasetIssue) -> bool:
         if fault.entry is None:
             return self.excludes(fault.path)
         return self.excludes_repeats(fault.entry) if fault.kind == "duplicate" else self.excludes_video(fault.entry)

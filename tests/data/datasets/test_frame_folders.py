@@ -1,7 +1,7 @@
 import pytest
 
 from src.data.datasets.frame_folders import FrameFolders, read_clip, subfolders
-from src.data.integrity.issues import FaultPolicy
+from src.data.integrity.issues import IssuePolicy
 from tests.data.fake_layouts import write_image, write_label
 
 
@@ -15,7 +15,7 @@ def video(tmp_path):
 
 def test_frames_are_in_order_with_their_labels(video, tmp_path):
     (tmp_path / "masks" / "9.png").unlink()
-    clip = read_clip(video, FaultPolicy(tmp_path), "any")
+    clip = read_clip(video, IssuePolicy(tmp_path), "any")
     assert [path.stem for path in clip.images] == ["007", "9", "10"]
     assert [path and path.stem for path in clip.labels] == ["007", None, "10"]
 
@@ -27,30 +27,30 @@ def test_which_frames_must_have_labels(video, tmp_path, labelling, allowed):
         for path in masks[count:]:
             path.unlink(missing_ok=True)
         if count in allowed:
-            assert len(read_clip(video, FaultPolicy(tmp_path), labelling).labelled_frames) == count
+            assert len(read_clip(video, IssuePolicy(tmp_path), labelling).labelled_frames) == count
         else:
             with pytest.raises(ValueError, match=r"\.jpg has no label; expected .*masks"):
-                read_clip(video, FaultPolicy(tmp_path), labelling)
+                read_clip(video, IssuePolicy(tmp_path), labelling)
 
 
 def test_a_label_without_an_image_is_never_passed_over(video, tmp_path):
     (tmp_path / "frames" / "9.jpg").unlink()
     with pytest.raises(ValueError, match=r"masks.9\.png has no image"):
-        read_clip(video, FaultPolicy(tmp_path), "any")
+        read_clip(video, IssuePolicy(tmp_path), "any")
 
 
 def test_a_video_without_frames_is_noted_as_a_whole(tmp_path):
     noted = []
-    assert read_clip(FrameFolders("v", tmp_path / "f", tmp_path / "m"), FaultPolicy(tmp_path, noted=noted), "any") is None
+    assert read_clip(FrameFolders("v", tmp_path / "f", tmp_path / "m"), IssuePolicy(tmp_path, noted=noted), "any") is None
     assert [(fault.kind, fault.path.name, fault.entry) for fault in noted] == [("missing", "f", "v")]
 
 
 def test_an_excluded_file_makes_way_for_another_of_the_same_frame(video, tmp_path):
     write_image(tmp_path / "frames" / "9.png")
     with pytest.raises(ValueError, match=r"9\.png: more than one file for the same frame: there is 9\.jpg"):
-        read_clip(video, FaultPolicy(tmp_path), "any")
+        read_clip(video, IssuePolicy(tmp_path), "any")
     (tmp_path / "list.json").write_text('{"files": ["frames/9.jpg"]}')
-    clip = read_clip(video, FaultPolicy(tmp_path, tmp_path / "list.json"), "any")
+    clip = read_clip(video, IssuePolicy(tmp_path, tmp_path / "list.json"), "any")
     assert [path.name for path in clip.images] == ["007.jpg", "9.png", "10.jpg"]
 
 

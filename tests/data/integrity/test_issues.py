@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from src.data.integrity.exclusion import Exclusion
-from src.data.integrity.issues import Fault, FaultPolicy
+from src.data.integrity.issues import DatasetIssue, IssuePolicy
 from src.structures import Clip
 
 ROOT = Path("root")
@@ -11,24 +11,27 @@ ROOT = Path("root")
 
 def policy(tmp_path, noted=None, **lists):
     Exclusion(**lists).write(tmp_path / "list.json")
-    return FaultPolicy(ROOT, tmp_path / "list.json", noted)
+    return IssuePolicy(ROOT, tmp_path / "list.json", noted)
 
 
 @pytest.mark.parametrize("kind, error", [("missing", FileNotFoundError), ("dangling", FileNotFoundError), ("values", ValueError)])
 def test_a_fault_is_an_error_unless_it_is_noted_or_excluded(tmp_path, kind, error):
-    fault = Fault(kind, ROOT / "a.jpg", "a.jpg is bad")
+    fault = DatasetIssue(kind, ROOT / "a.jpg", "a.jpg is bad")
     with pytest.raises(error, match=r"^a\.jpg is bad$"):
-        FaultPolicy(ROOT).report(fault)
+        IssuePolicy(ROOT).report(fault)
     with pytest.raises(error, match=r"a\.jpg is bad \(and 1 more such faults\)"):
-        FaultPolicy(ROOT).report(fault, fault)
+        IssuePolicy(ROOT).report(fault, fault)
     noted = []
-    FaultPolicy(ROOT, noted=noted).report(fault, fault)
+    IssuePolicy(ROOT, noted=noted).report(fault, fault)
     assert noted == [fault, fault]
     policy(tmp_path, files=("a.jpg",)).report(fault)
 
 
 def test_each_kind_of_entry_has_its_own_list(tmp_path):
-    twice, gone = Fault("duplicate", ROOT / "l.txt", "twice", entry="v"), Fault("dangling", ROOT / "l.txt", "gone", entry="v")
+    twice, gone = (
+        DatasetIssue("duplicate", ROOT / "l.txt", "twice", entry="v"),
+        DatasetIssue("dangling", ROOT / "l.txt", "gone", entry="v"),
+    )
     noted = []
     policy(tmp_path, noted, repeated=("v",), files=("l.txt",)).report(twice, gone)
     assert noted == [gone]
