@@ -12,7 +12,7 @@ from src.data.shards.path import dataset_root
 from src.data.synthetic.scenes.files import SPLITS, SceneSettings, build_shots, generate, is_whole, read_json
 from src.data.synthetic.scenes.rendering import flow_between
 from src.data.synthetic.scenes.shapes import SCENE_CLASSES
-from src.data.synthetic.scenes.world import World
+from src.data.synthetic.scenes.world import Scene
 
 PALETTE = (
     (120, 180, 240),
@@ -75,7 +75,7 @@ class MovingScenes(VSPW):
             generate(folder, split, settings)
         super().__init__(root, split, num_classes=len(SCENE_CLASSES), classes=SCENE_CLASSES, palette=PALETTE, fps=15.0)
         self.settings = settings
-        self._shots: dict[int, list[tuple[int, World]]] = {}
+        self._shots: dict[int, list[tuple[int, Scene]]] = {}
 
     def read_flow(self, clip: int, nonkey: int, key: int) -> Tensor:
         """Exact backward flow between any two frames of a clip.
@@ -104,7 +104,7 @@ class MovingScenes(VSPW):
         start, world = shots[first]
         return torch.from_numpy(flow_between(world, nonkey - start, key - start))
 
-    def _worlds(self, clip: int) -> list[tuple[int, World]]:
+    def _worlds(self, clip: int) -> list[tuple[int, Scene]]:
         """First frame and scene of every shot, made again from the clip's seed."""
         if clip not in self._shots:
             path = self.root / "data" / self.clips[clip].name / "scene.json"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from src.data.clips import ClipDataset, Colour
-from src.data.synthetic.stills.motion import StillMotion
+from src.data.synthetic.stills.motion import SyntheticMotion
 from src.structures import Clip, PairSample
 
 KEY, NONKEY = 0, 1
@@ -26,7 +26,7 @@ class MadePairs:
         seed: with the number of a still, of everything random about its pair.
     """
 
-    def __init__(self, stills: ClipDataset, motion: StillMotion, seed: int = 0) -> None:
+    def __init__(self, stills: ClipDataset, motion: SyntheticMotion, seed: int = 0) -> None:
         self.stills = stills
         self.motion = motion
         self.seed = seed

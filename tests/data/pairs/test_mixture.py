@@ -6,7 +6,7 @@ import torch
 from src.data.pairs.dataset import PairDataset, collate_pairs
 from src.data.pairs.mixture import MixedPairs, PairSource
 from src.data.pairs.sampling import FrameSampling, UniformSampling
-from src.data.synthetic.stills.motion import StillMotion
+from src.data.synthetic.stills.motion import SyntheticMotion
 from src.structures import IGNORE_INDEX
 from tests.inference.tiny import FakeClips
 
@@ -47,7 +47,7 @@ def test_a_sample_depends_on_seed_and_number_alone() -> None:
 
 
 def test_unlabelled_video_shares_a_batch_with_pairs_of_known_flow() -> None:
-    made = PairDataset(FakeClips(), UniformSampling(3), None, StillMotion(), num_samples=8, seed=3)
+    made = PairDataset(FakeClips(), UniformSampling(3), None, SyntheticMotion(), num_samples=8, seed=3)
     mixed = MixedPairs(made, [video(0.5)])
     batch = collate_pairs([mixed[number] for number in range(8)])
     blank = (batch.nonkey_label == IGNORE_INDEX).flatten(1).all(1)

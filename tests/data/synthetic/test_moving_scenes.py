@@ -11,7 +11,7 @@ from src.data.datasets.vspw import VSPW
 from src.data.synthetic.moving_scenes import MovingScenes
 from src.data.synthetic.scenes import files as scene_files
 from src.data.synthetic.scenes.rendering import draw
-from src.data.synthetic.scenes.world import build_world
+from src.data.synthetic.scenes.world import build_scene
 from src.ops.warp import warp
 
 SIZE = (64, 96)
@@ -122,7 +122,7 @@ def test_objects_enter_and_leave() -> None:
     """Over a clip some object appears that was not to be seen at first, and some that was is gone."""
     came = left = 0
     for number in range(4):
-        world = build_world((11, number), SIZE, 24)
+        world = build_scene((11, number), SIZE, 24)
         present = [set(np.unique(draw(world, frame)[1]).tolist()) for frame in (0, 12, 23)]
         came += len(set.union(*present[1:]) - present[0])
         left += len(present[0] - present[-1])

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from src.data.synthetic.still_pairs import KEY, NONKEY, MadePairs
-from src.data.synthetic.stills.motion import StillMotion
+from src.data.synthetic.stills.motion import SyntheticMotion
 from src.ops.label_warp import carry_label
 from src.structures import IGNORE_INDEX, Clip
 from tests.data.synthetic.stills.test_motion import street
@@ -36,7 +36,7 @@ class Stills:
 
 
 def made(folder: Path, **settings: object) -> MadePairs:
-    return MadePairs(Stills(folder), StillMotion((2,), (0,), **settings))  # type: ignore[arg-type]
+    return MadePairs(Stills(folder), SyntheticMotion((2,), (0,), **settings))  # type: ignore[arg-type]
 
 
 def test_every_labelled_still_is_a_pair_and_the_true_flow_carries_its_label(tmp_path: Path) -> None:

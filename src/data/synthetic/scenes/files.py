@@ -26,7 +26,7 @@ from rich.progress import track
 
 from src.data.synthetic.scenes.rendering import draw, expose
 from src.data.synthetic.scenes.shapes import SCENE_CLASSES
-from src.data.synthetic.scenes.world import World, build_world
+from src.data.synthetic.scenes.world import Scene, build_scene
 from src.files.atomic_write import write_label_png
 
 FORMAT = 1
@@ -64,13 +64,13 @@ class SceneSettings:
             raise ValueError(f"{self}; expected at least 1 clip of 1 frame of 32x32 pixels, and 0 <= cuts < num_frames")
 
 
-def build_shots(scene: Mapping[str, Any], settings: SceneSettings) -> list[tuple[int, World]]:
+def build_shots(scene: Mapping[str, Any], settings: SceneSettings) -> list[tuple[int, Scene]]:
     """First frame and scene of every shot of a clip, from the content of its scene.json."""
     size = settings.height, settings.width
     starts = [int(start) for start in scene["shots"]]
     ends = [*starts[1:], settings.num_frames]
     return [
-        (start, build_world((*scene["seed"], shot), size, end - start))
+        (start, build_scene((*scene["seed"], shot), size, end - start))
         for shot, (start, end) in enumerate(zip(starts, ends, strict=True))
     ]
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from src.data.synthetic.deformation import Singles
 from src.data.synthetic.scenes.shapes import SKY
 from src.data.synthetic.scenes.textures import TILE
-from src.data.synthetic.scenes.world import Thing, World
+from src.data.synthetic.scenes.world import Scene, SceneObject
 from src.data.synthetic.segments import Bytes, Ints
 
 NEAR = 0.3
@@ -25,7 +25,7 @@ _GROUND_DENSITY = 48.0
 _SKY_DENSITY = 96.0
 
 
-def draw(world: World, time: float) -> tuple[Singles, Ints]:
+def draw(world: Scene, time: float) -> tuple[Singles, Ints]:
     """Picture and visible thing of every pixel at a time.
 
     Returns:
@@ -35,7 +35,7 @@ def draw(world: World, time: float) -> tuple[Singles, Ints]:
     return picture, _lay_out(world, time, picture)
 
 
-def _lay_out(world: World, time: float, picture: Singles | None) -> Ints:
+def _lay_out(world: Scene, time: float, picture: Singles | None) -> Ints:
     """Index of the visible thing of every pixel (H, W); paints them into ``picture``, far to near, where there is one."""
     height, width = world.camera.size
     depth = np.full((height, width), np.inf, np.float32)
@@ -69,7 +69,7 @@ def _lay_out(world: World, time: float, picture: Singles | None) -> Ints:
     return owner
 
 
-def flow_between(world: World, nonkey: float, key: float) -> Singles:
+def flow_between(world: Scene, nonkey: float, key: float) -> Singles:
     """Exact backward flow between two times of a scene.
 
     Returns:
@@ -108,7 +108,7 @@ def locate(homography: NDArray[np.float64], x: Singles, y: Singles) -> tuple[Sin
     return u.astype(np.float32), v.astype(np.float32), depth.astype(np.float32)
 
 
-def _covered(world: World, time: float, x: Singles, y: Singles, depth: Singles, owner: Ints) -> NDArray[np.bool_]:
+def _covered(world: Scene, time: float, x: Singles, y: Singles, depth: Singles, owner: Ints) -> NDArray[np.bool_]:
     """Whether something nearer than ``depth`` lies at positions (x, y)."""
     covered = np.zeros(x.shape, np.bool_)
     for number, thing in enumerate(world.things):
@@ -127,12 +127,12 @@ def _covered(world: World, time: float, x: Singles, y: Singles, depth: Singles, 
     return covered
 
 
-def _far_to_near(world: World, time: float) -> list[int]:
+def _far_to_near(world: Scene, time: float) -> list[int]:
     depths = [np.inf, FAR] + [float(world.homography(thing, time)[2, 2]) for thing in world.things[2:]]
     return [int(i) for i in np.argsort(-np.array(depths), kind="stable")]
 
 
-def _reach(thing: Thing, homography: NDArray[np.float64], size: tuple[int, int]) -> tuple[int, int, int, int]:
+def _reach(thing: SceneObject, homography: NDArray[np.float64], size: tuple[int, int]) -> tuple[int, int, int, int]:
     """Box of pixels (left, top, right, bottom; the ends excluded) outside which nothing of a thing is seen."""
     height, width = size
     if thing.shape is None:
@@ -152,18 +152,18 @@ def _reach(thing: Thing, homography: NDArray[np.float64], size: tuple[int, int])
     return left, top, min(int(np.ceil(x.max())) + 1, width), min(int(np.ceil(y.max())) + 1, height)
 
 
-def _paint_sky(thing: Thing, u: Singles, v: Singles) -> Singles:
+def _paint_sky(thing: SceneObject, u: Singles, v: Singles) -> Singles:
     columns, rows = (u + 4) * np.float32(_SKY_DENSITY), (v + np.float32(2.6)) * np.float32(_SKY_DENSITY)
     return np.asarray(cv2.remap(thing.texture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT), np.float32)
 
 
-def _paint_thing(thing: Thing, u: Singles, v: Singles) -> Singles:
+def _paint_thing(thing: SceneObject, u: Singles, v: Singles) -> Singles:
     assert thing.shape is not None
     columns, rows = thing.shape.sample_positions(u, v)
     return np.asarray(cv2.remap(thing.texture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
 
 
-def _paint_ground(thing: Thing, u: Singles, v: Singles, depth: Singles, focal: float) -> Singles:
+def _paint_ground(thing: SceneObject, u: Singles, v: Singles, depth: Singles, focal: float) -> Singles:
     """The tiled texture, smoother with distance: along the view a far pixel covers depth squared over focal units."""
     columns, rows = (u * np.float32(_GROUND_DENSITY)) % TILE, (v * np.float32(_GROUND_DENSITY)) % TILE
     level = np.log2(np.maximum(depth * depth * np.float32(_GROUND_DENSITY / focal), 1)) / 2

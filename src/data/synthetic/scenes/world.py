@@ -48,7 +48,7 @@ class Camera:
 
 
 @dataclass(frozen=True)
-class Thing:
+class SceneObject:
     """One plane of the scene: the sky, the ground, a wall or an object.
 
     Attributes:
@@ -57,9 +57,9 @@ class Thing:
         place: (3,), world position at ``moment``.
         moment: frame at which it is there.
         velocity: (3,), units per frame.
-        hop: height (units) and frequency (radians per frame) of its bouncing.
+        bounce: height (units) and frequency (radians per frame) of its bouncing.
         size: units of the world per unit of the plane.
-        pulse: amplitude and frequency of its breathing.
+        scale_wobble: amplitude and frequency of its breathing.
         turn: angle in its plane at ``moment`` (radians), its rate per frame, and amplitude and frequency of rocking.
         facing: angle about the vertical at ``moment`` and its rate.
         sway: (2, 4): amplitude (units of the plane), wave number, frequency, phase of the shift of u along v, and of v along u.
@@ -71,9 +71,9 @@ class Thing:
     place: Floats
     moment: float
     velocity: Floats
-    hop: tuple[float, float]
+    bounce: tuple[float, float]
     size: float
-    pulse: tuple[float, float]
+    scale_wobble: tuple[float, float]
     turn: tuple[float, float, float, float]
     facing: tuple[float, float]
     sway: Floats
@@ -105,11 +105,11 @@ class Thing:
             return np.array([[1.0, 0, 0], [0, 0, 0], [0, 1, 0]])
         elapsed = time - self.moment
         place = self.place + self.velocity * elapsed
-        place[1] -= self.hop[0] * abs(np.sin(self.hop[1] * time))
+        place[1] -= self.bounce[0] * abs(np.sin(self.bounce[1] * time))
         angle = self.turn[0] + self.turn[1] * elapsed + self.turn[2] * np.sin(self.turn[3] * time)
         facing = self.facing[0] + self.facing[1] * elapsed
         right, down = np.array([np.cos(facing), 0, np.sin(facing)]), np.array([0, 1.0, 0])
-        size = self.size * (1 + self.pulse[0] * np.sin(self.pulse[1] * time))
+        size = self.size * (1 + self.scale_wobble[0] * np.sin(self.scale_wobble[1] * time))
         pose: Floats = np.stack(
             (
                 size * (np.cos(angle) * right + np.sin(angle) * down),
@@ -142,13 +142,13 @@ class Thing:
 
 
 @dataclass(frozen=True)
-class World:
+class Scene:
     """A camera and the things before it; the sky is the first of them and the ground the second."""
 
     camera: Camera
-    things: tuple[Thing, ...]
+    things: tuple[SceneObject, ...]
 
-    def homography(self, thing: Thing, time: float) -> Floats:
+    def homography(self, thing: SceneObject, time: float) -> Floats:
         """(3, 3) from (u, v, 1) to (x, y, 1) times depth; the sky is infinitely far, its depth has no meaning."""
         projection, eye = self.camera.projection(time)
         pose = thing.pose(time)
@@ -158,7 +158,7 @@ class World:
         return result
 
 
-def build_world(seed: tuple[int, ...], size: tuple[int, int], num_frames: int) -> World:
+def build_scene(seed: tuple[int, ...], size: tuple[int, int], num_frames: int) -> Scene:
     """Draw a scene: a camera, walls in the distance, and objects that are all seen at some time.
 
     Args:
@@ -182,23 +182,25 @@ def build_world(seed: tuple[int, ...], size: tuple[int, int], num_frames: int) -
     for number, kind in enumerate(kinds):
         moment = (number + rng.uniform(0, 1)) / len(kinds) * num_frames
         things.append(_object(int(kind), moment, camera, (*seed, len(things)), rng))
-    return World(camera, tuple(things))
+    return Scene(camera, tuple(things))
 
 
-def _still_plane(kind: int, seed: tuple[int, ...]) -> Thing:
+def _still_plane(kind: int, seed: tuple[int, ...]) -> SceneObject:
     zero = np.zeros(3)
-    return Thing(kind, None, zero, 0, zero, (0, 0), 1.0, (0, 0), (0, 0, 0, 0), (0, 0), np.zeros((2, 4)), seed)
+    return SceneObject(kind, None, zero, 0, zero, (0, 0), 1.0, (0, 0), (0, 0, 0, 0), (0, 0), np.zeros((2, 4)), seed)
 
 
-def _wall(number: int, seed: tuple[int, ...], rng: np.random.Generator) -> Thing:
+def _wall(number: int, seed: tuple[int, ...], rng: np.random.Generator) -> SceneObject:
     depth = rng.uniform(7, 13)
     place = np.array([rng.uniform(-0.65, 0.65) * depth, 0.0, depth])
     zero = np.zeros(3)
     facing = (float(rng.uniform(-0.7, 0.7)), 0.0)
-    return Thing(WALL, outline(WALL, rng), place, 0, zero, (0, 0), 1.0, (0, 0), (0, 0, 0, 0), facing, np.zeros((2, 4)), seed)
+    return SceneObject(
+        WALL, outline(WALL, rng), place, 0, zero, (0, 0), 1.0, (0, 0), (0, 0, 0, 0), facing, np.zeros((2, 4)), seed
+    )
 
 
-def _object(kind: int, moment: float, camera: Camera, seed: tuple[int, ...], rng: np.random.Generator) -> Thing:
+def _object(kind: int, moment: float, camera: Camera, seed: tuple[int, ...], rng: np.random.Generator) -> SceneObject:
     """An object that is within the picture at ``moment``, standing, rolling, tumbling or flying as its kind does."""
     rooted = kind in (TREE, POLE)
     low, high = {TREE: (0.8, 1.4), POLE: (0.8, 1.3), BALL: (0.28, 0.6), CRATE: (0.3, 0.6), RING: (0.35, 0.7)}[kind]
@@ -219,15 +221,15 @@ def _object(kind: int, moment: float, camera: Camera, seed: tuple[int, ...], rng
     )
     if kind == POLE:
         sway[:, 0] *= (0.6, 0)
-    return Thing(
+    return SceneObject(
         kind=kind,
         shape=outline(kind, rng),
         place=place,
         moment=moment,
         velocity=velocity,
-        hop=(float(rng.uniform(0, 0.6)), float(rng.uniform(0.06, 0.16))) if kind == BALL else (0.0, 0.0),
+        bounce=(float(rng.uniform(0, 0.6)), float(rng.uniform(0.06, 0.16))) if kind == BALL else (0.0, 0.0),
         size=size,
-        pulse=(float(rng.uniform(0, 0.1)), float(rng.uniform(0.1, 0.4))) if kind in (BALL, RING) else (0.0, 0.0),
+        scale_wobble=(float(rng.uniform(0, 0.1)), float(rng.uniform(0.1, 0.4))) if kind in (BALL, RING) else (0.0, 0.0),
         turn=(float(angle), float(spin), *rocking) if rooted or kind == CRATE else (float(angle), float(spin), 0.0, 0.0),
         facing=(float(rng.uniform(-0.5, 0.5)), float(rng.normal(0, 0.015))),
         sway=sway,

@@ -49,7 +49,7 @@ class Layers:
     focal: float
 
 
-def stand_up(
+def fit_planes(
     segments: Segments,
     ground_classes: Collection[int],
     far_classes: Collection[int],

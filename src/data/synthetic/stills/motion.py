@@ -14,12 +14,12 @@ from torch import Tensor
 from src.data.synthetic.deformation import smooth_field
 from src.data.synthetic.photometry import add_noise, blur, change_light, compress
 from src.data.synthetic.segments import Bytes, Floats, split_segments
-from src.data.synthetic.stills.layers import Layers, stand_up
+from src.data.synthetic.stills.layers import Layers, fit_planes
 from src.data.synthetic.stills.rendering import Scene, move, plane_homographies, render
 from src.structures import IGNORE_INDEX, PairSample
 
 
-class StillMotion:
+class SyntheticMotion:
     """Makes (key frame, non-key frame, label, flow) of a labelled image.
 
     The image is the non-key frame, so its label is exact; the key frame is painted from it. Every connected piece of the label
@@ -129,7 +129,7 @@ class StillMotion:
         still = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
         classes = label.numpy().copy()
         segments = split_segments(classes, max(int(self.min_segment * classes.size), 8), self.max_segments)
-        layers = stand_up(segments, self.ground_classes, self.far_classes, self.depth_spread, rng)
+        layers = fit_planes(segments, self.ground_classes, self.far_classes, self.depth_spread, rng)
         gap = float(np.exp(rng.uniform(np.log(0.5), np.log(self.max_gap))))
         homographies = self._layer_motion(layers, gap, rng)
         scene = Scene(

@@ -2,12 +2,12 @@ import numpy as np
 
 from src.data.synthetic.scenes.rendering import NEAR, draw, flow_between, locate
 from src.data.synthetic.scenes.shapes import GROUND, SKY
-from src.data.synthetic.scenes.world import build_world
+from src.data.synthetic.scenes.world import build_scene
 
 
 def test_deform_undoes_undeform() -> None:
     """A point of a swaying thing goes to its place and back to within a thousandth of a pixel."""
-    world = build_world((1, 2), (64, 96), 24)
+    world = build_scene((1, 2), (64, 96), 24)
     rng = np.random.default_rng(0)
     u, v = rng.uniform(-1, 1, (2, 500)).astype(np.float32)
     for thing in world.things[2:]:
@@ -21,7 +21,7 @@ def test_deform_undoes_undeform() -> None:
 
 def test_locate_undoes_projection() -> None:
     """The point of a plane that is seen at a pixel projects to that pixel, at that depth."""
-    world = build_world((3, 4), (64, 96), 24)
+    world = build_scene((3, 4), (64, 96), 24)
     x, y = np.meshgrid(np.arange(0, 96, 7, dtype=np.float32), np.arange(0, 64, 7, dtype=np.float32))
     for thing in world.things:
         homography = world.homography(thing, 5.0)
@@ -35,7 +35,7 @@ def test_locate_undoes_projection() -> None:
 
 def test_flow_without_time_is_zero() -> None:
     """The general computation, not only the shortcut of the reader, gives no motion and hides nothing at lag zero."""
-    flow = flow_between(build_world((5, 6), (64, 96), 24), 9.0, 9.0)
+    flow = flow_between(build_scene((5, 6), (64, 96), 24), 9.0, 9.0)
     known = ~np.isnan(flow).any(0)
     assert known[1:-1, 1:-1].mean() > 0.99
     assert np.abs(flow[:, known]).max() < 0.02
@@ -44,7 +44,7 @@ def test_flow_without_time_is_zero() -> None:
 def test_sky_above_ground_below() -> None:
     """The picture is filled: no ground along the upper border, no sky along the lower one, and something to see."""
     for number in range(4):
-        world = build_world((7, number), (64, 96), 24)
+        world = build_scene((7, number), (64, 96), 24)
         picture, owner = draw(world, 0)
         kinds = np.array([thing.kind for thing in world.things])[owner]
         assert not (kinds[:8] == GROUND).any() and not (kinds[-8:] == SKY).any()

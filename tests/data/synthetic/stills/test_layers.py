@@ -1,7 +1,7 @@
 import numpy as np
 
 from src.data.synthetic.segments import split_segments
-from src.data.synthetic.stills.layers import Layers, extend_background, stand_up
+from src.data.synthetic.stills.layers import Layers, extend_background, fit_planes
 from src.structures import IGNORE_INDEX
 
 
@@ -13,7 +13,7 @@ def scene(seed: int) -> tuple[np.ndarray, Layers]:
     label[30:50, 90:96] = 2
     label[-5:, 20:] = IGNORE_INDEX
     segments = split_segments(label, 8, 64)
-    return label, stand_up(segments, (1,), (0,), 0.0, np.random.default_rng(seed))
+    return label, fit_planes(segments, (1,), (0,), 0.0, np.random.default_rng(seed))
 
 
 def test_planes_fit_the_scene() -> None:

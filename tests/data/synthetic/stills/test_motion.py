@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.data.synthetic.stills.motion import StillMotion
+from src.data.synthetic.stills.motion import SyntheticMotion
 from src.ops.warp import warp
 from src.structures import IGNORE_INDEX, PairSample
 
@@ -24,9 +24,9 @@ def street(size: tuple[int, int] = (96, 128), seed: int = 0) -> tuple[Tensor, Te
     return torch.from_numpy(image).permute(2, 0, 1).contiguous(), torch.from_numpy(label)
 
 
-def still(**settings: object) -> StillMotion:
+def still(**settings: object) -> SyntheticMotion:
     """Motion without photometric change, with the road and the sky named, unless said otherwise."""
-    return StillMotion(**{"ground_classes": (2,), "far_classes": (0,), "photometric": 0.0, **settings})  # type: ignore[arg-type]
+    return SyntheticMotion(**{"ground_classes": (2,), "far_classes": (0,), "photometric": 0.0, **settings})  # type: ignore[arg-type]
 
 
 def away_from_edges(sample: PairSample, distance: int = 4) -> np.ndarray:
@@ -40,7 +40,7 @@ def away_from_edges(sample: PairSample, distance: int = 4) -> np.ndarray:
 def test_same_generator_same_sample() -> None:
     """A sample is a function of (image, label, rng): twice the same, and another seed differs."""
     image, label = street()
-    one, same, other = (StillMotion()(image, label, np.random.default_rng(seed)) for seed in (3, 3, 4))
+    one, same, other = (SyntheticMotion()(image, label, np.random.default_rng(seed)) for seed in (3, 3, 4))
     for a, b in zip(one[:4], same[:4], strict=True):
         assert torch.equal(torch.nan_to_num(a.float()), torch.nan_to_num(b.float()))
     assert not torch.equal(one.key_image, other.key_image)
@@ -50,7 +50,7 @@ def test_input_is_not_changed() -> None:
     """Image and label of the data set stay as they are, pasted cut-outs or not."""
     image, label = street()
     image_before, label_before = image.clone(), label.clone()
-    StillMotion(max_pasted=4)(image, label, np.random.default_rng(0))
+    SyntheticMotion(max_pasted=4)(image, label, np.random.default_rng(0))
     assert torch.equal(image, image_before) and torch.equal(label, label_before)
 
 
@@ -177,7 +177,7 @@ def test_any_label_will_do(size: tuple[int, int], content: str) -> None:
     if label.shape != size:
         label = torch.nn.functional.pad(label, (0, size[1] - label.shape[1], 0, size[0] - label.shape[0]))
     for seed in range(3):
-        sample = StillMotion()(image, label, np.random.default_rng(seed))
+        sample = SyntheticMotion()(image, label, np.random.default_rng(seed))
         assert sample.key_image.shape == sample.nonkey_image.shape == (3, *size) and sample.key_image.dtype == torch.uint8
         assert sample.nonkey_label.shape == size and sample.nonkey_label.dtype == torch.int64
         assert sample.flow is not None and sample.flow.shape == (2, *size) and sample.flow.dtype == torch.float32
@@ -187,8 +187,8 @@ def test_errors_name_what_is_wrong() -> None:
     """Shapes that do not belong together, tiny images and negative magnitudes are refused."""
     image, label = street()
     with pytest.raises(ValueError, match=r"\(3, 96, 128\).*\(96, 127\)"):
-        StillMotion()(image, label[:, 1:], np.random.default_rng(0))
+        SyntheticMotion()(image, label[:, 1:], np.random.default_rng(0))
     with pytest.raises(ValueError, match="at least 32"):
-        StillMotion()(image[:, :31], label[:31], np.random.default_rng(0))
+        SyntheticMotion()(image[:, :31], label[:31], np.random.default_rng(0))
     with pytest.raises(ValueError, match="negative magnitude"):
-        StillMotion(motion=-1.0)
+        SyntheticMotion(motion=-1.0)
