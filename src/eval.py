@@ -23,7 +23,7 @@ from rich.console import Console
 from src.command_line import errors_in_a_line, quote_path_arguments
 from src.data.clips import ClipDataset
 from src.eval_flows import evaluate_flows
-from src.inference.distributed import ALONE, Ranks, joined_ranks
+from src.inference.distributed import SINGLE, World, join_world
 from src.inference.evaluation.comparison import MethodResult, RunOptions, check_classes, draw_methods, evaluate_methods, jobs
 from src.inference.evaluation.equal_cost import over_fixed, write_curves
 from src.inference.evaluation.prediction_files import PredictionFolder, evaluate_predictions
@@ -46,7 +46,7 @@ from src.weights.model_folder import load_model
 log = logging.getLogger(__name__)
 
 
-def evaluate(cfg: DictConfig, ranks: Ranks = ALONE) -> list[Row]:
+def evaluate(cfg: DictConfig, ranks: World = SINGLE) -> list[Row]:
     """Everything that ``conf/eval.yaml`` describes; whatever cannot be done is refused before anything is computed.
 
     Args:
@@ -93,7 +93,7 @@ def evaluate(cfg: DictConfig, ranks: Ranks = ALONE) -> list[Row]:
 
 
 def _evaluate_model(
-    cfg: DictConfig, output: Path, console: Console, ranks: Ranks
+    cfg: DictConfig, output: Path, console: Console, ranks: World
 ) -> tuple[list[Row], list[MethodResult], ClipDataset]:
     overlay, pictures = new_path(cfg.overlay, cfg.overwrite), new_path(cfg.pictures, cfg.overwrite)
     saved = new_path(cfg.save_predictions, cfg.overwrite)
@@ -142,7 +142,7 @@ def _evaluate_model(
 
 
 def _evaluate_predictions(
-    cfg: DictConfig, output: Path, console: Console, ranks: Ranks
+    cfg: DictConfig, output: Path, console: Console, ranks: World
 ) -> tuple[list[Row], list[MethodResult], ClipDataset]:
     for name in ("checkpoint", "overlay", "pictures", "save_predictions"):
         if not OmegaConf.is_missing(cfg, name) and cfg[name] is not None:
@@ -182,7 +182,7 @@ def _conditions(propagator: Propagator, size: Size, options: RunOptions) -> Row:
 @hydra.main(version_base="1.3", config_path="../conf", config_name="eval")
 def main(cfg: DictConfig) -> None:
     """Evaluate, print the table and write it."""
-    with errors_in_a_line(), joined_ranks() as ranks:
+    with errors_in_a_line(), join_world() as ranks:
         evaluate(cfg, ranks)
 
 

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from src.command_line import errors_in_a_line, quote_path_arguments, stopping_on_signals, typed_path
 from src.inference.cost_probe import measure_ms
-from src.inference.distributed import ALONE, Ranks, joined_ranks
+from src.inference.distributed import SINGLE, World, join_world
 from src.inference.flow_choice import names_and_colours, with_flow
 from src.inference.scheduling.budget import Budget
 from src.inference.scheduling.step_costs import StepCosts
@@ -69,7 +69,7 @@ def predict(cfg: DictConfig) -> Prediction:
     return prediction
 
 
-def predict_many(cfg: DictConfig, videos: dict[str, Path], ranks: Ranks = ALONE) -> list[Outcome]:
+def predict_many(cfg: DictConfig, videos: dict[str, Path], ranks: World = SINGLE) -> list[Outcome]:
     """The same for many videos, each into a folder of its own below ``output``.
 
     Args:
@@ -204,7 +204,7 @@ def main(cfg: DictConfig) -> None:
             if videos is None:
                 code = predict(cfg).exit_code
             else:
-                with joined_ranks() as ranks:
+                with join_world() as ranks:
                     code = int(any(outcome.is_bad for outcome in predict_many(cfg, videos, ranks)))
     except KeyboardInterrupt:
         log.error("stopped; nothing is written")

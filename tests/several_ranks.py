@@ -12,13 +12,13 @@ from pathlib import Path
 import torch
 from hydra.core.global_hydra import GlobalHydra
 
-from src.inference.distributed import joined_ranks
+from src.inference.distributed import join_world
 
 # Hydra then looks for conf/ beside the source file, as it does for `python -m`, and lets errors through.
 os.environ |= {"HYDRA_MAIN_MODULE": "__main__", "HYDRA_FULL_ERROR": "1"}
 torch.set_num_threads(1)
 # One group for all of them: a second one would find the addresses of the first.
-with joined_ranks():
+with join_world():
     for module, *arguments in json.loads(Path(sys.argv[1]).read_text()):
         sys.argv[1:] = arguments
         try:

@@ -19,7 +19,7 @@ _PATIENCE = timedelta(days=30)
 
 
 @dataclass(frozen=True)
-class Ranks:
+class World:
     """This process among those that work on one task; processes exchange small objects on the CPU, whatever the networks run on.
 
     Attributes:
@@ -76,11 +76,11 @@ class Ranks:
         return f"cuda:{self.local_index % gpus}" if name == "auto" and self.count > 1 and gpus else name
 
 
-ALONE = Ranks()
+SINGLE = World()
 
 
 @contextmanager
-def joined_ranks(environment: Mapping[str, str] | None = None) -> Iterator[Ranks]:
+def join_world(environment: Mapping[str, str] | None = None) -> Iterator[World]:
     """Join the processes that torchrun or srun started beside this one; alone where none did.
 
     Args:
@@ -92,7 +92,7 @@ def joined_ranks(environment: Mapping[str, str] | None = None) -> Iterator[Ranks
     Raises:
         ValueError: if srun started several and nothing says where they meet.
     """
-    ranks = ranks_of(os.environ if environment is None else environment)
+    ranks = world_from_environment(os.environ if environment is None else environment)
     # A training run in this process may have joined them before.
     joins = ranks.count > 1 and not dist.is_initialized()
     if joins:
@@ -104,21 +104,21 @@ def joined_ranks(environment: Mapping[str, str] | None = None) -> Iterator[Ranks
             dist.destroy_process_group()
 
 
-def ranks_of(environment: Mapping[str, str]) -> Ranks:
+def world_from_environment(environment: Mapping[str, str]) -> World:
     """What torchrun (``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK``) or srun (``SLURM_PROCID``, ...) say.
 
     Raises:
-        ValueError: see :func:`joined_ranks`.
+        ValueError: see :func:`join_world`.
     """
     if "RANK" in environment and "WORLD_SIZE" in environment:
-        return Ranks(*(int(environment.get(name, 0)) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")))
+        return World(*(int(environment.get(name, 0)) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")))
     # Only inside a step of srun; a shell of salloc has SLURM_NTASKS too, and is alone.
     count = int(environment.get("SLURM_STEP_NUM_TASKS", 1))
     if count == 1 or "SLURM_PROCID" not in environment:
-        return ALONE
+        return SINGLE
     if "MASTER_ADDR" not in environment or "MASTER_PORT" not in environment:
         raise ValueError(
             f"srun started {count} processes, and nothing says where they meet: export MASTER_PORT=29500 "
             "MASTER_ADDR=$(scontrol show hostnames $SLURM_JOB_NODELIST | head -n 1) before srun"
         )
-    return Ranks(int(environment["SLURM_PROCID"]), count, int(environment.get("SLURM_LOCALID", 0)))
+    return World(int(environment["SLURM_PROCID"]), count, int(environment.get("SLURM_LOCALID", 0)))

@@ -178,7 +178,7 @@ class PropagationModule(LightningModule):
     def _log_iou_by_offset(self) -> None:
         for offset, iou in enumerate(self.val_iou_by_offset, start=1):
             assert isinstance(iou, MeanIoU)
-            # Ranks add up their counts here, so one that saw no such pair takes part all the same.
+            # World add up their counts here, so one that saw no such pair takes part all the same.
             with warnings.catch_warnings(action="ignore", category=UserWarning):
                 score = float(iou.compute()["miou"])
             if not math.isnan(score):

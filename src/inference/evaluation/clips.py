@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from src.data.clips import ClipDataset
-from src.inference.distributed import ALONE, Ranks
+from src.inference.distributed import SINGLE, World
 from src.inference.evaluation.scores import EvaluationResult, Scores
 from src.inference.evaluation.warped_agreement import WarpedAgreement
 from src.inference.scheduling.scheduler import FixedInterval
@@ -37,7 +37,7 @@ def evaluate_clips(
     progress: ProgressCallback | None = None,
     temporal_consistency: bool = False,
     sink: MapSink | None = None,
-    ranks: Ranks = ALONE,
+    ranks: World = SINGLE,
 ) -> EvaluationResult:
     """Evaluate a network at a fixed key interval.
 
@@ -76,7 +76,7 @@ def evaluate_streams(
     num_distances: int | None = None,
     temporal_consistency: bool = False,
     sink: MapSink | None = None,
-    ranks: Ranks = ALONE,
+    ranks: World = SINGLE,
 ) -> EvaluationResult:
     """Run every stream over every clip and average their scores. Memory does not grow with the number of clips.
 
@@ -148,7 +148,7 @@ def evaluate_offsets(
     dataset: ClipDataset,
     key_interval: int,
     progress: ProgressCallback | None = None,
-    ranks: Ranks = ALONE,
+    ranks: World = SINGLE,
 ) -> EvaluationResult:
     """Score every labelled frame once with its key frame 0, 1, ... k-1 frames before it, and nothing between (Cityscapes).
 

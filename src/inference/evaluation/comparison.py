@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 
 from src.data.clips import ClipDataset
-from src.inference.distributed import ALONE, Ranks
+from src.inference.distributed import SINGLE, World
 from src.inference.evaluation.clips import MapSink, Phases, ProgressCallback, evaluate_clips, evaluate_streams
 from src.inference.evaluation.pictures import write_comparison_video, write_pictures
 from src.inference.evaluation.progress import advance, progress_bars
@@ -120,7 +120,7 @@ def evaluate_methods(
     console: Console | None = None,
     sink: MapSink | None = None,
     schedulers: Mapping[str, SchedulerMaker | None] = MappingProxyType({"fixed": None}),
-    ranks: Ranks = ALONE,
+    ranks: World = SINGLE,
 ) -> list[MethodResult]:
     """One result per method, scheduler and key interval, in the order of :func:`jobs`; ``per_frame`` has one, at key interval 1.
 
@@ -166,7 +166,7 @@ def _evaluate(
     options: RunOptions,
     progress: ProgressCallback,
     sink: MapSink | None,
-    ranks: Ranks,
+    ranks: World,
 ) -> EvaluationResult:
     network = (options.short_side, options.max_long_side, options.autocast)
     if make is None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from src.data.clips import ClipDataset
 from src.files.atomic_write import written_whole
 from src.files.images import read_label_png
-from src.inference.distributed import ALONE, Ranks
+from src.inference.distributed import SINGLE, World
 from src.inference.evaluation.clips import ProgressCallback
 from src.inference.evaluation.scores import EvaluationResult, Scores
 from src.inference.evaluation.warped_agreement import WarpedAgreement
@@ -114,7 +114,7 @@ def evaluate_predictions(
     predictions: PredictionFolder,
     progress: ProgressCallback | None = None,
     temporal_consistency: bool = False,
-    ranks: Ranks = ALONE,
+    ranks: World = SINGLE,
 ) -> EvaluationResult:
     """Score prediction files against the labels of their dataset; nothing is known of key frames and times.
 

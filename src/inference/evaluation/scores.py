@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from src.inference.distributed import ALONE, Ranks
+from src.inference.distributed import SINGLE, World
 from src.metrics.iou import MeanIoU, iou_figures
 from src.metrics.offset_iou import IoUByOffset
 from src.metrics.temporal_consistency import TemporalConsistency
@@ -155,7 +155,7 @@ class Scores:
         """
         self._phases.append(_Phase(self._iou, self._consistency, agreement))
 
-    def result(self, frames: int, ranks: Ranks = ALONE) -> EvaluationResult:
+    def result(self, frames: int, ranks: World = SINGLE) -> EvaluationResult:
         """The means over the phases.
 
         Args:
@@ -186,7 +186,7 @@ class Scores:
             frames=frames,
         )
 
-    def _add_up(self, ranks: Ranks) -> None:
+    def _add_up(self, ranks: World) -> None:
         """Sum what the processes counted. Counts are whole numbers, so the sums are those of one process, bit for bit."""
         metrics = [self.by_distance, *(metric for phase in self._phases for metric in phase.metrics())]
         counts = ranks.gather(([metric.metric_state for metric in metrics], self._seconds, self._rejected))

@@ -22,7 +22,7 @@ from typing import Any, Literal, Protocol
 
 from src.files.atomic_write import write_text
 from src.files.images import time_order
-from src.inference.distributed import Ranks
+from src.inference.distributed import World
 from src.inference.video.sources import is_image
 
 log = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ def label_videos(
     output: Path,
     label: Callable[[Path, Path], VideoResult],
     settings: Mapping[str, Any],
-    ranks: Ranks,
+    ranks: World,
     stop: threading.Event | None = None,
     overwrite: bool = False,
 ) -> list[Outcome]:

@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from src.data.clips import ClipDataset
-from src.inference.distributed import Ranks
+from src.inference.distributed import World
 from src.inference.evaluation.clips import evaluate_clips
 from src.inference.evaluation.pictures import write_comparison_video
 from src.inference.scheduling.scheduler import FixedInterval
@@ -155,7 +155,7 @@ class StreamedScore(Callback):
             return
         dataset = copy.copy(trainer.datamodule.val)  # type: ignore[attr-defined]
         dataset.clips = dataset.clips[: self.max_clips]
-        ranks = Ranks(trainer.global_rank, trainer.world_size, trainer.local_rank)
+        ranks = World(trainer.global_rank, trainer.world_size, trainer.local_rank)
         training = propagator.training
         result = evaluate_clips(propagator, dataset, self.key_interval, "first", self.short_side, self.max_long_side, ranks=ranks)
         propagator.train(training)

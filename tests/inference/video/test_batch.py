@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from src.inference.distributed import ALONE, Ranks
+from src.inference.distributed import SINGLE, World
 from src.inference.video.batch import Outcome, label_videos, list_videos
 
 SETTINGS = {"checkpoint": "model", "labels": True}
@@ -99,13 +99,13 @@ def test_two_videos_of_one_name_are_refused(videos: Path) -> None:
 
 def test_one_bad_video_stops_nothing_and_done_ones_are_skipped(videos: Path, tmp_path: Path) -> None:
     output, first, second = tmp_path / "out", Labeller(), Labeller()
-    outcomes = label_videos(listed(videos), output, first, SETTINGS, ALONE)
+    outcomes = label_videos(listed(videos), output, first, SETTINGS, SINGLE)
     expected = {"a9": "broken", "a10": "done", "deep/b": "done", "c": "failed", "d": "failed"}
     assert endings(outcomes) == expected and {one.video for one in outcomes if one.is_bad} == {"a9", "c", "d"}
     assert {path.name for path in output.iterdir()} == {"a9", "a10", "deep", "summary.json"}
     summary = json.loads((output / "summary.json").read_text())
     assert (summary["videos"], summary["done"], summary["broken"], summary["failed"], summary["frames"]) == (5, 2, 1, 2, 8)
-    again = label_videos(listed(videos), output, second, SETTINGS, ALONE)
+    again = label_videos(listed(videos), output, second, SETTINGS, SINGLE)
     assert sorted(second.seen) == ["c.avi", "d.mov"]
     # A broken one stays on the list of what somebody should look at.
     assert endings(again)["a9"] == "skipped" and next(one for one in again if one.video == "a9").is_bad
@@ -114,40 +114,40 @@ def test_one_bad_video_stops_nothing_and_done_ones_are_skipped(videos: Path, tmp
 def test_what_a_killed_run_left_is_made_anew(videos: Path, tmp_path: Path) -> None:
     (videos / "a10.mp4").write_text("killed")
     with pytest.raises(KeyboardInterrupt):
-        label_videos(listed(videos), tmp_path / "out", Labeller(), SETTINGS, ALONE)
+        label_videos(listed(videos), tmp_path / "out", Labeller(), SETTINGS, SINGLE)
     assert not (tmp_path / "out" / "a10").exists() and (tmp_path / "out" / ".a10.partial" / "overlay.mp4").exists()
     (videos / "a10.mp4").write_text("fine")
-    assert endings(label_videos(listed(videos), tmp_path / "out", Labeller(), SETTINGS, ALONE))["a10"] == "done"
+    assert endings(label_videos(listed(videos), tmp_path / "out", Labeller(), SETTINGS, SINGLE))["a10"] == "done"
     assert not (tmp_path / "out" / ".a10.partial").exists()
 
 
 def test_after_a_signal_the_rest_is_left(videos: Path, tmp_path: Path) -> None:
     stop = threading.Event()
     stop.set()
-    outcomes = label_videos(listed(videos), tmp_path / "out", Labeller(), SETTINGS, ALONE, stop)
+    outcomes = label_videos(listed(videos), tmp_path / "out", Labeller(), SETTINGS, SINGLE, stop)
     assert set(endings(outcomes).values()) == {"left"} and all(one.is_bad for one in outcomes)
     (videos / "a10.mp4").write_text("stopped")
-    assert endings(label_videos(listed(videos), tmp_path / "out", Labeller(), SETTINGS, ALONE))["a10"] == "left"
+    assert endings(label_videos(listed(videos), tmp_path / "out", Labeller(), SETTINGS, SINGLE))["a10"] == "left"
     assert not (tmp_path / "out" / "a10").exists()
 
 
 def test_other_settings_and_foreign_folders_are_not_taken_for_done(videos: Path, tmp_path: Path) -> None:
-    label_videos(listed(videos), tmp_path / "out", Labeller(), SETTINGS, ALONE)
+    label_videos(listed(videos), tmp_path / "out", Labeller(), SETTINGS, SINGLE)
     (tmp_path / "out" / "c").mkdir()
     (tmp_path / "out" / "c" / "precious").touch()
     changed = SETTINGS | {"labels": False}
-    outcomes = {one.video: one for one in label_videos(listed(videos), tmp_path / "out", Labeller(), changed, ALONE)}
+    outcomes = {one.video: one for one in label_videos(listed(videos), tmp_path / "out", Labeller(), changed, SINGLE)}
     assert "made with another labels: name another output" in outcomes["a10"].faults[0]
     assert "c exists and holds no finished.json" in outcomes["c"].faults[0] and (tmp_path / "out" / "c" / "precious").exists()
-    replaced = label_videos(listed(videos), tmp_path / "out", Labeller(), changed, ALONE, overwrite=True)
+    replaced = label_videos(listed(videos), tmp_path / "out", Labeller(), changed, SINGLE, overwrite=True)
     assert endings(replaced)["a10"] == "done"
 
 
 def test_processes_share_the_videos(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Ranks, "gather", lambda self, value: [value])
+    monkeypatch.setattr(World, "gather", lambda self, value: [value])
     seen = []
     for index in range(2):
         labeller = Labeller()
-        label_videos(listed(videos), tmp_path / "out", labeller, SETTINGS, Ranks(index, 2))
+        label_videos(listed(videos), tmp_path / "out", labeller, SETTINGS, World(index, 2))
         seen.append(set(labeller.seen))
     assert seen[0] | seen[1] == {"a9.mp4", "a10.mp4", "b.MKV", "c.avi", "d.mov"} and not seen[0] & seen[1]
