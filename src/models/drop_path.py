@@ -9,7 +9,7 @@ from transformers.models.eomt.modeling_eomt import EomtDropPath
 from transformers.models.maskformer.modeling_maskformer_swin import MaskFormerDropPath
 from transformers.models.swin.modeling_swin import SwinDropPath
 
-from src.models.per_sample_rng import SampleDraws
+from src.models.per_sample_rng import PerSampleRandom
 
 # EoMT's blocks ask twice, after their attention and after their feed-forward network; Swin's after the attention alone.
 _CALLS: dict[type[nn.Module], int] = {SwinDropPath: 1, MaskFormerDropPath: 1, EomtDropPath: 2}
@@ -20,13 +20,13 @@ class SampleDropPath(nn.Module):
 
     Args:
         drop_prob: probability that a sample goes without the branch.
-        calls: see :class:`SampleDraws`.
+        calls: see :class:`PerSampleRandom`.
     """
 
     def __init__(self, drop_prob: float, calls: int = 1) -> None:
         super().__init__()
         self.drop_prob = drop_prob
-        self.draws = SampleDraws(calls=calls)
+        self.draws = PerSampleRandom(calls=calls)
 
     @classmethod
     def install(cls, network: nn.Module) -> None:

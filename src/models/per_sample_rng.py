@@ -10,8 +10,8 @@ _STREAM = 0x1A7E
 """Keeps these numbers apart from others that are keyed by the same seed and sample."""
 
 
-class SampleDraws(nn.Module):
-    """Uniform numbers for a layer, so many for each sample: those that :func:`key_draws` laid out, else torch's own.
+class PerSampleRandom(nn.Module):
+    """Uniform numbers for a layer, so many for each sample: those that :func:`seed_per_sample` laid out, else torch's own.
 
     Args:
         count: numbers per sample and call.
@@ -50,7 +50,7 @@ class SampleDraws(nn.Module):
         return numbers
 
 
-def key_draws(network: nn.Module, seed: int, sample_id: Tensor) -> None:
+def seed_per_sample(network: nn.Module, seed: int, sample_id: Tensor) -> None:
     """Lay out what the layers of a network draw for a batch; a pure function of its arguments.
 
     The numbers come from the CPU, so that they do not depend on the device, and go to that of ``sample_id`` in one copy.
@@ -73,11 +73,11 @@ def key_draws(network: nn.Module, seed: int, sample_id: Tensor) -> None:
         layer.lay_out(numbers)
 
 
-def free_draws(network: nn.Module) -> None:
-    """The end of :func:`key_draws`: every layer draws from torch's generator."""
+def clear_per_sample(network: nn.Module) -> None:
+    """The end of :func:`seed_per_sample`: every layer draws from torch's generator."""
     for layer in _layers(network):
         layer.lay_out(None)
 
 
-def _layers(network: nn.Module) -> list[SampleDraws]:
-    return [module for module in network.modules() if isinstance(module, SampleDraws)]
+def _layers(network: nn.Module) -> list[PerSampleRandom]:
+    return [module for module in network.modules() if isinstance(module, PerSampleRandom)]

@@ -16,7 +16,7 @@ from torchmetrics.classification import BinaryPrecision, BinaryRecall
 from src.losses.distributed import reduce_mean_over_ranks
 from src.metrics.endpoint_error import EndPointError
 from src.metrics.iou import MeanIoU
-from src.models.per_sample_rng import free_draws, key_draws
+from src.models.per_sample_rng import clear_per_sample, seed_per_sample
 from src.models.propagator import Propagator
 from src.ops.masks import semantic_map
 from src.ops.occlusion import hidden
@@ -78,12 +78,12 @@ class PropagationModule(LightningModule):
 
     def on_train_batch_start(self, batch: PairBatch, batch_idx: int) -> None:
         """Key what layers draw for each sample by its number, and seed dropout by the step: not by how the run came here."""
-        key_draws(self.propagator, self.seed, batch.sample_id)
+        seed_per_sample(self.propagator, self.seed, batch.sample_id)
         torch.manual_seed((self.seed * 1_000_003 + batch_idx) * 4_099 + self.global_rank)
 
     def on_train_batch_end(self, outputs: Any, batch: PairBatch, batch_idx: int) -> None:
         """The draws were those of this batch."""
-        free_draws(self.propagator)
+        clear_per_sample(self.propagator)
 
     def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
         """Sum of the stage's loss terms.

@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers.models.swin.modeling_swin import SwinDropPath
 
 from src.models.drop_path import SampleDropPath
-from src.models.per_sample_rng import free_draws, key_draws
+from src.models.per_sample_rng import clear_per_sample, seed_per_sample
 from src.models.segmentors.base import KeyFrameSegmentor
 from src.models.segmentors.registry import build_segmentor, load_segmentor
 from tests.models.families import FAMILIES, network, picture
@@ -18,7 +18,7 @@ from tests.models.families import FAMILIES, network, picture
 def test_a_branch_is_there_as_a_whole_or_not_at_all_and_its_mean_stays(dtype: torch.dtype) -> None:
     drop = SampleDropPath(0.3)
     branch = torch.ones(4000, 2, 3, dtype=dtype)
-    key_draws(drop, 0, torch.arange(4000))
+    seed_per_sample(drop, 0, torch.arange(4000))
     kept = drop(branch)
     assert kept.dtype == dtype and kept.flatten(1).unique(dim=0).shape[0] == 2
     assert kept.float().mean() == pytest.approx(1, abs=0.05)
@@ -56,13 +56,13 @@ def test_what_a_network_draws_for_an_image_does_not_depend_on_its_neighbours(fam
     segmentor, images = dropping(family, tmp_path), picture(batch=4)
 
     def masks(rows: list[int]) -> Tensor:
-        key_draws(segmentor, 0, 100 + torch.tensor(rows))
+        seed_per_sample(segmentor, 0, 100 + torch.tensor(rows))
         with torch.no_grad():
             return segmentor(images[rows]).mask_logits_per_layer
 
     together = masks([0, 1, 2, 3])
     torch.testing.assert_close(masks([2, 0]), together[:, [2, 0]], rtol=1e-3, atol=1e-4)
-    free_draws(segmentor)
+    clear_per_sample(segmentor)
     with torch.no_grad():
         freely = segmentor(images).mask_logits_per_layer
     assert (freely - together).abs().max() > 1e-3, "the law can fail"

@@ -4,18 +4,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from src.models.per_sample_rng import SampleDraws, free_draws, key_draws
+from src.models.per_sample_rng import PerSampleRandom, clear_per_sample, seed_per_sample
 
 CPU = torch.device("cpu")
 
 
 def layers() -> nn.ModuleList:
-    return nn.ModuleList([SampleDraws(count=3), SampleDraws(calls=2)])
+    return nn.ModuleList([PerSampleRandom(count=3), PerSampleRandom(calls=2)])
 
 
 def drawn(network: nn.ModuleList, seed: int, samples: list[int]) -> Tensor:
     """All that is drawn in one forward pass: (B, 3 + 1 + 1)."""
-    key_draws(network, seed, torch.tensor(samples))
+    seed_per_sample(network, seed, torch.tensor(samples))
     return torch.cat([network[0](len(samples), CPU), *(network[1](len(samples), CPU) for _ in range(2))], dim=1)
 
 
@@ -42,10 +42,10 @@ def test_a_second_pass_of_the_step_meets_the_same_numbers() -> None:
 
 def test_another_batch_than_the_one_laid_out_is_an_error_until_draws_are_free() -> None:
     network = layers()
-    key_draws(network, 0, torch.tensor([1, 2]))
+    seed_per_sample(network, 0, torch.tensor([1, 2]))
     with pytest.raises(ValueError, match="3 samples; this step's draws are those of 2"):
         network[0](3, CPU)
-    free_draws(network)
+    clear_per_sample(network)
     torch.manual_seed(1)
     expected = torch.rand(3, 3)
     torch.manual_seed(1)

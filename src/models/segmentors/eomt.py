@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import EomtConfig, EomtForUniversalSegmentation
 
-from src.models.per_sample_rng import SampleDraws
+from src.models.per_sample_rng import PerSampleRandom
 from src.models.segmentors.backbones import IMAGENET_MEAN, IMAGENET_STD, Statistics
 from src.models.segmentors.base import KeyFrameSegmentor
 from src.models.segmentors.pretrained import load_network, strict_config
@@ -58,7 +58,7 @@ class EomtSegmentor(KeyFrameSegmentor):
         classes = network.class_predictor.out_features - 1
         super().__init__(network, classes, config.num_queries, config.hidden_size, image_mean, image_std)
         self.mask_probabilities = tuple(float(value) for value in mask_probabilities)
-        self.mask_draws = nn.ModuleList(SampleDraws(config.num_queries) for _ in mask_probabilities)
+        self.mask_draws = nn.ModuleList(PerSampleRandom(config.num_queries) for _ in mask_probabilities)
         # At least 32, as flow estimators pad.
         self.size_divisor = lcm(32, config.patch_size)
 
