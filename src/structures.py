@@ -107,7 +107,7 @@ class PairBatch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Fill:
+class DisocclusionScores:
     """Class scores of a light branch, for places that no mask of the key frame explains.
 
     Attributes:
@@ -137,7 +137,7 @@ class MaskPrediction:
     queries: Tensor
     image_size: Size
     padded_size: Size
-    fill: Fill | None = None
+    fill: DisocclusionScores | None = None
 
     @property
     def class_logits(self) -> Tensor:
@@ -169,7 +169,7 @@ class FlowPrediction:
         padded_size: (H, W) of the image that all these grids cover.
         confidence: (B, Q or 1, h, w) in 0..1, how likely the non-key pixel is visible in the key frame; ``None`` where the
             estimator does not say. What has little of it is new, and no motion explains it.
-        fill_logits: (B, K, h', w'), what the non-key image by itself says about the class of each place, for where the confidence
+        disocclusion_logits: (B, K, h', w'), what the non-key image by itself says about the class of each place, for where the confidence
             is low; ``None`` where the estimator has no such branch.
         sources: what the estimator makes ``detail`` from (``FlowEstimator.with_detail``); empty where it has none to offer.
         detail: (B, 2, H, W), pixels of the padded image: what a bilinear enlargement of any of the finest flows misses there;
@@ -180,7 +180,7 @@ class FlowPrediction:
     pixel_flows: tuple[Tensor, ...]
     padded_size: Size
     confidence: Tensor | None = None
-    fill_logits: Tensor | None = None
+    disocclusion_logits: Tensor | None = None
     sources: tuple[Tensor, ...] = ()
     detail: Tensor | None = None
 

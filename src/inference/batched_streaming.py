@@ -11,7 +11,7 @@ from torch import Tensor
 from src.inference.scheduling.scheduler import Decision, KeyFrameScheduler
 from src.inference.streaming import StepResult, StreamingSegmentor
 from src.ops.masks import MapSize
-from src.structures import Fill, FlowPrediction, KeyFrameState, MaskPrediction
+from src.structures import DisocclusionScores, FlowPrediction, KeyFrameState, MaskPrediction
 
 
 @torch.inference_mode()
@@ -120,7 +120,7 @@ def _prediction_row(prediction: MaskPrediction, row: int) -> MaskPrediction:
         class_logits_per_layer=prediction.class_logits_per_layer[:, row : row + 1].clone(),
         mask_logits_per_layer=prediction.mask_logits_per_layer[:, row : row + 1].clone(),
         queries=prediction.queries[row : row + 1].clone(),
-        fill=None if fill is None else Fill(fill.logits[row : row + 1].clone(), fill.weight[row : row + 1].clone()),
+        fill=None if fill is None else DisocclusionScores(fill.logits[row : row + 1].clone(), fill.weight[row : row + 1].clone()),
     )
 
 
@@ -130,7 +130,7 @@ def _flow_row(flow: FlowPrediction, row: int) -> FlowPrediction:
         segment_flow=flow.segment_flow[row : row + 1],
         pixel_flows=tuple(pixel_flow[row : row + 1] for pixel_flow in flow.pixel_flows),
         confidence=None if flow.confidence is None else flow.confidence[row : row + 1],
-        fill_logits=None if flow.fill_logits is None else flow.fill_logits[row : row + 1],
+        disocclusion_logits=None if flow.disocclusion_logits is None else flow.disocclusion_logits[row : row + 1],
         sources=tuple(source[row : row + 1] for source in flow.sources),
         detail=None if flow.detail is None else flow.detail[row : row + 1],
     )

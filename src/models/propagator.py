@@ -11,7 +11,7 @@ from src.models.flow.base import FlowEstimator
 from src.models.freezing import PartlyFrozen
 from src.models.segmentors.base import KeyFrameSegmentor
 from src.ops.warp import WarpGrid, warp_segments
-from src.structures import Fill, FlowPrediction, MaskPrediction
+from src.structures import DisocclusionScores, FlowPrediction, MaskPrediction
 
 
 class Propagator(PartlyFrozen):
@@ -84,7 +84,7 @@ class Propagator(PartlyFrozen):
         return replace(key, mask_logits_per_layer=warped, fill=_fill(flow)), flow
 
 
-def _fill(flow: FlowPrediction) -> Fill | None:
-    if flow.fill_logits is None or flow.confidence is None:
+def _fill(flow: FlowPrediction) -> DisocclusionScores | None:
+    if flow.disocclusion_logits is None or flow.confidence is None:
         return None
-    return Fill(flow.fill_logits, 1 - flow.confidence.float().amax(1, keepdim=True))
+    return DisocclusionScores(flow.disocclusion_logits, 1 - flow.confidence.float().amax(1, keepdim=True))

@@ -44,7 +44,7 @@ def label_map(
         padded_size: (H, W) that the mask grid covers.
         image_size: (H, W) of the image, at its top left.
         size: (H, W) of the result.
-        fill: logits (K, h', w') and weight (1, h'', w'') of a :class:`src.structures.Fill`, float32.
+        fill: logits (K, h', w') and weight (1, h'', w'') of a :class:`src.structures.DisocclusionScores`, float32.
 
     Returns:
         (H, W) int64.

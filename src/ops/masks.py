@@ -11,7 +11,7 @@ from torch import Tensor
 
 from src.ops.label_map import label_map
 from src.ops.precision import full_precision
-from src.structures import Fill, MaskPrediction, Size
+from src.structures import DisocclusionScores, MaskPrediction, Size
 
 MapSize = Literal["image", "mask"]
 """Where classes are summed: exactly, at the size of the image, or approximately, on the grid of the masks."""
@@ -47,7 +47,7 @@ def semantic_scores(prediction: MaskPrediction, size: Size | None = None) -> Ten
     return scores
 
 
-def _filled(scores: Tensor, fill: Fill) -> Tensor:
+def _filled(scores: Tensor, fill: DisocclusionScores) -> Tensor:
     size = (scores.shape[-2], scores.shape[-1])
     weight = F.interpolate(fill.weight.float(), size=size, mode="bilinear", align_corners=False)
     named = F.interpolate(fill.logits.float(), size=size, mode="bilinear", align_corners=False).softmax(1)

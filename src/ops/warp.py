@@ -196,7 +196,7 @@ def full_size_flow(flow: FlowPrediction, image_size: Size) -> Tensor:
     return enlarge_flow(flow.pixel_flows[-1], flow)[..., :height, :width]
 
 
-def unexplained(flow: FlowPrediction, image_size: Size) -> Tensor | None:
+def disoccluded(flow: FlowPrediction, image_size: Size) -> Tensor | None:
     """How likely each pixel of the non-key frame is new: nothing in the key frame shows what it shows.
 
     Args:

@@ -20,7 +20,7 @@ from src.models.per_sample_rng import clear_per_sample, seed_per_sample
 from src.models.propagator import Propagator
 from src.ops.masks import semantic_map
 from src.ops.occlusion import hidden
-from src.ops.warp import full_size_flow, unexplained
+from src.ops.warp import disoccluded, full_size_flow
 from src.structures import PairBatch
 from src.training.optim import AdamWPoly, gradient_norm
 from src.training.stages import Stage, StagePrediction
@@ -133,7 +133,7 @@ class PropagationModule(LightningModule):
                 self.val_iou_by_offset[offset - 1].update(one, label)
         if outcome.flow is not None and outcome.flow.pixel_flows and batch.flow is not None:
             self.val_epe.update(full_size_flow(outcome.flow, (height, width)), batch.flow)
-        new = None if outcome.flow is None else unexplained(outcome.flow, (height, width))
+        new = None if outcome.flow is None else disoccluded(outcome.flow, (height, width))
         if new is not None:
             self.val_new.update(new)
             if batch.flow is not None:

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from src.losses.fill import FillLoss
+from src.losses.disocclusion import DisocclusionLoss
 from src.losses.flow import FlowLoss
 from src.losses.mask_classification import MaskClassificationLoss
 from src.losses.photometric import PhotometricLoss
@@ -84,7 +84,9 @@ class SideLosses(nn.Module):
         photometric: of the flow itself, on pairs whose flow is unknown.
     """
 
-    def __init__(self, visibility: VisibilityLoss | None, fill: FillLoss | None, photometric: PhotometricLoss | None) -> None:
+    def __init__(
+        self, visibility: VisibilityLoss | None, fill: DisocclusionLoss | None, photometric: PhotometricLoss | None
+    ) -> None:
         super().__init__()
         self.visibility = visibility
         self.fill = fill
@@ -120,7 +122,7 @@ class FlowStage(nn.Module):
         self,
         loss: FlowLoss,
         visibility: VisibilityLoss | None = None,
-        fill: FillLoss | None = None,
+        fill: DisocclusionLoss | None = None,
         photometric: PhotometricLoss | None = None,
         segments: bool = True,
         trainable: Sequence[str] = ("flow",),
@@ -176,7 +178,7 @@ class PropagationStage(nn.Module):
         flow_loss: FlowLoss | None = None,
         flow_weight: float = 1.0,
         visibility: VisibilityLoss | None = None,
-        fill: FillLoss | None = None,
+        fill: DisocclusionLoss | None = None,
         photometric: PhotometricLoss | None = None,
         self_labels: SelfLabels | None = None,
         trainable: Sequence[str] = ("flow", "segmentor.mask_head", "segmentor.class_head"),

@@ -22,13 +22,13 @@ class CarriedLabel:
     Attributes:
         flow: (2, H, W) backward flow, pixels.
         label: (H, W) int64, carried from the key frame; ``IGNORE_INDEX`` where void was.
-        unexplained: (H, W) bool, pixels marked as having no source in the key frame.
+        disoccluded: (H, W) bool, pixels marked as having no source in the key frame.
         marked_as: by what they were marked, in the words for "so many percent ...".
     """
 
     flow: Tensor
     label: Tensor
-    unexplained: Tensor
+    disoccluded: Tensor
     marked_as: str
 
 
@@ -41,7 +41,7 @@ def flow_panel(
     palette: Palette,
     lag: int,
 ) -> Tensor:
-    """The pair on top, then a row for each method: flow, carried labels, errors, unexplained pixels.
+    """The pair on top, then a row for each method: flow, carried labels, errors, disoccluded pixels.
 
     All flows share one scale of colours.
 
@@ -71,13 +71,13 @@ def flow_panel(
     for name, one in methods.items():
         judged = nonkey_label.masked_fill(one.label == IGNORE_INDEX, IGNORE_INDEX)
         wrong = (one.label != judged)[judged != IGNORE_INDEX].float().mean().item()
-        share = one.unexplained.float().mean().item()
+        share = one.disoccluded.float().mean().item()
         rows.append(
             [
                 Tile(f"{name}: flow, full colour at {scale:.0f} px", flow_to_color(one.flow, scale)),
                 Tile(f"{name}: key label carried", overlay(nonkey_image, one.label, palette)),
                 Tile(f"{name}: errors, {100 * wrong:.1f} % wrong", error_map(one.label, judged)),
-                Tile(f"{name}: {100 * share:.1f} % {one.marked_as}", _marked(nonkey_image, one.unexplained)),
+                Tile(f"{name}: {100 * share:.1f} % {one.marked_as}", _marked(nonkey_image, one.disoccluded)),
             ]
         )
     return tile_grid(rows, max_width=360)

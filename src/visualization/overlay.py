@@ -80,7 +80,7 @@ def error_map(prediction: Tensor, label: Tensor) -> Tensor:
     return colorize(verdict, (RIGHT_COLOR, WRONG_COLOR))
 
 
-def newness_map(image: Tensor, new: Tensor) -> Tensor:
+def disocclusion_map(image: Tensor, new: Tensor) -> Tensor:
     """An image in grey, and in ``NEW_COLOR`` what the key frame does not explain.
 
     Args:

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from src.ops.masks import semantic_map
 from src.ops.segment_flow import winning_flow
-from src.ops.warp import unexplained
+from src.ops.warp import disoccluded
 from src.structures import IGNORE_INDEX, FlowPrediction, MaskPrediction
 from src.visualization.canvas import Tile, legend, stack, tile_grid
 from src.visualization.flow_color import flow_to_color, largest_motion
-from src.visualization.overlay import error_map, newness_map, overlay
+from src.visualization.overlay import disocclusion_map, error_map, overlay
 from src.visualization.palette import Palette
 
 
@@ -58,10 +58,10 @@ def pair_panel(
         Tile(name, overlay(nonkey_image.cpu(), predicted, palette, alpha)),
         Tile(_error_title(predicted, label), error_map(predicted, label)),
     ]
-    new = None if flow is None else unexplained(flow, prediction.image_size)
+    new = None if flow is None else disoccluded(flow, prediction.image_size)
     if new is not None:
         share = 100 * new[0].mean().item()
-        lower.append(Tile(f"new since the key frame: {share:.1f} %", newness_map(nonkey_image.cpu(), new[0].cpu())))
+        lower.append(Tile(f"new since the key frame: {share:.1f} %", disocclusion_map(nonkey_image.cpu(), new[0].cpu())))
     if flow is None and torch.equal(key_image, nonkey_image):
         return tile_grid([[Tile("image", nonkey_image), *lower]])
     upper = [Tile("key frame", key_image)]

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from src.losses.disocclusion import DisocclusionLoss
 from src.losses.distributed import reduce_mean_over_ranks
-from src.losses.fill import FillLoss
 from src.losses.flow import FlowLoss
 from src.losses.mask_classification import MaskClassificationLoss
 from src.losses.photometric import PhotometricLoss
@@ -72,7 +72,7 @@ def flows() -> Judge:
         flow = FlowPrediction(segments[pairs], (pixels[pairs],), (32, 32), confidence[pairs], fill[pairs])
         key = MaskPrediction(classes[pairs][None], key_masks[pairs][None], torch.zeros(len(pairs), 3, 4), (32, 32), (32, 32))
         known = target[pairs]
-        terms = FlowLoss()(flow, known, key) | VisibilityLoss()(flow, known) | FillLoss()(flow, label[pairs])
+        terms = FlowLoss()(flow, known, key) | VisibilityLoss()(flow, known) | DisocclusionLoss()(flow, label[pairs])
         return terms | PhotometricLoss()(flow, images[0, pairs], images[1, pairs], known)
 
     return judge

@@ -14,17 +14,17 @@ from src.structures import FlowPrediction
 class KnownFlow(FlowEstimator):
     """Answers what it was told to, at 1/8 of an image padded to a multiple of 32."""
 
-    def __init__(self, segment_flow: Tensor, confidence: Tensor | None = None, fill_logits: Tensor | None = None) -> None:
+    def __init__(self, segment_flow: Tensor, confidence: Tensor | None = None, disocclusion_logits: Tensor | None = None) -> None:
         super().__init__()
         self.segment_flow = segment_flow
         self.confidence = confidence
-        self.fill_logits = fill_logits
+        self.disocclusion_logits = disocclusion_logits
 
     def forward(
         self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor, key_features: tuple[Tensor, ...] | None = None
     ) -> FlowPrediction:
         height, width = self.segment_flow.shape[-2:]
-        return FlowPrediction(self.segment_flow, (), (8 * height, 8 * width), self.confidence, self.fill_logits)
+        return FlowPrediction(self.segment_flow, (), (8 * height, 8 * width), self.confidence, self.disocclusion_logits)
 
     def config(self) -> dict[str, Any]:
         return {}

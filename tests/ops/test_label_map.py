@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from src.ops import label_map as module
 from src.ops.label_map import label_map
 from src.ops.masks import semantic_map, semantic_scores
-from src.structures import Fill, MaskPrediction, Size
+from src.structures import DisocclusionScores, MaskPrediction, Size
 
 GRID, PADDED, IMAGE = (17, 24), (68, 96), (61, 90)
 
@@ -115,7 +115,7 @@ def test_scores_of_all_pixels_never_exist() -> None:
 def test_a_fill_takes_its_share_of_every_pixel_s_scores(size: Size) -> None:
     generator = torch.Generator().manual_seed(1)
     one = prediction("smooth")
-    fill = Fill(torch.randn(1, 7, 9, 12, generator=generator) * 4, torch.rand(1, 1, 17, 24, generator=generator))
+    fill = DisocclusionScores(torch.randn(1, 7, 9, 12, generator=generator) * 4, torch.rand(1, 1, 17, 24, generator=generator))
     filled = replace(one, fill=fill)
     scores = semantic_scores(filled, size)[0]
     found = semantic_map(filled, size)[0]

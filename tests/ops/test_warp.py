@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from src.ops.warp import WarpGrid, resize_flow, unexplained, warp, warp_segments
+from src.ops.warp import WarpGrid, disoccluded, resize_flow, warp, warp_segments
 from src.structures import FlowPrediction
 
 
@@ -196,9 +196,9 @@ def test_an_unknown_grid_is_refused() -> None:
 
 def test_what_is_unexplained_is_the_lack_of_confidence_at_full_size() -> None:
     flow = FlowPrediction(torch.zeros(1, 1, 2, 4, 8), (), (32, 64))
-    assert unexplained(flow, (30, 60)) is None
+    assert disoccluded(flow, (30, 60)) is None
     confidence = torch.ones(1, 3, 4, 8)
     confidence[:, :, :, 4:] = torch.tensor([0.0, 0.25, 0.1]).view(3, 1, 1)
-    new = unexplained(replace(flow, confidence=confidence), (30, 60))
+    new = disoccluded(replace(flow, confidence=confidence), (30, 60))
     assert new is not None and new.shape == (1, 30, 60)
     assert (new[..., :28] == 0).all() and (new[..., 36:] == 0.75).all()

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from src.data.pairs.sampling import SingleFrameSampling
-from src.losses.fill import FillLoss
+from src.losses.disocclusion import DisocclusionLoss
 from src.losses.flow import FlowLoss
 from src.losses.mask_classification import MaskClassificationLoss
 from src.losses.photometric import PhotometricLoss
@@ -52,7 +52,7 @@ def test_each_stage_trains_its_parts_and_no_other() -> None:
 def test_the_flow_of_the_image_trains_without_the_segmentor(monkeypatch: pytest.MonkeyPatch) -> None:
     model, batch = tiny_propagator("correlation"), tiny_batch()
     monkeypatch.setattr(model.segmentor, "forward", lambda image: pytest.fail("the segmentor was asked"))
-    stage = FlowStage(FlowLoss(), VisibilityLoss(), FillLoss(), segments=False)
+    stage = FlowStage(FlowLoss(), VisibilityLoss(), DisocclusionLoss(), segments=False)
     terms = stage.losses(model, batch)
     assert set(terms) == {"pixel_flow", "segment_flow", "visibility", "fill"} and terms["segment_flow"] == 0
     torch.stack(list(terms.values())).sum().backward()
@@ -70,7 +70,12 @@ def test_unlabelled_video_teaches_the_flow_by_itself() -> None:
     )
     nothing = PropagationStage(set_loss(), FlowLoss(), trainable=["flow"])
     taught = PropagationStage(
-        set_loss(), FlowLoss(), fill=FillLoss(), photometric=PhotometricLoss(), self_labels=SelfLabels(0.0), trainable=["flow"]
+        set_loss(),
+        FlowLoss(),
+        fill=DisocclusionLoss(),
+        photometric=PhotometricLoss(),
+        self_labels=SelfLabels(0.0),
+        trainable=["flow"],
     )
     assert nothing.losses(model, blank)["mask"].item() == 0
     terms = taught.losses(model, blank)
@@ -152,7 +157,7 @@ def test_every_parameter_that_trains_has_a_gradient(flow: str, kind: str) -> Non
     """DDP waits for all of them (find_unused_parameters: false)."""
     if (flow == "query" and kind == "image flow") or (flow != "correlation" and kind.startswith("taught")):
         pytest.skip("this estimator has no such branch")
-    taught = {"visibility": VisibilityLoss(), "fill": FillLoss()}
+    taught = {"visibility": VisibilityLoss(), "fill": DisocclusionLoss()}
     stage = {
         "segmentor": lambda: SegmentorStage(set_loss()),
         "flow": lambda: FlowStage(FlowLoss()),

@@ -156,7 +156,7 @@ class RandomCrop:
         return Window(top, left, min(size[0], self.size[0]), min(size[1], self.size[1]))
 
     def pad(self, sample: PairSample) -> PairSample:
-        """Fill up to the window's size."""
+        """DisocclusionScores up to the window's size."""
         height, width = pair_size(sample)
         padding = (0, self.size[1] - width, 0, self.size[0] - height)
         if not any(padding):

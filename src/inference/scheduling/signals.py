@@ -71,7 +71,7 @@ def difference_and_similarity(earlier: Tensor, later: Tensor) -> tuple[float, fl
 
 
 def warp_error(key_thumbnail: Tensor, shown: Tensor, prediction: MaskPrediction, flow: FlowPrediction) -> float:
-    """What the motion leaves unexplained: grey levels between a frame and its key frame warped onto it, brightness matched.
+    """What the motion leaves disoccluded: grey levels between a frame and its key frame warped onto it, brightness matched.
 
     Args:
         key_thumbnail: (1, 1, h, w) of the key frame.

@@ -33,7 +33,7 @@ from src.inference.video.writer import VideoWriter
 from src.structures import Size
 from src.visualization.canvas import Tile, tile_grid
 from src.visualization.flow_color import flow_to_color, largest_motion
-from src.visualization.overlay import newness_map
+from src.visualization.overlay import disocclusion_map
 from src.visualization.overlay_painter import OverlayPainter
 from src.visualization.palette import Palette
 
@@ -215,7 +215,7 @@ class VideoOutputs:
                 F.interpolate(part[None].float(), size=size, mode="bilinear", antialias=True)[0]
                 for part in (result.frame.image, result.new[None])
             )
-            newness = newness_map(shown.round().clamp(0, 255).byte(), new[0].clamp(0, 1))
+            newness = disocclusion_map(shown.round().clamp(0, 255).byte(), new[0].clamp(0, 1))
             tiles.append(Tile(f"new since the key frame: {100 * result.new_share:.1f} %", newness))
         picture = tile_grid([tiles])
         Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy()).save(self._scratch / FLOW / f"{name}.png")

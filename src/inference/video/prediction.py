@@ -15,7 +15,7 @@ from src.inference.streaming import StreamingSegmentor
 from src.inference.video.pipeline import run_pipeline
 from src.inference.video.sources import Frame, FrameSource
 from src.ops.segment_flow import winning_flow
-from src.ops.warp import unexplained
+from src.ops.warp import disoccluded
 from src.structures import KeyFrameState, KeyReason
 
 
@@ -110,7 +110,7 @@ class FrameLabeller:
         labelled = LabelledFrame(frame, labels, result.is_key, None, reason, seconds)
         if result.flow is None:
             return labelled
-        new = unexplained(result.flow, result.prediction.image_size)
+        new = disoccluded(result.flow, result.prediction.image_size)
         if new is not None:
             labelled = replace(labelled, new_share=float(new.mean()))
         if self._with_flow:

@@ -14,7 +14,7 @@ from src.models.flow.correlation_decoder import CorrelationDecoder, Motion
 from src.models.flow.correlation_detail import FlowDetail
 from src.models.flow.correlation_encoder import ImageEncoder
 from src.models.flow.correlation_segments import SegmentResidual
-from src.models.flow.fill import FillHead
+from src.models.flow.disocclusion_head import DisocclusionHead
 from src.ops.padding import padded_size
 from src.ops.precision import full_precision
 from src.ops.warp import resize_flow
@@ -33,7 +33,7 @@ class CorrelationFlow(FlowEstimator):
 
     Args:
         query_dim: width of the segmentor's queries.
-        fill_classes: K of the branch that names what became visible; ``None`` for none.
+        disocclusion_classes: K of the branch that names what became visible; ``None`` for none.
         encoder_channels: of the five stages, at 1/2 to 1/32.
         encoder_depths: further convolutions of each stage.
         context_channels: projected features of the non-key frame at each level of the decoder, 1/32 to 1/4.
@@ -41,7 +41,7 @@ class CorrelationFlow(FlowEstimator):
         decoder_channels: of the convolutions at each level.
         segment_dim: width of the queries in the segment head.
         segment_rank: numbers that each of its products sums.
-        fill_dim: width of the fill branch.
+        disocclusion_dim: width of the fill branch.
         detail_dim: width of the step from 1/4 to every pixel; ``None``: the flow is enlarged bilinearly.
         input_mean: of R, G, B in 0..1.
         size_divisor: the padded image is a multiple of this; the segmentor's.
@@ -53,7 +53,7 @@ class CorrelationFlow(FlowEstimator):
     def __init__(
         self,
         query_dim: int = 256,
-        fill_classes: int | None = None,
+        disocclusion_classes: int | None = None,
         encoder_channels: Sequence[int] = (24, 40, 80, 112, 128),
         encoder_depths: Sequence[int] = (0, 1, 2, 1, 1),
         context_channels: Sequence[int] = (48, 48, 32, 24),
@@ -61,7 +61,7 @@ class CorrelationFlow(FlowEstimator):
         decoder_channels: Sequence[Sequence[int]] = ((96, 64, 48), (96, 64, 48), (80, 64, 48), (40, 32)),
         segment_dim: int = 64,
         segment_rank: int = 16,
-        fill_dim: int = 48,
+        disocclusion_dim: int = 48,
         detail_dim: int | None = None,
         input_mean: Sequence[float] = (0.411, 0.432, 0.450),
         size_divisor: int = 32,
@@ -69,7 +69,7 @@ class CorrelationFlow(FlowEstimator):
         super().__init__()
         self._config = {
             "query_dim": query_dim,
-            "fill_classes": fill_classes,
+            "disocclusion_classes": disocclusion_classes,
             "encoder_channels": list(encoder_channels),
             "encoder_depths": list(encoder_depths),
             "context_channels": list(context_channels),
@@ -77,7 +77,7 @@ class CorrelationFlow(FlowEstimator):
             "decoder_channels": [list(widths) for widths in decoder_channels],
             "segment_dim": segment_dim,
             "segment_rank": segment_rank,
-            "fill_dim": fill_dim,
+            "disocclusion_dim": disocclusion_dim,
             "detail_dim": detail_dim,
             "input_mean": list(input_mean),
             "size_divisor": size_divisor,
@@ -90,7 +90,9 @@ class CorrelationFlow(FlowEstimator):
         fine = decoder_channels[-1][-1]
         self.visibility = nn.Conv2d(fine, 1, 3, padding=1)
         self.segments = SegmentResidual(query_dim, decoder_channels[_COARSE][-1], fine, segment_dim, rank=segment_rank)
-        self.fill = None if fill_classes is None else FillHead(levels[:-1], fill_dim, fill_classes)
+        self.fill = (
+            None if disocclusion_classes is None else DisocclusionHead(levels[:-1], disocclusion_dim, disocclusion_classes)
+        )
         self.detail = None if detail_dim is None else FlowDetail(finest, fine, detail_dim)
 
     def config(self) -> dict[str, Any]:

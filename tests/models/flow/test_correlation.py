@@ -18,7 +18,7 @@ from src.structures import FlowPrediction
 def untrained() -> CorrelationFlow:
     return CorrelationFlow(
         query_dim=24,
-        fill_classes=3,
+        disocclusion_classes=3,
         encoder_channels=(6, 8, 10, 12, 12),
         encoder_depths=(0, 1, 1, 0, 0),
         context_channels=(6, 6, 6, 6),
@@ -26,7 +26,7 @@ def untrained() -> CorrelationFlow:
         decoder_channels=((12, 8), (12, 8), (12, 8), (8,)),
         segment_dim=8,
         segment_rank=4,
-        fill_dim=8,
+        disocclusion_dim=8,
         detail_dim=8,
     )
 
@@ -72,19 +72,19 @@ def test_kept_features_of_the_key_frame_give_the_same_bits(correlation: Correlat
         fresh = correlation.with_detail(correlation(key, nonkey, queries))
         # The key image itself is not looked at any more.
         found = correlation.with_detail(correlation(torch.zeros_like(key), nonkey, queries, kept))
-    for name in ("segment_flow", "confidence", "fill_logits", "detail"):
+    for name in ("segment_flow", "confidence", "disocclusion_logits", "detail"):
         assert torch.equal(getattr(found, name), getattr(fresh, name)), name
     assert all(torch.equal(a, b) for a, b in zip(found.pixel_flows, fresh.pixel_flows, strict=True))
 
 
 def test_every_trainable_parameter_gets_a_gradient(correlation: CorrelationFlow) -> None:
     flow = correlation.with_detail(correlation(*pair(), torch.randn(2, 5, 24)))
-    assert flow.fill_logits is not None and flow.detail is not None
+    assert flow.disocclusion_logits is not None and flow.detail is not None
     (
         flow.detail.square().mean()
         + flow.segment_flow.square().mean()
         + confidence_of(flow).square().mean()
-        + flow.fill_logits.square().mean()
+        + flow.disocclusion_logits.square().mean()
     ).backward()
     untouched = [name for name, p in correlation.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert not untouched

@@ -85,5 +85,5 @@ def test_what_comes_in_at_the_edge_is_marked() -> None:
             return super().forward(key_image, nonkey_image, queries)
 
     found = carry(FlowMethod(Both(0.0)), key, image, label, 4)
-    assert found.unexplained[:, :2].all() and not found.unexplained[:, 2:].any()
+    assert found.disoccluded[:, :2].all() and not found.disoccluded[:, 2:].any()
     assert (found.label[:, 2:] == label[:, :-2]).all()

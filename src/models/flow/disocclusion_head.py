@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from src.models.flow.correlation_encoder import conv
 
 
-class FillHead(nn.Module):
+class DisocclusionHead(nn.Module):
     """Class logits at 1/8 of the image from features at 1/8, 1/16 and 1/32.
 
     Args:

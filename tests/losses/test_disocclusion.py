@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from src.losses.fill import FillLoss
+from src.losses.disocclusion import DisocclusionLoss
 from src.structures import IGNORE_INDEX, FlowPrediction
 
 
@@ -25,7 +25,7 @@ def logits(classes: int = 3) -> Tensor:
 
 
 def loss_of(values: Tensor, confidence: Tensor | None = None, classes: Tensor | None = None) -> float:
-    return float(FillLoss(1.0)(flow_with(values, confidence), label() if classes is None else classes)["fill"])
+    return float(DisocclusionLoss(1.0)(flow_with(values, confidence), label() if classes is None else classes)["fill"])
 
 
 def test_the_right_classes_cost_least() -> None:
@@ -35,7 +35,7 @@ def test_the_right_classes_cost_least() -> None:
 def test_ignored_pixels_have_no_gradient_and_an_unlabelled_frame_costs_nothing() -> None:
     values, classes = torch.randn(1, 3, 4, 4, requires_grad=True), label()
     classes[..., 16:] = IGNORE_INDEX
-    loss = FillLoss()(flow_with(values), classes)["fill"]
+    loss = DisocclusionLoss()(flow_with(values), classes)["fill"]
     (gradient,) = torch.autograd.grad(loss, values)
     # Enlarging is linear: the third column of the grid still reaches into the labelled half.
     assert gradient[..., :3].abs().sum() > 0 and gradient[..., 3].abs().sum() == 0
@@ -52,6 +52,6 @@ def test_a_mistake_costs_more_where_nothing_in_the_key_frame_explains_the_pixel(
 
 def test_estimators_without_the_branch_are_refused() -> None:
     with pytest.raises(ValueError, match="no fill branch"):
-        FillLoss()(flow_with(None), label())
+        DisocclusionLoss()(flow_with(None), label())
     with pytest.raises(ValueError, match="weight -1"):
-        FillLoss(-1)
+        DisocclusionLoss(-1)

@@ -10,7 +10,7 @@ from src.ops.precision import full_precision
 from src.structures import IGNORE_INDEX, FlowPrediction
 
 
-class FillLoss(nn.Module):
+class DisocclusionLoss(nn.Module):
     """Cross-entropy of the fill branch with the label of the non-key frame, stressed where the flow has little confidence.
 
     Args:
@@ -42,13 +42,13 @@ class FillLoss(nn.Module):
         Raises:
             ValueError: if the estimator has no fill branch.
         """
-        if flow.fill_logits is None or flow.confidence is None:
+        if flow.disocclusion_logits is None or flow.confidence is None:
             raise ValueError("the flow estimator has no fill branch (or no confidence): there is nothing to supervise")
         height, width = label.shape[-2:]
-        with full_precision(flow.fill_logits):
+        with full_precision(flow.disocclusion_logits):
             logits, confidence = (
                 F.interpolate(part.float(), size=flow.padded_size, mode="bilinear", align_corners=False)[..., :height, :width]
-                for part in (flow.fill_logits, flow.confidence.detach().mean(1, keepdim=True))
+                for part in (flow.disocclusion_logits, flow.confidence.detach().mean(1, keepdim=True))
             )
             loss = F.cross_entropy(logits, label, ignore_index=IGNORE_INDEX, reduction="none")
             weight = (1 + self.new_factor * (1 - confidence[:, 0])) * (label != IGNORE_INDEX)
