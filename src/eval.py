@@ -98,10 +98,10 @@ def _evaluate_model(
     overlay, pictures = new_path(cfg.overlay, cfg.overwrite), new_path(cfg.pictures, cfg.overwrite)
     saved = new_path(cfg.save_predictions, cfg.overwrite)
     options = RunOptions(
-        cfg.short_side, cfg.max_long_side, autocast_named(cfg.autocast), cfg.phases, cfg.temporal_consistency, cfg.head_starts
+        cfg.short_side, cfg.max_long_side, autocast_named(cfg.autocast), cfg.phases, cfg.temporal_consistency, cfg.interval_shifts
     )
     intervals = [FixedInterval(k).key_interval for k in cfg.key_intervals]
-    check_schedulers(cfg.schedulers, cfg.head_starts, (cfg.budget.gflops, cfg.budget.ms))
+    check_schedulers(cfg.schedulers, cfg.interval_shifts, (cfg.budget.gflops, cfg.budget.ms))
     todo = jobs(cfg.methods, intervals, cfg.schedulers)
     if saved is not None and len(todo) > 1:
         raise ValueError(

@@ -76,7 +76,7 @@ def test_schedulers_stand_beside_the_fixed_intervals_with_what_they_cost(
         "key_intervals=[2,4]",
         "device=cpu",
     ]
-    rows = evaluate(config(*arguments, "schedulers=[fixed,adaptive,budget]", "head_starts=2", "adaptive.weight=0"))
+    rows = evaluate(config(*arguments, "schedulers=[fixed,adaptive,budget]", "interval_shifts=2", "adaptive.weight=0"))
     assert [(row["scheduler"], row["key_interval"]) for row in rows] == [
         ("fixed", 1), ("fixed", 2), ("fixed", 4), ("adaptive", 2), ("adaptive", 4), ("budget", 2), ("budget", 4),
     ]  # fmt: skip
@@ -95,7 +95,11 @@ def test_schedulers_stand_beside_the_fixed_intervals_with_what_they_cost(
 
 @pytest.mark.parametrize(
     ("override", "message"),
-    [("schedulers=[fixed,cheap]", "fixed, adaptive, budget"), ("head_starts=0", "at least 1"), ("budget.ms=3", "stay null here")],
+    [
+        ("schedulers=[fixed,cheap]", "fixed, adaptive, budget"),
+        ("interval_shifts=0", "at least 1"),
+        ("budget.ms=3", "stay null here"),
+    ],
 )
 def test_bad_schedulers_are_refused_before_a_model_is_read(tmp_path: Path, override: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):

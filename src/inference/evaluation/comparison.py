@@ -32,7 +32,7 @@ class RunOptions:
         autocast: see :class:`StreamingSegmentor`.
         phases: see :func:`evaluate_clips`.
         temporal_consistency: see :func:`evaluate_clips`.
-        head_starts: for schedulers other than ``fixed``: runs whose first intervals are shortened evenly, averaged; 1 where
+        interval_shifts: for schedulers other than ``fixed``: runs whose first intervals are shortened evenly, averaged; 1 where
             phases is ``first``.
     """
 
@@ -41,7 +41,7 @@ class RunOptions:
     autocast: torch.dtype | None = None
     phases: Phases = "all"
     temporal_consistency: bool = False
-    head_starts: int = 5
+    interval_shifts: int = 5
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ def _evaluate(
         raise ValueError(
             f"phases is 'offsets', which sees two frames of a clip: scheduler {job.scheduler!r} has nothing to choose"
         )
-    runs = 1 if options.phases == "first" else options.head_starts
+    runs = 1 if options.phases == "first" else options.interval_shifts
     streams = [StreamingSegmentor(propagator, make(job, number / runs), *network) for number in range(runs)]
     return evaluate_streams(streams, dataset, progress, None, options.temporal_consistency, sink, ranks)
 

@@ -17,20 +17,20 @@ from src.structures import Size
 SCHEDULERS = ("fixed", "adaptive", "budget")
 
 
-def check_schedulers(names: Sequence[str], head_starts: int, allowances: Sequence[float | None]) -> None:
+def check_schedulers(names: Sequence[str], interval_shifts: int, allowances: Sequence[float | None]) -> None:
     """Refuse what cannot be evaluated, before a model is loaded.
 
     Args:
         names: of the schedulers.
-        head_starts: runs to average.
+        interval_shifts: runs to average.
         allowances: of the budget, as configured.
 
     Raises:
         ValueError: if a name is unknown, there is none, nothing is run, or a budget is given that is made for each row.
     """
-    if not names or head_starts < 1 or not set(names) <= set(SCHEDULERS):
+    if not names or interval_shifts < 1 or not set(names) <= set(SCHEDULERS):
         raise ValueError(
-            f"schedulers={list(names)}, head_starts={head_starts}: expected some of {', '.join(SCHEDULERS)}, and at least 1"
+            f"schedulers={list(names)}, interval_shifts={interval_shifts}: expected some of {', '.join(SCHEDULERS)}, and at least 1"
         )
     if "budget" in names and any(allowance is not None for allowance in allowances):
         raise ValueError("budget.gflops and budget.ms stay null here: the allowance is what the fixed interval of each row costs")
@@ -47,19 +47,19 @@ def scheduler_makers(
 
     Args:
         names: of the schedulers.
-        make_adaptive: with ``key_interval`` and ``head_start``.
-        make_budget: with ``gflops`` and ``head_start``.
+        make_adaptive: with ``key_interval`` and ``interval_shift``.
+        make_budget: with ``gflops`` and ``interval_shift``.
         costs: GFLOPs of the methods, without the schedulers' look at the frames.
         size: (H, W) of the image that the network sees.
     """
 
-    def adaptive(job: Job, head_start: float) -> KeyFrameScheduler:
-        return make_adaptive(key_interval=float(job.key_interval), head_start=head_start)
+    def adaptive(job: Job, interval_shift: float) -> KeyFrameScheduler:
+        return make_adaptive(key_interval=float(job.key_interval), interval_shift=interval_shift)
 
-    def budget(job: Job, head_start: float) -> KeyFrameScheduler:
+    def budget(job: Job, interval_shift: float) -> KeyFrameScheduler:
         cost = costs[job.method]
         allowance = cost.mean(keys=1, rejected=0, nonkeys=job.key_interval - 1)
-        return make_budget(gflops=allowance, head_start=head_start).with_costs(_with_signals(cost, size))
+        return make_budget(gflops=allowance, interval_shift=interval_shift).with_costs(_with_signals(cost, size))
 
     makers: dict[str, SchedulerMaker | None] = {"fixed": None, "adaptive": adaptive, "budget": budget}
     return {name: makers[name] for name in names}

@@ -29,7 +29,7 @@ class Adaptive:
         weight: of what is seen against what has passed, 0..1; see :func:`src.inference.scheduling.change.update_change`.
         cut_similarity: neighbouring frames whose thumbnails correlate less than this are a scene cut; -1 sees no cut.
         distrust: when a finished propagation is thrown away; ``None``: never.
-        head_start: share of an interval that the first one is shortened by, 0..1. Scores averaged over several have no luck in
+        interval_shift: share of an interval that the first one is shortened by, 0..1. Scores averaged over several have no luck in
             the position of the key frames.
 
     Raises:
@@ -42,14 +42,14 @@ class Adaptive:
     weight: float = 0.3
     cut_similarity: float = 0.65
     distrust: Distrust | None = None
-    head_start: float = 0.0
+    interval_shift: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.key_interval >= 1:
             raise ValueError(f"key_interval is {self.key_interval}, expected at least 1")
         if self.floor < 1 or self.longest < self.floor:
             raise ValueError(f"floor is {self.floor} and ceiling {self.longest}, expected 1 <= floor <= ceiling")
-        check_change_options(self.weight, self.cut_similarity, self.head_start)
+        check_change_options(self.weight, self.cut_similarity, self.interval_shift)
 
     @property
     def longest(self) -> int:
@@ -62,7 +62,7 @@ class Adaptive:
 
     def before(self, image: Tensor, state: KeyFrameState | None) -> Decision:
         """A key frame at a cut, after enough change, or at the ceiling."""
-        seen = update_change(image, restored(state), self.weight, self.cut_similarity, self.head_start * self.key_interval)
+        seen = update_change(image, restored(state), self.weight, self.cut_similarity, self.interval_shift * self.key_interval)
         reason = None if state is None else self._reason(seen, state.age + 1)
         return Decision("first", seen) if state is None else Decision(reason, seen if reason is None else seen.key())
 
@@ -89,7 +89,7 @@ class Adaptive:
         return "ceiling" if age >= self.longest else None
 
 
-def check_change_options(weight: float, cut_similarity: float, head_start: float) -> None:
+def check_change_options(weight: float, cut_similarity: float, interval_shift: float) -> None:
     """Refuse what :func:`src.inference.scheduling.change.update_change` cannot use.
 
     Raises:
@@ -99,5 +99,5 @@ def check_change_options(weight: float, cut_similarity: float, head_start: float
         raise ValueError(f"weight is {weight}, expected 0..1")
     if not -1 <= cut_similarity <= 1:
         raise ValueError(f"cut_similarity is {cut_similarity}, expected -1..1")
-    if not 0 <= head_start < 1:
-        raise ValueError(f"head_start is {head_start}, expected 0 <= head_start < 1")
+    if not 0 <= interval_shift < 1:
+        raise ValueError(f"interval_shift is {interval_shift}, expected 0 <= interval_shift < 1")

@@ -62,7 +62,7 @@ class Budget:
         weight: see :class:`src.inference.scheduling.adaptive.Adaptive`.
         cut_similarity: see :class:`src.inference.scheduling.adaptive.Adaptive`.
         distrust: when a finished propagation is thrown away, where the account has the means; ``None``: never.
-        head_start: share of an interval that the first one is shortened by, 0..1, and share of a surcharge that the account
+        interval_shift: share of an interval that the first one is shortened by, 0..1, and share of a surcharge that the account
             starts with.
         costs: what the two kinds of frames cost; see :meth:`with_costs`.
 
@@ -75,13 +75,13 @@ class Budget:
     weight: float = 0.3
     cut_similarity: float = 0.65
     distrust: Distrust | None = None
-    head_start: float = 0.0
+    interval_shift: float = 0.0
     costs: StepCosts | None = None
 
     def __post_init__(self) -> None:
         if (self.gflops is None) == (self.ms is None) or not self.allowance > 0:
             raise ValueError(f"gflops is {self.gflops} and ms {self.ms}: expected one of them, and that more than 0")
-        check_change_options(self.weight, self.cut_similarity, self.head_start)
+        check_change_options(self.weight, self.cut_similarity, self.interval_shift)
         if self.costs is not None and self.costs.key <= self.costs.nonkey:
             raise ValueError(f"{self.costs}: a budget has nothing to choose where propagating costs no less than segmenting")
         if self.costs is not None and self.allowance <= self.costs.nonkey:
@@ -131,9 +131,9 @@ class Budget:
     def before(self, image: Tensor, state: KeyFrameState | None) -> Decision:
         """A key frame at a cut or after enough change, where the account has the means."""
         old = self._account(state)
-        start = self.head_start * self.key_interval
+        start = self.interval_shift * self.key_interval
         seen = update_change(image, None if old is None else old.watched, self.weight, self.cut_similarity, start)
-        account = Account(seen, self.head_start * self.surcharge) if old is None else replace(old, watched=seen)
+        account = Account(seen, self.interval_shift * self.surcharge) if old is None else replace(old, watched=seen)
         priced = self._priced(account.measured)
         reason = "first" if state is None else priced._reason(account)
         if reason is None:

@@ -30,11 +30,11 @@ def test_other_schedulers_run_beside_the_fixed_one_once_per_head_start() -> None
     methods = {"copy": with_method(tiny_propagator(), "copy")}
     made: list[tuple[int, float]] = []
 
-    def make(job: Job, head_start: float) -> Adaptive:
-        made.append((job.key_interval, head_start))
-        return Adaptive(job.key_interval, weight=0.0, head_start=head_start)
+    def make(job: Job, interval_shift: float) -> Adaptive:
+        made.append((job.key_interval, interval_shift))
+        return Adaptive(job.key_interval, weight=0.0, interval_shift=interval_shift)
 
-    options = RunOptions(head_starts=3)
+    options = RunOptions(interval_shifts=3)
     results = evaluate_methods(methods, FakeClips((8,)), [3], options, schedulers={"fixed": None, "adaptive": make})
     assert [one.key for one in results] == ["copy_k3", "copy_adaptive_k3"] and results[1].title == "copy, adaptive, k=3"
     assert made == [(3, 0.0), (3, 1 / 3), (3, 2 / 3)] and results[1].result.phases == 3

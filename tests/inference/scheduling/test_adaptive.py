@@ -30,7 +30,7 @@ def test_the_floor_makes_cuts_wait_and_the_ceiling_ends_a_still_scene() -> None:
 
 
 def test_head_starts_share_the_frames_among_them() -> None:
-    keys = [run(Adaptive(5, head_start=share / 5), drift(25)).keys for share in range(5)]
+    keys = [run(Adaptive(5, interval_shift=share / 5), drift(25)).keys for share in range(5)]
     assert sorted(key for found in keys for key in found if key >= 5) == list(range(5, 25))
 
 
@@ -50,7 +50,14 @@ def test_a_state_of_another_scheduler_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [{"key_interval": 0.5}, {"floor": 0}, {"floor": 4, "ceiling": 3}, {"weight": 1.1}, {"cut_similarity": 2}, {"head_start": 1}],
+    [
+        {"key_interval": 0.5},
+        {"floor": 0},
+        {"floor": 4, "ceiling": 3},
+        {"weight": 1.1},
+        {"cut_similarity": 2},
+        {"interval_shift": 1},
+    ],
 )
 def test_bad_values_are_refused(values: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="expected"):

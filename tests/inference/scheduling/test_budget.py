@@ -171,7 +171,7 @@ def test_what_is_counted_learns_nothing_from_the_clock() -> None:
 
 
 def test_bad_budgets_are_refused() -> None:
-    for values in ({}, {"gflops": 1.0, "ms": 1.0}, {"ms": 0.0}, {"gflops": 1.0, "head_start": 1.0}):
+    for values in ({}, {"gflops": 1.0, "ms": 1.0}, {"ms": 0.0}, {"gflops": 1.0, "interval_shift": 1.0}):
         with pytest.raises(ValueError, match="expected"):
             Budget(**values)
     with pytest.raises(ValueError, match=r"1 gflops a frame cannot be held: a propagated frame alone takes 1, a key frame 10"):
