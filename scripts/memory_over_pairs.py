@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 # The package is not installed: it lies beside this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.data.pairs.color_jitter import ColourJitter
+from src.data.pairs.color_jitter import ColorJitter
 from src.data.pairs.dataset import PairDataset, collate_pairs
 from src.data.pairs.sampling import UniformSampling
 from src.data.pairs.transforms import PairTransform, RandomCrop, RandomHorizontalFlip, RandomShortSide
@@ -35,7 +35,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.pairs < 8 * BATCH:
         parser.error(f"--pairs {options.pairs}; expected at least {8 * BATCH}")
-    transform = PairTransform([RandomShortSide(), RandomCrop((480, 480)), RandomHorizontalFlip(), ColourJitter()])
+    transform = PairTransform([RandomShortSide(), RandomCrop((480, 480)), RandomHorizontalFlip(), ColorJitter()])
     with tempfile.TemporaryDirectory() as folder:
         clips = sample_clips(Path(folder), (480, 853), num_classes=124)
         pairs = PairDataset(clips, UniformSampling(10), transform, num_samples=options.pairs, seed=0)

@@ -22,7 +22,7 @@ from rich.progress import track
 from src.benchmark_subject import META, image_size, machine, propagator_of, subject, training_precision
 from src.command_line import errors_in_a_line, quote_path_arguments
 from src.data.clips import FileClips
-from src.data.pairs.color_jitter import ColourJitter
+from src.data.pairs.color_jitter import ColorJitter
 from src.data.pairs.transforms import PairTransform
 from src.inference.evaluation.table import check_output, write_table
 from src.inference.scheduling.scheduler import FixedInterval
@@ -44,7 +44,7 @@ from src.training.step_times import step_times
 
 log = logging.getLogger(__name__)
 
-_NO_JITTER = "without colour jitter"
+_NO_JITTER = "without color jitter"
 
 
 def benchmark(cfg: DictConfig) -> Row | list[Row]:
@@ -140,7 +140,7 @@ def measure_loader(cfg: DictConfig, console: Console) -> Row:
     rows = {name: report.loader_row(rate) for name, rate in rates.items()}
     name, first = next(iter(rows.items()))
     row = {**subject(cfg, size), "source": cfg.loader.source, **first, "parts_ms": dict(rates[name].parts_ms)}
-    row["without_colour_jitter"] = rows.get(_NO_JITTER)
+    row["without_color_jitter"] = rows.get(_NO_JITTER)
     row |= {"device": describe_machine()["device"], "threads": 1}
     files = f"{cfg.loader.source} JPEGs of {row['input_size']}"
     report.print_table(
@@ -205,9 +205,9 @@ def _cost(cfg: DictConfig) -> Row:
 
 
 def _transforms(cfg: DictConfig) -> dict[str, PairTransform]:
-    """The configured training transform, and what is left of it where the colour jitter is done on the device."""
+    """The configured training transform, and what is left of it where the color jitter is done on the device."""
     transform: PairTransform = instantiate(cfg.data.train_transform) or PairTransform([])
-    rest = [step for step in transform.steps if not isinstance(step, ColourJitter)]
+    rest = [step for step in transform.steps if not isinstance(step, ColorJitter)]
     return {"loader": transform} | ({_NO_JITTER: PairTransform(rest)} if len(rest) < len(transform.steps) else {})
 
 

@@ -78,9 +78,9 @@ def _metadata(cfg: DictConfig, num_classes: int) -> dict[str, Any]:
     except InstantiationException as error:
         if not isinstance(error.__cause__, FileNotFoundError):
             raise
-        log.warning("class names and colours are left out, as they come with the data: %s", error.__cause__)
+        log.warning("class names and colors are left out, as they come with the data: %s", error.__cause__)
         return values
-    return values | {"classes": list(dataset.classes), "palette": [list(colour) for colour in dataset.palette]}
+    return values | {"classes": list(dataset.classes), "palette": [list(color) for color in dataset.palette]}
 
 
 def _write_official(source: Path, output: Path) -> Path:

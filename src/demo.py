@@ -23,7 +23,7 @@ from src.command_line import errors_in_a_line, quote_path_arguments, stopping_on
 from src.data.clips import ClipDataset
 from src.data.datasets.video_files import VIDEO_SUFFIXES
 from src.files.images import time_order
-from src.inference.flow_choice import names_and_colours, selectable_flows
+from src.inference.flow_choice import names_and_colors, selectable_flows
 from src.inference.video.decoder import VideoFrames
 from src.inference.video.sources import FrameSource, ImageFrames
 from src.measure.machine import autocast_named, device_named
@@ -82,7 +82,7 @@ def served(cfg: DictConfig) -> Iterator[tuple[DemoPage, str]]:
 def open_model(cfg: DictConfig) -> ClipLabeller:
     """The checkpoint with every flow that it can have, the configured one first."""
     propagator, metadata = load_checkpoint(typed_path(str(cfg.checkpoint)), device_named(cfg.device))
-    classes, palette = names_and_colours(metadata, propagator.segmentor.num_classes)
+    classes, palette = names_and_colors(metadata, propagator.segmentor.num_classes)
     short_side, max_long_side = (
         metadata.get(name) if cfg[name] == "checkpoint" else cfg[name] for name in ("short_side", "max_long_side")
     )

@@ -21,7 +21,7 @@ from rich.console import Console
 from src.command_line import errors_in_a_line, quote_path_arguments, stopping_on_signals, typed_path
 from src.inference.cost_probe import measure_ms
 from src.inference.distributed import SINGLE, World, join_world
-from src.inference.flow_choice import names_and_colours, with_flow
+from src.inference.flow_choice import names_and_colors, with_flow
 from src.inference.scheduling.budget import Budget
 from src.inference.scheduling.step_costs import StepCosts
 from src.inference.streaming import StreamingSegmentor
@@ -120,7 +120,7 @@ def load_labeller(cfg: DictConfig, options: OutputOptions, device: str) -> Label
         cv2.setNumThreads(cfg.threads)
     propagator, metadata = load_checkpoint(typed_path(str(cfg.checkpoint)), device_named(device))
     propagator = with_flow(propagator, metadata, cfg.flow, cfg.dis_short_side)
-    classes, palette = names_and_colours(metadata, propagator.segmentor.num_classes)
+    classes, palette = names_and_colors(metadata, propagator.segmentor.num_classes)
     short_side, max_long_side = (
         metadata.get(name) if cfg[name] == "checkpoint" else cfg[name] for name in ("short_side", "max_long_side")
     )

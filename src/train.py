@@ -123,7 +123,7 @@ def _metadata(cfg: DictConfig, datamodule: PairDataModule) -> dict[str, Any]:
     values: dict[str, Any] = plain(
         {
             "classes": list(datamodule.val.classes),
-            "palette": [list(colour) for colour in datamodule.val.palette],
+            "palette": [list(color) for color in datamodule.val.palette],
             "short_side": cfg.data.eval.short_side,
             "max_long_side": cfg.data.eval.max_long_side,
             "stage": cfg.stage.name,

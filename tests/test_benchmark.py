@@ -116,8 +116,8 @@ def test_the_loader_is_measured_beside_bare_decoding(capsys: pytest.CaptureFixtu
     small = ["data.train_transform.steps.1.size=[48,48]", "size=[96,128]", "loader.num_pairs=4", "batch_size=2"]
     row = run("what=loader", "data=vspw", *small)
     assert row["ratio"] == pytest.approx(row["pairs_per_s"] / row["decode_pairs_per_s"])
-    assert row["without_colour_jitter"]["pairs_per_s"] > 0
-    assert {"read images", "read label", "ResizedCrop", "ColourJitter", "collate"} <= set(row["parts_ms"])
+    assert row["without_color_jitter"]["pairs_per_s"] > 0
+    assert {"read images", "read label", "ResizedCrop", "ColorJitter", "collate"} <= set(row["parts_ms"])
     assert "bare decoding" in capsys.readouterr().out
 
 

@@ -248,7 +248,7 @@ def test_what_the_data_says_goes_with_the_model(official: Path, tmp_path: Path, 
     run(official, tmp_path / "nameless", *data, "+data.test={_target_: src.data.datasets.vspw.VSPW, root: nowhere, split: val}")
     values = load_model(tmp_path / "nameless")[1]
     assert set(values) == {"data", "short_side", "max_long_side", "converted_from"}
-    assert "class names and colours are left out" in caplog.text
+    assert "class names and colors are left out" in caplog.text
 
 
 def test_a_segmentor_of_the_model_zoo_can_segment_video_at_once(tmp_path: Path) -> None:

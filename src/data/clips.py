@@ -14,7 +14,7 @@ from src.files.images import image_size, read_rgb
 from src.files.label_png import LabelFormat
 from src.structures import Clip, Size
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 
 class ClipDataset(Protocol):
@@ -22,13 +22,13 @@ class ClipDataset(Protocol):
 
     Attributes:
         classes: K class names.
-        palette: K colours, RGB 0..255.
+        palette: K colors, RGB 0..255.
         fps: frames per second within a clip.
         clips: the videos of one split.
     """
 
     classes: tuple[str, ...]
-    palette: tuple[Colour, ...]
+    palette: tuple[Color, ...]
     fps: float
     clips: list[Clip]
 
@@ -52,10 +52,10 @@ class FileClips:
     Args:
         clips: the videos.
         classes: K class names.
-        palette: K colours.
+        palette: K colors.
         fps: frames per second.
         label_values: raw PNG value -> class or ``IGNORE_INDEX``; any other value found in a file is an error.
-        label_channel: of colour PNGs, the channel that holds the class; ``None``: labels have one channel.
+        label_channel: of color PNGs, the channel that holds the class; ``None``: labels have one channel.
         policy: knows what is not to be used.
         min_clip_length: shorter clips are left out, frames.
 
@@ -67,7 +67,7 @@ class FileClips:
         self,
         clips: Sequence[Clip],
         classes: Sequence[str],
-        palette: Sequence[Colour],
+        palette: Sequence[Color],
         fps: float,
         label_values: Mapping[int, int],
         label_channel: int | None = None,
@@ -75,7 +75,7 @@ class FileClips:
         min_clip_length: int = 1,
     ) -> None:
         if len(classes) != len(palette):
-            raise ValueError(f"{len(classes)} classes but {len(palette)} palette colours; expected one each")
+            raise ValueError(f"{len(classes)} classes but {len(palette)} palette colors; expected one each")
         self.clips = (policy or IssuePolicy(Path())).apply(clips, min_clip_length)
         self.classes = tuple(classes)
         self.palette = tuple(palette)

@@ -69,11 +69,11 @@ def read_rgb(path: Path, interleaved: bool = False) -> Tensor:
 
 
 def read_label_png(path: Path, channel: int | None = None) -> Tensor:
-    """Read the raw values of a label image; a palette PNG gives its indices, not its colours.
+    """Read the raw values of a label image; a palette PNG gives its indices, not its colors.
 
     Args:
         path: a PNG file.
-        channel: which colour channel holds the values; ``None``: the file must have one channel alone, and 16 bits are fine. A
+        channel: which color channel holds the values; ``None``: the file must have one channel alone, and 16 bits are fine. A
             one-channel file is read as it is in any case.
 
     Returns:
@@ -82,7 +82,7 @@ def read_label_png(path: Path, channel: int | None = None) -> Tensor:
     Raises:
         FileNotFoundError: if there is no such file.
         CorruptFileError: if it is empty, truncated or not an image; the message names the file.
-        ValueError: if it unexpectedly has colour channels.
+        ValueError: if it unexpectedly has color channels.
     """
     return torch.from_numpy(read_label_array(path, channel).astype(np.int64))
 
@@ -107,7 +107,7 @@ def read_label_array(path: Path, channel: int | None = None) -> NDArray[np.integ
     except DECODE_ERRORS as error:
         raise _undecodable(path, error) from error
     if values is None:
-        raise ValueError(f"{path} has colour channels (mode {mode}); expected a one-channel label of class numbers")
+        raise ValueError(f"{path} has color channels (mode {mode}); expected a one-channel label of class numbers")
     return values.astype(np.uint8) if mode == "1" else values
 
 
@@ -126,7 +126,7 @@ def image_size(path: Path) -> Size:
 def _whole_jpeg(content: bytes) -> NDArray[np.uint8] | None:
     """(H, W, 3) RGB of a JPEG whose end is there: OpenCV fills up a truncated one with grey. ``None``: for Pillow to read."""
     header = _jpeg_header(content) if content.endswith(_JPEG_END) else None
-    # Of CMYK the two make different colours; of what would fill the memory Pillow makes an error.
+    # Of CMYK the two make different colors; of what would fill the memory Pillow makes an error.
     if header is None or header[2] not in (1, 3) or header[0] * header[1] > (Image.MAX_IMAGE_PIXELS or math.inf):
         return None
     # Pillow does not turn pictures by their EXIF orientation.

@@ -22,7 +22,7 @@ class LabelFormat:
 
     Args:
         values: raw value -> class or ``IGNORE_INDEX``; any other value found in a file is an error.
-        channel: of colour PNGs, the channel that holds the values (see :func:`read_label_png`).
+        channel: of color PNGs, the channel that holds the values (see :func:`read_label_png`).
 
     Raises:
         ValueError: if a class is too large for a byte that also holds ``UNDEFINED`` and ``IGNORE_INDEX``.

@@ -1,4 +1,4 @@
-"""The model that labels a video: the flow to propagate with, names and colours."""
+"""The model that labels a video: the flow to propagate with, names and colors."""
 
 from __future__ import annotations
 
@@ -69,15 +69,15 @@ def selectable_flows(
     return {named: chosen} | {name: other for name, other in found.items() if name != named}
 
 
-def names_and_colours(metadata: Mapping[str, Any], num_classes: int) -> tuple[Sequence[str], Sequence[Color]]:
-    """K class names and K colours: the checkpoint's, or made up where it has none.
+def names_and_colors(metadata: Mapping[str, Any], num_classes: int) -> tuple[Sequence[str], Sequence[Color]]:
+    """K class names and K colors: the checkpoint's, or made up where it has none.
 
     Raises:
         ValueError: if the checkpoint names another number of classes than it has.
     """
     classes = tuple(str(name) for name in metadata.get("classes") or (f"class {k}" for k in range(num_classes)))
     palette = [(int(r), int(g), int(b)) for r, g, b in metadata.get("palette") or distinct_palette(num_classes)]
-    for name, found in (("class names", classes), ("colours", palette)):
+    for name, found in (("class names", classes), ("colors", palette)):
         if len(found) != num_classes:
             raise ValueError(f"the checkpoint has {num_classes} classes but {len(found)} {name}")
     return classes, palette

@@ -88,10 +88,10 @@ def moving_clip(root: Path, size: Size, num_frames: int) -> list[Tensor]:
 def _frame(size: Size, num_classes: int, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     segments = np.stack([_noise(size, rng, coarsest=3, octaves=3) for _ in range(12)]).argmax(0)
     kinds = rng.integers(1, num_classes + 1, 12).astype(np.uint8)
-    colours = rng.uniform(40, 215, (12, 3)).astype(np.float32)
+    colors = rng.uniform(40, 215, (12, 3)).astype(np.float32)
     # Photographs hold as much contrast in each octave: that, not the number of edges, makes the size of their JPEGs.
     texture = _noise(size, rng, coarsest=2, octaves=9) * 30
-    pixels = colours[segments] + texture[..., None]
+    pixels = colors[segments] + texture[..., None]
     return pixels.clip(0, 255).astype(np.uint8), kinds[segments]
 
 

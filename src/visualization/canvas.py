@@ -80,18 +80,18 @@ def tile_grid(rows: Sequence[Sequence[Tile]], min_width: int = 240, max_width: i
 
 
 def legend(classes: Sequence[str], palette: Palette, width: int) -> Tensor:
-    """Colour boxes with class names, in as many rows and columns as the width asks for.
+    """Color boxes with class names, in as many rows and columns as the width asks for.
 
     Args:
         classes: K names.
-        palette: K colours.
+        palette: K colors.
         width: of the picture, pixels.
 
     Returns:
         (3, H, width) uint8, H even.
 
     Raises:
-        ValueError: if names and colours differ in number.
+        ValueError: if names and colors differ in number.
     """
     widest = max(_entry_widths(classes, palette, TITLE_HEIGHT), default=0)
     pitch = max(1, min(width, widest))
@@ -101,11 +101,11 @@ def legend(classes: Sequence[str], palette: Palette, width: int) -> Tensor:
 
 
 def packed_legend(classes: Sequence[str], palette: Palette, width: int, row_height: int) -> Tensor:
-    """Colour boxes with class names one behind another, like words on a page: for pictures with little room.
+    """Color boxes with class names one behind another, like words on a page: for pictures with little room.
 
     Args:
         classes: K names.
-        palette: K colours.
+        palette: K colors.
         width: of the picture, pixels.
         row_height: pixels; letters grow and shrink with it.
 
@@ -113,7 +113,7 @@ def packed_legend(classes: Sequence[str], palette: Palette, width: int, row_heig
         (3, H, width) uint8, H even.
 
     Raises:
-        ValueError: if names and colours differ in number.
+        ValueError: if names and colors differ in number.
     """
     row = x = 0
     places = []
@@ -127,7 +127,7 @@ def packed_legend(classes: Sequence[str], palette: Palette, width: int, row_heig
 
 
 def label(text: str, color: Color, row_height: int) -> np.ndarray:
-    """One line of text on a coloured ground, as wide as it is long.
+    """One line of text on a colored ground, as wide as it is long.
 
     Args:
         text: what to write.
@@ -160,7 +160,7 @@ def stack(pictures: Sequence[Tensor]) -> Tensor:
 def _entry_widths(classes: Sequence[str], palette: Palette, row_height: int) -> list[int]:
     """Pixels that each box with its name and the gap behind it take."""
     if len(classes) != len(palette):
-        raise ValueError(f"{len(classes)} class names but {len(palette)} colours; expected one each")
+        raise ValueError(f"{len(classes)} class names but {len(palette)} colors; expected one each")
     size = _font_size(row_height)
     return [row_height - 8 + 6 + _text_width(name, size) + size for name in classes]
 

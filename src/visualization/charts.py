@@ -55,8 +55,8 @@ def confusion_picture(confusion: Tensor, classes: Sequence[str], title: str = ""
     if numbers:
         for row, column in np.argwhere(share >= 0.5):
             value = share[row, column]
-            colour = "white" if value > 55 else "black"
-            axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=8, color=colour)
+            color = "white" if value > 55 else "black"
+            axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=8, color=color)
     figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02)
     return drawn(figure)
 
@@ -79,7 +79,7 @@ def distance_picture(panels: Mapping[int, Mapping[str, Mapping[int, float]]], pe
     if not panels:
         raise ValueError("no key interval to draw; expected at least one")
     methods = list(dict.fromkeys(method for curves in panels.values() for method in curves))
-    colours = {method: f"C{number}" for number, method in enumerate(methods)}
+    colors = {method: f"C{number}" for number, method in enumerate(methods)}
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(4.6 * columns + 0.6, 3.6 * rows), dpi=_DPI, layout="constrained")
@@ -92,7 +92,7 @@ def distance_picture(panels: Mapping[int, Mapping[str, Mapping[int, float]]], pe
         for method, values in curves.items():
             distances = sorted(values)
             scores = [100 * values[distance] for distance in distances]
-            axes.plot(distances, scores, color=colours[method], marker="o", markersize=4, linewidth=1.5, label=method)
+            axes.plot(distances, scores, color=colors[method], marker="o", markersize=4, linewidth=1.5, label=method)
         axes.set_title(f"key interval {interval}", fontsize=11)
         axes.set_xlabel("frames since the key frame")
         axes.set_xticks(sorted({distance for values in curves.values() for distance in values}))

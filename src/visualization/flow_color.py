@@ -1,4 +1,4 @@
-"""Optical flow as colour: the hue is the direction, the saturation the length (Baker et al., IJCV 2011)."""
+"""Optical flow as color: the hue is the direction, the saturation the length (Baker et al., IJCV 2011)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torchvision.utils import flow_to_image
 from src.visualization.palette import Color
 
 UNKNOWN_COLOR: Color = (128, 128, 128)
-"""Colour of pixels whose flow is NaN; no flow has it: one channel of the wheel's colours is always at full brightness."""
+"""Color of pixels whose flow is NaN; no flow has it: one channel of the wheel's colors is always at full brightness."""
 
 
 def largest_motion(*flows: Tensor | None) -> float:
@@ -23,12 +23,12 @@ def largest_motion(*flows: Tensor | None) -> float:
 
 
 def flow_to_color(flow: Tensor, max_magnitude: float | None = None) -> Tensor:
-    """A flow map on the Middlebury colour wheel: zero is white, unknown (NaN) grey.
+    """A flow map on the Middlebury color wheel: zero is white, unknown (NaN) grey.
 
     Args:
         flow: (2, H, W), pixels.
         max_magnitude: length shown in full saturation, pixels; longer vectors are shown like it. Default: the longest
-            one. Give the same to two maps to compare their colours.
+            one. Give the same to two maps to compare their colors.
 
     Returns:
         (3, H, W) uint8.

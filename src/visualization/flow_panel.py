@@ -43,7 +43,7 @@ def flow_panel(
 ) -> Tensor:
     """The pair on top, then a row for each method: flow, carried labels, errors, disoccluded pixels.
 
-    All flows share one scale of colours.
+    All flows share one scale of colors.
 
     Args:
         key_image: (3, H, W) uint8 RGB.
@@ -51,7 +51,7 @@ def flow_panel(
         key_label: (H, W) int64.
         nonkey_label: (H, W) int64.
         methods: what each made of it, by its name.
-        palette: K colours.
+        palette: K colors.
         lag: frames between the two.
 
     Returns:
@@ -74,7 +74,7 @@ def flow_panel(
         share = one.disoccluded.float().mean().item()
         rows.append(
             [
-                Tile(f"{name}: flow, full colour at {scale:.0f} px", flow_to_color(one.flow, scale)),
+                Tile(f"{name}: flow, full color at {scale:.0f} px", flow_to_color(one.flow, scale)),
                 Tile(f"{name}: key label carried", overlay(nonkey_image, one.label, palette)),
                 Tile(f"{name}: errors, {100 * wrong:.1f} % wrong", error_map(one.label, judged)),
                 Tile(f"{name}: {100 * share:.1f} % {one.marked_as}", _marked(nonkey_image, one.disoccluded)),
@@ -89,5 +89,5 @@ def _quantile(values: Tensor, share: float) -> float:
 
 
 def _marked(image: Tensor, mask: Tensor) -> Tensor:
-    colour = torch.tensor(WRONG_COLOR, dtype=torch.float32).view(3, 1, 1)
-    return torch.where(mask, torch.lerp(image.float(), colour, 0.75), image.float()).round().to(torch.uint8)
+    color = torch.tensor(WRONG_COLOR, dtype=torch.float32).view(3, 1, 1)
+    return torch.where(mask, torch.lerp(image.float(), color, 0.75), image.float()).round().to(torch.uint8)

@@ -1,4 +1,4 @@
-"""Label maps as pictures: in class colours, laid over the image, or compared with the truth."""
+"""Label maps as pictures: in class colors, laid over the image, or compared with the truth."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ NEW_COLOR: Color = (255, 60, 220)
 
 
 def colorize(label: Tensor, palette: Palette) -> Tensor:
-    """A label map in the colours of its classes; ``IGNORE_INDEX`` becomes ``VOID_COLOR``.
+    """A label map in the colors of its classes; ``IGNORE_INDEX`` becomes ``VOID_COLOR``.
 
     Args:
         label: (..., H, W) integers, classes 0..K-1 or ``IGNORE_INDEX``.
-        palette: K colours.
+        palette: K colors.
 
     Returns:
         (..., 3, H, W) uint8.
@@ -27,11 +27,11 @@ def colorize(label: Tensor, palette: Palette) -> Tensor:
         ValueError: if a value is neither a class of the palette nor ``IGNORE_INDEX``.
     """
     if len(palette) > IGNORE_INDEX:
-        raise ValueError(f"palette has {len(palette)} colours; {IGNORE_INDEX} is void, so at most {IGNORE_INDEX} fit")
+        raise ValueError(f"palette has {len(palette)} colors; {IGNORE_INDEX} is void, so at most {IGNORE_INDEX} fit")
     strange = (label != IGNORE_INDEX) & ((label < 0) | (label >= len(palette)))
     if strange.any():
         found = torch.unique(label[strange]).tolist()
-        raise ValueError(f"label values {found} have no colour; expected 0..{len(palette) - 1} or {IGNORE_INDEX} (void)")
+        raise ValueError(f"label values {found} have no color; expected 0..{len(palette) - 1} or {IGNORE_INDEX} (void)")
     colors = torch.zeros(IGNORE_INDEX + 1, 3, dtype=torch.uint8)
     colors[: len(palette)] = torch.tensor(palette, dtype=torch.uint8)
     colors[IGNORE_INDEX] = torch.tensor(VOID_COLOR, dtype=torch.uint8)
@@ -44,14 +44,14 @@ def overlay(image: Tensor, semantic_map: Tensor, palette: Palette, alpha: float 
     Args:
         image: (3, H, W) uint8 RGB.
         semantic_map: (H, W) int64, classes or ``IGNORE_INDEX``.
-        palette: K colours.
-        alpha: share of the class colour: 0 is the image, 1 the label map alone.
+        palette: K colors.
+        alpha: share of the class color: 0 is the image, 1 the label map alone.
 
     Returns:
         (3, H, W) uint8.
 
     Raises:
-        ValueError: if alpha is out of range, the sizes differ or a value has no colour.
+        ValueError: if alpha is out of range, the sizes differ or a value has no color.
     """
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha is {alpha}; expected 0..1")
@@ -96,5 +96,5 @@ def disocclusion_map(image: Tensor, new: Tensor) -> Tensor:
     if image.shape[-2:] != new.shape:
         raise ValueError(f"image of {tuple(image.shape[-2:])} and newness of {tuple(new.shape)}: expected one size")
     grey = image.float().mean(0, keepdim=True).expand(3, -1, -1)
-    colour = torch.tensor(NEW_COLOR, dtype=torch.float32, device=image.device).view(3, 1, 1)
-    return torch.lerp(grey, colour.expand_as(grey), 0.8 * new.float()).round().to(torch.uint8)
+    color = torch.tensor(NEW_COLOR, dtype=torch.float32, device=image.device).view(3, 1, 1)
+    return torch.lerp(grey, color.expand_as(grey), 0.8 * new.float()).round().to(torch.uint8)

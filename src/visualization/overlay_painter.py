@@ -28,21 +28,21 @@ _NOTE_COLOR: Color = (255, 220, 90)
 class OverlayPainter:
     """Lays semantic maps over the frames of one video.
 
-    The same colours as :func:`src.visualization.overlay.overlay`, at a hundredth of its time; frames of any size.
+    The same colors as :func:`src.visualization.overlay.overlay`, at a hundredth of its time; frames of any size.
 
     Args:
         classes: K names.
-        palette: K colours.
-        alpha: share of the class colours: 0 is the image, 1 the map alone.
+        palette: K colors.
+        alpha: share of the class colors: 0 is the image, 1 the map alone.
         with_legend: whether the classes in view are named at the lower edge of the picture, and notes written into its corner.
 
     Raises:
-        ValueError: if names and colours differ in number or alpha is out of range.
+        ValueError: if names and colors differ in number or alpha is out of range.
     """
 
     def __init__(self, classes: Sequence[str], palette: Palette, alpha: float = 0.5, with_legend: bool = True) -> None:
         if len(classes) != len(palette):
-            raise ValueError(f"{len(classes)} class names but {len(palette)} colours; expected one each")
+            raise ValueError(f"{len(classes)} class names but {len(palette)} colors; expected one each")
         if not 0 <= alpha <= 1:
             raise ValueError(f"alpha is {alpha}; expected 0..1")
         self.classes = tuple(classes)
@@ -73,7 +73,7 @@ class OverlayPainter:
         if tuple(image.shape[-2:]) != semantic_map.shape:
             raise ValueError(f"image of {tuple(image.shape[-2:])} and map of {semantic_map.shape}: expected one size")
         pixels = cv2.merge(list(image.numpy()))
-        picture = cv2.addWeighted(pixels, 1 - self._alpha, self._in_colour(semantic_map), self._alpha, 0).astype(
+        picture = cv2.addWeighted(pixels, 1 - self._alpha, self._in_color(semantic_map), self._alpha, 0).astype(
             np.uint8, copy=False
         )
         if self._with_legend:
@@ -82,7 +82,7 @@ class OverlayPainter:
             self._add_note(picture, note)
         return torch.from_numpy(picture).permute(2, 0, 1)
 
-    def _in_colour(self, semantic_map: NDArray[np.integer]) -> Pixels:
+    def _in_color(self, semantic_map: NDArray[np.integer]) -> Pixels:
         if len(self._colors) > 256:
             return np.take(self._colors, semantic_map, axis=0)
         # A table look-up of OpenCV's is thirty times faster than numpy's.

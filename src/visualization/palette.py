@@ -1,4 +1,4 @@
-"""What a colour and a palette are."""
+"""What a color and a palette are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Color = tuple[int, int, int]
 """RGB, 0..255 each."""
 
 Palette = Sequence[Color]
-"""K colours, one per class."""
+"""K colors, one per class."""
 
 VOID_COLOR: Color = (0, 0, 0)
-"""Colour of pixels labelled ``IGNORE_INDEX``."""
+"""Color of pixels labelled ``IGNORE_INDEX``."""

@@ -40,9 +40,9 @@ def pair_panel(
         prediction: for the non-key frame; the first of its batch is drawn.
         flow: that made the prediction, or ``None`` where nothing was propagated; the first of its batch is drawn.
         target_flow: (2, H, W) backward flow, pixels, NaN where unknown, or ``None``.
-        palette: K colours.
+        palette: K colors.
         key_prediction: for the key frame; the first of its batch is drawn.
-        alpha: share of the class colours in overlays.
+        alpha: share of the class colors in overlays.
 
     Returns:
         (3, height, width) uint8 with even sides.
@@ -87,10 +87,10 @@ def comparison_panel(
         image: (3, H, W) uint8 RGB.
         label: (H, W) int64, or ``None`` where the frame has none.
         maps: (H, W) int64 semantic map of each method, by its title.
-        palette: K colours.
+        palette: K colors.
         classes: K names for a legend below; ``None`` for no legend.
         columns: tiles per row at most; rows are made equally long where they can be.
-        alpha: share of the class colours in overlays.
+        alpha: share of the class colors in overlays.
 
     Returns:
         (3, height, width) uint8 with even sides.
@@ -112,11 +112,11 @@ def comparison_panel(
 
 
 def _flow_tiles(flow: Tensor | None, target: Tensor | None) -> list[Tile]:
-    """Flow and true flow in the same colours; the truth sets the scale where it is known."""
+    """Flow and true flow in the same colors; the truth sets the scale where it is known."""
     # At least one pixel, so that the noise of a still pair stays pale.
     scale = max(largest_motion(target if target is not None else flow), 1.0)
     named = (("flow", flow), ("true flow", None if target is None else target.cpu()))
-    return [Tile(f"{name}, full colour at {scale:.1f} px", flow_to_color(f, scale)) for name, f in named if f is not None]
+    return [Tile(f"{name}, full color at {scale:.1f} px", flow_to_color(f, scale)) for name, f in named if f is not None]
 
 
 def _error_title(prediction: Tensor, label: Tensor) -> str:

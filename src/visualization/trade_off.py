@@ -41,8 +41,8 @@ def trade_off_picture(panels: Mapping[str, Mapping[str, tuple[float, float]]], m
         positive = [cost for cost, _ in panel.values() if cost > 0] or [1.0]
         left, right = min(positive) / 4, max(positive) * 4
         for method, (cost, score) in panel.items():
-            colour = f"C{methods.index(method) % 10}"
-            axes.plot([cost or left], [score], "o", color=colour, markersize=8, label=method)
+            color = f"C{methods.index(method) % 10}"
+            axes.plot([cost or left], [score], "o", color=color, markersize=8, label=method)
         axes.set_xscale("log")
         axes.set_xlim(left / 1.5, right)
         ticks = [10.0**power for power in range(-6, 9) if left * 1.5 < 10.0**power < right]

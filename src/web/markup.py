@@ -19,7 +19,7 @@ REASONS: dict[KeyReason | None, tuple[str, str]] = {
     "ceiling": ("longest interval", "#7c3aed"),
     None: ("key frame", "#2563eb"),
 }
-"""What a reason is called, and its colour."""
+"""What a reason is called, and its color."""
 
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)
 _MOST_TICKS = 12
@@ -54,7 +54,7 @@ TIMELINE_CSS = """
 
 
 def timeline(keys: Sequence[KeyMark], seconds: float) -> str:
-    """A bar of the length of the clip, a mark for every key frame, an axis, and what the colours mean.
+    """A bar of the length of the clip, a mark for every key frame, an axis, and what the colors mean.
 
     Args:
         keys: key frames in order.
@@ -70,7 +70,7 @@ def timeline(keys: Sequence[KeyMark], seconds: float) -> str:
     counts: dict[tuple[str, str], int] = {}
     for mark in keys:
         counts[REASONS[mark.reason]] = counts.get(REASONS[mark.reason], 0) + 1
-    reasons = "".join(f'<i style="background:{colour}"></i>{name} ({count})' for (name, colour), count in counts.items())
+    reasons = "".join(f'<i style="background:{color}"></i>{name} ({count})' for (name, color), count in counts.items())
     return (
         f'<div class="reasons"><b>{len(keys)} key frames</b>{reasons}</div>'
         f'<div class="track">{marks}<div class="cursor"></div></div><div class="axis">{ticks}</div>'
@@ -106,8 +106,8 @@ def message(text: str, kind: str) -> str:
 
 
 def _mark(mark: KeyMark, length: float) -> str:
-    name, colour = REASONS[mark.reason]
-    place = f'style="left:{100 * mark.seconds / length:.3f}%;background:{colour}" data-seconds="{mark.seconds:.6f}"'
+    name, color = REASONS[mark.reason]
+    place = f'style="left:{100 * mark.seconds / length:.3f}%;background:{color}" data-seconds="{mark.seconds:.6f}"'
     return f'<div class="mark" {place} title="key frame {mark.frame}, {mark.seconds:.2f} s: {name}"></div>'
 
 

@@ -70,7 +70,7 @@ class ClipLabeller:
     Args:
         propagators: the segmentor with each flow that can be chosen, by the name of the flow; the first is the default.
         classes: K names.
-        palette: K colours.
+        palette: K colors.
         short_side: see :class:`~src.inference.streaming.StreamingSegmentor`.
         max_long_side: likewise.
         autocast: likewise.

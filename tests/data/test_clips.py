@@ -45,8 +45,8 @@ def test_a_frame_without_label_says_so(clips):
         clips.read_label(0, 1)
 
 
-def test_every_class_has_a_colour(clips):
-    with pytest.raises(ValueError, match="2 classes but 1 palette colours"):
+def test_every_class_has_a_color(clips):
+    with pytest.raises(ValueError, match="2 classes but 1 palette colors"):
         FileClips(clips.clips, ("x", "y"), ((1, 1, 1),), 5.0, {0: 0})
 
 

@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from src.data.datamodule import PairDataModule, ResumableBatches
 from src.data.datasets.vspw import VSPW
-from src.data.pairs.color_jitter import ColourJitter
+from src.data.pairs.color_jitter import ColorJitter
 from src.data.pairs.sampling import FixedOffsetSampling, UniformSampling
 from src.data.pairs.transforms import PairTransform, RandomCrop
 from src.files.images import CorruptFileError
@@ -169,7 +169,7 @@ def test_bad_arguments_are_refused(make_module, tmp_path):
 
 def test_what_is_left_to_the_device_is_done_in_training_alone(make_module):
     module = make_module(seed=5)
-    module.train_transform = PairTransform([RandomCrop((8, 8)), ColourJitter(where="device")])
+    module.train_transform = PairTransform([RandomCrop((8, 8)), ColorJitter(where="device")])
     batch = next(iter(attach(module).train_dataloader()))
     module.trainer.training = False
     untouched = module.on_after_batch_transfer(batch, 0)
@@ -178,6 +178,6 @@ def test_what_is_left_to_the_device_is_done_in_training_alone(make_module):
     assert torch.equal(untouched.nonkey_label, batch.nonkey_label.long())
     module.trainer.training = True
     changed = module.on_after_batch_transfer(batch, 0)
-    assert torch.equal(changed.key_image, ColourJitter(where="device").change_batch(batch, 5).key_image)
-    module.train_transform = PairTransform([RandomCrop((8, 8)), ColourJitter()])
+    assert torch.equal(changed.key_image, ColorJitter(where="device").change_batch(batch, 5).key_image)
+    module.train_transform = PairTransform([RandomCrop((8, 8)), ColorJitter()])
     assert torch.equal(module.on_after_batch_transfer(batch, 0).key_image, batch.key_image)

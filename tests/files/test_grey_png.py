@@ -61,7 +61,7 @@ OTHERS = {
     "filtered in one row": png(2, 3, b"\0abc\1def"),
     "16 bit": encoded(Image.fromarray(VALUES.astype(np.uint16))),
     "palette": encoded(Image.fromarray(VALUES).convert("P")),
-    "colours": encoded(Image.fromarray(VALUES).convert("RGB")),
+    "colors": encoded(Image.fromarray(VALUES).convert("RGB")),
     "a JPEG": b"\xff\xd8\xff\xd9",
     "a row too few": png(3, 3, b"\0abc\0def"),
     "a row too many": png(1, 3, b"\0abc\0def"),

@@ -32,16 +32,16 @@ def test_labels_keep_their_values(tmp_path, dtype):
 
 
 @pytest.mark.parametrize("bits", [1, 8])
-def test_a_palette_label_gives_indices_not_colours(tmp_path, bits):
+def test_a_palette_label_gives_indices_not_colors(tmp_path, bits):
     image = Image.fromarray(np.array([[0, 1], [1, 0]], np.uint8), mode="P")
     image.putpalette([9, 9, 9, 200, 100, 50])
     image.save(tmp_path / "label.png", bits=bits)
     assert read_label_png(tmp_path / "label.png").tolist() == [[0, 1], [1, 0]]
 
 
-def test_a_coloured_label_is_refused(tmp_path):
+def test_a_colored_label_is_refused(tmp_path):
     Image.fromarray(COLOURS).save(tmp_path / "label.png")
-    with pytest.raises(ValueError, match=r"label\.png has colour channels"):
+    with pytest.raises(ValueError, match=r"label\.png has color channels"):
         read_label_png(tmp_path / "label.png")
 
 
@@ -73,7 +73,7 @@ def test_a_file_cut_anywhere_is_named_or_read_whole(tmp_path, suffix):
     assert refused > 0.9 * len(content) / 7
 
 
-def test_a_channel_of_a_coloured_label_can_be_asked_for(tmp_path):
+def test_a_channel_of_a_colored_label_can_be_asked_for(tmp_path):
     Image.fromarray(COLOURS).save(tmp_path / "rgb.png")
     Image.fromarray(COLOURS[..., 1]).save(tmp_path / "grey.png")
     for channel in range(3):

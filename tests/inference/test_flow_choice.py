@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from src.inference.flow_choice import names_and_colours, with_flow
+from src.inference.flow_choice import names_and_colors, with_flow
 from src.models.flow import CopyFlow, DISFlow, PixelBranch, QueryFlow
 from tests.inference.tiny import tiny_propagator, tiny_segmentor
 
@@ -19,15 +19,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_without_class_names_classes_have_numbers() -> None:
-    assert names_and_colours({}, 3)[0] == ("class 0", "class 1", "class 2")
-    assert len(set(names_and_colours({}, 150)[1])) == 150
+    assert names_and_colors({}, 3)[0] == ("class 0", "class 1", "class 2")
+    assert len(set(names_and_colors({}, 150)[1])) == 150
 
 
-def test_names_and_colours_of_a_checkpoint_are_used_and_must_fit() -> None:
+def test_names_and_colors_of_a_checkpoint_are_used_and_must_fit() -> None:
     metadata = {"classes": ["a", "b"], "palette": [[1, 2, 3], [4, 5, 6]]}
-    assert names_and_colours(metadata, 2) == (("a", "b"), [(1, 2, 3), (4, 5, 6)])
+    assert names_and_colors(metadata, 2) == (("a", "b"), [(1, 2, 3), (4, 5, 6)])
     with pytest.raises(ValueError, match="3 classes but 2 class names"):
-        names_and_colours(metadata, 3)
+        names_and_colors(metadata, 3)
 
 
 def test_auto_takes_a_trained_flow_and_dis_where_there_is_none() -> None:

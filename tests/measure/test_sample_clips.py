@@ -27,7 +27,7 @@ def test_the_same_seed_gives_the_same_files(tmp_path: Path) -> None:
 
 
 def test_a_frame_holds_as_much_as_a_photograph(tmp_path: Path) -> None:
-    """About 1.5 bits a pixel at 4:2:0: noise would have four times as much, flat colours a tenth."""
+    """About 1.5 bits a pixel at 4:2:0: noise would have four times as much, flat colors a tenth."""
     sample_clips(tmp_path, (480, 853), num_classes=124, num_frames=1)
     file = tmp_path / "data" / "sample" / "origin" / "00000000.jpg"
     with Image.open(file) as image:

@@ -50,7 +50,7 @@ def test_sides_are_even() -> None:
 
 
 @pytest.mark.parametrize(("count", "width"), [(5, 300), (124, 776)])
-def test_a_legend_shows_every_colour(count: int, width: int) -> None:
+def test_a_legend_shows_every_color(count: int, width: int) -> None:
     palette = distinct_palette(count)
     picture = legend([f"class {i}" for i in range(count)], palette, width)
     assert picture.shape[2] == width
@@ -83,9 +83,9 @@ def test_stacked_pictures_keep_their_pixels() -> None:
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(ValueError, match="2 class names but 3 colours"):
+    with pytest.raises(ValueError, match="2 class names but 3 colors"):
         legend(["a", "b"], distinct_palette(3), 100)
-    with pytest.raises(ValueError, match="2 class names but 3 colours"):
+    with pytest.raises(ValueError, match="2 class names but 3 colors"):
         packed_legend(["a", "b"], distinct_palette(3), 100, 22)
     with pytest.raises(ValueError, match="no tiles"):
         tile_grid([])

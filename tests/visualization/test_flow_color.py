@@ -1,4 +1,4 @@
-"""Laws of flow colours."""
+"""Laws of flow colors."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ import torch
 from src.visualization.flow_color import UNKNOWN_COLOR, flow_to_color, largest_motion
 
 
-def one_colour(dx: float, dy: float, max_magnitude: float = 5.0) -> torch.Tensor:
+def one_color(dx: float, dy: float, max_magnitude: float = 5.0) -> torch.Tensor:
     return flow_to_color(torch.tensor([dx, dy]).view(2, 1, 1), max_magnitude)[:, 0, 0].int()
 
 
@@ -17,13 +17,13 @@ def test_zero_flow_is_white(max_magnitude: float | None) -> None:
 
 @pytest.mark.parametrize(("dx", "dy"), [(5, 0), (0, 5), (3.5, 3.5), (3.5, -3.5)])
 def test_opposite_directions_differ(dx: float, dy: float) -> None:
-    assert (one_colour(dx, dy) - one_colour(-dx, -dy)).abs().max() > 100
+    assert (one_color(dx, dy) - one_color(-dx, -dy)).abs().max() > 100
 
 
 def test_longer_vectors_are_more_saturated_up_to_the_maximum() -> None:
-    saturation = [int(one_colour(dx, 0).max() - one_colour(dx, 0).min()) for dx in (0.0, 1.0, 3.0, 5.0)]
+    saturation = [int(one_color(dx, 0).max() - one_color(dx, 0).min()) for dx in (0.0, 1.0, 3.0, 5.0)]
     assert saturation == sorted(set(saturation))
-    assert torch.equal(one_colour(50, 0), one_colour(5, 0))
+    assert torch.equal(one_color(50, 0), one_color(5, 0))
 
 
 def test_the_scale_of_a_map_is_its_longest_vector_unless_given() -> None:

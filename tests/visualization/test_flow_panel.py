@@ -36,13 +36,13 @@ def test_each_method_shows_flow_label_errors_and_what_it_cannot_explain() -> Non
     # One scale for all: the slower motion is paler.
     assert flows[1][:, :, 120:].float().mean() > flows[0][:, :, 120:].float().mean()
     errors = tile(panel, 1, 2)
-    for columns, colour in (
+    for columns, color in (
         (slice(0, 60), WRONG_COLOR),
         (slice(60, 80), VOID_COLOR),
         (slice(80, 200), RIGHT_COLOR),
         (slice(200, 240), VOID_COLOR),
     ):
-        assert (errors[:, :, columns] == torch.tensor(colour).view(3, 1, 1)).all()
+        assert (errors[:, :, columns] == torch.tensor(color).view(3, 1, 1)).all()
     marked = tile(panel, 1, 3)
     assert (marked[0, :, :10] > 150).all() and torch.equal(marked[:, :, 10:], image[:, :, 10:])
     assert torch.equal(tile(panel, 2, 3), image)

@@ -16,7 +16,7 @@ def pixels(picture: torch.Tensor) -> list[list[tuple[int, ...]]]:
     return [[tuple(pixel) for pixel in row] for row in picture.permute(1, 2, 0).tolist()]
 
 
-def test_every_pixel_has_the_colour_of_its_class() -> None:
+def test_every_pixel_has_the_color_of_its_class() -> None:
     assert pixels(colorize(LABEL, PALETTE)) == [[*PALETTE[:3]], [PALETTE[3], VOID_COLOR, PALETTE[0]]]
     assert torch.equal(colorize(LABEL.expand(2, 5, 2, 3), PALETTE)[1, 4], colorize(LABEL, PALETTE))
 
@@ -36,7 +36,7 @@ def test_error_map_is_exact() -> None:
 
 
 @pytest.mark.parametrize("value", [-1, 4, 254])
-def test_values_without_a_colour_are_named(value: int) -> None:
+def test_values_without_a_color_are_named(value: int) -> None:
     with pytest.raises(ValueError, match=rf"\[{value}\].*0\.\.3 or 255"):
         colorize(torch.tensor([[0, value]]), PALETTE)
 

@@ -22,7 +22,7 @@ def picture(height: int, width: int, classes: int = 4) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("size", [(48, 64), (47, 61), (1, 1), (300, 20)])
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 0.5, 1.0])
-def test_colours_are_those_of_the_plain_overlay(size: tuple[int, int], alpha: float) -> None:
+def test_colors_are_those_of_the_plain_overlay(size: tuple[int, int], alpha: float) -> None:
     image, found = picture(*size)
     painted = paint(OverlayPainter(NAMES, COLOURS, alpha, with_legend=False), image, found)
     assert painted.dtype == torch.uint8 and painted.shape == image.shape
@@ -30,7 +30,7 @@ def test_colours_are_those_of_the_plain_overlay(size: tuple[int, int], alpha: fl
 
 
 @pytest.mark.parametrize("classes", [1, 256, 400])
-def test_any_number_of_classes_has_colours(classes: int) -> None:
+def test_any_number_of_classes_has_colors(classes: int) -> None:
     image, found = picture(40, 40, classes)
     palette = distinct_palette(classes)
     painted = paint(OverlayPainter([f"c{k}" for k in range(classes)], palette, 1.0, with_legend=False), image, found)
@@ -40,16 +40,16 @@ def test_any_number_of_classes_has_colours(classes: int) -> None:
 def test_the_legend_names_what_is_in_view_and_leaves_the_rest_of_the_picture_alone() -> None:
     image, found = torch.full((3, 240, 320), 128, dtype=torch.uint8), torch.zeros(240, 320, dtype=torch.int64)
     found[:, :100] = 2
-    # No colour is near that of the letters.
-    colours = (COLOURS[0], (250, 0, 250), *COLOURS[2:])
-    plain = paint(OverlayPainter(NAMES, colours, with_legend=False), image, found)
-    named = paint(OverlayPainter(NAMES, colours), image, found)
+    # No color is near that of the letters.
+    colors = (COLOURS[0], (250, 0, 250), *COLOURS[2:])
+    plain = paint(OverlayPainter(NAMES, colors, with_legend=False), image, found)
+    named = paint(OverlayPainter(NAMES, colors), image, found)
     rows = (named != plain).any(0).any(1).nonzero().flatten()
     assert rows.min() >= 160 and rows.max() == 239
     box = named[:, rows.min() : 240]
     for k, shown in enumerate((True, False, True, False)):
         # Boxes of the legend shine through a little of the picture below.
-        near = (box.int() - torch.tensor(colours[k])[:, None, None]).abs().amax(0) < 45
+        near = (box.int() - torch.tensor(colors[k])[:, None, None]).abs().amax(0) < 45
         assert (near.sum() > 60) == shown, NAMES[k]
 
 
@@ -90,7 +90,7 @@ def test_eleven_classes_are_named_in_a_tenth_of_a_small_picture() -> None:
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(ValueError, match="4 class names but 3 colours"):
+    with pytest.raises(ValueError, match="4 class names but 3 colors"):
         OverlayPainter(NAMES, COLOURS[:3])
     with pytest.raises(ValueError, match="alpha is 2"):
         OverlayPainter(NAMES, COLOURS, alpha=2)

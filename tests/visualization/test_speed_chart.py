@@ -12,8 +12,8 @@ def part(name: str, ms: float) -> dict[str, object]:
 
 def blue(picture: torch.Tensor) -> int:
     """Pixels of the measured bars."""
-    colour = torch.tensor([31, 119, 180], dtype=torch.uint8)[:, None, None]
-    return int((picture == colour).all(0).sum())
+    color = torch.tensor([31, 119, 180], dtype=torch.uint8)[:, None, None]
+    return int((picture == color).all(0).sum())
 
 
 def test_a_longer_time_is_a_longer_bar() -> None:

@@ -13,10 +13,10 @@ def test_points_move_with_their_cost_and_score() -> None:
     assert trade_off_picture({"ms": points, "GFLOPs": points}, "mIoU").shape[2] > whole.shape[2]
 
 
-def test_every_method_has_a_colour_of_its_own() -> None:
+def test_every_method_has_a_color_of_its_own() -> None:
     picture = trade_off_picture({"ms": {"a": (1.0, 1.0), "b": (2.0, 2.0)}}, "mIoU")
-    for colour in ((31, 119, 180), (255, 127, 14)):
-        assert (picture == torch.tensor(colour).view(3, 1, 1)).all(0).sum() > 20
+    for color in ((31, 119, 180), (255, 127, 14)):
+        assert (picture == torch.tensor(color).view(3, 1, 1)).all(0).sum() > 20
 
 
 def test_what_cannot_be_drawn_is_refused() -> None:
@@ -31,7 +31,7 @@ def test_what_cannot_be_drawn_is_refused() -> None:
 def test_every_curve_is_drawn_and_named() -> None:
     curves = {"fixed": [(1.0, 60.0), (2.0, 70.0)], "adaptive": [(1.0, 65.0), (2.0, 75.0)]}
     both, one = (cost_curves_picture(dict(list(curves.items())[:n]), "GFLOPs", "mIoU") for n in (2, 1))
-    colours = [{tuple(pixel) for pixel in picture.flatten(1).T.tolist()} for picture in (both, one)]
-    assert len(colours[0]) > len(colours[1])
+    colors = [{tuple(pixel) for pixel in picture.flatten(1).T.tolist()} for picture in (both, one)]
+    assert len(colors[0]) > len(colors[1])
     with pytest.raises(ValueError, match="without a point"):
         cost_curves_picture({"fixed": []}, "GFLOPs", "mIoU")

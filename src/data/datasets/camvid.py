@@ -17,7 +17,7 @@ from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from src.data.clips import Colour, FileClips
+from src.data.clips import Color, FileClips
 from src.data.integrity.issues import DatasetIssue, IssuePolicy
 from src.data.shards.path import dataset_root
 from src.files.text import read_text
@@ -26,7 +26,7 @@ from src.structures import IGNORE_INDEX, Clip
 TRAIN_DRIVES = ("0001TP", "0006R0", "Seq05VD")
 DENSE_DRIVE, DENSE_FRAMES = "0016E5", (7959, 8059)
 SPLITS = ("train", "train_part", "val_part", "test")
-PALETTE: tuple[Colour, ...] = (
+PALETTE: tuple[Color, ...] = (
     (128, 128, 128),
     (128, 0, 0),
     (192, 192, 128),

@@ -14,7 +14,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-from src.data.clips import Colour, FileClips
+from src.data.clips import Color, FileClips
 from src.data.integrity.issues import DatasetIssue, IssuePolicy
 from src.data.shards.path import dataset_root
 from src.structures import IGNORE_INDEX, Clip
@@ -25,7 +25,7 @@ class CityscapesClass(NamedTuple):
 
     name: str
     label_id: int
-    colour: Colour
+    color: Color
 
 
 CLASSES = (
@@ -101,7 +101,7 @@ class Cityscapes(FileClips):
         super().__init__(
             [clip for clip in clips if clip is not None],
             [c.name for c in CLASSES],
-            [c.colour for c in CLASSES],
+            [c.color for c in CLASSES],
             17.0,
             {i: IGNORE_INDEX for i in (*_LABEL_IDS, 255)} | {c.label_id: k for k, c in enumerate(CLASSES)},
             policy=policy,

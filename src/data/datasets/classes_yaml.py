@@ -4,8 +4,8 @@
 fps: 25                                               # frames per second; 25 where it is not said
 ignore: [255]                                         # mask values of no class; [255] where it is not said
 classes:
-  - road                                              # mask value 0: its place in the list; colour chosen
-  - {name: car, value: 7, colour: [0, 0, 142]}        # all of it said
+  - road                                              # mask value 0: its place in the list; color chosen
+  - {name: car, value: 7, color: [0, 0, 142]}        # all of it said
   - {name: plant, value: [8, 9]}                      # two mask values that make one class
 ```
 """
@@ -18,12 +18,12 @@ from typing import Any
 
 import yaml
 
-from src.data.clips import Colour
+from src.data.clips import Color
 from src.data.datasets.palette import distinct_palette
 from src.structures import IGNORE_INDEX
 
 _PAGE_KEYS = {"fps", "ignore", "classes"}
-_CLASS_KEYS = {"name", "value", "colour"}
+_CLASS_KEYS = {"name", "value", "color"}
 _LARGEST_VALUE = 2**16 - 1
 
 
@@ -33,13 +33,13 @@ class ClassPage:
 
     Attributes:
         classes: K names.
-        palette: K colours.
+        palette: K colors.
         values: mask value -> class or ``IGNORE_INDEX``.
         fps: frames per second.
     """
 
     classes: tuple[str, ...]
-    palette: tuple[Colour, ...]
+    palette: tuple[Color, ...]
     values: dict[int, int]
     fps: float
 
@@ -70,7 +70,7 @@ def read_class_page(path: Path) -> ClassPage:
     chosen = distinct_palette(len(parsed))
     return ClassPage(
         tuple(names),
-        tuple(_colour(path, entry, fallback) for entry, fallback in zip(parsed, chosen, strict=True)),
+        tuple(_color(path, entry, fallback) for entry, fallback in zip(parsed, chosen, strict=True)),
         _values(path, page.get("ignore", [IGNORE_INDEX]), parsed),
         _fps(path, page.get("fps", 25)),
     )
@@ -81,7 +81,7 @@ def _entry(path: Path, number: int, entry: Any) -> dict[str, Any]:
     if isinstance(entry, str):
         entry = {"name": entry}
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or set(entry) - _CLASS_KEYS:
-        raise ValueError(f"{path}: class {number} is {entry!r}; expected a name, or a mapping with name, value and colour")
+        raise ValueError(f"{path}: class {number} is {entry!r}; expected a name, or a mapping with name, value and color")
     return {"value": number, **entry}
 
 
@@ -98,13 +98,13 @@ def _values(path: Path, ignore: Any, entries: list[dict[str, Any]]) -> dict[int,
     return values
 
 
-def _colour(path: Path, entry: dict[str, Any], fallback: Colour) -> Colour:
-    colour = entry.get("colour", fallback)
-    if len(colour := list(colour) if isinstance(colour, list | tuple) else []) != 3 or not all(
-        type(part) is int and 0 <= part <= 255 for part in colour
+def _color(path: Path, entry: dict[str, Any], fallback: Color) -> Color:
+    color = entry.get("color", fallback)
+    if len(color := list(color) if isinstance(color, list | tuple) else []) != 3 or not all(
+        type(part) is int and 0 <= part <= 255 for part in color
     ):
-        raise ValueError(f"{path}: colour {entry['colour']!r} of {entry['name']!r}; expected three whole numbers 0..255 (RGB)")
-    return colour[0], colour[1], colour[2]
+        raise ValueError(f"{path}: color {entry['color']!r} of {entry['name']!r}; expected three whole numbers 0..255 (RGB)")
+    return color[0], color[1], color[2]
 
 
 def _fps(path: Path, fps: Any) -> float:

@@ -1,7 +1,7 @@
 """Own data: folders of frames and masks, and a page that names the classes. ``docs/datasets.md`` explains it step by step.
 
 ```
-<root>/classes.yaml                names, mask values and colours of the classes; see src/data/datasets/classes_yaml.py
+<root>/classes.yaml                names, mask values and colors of the classes; see src/data/datasets/classes_yaml.py
 <root>/frames/<video>/*.jpg|png    frames, in the order of their names
 <root>/masks/<video>/*.png         masks of some or all frames, named like them: 8 or 16 bit grey, or palette indices
 <root>/<split>.txt                 optional: the videos of a split, one name a line

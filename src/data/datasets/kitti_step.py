@@ -61,7 +61,7 @@ class KittiStep(FileClips):
         super().__init__(
             read_clips(sequences, policy, "every_frame"),
             [c.name for c in CLASSES],
-            [c.colour for c in CLASSES],
+            [c.color for c in CLASSES],
             10.0,
             {k: k for k in range(len(CLASSES))} | {255: IGNORE_INDEX},
             label_channel=0,

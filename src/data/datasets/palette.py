@@ -1,4 +1,4 @@
-"""Colours for classes that come without any."""
+"""Colors for classes that come without any."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from src.data.clips import Colour
+from src.data.clips import Color
 
 # Void is black, and pictures use white and mid grey for "nothing" and "unknown": no class must look like them.
 _RESERVED = ((0, 0, 0), (255, 255, 255), (128, 128, 128))
 _LEVELS = (20, 55, 90, 125, 160, 195, 230, 255)
 
 
-def distinct_palette(num_classes: int) -> tuple[Colour, ...]:
-    """K colours that the eye tells apart: each new one is the candidate farthest (CIE Lab) from all before it.
+def distinct_palette(num_classes: int) -> tuple[Color, ...]:
+    """K colors that the eye tells apart: each new one is the candidate farthest (CIE Lab) from all before it.
 
-    The first n colours do not depend on K, and neither black, white nor mid grey is among them.
+    The first n colors do not depend on K, and neither black, white nor mid grey is among them.
 
     Args:
         num_classes: K, at most 512.
 
     Returns:
-        K different RGB colours.
+        K different RGB colors.
 
     Raises:
         ValueError: if K is out of range.
@@ -32,7 +32,7 @@ def distinct_palette(num_classes: int) -> tuple[Colour, ...]:
         raise ValueError(f"num_classes is {num_classes}; expected 1..{len(grid)}")
     candidates = _to_lab(grid)
     distance = np.linalg.norm(candidates[:, None] - _to_lab(np.array(_RESERVED)), axis=-1).min(axis=1)
-    palette: list[Colour] = []
+    palette: list[Color] = []
     for _ in range(num_classes):
         best = int(distance.argmax())
         red, green, blue = grid[best].tolist()

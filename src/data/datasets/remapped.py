@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from src.data.clips import ClipDataset, Colour
+from src.data.clips import ClipDataset, Color
 from src.data.datasets.palette import distinct_palette
 from src.structures import IGNORE_INDEX, Clip
 
@@ -21,7 +21,7 @@ class Relabelled:
         dataset: where the clips come from.
         classes: the K names to translate to, in the order of the model.
         names: class of ``dataset`` -> class of ``classes``; several may share one.
-        palette: K colours; default distinct ones.
+        palette: K colors; default distinct ones.
 
     Raises:
         ValueError: if ``names`` has a class that is not in ``dataset`` or not in ``classes``, or maps nothing.
@@ -32,7 +32,7 @@ class Relabelled:
         dataset: ClipDataset,
         classes: Sequence[str],
         names: Mapping[str, str],
-        palette: Sequence[Colour] | None = None,
+        palette: Sequence[Color] | None = None,
     ) -> None:
         unknown = sorted(set(names) - set(dataset.classes)) + sorted(set(names.values()) - set(classes))
         if unknown or not names:
@@ -41,10 +41,10 @@ class Relabelled:
                 f"to be named {', '.join(classes)}"
             )
         if palette is not None and len(palette) != len(classes):
-            raise ValueError(f"{len(classes)} classes but {len(palette)} palette colours; expected one each")
+            raise ValueError(f"{len(classes)} classes but {len(palette)} palette colors; expected one each")
         self.dataset = dataset
         self.classes = tuple(classes)
-        self.palette: tuple[Colour, ...] = tuple(palette or distinct_palette(len(classes)))
+        self.palette: tuple[Color, ...] = tuple(palette or distinct_palette(len(classes)))
         self.fps = dataset.fps
         # One lookup translates a label: 256 entries, IGNORE_INDEX included.
         self._table = torch.full((256,), IGNORE_INDEX, dtype=torch.int64)

@@ -9,7 +9,7 @@ import av
 import torch
 from torch import Tensor
 
-from src.data.clips import Colour
+from src.data.clips import Color
 from src.data.datasets.palette import distinct_palette
 from src.files.images import CorruptFileError, time_order
 from src.structures import Clip
@@ -25,19 +25,19 @@ class VideoFiles:
     Args:
         root: folder of videos; those in folders below it count, too.
         classes: K names of what a model may find in them; the files know none.
-        palette: K colours; default distinct ones.
+        palette: K colors; default distinct ones.
 
     Raises:
         FileNotFoundError: if there is no video.
         ValueError: if a file is not a readable video; the message names it.
     """
 
-    def __init__(self, root: str | Path, classes: Sequence[str] = (), palette: Sequence[Colour] | None = None) -> None:
+    def __init__(self, root: str | Path, classes: Sequence[str] = (), palette: Sequence[Color] | None = None) -> None:
         self.root = Path(root)
         self.classes = tuple(classes)
         self.palette = tuple(distinct_palette(len(classes)) if palette is None and classes else palette or ())
         if len(self.classes) != len(self.palette):
-            raise ValueError(f"{len(self.classes)} classes but {len(self.palette)} palette colours; expected one each")
+            raise ValueError(f"{len(self.classes)} classes but {len(self.palette)} palette colors; expected one each")
         paths = [p for p in sorted(self.root.rglob("*"), key=time_order) if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file()]
         if not paths:
             raise FileNotFoundError(f"{self.root} holds no video; expected files ending in {', '.join(VIDEO_SUFFIXES)}")

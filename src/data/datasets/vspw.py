@@ -14,7 +14,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from src.data.clips import Colour, FileClips
+from src.data.clips import Color, FileClips
 from src.data.datasets.frame_folders import FrameFolders, read_clips, read_video_list
 from src.data.datasets.palette import distinct_palette
 from src.data.datasets.vspw_classes import VSPW_CLASSES
@@ -34,7 +34,7 @@ class VSPW(FileClips):
             are withheld, may lack them.
         num_classes: K; 124 in VSPW.
         classes: K names; default those of ``label_num_dic_final.json``, else VSPW's own for K = 124, else ``class_0``, ...
-        palette: K colours; default distinct ones.
+        palette: K colors; default distinct ones.
         fps: frames per second.
         min_clip_length: shorter videos are left out, frames; 17 is the rule of the evaluation script in common use.
         exclude: exclusion list (see ``src/data/integrity/exclusion.py``); what it names is not used.
@@ -51,7 +51,7 @@ class VSPW(FileClips):
         split: str,
         num_classes: int = 124,
         classes: Sequence[str] | None = None,
-        palette: Sequence[Colour] | None = None,
+        palette: Sequence[Color] | None = None,
         fps: float = 15.0,
         min_clip_length: int = 1,
         exclude: str | Path | None = None,

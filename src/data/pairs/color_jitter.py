@@ -1,4 +1,4 @@
-"""The colour jitter of SSD (Liu et al., 2016), applied to bytes by a loader process or to batches on the device."""
+"""The color jitter of SSD (Liu et al., 2016), applied to bytes by a loader process or to batches on the device."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from src.structures import PairBatch, PairSample
 _DEVICE_STREAM = 203
 
 
-class ColourChange(NamedTuple):
-    """One change of colours, for all frames of a sample; the default of each field changes nothing.
+class ColorChange(NamedTuple):
+    """One change of colors, for all frames of a sample; the default of each field changes nothing.
 
     Attributes:
         shift: of brightness, of 255.
@@ -36,13 +36,13 @@ class ColourChange(NamedTuple):
     hue: float = 0.0
 
     @property
-    def turns_colours(self) -> bool:
-        """Whether saturation or hue change, for which colours are converted."""
+    def turns_colors(self) -> bool:
+        """Whether saturation or hue change, for which colors are converted."""
         return self.saturation != 1 or self.hue != 0
 
 
-class ColourJitter:
-    """The colour jitter of SSD (Liu et al., 2016): brightness, contrast, saturation and hue, each with probability one half.
+class ColorJitter:
+    """The color jitter of SSD (Liu et al., 2016): brightness, contrast, saturation and hue, each with probability one half.
 
     Contrast comes before or after saturation and hue with equal chance.
 
@@ -67,21 +67,21 @@ class ColourJitter:
         where: Literal["worker", "device"] = "worker",
     ) -> None:
         if where not in ("worker", "device"):
-            raise ValueError(f"colour jitter on {where!r}; expected 'worker' or 'device'")
+            raise ValueError(f"color jitter on {where!r}; expected 'worker' or 'device'")
         self.brightness = brightness
         self.contrast = contrast
         self.saturation = saturation
         self.hue = hue
         self.where = where
 
-    def draw(self, rng: np.random.Generator) -> ColourChange:
+    def draw(self, rng: np.random.Generator) -> ColorChange:
         """Draw the four changes, each whether used or not, so that one draw never shifts the meaning of the next."""
         use = rng.random(5) < 0.5
         shift = rng.uniform(-self.brightness, self.brightness)
         contrast = rng.uniform(1 - self.contrast, 1 + self.contrast)
         saturation = rng.uniform(1 - self.saturation, 1 + self.saturation)
         hue = rng.uniform(-self.hue, self.hue)
-        return ColourChange(
+        return ColorChange(
             shift=shift if use[0] else 0.0,
             contrast=contrast if use[1] else 1.0,
             contrast_first=bool(use[4]),
@@ -92,7 +92,7 @@ class ColourJitter:
     def __call__(self, sample: PairSample, rng: np.random.Generator) -> PairSample:
         """Draw a change and apply it to both frames."""
         change = self.draw(rng)
-        if self.where == "device" or change == ColourChange(contrast_first=change.contrast_first):
+        if self.where == "device" or change == ColorChange(contrast_first=change.contrast_first):
             return sample
         return map_images(
             sample,
@@ -107,8 +107,8 @@ class ColourJitter:
         )
 
 
-def change_bytes(pixels: NDArray[np.uint8], change: ColourChange) -> NDArray[np.uint8]:
-    """Apply a change to (H, W, 3) RGB by tables of 256 values: a tenth of the time of float colour conversion.
+def change_bytes(pixels: NDArray[np.uint8], change: ColorChange) -> NDArray[np.uint8]:
+    """Apply a change to (H, W, 3) RGB by tables of 256 values: a tenth of the time of float color conversion.
 
     Args:
         pixels: in any memory order.
@@ -119,7 +119,7 @@ def change_bytes(pixels: NDArray[np.uint8], change: ColourChange) -> NDArray[np.
     before = _levels(levels + change.shift)
     before = scaled[before] if change.contrast_first else before
     pixels = np.asarray(cv2.LUT(pixels, before), np.uint8)
-    if change.turns_colours:
+    if change.turns_colors:
         turned = (levels + round(180 * change.hue)) % 180 if change.hue else levels
         table = np.stack((turned, _levels(levels * change.saturation), levels), axis=-1).astype(np.uint8)[None]
         pixels = cv2.cvtColor(cv2.LUT(cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV), table), cv2.COLOR_HSV2RGB).astype(
@@ -128,7 +128,7 @@ def change_bytes(pixels: NDArray[np.uint8], change: ColourChange) -> NDArray[np.
     return pixels if change.contrast_first else np.asarray(cv2.LUT(pixels, scaled), np.uint8)
 
 
-def change_batch(images: Tensor, changes: Sequence[ColourChange]) -> Tensor:
+def change_batch(images: Tensor, changes: Sequence[ColorChange]) -> Tensor:
     """Apply a change to each image of a batch, on its device, in float32.
 
     Args:

@@ -1,4 +1,4 @@
-"""Geometry and colour of training pairs: one draw for both frames; the label and the flow follow.
+"""Geometry and color of training pairs: one draw for both frames; the label and the flow follow.
 
 Convention:
     resizing keeps pixel centres (half-pixel grid, align_corners=False) in image, label and flow alike. A flow vector may point
@@ -14,7 +14,7 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from src.data.pairs.color_jitter import ColourJitter
+from src.data.pairs.color_jitter import ColorJitter
 from src.data.pairs.dataset import map_images
 from src.data.pairs.geometry import cut_pair, pair_size, redraw_pair
 from src.ops.resize import Window, short_side_size
@@ -59,9 +59,9 @@ class PairTransform:
         self.steps = tuple(joined)
 
     @property
-    def device_steps(self) -> tuple[ColourJitter, ...]:
+    def device_steps(self) -> tuple[ColorJitter, ...]:
         """What is left to do on the device, once the samples are a batch there."""
-        return tuple(step for step in self.steps if isinstance(step, ColourJitter) and step.where == "device")
+        return tuple(step for step in self.steps if isinstance(step, ColorJitter) and step.where == "device")
 
     def __call__(self, sample: PairSample, rng: np.random.Generator) -> PairSample:
         """Apply the steps."""

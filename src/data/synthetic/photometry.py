@@ -1,4 +1,4 @@
-"""What differs between two frames of a video besides motion: exposure, colour, focus, noise, compression."""
+"""What differs between two frames of a video besides motion: exposure, color, focus, noise, compression."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from src.data.synthetic.segments import Bytes
 
 
 def change_light(image: Bytes, strength: float, rng: np.random.Generator) -> Bytes:
-    """Change brightness, contrast, gamma and colour balance by one curve per channel.
+    """Change brightness, contrast, gamma and color balance by one curve per channel.
 
     Args:
         image: (H, W, 3) uint8.

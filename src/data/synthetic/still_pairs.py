@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from src.data.clips import ClipDataset, Colour
+from src.data.clips import ClipDataset, Color
 from src.data.synthetic.stills.motion import SyntheticMotion
 from src.structures import Clip, PairSample
 
@@ -31,7 +31,7 @@ class MadePairs:
         self.motion = motion
         self.seed = seed
         self.classes: tuple[str, ...] = tuple(stills.classes)
-        self.palette: Sequence[Colour] = stills.palette
+        self.palette: Sequence[Color] = stills.palette
         self.fps = 1.0
         self._places = [(clip, frame) for clip, frames in enumerate(stills.clips) for frame in frames.labelled_frames]
         self.clips = [_clip(stills.clips[clip], frame) for clip, frame in self._places]

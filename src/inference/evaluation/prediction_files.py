@@ -73,7 +73,7 @@ class PredictionFolder:
 
         Raises:
             FileNotFoundError: if it is missing.
-            ValueError: if it cannot be decoded, has colour channels or another size, or a class is out of range; names the file.
+            ValueError: if it cannot be decoded, has color channels or another size, or a class is out of range; names the file.
         """
         path = self.path(clip, frame)
         found = read_label_png(path)

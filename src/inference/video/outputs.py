@@ -50,7 +50,7 @@ class OutputOptions:
         labels: whether label maps are.
         flow_pictures: whether pictures of the flow are.
         legend: whether the overlay names the classes in view.
-        alpha: share of the class colours in the overlay.
+        alpha: share of the class colors in the overlay.
         quality: constant rate factor of the overlay, 0 (lossless) .. 51.
         overwrite: whether what is there is replaced.
         source_beside: whether the video shows the source, too, at the left of the overlay.
@@ -91,7 +91,7 @@ class VideoOutputs:
         folder: where to; made if missing. Other files in it stay.
         info: of the source.
         classes: K names.
-        palette: K colours.
+        palette: K colors.
         options: what is written.
 
     Raises:
@@ -208,7 +208,7 @@ class VideoOutputs:
     def _save_flow(self, result: LabelledFrame, flow: Tensor) -> None:
         # At least one pixel, so that the noise of a still scene stays pale.
         scale, name = max(largest_motion(flow), 1.0), result.frame.name
-        tiles = [Tile(f"{name}: full colour at {scale:.1f} px", flow_to_color(flow, scale))]
+        tiles = [Tile(f"{name}: full color at {scale:.1f} px", flow_to_color(flow, scale))]
         if result.new is not None and result.new_share is not None:
             size = (flow.shape[-2], flow.shape[-1])
             shown, new = (

@@ -58,7 +58,7 @@ class Labeller:
     Attributes:
         stream: the segmentor.
         classes: K names.
-        palette: K colours.
+        palette: K colors.
         options: what is written.
         max_frames: the first so many of each source.
         schedule_for: makes the scheduler of a source, where it depends on what the source's frames cost; ``None``: the stream's.

@@ -51,7 +51,7 @@ class ImagePreparation(nn.Module):
         batch, channels, height, width = images[0].shape
         size = padded_size((height, width), self.size_divisor)
         rows, columns = (height, width) if content_size is None else content_size
-        # Zero is the mean colour here, so that is what the padding has before normalising, which is for a quarter of the pixels.
+        # Zero is the mean color here, so that is what the padding has before normalising, which is for a quarter of the pixels.
         canvas = self.mean.repeat(batch, len(images), *size)
         for number, image in enumerate(images):
             part = canvas[:, channels * number : channels * (number + 1), :rows, :columns]

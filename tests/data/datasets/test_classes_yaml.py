@@ -16,11 +16,11 @@ def test_names_alone_are_enough(tmp_path):
     assert page.values == {0: 0, 1: 1, 255: IGNORE_INDEX}
 
 
-def test_values_colours_and_rate_can_be_said(tmp_path):
+def test_values_colors_and_rate_can_be_said(tmp_path):
     page = read(
         tmp_path,
         "fps: 12.5\nignore: [0, 300]\nclasses:\n"
-        "  - {name: car, value: 7, colour: [0, 0, 142]}\n  - {name: plant, value: [8, 1000]}\n  - {name: 'no', value: 2}\n",
+        "  - {name: car, value: 7, color: [0, 0, 142]}\n  - {name: plant, value: [8, 1000]}\n  - {name: 'no', value: 2}\n",
     )
     assert page.classes == ("car", "plant", "no")
     assert page.palette == ((0, 0, 142), *distinct_palette(3)[1:])
@@ -38,19 +38,19 @@ def test_nothing_need_be_ignored(tmp_path):
         ("classes: [", "is not YAML"),
         ("- a", "holds list; expected the key 'classes'"),
         ("names: [a]", r"holds \['names'\]"),
-        ("classes: [a]\ncolour: red", "expected the key 'classes', and besides it only 'fps' and 'ignore'"),
+        ("classes: [a]\ncolor: red", "expected the key 'classes', and besides it only 'fps' and 'ignore'"),
         ("classes: a", "expected a list of 1..254 names"),
         ("classes: []", "expected a list of 1..254 names"),
         ("classes: [{value: 1}]", r"class 0 is \{'value': 1\}; expected a name"),
         ("classes: [a, no]", "class 1 is False; expected a name"),
-        ("classes: [{name: a, color: [1, 2, 3]}]", "class 0 is .*expected a name, or a mapping with name, value and colour"),
+        ("classes: [{name: a, color: [1, 2, 3]}]", "class 0 is .*expected a name, or a mapping with name, value and color"),
         ("classes: [a, a]", "class 'a' is there more than once"),
         ("classes: [a, {name: b, value: 0}]", "mask value 0 of 'b' is already taken"),
         ("classes: [a]\nignore: [0]", "mask value 0 of 'ignore' is already taken"),
         ("classes: [{name: a, value: -1}]", "mask value -1 of 'a'; expected a whole number"),
         ("classes: [{name: a, value: true}]", "mask value True of 'a'"),
-        ("classes: [{name: a, colour: [1, 2]}]", r"colour \[1, 2\] of 'a'; expected three whole numbers"),
-        ("classes: [{name: a, colour: red}]", "colour 'red' of 'a'"),
+        ("classes: [{name: a, color: [1, 2]}]", r"color \[1, 2\] of 'a'; expected three whole numbers"),
+        ("classes: [{name: a, color: red}]", "color 'red' of 'a'"),
         ("classes: [a]\nfps: 0", "fps is 0; expected a number above 0"),
         ("classes: [a]\nfps: fast", "fps is 'fast'"),
         ("classes: !!python/object/apply:os.system ['true']", "is not YAML"),

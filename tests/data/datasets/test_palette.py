@@ -6,14 +6,14 @@ from src.data.datasets.palette import distinct_palette
 
 
 @pytest.mark.parametrize(("count", "distance"), [(5, 80), (11, 45), (19, 35), (124, 15)])
-def test_colours_are_far_apart_and_far_from_void(count: int, distance: float) -> None:
+def test_colors_are_far_apart_and_far_from_void(count: int, distance: float) -> None:
     colors = np.array([[(0, 0, 0), *distinct_palette(count)]], dtype=np.float32) / 255
     lab = cv2.cvtColor(colors, cv2.COLOR_RGB2LAB)[0]  # a distance of about 2 is just visible
     apart = np.linalg.norm(lab[:, None] - lab[None], axis=-1) + 1e9 * np.eye(len(lab))
     assert apart.min() > distance
 
 
-def test_a_class_keeps_its_colour_when_classes_are_added() -> None:
+def test_a_class_keeps_its_color_when_classes_are_added() -> None:
     assert distinct_palette(124)[:19] == distinct_palette(19)
 
 

@@ -48,5 +48,5 @@ def test_names_that_neither_knows_are_refused(data):
         Relabelled(data, ["x"], {"a": "x", "d": "x", "b": "z"})
     with pytest.raises(ValueError, match="none is mapped"):
         Relabelled(data, ["x"], {})
-    with pytest.raises(ValueError, match="1 classes but 2 palette colours"):
+    with pytest.raises(ValueError, match="1 classes but 2 palette colors"):
         Relabelled(data, ["x"], {"a": "x"}, [(0, 0, 0), (1, 1, 1)])

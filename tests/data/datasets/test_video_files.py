@@ -56,7 +56,7 @@ def test_bad_folders_and_files_are_named(tmp_path):
     (tmp_path / "broken.mp4").write_text("not a video")
     with pytest.raises(ValueError, match=r"broken\.mp4 is not a readable video"):
         VideoFiles(tmp_path, ("a",))
-    with pytest.raises(ValueError, match="1 classes but 2 palette colours"):
+    with pytest.raises(ValueError, match="1 classes but 2 palette colors"):
         VideoFiles(tmp_path, ("a",), ((1, 1, 1), (2, 2, 2)))
 
 

@@ -2,15 +2,15 @@ import numpy as np
 import pytest
 import torch
 
-from src.data.pairs.color_jitter import ColourChange, ColourJitter, change_batch, change_bytes
+from src.data.pairs.color_jitter import ColorChange, ColorJitter, change_batch, change_bytes
 from src.data.pairs.transforms import PairTransform, RandomCrop, RandomHorizontalFlip
 from src.structures import PairBatch, PairSample
 from tests.data.pairs.test_transforms import COLOURS, moving_sample
 
 
-def test_colour_jitter_moves_each_of_its_four_quantities():
+def test_color_jitter_moves_each_of_its_four_quantities():
     grey = PairSample(*[torch.full((3, 4, 4), 100, dtype=torch.uint8)] * 2, torch.zeros(4, 4, dtype=torch.int64), None, "grey")
-    images = [ColourJitter()(grey, np.random.default_rng(d)).nonkey_image for d in range(300)]
+    images = [ColorJitter()(grey, np.random.default_rng(d)).nonkey_image for d in range(300)]
     assert all((image == image[0, 0, 0]).all() for image in images), "grey has no hue to turn"
     levels = np.array([int(image[0, 0, 0]) for image in images])
     assert 0.15 < (levels == 100).mean() < 0.4
@@ -18,17 +18,17 @@ def test_colour_jitter_moves_each_of_its_four_quantities():
     red = grey._replace(key_image=COLOURS[1].view(3, 1, 1).expand(3, 4, 4))._replace(
         nonkey_image=COLOURS[1].view(3, 1, 1).expand(3, 4, 4)
     )
-    turned = {tuple(ColourJitter(0, 0, 0, 0.1)(red, np.random.default_rng(d)).nonkey_image[:, 0, 0].tolist()) for d in range(100)}
+    turned = {tuple(ColorJitter(0, 0, 0, 0.1)(red, np.random.default_rng(d)).nonkey_image[:, 0, 0].tolist()) for d in range(100)}
     assert len(turned) > 10
-    assert {max(colour) for colour in turned} == {230}
-    assert {min(colour) for colour in turned} <= {59, 60, 61}
-    paled = [ColourJitter(0, 0, 0.5, 0)(red, np.random.default_rng(d)).nonkey_image[:, 0, 0].tolist() for d in range(50)]
-    assert min(min(colour) for colour in paled) < 20 < 100 < max(min(colour) for colour in paled)
+    assert {max(color) for color in turned} == {230}
+    assert {min(color) for color in turned} <= {59, 60, 61}
+    paled = [ColorJitter(0, 0, 0.5, 0)(red, np.random.default_rng(d)).nonkey_image[:, 0, 0].tolist() for d in range(50)]
+    assert min(min(color) for color in paled) < 20 < 100 < max(min(color) for color in paled)
 
 
-def test_without_strength_colours_stay():
+def test_without_strength_colors_stay():
     for draw in range(20):
-        sample = ColourJitter(0, 0, 0, 0)(moving_sample(), np.random.default_rng(draw))
+        sample = ColorJitter(0, 0, 0, 0)(moving_sample(), np.random.default_rng(draw))
         assert (sample.nonkey_image.int() - moving_sample().nonkey_image.int()).abs().max() <= 8, "8-bit hue steps of 2 degrees"
         assert torch.equal(sample.flow, moving_sample().flow)
 
@@ -36,24 +36,24 @@ def test_without_strength_colours_stay():
 @pytest.mark.parametrize(
     "change",
     [
-        ColourChange(),
-        ColourChange(shift=-30.0),
-        ColourChange(contrast=1.4, contrast_first=False),
-        ColourChange(saturation=1.5),
-        ColourChange(saturation=0.5),
-        ColourChange(hue=0.1),
-        ColourChange(25.0, 0.6, True, 1.3, -0.07),
-        ColourChange(-25.0, 1.4, False, 0.7, 0.08),
+        ColorChange(),
+        ColorChange(shift=-30.0),
+        ColorChange(contrast=1.4, contrast_first=False),
+        ColorChange(saturation=1.5),
+        ColorChange(saturation=0.5),
+        ColorChange(hue=0.1),
+        ColorChange(25.0, 0.6, True, 1.3, -0.07),
+        ColorChange(-25.0, 1.4, False, 0.7, 0.08),
     ],
 )
-def test_the_device_changes_colours_as_the_worker_does(change):
+def test_the_device_changes_colors_as_the_worker_does(change):
     pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
     batch = torch.from_numpy(pixels).permute(2, 0, 1)[None]
     found = change_batch(batch, [change])[0].permute(1, 2, 0).numpy().astype(int)
     difference = np.abs(found - change_bytes(pixels, change))
     assert difference.max() <= 14, "8-bit hue steps of 2 degrees, scaled by contrast"
     assert difference.mean() < 1.5
-    if change == ColourChange():
+    if change == ColorChange():
         assert difference.max() == 0
     else:
         assert np.abs(found - pixels).mean() > 5, "the law could not fail"
@@ -66,7 +66,7 @@ def make_batch(numbers):
 
 
 def test_on_the_device_the_draw_is_that_of_the_sample_wherever_it_stands():
-    jitter = ColourJitter(where="device")
+    jitter = ColorJitter(where="device")
     whole, part = jitter.change_batch(make_batch(range(20)), seed=3), jitter.change_batch(make_batch([7]), seed=3)
     assert torch.equal(whole.key_image, whole.nonkey_image), "both frames change alike"
     assert torch.equal(whole.key_image[7], part.key_image[0])
@@ -74,9 +74,9 @@ def test_on_the_device_the_draw_is_that_of_the_sample_wherever_it_stands():
     assert not torch.equal(jitter.change_batch(make_batch(range(20)), seed=4).key_image, whole.key_image)
 
 
-def test_the_worker_leaves_colours_to_the_device_and_draws_the_rest_alike():
+def test_the_worker_leaves_colors_to_the_device_and_draws_the_rest_alike():
     def transform(on, strength):
-        jitter = ColourJitter(32 * strength, 0.5 * strength, 0, 0, where=on)
+        jitter = ColorJitter(32 * strength, 0.5 * strength, 0, 0, where=on)
         return PairTransform([RandomCrop((44, 60)), jitter, RandomHorizontalFlip()])
 
     for draw in range(20):
@@ -84,5 +84,5 @@ def test_the_worker_leaves_colours_to_the_device_and_draws_the_rest_alike():
         assert torch.equal(left.nonkey_image, plain.nonkey_image) and torch.equal(left.flow, plain.flow)
     assert [step.where for step in transform("device", 1).device_steps] == ["device"]
     assert transform("worker", 1).device_steps == ()
-    with pytest.raises(ValueError, match="colour jitter on 'gpu'"):
-        ColourJitter(where="gpu")
+    with pytest.raises(ValueError, match="color jitter on 'gpu'"):
+        ColorJitter(where="gpu")

@@ -3,7 +3,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from src.data.pairs.color_jitter import ColourJitter
+from src.data.pairs.color_jitter import ColorJitter
 from src.data.pairs.transforms import (
     PairTransform,
     RandomCrop,
@@ -27,8 +27,8 @@ GEOMETRY = {
     "all": PairTransform([ScaleJitter(0.5, 2.0), RandomCrop((44, 60)), RandomHorizontalFlip()]),
 }
 ALL = GEOMETRY | {
-    "colour": ColourJitter(),
-    "all with colour": PairTransform([ScaleJitter(0.5, 2.0), RandomCrop((44, 60)), RandomHorizontalFlip(), ColourJitter()]),
+    "color": ColorJitter(),
+    "all with color": PairTransform([ScaleJitter(0.5, 2.0), RandomCrop((44, 60)), RandomHorizontalFlip(), ColorJitter()]),
 }
 COLOURS = torch.tensor([[20, 200, 40], [230, 60, 90], [100, 120, 250]], dtype=torch.uint8)
 
@@ -100,7 +100,7 @@ def test_the_label_follows_the_image(transform):
     for draw in range(20):
         sample = transform(make_sample(), np.random.default_rng(draw))
         label = sample.nonkey_label
-        # Resizing blends colours next to a boundary: compare where the label is constant around the pixel.
+        # Resizing blends colors next to a boundary: compare where the label is constant around the pixel.
         wide = F.pad(label[None, None].float(), (2, 2, 2, 2), value=-1)
         constant = (F.max_pool2d(wide, 5, stride=1) == -F.max_pool2d(-wide, 5, stride=1))[0, 0] & (label != IGNORE_INDEX)
         expected = COLOURS[label.clamp(max=2)].permute(2, 0, 1)

@@ -77,7 +77,7 @@ def test_a_missing_file_is_named_before_any_is_read(tmp_path: Path) -> None:
         (np.full((40, 56), 4, np.uint8), r"1\.png: class 4 \(2240 pixels out of range\); expected 0\.\.3"),
         (np.full((40, 56), 255, np.uint8), r"1\.png: class 255"),
         (np.full((40, 56), 300, np.uint16), r"1\.png: class 300"),
-        (np.zeros((40, 56, 3), np.uint8), r"1\.png has colour channels"),
+        (np.zeros((40, 56, 3), np.uint8), r"1\.png has color channels"),
     ],
 )
 def test_a_bad_file_is_named(tmp_path: Path, pixels: np.ndarray, message: str) -> None:

@@ -141,8 +141,8 @@ def test_times_that_the_clock_cannot_tell_apart_still_increase(tmp_path: Path) -
     assert len(found) == 4 and all(a < b for a, b in pairwise(found)) and found[-1] == 1
 
 
-def test_colours_survive(tmp_path: Path) -> None:
-    colours = torch.tensor([[230, 20, 20], [20, 200, 40], [30, 40, 220], [250, 250, 250]], dtype=torch.uint8)
-    picture = colours.T[:, :, None].repeat_interleave(16, 1).expand(3, 64, 64).contiguous()
-    (found,) = read_video(write(tmp_path / "colours.mp4", [picture], quality=5))[0]
+def test_colors_survive(tmp_path: Path) -> None:
+    colors = torch.tensor([[230, 20, 20], [20, 200, 40], [30, 40, 220], [250, 250, 250]], dtype=torch.uint8)
+    picture = colors.T[:, :, None].repeat_interleave(16, 1).expand(3, 64, 64).contiguous()
+    (found,) = read_video(write(tmp_path / "colors.mp4", [picture], quality=5))[0]
     assert (found.float() - picture.float()).abs().mean() < 4

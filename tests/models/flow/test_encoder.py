@@ -12,7 +12,7 @@ from src.models.flow.encoder import FlowEncoder, ImagePreparation
 MEAN = (0.411, 0.432, 0.450)
 
 
-def test_the_mean_colour_becomes_zero_and_cannot_be_told_from_padding() -> None:
+def test_the_mean_color_becomes_zero_and_cannot_be_told_from_padding() -> None:
     image = 255 * torch.tensor(MEAN).view(1, 3, 1, 1).expand(1, 3, 40, 50)
     assert ImagePreparation(MEAN, 32)(image, image).abs().max() < 1e-6
 

@@ -23,14 +23,14 @@ def fractal_noise(size: tuple[int, int], slope: float, rng: np.random.Generator)
     return np.asarray(noise / noise.std(), np.float32)
 
 
-def colour(hue: float, saturation: float, value: float) -> Singles:
+def color(hue: float, saturation: float, value: float) -> Singles:
     """RGB 0..255 of a hue in degrees and saturation and value in 0..1."""
     pixel = np.array([[[hue % 360, saturation, value]]], np.float32)
     return np.asarray(cv2.cvtColor(pixel, cv2.COLOR_HSV2RGB)[0, 0] * 255, np.float32)
 
 
 def mix(first: Singles, second: Singles, share: Singles) -> Singles:
-    """Between two colours: ``share`` (h, w) of the second."""
+    """Between two colors: ``share`` (h, w) of the second."""
     weight = np.clip(share, 0, 1)[..., None]
     return np.asarray(first * (1 - weight) + second * weight, np.float32)
 
@@ -38,8 +38,8 @@ def mix(first: Singles, second: Singles, share: Singles) -> Singles:
 def ground_texture(rng: np.random.Generator) -> Singles:
     """Grass, earth or sand with patches and stones, (TILE, TILE, 3), float32 0..255; tiles."""
     hue, saturation, value = [(95, 0.5, 0.5), (75, 0.45, 0.55), (35, 0.4, 0.6), (45, 0.25, 0.72)][rng.integers(0, 4)]
-    base = colour(hue + rng.normal(0, 6), saturation, value + rng.normal(0, 0.04))
-    patch = colour(hue + rng.normal(-15, 10), saturation * 0.8, value * rng.uniform(0.6, 0.8))
+    base = color(hue + rng.normal(0, 6), saturation, value + rng.normal(0, 0.04))
+    patch = color(hue + rng.normal(-15, 10), saturation * 0.8, value * rng.uniform(0.6, 0.8))
     texture = mix(base, patch, 0.5 + 0.8 * fractal_noise((TILE, TILE), 1.3, rng))
     texture += 16 * fractal_noise((TILE, TILE), 0.6, rng)[..., None]
     stones = fractal_noise((TILE, TILE), 0.9, rng) > 2.1
@@ -50,8 +50,8 @@ def ground_texture(rng: np.random.Generator) -> Singles:
 def sky_texture(size: tuple[int, int], rng: np.random.Generator) -> Singles:
     """A gradient with clouds, (h, w, 3), float32 0..255; tiles sideways."""
     dusk = rng.random() < 0.25
-    high = colour(rng.uniform(205, 225), rng.uniform(0.45, 0.65), rng.uniform(0.75, 0.95))
-    low = colour(rng.uniform(20, 40), 0.25, 0.95) if dusk else colour(rng.uniform(195, 215), 0.12, 0.97)
+    high = color(rng.uniform(205, 225), rng.uniform(0.45, 0.65), rng.uniform(0.75, 0.95))
+    low = color(rng.uniform(20, 40), 0.25, 0.95) if dusk else color(rng.uniform(195, 215), 0.12, 0.97)
     rows = np.linspace(0, 1, size[0], dtype=np.float32)[:, None] ** 1.5 + np.zeros(size, np.float32)
     clouds = 0.9 * fractal_noise(size, 1.6, rng) - rng.uniform(-0.3, 0.4)
     return mix(mix(high, low, rows), np.array([250, 249, 246], np.float32), np.clip(clouds, 0, 0.9))
@@ -82,7 +82,7 @@ def _shade(kind: int, shape: Outline, u: Singles, v: Singles) -> Singles:
 
 def _wall(shape: Outline, u: Singles, v: Singles, rng: np.random.Generator) -> Singles:
     """Bricks with mortar, windows, and tiles on a gable."""
-    base = colour(rng.choice([12, 20, 30, 350, 215]) + rng.normal(0, 4), rng.uniform(0.2, 0.5), rng.uniform(0.5, 0.8))
+    base = color(rng.choice([12, 20, 30, 350, 215]) + rng.normal(0, 4), rng.uniform(0.2, 0.5), rng.uniform(0.5, 0.8))
     row = np.floor(v / 0.22)
     column = np.floor(u / 0.5 + 0.5 * (row % 2))
     tone = np.sin(row * 12.99 + column * 78.23 + rng.uniform(0, 6)) * 43758.5453
@@ -92,24 +92,24 @@ def _wall(shape: Outline, u: Singles, v: Singles, rng: np.random.Generator) -> S
     pitch = rng.uniform(0.9, 1.3)
     window_u, window_v = np.abs((u / pitch) % 1 - 0.5) * pitch, np.abs(((v + 0.4) / pitch) % 1 - 0.5) * pitch
     texture[(window_u < 0.24) & (window_v < 0.3)] = (235, 232, 222)
-    texture[(window_u < 0.19) & (window_v < 0.25) & (window_u > 0.02)] = colour(210, 0.35, rng.uniform(0.25, 0.5))
+    texture[(window_u < 0.19) & (window_v < 0.25) & (window_u > 0.02)] = color(210, 0.35, rng.uniform(0.25, 0.5))
     roof = shape.parts == 1
-    tiles = colour(rng.choice([5, 15, 220]), 0.45, 0.45) * (0.8 + 0.25 * (np.floor(v / 0.12) % 2))[..., None]
+    tiles = color(rng.choice([5, 15, 220]), 0.45, 0.45) * (0.8 + 0.25 * (np.floor(v / 0.12) % 2))[..., None]
     texture[roof] = tiles[roof]
     return np.asarray(texture, np.float32)
 
 
 def _tree(shape: Outline, u: Singles, v: Singles, rng: np.random.Generator) -> Singles:
     hue = rng.choice([110, 130, 90, 30], p=[0.35, 0.3, 0.2, 0.15]) + rng.normal(0, 6)
-    dark, light = colour(hue, 0.7, 0.28), colour(hue - 12, 0.65, 0.62)
+    dark, light = color(hue, 0.7, 0.28), color(hue - 12, 0.65, 0.62)
     leaves = mix(dark, light, 0.5 + 0.45 * fractal_noise((u.shape[0], u.shape[1]), 0.9, rng))
-    bark = colour(25, 0.45, 0.35) * (0.85 + 0.3 * (np.sin(60 * u + 2 * np.sin(9 * v)) > 0))[..., None]
+    bark = color(25, 0.45, 0.35) * (0.85 + 0.3 * (np.sin(60 * u + 2 * np.sin(9 * v)) > 0))[..., None]
     return np.where((shape.parts == 1)[..., None], leaves, bark).astype(np.float32)
 
 
 def _ball(shape: Outline, u: Singles, v: Singles, rng: np.random.Generator) -> Singles:
     hue = rng.uniform(0, 360)
-    first, second = colour(hue, 0.8, 0.95), colour(hue + rng.uniform(90, 270), rng.uniform(0.1, 0.8), 0.95)
+    first, second = color(hue, 0.8, 0.95), color(hue + rng.uniform(90, 270), rng.uniform(0.1, 0.8), 0.95)
     count = int(rng.integers(2, 5))
     style = rng.integers(0, 2)
     wave = np.sin(count * np.arctan2(v, u)) if style == 0 else np.sin(2.2 * count * u)
@@ -117,7 +117,7 @@ def _ball(shape: Outline, u: Singles, v: Singles, rng: np.random.Generator) -> S
 
 
 def _crate(shape: Outline, u: Singles, v: Singles, rng: np.random.Generator) -> Singles:
-    wood = colour(rng.uniform(24, 42), rng.uniform(0.45, 0.65), rng.uniform(0.6, 0.85))
+    wood = color(rng.uniform(24, 42), rng.uniform(0.45, 0.65), rng.uniform(0.6, 0.85))
     texture = wood * (0.9 + 0.07 * fractal_noise((u.shape[0], u.shape[1]), 0.8, rng))[..., None]
     boards = np.floor(v / 0.4)
     texture = texture * (0.88 + 0.18 * (boards % 2))[..., None]
@@ -130,12 +130,12 @@ def _crate(shape: Outline, u: Singles, v: Singles, rng: np.random.Generator) -> 
 
 def _ring(shape: Outline, u: Singles, v: Singles, rng: np.random.Generator) -> Singles:
     hue = rng.uniform(0, 360)
-    first, second = colour(hue, 0.75, 0.85), colour(hue + rng.normal(0, 20), 0.35, 1.0)
+    first, second = color(hue, 0.75, 0.85), color(hue + rng.normal(0, 20), 0.35, 1.0)
     return mix(first, second, 0.5 + 4 * np.sin(rng.integers(4, 8) * np.arctan2(v, u) + 5 * np.hypot(u, v)))
 
 
 def _pole(shape: Outline, u: Singles, v: Singles, rng: np.random.Generator) -> Singles:
     pairs = [((0, 0.8, 0.85), (0, 0.0, 0.95)), ((50, 0.85, 0.95), (0, 0.0, 0.15)), ((215, 0.7, 0.75), (0, 0.0, 0.95))]
     first, second = pairs[rng.integers(0, len(pairs))]
-    stripes = mix(colour(*first), colour(*second), 0.5 + 4 * np.sin(rng.uniform(9, 14) * v))
-    return np.where((shape.parts == 1)[..., None], colour(*first), stripes).astype(np.float32)
+    stripes = mix(color(*first), color(*second), 0.5 + 4 * np.sin(rng.uniform(9, 14) * v))
+    return np.where((shape.parts == 1)[..., None], color(*first), stripes).astype(np.float32)

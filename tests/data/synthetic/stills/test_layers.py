@@ -33,7 +33,7 @@ def test_planes_fit_the_scene() -> None:
 
 
 def test_background_goes_on_behind() -> None:
-    """Without the foreground only background layers and their colours remain, and they do not change where they were seen."""
+    """Without the foreground only background layers and their colors remain, and they do not change where they were seen."""
     label, layers = scene(0)
     still = np.where((label == 2)[..., None], 255, 40 + 60 * (label == 1)[..., None]).astype(np.uint8).repeat(3, axis=-1)
     index, image = extend_background(still, layers)
