@@ -169,8 +169,8 @@ class FlowPrediction:
         padded_size: (H, W) of the image that all these grids cover.
         confidence: (B, Q or 1, h, w) in 0..1, how likely the non-key pixel is visible in the key frame; ``None`` where the
             estimator does not say. What has little of it is new, and no motion explains it.
-        disocclusion_logits: (B, K, h', w'), what the non-key image by itself says about the class of each place, for where the confidence
-            is low; ``None`` where the estimator has no such branch.
+        disocclusion_logits: (B, K, h', w'), class logits predicted from the non-key image, used where the confidence is low;
+            ``None`` where the estimator has no such branch.
         sources: what the estimator makes ``detail`` from (``FlowEstimator.with_detail``); empty where it has none to offer.
         detail: (B, 2, H, W), pixels of the padded image: what a bilinear enlargement of any of the finest flows misses there;
             ``None`` where nobody asked for it.

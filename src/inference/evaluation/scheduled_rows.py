@@ -30,7 +30,8 @@ def check_schedulers(names: Sequence[str], interval_shifts: int, allowances: Seq
     """
     if not names or interval_shifts < 1 or not set(names) <= set(SCHEDULERS):
         raise ValueError(
-            f"schedulers={list(names)}, interval_shifts={interval_shifts}: expected some of {', '.join(SCHEDULERS)}, and at least 1"
+            f"schedulers={list(names)}, interval_shifts={interval_shifts}: expected some of {', '.join(SCHEDULERS)}, "
+            "and at least 1"
         )
     if "budget" in names and any(allowance is not None for allowance in allowances):
         raise ValueError("budget.gflops and budget.ms stay null here: the allowance is what the fixed interval of each row costs")

@@ -29,8 +29,8 @@ class Adaptive:
         weight: of what is seen against what has passed, 0..1; see :func:`src.inference.scheduling.change.update_change`.
         cut_similarity: neighbouring frames whose thumbnails correlate less than this are a scene cut; -1 sees no cut.
         distrust: when a finished propagation is thrown away; ``None``: never.
-        interval_shift: share of an interval that the first one is shortened by, 0..1. Scores averaged over several have no luck in
-            the position of the key frames.
+        interval_shift: share of an interval that the first one is shortened by, 0..1. Scores averaged over several have no luck
+            in the position of the key frames.
 
     Raises:
         ValueError: if a value is out of range.
