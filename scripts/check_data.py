@@ -19,7 +19,7 @@ from rich.table import Table
 # The package is not installed: it lies beside this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.command_line import quote_path_arguments
+from src.command_line import prepare_arguments
 from src.data.integrity.check import CheckableDataset, SplitReport, check_splits, exclusion_of
 from src.data.integrity.issues import DatasetIssue
 from src.data.shards.path import dataset_root
@@ -131,5 +131,5 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    quote_path_arguments()
+    prepare_arguments()
     main()

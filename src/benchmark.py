@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import track
 
 from src.benchmark_subject import META, image_size, machine, propagator_of, subject, training_precision
-from src.command_line import errors_in_a_line, quote_path_arguments
+from src.command_line import errors_in_a_line, prepare_arguments
 from src.data.clips import FileClips
 from src.data.pairs.color_jitter import ColorJitter
 from src.data.pairs.transforms import PairTransform
@@ -219,5 +219,5 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    quote_path_arguments()
+    prepare_arguments()
     main()

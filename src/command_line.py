@@ -31,6 +31,11 @@ _PATH_KEYS = {
     "exclusion",
     "replay",
 }
+# Keys of an earlier release and their successors, kept for one release so that a typed key ends in an error naming the new one.
+RENAMED_KEYS = {
+    "head_starts": "interval_shifts",
+    "scheduler.head_start": "scheduler.interval_shift",
+}
 _PATH_ENDINGS = (".root", ".exclude", "_dir", ".dir", "_from", ".folder", ".runs", ".data", ".path", ".path_or_id")
 
 
@@ -46,8 +51,30 @@ def quote_paths(arguments: Sequence[str]) -> list[str]:
     return [_quoted(argument) for argument in arguments]
 
 
-def quote_path_arguments() -> None:
-    """Apply :func:`quote_paths` to this process's command line; entry points call it first."""
+def check_renamed_keys(arguments: Sequence[str]) -> None:
+    """Refuse configuration keys of an earlier release.
+
+    Args:
+        arguments: command-line arguments after the program's name.
+
+    Raises:
+        ValueError: if a key was renamed; the message contains its successor.
+    """
+    for argument in arguments:
+        key, equals, _ = argument.lstrip("+~").partition("=")
+        if equals and key in RENAMED_KEYS:
+            raise ValueError(f"{key} is the key of an earlier release; expected {RENAMED_KEYS[key]}")
+
+
+def prepare_arguments() -> None:
+    """Check and quote this process's command line; entry points call it first.
+
+    Ends the process with one line and exit code 1 where a key was renamed.
+    """
+    try:
+        check_renamed_keys(sys.argv[1:])
+    except ValueError as error:
+        sys.exit(str(error))
     sys.argv[1:] = quote_paths(sys.argv[1:])
 
 

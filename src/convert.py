@@ -13,7 +13,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from src.command_line import quote_path_arguments
+from src.command_line import prepare_arguments
 from src.models.propagator import Propagator
 from src.weights.model_folder import load_model, save_flow, save_model
 from src.weights.official import load_official, to_official
@@ -106,5 +106,5 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    quote_path_arguments()
+    prepare_arguments()
     main()

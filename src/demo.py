@@ -19,7 +19,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from src.command_line import errors_in_a_line, quote_path_arguments, stopping_on_signals, typed_path
+from src.command_line import errors_in_a_line, prepare_arguments, stopping_on_signals, typed_path
 from src.data.clips import ClipDataset
 from src.data.datasets.video_files import VIDEO_SUFFIXES
 from src.files.images import time_order
@@ -141,5 +141,5 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    quote_path_arguments()
+    prepare_arguments()
     main()

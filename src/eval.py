@@ -20,7 +20,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from src.command_line import errors_in_a_line, quote_path_arguments
+from src.command_line import errors_in_a_line, prepare_arguments
 from src.data.clips import ClipDataset
 from src.eval_flows import evaluate_flows
 from src.inference.distributed import SINGLE, World, join_world
@@ -187,5 +187,5 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    quote_path_arguments()
+    prepare_arguments()
     main()

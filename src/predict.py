@@ -18,7 +18,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from src.command_line import errors_in_a_line, quote_path_arguments, stopping_on_signals, typed_path
+from src.command_line import errors_in_a_line, prepare_arguments, stopping_on_signals, typed_path
 from src.inference.cost_probe import measure_ms
 from src.inference.distributed import SINGLE, World, join_world
 from src.inference.flow_choice import names_and_colors, with_flow
@@ -214,5 +214,5 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    quote_path_arguments()
+    prepare_arguments()
     main()

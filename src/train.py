@@ -15,7 +15,7 @@ from lightning import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
-from src.command_line import quote_path_arguments
+from src.command_line import prepare_arguments
 from src.data.datamodule import PairDataModule
 from src.files.atomic_write import write_text
 from src.training.checkpointing.checkpoint_files import discard_checkpoints, find_checkpoint
@@ -184,5 +184,5 @@ def _monitored(cfg: DictConfig) -> float | None:
 
 
 if __name__ == "__main__":
-    quote_path_arguments()
+    prepare_arguments()
     main()

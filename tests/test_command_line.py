@@ -1,3 +1,4 @@
+import re
 import signal
 import subprocess
 import sys
@@ -7,7 +8,15 @@ import pytest
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from src.command_line import errors_in_a_line, quote_path_arguments, quote_paths, stopping_on_signals, typed_path
+from src.command_line import (
+    RENAMED_KEYS,
+    check_renamed_keys,
+    errors_in_a_line,
+    prepare_arguments,
+    quote_paths,
+    stopping_on_signals,
+    typed_path,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = [
@@ -96,7 +105,7 @@ def test_quoting_twice_is_quoting_once() -> None:
 
 def test_the_command_line_of_the_process_is_rewritten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["src/eval.py", "checkpoint=a=b.ckpt", "threads=2"])
-    quote_path_arguments()
+    prepare_arguments()
     assert sys.argv == ["src/eval.py", "checkpoint='a=b.ckpt'", "threads=2"]
 
 
@@ -141,3 +150,10 @@ def test_help_says_how_to_call_it_and_names_every_option(name: str) -> None:
     assert done.stdout.startswith(f"python -m src.{name} ") and f"conf/{name}.yaml" in done.stdout
     own = yaml.safe_load((ROOT / "conf" / f"{name}.yaml").read_text(encoding="utf-8"))
     assert all(f"\n{option}:" in done.stdout for option in own if option not in ("defaults", "hydra"))
+
+
+@pytest.mark.parametrize("key", RENAMED_KEYS)
+def test_a_renamed_key_ends_in_an_error_that_names_its_successor(key: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(key)} is the key .* expected {re.escape(RENAMED_KEYS[key])}$"):
+        check_renamed_keys(["input=a", f"+{key}=3"])
+    check_renamed_keys([f"input={key}", *(f"{name.split(' ')[0]}=1" for name in RENAMED_KEYS.values())])

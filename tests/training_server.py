@@ -29,7 +29,7 @@ def become(wanted: dict[str, Any]) -> int:
     if wanted["file_size"]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (wanted["file_size"], wanted["file_size"]))
     sys.argv = ["src/train.py", "--config-path", str(CONF), *wanted["arguments"]]
-    src.train.quote_path_arguments()
+    src.train.prepare_arguments()
     try:
         src.train.main()
     except SystemExit as ended:
