@@ -46,12 +46,12 @@ from src.weights.model_folder import load_model
 log = logging.getLogger(__name__)
 
 
-def evaluate(cfg: DictConfig, ranks: World = SINGLE) -> list[Row]:
+def evaluate(cfg: DictConfig, world: World = SINGLE) -> list[Row]:
     """Everything that ``conf/eval.yaml`` describes; whatever cannot be done is refused before anything is computed.
 
     Args:
         cfg: the composed configuration.
-        ranks: processes over which the clips are spread; the first one writes what is common to all.
+        world: processes over which the clips are spread; the first one writes what is common to all.
 
     Returns:
         The rows that were written; of prediction files, one; of flows, one per method (and lag).
@@ -64,10 +64,10 @@ def evaluate(cfg: DictConfig, ranks: World = SINGLE) -> list[Row]:
     """
     if cfg.what not in ("masks", "label_propagation", "endpoint_error"):
         raise ValueError(f"what={cfg.what}; expected masks, label_propagation or endpoint_error")
-    if cfg.what != "masks" and ranks.count > 1:
-        raise ValueError(f"what={cfg.what} runs in one process, and there are {ranks.count}: leave torchrun out")
+    if cfg.what != "masks" and world.size > 1:
+        raise ValueError(f"what={cfg.what} runs in one process, and there are {world.size}: leave torchrun out")
     # In a log file nothing says how wide the page is, and rich would cut the table at 80 columns.
-    console = Console(width=None if sys.stdout.isatty() else 120, quiet=not ranks.is_first)
+    console = Console(width=None if sys.stdout.isatty() else 120, quiet=not world.is_first)
     output = check_output(cfg.output, cfg.overwrite)
     report = new_path(cfg.report, cfg.overwrite)
     if cfg.threads:
@@ -76,10 +76,10 @@ def evaluate(cfg: DictConfig, ranks: World = SINGLE) -> list[Row]:
     if cfg.what != "masks":
         return evaluate_flows(cfg, _dataset(cfg), output, report, console)
     if cfg.predictions is None:
-        rows, results, dataset = _evaluate_model(cfg, output, console, ranks)
+        rows, results, dataset = _evaluate_model(cfg, output, console, world)
     else:
-        rows, results, dataset = _evaluate_predictions(cfg, output, console, ranks)
-    if not ranks.is_first:
+        rows, results, dataset = _evaluate_predictions(cfg, output, console, world)
+    if not world.is_first:
         return rows
     files: dict[str, Path] = {}
     if report is not None:
@@ -93,7 +93,7 @@ def evaluate(cfg: DictConfig, ranks: World = SINGLE) -> list[Row]:
 
 
 def _evaluate_model(
-    cfg: DictConfig, output: Path, console: Console, ranks: World
+    cfg: DictConfig, output: Path, console: Console, world: World
 ) -> tuple[list[Row], list[MethodResult], ClipDataset]:
     overlay, pictures = new_path(cfg.overlay, cfg.overwrite), new_path(cfg.pictures, cfg.overwrite)
     saved = new_path(cfg.save_predictions, cfg.overwrite)
@@ -109,7 +109,7 @@ def _evaluate_model(
             f"({', '.join(f'{job.method} k={job.key_interval}' for job in todo)}): "
             'name one method and one key interval, e.g. "methods=[query]" "key_intervals=[5]"'
         )
-    propagator, metadata = load_model(cfg.checkpoint, device_named(ranks.device(cfg.device)))
+    propagator, metadata = load_model(cfg.checkpoint, device_named(world.device(cfg.device)))
     methods = {name: with_method(propagator, name) for name in cfg.methods}
     dataset = _dataset(cfg)
     check_classes(metadata, dataset)
@@ -120,14 +120,14 @@ def _evaluate_model(
     sink = None if saved is None else PredictionFolder(saved, dataset).write
     makers = scheduler_makers(cfg.schedulers, partial(instantiate, cfg.adaptive), partial(instantiate, cfg.budget), costs, size)
     # No process writes before all have seen that the places are free.
-    ranks.wait()
-    results = evaluate_methods(methods, dataset, intervals, options, console, sink, makers, ranks)
+    world.wait()
+    results = evaluate_methods(methods, dataset, intervals, options, console, sink, makers, world)
     rows: list[Row] = []
     for one, job in zip(results, todo, strict=True):
         row = scheduled_row(one, costs[job.method], size, dataset.classes)
         conditions = _conditions(methods[job.method], size, options)
         rows.append({**row, **conditions, "data": cfg.data.name, "checkpoint": str(cfg.checkpoint)})
-    if not ranks.is_first:
+    if not world.is_first:
         return rows, results, dataset
     if len(makers) > 1:
         rows = [{**row, "miou_over_fixed": gain} for row, gain in zip(rows, over_fixed(rows), strict=True)]
@@ -142,7 +142,7 @@ def _evaluate_model(
 
 
 def _evaluate_predictions(
-    cfg: DictConfig, output: Path, console: Console, ranks: World
+    cfg: DictConfig, output: Path, console: Console, world: World
 ) -> tuple[list[Row], list[MethodResult], ClipDataset]:
     for name in ("checkpoint", "overlay", "pictures", "save_predictions"):
         if not OmegaConf.is_missing(cfg, name) and cfg[name] is not None:
@@ -151,10 +151,10 @@ def _evaluate_predictions(
     predictions = PredictionFolder(cfg.predictions, dataset)
     with progress_bars(console) as progress:
         task = progress.add_task("predictions", total=None)
-        result = evaluate_predictions(predictions, advance(progress, task), cfg.temporal_consistency, ranks)
+        result = evaluate_predictions(predictions, advance(progress, task), cfg.temporal_consistency, world)
     row = prediction_row(result, dataset.classes, len(dataset.clips))
     row = {**row, "data": cfg.data.name, "predictions": str(cfg.predictions)}
-    for path in write_table(row, output) if ranks.is_first else ():
+    for path in write_table(row, output) if world.is_first else ():
         log.info("written: %s", path)
     console.print(prediction_table(row, f"{cfg.predictions}: {row['frames']} frames of {row['clips']} clips of {cfg.data.name}"))
     return [row], [MethodResult("predictions", None, result)], dataset
@@ -182,8 +182,8 @@ def _conditions(propagator: Propagator, size: Size, options: RunOptions) -> Row:
 @hydra.main(version_base="1.3", config_path="../conf", config_name="eval")
 def main(cfg: DictConfig) -> None:
     """Evaluate, print the table and write it."""
-    with errors_in_a_line(), join_world() as ranks:
-        evaluate(cfg, ranks)
+    with errors_in_a_line(), join_world() as world:
+        evaluate(cfg, world)
 
 
 if __name__ == "__main__":

@@ -69,13 +69,13 @@ def predict(cfg: DictConfig) -> Prediction:
     return prediction
 
 
-def predict_many(cfg: DictConfig, videos: dict[str, Path], ranks: World = SINGLE) -> list[Outcome]:
+def predict_many(cfg: DictConfig, videos: dict[str, Path], world: World = SINGLE) -> list[Outcome]:
     """The same for many videos, each into a folder of its own below ``output``.
 
     Args:
         cfg: the composed configuration.
         videos: of :func:`src.inference.video.batch.list_videos`.
-        ranks: processes that share the videos.
+        world: processes that share the videos.
 
     Returns:
         How each ended, those of other processes too.
@@ -86,16 +86,16 @@ def predict_many(cfg: DictConfig, videos: dict[str, Path], ranks: World = SINGLE
     output = typed_path(str(cfg.output))
     if output.exists() and not output.is_dir():
         raise FileExistsError(f"{output} is a file; expected the name of a folder")
-    labeller = load_labeller(cfg, output_options(cfg), ranks.device(cfg.device))
-    console = Console(width=None if sys.stdout.isatty() else 120, quiet=not ranks.is_first)
+    labeller = load_labeller(cfg, output_options(cfg), world.device(cfg.device))
+    console = Console(width=None if sys.stdout.isatty() else 120, quiet=not world.is_first)
     settings = {name: cfg[name] for name in _RESULT_KEYS} | {"scheduler": OmegaConf.to_container(cfg.scheduler, resolve=True)}
     with stopping_on_signals() as stopping:
 
         def label(video: Path, folder: Path) -> Prediction:
             return labeller.label(_open_path(video, cfg.fps), folder, console, stopping, partial=False)
 
-        outcomes = label_videos(videos, output, label, settings, ranks, stopping[0], cfg.overwrite)
-    if ranks.is_first:
+        outcomes = label_videos(videos, output, label, settings, world, stopping[0], cfg.overwrite)
+    if world.is_first:
         counts = {name: count for name, count in summary(outcomes).items() if isinstance(count, int) and count}
         log.info("%s; %s", ", ".join(f"{count} {name}" for name, count in counts.items()), output / "summary.json")
         for one in outcomes:
@@ -204,8 +204,8 @@ def main(cfg: DictConfig) -> None:
             if videos is None:
                 code = predict(cfg).exit_code
             else:
-                with join_world() as ranks:
-                    code = int(any(outcome.is_bad for outcome in predict_many(cfg, videos, ranks)))
+                with join_world() as world:
+                    code = int(any(outcome.is_bad for outcome in predict_many(cfg, videos, world)))
     except KeyboardInterrupt:
         log.error("stopped; nothing is written")
         code = 130

@@ -1,4 +1,4 @@
-"""Several processes that share out clips or videos between them: who am I, what is mine, what did the others find."""
+"""Division of clips or videos among several processes, and the exchange of their results."""
 
 from __future__ import annotations
 
@@ -14,66 +14,67 @@ import torch.distributed as dist
 
 T = TypeVar("T")
 
-# One process may be done days before another; one that died is noticed by what started them.
-_PATIENCE = timedelta(days=30)
+# One process may finish days before another; torchrun and srun end the job when a process dies.
+_TIMEOUT = timedelta(days=30)
 
 
 @dataclass(frozen=True)
 class World:
-    """This process among those that work on one task; processes exchange small objects on the CPU, whatever the networks run on.
+    """Rank of this process among the processes of one task. Processes exchange small objects on the CPU.
 
     Attributes:
-        index: of this process.
-        count: how many there are.
-        local_index: of this process on its machine, which numbers its GPU.
+        rank: index of this process, from 0.
+        size: number of processes.
+        local_rank: index of this process on its machine; selects its GPU.
     """
 
-    index: int = 0
-    count: int = 1
-    local_index: int = 0
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes and says what is common to all."""
-        return self.index == 0
+        """True in the process that writes and prints the common results."""
+        return self.rank == 0
 
-    def share(self, costs: Sequence[float]) -> list[int]:
-        """Which items are this process's: each is exactly one's, none is cut, and the shares cost about the same.
+    def assign(self, costs: Sequence[float]) -> list[int]:
+        """Return the items of this process. Every item belongs to exactly one process, at about equal total cost per process.
 
-        The dearest item goes first, each to the process with the least so far; all processes find the same shares.
+        Items are assigned in order of falling cost, each to the process with the least total so far; the assignment is the same
+        in all processes.
 
         Args:
-            costs: of the items, in any unit.
+            costs: cost of each item, in any unit.
 
         Returns:
-            Their indices, ascending.
+            Item indices, ascending.
         """
-        loads = [0.0] * self.count
+        loads = [0.0] * self.size
         mine = []
         for item in sorted(range(len(costs)), key=lambda n: (-costs[n], n)):
             rank = loads.index(min(loads))
             loads[rank] += costs[item]
-            if rank == self.index:
+            if rank == self.rank:
                 mine.append(item)
         return sorted(mine)
 
     def gather(self, value: T) -> list[T]:
-        """What every process has, in their order; all of them must call this."""
-        if self.count == 1:
+        """Collect the value of every process, ordered by rank. Every process must call this."""
+        if self.size == 1:
             return [value]
-        values: list[T] = [value] * self.count
+        values: list[T] = [value] * self.size
         dist.all_gather_object(values, value)
         return values
 
     def wait(self) -> None:
-        """Until all processes are here."""
-        if self.count > 1:
+        """Block until every process has called this."""
+        if self.size > 1:
             dist.barrier()
 
     def device(self, name: str) -> str:
-        """The device for ``auto``: each process of a machine takes a GPU of its own. Other names stay."""
+        """Replace ``auto`` by the GPU of this process where there are several processes; return other names unchanged."""
         gpus = torch.cuda.device_count()
-        return f"cuda:{self.local_index % gpus}" if name == "auto" and self.count > 1 and gpus else name
+        return f"cuda:{self.local_rank % gpus}" if name == "auto" and self.size > 1 and gpus else name
 
 
 SINGLE = World()
@@ -81,44 +82,44 @@ SINGLE = World()
 
 @contextmanager
 def join_world(environment: Mapping[str, str] | None = None) -> Iterator[World]:
-    """Join the processes that torchrun or srun started beside this one; alone where none did.
+    """Join the processes that torchrun or srun started together with this one.
 
     Args:
-        environment: variables that say so; default those of the process.
+        environment: environment variables; default: those of this process.
 
     Yields:
-        This process among them.
+        The world, of size 1 if the process was started without torchrun and srun.
 
     Raises:
-        ValueError: if srun started several and nothing says where they meet.
+        ValueError: if srun started several processes and the rendezvous address is missing.
     """
-    ranks = world_from_environment(os.environ if environment is None else environment)
-    # A training run in this process may have joined them before.
-    joins = ranks.count > 1 and not dist.is_initialized()
+    world = world_from_environment(os.environ if environment is None else environment)
+    # A training run in this process may have joined before.
+    joins = world.size > 1 and not dist.is_initialized()
     if joins:
-        dist.init_process_group("gloo", rank=ranks.index, world_size=ranks.count, timeout=_PATIENCE)
+        dist.init_process_group("gloo", rank=world.rank, world_size=world.size, timeout=_TIMEOUT)
     try:
-        yield ranks
+        yield world
     finally:
         if joins:
             dist.destroy_process_group()
 
 
 def world_from_environment(environment: Mapping[str, str]) -> World:
-    """What torchrun (``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK``) or srun (``SLURM_PROCID``, ...) say.
+    """Read the variables of torchrun (``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK``) or srun (``SLURM_PROCID``, ...).
 
     Raises:
         ValueError: see :func:`join_world`.
     """
     if "RANK" in environment and "WORLD_SIZE" in environment:
         return World(*(int(environment.get(name, 0)) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")))
-    # Only inside a step of srun; a shell of salloc has SLURM_NTASKS too, and is alone.
-    count = int(environment.get("SLURM_STEP_NUM_TASKS", 1))
-    if count == 1 or "SLURM_PROCID" not in environment:
+    # A shell of salloc has SLURM_NTASKS too, but only a step of srun has several processes.
+    size = int(environment.get("SLURM_STEP_NUM_TASKS", 1))
+    if size == 1 or "SLURM_PROCID" not in environment:
         return SINGLE
     if "MASTER_ADDR" not in environment or "MASTER_PORT" not in environment:
         raise ValueError(
-            f"srun started {count} processes, and nothing says where they meet: export MASTER_PORT=29500 "
-            "MASTER_ADDR=$(scontrol show hostnames $SLURM_JOB_NODELIST | head -n 1) before srun"
+            f"MASTER_ADDR or MASTER_PORT is missing, but srun started {size} processes; expected both; before srun: export "
+            "MASTER_PORT=29500 MASTER_ADDR=$(scontrol show hostnames $SLURM_JOB_NODELIST | head -n 1)"
         )
-    return World(int(environment["SLURM_PROCID"]), count, int(environment.get("SLURM_LOCALID", 0)))
+    return World(int(environment["SLURM_PROCID"]), size, int(environment.get("SLURM_LOCALID", 0)))

@@ -37,7 +37,7 @@ def evaluate_clips(
     progress: ProgressCallback | None = None,
     temporal_consistency: bool = False,
     sink: MapSink | None = None,
-    ranks: World = SINGLE,
+    world: World = SINGLE,
 ) -> EvaluationResult:
     """Evaluate a network at a fixed key interval.
 
@@ -53,7 +53,7 @@ def evaluate_clips(
         progress: told after every frame.
         temporal_consistency: see :func:`evaluate_streams`.
         sink: see :func:`evaluate_streams`.
-        ranks: see :func:`evaluate_streams`.
+        world: see :func:`evaluate_streams`.
 
     Raises:
         ValueError: see :func:`evaluate_streams`; if ``offsets`` is to give what only a run over whole clips has.
@@ -65,8 +65,8 @@ def evaluate_clips(
     if phases == "offsets":
         if temporal_consistency or sink is not None:
             raise ValueError("phases is 'offsets', which sees two frames of a clip: no maps to save, no temporal consistency")
-        return evaluate_offsets(streams[0], dataset, key_interval, progress, ranks)
-    return evaluate_streams(streams, dataset, progress, key_interval, temporal_consistency, sink, ranks)
+        return evaluate_offsets(streams[0], dataset, key_interval, progress, world)
+    return evaluate_streams(streams, dataset, progress, key_interval, temporal_consistency, sink, world)
 
 
 def evaluate_streams(
@@ -76,7 +76,7 @@ def evaluate_streams(
     num_distances: int | None = None,
     temporal_consistency: bool = False,
     sink: MapSink | None = None,
-    ranks: World = SINGLE,
+    world: World = SINGLE,
 ) -> EvaluationResult:
     """Run every stream over every clip and average their scores. Memory does not grow with the number of clips.
 
@@ -87,7 +87,7 @@ def evaluate_streams(
         num_distances: bound on the frames from key frame to key frame; default the longest clip.
         temporal_consistency: whether to compare each map with the flow-warped one before it; costs two DIS flows a frame.
         sink: gets the maps of the first stream, of the frames behind the last label too, and lets labels be absent.
-        ranks: processes over which the clips are spread, each of them whole; scores, the same in all of them, are of all clips.
+        world: processes over which the clips are spread, each of them whole; scores, the same in all of them, are of all clips.
 
     Raises:
         ValueError: if there is no stream, no labelled frame, or the network and the data differ in their number of classes.
@@ -98,7 +98,7 @@ def evaluate_streams(
     num_frames = [
         [_frames_to_run(clip) if n or sink is None else len(clip) for clip in dataset.clips] for n in range(len(streams))
     ]
-    mine = ranks.share([sum(counts) for counts in zip(*num_frames, strict=True)])
+    mine = world.assign([sum(counts) for counts in zip(*num_frames, strict=True)])
     step = _Counter(sum(counts[clip] for counts in num_frames for clip in mine), progress)
     scores = Scores(dataset.num_classes, num_distances or max(map(max, num_frames)))
     for number, stream in enumerate(streams):
@@ -107,7 +107,7 @@ def evaluate_streams(
         for clip in mine:
             _run_clip(stream, dataset, clip, num_frames[number][clip], scores, agreement, None if number else sink, step)
         scores.end_phase(None if agreement is None else agreement.metric)
-    return scores.result(sum(len(clip.labelled_frames) for clip in dataset.clips), ranks)
+    return scores.result(sum(len(clip.labelled_frames) for clip in dataset.clips), world)
 
 
 def _run_clip(
@@ -148,7 +148,7 @@ def evaluate_offsets(
     dataset: ClipDataset,
     key_interval: int,
     progress: ProgressCallback | None = None,
-    ranks: World = SINGLE,
+    world: World = SINGLE,
 ) -> EvaluationResult:
     """Score every labelled frame once with its key frame 0, 1, ... k-1 frames before it, and nothing between (Cityscapes).
 
@@ -161,7 +161,7 @@ def evaluate_offsets(
         dataset: clips with labels.
         key_interval: k.
         progress: told after every scored frame.
-        ranks: see :func:`evaluate_streams`.
+        world: see :func:`evaluate_streams`.
 
     Raises:
         ValueError: if an offset has no labelled frame with so many frames before it, or see :func:`evaluate_streams`.
@@ -173,7 +173,7 @@ def evaluate_offsets(
         raise ValueError(
             f"no labelled frame has {key_interval - 1} frames before it (at most {furthest}): lower the key interval"
         )
-    own = set(ranks.share([len(clip.labelled_frames) for clip in dataset.clips]))
+    own = set(world.assign([len(clip.labelled_frames) for clip in dataset.clips]))
     mine = [(clip, frame) for clip, frame in labelled if clip in own]
     step = _Counter(sum(frame >= offset for _, frame in mine for offset in range(key_interval)), progress)
     scores = Scores(dataset.num_classes, key_interval)
@@ -189,7 +189,7 @@ def evaluate_offsets(
             scores.end_run()
             step()
         scores.end_phase()
-    return scores.result(len(labelled), ranks)
+    return scores.result(len(labelled), world)
 
 
 def _segment_or_propagate(stream: StreamingSegmentor, key_image: Tensor, image: Tensor | None, scores: Scores) -> Tensor:

@@ -120,7 +120,7 @@ def evaluate_methods(
     console: Console | None = None,
     sink: MapSink | None = None,
     schedulers: Mapping[str, SchedulerMaker | None] = MappingProxyType({"fixed": None}),
-    ranks: World = SINGLE,
+    world: World = SINGLE,
 ) -> list[MethodResult]:
     """One result per method, scheduler and key interval, in the order of :func:`jobs`; ``per_frame`` has one, at key interval 1.
 
@@ -134,7 +134,7 @@ def evaluate_methods(
         console: where progress is shown.
         sink: gets the maps of the first job, key frames at 0, k, 2k, ...; see :func:`evaluate_clips`.
         schedulers: by name, what makes one; ``None`` for ``fixed``, which :func:`evaluate_clips` makes itself.
-        ranks: processes over which the clips are spread.
+        world: processes over which the clips are spread.
 
     Raises:
         ValueError: if there is nothing to do, or see :func:`evaluate_clips`.
@@ -150,7 +150,7 @@ def evaluate_methods(
                 task = progress.add_task(f"{job.method}, {job.scheduler}, k={job.key_interval}", total=None)
                 told, maps = advance(progress, task), None if number else sink
                 make = schedulers[job.scheduler] if job.method != "per_frame" else None
-                result = _evaluate(methods[job.method], dataset, job, make, options, told, maps, ranks)
+                result = _evaluate(methods[job.method], dataset, job, make, options, told, maps, world)
                 progress.remove_task(task)
             every_frame = result if job.key_interval == 1 else every_frame
             results.append(MethodResult(job.method, job.key_interval, result, job.scheduler))
@@ -166,12 +166,12 @@ def _evaluate(
     options: RunOptions,
     progress: ProgressCallback,
     sink: MapSink | None,
-    ranks: World,
+    world: World,
 ) -> EvaluationResult:
     network = (options.short_side, options.max_long_side, options.autocast)
     if make is None:
         return evaluate_clips(
-            propagator, dataset, job.key_interval, options.phases, *network, progress, options.temporal_consistency, sink, ranks
+            propagator, dataset, job.key_interval, options.phases, *network, progress, options.temporal_consistency, sink, world
         )
     if options.phases == "offsets":
         raise ValueError(
@@ -179,7 +179,7 @@ def _evaluate(
         )
     runs = 1 if options.phases == "first" else options.interval_shifts
     streams = [StreamingSegmentor(propagator, make(job, number / runs), *network) for number in range(runs)]
-    return evaluate_streams(streams, dataset, progress, None, options.temporal_consistency, sink, ranks)
+    return evaluate_streams(streams, dataset, progress, None, options.temporal_consistency, sink, world)
 
 
 def draw_methods(

@@ -114,7 +114,7 @@ def evaluate_predictions(
     predictions: PredictionFolder,
     progress: ProgressCallback | None = None,
     temporal_consistency: bool = False,
-    ranks: World = SINGLE,
+    world: World = SINGLE,
 ) -> EvaluationResult:
     """Score prediction files against the labels of their dataset; nothing is known of key frames and times.
 
@@ -122,7 +122,7 @@ def evaluate_predictions(
         predictions: the files.
         progress: told after every frame.
         temporal_consistency: whether to compare each map with the flow-warped one before it; reads the images, too.
-        ranks: processes over which the clips are spread, each of them whole.
+        world: processes over which the clips are spread, each of them whole.
 
     Raises:
         FileNotFoundError: if a file is missing; nothing is read then.
@@ -135,7 +135,7 @@ def evaluate_predictions(
     predictions.check_complete()
     scores, done = Scores(dataset.num_classes), 0
     labelled = [len(clip.labelled_frames) for clip in dataset.clips]
-    mine = ranks.share(labelled)
+    mine = world.assign(labelled)
     agreement = WarpedAgreement() if temporal_consistency else None
     for number in mine:
         before = -1
@@ -152,7 +152,7 @@ def evaluate_predictions(
                 progress(done, sum(labelled[clip] for clip in mine))
         _end_run(scores, agreement)
     scores.end_phase(None if agreement is None else agreement.metric)
-    return scores.result(total, ranks)
+    return scores.result(total, world)
 
 
 def _end_run(scores: Scores, agreement: WarpedAgreement | None) -> None:

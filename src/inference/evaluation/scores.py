@@ -155,14 +155,14 @@ class Scores:
         """
         self._phases.append(_Phase(self._iou, self._consistency, agreement))
 
-    def result(self, frames: int, ranks: World = SINGLE) -> EvaluationResult:
+    def result(self, frames: int, world: World = SINGLE) -> EvaluationResult:
         """The means over the phases.
 
         Args:
             frames: labelled frames of a run, of all clips.
-            ranks: whose clips count: those of every process, each of which must call this once.
+            world: whose clips count: those of every process, each of which must call this once.
         """
-        self._add_up(ranks)
+        self._add_up(world)
         figures = [phase.figures() for phase in self._phases]
         mean = {name: torch.stack([scores[name] for scores in figures]).mean(0) for name in figures[0]}
         # torchmetrics makes a scalar of a single value.
@@ -186,10 +186,10 @@ class Scores:
             frames=frames,
         )
 
-    def _add_up(self, ranks: World) -> None:
+    def _add_up(self, world: World) -> None:
         """Sum what the processes counted. Counts are whole numbers, so the sums are those of one process, bit for bit."""
         metrics = [self.by_distance, *(metric for phase in self._phases for metric in phase.metrics())]
-        counts = ranks.gather(([metric.metric_state for metric in metrics], self._seconds, self._rejected))
+        counts = world.gather(([metric.metric_state for metric in metrics], self._seconds, self._rejected))
         for number, metric in enumerate(metrics):
             for name in metric.metric_state:
                 setattr(metric, name, sum(states[number][name] for states, _, _ in counts))

@@ -117,7 +117,7 @@ def label_videos(
     output: Path,
     label: Callable[[Path, Path], VideoResult],
     settings: Mapping[str, Any],
-    ranks: World,
+    world: World,
     stop: threading.Event | None = None,
     overwrite: bool = False,
 ) -> list[Outcome]:
@@ -128,7 +128,7 @@ def label_videos(
         output: folder of the outputs.
         label: labels one video file into one folder.
         settings: what the outputs depend on; plain values.
-        ranks: processes that share the work, by the size of the files.
+        world: processes that share the work, by the size of the files.
         stop: once set, no further video is begun.
         overwrite: whether what an earlier run finished is done again.
 
@@ -138,17 +138,17 @@ def label_videos(
     names = list(videos)
     sizes = [videos[name].stat().st_size for name in names]
     outcomes = []
-    for number in ranks.share(sizes):
+    for number in world.assign(sizes):
         name = names[number]
         if stop is not None and stop.is_set():
-            outcomes.append(Outcome(name, "left", 0, [], ranks.index))
+            outcomes.append(Outcome(name, "left", 0, [], world.rank))
             continue
-        outcome = _label_one(name, videos[name], output / name, label, settings, ranks.index, overwrite)
+        outcome = _label_one(name, videos[name], output / name, label, settings, world.rank, overwrite)
         outcomes.append(outcome)
         log.info("%s: %s", name, "; ".join([f"{outcome.ending}, {outcome.frames} frames", *outcome.faults]))
     order = {name: number for number, name in enumerate(names)}
-    every = sorted((one for share in ranks.gather(outcomes) for one in share), key=lambda one: order[one.video])
-    if ranks.is_first:
+    every = sorted((one for share in world.gather(outcomes) for one in share), key=lambda one: order[one.video])
+    if world.is_first:
         write_text(output / SUMMARY, json.dumps(summary(every), indent=2) + "\n")
     return every
 

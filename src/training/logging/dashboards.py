@@ -155,9 +155,9 @@ class StreamedScore(Callback):
             return
         dataset = copy.copy(trainer.datamodule.val)  # type: ignore[attr-defined]
         dataset.clips = dataset.clips[: self.max_clips]
-        ranks = World(trainer.global_rank, trainer.world_size, trainer.local_rank)
+        world = World(trainer.global_rank, trainer.world_size, trainer.local_rank)
         training = propagator.training
-        result = evaluate_clips(propagator, dataset, self.key_interval, "first", self.short_side, self.max_long_side, ranks=ranks)
+        result = evaluate_clips(propagator, dataset, self.key_interval, "first", self.short_side, self.max_long_side, world=world)
         propagator.train(training)
         log.info("validation clips at key interval %d: mIoU %.1f %%", self.key_interval, 100 * result.miou)
         for logger in trainer.loggers:
