@@ -23,7 +23,7 @@ from src.training.checkpointing.nonfinite import BrokenStep
 from src.training.checkpointing.replay import replay_step
 from src.training.checkpointing.run_lock import run_lock
 from src.training.logging.dashboards import git_state
-from src.training.logging.resilient_wandb import PatientWandbLogger
+from src.training.logging.resilient_wandb import ResilientWandbLogger
 from src.training.module import PropagationModule
 from src.training.strategies import naming_lost_processes, whole_model
 from src.training.wiring import (
@@ -105,7 +105,7 @@ def _train(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
         log.info("model saved to %s", run_dir / "model")
         if cfg.upload_model:
             for logger in trainer.loggers:
-                if isinstance(logger, PatientWandbLogger):
+                if isinstance(logger, ResilientWandbLogger):
                     logger.log_model_folder(run_dir / "model", f"{cfg.name}-{cfg.stage.name}")
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
 

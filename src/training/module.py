@@ -68,8 +68,8 @@ class PropagationModule(LightningModule):
         self.val_iou = MeanIoU(num_classes)
         self.val_iou_by_offset = nn.ModuleList(MeanIoU(num_classes) for _ in range(_MAX_SCORED_OFFSET))
         self.val_epe = EndPointError()
-        self.val_new = MeanMetric()
-        self.val_new_found = nn.ModuleDict({"precision": BinaryPrecision(), "recall": BinaryRecall()})
+        self.val_disoccluded = MeanMetric()
+        self.val_disoccluded_scores = nn.ModuleDict({"precision": BinaryPrecision(), "recall": BinaryRecall()})
         self.iou_per_class: Tensor | None = None
 
     def configure_model(self) -> None:
@@ -133,18 +133,18 @@ class PropagationModule(LightningModule):
                 self.val_iou_by_offset[offset - 1].update(one, label)
         if outcome.flow is not None and outcome.flow.pixel_flows and batch.flow is not None:
             self.val_epe.update(full_size_flow(outcome.flow, (height, width)), batch.flow)
-        new = None if outcome.flow is None else disoccluded(outcome.flow, (height, width))
-        if new is not None:
-            self.val_new.update(new)
+        probability = None if outcome.flow is None else disoccluded(outcome.flow, (height, width))
+        if probability is not None:
+            self.val_disoccluded.update(probability)
             if batch.flow is not None:
-                self._judge_newness(new, batch.flow)
+                self._score_disoccluded(probability, batch.flow)
         return {"prediction": outcome}
 
     def on_validation_epoch_end(self) -> None:
         """Log ``val/miou``, ``val/wiou``, ``val/miou_offset_<frames>`` and, where flow is known, ``val/epe`` in pixels.
 
-        ``val/new`` is the share of pixels that the flow finds no source for, where the estimator says so;
-        ``val/new_precision`` and ``val/new_recall`` judge those it takes for new rather than not, where the data knows.
+        ``val/disoccluded`` is the share of pixels without a source in the key frame, for estimators with a confidence;
+        ``val/disoccluded_precision`` and ``val/disoccluded_recall`` score them (above 0.5) where the true flow is known.
         """
         scores = self.val_iou.compute()
         self.iou_per_class = scores["iou_per_class"]
@@ -154,13 +154,13 @@ class PropagationModule(LightningModule):
         if self._updated(self.val_epe):
             self.log("val/epe", self.val_epe.compute()["epe"], prog_bar=True)
             self.val_epe.reset()
-        if self._updated(self.val_new):
-            self.log("val/new", self.val_new.compute())
-            self.val_new.reset()
-        for name, metric in self.val_new_found.items():
+        if self._updated(self.val_disoccluded):
+            self.log("val/disoccluded", self.val_disoccluded.compute())
+            self.val_disoccluded.reset()
+        for name, metric in self.val_disoccluded_scores.items():
             assert isinstance(metric, Metric)
             if self._updated(metric):
-                self.log(f"val/new_{name}", metric.compute())
+                self.log(f"val/disoccluded_{name}", metric.compute())
                 metric.reset()
         self._log_iou_by_offset()
 
@@ -168,12 +168,12 @@ class PropagationModule(LightningModule):
         """Whether any rank has seen what it scores: all add up their counts, or none, or one would wait for the others."""
         return self.trainer.strategy.reduce_boolean_decision(metric.update_called, all=False)
 
-    def _judge_newness(self, new: Tensor, flow: Tensor) -> None:
+    def _score_disoccluded(self, probability: Tensor, flow: Tensor) -> None:
         known = flow.isfinite().flatten(1).any(1)
         if known.any():
-            for metric in self.val_new_found.values():
+            for metric in self.val_disoccluded_scores.values():
                 assert isinstance(metric, Metric)
-                metric.update(new[known], hidden(flow[known]))
+                metric.update(probability[known], hidden(flow[known]))
 
     def _log_iou_by_offset(self) -> None:
         for offset, iou in enumerate(self.val_iou_by_offset, start=1):

@@ -19,7 +19,7 @@ from src.models.propagator import Propagator
 from src.models.segmentors.base import KeyFrameSegmentor
 from src.models.segmentors.registry import with_classes
 from src.ops.warp import WarpGrid
-from src.training.logging.resilient_wandb import PatientWandbLogger
+from src.training.logging.resilient_wandb import ResilientWandbLogger
 from src.weights.model_folder import load_model
 
 log = logging.getLogger(__name__)
@@ -128,7 +128,7 @@ def wandb_logger(
     init_timeout: float = 60.0,
     finish_timeout: float = 300.0,
     job: int | None = None,
-) -> PatientWandbLogger:
+) -> ResilientWandbLogger:
     """W&B, online where a key and the server are at hand, offline otherwise (and it says so).
 
     Args:
@@ -158,7 +158,7 @@ def wandb_logger(
 
     settings = wandb.Settings(init_timeout=init_timeout, finish_timeout=finish_timeout)
     name = name if job is None else f"{name}-{job}"
-    return PatientWandbLogger(
+    return ResilientWandbLogger(
         project=project, name=name, save_dir=save_dir, group=group, job_type=job_type, tags=tags, mode=mode, settings=settings
     )
 

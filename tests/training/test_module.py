@@ -130,7 +130,7 @@ class KnowsWhatIsNew(PropagationStage):
 def test_what_a_flow_takes_for_new_is_judged_where_the_data_knows(tmp_path: Path, honest: bool) -> None:
     trainer = tiny_trainer(tmp_path, 1, 10)
     trainer.fit(tiny_module(KnowsWhatIsNew(honest)), tiny_data(1, val_samples=6))
-    logged = {name: float(trainer.callback_metrics[f"val/new{name}"]) for name in ("", "_precision", "_recall")}
+    logged = {name: float(trainer.callback_metrics[f"val/disoccluded{name}"]) for name in ("", "_precision", "_recall")}
     assert (0 < logged[""] < 0.5) == honest
     assert (logged["_precision"], logged["_recall"]) == (honest, honest)
 

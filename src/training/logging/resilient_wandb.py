@@ -39,7 +39,7 @@ def _survived(method: Callable[..., None]) -> Callable[..., None]:
     return careful
 
 
-class PatientWandbLogger(WandbLogger):
+class ResilientWandbLogger(WandbLogger):
     """Lightning's logger, but a run that cannot start online starts offline, and a failure ends the logging alone.
 
     Takes the arguments of :class:`lightning.pytorch.loggers.WandbLogger`.

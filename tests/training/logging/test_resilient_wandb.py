@@ -5,7 +5,7 @@ import pytest
 import wandb
 from lightning.pytorch.loggers import WandbLogger
 
-from src.training.logging.resilient_wandb import PatientWandbLogger
+from src.training.logging.resilient_wandb import ResilientWandbLogger
 
 
 class FakeRun:
@@ -31,7 +31,7 @@ def test_when_wandb_dies_training_goes_on(
     run = FakeRun()
     monkeypatch.setattr(wandb, "init", lambda **_: run)
     monkeypatch.setattr(wandb, "run", None)
-    logger = PatientWandbLogger(save_dir=str(tmp_path), mode="online")
+    logger = ResilientWandbLogger(save_dir=str(tmp_path), mode="online")
     for step in range(3):
         logger.log_metrics({"a": float(step)}, step)
     logger.log_image("val/pictures", [])
@@ -57,7 +57,7 @@ def test_a_run_that_cannot_start_online_starts_offline(
     monkeypatch.setattr(wandb, "init", init)
     monkeypatch.setattr(wandb, "run", None)
     monkeypatch.setattr(wandb, "teardown", lambda: calls.append("teardown"))
-    logger = PatientWandbLogger(save_dir=str(tmp_path), mode="online")
+    logger = ResilientWandbLogger(save_dir=str(tmp_path), mode="online")
     logger.log_metrics({"a": 1.0}, 0)
     assert modes == ["online", "offline"] and logger.failure is None
     assert "W&B cannot start a run (Run initialization has timed out): it is offline" in caplog.text
@@ -66,4 +66,4 @@ def test_a_run_that_cannot_start_online_starts_offline(
 def test_what_lightning_logs_with_is_watched() -> None:
     """Every way to send something that the plain logger has, but those that need a server to have any use."""
     ways = {name for name in vars(WandbLogger) if name.startswith("log_")} | {"finalize"}
-    assert {name for name in ways if name not in vars(PatientWandbLogger)} <= {"log_text", "log_audio", "log_graph"}
+    assert {name for name in ways if name not in vars(ResilientWandbLogger)} <= {"log_text", "log_audio", "log_graph"}
