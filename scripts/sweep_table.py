@@ -24,7 +24,7 @@ from rich.console import Console
 # The package is not installed: it lies beside this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.files.atomic_write import write_text, written_whole
+from src.files.atomic_write import atomic_path, write_text
 from src.visualization.charts import sweep_picture
 
 SHOWN = (
@@ -257,7 +257,7 @@ def main(arguments: list[str] | None = None) -> int:
         text = markdown(lines, metrics)
         write_text(files[0], text)
         write_text(files[1], table_csv(lines, metrics))
-        with written_whole(files[2]) as file:
+        with atomic_path(files[2]) as file:
             Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy()).save(file)
     except (OSError, ValueError) as error:
         console.print(f"error: {error}", style="red")

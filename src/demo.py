@@ -22,7 +22,7 @@ from omegaconf import DictConfig
 from src.command_line import errors_in_a_line, prepare_arguments, stopping_on_signals, typed_path
 from src.data.clips import ClipDataset
 from src.data.datasets.video_files import VIDEO_SUFFIXES
-from src.files.images import time_order
+from src.files.images import natural_key
 from src.inference.flow_choice import names_and_colors, selectable_flows
 from src.inference.video.decoder import VideoFrames
 from src.inference.video.sources import FrameSource, ImageFrames
@@ -102,7 +102,7 @@ def find_clips(cfg: DictConfig) -> dict[str, Callable[[], FrameSource]]:
         folder = typed_path(str(cfg.clips))
         if not folder.is_dir():
             raise FileNotFoundError(f"no folder {folder}; expected one with videos")
-        videos = sorted((path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES), key=time_order)
+        videos = sorted((path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES), key=natural_key)
         if not videos:
             raise ValueError(f"{folder} holds no video; expected files that end in {', '.join(VIDEO_SUFFIXES)}")
         found |= {path.name: partial(VideoFrames, path) for path in videos}

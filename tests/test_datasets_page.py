@@ -10,7 +10,7 @@ from hydra.utils import get_object
 
 from scripts import extract_cityscapes, make_shards, prepare_vspw
 from src.command_line import quote_paths
-from src.data.datasets.classes_yaml import read_class_page
+from src.data.datasets.classes_yaml import read_classes_yaml
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "datasets.md").read_text(encoding="utf-8")
@@ -38,7 +38,7 @@ def test_commands_are_understood(line, tmp_path, monkeypatch, capsys):
 def test_the_example_page_of_classes_is_one(tmp_path):
     (example,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     (tmp_path / "classes.yaml").write_text(example)
-    assert read_class_page(tmp_path / "classes.yaml").values == {0: 0, 7: 1, 8: 2, 9: 2, 255: 255}
+    assert read_classes_yaml(tmp_path / "classes.yaml").values == {0: 0, 7: 1, 8: 2, 9: 2, 255: 255}
 
 
 def test_files_and_data_sets_are_there():

@@ -23,7 +23,7 @@ _UNFILTERED = (
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary name beside ``path`` to write to; renamed at the end, removed after an error.
 
     The folder is made where it is missing. An existing file is replaced.
@@ -41,13 +41,13 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file (UTF-8) as a whole or not at all."""
-    with written_whole(path) as unfinished:
+    with atomic_path(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
 
 
-def write_picture(picture: Tensor, path: Path) -> Path:
+def write_rgb(picture: Tensor, path: Path) -> Path:
     """Write a picture (3, H, W) uint8 RGB as a whole or not at all; the format is that of the suffix. Returns ``path``."""
-    with written_whole(path) as unfinished:
+    with atomic_path(path) as unfinished:
         Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy()).save(unfinished)
     return path
 

@@ -18,7 +18,7 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY_BYTES = b"\x08\x00\x00\x00\x00"
 
 
-def decode_plain_png(content: bytes, max_pixels: float) -> NDArray[np.uint8] | None:
+def decode_unfiltered_png(content: bytes, max_pixels: float) -> NDArray[np.uint8] | None:
     """Decode an unfiltered 8-bit grey PNG in a fifth of libpng's time (0.07 ms against 0.38 ms at 480x853).
 
     Args:

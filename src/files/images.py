@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from src.files.grey_png import decode_plain_png
+from src.files.grey_png import decode_unfiltered_png
 from src.structures import Size
 
 # What Pillow raises on files that are broken, cut off or forged: its PNG reader reports broken chunks as SyntaxError.
@@ -90,7 +90,7 @@ def read_label_png(path: Path, channel: int | None = None) -> Tensor:
 def read_label_array(path: Path, channel: int | None = None) -> NDArray[np.integer[Any]]:
     """:func:`read_label_png` as (H, W) of the file's own integer type."""
     content = _content(path)
-    bytes_alone = decode_plain_png(content, Image.MAX_IMAGE_PIXELS or math.inf)
+    bytes_alone = decode_unfiltered_png(content, Image.MAX_IMAGE_PIXELS or math.inf)
     if bytes_alone is None:
         bytes_alone = _whole_grey_png(content)
     if bytes_alone is not None:
@@ -162,7 +162,7 @@ def _jpeg_header(content: bytes) -> tuple[int, int, int] | None:
     return None
 
 
-def time_order(path: Path) -> tuple[tuple[bool, int, str], ...]:
+def natural_key(path: Path) -> tuple[tuple[bool, int, str], ...]:
     """Sort key by name, numbers within it as numbers: frame 9 comes before frame 10 with and without leading zeros."""
     return tuple((part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", path.name))
 

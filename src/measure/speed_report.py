@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from src.files.atomic_write import write_picture
+from src.files.atomic_write import write_rgb
 from src.measure import report
 from src.measure.speed import FRAMES
 from src.visualization.speed_chart import floor_picture
@@ -34,7 +34,7 @@ def show(row: Row, console: Console, picture: Path | None = None) -> None:
     if "equal" in row:
         console.print(equality_sentence(row["equal"]), soft_wrap=True)
     if picture is not None and row.get("parts"):
-        write_picture(floor_picture(row["parts"], report.title(row)), picture)
+        write_rgb(floor_picture(row["parts"], report.title(row)), picture)
         log.info("written: %s", picture)
 
 

@@ -3,19 +3,19 @@ import zlib
 import numpy as np
 import pytest
 
-from src.files.atomic_write import write_label_png, write_text, written_whole
+from src.files.atomic_write import atomic_path, write_label_png, write_text
 from src.files.images import read_label_png
 
 
 def test_a_file_is_there_whole_or_not_at_all(tmp_path):
     path = tmp_path / "new" / "a.png"
-    with pytest.raises(RuntimeError), written_whole(path) as unfinished:
+    with pytest.raises(RuntimeError), atomic_path(path) as unfinished:
         assert unfinished.suffix == ".png" and unfinished != path
         unfinished.write_text("half")
         raise RuntimeError
     assert list(path.parent.iterdir()) == []
     write_text(path, "old")
-    with pytest.raises(KeyboardInterrupt), written_whole(path) as unfinished:
+    with pytest.raises(KeyboardInterrupt), atomic_path(path) as unfinished:
         raise KeyboardInterrupt
     assert path.read_text() == "old"
     write_text(path, "ü")

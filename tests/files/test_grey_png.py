@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from src.files.atomic_write import write_label_png
-from src.files.grey_png import decode_plain_png
+from src.files.grey_png import decode_unfiltered_png
 
 NO_LIMIT = float("inf")
 VALUES = np.kron(np.random.default_rng(0).integers(0, 256, (9, 7)), np.ones((5, 8))).astype(np.uint8)
@@ -43,14 +43,14 @@ def png(height, width, rows, parts=1):
 def test_labels_as_they_are_written_are_decoded(tmp_path, shape):
     values = np.random.default_rng(1).integers(0, 125, shape).astype(np.uint8)
     write_label_png(tmp_path / "a.png", values)
-    assert np.array_equal(decode_plain_png((tmp_path / "a.png").read_bytes(), NO_LIMIT), values)
+    assert np.array_equal(decode_unfiltered_png((tmp_path / "a.png").read_bytes(), NO_LIMIT), values)
 
 
 @pytest.mark.parametrize("parts", [1, 3])
 def test_data_may_come_in_several_chunks_and_between_others(parts):
     content = png(2, 3, b"\0abc\0def", parts)
     assert (
-        decode_plain_png(content, NO_LIMIT).tolist()
+        decode_unfiltered_png(content, NO_LIMIT).tolist()
         == np.asarray(Image.open(BytesIO(content))).tolist()
         == [[97, 98, 99], [100, 101, 102]]
     )
@@ -72,12 +72,12 @@ OTHERS = {
 
 @pytest.mark.parametrize("content", OTHERS.values(), ids=OTHERS)
 def test_other_files_are_left_to_others(content):
-    assert decode_plain_png(content, NO_LIMIT) is None
+    assert decode_unfiltered_png(content, NO_LIMIT) is None
 
 
 def test_damaged_and_oversized_files_are_left_to_others(plain):
-    assert np.array_equal(decode_plain_png(plain, VALUES.size), VALUES)
-    assert decode_plain_png(plain, VALUES.size - 1) is None
+    assert np.array_equal(decode_unfiltered_png(plain, VALUES.size), VALUES)
+    assert decode_unfiltered_png(plain, VALUES.size - 1) is None
     for place in range(len(plain)):
-        assert decode_plain_png(plain[:place], NO_LIMIT) is None, place
-        assert decode_plain_png(plain[:place] + bytes([plain[place] ^ 16]) + plain[place + 1 :], NO_LIMIT) is None, place
+        assert decode_unfiltered_png(plain[:place], NO_LIMIT) is None, place
+        assert decode_unfiltered_png(plain[:place] + bytes([plain[place] ^ 16]) + plain[place + 1 :], NO_LIMIT) is None, place

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from src.files.images import image_size, read_label_png, read_rgb, time_order
+from src.files.images import image_size, natural_key, read_label_png, read_rgb
 from tests.data.fake_layouts import write_label
 
 COLOURS = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
@@ -90,7 +90,7 @@ def test_a_picture_that_would_fill_the_memory_is_named(tmp_path, monkeypatch):
 
 def test_frames_order_by_number(tmp_path):
     names = ["f_2.jpg", "f_10.jpg", "f_009.jpg", "a.jpg"]
-    assert [p.name for p in sorted((tmp_path / n for n in names), key=time_order)] == [
+    assert [p.name for p in sorted((tmp_path / n for n in names), key=natural_key)] == [
         "a.jpg",
         "f_2.jpg",
         "f_009.jpg",

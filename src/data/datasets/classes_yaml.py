@@ -28,7 +28,7 @@ _LARGEST_VALUE = 2**16 - 1
 
 
 @dataclass(frozen=True)
-class ClassPage:
+class ClassDefinitions:
     """What ``classes.yaml`` says.
 
     Attributes:
@@ -44,7 +44,7 @@ class ClassPage:
     fps: float
 
 
-def read_class_page(path: Path) -> ClassPage:
+def read_classes_yaml(path: Path) -> ClassDefinitions:
     """Read ``classes.yaml``.
 
     Raises:
@@ -68,7 +68,7 @@ def read_class_page(path: Path) -> ClassPage:
     if len(set(names)) != len(names):
         raise ValueError(f"{path}: class {max(names, key=names.count)!r} is there more than once; expected different names")
     chosen = distinct_palette(len(parsed))
-    return ClassPage(
+    return ClassDefinitions(
         tuple(names),
         tuple(_color(path, entry, fallback) for entry, fallback in zip(parsed, chosen, strict=True)),
         _values(path, page.get("ignore", [IGNORE_INDEX]), parsed),

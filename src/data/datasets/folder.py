@@ -13,7 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from src.data.clips import FileClips
-from src.data.datasets.classes_yaml import read_class_page
+from src.data.datasets.classes_yaml import read_classes_yaml
 from src.data.datasets.frame_folders import FrameFolders, Labelling, read_clips, read_video_list, subfolders
 from src.data.integrity.issues import DatasetIssue, IssuePolicy
 from src.data.shards.path import dataset_root
@@ -50,7 +50,7 @@ class FolderClips(FileClips):
         self.split = split
         if labelling not in ("any", "every_frame", "all_or_none"):
             raise ValueError(f"labelling is {labelling!r}; expected any, every_frame or all_or_none")
-        page = read_class_page(self.root / "classes.yaml")
+        page = read_classes_yaml(self.root / "classes.yaml")
         if num_classes not in (None, len(page.classes)):
             raise ValueError(
                 f"{self.root / 'classes.yaml'} names {len(page.classes)} classes but num_classes={num_classes}; expected as many"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from src.data.integrity.issues import DatasetIssue, IssuePolicy
-from src.files.images import time_order
+from src.files.images import natural_key
 from src.files.text import read_text
 from src.structures import Clip
 
@@ -83,7 +83,7 @@ def subfolders(folder: Path) -> list[str]:
     if not folder.is_dir():
         return []
     paths = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
-    return [path.name for path in sorted(paths, key=time_order)]
+    return [path.name for path in sorted(paths, key=natural_key)]
 
 
 def read_clip(video: FrameFolders, policy: IssuePolicy, labelling: Labelling) -> Clip | None:
@@ -124,7 +124,7 @@ def _files_by_stem(folder: Path, suffixes: tuple[str, ...], policy: IssuePolicy)
         return {}
     paths = [p for p in folder.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith(".")]
     files: dict[str, Path] = {}
-    for path in sorted(paths, key=time_order):
+    for path in sorted(paths, key=natural_key):
         # An excluded file makes way for another of the same frame.
         if path.stem not in files or policy.excludes(files[path.stem]):
             files[path.stem] = path

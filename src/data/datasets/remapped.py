@@ -12,7 +12,7 @@ from src.data.datasets.palette import distinct_palette
 from src.structures import IGNORE_INDEX, Clip
 
 
-class Relabelled:
+class RemappedClasses:
     """The clips of a dataset, their labels translated; classes that have no counterpart are ignored.
 
     Scores are then over the classes that both know. A model may still predict the others, which counts as wrong.

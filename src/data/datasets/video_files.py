@@ -11,7 +11,7 @@ from torch import Tensor
 
 from src.data.clips import Color
 from src.data.datasets.palette import distinct_palette
-from src.files.images import CorruptFileError, time_order
+from src.files.images import CorruptFileError, natural_key
 from src.structures import Clip
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v")
@@ -38,7 +38,7 @@ class VideoFiles:
         self.palette = tuple(distinct_palette(len(classes)) if palette is None and classes else palette or ())
         if len(self.classes) != len(self.palette):
             raise ValueError(f"{len(self.classes)} classes but {len(self.palette)} palette colors; expected one each")
-        paths = [p for p in sorted(self.root.rglob("*"), key=time_order) if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file()]
+        paths = [p for p in sorted(self.root.rglob("*"), key=natural_key) if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file()]
         if not paths:
             raise FileNotFoundError(f"{self.root} holds no video; expected files ending in {', '.join(VIDEO_SUFFIXES)}")
         indices = [_index_frames(path) for path in paths]

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from src.data.datasets.cityscapes import IMAGE_SUFFIX, LABEL_NAME
-from src.files.atomic_write import written_whole
+from src.files.atomic_write import atomic_path
 
 _IMAGE = re.compile(rf"leftImg8bit_sequence/(?P<split>\w+)/(?P<city>[\w-]+)/[\w-]+_\d{{6}}_\d{{6}}{re.escape(IMAGE_SUFFIX)}")
 _LABEL = re.compile(r"gtFine/(?P<split>\w+)/(?P<city>[\w-]+)/(?P<name>[\w-]+_gtFine_labelIds\.png)")
@@ -136,7 +136,7 @@ def is_unpacked(entry: Entry, target: Path) -> bool:
 def _extract(archive: zipfile.ZipFile, entry: Entry, path: Path) -> None:
     try:
         # Reading to the end checks the checksum.
-        with written_whole(path) as unfinished, archive.open(entry.name) as source, unfinished.open("wb") as file:
+        with atomic_path(path) as unfinished, archive.open(entry.name) as source, unfinished.open("wb") as file:
             shutil.copyfileobj(source, file, 1 << 20)
     # A RuntimeError is an entry with a password or a compression that is not known.
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:

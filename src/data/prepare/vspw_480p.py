@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from src.data.datasets.frame_folders import IMAGE_SUFFIXES, LABEL_SUFFIXES, subfolders
-from src.files.atomic_write import write_label_png, write_text, written_whole
+from src.files.atomic_write import atomic_path, write_label_png, write_text
 from src.files.images import DECODE_ERRORS
 from src.structures import Size
 
@@ -117,7 +117,7 @@ def resize_file(task: ResizeTask) -> str | None:
                 result = pixels.resize((width, height), filter_)
     except DECODE_ERRORS as error:
         return f"{source} cannot be decoded ({error})"
-    with written_whole(target) as unfinished:
+    with atomic_path(target) as unfinished:
         if result is None:
             shutil.copyfile(source, unfinished)
         elif is_mask and result.mode in ("L", "I;16"):
@@ -137,6 +137,6 @@ def copy_lists(source: Path, target: Path) -> list[str]:
     """
     names = [name for name in _LISTS if (source / name).is_file()]
     for name in names:
-        with written_whole(target / name) as unfinished:
+        with atomic_path(target / name) as unfinished:
             shutil.copyfile(source / name, unfinished)
     return names

@@ -13,8 +13,8 @@ from typing import BinaryIO, NamedTuple
 
 from src.data.shards.index import Member, ShardFile, ShardIndex
 from src.data.shards.reader import INDEX, Shards
-from src.files.atomic_write import write_text, written_whole
-from src.files.images import time_order
+from src.files.atomic_write import atomic_path, write_text
+from src.files.images import natural_key
 
 _BLOCK = tarfile.BLOCKSIZE
 # Shards, and what a killed process leaves of them and of the index.
@@ -70,8 +70,10 @@ def find_files(source: Path, leave_out: Sequence[str] = ()) -> list[SourceFile]:
         if ancestors.split("\0").count(real) > 1:
             raise ValueError(f"{folder} is a link to a folder that it is in")
         above[folder] = ancestors
-        subfolders[:] = sorted((name for name in subfolders if not name.startswith(".")), key=lambda name: time_order(Path(name)))
-        for name in sorted((name for name in names if not name.startswith(".")), key=lambda name: time_order(Path(name))):
+        subfolders[:] = sorted(
+            (name for name in subfolders if not name.startswith(".")), key=lambda name: natural_key(Path(name))
+        )
+        for name in sorted((name for name in names if not name.startswith(".")), key=lambda name: natural_key(Path(name))):
             path = Path(folder) / name
             relative = path.relative_to(source).as_posix()
             if any(fnmatchcase(relative, pattern) for pattern in leave_out):
@@ -141,7 +143,7 @@ def write_shards(source: Path, target: Path, shards: Sequence[Sequence[SourceFil
         checksums = _read_back(path, files)
         kept = checksums is not None
         if checksums is None:
-            with written_whole(path) as unfinished, unfinished.open("wb") as tar:
+            with atomic_path(path) as unfinished, unfinished.open("wb") as tar:
                 checksums = [_add(tar, source, file) for file in files]
                 tar.write(bytes(2 * _BLOCK))
         offset = 0

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from src.files.atomic_write import write_picture
+from src.files.atomic_write import write_rgb
 from src.visualization.trade_off import cost_curves_picture
 
 Row = dict[str, Any]
@@ -74,4 +74,4 @@ def write_curves(rows: Sequence[Row], folder: Path) -> dict[str, Path]:
     if not lines:
         return {}
     picture = cost_curves_picture(lines, "GFLOPs per frame, as spent", "mIoU, %")
-    return {"miou_by_gflops": write_picture(picture, folder / "miou_by_gflops.png")}
+    return {"miou_by_gflops": write_rgb(picture, folder / "miou_by_gflops.png")}

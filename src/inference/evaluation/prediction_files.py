@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from src.data.clips import ClipDataset
-from src.files.atomic_write import written_whole
+from src.files.atomic_write import atomic_path
 from src.files.images import read_label_png
 from src.inference.distributed import SINGLE, World
 from src.inference.evaluation.clips import ProgressCallback
@@ -57,7 +57,7 @@ class PredictionFolder:
         """
         path = self.path(clip, frame)
         self._check_classes(path, semantic_map)
-        with written_whole(path) as unfinished:
+        with atomic_path(path) as unfinished:
             Image.fromarray(semantic_map.cpu().numpy().astype(np.uint8)).save(unfinished)
 
     def read(self, clip: int, frame: int, size: Size) -> Tensor:

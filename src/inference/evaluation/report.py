@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from src.files.atomic_write import write_picture, write_text
+from src.files.atomic_write import write_rgb, write_text
 from src.inference.evaluation.comparison import MethodResult
 from src.visualization.charts import confusion_picture, distance_picture
 
@@ -62,12 +62,12 @@ def write_report(results: Sequence[MethodResult], classes: Sequence[str], folder
     write_text(files["per_class"], json.dumps(lines, indent=2, allow_nan=False) + "\n")
     for one in results:
         title = f"{one.title}: where the pixels of each class go, %"
-        files[f"confusion_{one.key}"] = write_picture(
+        files[f"confusion_{one.key}"] = write_rgb(
             confusion_picture(one.result.confusion, classes, title), folder / f"confusion_{one.key}.png"
         )
     panels, per_frame = _distance_panels(results)
     if panels:
-        files["miou_by_distance"] = write_picture(distance_picture(panels, per_frame), folder / "miou_by_distance.png")
+        files["miou_by_distance"] = write_rgb(distance_picture(panels, per_frame), folder / "miou_by_distance.png")
     return files
 
 

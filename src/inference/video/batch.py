@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from src.files.atomic_write import write_text
-from src.files.images import time_order
+from src.files.images import natural_key
 from src.inference.distributed import World
 from src.inference.video.sources import is_image
 
@@ -105,7 +105,7 @@ def list_videos(path: Path) -> dict[str, Path] | None:
     else:
         return None
     videos: dict[str, Path] = {}
-    for name, file in sorted(named, key=lambda pair: time_order(pair[1])):
+    for name, file in sorted(named, key=lambda pair: natural_key(pair[1])):
         if name.as_posix() in videos:
             raise ValueError(f"{file} and {videos[name.as_posix()]} would both go to {name}: expected different names")
         videos[name.as_posix()] = file

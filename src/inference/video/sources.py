@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from src.data.clips import ClipDataset
-from src.files.images import read_rgb, time_order
+from src.files.images import natural_key, read_rgb
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _CAMERA_FPS = 30
@@ -207,4 +207,4 @@ def is_image(path: Path) -> bool:
 
 def _images(path: Path) -> list[Path]:
     found = [path] if is_image(path) else [p for p in path.iterdir() if is_image(p)] if path.is_dir() else []
-    return sorted(found, key=time_order)
+    return sorted(found, key=natural_key)

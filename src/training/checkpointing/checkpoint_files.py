@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 
-from src.files.atomic_write import written_whole
+from src.files.atomic_write import atomic_path
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class DurableCheckpointIO(TorchCheckpointIO):
             raise TypeError(f"storage_options={storage_options!r}: checkpoints here are files and take none")
         target = Path(path)
         try:
-            with written_whole(target) as unfinished, unfinished.open("wb") as file:
+            with atomic_path(target) as unfinished, unfinished.open("wb") as file:
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-from src.files.atomic_write import write_text, written_whole
+from src.files.atomic_write import atomic_path, write_text
 from src.structures import PairBatch
 from src.weights.model_folder import save_model
 
@@ -40,7 +40,7 @@ class BrokenStep:
     def write(self, folder: Path) -> None:
         """As ``batch.safetensors`` and ``batch.json``; files of these names are replaced."""
         tensors = {name: value.cpu().contiguous() for name, value in self.batch._asdict().items() if torch.is_tensor(value)}
-        with written_whole(folder / _TENSORS) as unfinished:
+        with atomic_path(folder / _TENSORS) as unfinished:
             save_file(tensors, unfinished)
         facts = {"reason": self.reason, "batch_idx": self.batch_idx, "names": self.batch.names}
         write_text(folder / _FACTS, json.dumps(facts, indent=1) + "\n")

@@ -1,13 +1,13 @@
 import pytest
 
-from src.data.datasets.classes_yaml import read_class_page
+from src.data.datasets.classes_yaml import read_classes_yaml
 from src.data.datasets.palette import distinct_palette
 from src.structures import IGNORE_INDEX
 
 
 def read(tmp_path, text):
     (tmp_path / "classes.yaml").write_text(text, encoding="utf-8")
-    return read_class_page(tmp_path / "classes.yaml")
+    return read_classes_yaml(tmp_path / "classes.yaml")
 
 
 def test_names_alone_are_enough(tmp_path):
@@ -63,4 +63,4 @@ def test_what_is_wrong_is_named(tmp_path, text, message):
 
 def test_a_missing_page_says_what_it_should_hold(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"classes\.yaml does not exist; expected the class names"):
-        read_class_page(tmp_path / "classes.yaml")
+        read_classes_yaml(tmp_path / "classes.yaml")

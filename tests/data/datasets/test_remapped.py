@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from src.data.datasets.remapped import Relabelled
+from src.data.datasets.remapped import RemappedClasses
 from src.data.datasets.vspw import VSPW
 from src.data.pairs.dataset import PairDataset
 from src.data.pairs.sampling import SingleFrameSampling
@@ -23,21 +23,24 @@ def data(tmp_path):
 def test_labels_are_translated_and_the_rest_ignored(data):
     before = data.read_label(0, 0)[0, ::8].tolist()
     assert before == [0, 1, 2, IGNORE_INDEX]
-    renamed = Relabelled(data, ["x", "y"], {"a": "y", "b": "y"})
+    renamed = RemappedClasses(data, ["x", "y"], {"a": "y", "b": "y"})
     assert renamed.read_label(0, 0)[0, ::8].tolist() == [1, 1, IGNORE_INDEX, IGNORE_INDEX]
-    assert Relabelled(data, ["x", "y"], {"c": "x"}).read_label(0, 0)[0, ::8].tolist() == [IGNORE_INDEX] * 2 + [0, IGNORE_INDEX]
+    assert RemappedClasses(data, ["x", "y"], {"c": "x"}).read_label(0, 0)[0, ::8].tolist() == [IGNORE_INDEX] * 2 + [
+        0,
+        IGNORE_INDEX,
+    ]
     assert (renamed.num_classes, renamed.classes, len(renamed.palette)) == (2, ("x", "y"), 2)
 
 
 def test_images_and_clips_are_the_same(data):
-    renamed = Relabelled(data, ["x"], {"a": "x"})
+    renamed = RemappedClasses(data, ["x"], {"a": "x"})
     assert renamed.read_image(0, 0).equal(data.read_image(0, 0)) and renamed.fps == data.fps
     renamed.clips = renamed.clips[:0]
     assert data.clips == []
 
 
 def test_pairs_are_read_as_from_any_data(data):
-    renamed = Relabelled(data, ["x"], {"a": "x"})
+    renamed = RemappedClasses(data, ["x"], {"a": "x"})
     sample = PairDataset(renamed, SingleFrameSampling(), num_samples=1, seed=0)[0].sample
     assert sample.nonkey_label.dtype == torch.uint8 and sample.nonkey_label.equal(renamed.read_label(0, 0).byte())
     assert sample.nonkey_image.equal(data.read_image(0, 0))
@@ -45,8 +48,8 @@ def test_pairs_are_read_as_from_any_data(data):
 
 def test_names_that_neither_knows_are_refused(data):
     with pytest.raises(ValueError, match="no such class: d, z; the data has a, b, c, to be named x"):
-        Relabelled(data, ["x"], {"a": "x", "d": "x", "b": "z"})
+        RemappedClasses(data, ["x"], {"a": "x", "d": "x", "b": "z"})
     with pytest.raises(ValueError, match="none is mapped"):
-        Relabelled(data, ["x"], {})
+        RemappedClasses(data, ["x"], {})
     with pytest.raises(ValueError, match="1 classes but 2 palette colors"):
-        Relabelled(data, ["x"], {"a": "x"}, [(0, 0, 0), (1, 1, 1)])
+        RemappedClasses(data, ["x"], {"a": "x"}, [(0, 0, 0), (1, 1, 1)])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from src.data.clips import ClipDataset
-from src.files.atomic_write import write_picture
+from src.files.atomic_write import write_rgb
 from src.inference.evaluation.clips import ProgressCallback
 from src.inference.evaluation.flow.label_propagation import label_pairs
 from src.inference.evaluation.flow.method import FlowMethod
@@ -54,7 +54,7 @@ def write_flow_pictures(
         panel = flow_panel(key_image, image, key_label, label, carried, dataset.palette, lag)
         panel = stack([panel, legend(dataset.classes, dataset.palette, panel.shape[-1])])
         file = folder / f"{dataset.clips[clip].name.replace('/', '_')}_{target:05d}_lag{lag}.png"
-        files.append(write_picture(panel, file))
+        files.append(write_rgb(panel, file))
         if progress is not None:
             progress(done, len(chosen))
     return files

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from src.files.atomic_write import write_picture
+from src.files.atomic_write import write_rgb
 from src.inference.evaluation.flow.endpoint_errors import ClipError
 from src.inference.evaluation.flow.label_propagation import LagScore
 from src.inference.evaluation.table import Row
@@ -121,7 +121,7 @@ def draw_lags(rows: Sequence[Row], folder: Path) -> list[Path]:
     panels = {title: points for title, points in panels.items() if any(cost > 0 for cost, _ in points.values())}
     if panels:
         files["miou_by_cost"] = trade_off_picture(panels, f"mIoU of the labels over {middle} frames, %")
-    return [write_picture(picture, folder / f"{name}.png") for name, picture in files.items()]
+    return [write_rgb(picture, folder / f"{name}.png") for name, picture in files.items()]
 
 
 def _costs(row: Row) -> list[str]:
