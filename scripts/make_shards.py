@@ -90,7 +90,7 @@ def compare(roots: list[str], num_images: int, console: Console) -> int:
         for root, path in zip(roots, opened, strict=True):
             for what, read in (("read", lambda file: file.read_bytes()), ("read and decoded", read_rgb)):
                 if isinstance(path, ShardPath):
-                    path.shards.forget()
+                    path.shards.clear()
                 start = time.perf_counter()
                 read(path / name)
                 if number:

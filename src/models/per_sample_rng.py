@@ -6,8 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-_STREAM = 0x1A7E
-"""Keeps these numbers apart from others that are keyed by the same seed and sample."""
+from src.ops.random_streams import RandomStream
 
 
 class PerSampleRandom(nn.Module):
@@ -65,7 +64,7 @@ def seed_per_sample(network: nn.Module, seed: int, sample_id: Tensor) -> None:
     if not layers:
         return
     rows = [
-        np.random.default_rng((seed % 2**64, _STREAM, number)).random(sum(widths), dtype=np.float32)
+        np.random.default_rng((seed % 2**64, RandomStream.DROP_PATH, number)).random(sum(widths), dtype=np.float32)
         for number in sample_id.tolist()
     ]
     table = torch.from_numpy(np.stack(rows)).to(sample_id.device, non_blocking=True)

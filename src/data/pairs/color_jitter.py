@@ -12,10 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from src.data.pairs.dataset import map_images
+from src.ops.random_streams import RandomStream
 from src.structures import PairBatch, PairSample
-
-# Beside those of src/data/pairs/dataset.py: one stream under the run's seed for what is drawn after the transfer to the device.
-_DEVICE_STREAM = 203
 
 
 class ColorChange(NamedTuple):
@@ -101,7 +99,8 @@ class ColorJitter:
 
     def change_batch(self, batch: PairBatch, seed: int) -> PairBatch:
         """What ``where="device"`` left to do: one change for both frames of each sample, drawn by ``seed`` and sample number."""
-        draws = [self.draw(np.random.default_rng((seed, _DEVICE_STREAM, number))) for number in batch.sample_id.tolist()]
+        streams = ((seed, RandomStream.DEVICE_COLOR_JITTER, number) for number in batch.sample_id.tolist())
+        draws = [self.draw(np.random.default_rng(stream)) for stream in streams]
         return batch._replace(
             key_image=change_batch(batch.key_image, draws), nonkey_image=change_batch(batch.nonkey_image, draws)
         )

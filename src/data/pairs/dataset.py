@@ -14,6 +14,7 @@ from torch.utils.data import Dataset, default_collate
 from src.data.clips import ClipDataset
 from src.data.pairs.sampling import PairSampling
 from src.files.images import CorruptFileError
+from src.ops.random_streams import RandomStream
 from src.structures import PairBatch, PairSample
 
 Motion = Callable[[Tensor, Tensor, np.random.Generator], PairSample]
@@ -22,8 +23,6 @@ Motion = Callable[[Tensor, Tensor, np.random.Generator], PairSample]
 Transform = Callable[[PairSample, np.random.Generator], PairSample]
 """(sample, rng) -> sample; one draw for both frames."""
 
-# Numbers of the independent random streams under one seed: what one draws never moves the other.
-_MOTION_STREAM, _TRANSFORM_STREAM, _REPLACEMENT_STREAM = 201, 202, 203
 # Where so many samples in a row cannot be read, more than a file is wrong.
 _MAX_REPLACEMENTS = 8
 
@@ -118,13 +117,13 @@ class PairDataset(Dataset[NumberedSample]):
                 log.warning("sample %d is replaced: %s", number, error)
                 skipped.append(str(error))
             # From all samples of an endless run, so that the length of this one makes no difference.
-            draw = np.random.default_rng((self.seed, _REPLACEMENT_STREAM, number, len(skipped)))
+            draw = np.random.default_rng((self.seed, RandomStream.REPLACEMENT, number, len(skipped)))
             source = int(draw.integers(2**31))
 
     def _sample(self, number: int) -> NumberedSample:
         sample, offset = self._pair(number // self.samples_per_pair)
         if self.transform is not None:
-            sample = self.transform(sample, self._rng(_TRANSFORM_STREAM, number))
+            sample = self.transform(sample, self._rng(RandomStream.TRANSFORM, number))
         return NumberedSample(sample, offset, number)
 
     def _pair(self, number: int) -> tuple[PairSample, int]:
@@ -138,7 +137,8 @@ class PairDataset(Dataset[NumberedSample]):
         label = self.dataset.read_label(pair.clip, pair.nonkey, dtype=label_type)
         name = f"{self.dataset.clips[pair.clip].name}/{pair.key}->{pair.nonkey}"
         if self.motion is not None:
-            sample, offset = self.motion(image, label, self._rng(_MOTION_STREAM, number))._replace(name=f"{name}+motion"), 0
+            sample = self.motion(image, label, self._rng(RandomStream.SYNTHETIC_MOTION, number))
+            sample, offset = sample._replace(name=f"{name}+motion"), 0
         else:
             key_image = image if pair.key == pair.nonkey else self.dataset.read_image(pair.clip, pair.key, interleaved=True)
             if key_image.shape != image.shape:
@@ -151,7 +151,7 @@ class PairDataset(Dataset[NumberedSample]):
             self._last = number, sample, offset
         return sample, offset
 
-    def _rng(self, stream: int, number: int) -> np.random.Generator:
+    def _rng(self, stream: RandomStream, number: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, stream, number))
 
 

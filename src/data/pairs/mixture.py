@@ -13,10 +13,8 @@ from torch.utils.data import Dataset
 from src.data.clips import ClipDataset
 from src.data.pairs.dataset import Motion, NumberedSample, PairDataset, Transform
 from src.data.pairs.sampling import PairSampling
+from src.ops.random_streams import RandomStream
 from src.structures import IGNORE_INDEX
-
-# Beside those of src/data/pairs/dataset.py.
-_SOURCE_STREAM = 204
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ class MixedPairs(Dataset[NumberedSample]):
 
     def __getitem__(self, number: int) -> NumberedSample:
         """Sample ``number``; errors as of :class:`PairDataset`."""
-        draw = np.random.default_rng((self.main.seed, _SOURCE_STREAM, number)).random()
+        draw = np.random.default_rng((self.main.seed, RandomStream.PAIR_SOURCE, number)).random()
         chosen = int(np.searchsorted(self.bounds, draw, side="right"))
         item = (self.extra[chosen] if chosen < len(self.extra) else self.main)[number]
         sample = item.sample

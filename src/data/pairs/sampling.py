@@ -12,10 +12,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from src.ops.random_streams import RandomStream
 from src.structures import Clip, FramePair
-
-# Numbers of the independent random streams under one seed.
-_VISIT_STREAM, _PARTNER_STREAM = 101, 102
 
 
 class PairSampling(ABC):
@@ -41,7 +39,7 @@ class PairSampling(ABC):
             self._clips = clips
         count = len(self._labelled)
         clip, frame = (int(value) for value in self._labelled[_visit_order(count, seed, number // count)[number % count]])
-        return self._pair(clip, clips[clip], frame, np.random.default_rng((seed, _PARTNER_STREAM, number)))
+        return self._pair(clip, clips[clip], frame, np.random.default_rng((seed, RandomStream.PAIR_PARTNER, number)))
 
     def _visited_frames(self, clips: Sequence[Clip]) -> NDArray[np.int64]:
         return _labelled_frames(clips)
@@ -51,7 +49,21 @@ class PairSampling(ABC):
         """A pair with the labelled ``frame`` in it."""
 
 
-class UniformSampling(PairSampling):
+class _NearbySampling(PairSampling):
+    """A frame with one up to ``max_offset`` frames away.
+
+    Args:
+        max_offset: in frames, at least 1.
+    """
+
+    def __init__(self, max_offset: int) -> None:
+        super().__init__()
+        if max_offset < 1:
+            raise ValueError(f"max_offset={max_offset}; expected at least 1 (frame)")
+        self.max_offset = max_offset
+
+
+class UniformSampling(_NearbySampling):
     """A labelled frame and one up to ``max_offset`` frames away: the earlier is key, the later (labelled) non-key (paper 4.1).
 
     The partner is uniform over the frames of the clip that may serve: any earlier one, and any later one that has a label. Where
@@ -62,10 +74,7 @@ class UniformSampling(PairSampling):
     """
 
     def __init__(self, max_offset: int = 10) -> None:
-        super().__init__()
-        if max_offset < 1:
-            raise ValueError(f"max_offset={max_offset}; expected at least 1 (frame)")
-        self.max_offset = max_offset
+        super().__init__(max_offset)
 
     def _pair(self, index: int, clip: Clip, frame: int, rng: np.random.Generator) -> FramePair:
         earlier = range(max(frame - self.max_offset, 0), frame)
@@ -99,7 +108,7 @@ class SingleFrameSampling(PairSampling):
         return FramePair(index, key=frame, nonkey=frame)
 
 
-class FrameSampling(PairSampling):
+class FrameSampling(_NearbySampling):
     """Every frame, labelled or not, as non-key frame with a key frame up to ``max_offset`` frames before or behind it.
 
     For videos without labels: motion and self-made labels can be learned from any two frames.
@@ -109,10 +118,7 @@ class FrameSampling(PairSampling):
     """
 
     def __init__(self, max_offset: int = 5) -> None:
-        super().__init__()
-        if max_offset < 1:
-            raise ValueError(f"max_offset={max_offset}; expected at least 1 (frame)")
-        self.max_offset = max_offset
+        super().__init__(max_offset)
 
     def _visited_frames(self, clips: Sequence[Clip]) -> NDArray[np.int64]:
         return np.array([(index, frame) for index, clip in enumerate(clips) for frame in range(len(clip))], np.int64)
@@ -137,4 +143,4 @@ def _labelled_frames(clips: Sequence[Clip]) -> NDArray[np.int64]:
 # Two passes meet in a loader that prefetches, for training and for validation.
 @lru_cache(maxsize=8)
 def _visit_order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    return np.random.default_rng((seed, _VISIT_STREAM, epoch)).permutation(count)
+    return np.random.default_rng((seed, RandomStream.VISIT_ORDER, epoch)).permutation(count)

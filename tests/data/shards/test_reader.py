@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from fsspec import AbstractFileSystem, register_implementation
 
-from src.data import shards as module
+from src.data.shards import reader as module
 from src.data.shards.reader import INDEX, Shards
 from src.files.images import CorruptFileError
 from tests.data.sharding import range_server, shard
