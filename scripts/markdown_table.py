@@ -46,13 +46,13 @@ def print_schedules(rows: list[dict[str, Any]]) -> None:
 
 
 def print_flows(rows: list[dict[str, Any]]) -> None:
-    """Of what=label_propagation a column for each lag, of what=endpoint_error one for each clip."""
-    carried = "lag" in rows[0]
+    """Of what=label_propagation a column for each offset, of what=endpoint_error one for each clip."""
+    carried = "offset" in rows[0]
     scores: dict[str, dict[str, str]] = {}
     for row in rows:
         own = scores.setdefault(row["method"], {})
         if carried:
-            own[f"lag {row['lag']}"] = _percent(row["miou"])
+            own[f"offset {row['offset']}"] = _percent(row["miou"])
         else:
             own |= {clip: f"{error:.2f}" for clip, error in row.get("epe_per_clip", {}).items()}
             own["mean"] = "" if row["epe"] is None else f"{row['epe']:.2f}"

@@ -33,6 +33,7 @@ _PATH_KEYS = {
 }
 # Keys of an earlier release and their successors, kept for one release so that a typed key ends in an error naming the new one.
 RENAMED_KEYS = {
+    "lags": "offsets",
     "head_starts": "interval_shifts",
     "scheduler.head_start": "scheduler.interval_shift",
 }

@@ -54,7 +54,7 @@ def evaluate(cfg: DictConfig, world: World = SINGLE) -> list[Row]:
         world: processes over which the clips are spread; the first one writes what is common to all.
 
     Returns:
-        The rows that were written; of prediction files, one; of flows, one per method (and lag).
+        The rows that were written; of prediction files, one; of flows, one per method (and offset).
 
     Raises:
         FileExistsError: if something would be overwritten unasked.

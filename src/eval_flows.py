@@ -15,7 +15,7 @@ from src.inference.evaluation.flow.comparison import FlowComparison
 from src.inference.evaluation.flow.label_propagation import label_pairs
 from src.inference.evaluation.flow.method import FlowMethod
 from src.inference.evaluation.flow.pictures import write_flow_pictures
-from src.inference.evaluation.flow.table import draw_lags, flow_table
+from src.inference.evaluation.flow.table import draw_offsets, flow_table
 from src.inference.evaluation.table import Row, new_path, write_table
 from src.inference.methods import own_methods, with_method
 from src.measure.flow_cost import cost_rows, flow_cost
@@ -39,7 +39,7 @@ def evaluate_flows(cfg: DictConfig, dataset: ClipDataset, output: Path, report: 
         console: where the table is shown.
 
     Returns:
-        The rows that were written: one per method (and lag).
+        The rows that were written: one per method (and offset).
 
     Raises:
         ValueError: if options contradict one another, or a name is unknown or comes twice.
@@ -50,7 +50,7 @@ def evaluate_flows(cfg: DictConfig, dataset: ClipDataset, output: Path, report: 
     if cfg.what != "label_propagation" and (cfg.pictures or cfg.report):
         raise ValueError("pictures and report show labels carried: they are for what=label_propagation")
     pictures = new_path(cfg.pictures, cfg.overwrite)
-    comparison = FlowComparison(cfg.what, dataset, list(cfg.lags), cfg.target_stride)
+    comparison = FlowComparison(cfg.what, dataset, list(cfg.offsets), cfg.target_stride)
     if pictures is not None:
         label_pairs(dataset, [cfg.picture_interval])
     scored, counted = _flow_methods(cfg)
@@ -62,7 +62,7 @@ def evaluate_flows(cfg: DictConfig, dataset: ClipDataset, output: Path, report: 
     rows = [{**row, "data": cfg.data.name} for row in comparison.rows(scored, costs, console)]
     files = list(write_table(rows, output))
     console.print(flow_table(rows))
-    charts = draw_lags(rows, report) if report is not None else []
+    charts = draw_offsets(rows, report) if report is not None else []
     if pictures is not None:
         drawn = {name: scored[name] for name in cfg.picture_flows or scored}
         files += write_flow_pictures(drawn, dataset, pictures, cfg.picture_interval)

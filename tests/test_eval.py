@@ -49,7 +49,7 @@ def test_it_writes_table_video_and_pictures(
     assert pairs == [("per_frame", 1), *((method, k) for method in ("copy", "dis", "pixel", "query") for k in (1, 3))]
     for row in rows:
         assert 0 <= row["miou"] <= row["wiou"] + 1 <= 2 and 0 <= row["vc8"] <= 1 and row["vc16"] is None
-        assert row["phases"] == row["key_interval"] and list(row["miou_by_distance"]) == [
+        assert row["phases"] == row["key_interval"] and list(row["miou_by_offset"]) == [
             str(d) for d in range(row["key_interval"])
         ]
         assert list(row["iou_per_class"]) == list(CLASSES)
@@ -112,7 +112,7 @@ def test_methods_agree_at_interval_one_and_differ_behind_it(model: Path, tmp_pat
     )
     (copy1, copy4, query1, query4) = rows
     assert copy1["miou"] == query1["miou"] and copy1["ms"] == query1["ms"]
-    assert copy4["miou_by_distance"]["0"] == query4["miou_by_distance"]["0"]
+    assert copy4["miou_by_offset"]["0"] == query4["miou_by_offset"]["0"]
     assert copy4["miou"] != query4["miou"]
 
 
@@ -175,12 +175,10 @@ def test_saved_predictions_score_as_the_run_did(model: Path, tmp_path: Path) -> 
 def test_offsets_report_mean_and_minimum(model: Path, tmp_path: Path) -> None:
     arguments = ["methods=[copy]", "key_intervals=[3]", "phases=offsets", f"report={tmp_path}/report"]
     (row,) = evaluate(config(f"checkpoint={model}", f"output={tmp_path}/t.json", "device=cpu", *arguments))
-    each = list(row["miou_by_distance"].values())
-    assert row["miou"] == pytest.approx(sum(each) / 3) == row["miou_by_distance_mean"] and row["miou_by_distance_min"] == min(
-        each
-    )
-    assert row["frames_by_distance"] == {"0": 12, "1": 10, "2": 8}
-    assert (tmp_path / "report" / "miou_by_distance.png").is_file()
+    each = list(row["miou_by_offset"].values())
+    assert row["miou"] == pytest.approx(sum(each) / 3) == row["miou_by_offset_mean"] and row["miou_by_offset_min"] == min(each)
+    assert row["frames_by_offset"] == {"0": 12, "1": 10, "2": 8}
+    assert (tmp_path / "report" / "miou_by_offset.png").is_file()
 
 
 def test_scores_and_report_reach_wandb(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -188,7 +186,7 @@ def test_scores_and_report_reach_wandb(model: Path, tmp_path: Path, capsys: pyte
     evaluate(config(f"checkpoint={model}", f"output={tmp_path}/t.json", "device=cpu", f"paths.runs={tmp_path}/runs", *arguments))
     (run,) = (tmp_path / "runs" / "eval" / "wandb").glob("offline-run-*")
     media = {path.name.rsplit("_", 2)[0] for path in (run / "files" / "media" / "images" / "eval").iterdir()}
-    assert media == {"confusion_per_frame_k1", "confusion_copy_k2", "miou_by_distance", "miou_by_gflops"}
+    assert media == {"confusion_per_frame_k1", "confusion_copy_k2", "miou_by_offset", "miou_by_gflops"}
     assert list((run / "files" / "media" / "table" / "eval").iterdir())
     assert b"eval/miou_copy_k2" in logged_bytes(run)
     assert "IoU per class" in capsys.readouterr().out

@@ -13,7 +13,7 @@ from tests.inference.tiny import tiny_propagator
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ["data=moving_scenes", "~data.test", "+data.test={_target_: tests.inference.tiny.FakeClips, lengths: [5, 3]}"]
-SMALL = ["device=cpu", "cost_size=[64,96]", "timing_repeats=1", "lags=[1,2]"]
+SMALL = ["device=cpu", "cost_size=[64,96]", "timing_repeats=1", "offsets=[1,2]"]
 
 
 def config(*overrides: str) -> DictConfig:
@@ -37,16 +37,16 @@ def test_labels_are_carried_by_trained_and_training_free_flows(
     ))  # fmt: skip
     assert rows == json.loads((tmp_path / "t.json").read_text())
     names = ["copy", "dis_fast", "pixel", "query", "raft_small"]
-    assert [(row["method"], row["lag"]) for row in rows] == [(name, lag) for name in names for lag in (1, 2)]
-    by_name = {row["method"]: row for row in rows if row["lag"] == 2}
+    assert [(row["method"], row["offset"]) for row in rows] == [(name, offset) for name in names for offset in (1, 2)]
+    by_name = {row["method"]: row for row in rows if row["offset"] == 2}
     assert by_name["dis_fast"]["miou"] > by_name["copy"]["miou"] and by_name["raft_small"]["miou"] is None
     assert by_name["copy"]["gflops"] == 0 < by_name["pixel"]["gflops"] < by_name["query"]["gflops"]
     assert by_name["dis_fast"]["gflops"] is None and by_name["raft_small"]["params_m"] == pytest.approx(0.990, abs=1e-3)
     for row in rows:
         assert row["ms"] > 0 and (row["cost_size"], row["threads"], row["precision"]) == ("64x96", 1, "float32")
-    assert {path.name for path in (tmp_path / "report").iterdir()} == {"miou_by_lag.png", "miou_by_cost.png"}
+    assert {path.name for path in (tmp_path / "report").iterdir()} == {"miou_by_offset.png", "miou_by_cost.png"}
     assert len(list((tmp_path / "pictures").iterdir())) == 3
-    assert "lag 2" in capsys.readouterr().out
+    assert "offset 2" in capsys.readouterr().out
 
 
 def test_endpoint_errors_need_no_checkpoint(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_endpoint_errors_need_no_checkpoint(tmp_path: Path) -> None:
         (["flows=[farneback]"], "unknown flows farneback; known are copy, dis_ultrafast"),
         (["flows=[]"], "name nothing to evaluate"),
         (["flows=[copy]", "cost_only=[copy]"], "copy is to be scored and stands in cost_only as well"),
-        (["lags=[9]"], "no two labelled frames of a clip are 9 frames apart"),
+        (["offsets=[9]"], "no two labelled frames of a clip are 9 frames apart"),
         (["autocast=bfloat16"], "autocast=bfloat16 is for what=masks"),
         (["pictures=p", "picture_flows=[query]"], "no two labelled frames of a clip are 5"),
         (["pictures=p", "picture_interval=2", "picture_flows=[query]"], "picture_flows has query; scored are copy"),
@@ -70,11 +70,11 @@ def test_endpoint_errors_need_no_checkpoint(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_done_is_refused_before_anything_runs(tmp_path: Path, overrides: list[str], message: str) -> None:
-    lags = [] if any("lags" in one for one in overrides) else ["lags=[1]"]
+    offsets = [] if any("offsets" in one for one in overrides) else ["offsets=[1]"]
     given = ["flows=[copy]"] if not any(one.startswith("flows") for one in overrides) else []
     what = [] if any(one.startswith("what") for one in overrides) else ["what=label_propagation"]
     with pytest.raises(ValueError, match=message):
-        evaluate(config(f"output={tmp_path}/t.json", *what, *given, *lags, *overrides))
+        evaluate(config(f"output={tmp_path}/t.json", *what, *given, *offsets, *overrides))
     assert not list(tmp_path.iterdir())
 
 

@@ -47,9 +47,9 @@ def test_tables_are_those_of_the_files(name, monkeypatch, capsys):
 
 def test_rows_have_what_the_page_promises():
     rows = json.loads((ROOT / "docs" / "flow.json").read_text())
-    assert {row["lag"] for row in rows} == {1, 2, 3, 5, 10}
+    assert {row["offset"] for row in rows} == {1, 2, 3, 5, 10}
     for row in rows:
-        assert {"method", "lag", "miou", "gflops", "params_m", "ms"} <= set(row)
+        assert {"method", "offset", "miou", "gflops", "params_m", "ms"} <= set(row)
         assert (row["miou"] is None) == (row["pairs"] == 0)
 
 

@@ -1,4 +1,4 @@
-"""Intersection over union apart by distance to the key frame, and the mean and minimum over the distances."""
+"""Intersection over union by offset from the key frame, with mean and minimum over the offsets."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from src.metrics.label_maps import check_label_maps
 
 
 class IoUByOffset(Metric):
-    """One confusion matrix per distance between a frame and its key frame, 0 .. D-1 frames.
+    """One confusion matrix per offset of a frame from its key frame, 0 .. D-1 frames.
 
     Cityscapes has one label per snippet: evaluated once with each of 0 .. k-1 frames between key and labelled frame, the mean
-    over these offsets says how good a method is on an average frame, and the minimum how good at its worst distance.
+    over these offsets says how good a method is on an average frame, and the minimum how good at its worst offset.
 
     Args:
         num_classes: K.

@@ -1,4 +1,4 @@
-"""Charts of evaluations: classes taken for one another, the score against distance to the key frame, and against a setting."""
+"""Charts of evaluations: classes taken for one another, the score against offset to the key frame, and against a setting."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def confusion_picture(confusion: Tensor, classes: Sequence[str], title: str = ""
     return drawn(figure)
 
 
-def distance_picture(panels: Mapping[int, Mapping[str, Mapping[int, float]]], per_frame: float | None = None) -> Tensor:
+def offset_picture(panels: Mapping[int, Mapping[str, Mapping[int, float]]], per_frame: float | None = None) -> Tensor:
     """The mIoU against frames since the key frame, a panel per key interval and a line per method.
 
     The vertical axis does not start at zero: what matters is the fall from the key frame on.
@@ -90,12 +90,12 @@ def distance_picture(panels: Mapping[int, Mapping[str, Mapping[int, float]]], pe
         if per_frame is not None:
             axes.axhline(100 * per_frame, color="0.4", linestyle="--", linewidth=1, label="every frame segmented")
         for method, values in curves.items():
-            distances = sorted(values)
-            scores = [100 * values[distance] for distance in distances]
-            axes.plot(distances, scores, color=colors[method], marker="o", markersize=4, linewidth=1.5, label=method)
+            offsets = sorted(values)
+            scores = [100 * values[offset] for offset in offsets]
+            axes.plot(offsets, scores, color=colors[method], marker="o", markersize=4, linewidth=1.5, label=method)
         axes.set_title(f"key interval {interval}", fontsize=11)
         axes.set_xlabel("frames since the key frame")
-        axes.set_xticks(sorted({distance for values in curves.values() for distance in values}))
+        axes.set_xticks(sorted({offset for values in curves.values() for offset in values}))
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
     for axes in grid[:, 0]:

@@ -39,7 +39,7 @@ def flow_panel(
     nonkey_label: Tensor,
     methods: Mapping[str, CarriedLabel],
     palette: Palette,
-    lag: int,
+    offset: int,
 ) -> Tensor:
     """The pair on top, then a row for each method: flow, carried labels, errors, disoccluded pixels.
 
@@ -52,14 +52,14 @@ def flow_panel(
         nonkey_label: (H, W) int64.
         methods: what each made of it, by its name.
         palette: K colors.
-        lag: frames between the two.
+        offset: frames between the two.
 
     Returns:
         (3, height, width) uint8 with even sides.
     """
     rows = [
         [
-            Tile(f"key frame, {lag} frames before", key_image),
+            Tile(f"key frame, {offset} frames before", key_image),
             Tile("its label", overlay(key_image, key_label, palette)),
             Tile("non-key frame", nonkey_image),
             Tile("its label", overlay(nonkey_image, nonkey_label, palette)),

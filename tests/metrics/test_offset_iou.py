@@ -1,4 +1,4 @@
-"""Laws of the IoU by distance to the key frame."""
+"""Laws of the IoU by offset to the key frame."""
 
 import pytest
 import torch

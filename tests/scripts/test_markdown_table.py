@@ -13,11 +13,11 @@ def printed(rows, tmp_path, monkeypatch, capsys):
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in capsys.readouterr().out.splitlines()]
 
 
-def test_flows_have_a_column_for_each_lag(tmp_path, monkeypatch, capsys):
-    rows = [{"method": "a", "lag": lag, "miou": 0.9 - lag / 10, **COST} for lag in (1, 3)]
-    rows += [{"method": "b", "lag": lag, "miou": None, **COST, "gflops": None} for lag in (1, 3)]
+def test_flows_have_a_column_for_each_offset(tmp_path, monkeypatch, capsys):
+    rows = [{"method": "a", "offset": offset, "miou": 0.9 - offset / 10, **COST} for offset in (1, 3)]
+    rows += [{"method": "b", "offset": offset, "miou": None, **COST, "gflops": None} for offset in (1, 3)]
     head, rule, first, second = printed(rows, tmp_path, monkeypatch, capsys)
-    assert head == ["method", "lag 1", "lag 3", "GFLOPs", "parameters, M", "ms"] and len(rule) == len(head)
+    assert head == ["method", "offset 1", "offset 3", "GFLOPs", "parameters, M", "ms"] and len(rule) == len(head)
     assert first == ["a", "80.0", "60.0", "5.50", "1.25", "80"] and second == ["b", "", "", "", "1.25", "80"]
 
 

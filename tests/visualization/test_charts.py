@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.visualization.charts import confusion_picture, distance_picture, sweep_picture
+from src.visualization.charts import confusion_picture, offset_picture, sweep_picture
 
 NAMES = ("sky", "road", "tree", "car")
 
@@ -40,19 +40,19 @@ def test_absent_classes_take_no_room() -> None:
     assert many.shape[-1] > 2 * few.shape[-1]
 
 
-def test_distance_panels_show_their_curves() -> None:
+def test_offset_panels_show_their_curves() -> None:
     curves = {"query": {0: 0.8, 1: 0.7, 2: 0.65}, "copy": {0: 0.8, 1: 0.6, 2: 0.5}}
-    one, two = distance_picture({3: curves}, 0.8), distance_picture({3: curves, 5: curves}, 0.8)
+    one, two = offset_picture({3: curves}, 0.8), offset_picture({3: curves, 5: curves}, 0.8)
     assert one.shape[0] == 3 and two.shape[1] == one.shape[1] and two.shape[2] > 1.8 * one.shape[2]
-    assert not torch.equal(one, distance_picture({3: curves}, None))
-    assert not torch.equal(one, distance_picture({3: {**curves, "copy": {0: 0.8, 1: 0.6, 2: 0.4}}}, 0.8))
+    assert not torch.equal(one, offset_picture({3: curves}, None))
+    assert not torch.equal(one, offset_picture({3: {**curves, "copy": {0: 0.8, 1: 0.6, 2: 0.4}}}, 0.8))
 
 
 def test_bad_arguments_are_named() -> None:
     with pytest.raises(ValueError, match=r"confusion matrix \(4, 4\) and 2 class names"):
         confusion_picture(torch.eye(4), NAMES[:2])
     with pytest.raises(ValueError, match="no key interval"):
-        distance_picture({})
+        offset_picture({})
 
 
 def test_a_sweep_shows_its_points_and_is_of_one_height_for_numbers() -> None:

@@ -29,7 +29,7 @@ def test_each_method_shows_flow_label_errors_and_what_it_cannot_explain() -> Non
         "a": CarriedLabel(flow, carried, new, "does not come back"),
         "b": CarriedLabel(flow / 5, label, torch.zeros_like(new), "new"),
     }
-    panel = flow_panel(image, image, label, label, methods, PALETTE, lag=3)
+    panel = flow_panel(image, image, label, label, methods, PALETTE, offset=3)
     assert torch.equal(tile(panel, 0, 0), image) and torch.equal(tile(panel, 0, 2), image)
     flows = tile(panel, 1, 0), tile(panel, 2, 0)
     assert (flows[0][:, :, :120] == 255).all() and (flows[0][:, :, 120:] != 255).any(0).all()

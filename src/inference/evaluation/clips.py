@@ -73,7 +73,7 @@ def evaluate_streams(
     streams: Sequence[StreamingSegmentor],
     dataset: ClipDataset,
     progress: ProgressCallback | None = None,
-    num_distances: int | None = None,
+    num_offsets: int | None = None,
     temporal_consistency: bool = False,
     sink: MapSink | None = None,
     world: World = SINGLE,
@@ -84,7 +84,7 @@ def evaluate_streams(
         streams: the phases of a method, any schedulers.
         dataset: clips with labels.
         progress: told after every frame.
-        num_distances: bound on the frames from key frame to key frame; default the longest clip.
+        num_offsets: bound on the frames from key frame to key frame; default the longest clip.
         temporal_consistency: whether to compare each map with the flow-warped one before it; costs two DIS flows a frame.
         sink: gets the maps of the first stream, of the frames behind the last label too, and lets labels be absent.
         world: processes over which the clips are spread, each of them whole; scores, the same in all of them, are of all clips.
@@ -100,7 +100,7 @@ def evaluate_streams(
     ]
     mine = world.assign([sum(counts) for counts in zip(*num_frames, strict=True)])
     step = _Counter(sum(counts[clip] for counts in num_frames for clip in mine), progress)
-    scores = Scores(dataset.num_classes, num_distances or max(map(max, num_frames)))
+    scores = Scores(dataset.num_classes, num_offsets or max(map(max, num_frames)))
     for number, stream in enumerate(streams):
         scores.start_phase()
         agreement = WarpedAgreement() if temporal_consistency else None
@@ -153,8 +153,8 @@ def evaluate_offsets(
     """Score every labelled frame once with its key frame 0, 1, ... k-1 frames before it, and nothing between (Cityscapes).
 
     A non-key frame depends on its key frame and itself alone, so only these two are read and run. The result's phases are the
-    offsets: ``miou`` is their mean, ``miou_by_distance`` has each. Labels with too few frames before them are left out at that
-    offset (``frames_by_distance``). There is no consistency over time.
+    offsets: ``miou`` is their mean, ``miou_by_offset`` has each. Labels with too few frames before them are left out at that
+    offset (``frames_by_offset``). There is no consistency over time.
 
     Args:
         stream: the method; its scheduler is not asked.

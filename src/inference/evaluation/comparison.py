@@ -219,8 +219,8 @@ def draw_methods(
             write_comparison_video(titled, dataset, 0, overlay, advance(progress, task))
         if pictures is not None:
             drawn = progress.add_task("pictures", total=None)
-            lag = max(1, key_interval - 1)
-            write_pictures(streams, dataset, pictures, lag, 4, advance(progress, drawn))
+            offset = max(1, key_interval - 1)
+            write_pictures(streams, dataset, pictures, offset, 4, advance(progress, drawn))
 
 
 def check_classes(metadata: dict[str, Any], dataset: ClipDataset) -> None:

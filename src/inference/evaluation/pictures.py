@@ -55,11 +55,11 @@ def write_pictures(
     streams: Mapping[str, StreamingSegmentor],
     dataset: ClipDataset,
     folder: str | Path,
-    lag: int,
+    offset: int,
     clips: int = 4,
     progress: ProgressCallback | None = None,
 ) -> list[Path]:
-    """PNG files of one frame per clip, ``lag`` frames after its key frame.
+    """PNG files of one frame per clip, ``offset`` frames after its key frame.
 
     ``<clip>_<frame>.png`` has the overlay of every method; ``<clip>_<frame>_<method>.png`` the pair, the error map and the flow
     of each method that moves masks.
@@ -68,7 +68,7 @@ def write_pictures(
         streams: the methods by the names their files get; their schedulers are not asked.
         dataset: where the clips are.
         folder: made if missing; files of the same name are replaced.
-        lag: frames from the key frame to the pictured one; less where a clip is shorter.
+        offset: frames from the key frame to the pictured one; less where a clip is shorter.
         clips: how many, spread evenly over the dataset.
         progress: called with (clips done, clips in all).
 
@@ -80,21 +80,21 @@ def write_pictures(
     chosen = sorted({i * len(dataset.clips) // clips for i in range(clips)})
     written: list[Path] = []
     for done, clip in enumerate(chosen, start=1):
-        written += _clip_pictures(streams, dataset, clip, lag, folder)
+        written += _clip_pictures(streams, dataset, clip, offset, folder)
         if progress is not None:
             progress(done, len(chosen))
     return written
 
 
 def _clip_pictures(
-    streams: Mapping[str, StreamingSegmentor], dataset: ClipDataset, clip: int, lag: int, folder: Path
+    streams: Mapping[str, StreamingSegmentor], dataset: ClipDataset, clip: int, offset: int, folder: Path
 ) -> list[Path]:
     labelled = dataset.clips[clip].labelled_frames
     if not labelled:
         return []
     nonkey = min(labelled, key=lambda frame: abs(frame - len(dataset.clips[clip]) // 2))
-    nonkey = nonkey if nonkey >= lag else labelled[-1]
-    key = max(0, nonkey - lag)
+    nonkey = nonkey if nonkey >= offset else labelled[-1]
+    key = max(0, nonkey - offset)
     image, key_image = dataset.read_image(clip, nonkey), dataset.read_image(clip, key)
     label = dataset.read_label(clip, nonkey)
     target = dataset.read_flow(clip, nonkey, key) if nonkey != key else None

@@ -1,4 +1,4 @@
-"""What a table of one line per method cannot show: classes, confusions, and the loss with distance to the key frame."""
+"""What a table of one line per method cannot show: classes, confusions, and the loss with offset to the key frame."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.table import Table
 
 from src.files.atomic_write import write_rgb, write_text
 from src.inference.evaluation.comparison import MethodResult
-from src.visualization.charts import confusion_picture, distance_picture
+from src.visualization.charts import confusion_picture, offset_picture
 
 _COLUMNS = 8
 
@@ -38,7 +38,7 @@ def class_tables(results: Sequence[MethodResult], classes: Sequence[str]) -> lis
 
 
 def write_report(results: Sequence[MethodResult], classes: Sequence[str], folder: str | Path) -> dict[str, Path]:
-    """Write ``per_class.json``, ``confusion_<method>_k<k>.png`` and, where there are key frames, ``miou_by_distance.png``.
+    """Write ``per_class.json``, ``confusion_<method>_k<k>.png`` and, where there are key frames, ``miou_by_offset.png``.
 
     Args:
         results: of :func:`src.inference.evaluation.comparison.evaluate_methods`, or one of outside predictions.
@@ -65,19 +65,19 @@ def write_report(results: Sequence[MethodResult], classes: Sequence[str], folder
         files[f"confusion_{one.key}"] = write_rgb(
             confusion_picture(one.result.confusion, classes, title), folder / f"confusion_{one.key}.png"
         )
-    panels, per_frame = _distance_panels(results)
+    panels, per_frame = _offset_panels(results)
     if panels:
-        files["miou_by_distance"] = write_rgb(distance_picture(panels, per_frame), folder / "miou_by_distance.png")
+        files["miou_by_offset"] = write_rgb(offset_picture(panels, per_frame), folder / "miou_by_offset.png")
     return files
 
 
-def _distance_panels(results: Sequence[MethodResult]) -> tuple[dict[int, Mapping[str, Mapping[int, float]]], float | None]:
+def _offset_panels(results: Sequence[MethodResult]) -> tuple[dict[int, Mapping[str, Mapping[int, float]]], float | None]:
     """Curves of the methods at fixed key intervals, and the score without propagation."""
     per_frame = next((one.result.miou for one in results if one.key_interval == 1), None)
     results = [one for one in results if one.scheduler == "fixed"]
     intervals = sorted({one.key_interval for one in results if one.key_interval is not None and one.key_interval > 1})
     panels = {
-        k: {one.method: one.result.miou_by_distance for one in results if one.key_interval == k and one.result.miou_by_distance}
+        k: {one.method: one.result.miou_by_offset for one in results if one.key_interval == k and one.result.miou_by_offset}
         for k in intervals
     }
     return {k: curves for k, curves in panels.items() if curves}, per_frame

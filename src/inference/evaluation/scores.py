@@ -59,8 +59,8 @@ class EvaluationResult:
         temporal_consistency: share of pixels that agree with the flow-warped frame before, mean over the phases; NaN where
             it was not asked for.
         iou_per_class: K values, mean over the phases.
-        miou_by_distance: frames since the key frame -> mIoU of all such frames, of all phases together.
-        frames_by_distance: frames since the key frame -> labelled frames scored.
+        miou_by_offset: frames since the key frame -> mIoU of all such frames, of all phases together.
+        frames_by_offset: frames since the key frame -> labelled frames scored.
         confusion: (K, K) int64 pixels of all phases, row = label, column = prediction.
         key_times: of the key frames.
         nonkey_times: of the frames between.
@@ -76,8 +76,8 @@ class EvaluationResult:
     strict_video_consistency: dict[int, float]
     temporal_consistency: float
     iou_per_class: tuple[float, ...]
-    miou_by_distance: dict[int, float]
-    frames_by_distance: dict[int, int]
+    miou_by_offset: dict[int, float]
+    frames_by_offset: dict[int, int]
     confusion: Tensor
     key_times: StepTimes
     nonkey_times: StepTimes
@@ -103,12 +103,12 @@ class Scores:
 
     Args:
         num_classes: K.
-        num_distances: frames that lie at most between a frame and its key frame, plus one.
+        num_offsets: frames that lie at most between a frame and its key frame, plus one.
     """
 
-    def __init__(self, num_classes: int, num_distances: int = 1) -> None:
+    def __init__(self, num_classes: int, num_offsets: int = 1) -> None:
         self.num_classes = num_classes
-        self.by_distance = IoUByOffset(num_classes, num_distances)
+        self.by_offset = IoUByOffset(num_classes, num_offsets)
         self._phases: list[_Phase] = []
         self._seconds: dict[bool, list[float]] = {True: [], False: []}
         self._rejected = 0
@@ -126,19 +126,19 @@ class Scores:
         self._seconds[is_key].append(seconds)
         self._rejected += rejected
 
-    def add_frame(self, semantic_map: Tensor, label: Tensor, distance: int | None = None) -> None:
+    def add_frame(self, semantic_map: Tensor, label: Tensor, offset: int | None = None) -> None:
         """One labelled frame, the next of its run.
 
         Args:
             semantic_map: (h, w) int64; brought to the label's size.
             label: (H, W) int64, classes or ``IGNORE_INDEX``.
-            distance: frames since the key frame; ``None`` where it is not known.
+            offset: frames since the key frame; ``None`` where it is not known.
         """
         if semantic_map.shape != label.shape:
             semantic_map = resize_nearest(semantic_map, (label.shape[0], label.shape[1]))
         self._iou.update(semantic_map, label)
-        if distance is not None:
-            self.by_distance.update(semantic_map, label, distance)
+        if offset is not None:
+            self.by_offset.update(semantic_map, label, offset)
         for consistency in self._consistency.values():
             consistency.update(semantic_map[None], label[None], end_of_clip=False)
 
@@ -166,8 +166,8 @@ class Scores:
         figures = [phase.figures() for phase in self._phases]
         mean = {name: torch.stack([scores[name] for scores in figures]).mean(0) for name in figures[0]}
         # torchmetrics makes a scalar of a single value.
-        by_distance = _compute(self.by_distance)["miou_by_offset"].reshape(-1).tolist()
-        frames_by_distance = {d: count for d, count in enumerate(self.by_distance.frames.tolist()) if count}
+        by_offset = _compute(self.by_offset)["miou_by_offset"].reshape(-1).tolist()
+        frames_by_offset = {d: count for d, count in enumerate(self.by_offset.frames.tolist()) if count}
         return EvaluationResult(
             miou=float(mean["miou"]),
             miou_reference=float(mean["miou_reference"]),
@@ -176,8 +176,8 @@ class Scores:
             strict_video_consistency={window: float(mean[f"strict_vc{window}"]) for window in WINDOWS},
             temporal_consistency=float(mean["temporal"]),
             iou_per_class=tuple(mean["iou_per_class"].tolist()),
-            miou_by_distance={distance: by_distance[distance] for distance in frames_by_distance},
-            frames_by_distance=frames_by_distance,
+            miou_by_offset={offset: by_offset[offset] for offset in frames_by_offset},
+            frames_by_offset=frames_by_offset,
             confusion=torch.stack([phase.iou.confusion for phase in self._phases]).sum(0),
             key_times=StepTimes.of(self._seconds[True]),
             nonkey_times=StepTimes.of(self._seconds[False]),
@@ -188,7 +188,7 @@ class Scores:
 
     def _add_up(self, world: World) -> None:
         """Sum what the processes counted. Counts are whole numbers, so the sums are those of one process, bit for bit."""
-        metrics = [self.by_distance, *(metric for phase in self._phases for metric in phase.metrics())]
+        metrics = [self.by_offset, *(metric for phase in self._phases for metric in phase.metrics())]
         counts = world.gather(([metric.metric_state for metric in metrics], self._seconds, self._rejected))
         for number, metric in enumerate(metrics):
             for name in metric.metric_state:

@@ -41,8 +41,8 @@ def result_row(
             frames that were run.
         gflops_measured: per frame, of the key and non-key frames that there were in these clips.
     """
-    distances = result.miou_by_distance
-    known = [value for value in distances.values() if math.isfinite(value)]
+    offsets = result.miou_by_offset
+    known = [value for value in offsets.values() if math.isfinite(value)]
     row: Row = {
         "method": method,
         "scheduler": scheduler,
@@ -59,10 +59,10 @@ def result_row(
         "ms_nonkey_mean": result.nonkey_times.mean,
         "ms_worst": max(result.key_times.worst, result.nonkey_times.worst if result.nonkey_times.frames else 0.0),
         "iou_per_class": dict(zip(classes, result.iou_per_class, strict=True)),
-        "miou_by_distance": {str(distance): value for distance, value in distances.items()},
-        "miou_by_distance_mean": fmean(known) if known else None,
-        "miou_by_distance_min": min(known, default=None),
-        "frames_by_distance": {str(distance): count for distance, count in result.frames_by_distance.items()},
+        "miou_by_offset": {str(offset): value for offset, value in offsets.items()},
+        "miou_by_offset_mean": fmean(known) if known else None,
+        "miou_by_offset_min": min(known, default=None),
+        "frames_by_offset": {str(offset): count for offset, count in result.frames_by_offset.items()},
         "phases": result.phases,
         "frames": result.frames,
     }

@@ -24,7 +24,7 @@ def log_results(
         files: of :func:`src.inference.evaluation.report.write_report`; empty where there is none.
     """
     for one, row in zip(results, rows, strict=True):
-        names = ("miou", "miou_reference", "wiou", "vc8", "vc16", "temporal_consistency", "miou_by_distance_min", "gflops", "ms")
+        names = ("miou", "miou_reference", "wiou", "vc8", "vc16", "temporal_consistency", "miou_by_offset_min", "gflops", "ms")
         figures = {f"eval/{name}_{one.key}": row[name] for name in names if row.get(name) is not None}
         strict = {f"eval/strict_{name}_{one.key}": row["strict"][name] for name in ("vc8", "vc16")}
         logger.log_metrics(figures | {name: value for name, value in strict.items() if value is not None})
@@ -44,7 +44,7 @@ def log_flows(logger: Logger, rows: Sequence[Row], files: Sequence[Path]) -> Non
         files: charts, PNG.
     """
     for row in rows:
-        place = f"_lag{row['lag']}" if "lag" in row else ""
+        place = f"_offset_{row['offset']}" if "offset" in row else ""
         names = ("miou", "wiou", "epe", "outlier_rate", "gflops", "ms")
         logger.log_metrics({f"eval/flow_{name}_{row['method']}{place}": row[name] for name in names if row.get(name) is not None})
     if isinstance(logger, WandbLogger):

@@ -41,7 +41,7 @@ def test_a_perfect_method_scores_one() -> None:
     result = evaluate_streams([Oracle(1, 0, lambda image, age: label_of(image))], data)
     assert result.miou == result.wiou == 1.0
     assert result.video_consistency == {8: 1.0, 16: 1.0}
-    assert result.miou_by_distance == {0: 1.0}
+    assert result.miou_by_offset == {0: 1.0}
     assert result.frames == 38 and result.phases == 1
     assert (result.key_times.frames, result.nonkey_times.frames) == (38, 0)
     assert math.isnan(result.nonkey_times.median) and result.mean_ms(1) == result.key_times.median
@@ -52,9 +52,9 @@ def test_copying_gets_worse_with_distance_and_phases_take_the_luck_out() -> None
     streams = [Oracle(4, phase, lambda image, age: label_of(image)) for phase in range(4)]
     apart = [evaluate_streams([stream], data) for stream in streams]
     together = evaluate_streams(streams, data)
-    distances = list(together.miou_by_distance.values())
-    assert list(together.miou_by_distance) == [0, 1, 2, 3]
-    assert distances[0] == 1.0 and distances == sorted(distances, reverse=True) and distances[3] < 0.95
+    offsets = list(together.miou_by_offset.values())
+    assert list(together.miou_by_offset) == [0, 1, 2, 3]
+    assert offsets[0] == 1.0 and offsets == sorted(offsets, reverse=True) and offsets[3] < 0.95
     assert together.miou == pytest.approx(sum(result.miou for result in apart) / 4)
     assert together.wiou == pytest.approx(sum(result.wiou for result in apart) / 4)
     # Phase p has key frames at 0, p, p + 4, ...
@@ -76,7 +76,7 @@ def test_scores_are_those_of_the_stream_itself() -> None:
 def test_at_interval_one_the_method_does_not_matter() -> None:
     data = FakeClips((3,))
     copy, query = (evaluate_clips(tiny_propagator(flow, seed=5), data, 1) for flow in ("copy", "query"))
-    assert (copy.miou, copy.wiou, copy.miou_by_distance) == (query.miou, query.wiou, query.miou_by_distance)
+    assert (copy.miou, copy.wiou, copy.miou_by_offset) == (query.miou, query.wiou, query.miou_by_offset)
 
 
 def test_unlabelled_frames_are_run_but_not_scored() -> None:
@@ -152,14 +152,14 @@ def test_offsets_are_the_frames_of_a_stream_whose_key_frame_lies_so_far_back() -
                 *_, last = stream.stream(data.images[number][frame - offset : frame + 1])
                 iou.update(last, data.read_label(number, frame))
         expected[offset] = float(iou.compute()["miou"])
-    assert result.miou_by_distance == pytest.approx(expected)
+    assert result.miou_by_offset == pytest.approx(expected)
     assert result.miou == pytest.approx(sum(expected.values()) / interval)
-    assert result.frames_by_distance == {0: 3, 1: 3, 2: 3, 3: 2}
+    assert result.frames_by_offset == {0: 3, 1: 3, 2: 3, 3: 2}
     assert (result.frames, result.phases) == (3, 4) and told[-1] == (11, 11)
     assert (result.key_times.frames, result.nonkey_times.frames) == (3, 8)
     assert math.isnan(result.video_consistency[8])
     same = evaluate_clips(propagator, data, interval, phases="offsets")
-    assert (same.miou, same.miou_by_distance) == (result.miou, result.miou_by_distance)
+    assert (same.miou, same.miou_by_offset) == (result.miou, result.miou_by_offset)
 
 
 def test_an_offset_without_any_label_is_refused() -> None:

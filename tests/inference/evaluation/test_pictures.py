@@ -31,7 +31,7 @@ def test_the_video_has_every_frame_of_the_clip(tmp_path: Path) -> None:
 
 def test_pictures_of_every_method(tmp_path: Path) -> None:
     # The network sees other sizes than the label's: everything has to be brought together.
-    paths = write_pictures(streams(short_side=64), FakeClips((6, 2)), tmp_path / "pictures", lag=2)
+    paths = write_pictures(streams(short_side=64), FakeClips((6, 2)), tmp_path / "pictures", offset=2)
     assert [path.name for path in paths] == [
         "clip0_00003.png", "clip0_00003_copy.png", "clip0_00003_query.png",
         "clip1_00001.png", "clip1_00001_copy.png", "clip1_00001_query.png",

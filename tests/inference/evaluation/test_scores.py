@@ -44,7 +44,7 @@ def test_every_figure_is_that_of_its_metric() -> None:
             for pair in clips:
                 metric.update(*pair)
             assert found[window] == metric.compute()
-    assert math.isnan(result.temporal_consistency) and result.frames_by_distance == {0: 13, 1: 13, 2: 11}
+    assert math.isnan(result.temporal_consistency) and result.frames_by_offset == {0: 13, 1: 13, 2: 11}
 
 
 def test_phases_are_averaged_and_their_pixels_added() -> None:

@@ -15,7 +15,7 @@ NAN = float("nan")
 RESULT = EvaluationResult(
     miou=0.5, miou_reference=0.375, wiou=0.625, video_consistency={8: 0.75, 16: NAN},
     strict_video_consistency={8: 0.5, 16: NAN}, temporal_consistency=NAN, iou_per_class=(0.25, NAN),
-    miou_by_distance={0: 0.5, 1: 0.25}, frames_by_distance={0: 4, 1: 16}, confusion=torch.eye(2, dtype=torch.int64),
+    miou_by_offset={0: 0.5, 1: 0.25}, frames_by_offset={0: 4, 1: 16}, confusion=torch.eye(2, dtype=torch.int64),
     key_times=StepTimes(100.0, 110.0, 150.0, 4), nonkey_times=StepTimes(20.0, 25.0, 30.0, 16), rejected=1, phases=5, frames=20,
 )  # fmt: skip
 ROW = result_row("query", 5, RESULT, ("sky", "road"), 12.5)
@@ -25,9 +25,9 @@ def test_a_row_says_what_was_measured() -> None:
     assert (ROW["method"], ROW["key_interval"], ROW["miou"], ROW["wiou"], ROW["vc8"]) == ("query", 5, 0.5, 0.625, 0.75)
     assert (ROW["ms"], ROW["ms_key"], ROW["ms_nonkey"], ROW["ms_worst"]) == ((100 + 4 * 20) / 5, 100.0, 20.0, 150.0)
     assert ROW["vc16"] is None and ROW["iou_per_class"] == {"sky": 0.25, "road": None}
-    assert ROW["miou_by_distance"] == {"0": 0.5, "1": 0.25} and ROW["gflops"] == 12.5
-    assert (ROW["miou_by_distance_mean"], ROW["miou_by_distance_min"]) == (0.375, 0.25)
-    assert ROW["frames_by_distance"] == {"0": 4, "1": 16}
+    assert ROW["miou_by_offset"] == {"0": 0.5, "1": 0.25} and ROW["gflops"] == 12.5
+    assert (ROW["miou_by_offset_mean"], ROW["miou_by_offset_min"]) == (0.375, 0.25)
+    assert ROW["frames_by_offset"] == {"0": 4, "1": 16}
     assert ROW["strict"] == {"miou": 0.5, "wiou": 0.625, "vc8": 0.5, "vc16": None}
     assert (ROW["scheduler"], ROW["key_share"], ROW["rejected_share"]) == ("fixed", 0.2, 0.05)
     # Of another scheduler the interval is only what was asked for.
@@ -43,7 +43,7 @@ def test_json_and_csv_hold_the_same_rows(tmp_path: Path) -> None:
     read = list(csv.DictReader(csv_path.open()))
     assert [line["method"] for line in read] == ["query", "per_frame"]
     assert float(read[0]["iou_per_class/sky"]) == 0.25 and read[0]["iou_per_class/road"] == "" and read[1]["gflops"] == ""
-    assert float(read[0]["miou_by_distance/1"]) == 0.25
+    assert float(read[0]["miou_by_offset/1"]) == 0.25
     assert sorted(path.name for path in json_path.parent.iterdir()) == ["table.csv", "table.json"]
 
 

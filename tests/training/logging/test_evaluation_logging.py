@@ -18,16 +18,16 @@ class Listening(DummyLogger):
         self.figures |= arguments[0]
 
 
-def test_flows_are_logged_by_method_and_lag() -> None:
+def test_flows_are_logged_by_method_and_offset() -> None:
     rows = [
-        {"method": "dis", "lag": 3, "miou": 0.5, "wiou": None, "ms": 2.0, "gflops": None},
+        {"method": "dis", "offset": 3, "miou": 0.5, "wiou": None, "ms": 2.0, "gflops": None},
         {"method": "copy", "epe": 1.5, "outlier_rate": 0.25, "ms": None},
     ]
     logger = Listening()
     log_flows(logger, rows, [])
     assert logger.figures == {
-        "eval/flow_miou_dis_lag3": 0.5,
-        "eval/flow_ms_dis_lag3": 2.0,
+        "eval/flow_miou_dis_offset_3": 0.5,
+        "eval/flow_ms_dis_offset_3": 2.0,
         "eval/flow_epe_copy": 1.5,
         "eval/flow_outlier_rate_copy": 0.25,
     }
@@ -35,6 +35,6 @@ def test_flows_are_logged_by_method_and_lag() -> None:
 
 def test_a_csv_logger_writes_them(tmp_path: Path) -> None:
     logger = CSVLogger(tmp_path)
-    log_flows(logger, [{"method": "dis", "lag": 3, "miou": 0.5}], [])
+    log_flows(logger, [{"method": "dis", "offset": 3, "miou": 0.5}], [])
     (file,) = tmp_path.rglob("metrics.csv")
-    assert "eval/flow_miou_dis_lag3" in file.read_text()
+    assert "eval/flow_miou_dis_offset_3" in file.read_text()

@@ -13,7 +13,7 @@ from src.inference.evaluation.clips import ProgressCallback
 from src.inference.evaluation.flow.endpoint_errors import endpoint_errors, flow_pairs
 from src.inference.evaluation.flow.label_propagation import label_pairs, propagate_labels
 from src.inference.evaluation.flow.method import FlowMethod
-from src.inference.evaluation.flow.table import error_row, lag_rows
+from src.inference.evaluation.flow.table import error_row, offset_rows
 from src.inference.evaluation.progress import advance, progress_bars
 from src.inference.evaluation.table import Row
 
@@ -28,7 +28,7 @@ class FlowComparison:
     Attributes:
         task: ``label_propagation`` or ``endpoint_error``.
         dataset: clips with labels, or with known flow.
-        lags: of label propagation, frames.
+        offsets: of label propagation, frames.
         target_stride: see :func:`src.inference.evaluation.flow.label_propagation.label_pairs`.
 
     Raises:
@@ -37,14 +37,14 @@ class FlowComparison:
 
     task: FlowTask
     dataset: ClipDataset
-    lags: Sequence[int]
+    offsets: Sequence[int]
     target_stride: int = 1
 
     def __post_init__(self) -> None:
         if self.task not in get_args(FlowTask):
             raise ValueError(f"unknown task {self.task!r}; expected one of {', '.join(get_args(FlowTask))}")
         if self.task == "label_propagation":
-            label_pairs(self.dataset, self.lags, self.target_stride)
+            label_pairs(self.dataset, self.offsets, self.target_stride)
         else:
             flow_pairs(self.dataset)
 
@@ -61,10 +61,10 @@ class FlowComparison:
             errors = _of_all(methods, lambda one, bar: endpoint_errors(one, self.dataset, bar), console)
             return [error_row(name, errors.get(name), costs[name]) for name in names]
         scores = _of_all(
-            methods, lambda one, bar: propagate_labels(one, self.dataset, self.lags, self.target_stride, bar), console
+            methods, lambda one, bar: propagate_labels(one, self.dataset, self.offsets, self.target_stride, bar), console
         )
         classes = self.dataset.classes
-        return [row for name in names for row in lag_rows(name, self.lags, scores.get(name), costs[name], classes)]
+        return [row for name in names for row in offset_rows(name, self.offsets, scores.get(name), costs[name], classes)]
 
 
 def _of_all(

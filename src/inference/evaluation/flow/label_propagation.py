@@ -21,77 +21,77 @@ from src.structures import IGNORE_INDEX
 
 
 @dataclass(frozen=True)
-class LagScore:
+class OffsetScore:
     """The score at one distance in time.
 
     Attributes:
-        lag: frames from key to target frame.
+        offset: frames from key to target frame.
         miou: 0..1, over the classes present in the target labels.
         wiou: 0..1, weighted by their pixels.
         iou_per_class: K values 0..1, NaN where absent.
         pairs: how many pairs of frames were judged.
     """
 
-    lag: int
+    offset: int
     miou: float
     wiou: float
     iou_per_class: tuple[float, ...]
     pairs: int
 
 
-def label_pairs(dataset: ClipDataset, lags: Sequence[int], target_stride: int = 1) -> list[tuple[int, int, int]]:
-    """(clip, key, target) of every pair of labelled frames that are one of the lags apart, those of a key frame together.
+def label_pairs(dataset: ClipDataset, offsets: Sequence[int], target_stride: int = 1) -> list[tuple[int, int, int]]:
+    """(clip, key, target) of every pair of labelled frames that are one of the offsets apart, those of a key frame together.
 
     Args:
         dataset: clips with labels.
-        lags: frames, all different.
+        offsets: frames, all different.
         target_stride: targets are the frames 0, n, 2n, ... of a clip.
 
     Raises:
-        ValueError: if a lag or the stride is not positive, a lag comes twice, or one has no pair.
+        ValueError: if an offset or the stride is not positive, an offset comes twice, or one has no pair.
     """
-    if not lags or min(lags) < 1 or len(set(lags)) < len(lags) or target_stride < 1:
+    if not offsets or min(offsets) < 1 or len(set(offsets)) < len(offsets) or target_stride < 1:
         raise ValueError(
-            f"lags {list(lags)}, target_stride {target_stride}; expected different numbers of frames from 1 on, and 1"
+            f"offsets {list(offsets)}, target_stride {target_stride}; expected different numbers of frames from 1 on, and 1"
         )
     pairs = []
     for number, clip in enumerate(dataset.clips):
         labelled = set(clip.labelled_frames)
         targets = {frame for frame in labelled if frame % target_stride == 0}
-        pairs += [(number, key, key + lag) for key in sorted(labelled) for lag in lags if key + lag in targets]
-    empty = [lag for lag in lags if not any(target - key == lag for _, key, target in pairs)]
+        pairs += [(number, key, key + offset) for key in sorted(labelled) for offset in offsets if key + offset in targets]
+    empty = [offset for offset in offsets if not any(target - key == offset for _, key, target in pairs)]
     if empty:
-        raise ValueError(f"no two labelled frames of a clip are {', '.join(map(str, empty))} frames apart: choose other lags")
+        raise ValueError(f"no two labelled frames of a clip are {', '.join(map(str, empty))} frames apart: choose other offsets")
     return pairs
 
 
 def propagate_labels(
     method: FlowMethod,
     dataset: ClipDataset,
-    lags: Sequence[int],
+    offsets: Sequence[int],
     target_stride: int = 1,
     progress: ProgressCallback | None = None,
-) -> list[LagScore]:
-    """Carry labels over each of the lags and score them.
+) -> list[OffsetScore]:
+    """Carry labels over each of the offsets and score them.
 
-    One confusion matrix per lag over all pairs; a pixel whose target label or carried label is void is left out.
+    One confusion matrix per offset over all pairs; a pixel whose target label or carried label is void is left out.
 
     Args:
         method: whose flow carries.
         dataset: clips with labels.
-        lags: frames from key to target, all different.
+        offsets: frames from key to target, all different.
         target_stride: see :func:`label_pairs`.
         progress: told after every pair.
 
     Raises:
         ValueError: see :func:`label_pairs`.
     """
-    pairs = label_pairs(dataset, lags, target_stride)
-    scores = {lag: MeanIoU(dataset.num_classes) for lag in lags}
+    pairs = label_pairs(dataset, offsets, target_stride)
+    scores = {offset: MeanIoU(dataset.num_classes) for offset in offsets}
     last, key, key_label = None, None, torch.empty(0)
     for done, (clip, key_frame, target) in enumerate(pairs, start=1):
         if key is None or last != (clip, key_frame):
-            # Segmented once for all of its lags.
+            # Segmented once for all of its offsets.
             key = method.start(dataset.read_image(clip, key_frame))
             key_label, last = dataset.read_label(clip, key_frame), (clip, key_frame)
         flow = method.to_key(key, dataset.read_image(clip, target))
@@ -99,7 +99,7 @@ def propagate_labels(
         scores[target - key_frame].update(*_judged(carried, dataset.read_label(clip, target)))
         if progress is not None:
             progress(done, len(pairs))
-    return [_score(lag, scores[lag], sum(target - key == lag for _, key, target in pairs)) for lag in lags]
+    return [_score(offset, scores[offset], sum(target - key == offset for _, key, target in pairs)) for offset in offsets]
 
 
 def _judged(carried: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
@@ -108,6 +108,6 @@ def _judged(carried: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
     return carried.masked_fill(void, 0), label.masked_fill(void, IGNORE_INDEX)
 
 
-def _score(lag: int, metric: MeanIoU, pairs: int) -> LagScore:
+def _score(offset: int, metric: MeanIoU, pairs: int) -> OffsetScore:
     figures = metric.compute()
-    return LagScore(lag, figures["miou"].item(), figures["wiou"].item(), tuple(figures["iou_per_class"].tolist()), pairs)
+    return OffsetScore(offset, figures["miou"].item(), figures["wiou"].item(), tuple(figures["iou_per_class"].tolist()), pairs)

@@ -23,17 +23,17 @@ def write_flow_pictures(
     methods: Mapping[str, FlowMethod],
     dataset: ClipDataset,
     folder: Path,
-    lag: int,
+    offset: int,
     pairs: int = 3,
     progress: ProgressCallback | None = None,
 ) -> list[Path]:
-    """A PNG file for each of a few pairs, spread evenly over all that are ``lag`` frames apart: ``<clip>_<frame>_lag<lag>.png``.
+    """Write ``<clip>_<frame>_offset_<offset>.png`` for a few pairs, spread evenly over all that are ``offset`` frames apart.
 
     Args:
         methods: by their names.
         dataset: clips with labels.
         folder: made if missing; files of the same name are replaced.
-        lag: frames from key to target.
+        offset: frames from key to target.
         pairs: how many.
         progress: told after every picture.
 
@@ -43,7 +43,7 @@ def write_flow_pictures(
     Raises:
         ValueError: if no two labelled frames are so far apart.
     """
-    found = label_pairs(dataset, [lag])
+    found = label_pairs(dataset, [offset])
     # In the middle of equal parts: neither the first nor the last pair, where a drive begins or ends.
     chosen = [found[(2 * i + 1) * len(found) // (2 * pairs)] for i in range(min(pairs, len(found)))]
     files = []
@@ -51,9 +51,9 @@ def write_flow_pictures(
         key_image, image = dataset.read_image(clip, key), dataset.read_image(clip, target)
         key_label, label = dataset.read_label(clip, key), dataset.read_label(clip, target)
         carried = {name: carry(one, key_image, image, key_label, dataset.num_classes) for name, one in methods.items()}
-        panel = flow_panel(key_image, image, key_label, label, carried, dataset.palette, lag)
+        panel = flow_panel(key_image, image, key_label, label, carried, dataset.palette, offset)
         panel = stack([panel, legend(dataset.classes, dataset.palette, panel.shape[-1])])
-        file = folder / f"{dataset.clips[clip].name.replace('/', '_')}_{target:05d}_lag{lag}.png"
+        file = folder / f"{dataset.clips[clip].name.replace('/', '_')}_{target:05d}_offset_{offset}.png"
         files.append(write_rgb(panel, file))
         if progress is not None:
             progress(done, len(chosen))

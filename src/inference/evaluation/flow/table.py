@@ -1,4 +1,4 @@
-"""The tables of flows: one row per method and lag, or per method, as JSON, as CSV, on the screen and as charts."""
+"""The tables of flows: one row per method and offset, or per method, as JSON, as CSV, on the screen and as charts."""
 
 from __future__ import annotations
 
@@ -10,28 +10,30 @@ from rich.table import Table
 
 from src.files.atomic_write import write_rgb
 from src.inference.evaluation.flow.endpoint_errors import ClipError
-from src.inference.evaluation.flow.label_propagation import LagScore
+from src.inference.evaluation.flow.label_propagation import OffsetScore
 from src.inference.evaluation.table import Row
 from src.visualization.charts import sweep_picture
 from src.visualization.trade_off import trade_off_picture
 
 
-def lag_rows(method: str, lags: Sequence[int], scores: Sequence[LagScore] | None, cost: Row, classes: Sequence[str]) -> list[Row]:
-    """A row for each lag; scores 0..1.
+def offset_rows(
+    method: str, offsets: Sequence[int], scores: Sequence[OffsetScore] | None, cost: Row, classes: Sequence[str]
+) -> list[Row]:
+    """A row for each offset; scores 0..1.
 
     Args:
         method: its name.
-        lags: frames.
-        scores: one for each lag; ``None`` for a method that was counted and timed alone: its scores are ``None``, too.
-        cost: what the method costs, the same for all lags (:func:`src.measure.flow_cost.cost_rows`).
+        offsets: frames.
+        scores: one for each offset; ``None`` for a method that was counted and timed alone: its scores are ``None``, too.
+        cost: what the method costs, the same for all offsets (:func:`src.measure.flow_cost.cost_rows`).
         classes: K names.
     """
     if scores is None:
-        return [{"method": method, "lag": lag, "miou": None, "wiou": None, **cost, "pairs": 0} for lag in lags]
+        return [{"method": method, "offset": offset, "miou": None, "wiou": None, **cost, "pairs": 0} for offset in offsets]
     return [
         {
             "method": method,
-            "lag": score.lag,
+            "offset": score.offset,
             "miou": score.miou,
             "wiou": score.wiou,
             **cost,
@@ -48,7 +50,7 @@ def error_row(method: str, errors: Sequence[ClipError] | None, cost: Row) -> Row
     Args:
         method: its name.
         errors: of every clip; ``None`` for a method that was counted and timed alone.
-        cost: see :func:`lag_rows`.
+        cost: see :func:`offset_rows`.
     """
     if errors is None:
         return {"method": method, "epe": None, "outlier_rate": None, **cost}
@@ -66,19 +68,19 @@ def flow_table(rows: Sequence[Row]) -> Table:
     """The rows of either task for the screen, under the data and what the costs are of."""
     first = rows[0]
     title = f"{first['data']}; cost at {first['cost_size']}, {first['device']}, {first['threads']} threads, {first['precision']}"
-    return _lag_table(rows, title) if "lag" in first else _error_table(rows, title)
+    return _offset_table(rows, title) if "offset" in first else _error_table(rows, title)
 
 
-def _lag_table(rows: Sequence[Row], title: str) -> Table:
+def _offset_table(rows: Sequence[Row], title: str) -> Table:
     """A line per method, mIoU in percent."""
-    lags = list(dict.fromkeys(row["lag"] for row in rows))
+    offsets = list(dict.fromkeys(row["offset"] for row in rows))
     table = Table(title=title)
     table.add_column("method", no_wrap=True)
-    for heading in (*(f"lag {lag}" for lag in lags), "GFLOPs", "params M", "ms"):
+    for heading in (*(f"offset {offset}" for offset in offsets), "GFLOPs", "params M", "ms"):
         table.add_column(heading, justify="right", no_wrap=True)
     for method in dict.fromkeys(row["method"] for row in rows):
-        own = {row["lag"]: row for row in rows if row["method"] == method}
-        table.add_row(method, *(_percent(own[lag]["miou"]) for lag in lags), *_costs(own[lags[0]]))
+        own = {row["offset"]: row for row in rows if row["method"] == method}
+        table.add_row(method, *(_percent(own[offset]["miou"]) for offset in offsets), *_costs(own[offsets[0]]))
     return table
 
 
@@ -95,8 +97,8 @@ def _error_table(rows: Sequence[Row], title: str) -> Table:
     return table
 
 
-def draw_lags(rows: Sequence[Row], folder: Path) -> list[Path]:
-    """Write ``miou_by_lag.png`` and ``miou_by_cost.png`` (at the middle lag) of the scored rows.
+def draw_offsets(rows: Sequence[Row], folder: Path) -> list[Path]:
+    """Write ``miou_by_offset.png`` and ``miou_by_cost.png`` (at the middle offset) of the scored rows.
 
     Args:
         rows: of label propagation.
@@ -110,12 +112,14 @@ def draw_lags(rows: Sequence[Row], folder: Path) -> list[Path]:
         return []
     curves: dict[str, dict[str, list[float]]] = {}
     for row in scored:
-        curves.setdefault(row["method"], {})[str(row["lag"])] = [100 * row["miou"]]
-    lags = sorted({row["lag"] for row in scored})
-    middle = lags[len(lags) // 2]
-    files = {"miou_by_lag": sweep_picture(curves, "frames that the labels were carried over", "mIoU of the labels, %")}
+        curves.setdefault(row["method"], {})[str(row["offset"])] = [100 * row["miou"]]
+    offsets = sorted({row["offset"] for row in scored})
+    middle = offsets[len(offsets) // 2]
+    files = {"miou_by_offset": sweep_picture(curves, "frames that the labels were carried over", "mIoU of the labels, %")}
     panels: Mapping[str, Mapping[str, tuple[float, float]]] = {
-        title: {row["method"]: (row[cost], 100 * row["miou"]) for row in scored if row["lag"] == middle and row[cost] is not None}
+        title: {
+            row["method"]: (row[cost], 100 * row["miou"]) for row in scored if row["offset"] == middle and row[cost] is not None
+        }
         for cost, title in (("ms", "ms per non-key frame"), ("gflops", "GFLOPs per non-key frame"))
     }
     panels = {title: points for title, points in panels.items() if any(cost > 0 for cost, _ in points.values())}

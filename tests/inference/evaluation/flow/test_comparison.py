@@ -9,7 +9,7 @@ from rich.console import Console
 from src.inference.evaluation.flow.comparison import FlowComparison
 from src.inference.evaluation.flow.method import FlowMethod
 from src.inference.evaluation.flow.pictures import carry, write_flow_pictures
-from src.inference.evaluation.flow.table import draw_lags, flow_table
+from src.inference.evaluation.flow.table import draw_offsets, flow_table
 from src.inference.evaluation.table import Row, write_table
 from src.models.flow import CopyFlow
 from tests.inference.known_flow import ConstantFlow
@@ -29,10 +29,10 @@ def printed(rows: list[Row]) -> str:
     return text
 
 
-def test_label_propagation_has_a_row_for_each_method_and_lag(tmp_path: Path) -> None:
+def test_label_propagation_has_a_row_for_each_method_and_offset(tmp_path: Path) -> None:
     rows = FlowComparison("label_propagation", FakeClips((5,)), [1, 3]).rows(METHODS, COSTS)
-    assert [(row["method"], row["lag"]) for row in rows] == [
-        (name, lag) for name in ("copy", "true", "counted") for lag in (1, 3)
+    assert [(row["method"], row["offset"]) for row in rows] == [
+        (name, offset) for name in ("copy", "true", "counted") for offset in (1, 3)
     ]
     copied, true, counted = rows[0], rows[2], rows[4]
     assert copied["miou"] < true["miou"] <= 1 and (counted["miou"], counted["pairs"]) == (None, 0)
@@ -43,9 +43,9 @@ def test_label_propagation_has_a_row_for_each_method_and_lag(tmp_path: Path) -> 
     assert json.loads((tmp_path / "t.json").read_text()) == rows
     assert [line["miou"] for line in csv.DictReader((tmp_path / "t.csv").open())][4:] == ["", ""]
     text = printed(rows)
-    assert "lag 3" in text and f"{100 * true['miou']:.1f}" in text and "1.50" in text
-    assert [path.name for path in draw_lags(rows, tmp_path / "charts")] == ["miou_by_lag.png", "miou_by_cost.png"]
-    assert draw_lags(rows[4:], tmp_path / "none") == []
+    assert "offset 3" in text and f"{100 * true['miou']:.1f}" in text and "1.50" in text
+    assert [path.name for path in draw_offsets(rows, tmp_path / "charts")] == ["miou_by_offset.png", "miou_by_cost.png"]
+    assert draw_offsets(rows[4:], tmp_path / "none") == []
 
 
 def test_endpoint_errors_have_a_row_for_each_method() -> None:
@@ -68,8 +68,8 @@ def test_what_the_data_cannot_show_is_refused_at_once() -> None:
 
 def test_pictures_are_of_pairs_spread_over_the_clips(tmp_path: Path) -> None:
     data = FakeClips((9, 5))
-    files = write_flow_pictures(METHODS, data, tmp_path / "pictures", lag=2, pairs=3)
-    assert [file.name for file in files] == ["clip0_00003_lag2.png", "clip0_00007_lag2.png", "clip1_00003_lag2.png"]
+    files = write_flow_pictures(METHODS, data, tmp_path / "pictures", offset=2, pairs=3)
+    assert [file.name for file in files] == ["clip0_00003_offset_2.png", "clip0_00007_offset_2.png", "clip1_00003_offset_2.png"]
     assert all(file.is_file() for file in files)
 
 

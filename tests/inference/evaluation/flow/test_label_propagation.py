@@ -24,16 +24,16 @@ def test_the_true_flow_carries_labels_without_an_error() -> None:
     class Inner(FakeClips):
         def read_label(self, clip: int, frame: int, dtype: torch.dtype = torch.int64) -> torch.Tensor:
             label = super().read_label(clip, frame, dtype)
-            # What a lag of two frames cannot know is not judged.
+            # What an offset of two frames cannot know is not judged.
             label[:, :4] = IGNORE_INDEX
             return label
 
     data = Inner((6,))
-    for lag, flow in ((1, -2.0), (2, -4.0)):
-        (score,) = propagate_labels(FlowMethod(ConstantFlow(flow)), data, [lag])
-        assert (score.lag, score.miou, score.wiou, score.pairs) == (lag, 1.0, 1.0, 6 - lag)
+    for offset, flow in ((1, -2.0), (2, -4.0)):
+        (score,) = propagate_labels(FlowMethod(ConstantFlow(flow)), data, [offset])
+        assert (score.offset, score.miou, score.wiou, score.pairs) == (offset, 1.0, 1.0, 6 - offset)
         for wrong in (0.0, -flow, flow + 1):
-            (other,) = propagate_labels(FlowMethod(ConstantFlow(wrong)), data, [lag])
+            (other,) = propagate_labels(FlowMethod(ConstantFlow(wrong)), data, [offset])
             assert other.miou < 1
 
 
@@ -41,25 +41,30 @@ def test_copying_scores_the_labels_themselves_and_leaves_void_out() -> None:
     data: ClipDataset = FakeClips((5, 4))
     seen: list[tuple[int, int]] = []
     scores = propagate_labels(FlowMethod(CopyFlow()), data, [3, 1], progress=lambda done, total: seen.append((done, total)))
-    assert [score.lag for score in scores] == [3, 1] and seen[-1] == (10, 10) and len(seen) == 10
+    assert [score.offset for score in scores] == [3, 1] and seen[-1] == (10, 10) and len(seen) == 10
     for score in scores:
         expected = MeanIoU(4)
         for clip, length in enumerate((5, 4)):
-            for target in range(score.lag, length):
-                old, new = data.read_label(clip, target - score.lag), data.read_label(clip, target)
+            for target in range(score.offset, length):
+                old, new = data.read_label(clip, target - score.offset), data.read_label(clip, target)
                 both = (old != IGNORE_INDEX) & (new != IGNORE_INDEX)
                 expected.update(old[both][None], new[both][None])
-        assert score.miou == expected.compute()["miou"].item() and score.pairs == {3: 3, 1: 7}[score.lag]
+        assert score.miou == expected.compute()["miou"].item() and score.pairs == {3: 3, 1: 7}[score.offset]
         assert score.iou_per_class == tuple(expected.compute()["iou_per_class"].tolist())
 
 
 @pytest.mark.parametrize(
-    "lags, message",
-    [([], "lags"), ([0], "lags"), ([2, 2], "different numbers"), ([1, 6], "no two labelled frames of a clip are 6 frames apart")],
+    "offsets, message",
+    [
+        ([], "offsets"),
+        ([0], "offsets"),
+        ([2, 2], "different numbers"),
+        ([1, 6], "no two labelled frames of a clip are 6 frames apart"),
+    ],
 )
-def test_lags_that_cannot_be_are_refused(lags: list[int], message: str) -> None:
+def test_offsets_that_cannot_be_are_refused(offsets: list[int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        label_pairs(FakeClips((6, 4)), lags)
+        label_pairs(FakeClips((6, 4)), offsets)
 
 
 def test_real_labels_score_as_they_did_when_measured_apart(shared_data) -> None:  # type: ignore[no-untyped-def]
