@@ -129,7 +129,7 @@ class MaskPrediction:
         queries: (B, Q, C), segment embeddings of the last layer, after the decoder's layer norm.
         image_size: (H, W) of the unpadded image.
         padded_size: (H, W) of the image that the mask grid covers; padding is at the right and bottom.
-        fill: class scores for what the masks cannot know; ``None`` on a frame that was segmented itself.
+        disocclusion: class scores of disoccluded places; ``None`` on a key frame, and without a disocclusion head.
     """
 
     class_logits_per_layer: Tensor
@@ -137,7 +137,7 @@ class MaskPrediction:
     queries: Tensor
     image_size: Size
     padded_size: Size
-    fill: DisocclusionScores | None = None
+    disocclusion: DisocclusionScores | None = None
 
     @property
     def class_logits(self) -> Tensor:

@@ -114,13 +114,13 @@ def _rows(features: tuple[Tensor, ...] | None, row: int) -> tuple[Tensor, ...] |
 
 def _prediction_row(prediction: MaskPrediction, row: int) -> MaskPrediction:
     # Copies, because a view would keep the key frames of all other streams in memory for as long as this one lives.
-    fill = prediction.fill
+    scores = prediction.disocclusion
     return replace(
         prediction,
         class_logits_per_layer=prediction.class_logits_per_layer[:, row : row + 1].clone(),
         mask_logits_per_layer=prediction.mask_logits_per_layer[:, row : row + 1].clone(),
         queries=prediction.queries[row : row + 1].clone(),
-        fill=None if fill is None else DisocclusionScores(fill.logits[row : row + 1].clone(), fill.weight[row : row + 1].clone()),
+        disocclusion=scores and DisocclusionScores(scores.logits[row : row + 1].clone(), scores.weight[row : row + 1].clone()),
     )
 
 

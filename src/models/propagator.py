@@ -81,10 +81,10 @@ class Propagator(PartlyFrozen):
             )
         # Flow comes at 1/8 of the image and masks live at 1/4, so both the grid and the vectors double in there.
         warped = warp_segments(key.mask_logits_per_layer, flow.segment_flow, self.warp_grid)
-        return replace(key, mask_logits_per_layer=warped, fill=_fill(flow)), flow
+        return replace(key, mask_logits_per_layer=warped, disocclusion=_disocclusion(flow)), flow
 
 
-def _fill(flow: FlowPrediction) -> DisocclusionScores | None:
+def _disocclusion(flow: FlowPrediction) -> DisocclusionScores | None:
     if flow.disocclusion_logits is None or flow.confidence is None:
         return None
     return DisocclusionScores(flow.disocclusion_logits, 1 - flow.confidence.float().amax(1, keepdim=True))

@@ -39,8 +39,8 @@ def semantic_scores(prediction: MaskPrediction, size: Size | None = None) -> Ten
         ).sigmoid()
         height, width = prediction.image_size
         scores = torch.einsum("bqk,bqhw->bkhw", classes, masks)
-        if prediction.fill is not None:
-            scores = _filled(scores, prediction.fill)
+        if prediction.disocclusion is not None:
+            scores = _filled(scores, prediction.disocclusion)
         scores = scores[..., :height, :width]
         if size is not None and tuple(size) != (height, width):
             scores = F.interpolate(scores, size=tuple(size), mode="bilinear", align_corners=False)
@@ -66,7 +66,7 @@ def semantic_map(prediction: MaskPrediction, size: Size | None = None) -> Tensor
     Returns:
         semantic_map (B, H, W) int64, values 0..K-1.
     """
-    fill = prediction.fill
+    fill = prediction.disocclusion
     with full_precision(prediction.mask_logits):
         classes = prediction.class_logits.float().softmax(-1)[..., :-1]
         masks = prediction.mask_logits.float()

@@ -116,7 +116,7 @@ def test_a_fill_takes_its_share_of_every_pixel_s_scores(size: Size) -> None:
     generator = torch.Generator().manual_seed(1)
     one = prediction("smooth")
     fill = DisocclusionScores(torch.randn(1, 7, 9, 12, generator=generator) * 4, torch.rand(1, 1, 17, 24, generator=generator))
-    filled = replace(one, fill=fill)
+    filled = replace(one, disocclusion=fill)
     scores = semantic_scores(filled, size)[0]
     found = semantic_map(filled, size)[0]
     best = scores.max(0)
