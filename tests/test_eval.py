@@ -119,7 +119,7 @@ def test_methods_agree_at_interval_one_and_differ_behind_it(model: Path, tmp_pat
 @pytest.mark.parametrize(
     "overrides, error, message",
     [
-        (["methods=[copy,raft]"], ValueError, "unknown method 'raft'"),
+        (["methods=[copy,raft]"], ValueError, "method is 'raft'"),
         (["key_intervals=[0]"], ValueError, "key_interval is 0"),
         (["autocast=half"], ValueError, "autocast is 'half'"),
         (["device=gpu0"], ValueError, "device is 'gpu0'; expected auto or what this machine has: cpu"),

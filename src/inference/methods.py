@@ -1,84 +1,66 @@
-"""The methods of a comparison table: one trained segmentor, different ways to the frames between its key frames."""
+"""Methods of a comparison table: one trained segmentor, with different flows for its non-key frames."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
-from src.models.flow import CopyFlow, CorrelationFlow, DISFlow, FlowEstimator, QueryFlow, pixel_branch
+from src.models.flow import FLOW_ESTIMATORS
 from src.models.propagator import Propagator
 from src.ops.warp import WarpGrid
 
-METHODS = ("per_frame", "copy", "dis", "pixel", "query", "correlation")
+
+def method_names() -> tuple[str, ...]:
+    """List ``per_frame`` and the methods of all registered flow estimators (``FlowEstimator.method_names``)."""
+    names = [name for kind in FLOW_ESTIMATORS.values() for name in kind.method_names]
+    return ("per_frame", *dict.fromkeys(names))
+
+
+def available_methods(propagator: Propagator) -> tuple[str, ...]:
+    """List the methods that a network can run: those of its own flow estimator, and all that need no trained weights."""
+    names = set(propagator.flow.method_names).union(
+        *(kind.method_names for kind in FLOW_ESTIMATORS.values() if kind.training_free)
+    )
+    return tuple(name for name in method_names() if name == "per_frame" or name in names)
 
 
 def with_method(propagator: Propagator, method: str) -> Propagator:
-    """The same segmentor with the flow of a named method; weights are shared, not copied.
+    """Combine the segmentor with the flow of a named method; weights are shared, not copied.
 
-    ``per_frame`` and ``copy`` have no motion (the first is meant for key interval 1), ``dis`` is training-free optical flow,
-    ``pixel`` one learned flow for all segments (the network's own, or the part of another that knows of no segments),
-    ``query`` the paper's and ``correlation`` the light one, each with a flow for every segment.
+    ``per_frame`` (for key interval 1) and ``copy`` have no motion, ``dis`` is training-free optical flow, ``pixel`` one learned
+    flow for all segments, ``query`` the paper's flow per segment, and ``correlation`` the light estimator.
 
     Args:
-        propagator: the trained network.
-        method: one of :data:`METHODS`.
+        propagator: trained network.
+        method: one of :func:`method_names`.
 
     Raises:
         ValueError: if the method is unknown, or needs a flow network that ``propagator`` does not have.
     """
-    makers: Mapping[str, Callable[[Propagator], FlowEstimator]] = {
-        "per_frame": _copy, "copy": _copy, "dis": _dis, "pixel": _pixel, "query": _query,
-        "correlation": _correlation,
-    }  # fmt: skip
-    if method not in makers:
-        raise ValueError(f"unknown method {method!r}; known are {', '.join(METHODS)}")
-    flow = makers[method](propagator)
-    # The reference's grid reads a motion that is not there even for zero flow: only weights trained on it may use it.
-    grid: WarpGrid = propagator.warp_grid if method in ("pixel", "query") else "exact"
+    if method not in method_names():
+        raise ValueError(f"method is {method!r}; expected one of {', '.join(method_names())}")
+    name = "copy" if method == "per_frame" else method
+    own = propagator.flow
+    if name in own.method_names:
+        flow = own.for_method(name)
+    else:
+        kinds = [kind for kind in FLOW_ESTIMATORS.values() if name in kind.method_names]
+        free = next((kind for kind in kinds if kind.training_free), None)
+        if free is None:
+            expected = " or ".join(kind.__name__ for kind in kinds)
+            raise ValueError(f"method {method!r} needs a checkpoint with a {expected}; this one has a {type(own).__name__}")
+        flow = free(size_divisor=propagator.segmentor.size_divisor)
+    # The reference's grid shifts masks even at zero flow: only weights trained on it may use it.
+    grid: WarpGrid = "exact" if flow.training_free else propagator.warp_grid
     device = next(propagator.parameters()).device
     return Propagator(propagator.segmentor, flow, grid).to(device).eval()
 
 
 def own_methods(propagator: Propagator) -> dict[str, str]:
-    """The methods that read this network's own flow, by names that tell networks of different kinds apart.
+    """Map row names, distinct for different kinds of networks, to the methods of this network's trained flow.
 
     Raises:
-        ValueError: if it has none that was trained.
+        ValueError: if the network has no trained flow.
     """
     own = propagator.flow
-    if isinstance(own, QueryFlow):
-        return {"pixel": "pixel", "query": "query"}
-    if isinstance(own, CorrelationFlow):
-        return {"correlation_pixel": "pixel", "correlation": "correlation"}
-    # Refuses what knows no motion of the image, or was not trained.
-    pixel_branch(own)
-    return {"pixel": "pixel"}
-
-
-def _copy(propagator: Propagator) -> FlowEstimator:
-    return CopyFlow(size_divisor=propagator.segmentor.size_divisor)
-
-
-def _dis(propagator: Propagator) -> FlowEstimator:
-    own = propagator.flow
-    return own if isinstance(own, DISFlow) else DISFlow(size_divisor=propagator.segmentor.size_divisor)
-
-
-def _pixel(propagator: Propagator) -> FlowEstimator:
-    try:
-        return pixel_branch(propagator.flow)
-    except ValueError as error:
-        raise ValueError(f"method 'pixel' needs a checkpoint with a learned flow: {error}") from error
-
-
-def _query(propagator: Propagator) -> FlowEstimator:
-    if isinstance(propagator.flow, QueryFlow):
-        return propagator.flow
-    raise ValueError(f"method 'query' needs a checkpoint with a QueryFlow; this one has a {type(propagator.flow).__name__}")
-
-
-def _correlation(propagator: Propagator) -> FlowEstimator:
-    if isinstance(propagator.flow, CorrelationFlow):
-        return propagator.flow
-    raise ValueError(
-        f"method 'correlation' needs a checkpoint with a CorrelationFlow; this one has a {type(propagator.flow).__name__}"
-    )
+    if own.training_free or not own.method_names:
+        expected = ", ".join(kind.__name__ for kind in FLOW_ESTIMATORS.values() if kind.method_names and not kind.training_free)
+        raise ValueError(f"the network's flow is a {type(own).__name__}; expected one of {expected}")
+    return {own.for_method(name).method_names[-1]: name for name in own.method_names}

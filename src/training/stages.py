@@ -13,7 +13,6 @@ from src.losses.flow import FlowLoss
 from src.losses.mask_classification import MaskClassificationLoss
 from src.losses.photometric import PhotometricLoss
 from src.losses.visibility import VisibilityLoss
-from src.models.flow import pixel_branch
 from src.models.propagator import Propagator
 from src.structures import FlowPrediction, MaskPrediction, PairBatch
 from src.training.self_labels import SelfLabels
@@ -147,7 +146,7 @@ class FlowStage(nn.Module):
             flow = model.flow(batch.key_image, batch.nonkey_image, key.queries)
         else:
             key, no_queries = None, batch.key_image.new_empty((len(batch.key_image), 0, 0), dtype=torch.float32)
-            flow = pixel_branch(model.flow)(batch.key_image, batch.nonkey_image, no_queries)
+            flow = model.flow.for_method("pixel")(batch.key_image, batch.nonkey_image, no_queries)
         flow = model.flow.with_detail(flow)
         terms: Terms = self.loss(flow, target, key)
         terms |= self.side_losses(flow, batch)

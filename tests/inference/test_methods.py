@@ -1,16 +1,18 @@
+from typing import ClassVar
+
 import pytest
 import torch
 
-from src.inference.methods import METHODS, own_methods, with_method
-from src.models.flow import CopyFlow, CorrelationPixelBranch, DISFlow, PixelBranch, PixelFlow, QueryFlow
+from src.inference.methods import available_methods, method_names, own_methods, with_method
+from src.models.flow import FLOW_ESTIMATORS, CopyFlow, CorrelationPixelBranch, DISFlow, PixelBranch, PixelFlow, QueryFlow
 from tests.inference.tiny import frames, tiny_propagator
 
-QUERY_METHODS = [method for method in METHODS if method != "correlation"]
+QUERY_METHODS = ("per_frame", "copy", "dis", "pixel", "query")
 KINDS = {"per_frame": CopyFlow, "copy": CopyFlow, "dis": DISFlow, "pixel": PixelBranch, "query": QueryFlow}
 
 
 @pytest.mark.parametrize("method", QUERY_METHODS)
-def test_a_query_checkpoint_can_do_every_method_with_shared_weights(method: str) -> None:
+def test_a_query_checkpoint_runs_its_methods_with_shared_weights(method: str) -> None:
     propagator = tiny_propagator("query")
     other = with_method(propagator, method)
     assert type(other.flow) is KINDS[method] and other.segmentor is propagator.segmentor and not other.training
@@ -29,7 +31,7 @@ def test_pixel_is_the_pixel_flow_of_the_query_network() -> None:
     assert isinstance(pixel_network.flow, PixelFlow) and with_method(pixel_network, "pixel").flow is pixel_network.flow
 
 
-def test_a_correlation_checkpoint_can_do_with_and_without_its_segments() -> None:
+def test_a_correlation_checkpoint_runs_with_and_without_its_segments() -> None:
     propagator = tiny_propagator("correlation")
     whole, pixel = with_method(propagator, "correlation"), with_method(propagator, "pixel")
     assert whole.flow is propagator.flow and isinstance(pixel.flow, CorrelationPixelBranch)
@@ -52,7 +54,7 @@ def test_only_trained_flows_use_the_references_grid() -> None:
 @pytest.mark.parametrize(
     "flow, method", [("copy", "query"), ("copy", "pixel"), ("dis", "pixel"), ("pixel", "query"), ("query", "correlation")]
 )
-def test_what_a_checkpoint_cannot_do_is_refused(flow: str, method: str) -> None:
+def test_a_method_without_its_network_is_refused(flow: str, method: str) -> None:
     with pytest.raises(
         ValueError, match=f"method '{method}' needs .* this one has a {type(tiny_propagator(flow).flow).__name__}"
     ):
@@ -60,19 +62,36 @@ def test_what_a_checkpoint_cannot_do_is_refused(flow: str, method: str) -> None:
 
 
 def test_an_unknown_method_is_refused() -> None:
-    with pytest.raises(ValueError, match="unknown method 'raft'; known are per_frame, copy, dis, pixel, query, correlation"):
+    with pytest.raises(ValueError, match="method is 'raft'; expected one of per_frame, copy, dis, pixel, query, correlation"):
         with_method(tiny_propagator("copy"), "raft")
 
 
 @pytest.mark.parametrize(
     "flow, names", [("query", ["pixel", "query"]), ("pixel", ["pixel"]), ("correlation", ["correlation_pixel", "correlation"])]
 )
-def test_a_network_offers_its_own_flows(flow: str, names: list[str]) -> None:
+def test_a_network_has_rows_for_its_own_flows(flow: str, names: list[str]) -> None:
     propagator = tiny_propagator(flow)
     found = own_methods(propagator)
     assert list(found) == names
-    # The last one is all of it.
+    # The last one is the whole estimator.
     assert with_method(propagator, found[names[-1]]).flow is propagator.flow
     for nothing in ("copy", "dis"):
-        with pytest.raises(ValueError, match="expected a PixelFlow, QueryFlow or CorrelationFlow"):
+        with pytest.raises(ValueError, match="expected one of PixelFlow, QueryFlow, CorrelationFlow"):
             own_methods(tiny_propagator(nothing))
+
+
+def test_a_registered_flow_class_is_a_method_without_any_other_edit(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Still(CopyFlow):
+        method_names: ClassVar[tuple[str, ...]] = ("still",)
+
+    class Learned(PixelFlow):
+        method_names: ClassVar[tuple[str, ...]] = ("pixel", "learned")
+
+    monkeypatch.setitem(FLOW_ESTIMATORS, "still", Still)
+    monkeypatch.setitem(FLOW_ESTIMATORS, "learned", Learned)
+    propagator = tiny_propagator("query")
+    assert method_names()[-2:] == ("still", "learned")
+    assert available_methods(propagator) == (*QUERY_METHODS, "still")
+    assert isinstance(with_method(propagator, "still").flow, Still)
+    with pytest.raises(ValueError, match="'learned' needs a checkpoint with a Learned; this one has a QueryFlow"):
+        with_method(propagator, "learned")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -16,7 +16,28 @@ class FlowEstimator(nn.Module, ABC):
     Convention:
         backward flow: stored at the non-key pixel, pointing to its source in the key frame, channel 0 right, channel 1 down, in
         pixels of its own grid. The grids cover the padded image, which is larger at the right and bottom only.
+
+    Attributes:
+        method_names: values of ``methods=`` and ``flow=`` that this estimator provides; the last one is the whole estimator.
+        training_free: True where ``type(self)(size_divisor=...)`` works with any segmentor, without trained weights.
     """
+
+    method_names: ClassVar[tuple[str, ...]] = ()
+    training_free: ClassVar[bool] = False
+
+    def for_method(self, name: str) -> FlowEstimator:
+        """Return the part of this estimator that a method uses; weights are shared, not copied.
+
+        Args:
+            name: one of :attr:`method_names`.
+
+        Raises:
+            ValueError: if the estimator does not provide the method.
+        """
+        if name not in self.method_names:
+            provided = ", ".join(self.method_names) or "none"
+            raise ValueError(f"method is {name!r}; expected one that {type(self).__name__} provides: {provided}")
+        return self
 
     def encode_key(self, key_image: Tensor) -> tuple[Tensor, ...] | None:
         """What an estimator that looks at each frame by itself needs of the key frame, so that it is made once.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -18,6 +18,9 @@ class CopyFlow(FlowEstimator):
     Args:
         size_divisor: the padded image is a multiple of this; the flow has one vector per block of that size.
     """
+
+    method_names: ClassVar[tuple[str, ...]] = ("copy",)
+    training_free: ClassVar[bool] = True
 
     def __init__(self, size_divisor: int = 32) -> None:
         super().__init__()

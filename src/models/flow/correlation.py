@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +49,8 @@ class CorrelationFlow(FlowEstimator):
     Raises:
         ValueError: if a list has not one entry for each stage or level.
     """
+
+    method_names: ClassVar[tuple[str, ...]] = ("pixel", "correlation")
 
     def __init__(
         self,
@@ -98,6 +100,10 @@ class CorrelationFlow(FlowEstimator):
     def config(self) -> dict[str, Any]:
         """The constructor's arguments, JSON-able."""
         return dict(self._config)
+
+    def for_method(self, name: str) -> FlowEstimator:
+        """Return the estimator itself, or for ``pixel`` its flow without segments; see :meth:`FlowEstimator.for_method`."""
+        return CorrelationPixelBranch(self) if name == "pixel" else super().for_method(name)
 
     def branches(self) -> dict[str, nn.Module]:
         """What only the losses of confidence, fill branch, segments and the flow of every pixel reach."""
@@ -170,6 +176,8 @@ class CorrelationPixelBranch(FlowEstimator):
     Args:
         correlation: shared, not copied.
     """
+
+    method_names: ClassVar[tuple[str, ...]] = ("pixel", "correlation_pixel")
 
     def __init__(self, correlation: CorrelationFlow) -> None:
         super().__init__()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import cv2
 import numpy as np
@@ -37,6 +37,9 @@ class DISFlow(FlowEstimator):
     Raises:
         ValueError: if the preset is unknown, or ``size_divisor`` is no multiple of ``stride``, or ``short_side`` is too small.
     """
+
+    method_names: ClassVar[tuple[str, ...]] = ("dis",)
+    training_free: ClassVar[bool] = True
 
     def __init__(self, preset: Preset = "medium", short_side: int | None = None, stride: int = 4, size_divisor: int = 32) -> None:
         super().__init__()

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from src.models.flow.base import FlowEstimator, check_pair
 from src.models.flow.encoder import FlowEncoder, ImagePreparation
 from src.models.flow.pixel_decoder import PixelFlowDecoder
-from src.models.flow.query import QueryFlow
 from src.ops.padding import padded_size
 from src.structures import FlowPrediction
 
 
 class PixelFlow(FlowEstimator):
-    """FlowNetS (Dosovitskiy et al. 2015): the encoder and refinement of :class:`QueryFlow` without queries.
+    """FlowNetS (Dosovitskiy et al. 2015): encoder and refinement of the ``QueryFlow``, without queries.
 
     Args:
         encoder_channels: of the six encoder stages.
@@ -24,6 +23,8 @@ class PixelFlow(FlowEstimator):
         input_mean: of R, G, B in 0..1.
         size_divisor: the padded image is a multiple of this; the segmentor's.
     """
+
+    method_names: ClassVar[tuple[str, ...]] = ("pixel",)
 
     def __init__(
         self,
@@ -56,27 +57,3 @@ class PixelFlow(FlowEstimator):
         pixel_flows = self.pixel_decoder(self.encoder(self.prepare(nonkey_image, key_image)))
         size = padded_size((key_image.shape[-2], key_image.shape[-1]), self.size_divisor)
         return FlowPrediction(pixel_flows[-1][:, None], pixel_flows, size)
-
-
-class PixelBranch(FlowEstimator):
-    """The pixel flow of a :class:`QueryFlow` for all segments: shows what its query part adds, with the same weights.
-
-    Args:
-        query_flow: shared, not copied.
-    """
-
-    def __init__(self, query_flow: QueryFlow) -> None:
-        super().__init__()
-        self.query_flow = query_flow
-
-    def config(self) -> dict[str, Any]:
-        """The configuration of the estimator it looks into, as ``query_flow``."""
-        return {"query_flow": self.query_flow.config()}
-
-    def forward(
-        self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor, key_features: tuple[Tensor, ...] | None = None
-    ) -> FlowPrediction:
-        """segment_flow (B, 1, 2, Hp / 8, Wp / 8) is the finest pixel flow; see :meth:`QueryFlow.forward`."""
-        whole = self.query_flow
-        _, pixel_flows = whole.image_flow(whole.image_features(key_image, nonkey_image), queries)
-        return FlowPrediction(pixel_flows[-1][:, None], pixel_flows, whole.covered_size(key_image))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +42,8 @@ class QueryFlow(FlowEstimator):
     Raises:
         ValueError: if ``queries`` or ``fuse_init`` is unknown, or ``num_heads`` does not divide ``hidden_dim``.
     """
+
+    method_names: ClassVar[tuple[str, ...]] = ("pixel", "query")
 
     def __init__(
         self,
@@ -92,6 +94,10 @@ class QueryFlow(FlowEstimator):
         self.fuse = FlowFusion(fuse_init)
         # Last, so that by one seed the other weights are the same for both kinds of queries (of the decoder's width).
         self.own_queries = nn.Embedding(num_queries, hidden_dim) if queries == "random" else None
+
+    def for_method(self, name: str) -> FlowEstimator:
+        """Return the estimator itself, or for ``pixel`` its pixel flow; see :meth:`FlowEstimator.for_method`."""
+        return PixelBranch(self) if name == "pixel" else super().for_method(name)
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments, JSON-able."""
@@ -159,3 +165,29 @@ class QueryFlow(FlowEstimator):
     def covered_size(self, image: Tensor) -> Size:
         """(H, W) of the padded image, for an unpadded (B, 3, H, W)."""
         return padded_size((image.shape[-2], image.shape[-1]), self.size_divisor)
+
+
+class PixelBranch(FlowEstimator):
+    """The pixel flow of a :class:`QueryFlow` for all segments: shows what its query part adds, with the same weights.
+
+    Args:
+        query_flow: shared, not copied.
+    """
+
+    method_names: ClassVar[tuple[str, ...]] = ("pixel",)
+
+    def __init__(self, query_flow: QueryFlow) -> None:
+        super().__init__()
+        self.query_flow = query_flow
+
+    def config(self) -> dict[str, Any]:
+        """The configuration of the estimator it looks into, as ``query_flow``."""
+        return {"query_flow": self.query_flow.config()}
+
+    def forward(
+        self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor, key_features: tuple[Tensor, ...] | None = None
+    ) -> FlowPrediction:
+        """segment_flow (B, 1, 2, Hp / 8, Wp / 8) is the finest pixel flow; see :meth:`QueryFlow.forward`."""
+        whole = self.query_flow
+        _, pixel_flows = whole.image_flow(whole.image_features(key_image, nonkey_image), queries)
+        return FlowPrediction(pixel_flows[-1][:, None], pixel_flows, whole.covered_size(key_image))

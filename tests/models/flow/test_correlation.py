@@ -9,7 +9,7 @@ from hydra.utils import instantiate
 from torch import Tensor
 
 from src.measure.counting import count_multiply_adds
-from src.models.flow import CorrelationFlow, CorrelationPixelBranch, pixel_branch
+from src.models.flow import CorrelationFlow, CorrelationPixelBranch
 from src.models.flow.correlation_decoder import Motion
 from src.ops.warp import full_size_flow, resize_flow
 from src.structures import FlowPrediction
@@ -93,7 +93,7 @@ def test_every_trainable_parameter_gets_a_gradient(correlation: CorrelationFlow)
 @torch.no_grad()
 def test_the_pixel_branch_is_the_same_network_without_its_segments(correlation: CorrelationFlow) -> None:
     images = pair()
-    whole, branch = correlation(*images, torch.randn(2, 5, 24)), pixel_branch(correlation)
+    whole, branch = correlation(*images, torch.randn(2, 5, 24)), correlation.for_method("pixel")
     assert isinstance(branch, CorrelationPixelBranch) and branch.correlation is correlation
     one = branch(*images, torch.empty(2, 0, 0), branch.encode_key(images[0]))
     assert one.segment_flow.shape[1] == 1 and torch.equal(one.segment_flow[:, 0], whole.pixel_flows[-1])
@@ -109,7 +109,7 @@ def test_detail_is_what_the_flow_of_every_pixel_has_over_the_enlarged_one(correl
     key, nonkey, hidden = plain.sources
     every_pixel = correlation.detail(key, nonkey, Motion(plain.pixel_flows[-1], hidden))  # type: ignore[misc]
     torch.testing.assert_close(full_size_flow(full, (50, 70)), every_pixel[..., :50, :70])
-    branch = pixel_branch(correlation)
+    branch = correlation.for_method("pixel")
     assert torch.equal(branch.with_detail(plain).detail, full.detail)  # type: ignore[arg-type]
 
 

@@ -1,7 +1,7 @@
 import torch
 
-from src.models.flow.pixel import PixelBranch, PixelFlow
-from src.models.flow.query import QueryFlow
+from src.models.flow.pixel import PixelFlow
+from src.models.flow.query import PixelBranch, QueryFlow
 
 CONFIG = {"encoder_channels": (8, 12, 16, 16, 24, 24), "refine_channels": (8, 8, 8, 6)}
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from src.inference.evaluation.flow.method import FlowMethod
-from src.models.flow import CopyFlow, DISFlow, pixel_branch
+from src.models.flow import CopyFlow, DISFlow
 from src.ops.segment_flow import winning_flow
 from src.ops.warp import full_size_flow
 from src.structures import FlowPrediction
@@ -55,7 +55,7 @@ def test_of_several_flows_the_winning_segments_counts() -> None:
 
 @torch.no_grad()
 def test_the_flow_of_an_image_has_the_detail_of_its_estimator() -> None:
-    flow, (key, image) = pixel_branch(tiny_flow("correlation")), frames(2)
+    flow, (key, image) = tiny_flow("correlation").for_method("pixel"), frames(2)
     found = flow.with_detail(flow(key[None], image[None], torch.zeros(1, 0, 0)))
     assert found.detail is not None and found.detail.abs().max() > 0.01
     method = FlowMethod(flow)
