@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 import lightning as L
 import torch
@@ -12,7 +13,7 @@ from src.data.clips import ClipDataset
 from src.data.pairs.dataset import Motion, NumberedSample, OnCorrupt, PairDataset, Transform, collate_pairs, settle
 from src.data.pairs.mixture import MixedPairs, PairSource
 from src.data.pairs.sampling import PairSampling
-from src.data.pairs.transforms import PairTransform
+from src.data.pairs.transforms import PairStep
 from src.data.worker import start_worker
 from src.structures import PairBatch
 
@@ -84,7 +85,7 @@ class PairDataModule(L.LightningDataModule):
         val: ClipDataset,
         train_sampling: PairSampling,
         val_sampling: PairSampling,
-        train_transform: Transform | None,
+        train_transform: PairStep | None,
         eval_transform: Transform | None,
         batch_size: int,
         num_workers: int,
@@ -106,12 +107,12 @@ class PairDataModule(L.LightningDataModule):
             raise ValueError(
                 f"batch_size={batch_size}, max_steps={max_steps}, num_workers={num_workers}; expected positive counts"
             )
-        self.train = train
         self.val = val
-        self.train_sampling = train_sampling
         self.train_transform = train_transform
-        self.train_motion = train_motion
-        self.samples_per_pair = samples_per_pair
+        self.train_pairs = partial(
+            PairDataset, train, train_sampling, train_transform, train_motion,
+            seed=seed, samples_per_pair=samples_per_pair, on_corrupt=on_corrupt,
+        )  # fmt: skip
         self.extra_train = list((extra_train or {}).values())
         self.batch_size = batch_size
         self.num_workers = num_workers
@@ -133,16 +134,7 @@ class PairDataModule(L.LightningDataModule):
             trainer.world_size,
             batches_done=lambda: trainer.global_step * accumulate,
         )
-        pairs = PairDataset(
-            self.train,
-            self.train_sampling,
-            self.train_transform,
-            self.train_motion,
-            num_samples=len(batches) * self.batch_size * trainer.world_size,
-            seed=self.seed,
-            samples_per_pair=self.samples_per_pair,
-            on_corrupt=self.on_corrupt,
-        )
+        pairs = self.train_pairs(num_samples=len(batches) * self.batch_size * trainer.world_size)
         return self._loader(MixedPairs(pairs, self.extra_train) if self.extra_train else pairs, batches)
 
     def val_dataloader(self) -> DataLoader[NumberedSample]:
@@ -164,9 +156,8 @@ class PairDataModule(L.LightningDataModule):
     def on_after_batch_transfer(self, batch: PairBatch, dataloader_idx: int) -> PairBatch:
         """Do on the device what collating and the training transform leave to it."""
         batch = settle(batch)
-        if self._trainer().training and isinstance(self.train_transform, PairTransform):
-            for step in self.train_transform.device_steps:
-                batch = step.change_batch(batch, self.seed)
+        if self._trainer().training and self.train_transform is not None:
+            batch = self.train_transform.apply_to_batch(batch, self.seed)
         return batch
 
     def _loader(

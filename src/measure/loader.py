@@ -23,6 +23,7 @@ from src.data.pairs.dataset import PairDataset, collate_pairs
 from src.data.pairs.sampling import PairSampling
 from src.data.pairs.transforms import PairTransform
 from src.data.worker import prepare_worker
+from src.structures import PairSample
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,13 @@ class _TimedLoader:
         timed.read_image = self._timed("read images", dataset.read_image)  # type: ignore[method-assign]
         timed.read_label = self._timed("read label", dataset.read_label)  # type: ignore[method-assign]
         steps = [self._timed(type(step).__name__, step) for step in transform.steps]
-        self.pairs = PairDataset(timed, sampling, PairTransform(steps), num_samples=num_pairs, seed=seed)
+
+        def apply(sample: PairSample, rng: np.random.Generator) -> PairSample:
+            for step in steps:
+                sample = step(sample, rng)
+            return sample
+
+        self.pairs = PairDataset(timed, sampling, apply, num_samples=num_pairs, seed=seed)
         self.collate = self._timed("collate", collate_pairs)
 
     def read(self, block: Sequence[int]) -> object:

@@ -23,12 +23,17 @@ def make_module(tmp_path):
     data = VSPW(tmp_path, "train", num_classes=8)
 
     def make(seed=0, num_workers=0, **changes):
-        arguments = {"train": data, "val": data, "max_steps": STEPS, "val_samples": 5} | changes
+        arguments = {
+            "train": data,
+            "val": data,
+            "max_steps": STEPS,
+            "val_samples": 5,
+            "train_transform": RandomCrop((8, 8)),
+        } | changes
         return PairDataModule(
             **arguments,
             train_sampling=UniformSampling(4),
             val_sampling=FixedOffsetSampling(-2),
-            train_transform=RandomCrop((8, 8)),
             eval_transform=None,
             batch_size=BATCH,
             num_workers=num_workers,
@@ -168,8 +173,7 @@ def test_bad_arguments_are_refused(make_module, tmp_path):
 
 
 def test_what_is_left_to_the_device_is_done_in_training_alone(make_module):
-    module = make_module(seed=5)
-    module.train_transform = PairTransform([RandomCrop((8, 8)), ColorJitter(where="device")])
+    module = make_module(seed=5, train_transform=PairTransform([RandomCrop((8, 8)), ColorJitter(where="device")]))
     batch = next(iter(attach(module).train_dataloader()))
     module.trainer.training = False
     untouched = module.on_after_batch_transfer(batch, 0)
@@ -178,6 +182,6 @@ def test_what_is_left_to_the_device_is_done_in_training_alone(make_module):
     assert torch.equal(untouched.nonkey_label, batch.nonkey_label.long())
     module.trainer.training = True
     changed = module.on_after_batch_transfer(batch, 0)
-    assert torch.equal(changed.key_image, ColorJitter(where="device").change_batch(batch, 5).key_image)
+    assert torch.equal(changed.key_image, ColorJitter(where="device").apply_to_batch(batch, 5).key_image)
     module.train_transform = PairTransform([RandomCrop((8, 8)), ColorJitter()])
     assert torch.equal(module.on_after_batch_transfer(batch, 0).key_image, batch.key_image)

@@ -10,13 +10,13 @@ import torch
 
 from src.data.datasets.vspw import VSPW
 from src.data.pairs.sampling import SingleFrameSampling, UniformSampling
-from src.data.pairs.transforms import PairTransform, RandomCrop
+from src.data.pairs.transforms import PairStep, PairTransform, RandomCrop
 from src.measure.loader import DECODERS, loader_rates
 from src.measure.sample_clips import sample_clips
 from src.structures import PairSample
 
 
-class Wait:
+class Wait(PairStep):
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
 

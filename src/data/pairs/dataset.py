@@ -155,13 +155,6 @@ class PairDataset(Dataset[NumberedSample]):
         return np.random.default_rng((self.seed, stream, number))
 
 
-def map_images(sample: PairSample, change: Callable[[Tensor], Tensor]) -> PairSample:
-    """Both images changed alike; a frame paired with itself is worked on once."""
-    nonkey_image = change(sample.nonkey_image)
-    key_image = nonkey_image if sample.key_image is sample.nonkey_image else change(sample.key_image)
-    return sample._replace(key_image=key_image, nonkey_image=nonkey_image)
-
-
 def collate_pairs(items: Sequence[NumberedSample]) -> PairBatch:
     """Stack samples of one size, bytes as they are: see :func:`settle`.
 

@@ -1,24 +1,25 @@
-"""Resizing, mirroring and cutting a pair: the same for both frames; label and flow follow."""
+"""Resizing, mirroring and cutting of pairs: equal for both frames; label and flow follow."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from src.data.pairs.dataset import map_images
 from src.ops.resize import Window, resize_image, resize_nearest, resize_partial_flow
 from src.structures import PairSample, Size
 
 
 def redraw_pair(sample: PairSample, size: Size, mirrored: bool = False) -> PairSample:
-    """Resize and mirror: images bilinear with antialiasing, label nearest, flow with its vectors scaled and turned.
+    """Resize and mirror: images bilinear with antialiasing, label nearest, flow with its vectors scaled and mirrored.
 
     Args:
         sample: the pair.
         size: (H, W) of the result.
-        mirrored: left and right are exchanged.
+        mirrored: exchange left and right.
     """
     label, flow = sample.nonkey_label, sample.flow
     if pair_size(sample) != size:
@@ -36,17 +37,24 @@ def _redraw_image(image: Tensor, size: Size, mirrored: bool) -> Tensor:
     if not mirrored:
         return resized
     pixels = resized.permute(1, 2, 0).numpy()
-    # What has just been resized is nobody else's and in the processor's cache: it is mirrored where it is.
+    # A resized copy has no other owner and is in the processor's cache: it is mirrored in place.
     return torch.from_numpy(np.asarray(cv2.flip(pixels, 1, None if resized is image else pixels))).permute(2, 0, 1)
 
 
 def cut_pair(sample: PairSample, window: Window) -> PairSample:
-    """The part of images, label and flow that a window shows, as views."""
+    """Cut a window out of images, label and flow, as views."""
     flow = None if sample.flow is None else window.cut(sample.flow)
     return map_images(sample, window.cut)._replace(nonkey_label=window.cut(sample.nonkey_label), flow=flow)
 
 
 def pair_size(sample: PairSample) -> Size:
-    """(H, W) of the frames."""
+    """Return (H, W) of the frames."""
     height, width = sample.nonkey_image.shape[-2:]
     return height, width
+
+
+def map_images(sample: PairSample, change: Callable[[Tensor], Tensor]) -> PairSample:
+    """Apply a function to both frames; once where a frame is paired with itself."""
+    nonkey_image = change(sample.nonkey_image)
+    key_image = nonkey_image if sample.key_image is sample.nonkey_image else change(sample.key_image)
+    return sample._replace(key_image=key_image, nonkey_image=nonkey_image)

@@ -1,67 +1,63 @@
-"""Geometry and color of training pairs: one draw for both frames; the label and the flow follow.
+"""Steps of a pair transform and their geometry: one draw for both frames; the label and the flow follow.
 
 Convention:
-    resizing keeps pixel centres (half-pixel grid, align_corners=False) in image, label and flow alike. A flow vector may point
-    out of a crop: the motion there is known although its source is not seen. Only padding and unknown pixels are NaN.
+    resizing keeps pixel centers (half-pixel grid, align_corners=False) in image, label and flow alike. A flow vector may point
+    out of a crop: the motion is known although the source is cut off. Only padding and unknown pixels are NaN.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from src.data.pairs.color_jitter import ColorJitter
-from src.data.pairs.dataset import map_images
-from src.data.pairs.geometry import cut_pair, pair_size, redraw_pair
+from src.data.pairs.geometry import cut_pair, map_images, pair_size, redraw_pair
 from src.ops.resize import Window, short_side_size
-from src.structures import IGNORE_INDEX, PairSample, Size
+from src.structures import IGNORE_INDEX, PairBatch, PairSample, Size
 
 
-class PairStep(Protocol):
-    """One step: a function of the sample and the generator alone."""
+class PairStep(ABC):
+    """Step of a transform: a function of the sample and the generator, and of nothing else."""
 
+    @abstractmethod
     def __call__(self, sample: PairSample, rng: np.random.Generator) -> PairSample:
-        """The transformed sample."""
+        """Return the transformed sample."""
+
+    def fuse(self, following: PairStep) -> PairStep | None:
+        """Return one step for this and the following one, with their draws, or ``None`` where there is none."""
+        return None
+
+    def apply_to_batch(self, batch: PairBatch, seed: int) -> PairBatch:
+        """Apply the part of the step that is left to the device; by default there is none.
+
+        Args:
+            batch: on the device.
+            seed: of the run; with the sample numbers of the batch, key of every draw.
+        """
+        return batch
 
 
-@runtime_checkable
-class ResizeStep(PairStep, Protocol):
-    """A step that does nothing but resize."""
-
-    def draw_size(self, size: Size, rng: np.random.Generator) -> Size:
-        """(H, W) of the result for frames of ``size``."""
-
-
-class PairTransform:
+class PairTransform(PairStep):
     """Steps in order.
 
     Args:
-        steps: the steps; all draw from the one generator passed in.
+        steps: the steps; all draw from one generator.
 
     Attributes:
-        steps: the same, but a resize, the crop after it and the flip after that are one :class:`ResizedCrop`.
+        steps: after fusing neighbors: a resize, the crop after it and the flip after that are one :class:`ResizedCrop`.
     """
 
     def __init__(self, steps: Sequence[PairStep]) -> None:
-        joined: list[PairStep] = []
+        self.steps: list[PairStep] = []
         for step in steps:
-            before = joined[-1] if joined else None
-            if isinstance(step, RandomCrop) and isinstance(before, ResizeStep):
-                joined[-1] = ResizedCrop(before, step)
-            elif isinstance(step, RandomHorizontalFlip) and isinstance(before, ResizedCrop) and before.flip is None:
-                joined[-1] = ResizedCrop(before.resize, before.crop, step)
+            fused = self.steps[-1].fuse(step) if self.steps else None
+            if fused is None:
+                self.steps.append(step)
             else:
-                joined.append(step)
-        self.steps = tuple(joined)
-
-    @property
-    def device_steps(self) -> tuple[ColorJitter, ...]:
-        """What is left to do on the device, once the samples are a batch there."""
-        return tuple(step for step in self.steps if isinstance(step, ColorJitter) and step.where == "device")
+                self.steps[-1] = fused
 
     def __call__(self, sample: PairSample, rng: np.random.Generator) -> PairSample:
         """Apply the steps."""
@@ -69,8 +65,30 @@ class PairTransform:
             sample = step(sample, rng)
         return sample
 
+    def apply_to_batch(self, batch: PairBatch, seed: int) -> PairBatch:
+        """Apply the parts that the steps leave to the device."""
+        for step in self.steps:
+            batch = step.apply_to_batch(batch, seed)
+        return batch
 
-class ResizeShortSide:
+
+class ResizeStep(PairStep):
+    """Step that only resizes; with a crop and a flip after it, it is fused into a :class:`ResizedCrop`."""
+
+    @abstractmethod
+    def draw_size(self, size: Size, rng: np.random.Generator) -> Size:
+        """Return (H, W) of the result for frames of ``size``."""
+
+    def fuse(self, following: PairStep) -> PairStep | None:
+        """Fuse with a crop."""
+        return ResizedCrop(self, following) if isinstance(following, RandomCrop) else None
+
+    def __call__(self, sample: PairSample, rng: np.random.Generator) -> PairSample:
+        """Draw a size and resize."""
+        return redraw_pair(sample, self.draw_size(pair_size(sample), rng))
+
+
+class ResizeShortSide(ResizeStep):
     """Resize to a short side, for evaluation (VSPW: 480 with a long side of at most 853).
 
     Args:
@@ -83,15 +101,11 @@ class ResizeShortSide:
         self.max_long_side = max_long_side
 
     def draw_size(self, size: Size, rng: np.random.Generator) -> Size:
-        """(H, W); nothing is drawn."""
+        """Return (H, W) without drawing."""
         return short_side_size(size, self.short_side, self.max_long_side)
 
-    def __call__(self, sample: PairSample, rng: np.random.Generator) -> PairSample:
-        """Resize."""
-        return redraw_pair(sample, self.draw_size(pair_size(sample), rng))
 
-
-class RandomShortSide:
+class RandomShortSide(ResizeStep):
     """Resize to a short side drawn from a list (paper, VSPW: 480..1920 in 16 steps, the long side capped at 960).
 
     Args:
@@ -104,15 +118,11 @@ class RandomShortSide:
         self.max_long_side = max_long_side
 
     def draw_size(self, size: Size, rng: np.random.Generator) -> Size:
-        """(H, W) for a short side drawn."""
+        """Draw a short side and return (H, W)."""
         return short_side_size(size, self.short_sides[rng.integers(len(self.short_sides))], self.max_long_side)
 
-    def __call__(self, sample: PairSample, rng: np.random.Generator) -> PairSample:
-        """Draw a short side and resize."""
-        return redraw_pair(sample, self.draw_size(pair_size(sample), rng))
 
-
-class ScaleJitter:
+class ScaleJitter(ResizeStep):
     """Resize by a factor drawn uniformly.
 
     Args:
@@ -127,17 +137,13 @@ class ScaleJitter:
         self.high = high
 
     def draw_size(self, size: Size, rng: np.random.Generator) -> Size:
-        """(H, W) for a factor drawn."""
+        """Draw a factor and return (H, W)."""
         scale = rng.uniform(self.low, self.high)
         return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
-    def __call__(self, sample: PairSample, rng: np.random.Generator) -> PairSample:
-        """Draw a factor and resize."""
-        return redraw_pair(sample, self.draw_size(pair_size(sample), rng))
 
-
-class RandomCrop:
-    """Cut the same window out of both frames, anywhere in them.
+class RandomCrop(PairStep):
+    """Cut the same window out of both frames, at a place drawn uniformly.
 
     Frames smaller than the window are padded right and bottom: image 0, label ``IGNORE_INDEX``, flow NaN.
 
@@ -150,13 +156,13 @@ class RandomCrop:
         self.size: Size = (height, width)
 
     def draw_window(self, size: Size, rng: np.random.Generator) -> Window:
-        """A place in frames of ``size``; where they are smaller than the window, it is the part that they fill."""
+        """Draw a window in frames of ``size``; clipped to the frames where they are smaller than the crop."""
         top = int(rng.integers(max(size[0] - self.size[0], 0) + 1))
         left = int(rng.integers(max(size[1] - self.size[1], 0) + 1))
         return Window(top, left, min(size[0], self.size[0]), min(size[1], self.size[1]))
 
     def pad(self, sample: PairSample) -> PairSample:
-        """DisocclusionScores up to the window's size."""
+        """Pad right and bottom to the size of the crop."""
         height, width = pair_size(sample)
         padding = (0, self.size[1] - width, 0, self.size[0] - height)
         if not any(padding):
@@ -175,17 +181,17 @@ class RandomCrop:
         return self.pad(cut_pair(sample, self.draw_window(pair_size(sample), rng)))
 
 
-class ResizedCrop:
-    """A resize, the crop after it and the flip after that, the other way round: cut what will be seen, then resize and mirror it.
+class ResizedCrop(PairStep):
+    """A resize, the crop after it and the flip after that, in reverse: cut the visible part, then resize and mirror it.
 
-    The draws are those of the steps one after the other. What is cut are whole pixels of the frame, so that each edge of the
-    crop lies up to half such a pixel beside the drawn place, and no point of the picture is displaced by more: 480 of 540 pixels
-    are 426 or 427 of a frame's 480, not 426.67. Nothing beyond the edge is blended into the outermost pixels.
+    The draws equal those of the separate steps. The cut is along whole pixels of the frame, so that each edge of the crop, and
+    each point of the image, lies up to half such a pixel beside the drawn place: 480 of 540 pixels are 426 or 427 of a frame's
+    480, not 426.67. Nothing beyond the edge is blended into the outermost pixels.
 
     Args:
         resize: draws the size.
         crop: draws the window, after the size.
-        flip: draws whether to mirror, last.
+        flip: draws the direction, last.
     """
 
     def __init__(self, resize: ResizeStep, crop: RandomCrop, flip: RandomHorizontalFlip | None = None) -> None:
@@ -193,8 +199,14 @@ class ResizedCrop:
         self.crop = crop
         self.flip = flip
 
+    def fuse(self, following: PairStep) -> PairStep | None:
+        """Fuse with a flip."""
+        if self.flip is not None or not isinstance(following, RandomHorizontalFlip):
+            return None
+        return ResizedCrop(self.resize, self.crop, following)
+
     def __call__(self, sample: PairSample, rng: np.random.Generator) -> PairSample:
-        """Draw size, place in the frame and direction; cut, resize and mirror."""
+        """Draw size, window and direction; cut, resize and mirror."""
         size = self.resize.draw_size(pair_size(sample), rng)
         window = self.crop.draw_window(size, rng)
         shown = cut_pair(sample, window.on_grid(size, pair_size(sample)))
@@ -204,20 +216,20 @@ class ResizedCrop:
         return redraw_pair(self.crop.pad(redraw_pair(shown, (window.height, window.width))), self.crop.size, mirrored)
 
 
-class RandomHorizontalFlip:
+class RandomHorizontalFlip(PairStep):
     """Mirror left and right; the flow's dx changes sign.
 
     Args:
-        probability: of mirroring.
+        probability: of mirroring, 0..1.
     """
 
     def __init__(self, probability: float = 0.5) -> None:
         self.probability = probability
 
     def draw(self, rng: np.random.Generator) -> bool:
-        """Whether to mirror."""
+        """Draw the direction; true mirrors."""
         return rng.random() < self.probability
 
     def __call__(self, sample: PairSample, rng: np.random.Generator) -> PairSample:
-        """Draw whether to mirror."""
+        """Draw the direction and mirror."""
         return redraw_pair(sample, pair_size(sample), self.draw(rng))

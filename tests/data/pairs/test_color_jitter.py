@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from src.data.pairs.color_jitter import ColorChange, ColorJitter, change_batch, change_bytes
+from src.data.pairs.color_jitter import ColorChange, ColorJitter, change_bytes, change_images
 from src.data.pairs.transforms import PairTransform, RandomCrop, RandomHorizontalFlip
 from src.structures import PairBatch, PairSample
 from tests.data.pairs.test_transforms import COLOURS, moving_sample
@@ -49,7 +49,7 @@ def test_without_strength_colors_stay():
 def test_the_device_changes_colors_as_the_worker_does(change):
     pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
     batch = torch.from_numpy(pixels).permute(2, 0, 1)[None]
-    found = change_batch(batch, [change])[0].permute(1, 2, 0).numpy().astype(int)
+    found = change_images(batch, [change])[0].permute(1, 2, 0).numpy().astype(int)
     difference = np.abs(found - change_bytes(pixels, change))
     assert difference.max() <= 14, "8-bit hue steps of 2 degrees, scaled by contrast"
     assert difference.mean() < 1.5
@@ -67,11 +67,11 @@ def make_batch(numbers):
 
 def test_on_the_device_the_draw_is_that_of_the_sample_wherever_it_stands():
     jitter = ColorJitter(where="device")
-    whole, part = jitter.change_batch(make_batch(range(20)), seed=3), jitter.change_batch(make_batch([7]), seed=3)
+    whole, part = jitter.apply_to_batch(make_batch(range(20)), seed=3), jitter.apply_to_batch(make_batch([7]), seed=3)
     assert torch.equal(whole.key_image, whole.nonkey_image), "both frames change alike"
     assert torch.equal(whole.key_image[7], part.key_image[0])
     assert len({tuple(image[:, 5, 5].tolist()) for image in whole.key_image}) > 12
-    assert not torch.equal(jitter.change_batch(make_batch(range(20)), seed=4).key_image, whole.key_image)
+    assert not torch.equal(jitter.apply_to_batch(make_batch(range(20)), seed=4).key_image, whole.key_image)
 
 
 def test_the_worker_leaves_colors_to_the_device_and_draws_the_rest_alike():
@@ -82,7 +82,8 @@ def test_the_worker_leaves_colors_to_the_device_and_draws_the_rest_alike():
     for draw in range(20):
         left, plain = (transform(*how)(moving_sample(), np.random.default_rng(draw)) for how in (("device", 1), ("worker", 0)))
         assert torch.equal(left.nonkey_image, plain.nonkey_image) and torch.equal(left.flow, plain.flow)
-    assert [step.where for step in transform("device", 1).device_steps] == ["device"]
-    assert transform("worker", 1).device_steps == ()
+    batch = make_batch(range(4))
+    assert not torch.equal(transform("device", 1).apply_to_batch(batch, seed=3).key_image, batch.key_image)
+    assert transform("worker", 1).apply_to_batch(batch, seed=3) is batch
     with pytest.raises(ValueError, match="color jitter on 'gpu'"):
         ColorJitter(where="gpu")
