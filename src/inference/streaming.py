@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -85,7 +86,7 @@ class StreamingSegmentor:
             if side is not None and side < 1:
                 raise ValueError(f"{name} is {side}, expected a positive number of pixels or None")
         self.propagator = propagator.eval()
-        self.scheduler = scheduler
+        self._scheduler = scheduler
         self.short_side = short_side
         self.max_long_side = max_long_side
         if map_size not in SEMANTIC_MAPS:
@@ -96,6 +97,17 @@ class StreamingSegmentor:
         self._segment: Callable[[Tensor], MaskPrediction] = self.propagator.segmentor
         self._propagate = self.propagator.propagate
         self._compile(compile)
+
+    @property
+    def scheduler(self) -> KeyFrameScheduler:
+        """Scheduler that selects the key frames; fixed for the life of this object."""
+        return self._scheduler
+
+    def with_scheduler(self, scheduler: KeyFrameScheduler) -> Self:
+        """Return a segmentor with the same networks and settings and another scheduler; this one stays unchanged."""
+        other = copy.copy(self)
+        other._scheduler = scheduler
+        return other
 
     @torch.inference_mode()
     def step(self, image: Tensor, state: KeyFrameState | None) -> tuple[Tensor, KeyFrameState]:

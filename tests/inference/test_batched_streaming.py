@@ -192,8 +192,7 @@ def test_every_stream_may_have_a_scheduler_of_its_own() -> None:
             found[number].append(result)
             states[number] = result.state
     for scheduler, images, results in zip(schedulers, SHOTS, found, strict=True):
-        stream.scheduler = scheduler
-        assert all(same(a, b) for a, b in zip(results, alone(stream, images), strict=True))
+        assert all(same(a, b) for a, b in zip(results, alone(stream.with_scheduler(scheduler), images), strict=True))
 
 
 def test_one_stream_is_the_plain_step_bit_for_bit() -> None:

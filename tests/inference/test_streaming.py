@@ -76,6 +76,17 @@ def test_interleaved_streams_do_not_touch_each_other() -> None:
     assert all(torch.equal(a, b) for a, b in zip(again, apart[0], strict=True))
 
 
+def test_two_schedules_of_one_segmentor_do_not_influence_each_other() -> None:
+    stream, clip = StreamingSegmentor(tiny_propagator(), FixedInterval(2)), frames(5)
+    separate = [list(StreamingSegmentor(stream.propagator, FixedInterval(k)).stream(clip)) for k in (2, 3)]
+    runs = [stream.stream(clip), stream.with_scheduler(FixedInterval(3)).stream(clip)]
+    interleaved = [[next(run) for run in runs] for _ in clip]
+    for number, expected in enumerate(separate):
+        assert all(torch.equal(maps[number], one) for maps, one in zip(interleaved, expected, strict=True))
+    with pytest.raises(AttributeError):
+        stream.scheduler = FixedInterval(3)  # type: ignore[misc]
+
+
 def test_features_of_the_key_frame_are_kept_with_the_stream_and_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     propagator = tiny_propagator("correlation")
     stream, clips = StreamingSegmentor(propagator, FixedInterval(4)), [frames(3), frames(3, seed=7)]

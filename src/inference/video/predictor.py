@@ -84,13 +84,12 @@ class Labeller:
         stop, received = stopping
         if source.info.has_audio:
             log.info("%s has sound, which is dropped: the overlay has pictures alone", source.info.name)
-        if self.schedule_for is not None:
-            self.stream.scheduler = self.schedule_for(source)
+        stream = self.stream if self.schedule_for is None else self.stream.with_scheduler(self.schedule_for(source))
         written: list[Path] = []
         with VideoOutputs(output, source.info, self.classes, self.palette, self.options) as outputs:
             with shown_progress(console, source) as progress:
                 done = predict_video(
-                    self.stream, source, outputs.write,
+                    stream, source, outputs.write,
                     with_flow=self.options.flow_pictures, max_frames=self.max_frames, stop=stop, progress=progress,
                 )  # fmt: skip
             if done.frames and (partial or not received):

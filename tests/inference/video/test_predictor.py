@@ -55,5 +55,11 @@ def test_a_scheduler_made_for_a_source_is_the_one_that_runs(labeller: Labeller, 
     assert label(own, tmp_path / "a").progress.key_frames == 4 and len(asked) == 1
 
 
+def test_the_scheduler_of_one_source_does_not_reach_the_next(labeller: Labeller, tmp_path: Path) -> None:
+    own = Labeller(labeller.stream, CLASSES, PALETTE, labeller.options, 4, lambda source: FixedInterval(1))
+    assert label(own, tmp_path / "own").progress.key_frames == 4
+    assert label(labeller, tmp_path / "shared").progress.key_frames == 2
+
+
 def test_a_broken_input_is_exit_code_1() -> None:
     assert Prediction(PredictionProgress(0, 0, 0.0, 0.0), ["cut off"], None, []).exit_code == 1
