@@ -9,6 +9,6 @@ for stage in segmentor flow propagation; do
 done
 rm -rf "$out/model"
 cp -r "$out/propagation/model" "$out/model"
-python -m src.eval checkpoint="$out/model" data=moving_scenes "methods=[per_frame,copy,dis,pixel,query]" "key_intervals=[5]" phases=first \
+python -m src.eval checkpoint="$out/model" data=moving_scenes "methods=[per_frame,copy,dis,pixel,query]" "key_intervals=[5]" key_frame_offsets=first \
   output="$out/table.json" overlay="$out/overlay.mp4" pictures="$out/pictures" overwrite=true
 echo "table: $out/table.json   video: $out/overlay.mp4   pictures: $out/pictures   model: $out/model"

@@ -34,6 +34,7 @@ _PATH_KEYS = {
 # Keys of an earlier release and their successors, kept for one release so that a typed key ends in an error naming the new one.
 RENAMED_KEYS = {
     "lags": "offsets",
+    "phases": "protocol and key_frame_offsets: phases=first is key_frame_offsets=first, phases=offsets is protocol=pairs",
     "head_starts": "interval_shifts",
     "scheduler.head_start": "scheduler.interval_shift",
 }

@@ -24,7 +24,8 @@ from src.command_line import errors_in_a_line, prepare_arguments
 from src.data.clips import ClipDataset
 from src.eval_flows import evaluate_flows
 from src.inference.distributed import SINGLE, World, join_world
-from src.inference.evaluation.comparison import MethodResult, RunOptions, check_classes, draw_methods, evaluate_methods, jobs
+from src.inference.evaluation.clips import EvaluationOptions
+from src.inference.evaluation.comparison import MethodResult, check_classes, draw_methods, evaluate_methods, jobs
 from src.inference.evaluation.equal_cost import over_fixed, write_curves
 from src.inference.evaluation.prediction_files import PredictionFolder, evaluate_predictions
 from src.inference.evaluation.progress import advance, progress_bars
@@ -97,8 +98,14 @@ def _evaluate_model(
 ) -> tuple[list[Row], list[MethodResult], ClipDataset]:
     overlay, pictures = new_path(cfg.overlay, cfg.overwrite), new_path(cfg.pictures, cfg.overwrite)
     saved = new_path(cfg.save_predictions, cfg.overwrite)
-    options = RunOptions(
-        cfg.short_side, cfg.max_long_side, autocast_named(cfg.autocast), cfg.phases, cfg.temporal_consistency, cfg.interval_shifts
+    options = EvaluationOptions(
+        cfg.short_side,
+        cfg.max_long_side,
+        autocast_named(cfg.autocast),
+        cfg.protocol,
+        cfg.key_frame_offsets,
+        cfg.temporal_consistency,
+        cfg.interval_shifts,
     )
     intervals = [FixedInterval(k).key_interval for k in cfg.key_intervals]
     check_schedulers(cfg.schedulers, cfg.interval_shifts, (cfg.budget.gflops, cfg.budget.ms))
@@ -169,7 +176,7 @@ def _dataset(cfg: DictConfig) -> ClipDataset:
     return dataset
 
 
-def _conditions(propagator: Propagator, size: Size, options: RunOptions) -> Row:
+def _conditions(propagator: Propagator, size: Size, options: EvaluationOptions) -> Row:
     machine = describe_machine(next(propagator.parameters()).device)
     return {
         "input_size": f"{size[0]}x{size[1]}",

@@ -37,9 +37,9 @@ PROPAGATION = [
     "stage.objective.flow_loss={_target_: src.losses.flow.FlowLoss}",
 ]  # fmt: skip
 EVALUATIONS = {
-    "phases": ["methods=[per_frame,query]", "key_intervals=[3]", "temporal_consistency=true"],
-    "offsets": ["methods=[query]", "key_intervals=[3]", "phases=offsets"],
-    "maps": ["methods=[query]", "key_intervals=[3]", "phases=first"],
+    "stream": ["methods=[per_frame,query]", "key_intervals=[3]", "temporal_consistency=true"],
+    "pairs": ["methods=[query]", "key_intervals=[3]", "protocol=pairs"],
+    "maps": ["methods=[query]", "key_intervals=[3]", "key_frame_offsets=first"],
 }
 CLIPS = ["data.scenes.num_clips=3", "data.scenes.num_frames=10", "data.scenes.size=[64,96]", "device=cpu"]
 

@@ -49,9 +49,7 @@ def test_it_writes_table_video_and_pictures(
     assert pairs == [("per_frame", 1), *((method, k) for method in ("copy", "dis", "pixel", "query") for k in (1, 3))]
     for row in rows:
         assert 0 <= row["miou"] <= row["wiou"] + 1 <= 2 and 0 <= row["vc8"] <= 1 and row["vc16"] is None
-        assert row["phases"] == row["key_interval"] and list(row["miou_by_offset"]) == [
-            str(d) for d in range(row["key_interval"])
-        ]
+        assert row["runs"] == row["key_interval"] and list(row["miou_by_offset"]) == [str(d) for d in range(row["key_interval"])]
         assert list(row["iou_per_class"]) == list(CLASSES)
         assert (row["input_size"], row["device"][:4], row["threads"], row["precision"]) == ("40x56", "cpu:", 1, "float32")
         assert row["ms"] > 0 and (row["ms_nonkey"] is None) == (row["key_interval"] == 1)
@@ -88,7 +86,7 @@ def test_schedulers_stand_beside_the_fixed_intervals_with_what_they_cost(
         assert row["miou_over_fixed"] is None or row["scheduler"] != "fixed"
     # Between the costs of two fixed intervals there is something to compare with.
     assert rows[3]["miou_over_fixed"] is not None
-    assert rows[3]["phases"] == 2 and rows[3]["miou"] == pytest.approx(rows[1]["miou"])
+    assert rows[3]["runs"] == 2 and rows[3]["miou"] == pytest.approx(rows[1]["miou"])
     printed = capsys.readouterr().out
     assert "adaptive" in printed and "budget" in printed
 
@@ -161,7 +159,13 @@ def test_earlier_results_are_not_overwritten_unasked(model: Path, tmp_path: Path
 
 def test_saved_predictions_score_as_the_run_did(model: Path, tmp_path: Path) -> None:
     saved = tmp_path / "maps, k=3"
-    run = [f"output={tmp_path}/run.json", "methods=[query]", "key_intervals=[3]", "phases=first", f"save_predictions={saved}"]
+    run = [
+        f"output={tmp_path}/run.json",
+        "methods=[query]",
+        "key_intervals=[3]",
+        "key_frame_offsets=first",
+        f"save_predictions={saved}",
+    ]
     (row,) = evaluate(config(*quote_paths([f"checkpoint={model}", "device=cpu", "temporal_consistency=true", *run])))
     assert len(list(saved.rglob("*.png"))) == 12
     files = [f"predictions={saved}", f"output={tmp_path}/files.json", "temporal_consistency=true"]
@@ -173,7 +177,7 @@ def test_saved_predictions_score_as_the_run_did(model: Path, tmp_path: Path) -> 
 
 
 def test_offsets_report_mean_and_minimum(model: Path, tmp_path: Path) -> None:
-    arguments = ["methods=[copy]", "key_intervals=[3]", "phases=offsets", f"report={tmp_path}/report"]
+    arguments = ["methods=[copy]", "key_intervals=[3]", "protocol=pairs", f"report={tmp_path}/report"]
     (row,) = evaluate(config(f"checkpoint={model}", f"output={tmp_path}/t.json", "device=cpu", *arguments))
     each = list(row["miou_by_offset"].values())
     assert row["miou"] == pytest.approx(sum(each) / 3) == row["miou_by_offset_mean"] and row["miou_by_offset_min"] == min(each)

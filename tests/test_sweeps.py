@@ -203,7 +203,15 @@ def test_one_evaluation_goes_through_the_key_intervals(folder: Path, capsys: pyt
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         model = folder / "runs" / "default" / "segmentor" / "model"
         cfg = compose(
-            "eval", ["+sweep=key_interval", f"checkpoint={model}", f"output={table}", "methods=[copy]", "phases=first", *scenes]
+            "eval",
+            [
+                "+sweep=key_interval",
+                f"checkpoint={model}",
+                f"output={table}",
+                "methods=[copy]",
+                "key_frame_offsets=first",
+                *scenes,
+            ],
         )
     rows = evaluate(cfg)
     assert [row["key_interval"] for row in rows] == list(range(1, 11))

@@ -1,10 +1,11 @@
-"""Scores and times of a method over clips, through the streaming code that users run."""
+"""Scores and step times of a method over clips, through the streaming code of prediction."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -13,60 +14,95 @@ from src.data.clips import ClipDataset
 from src.inference.distributed import SINGLE, World
 from src.inference.evaluation.scores import EvaluationResult, Scores
 from src.inference.evaluation.warped_agreement import WarpedAgreement
-from src.inference.scheduling.scheduler import FixedInterval
+from src.inference.scheduling.scheduler import FixedInterval, KeyFrameScheduler
 from src.inference.streaming import StreamingSegmentor
 from src.models.propagator import Propagator
 from src.ops.masks import semantic_map
-from src.structures import Clip
+from src.structures import Clip, KeyFrameState
 
-Phases = Literal["all", "first", "offsets"]
+EvaluationProtocol = Literal["stream", "pairs"]
+KeyFrameOffsets = Literal["all", "first"]
 ProgressCallback = Callable[[int, int], None]
-"""Called with (frames done, frames in all) after every frame."""
+"""Called with (frames done, frames in total) after every frame."""
 MapSink = Callable[[int, int, Tensor], None]
 """Called with (clip, frame, semantic_map (H, W) int64) for every frame of every clip."""
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """Settings of an evaluation.
+
+    Attributes:
+        short_side: see :class:`StreamingSegmentor`.
+        max_long_side: see :class:`StreamingSegmentor`.
+        autocast: see :class:`StreamingSegmentor`.
+        protocol: ``stream`` runs all frames of a clip; ``pairs`` runs :func:`evaluate_pairs` (the paper's Cityscapes protocol).
+        key_frame_offsets: key frames of ``stream``: ``all`` averages over every position of the key frames; ``first`` has them
+            at 0, k, 2k, ... (the VSPW protocol).
+        temporal_consistency: see :func:`evaluate_streams`.
+        interval_shifts: runs to average for schedulers other than ``fixed``, their first intervals shortened evenly; 1 run
+            where ``key_frame_offsets`` is ``first``.
+
+    Raises:
+        ValueError: if a name is unknown, or ``pairs`` is combined with an option of whole clips.
+    """
+
+    short_side: int | None = None
+    max_long_side: int | None = None
+    autocast: torch.dtype | None = None
+    protocol: EvaluationProtocol = "stream"
+    key_frame_offsets: KeyFrameOffsets = "all"
+    temporal_consistency: bool = False
+    interval_shifts: int = 5
+
+    def __post_init__(self) -> None:
+        for name, known in (("protocol", get_args(EvaluationProtocol)), ("key_frame_offsets", get_args(KeyFrameOffsets))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(known)}")
+        if self.protocol == "pairs" and (self.temporal_consistency or self.key_frame_offsets != "all"):
+            raise ValueError(
+                "protocol is 'pairs', which runs two frames of a clip at every offset; expected temporal_consistency=false and "
+                "key_frame_offsets=all"
+            )
+
+    def stream(self, propagator: Propagator, scheduler: KeyFrameScheduler) -> StreamingSegmentor:
+        """Build a stream with these settings of size and precision."""
+        return StreamingSegmentor(propagator, scheduler, self.short_side, self.max_long_side, self.autocast)
+
+
+DEFAULT_OPTIONS = EvaluationOptions()
 
 
 def evaluate_clips(
     propagator: Propagator,
     dataset: ClipDataset,
     key_interval: int = 5,
-    phases: Phases = "all",
-    short_side: int | None = None,
-    max_long_side: int | None = None,
-    autocast: torch.dtype | None = None,
+    options: EvaluationOptions = DEFAULT_OPTIONS,
     progress: ProgressCallback | None = None,
-    temporal_consistency: bool = False,
     sink: MapSink | None = None,
     world: World = SINGLE,
 ) -> EvaluationResult:
     """Evaluate a network at a fixed key interval.
 
     Args:
-        propagator: the network, on the device where it shall run.
-        dataset: clips with labels; frames without one are run but not scored, and those behind a clip's last label are left out.
-        key_interval: frames from key frame to key frame.
-        phases: ``all`` averages over every position of the key frames; ``first`` has them at 0, k, 2k, ... only (the paper);
-            ``offsets`` is :func:`evaluate_offsets`.
-        short_side: see :class:`StreamingSegmentor`.
-        max_long_side: see :class:`StreamingSegmentor`.
-        autocast: see :class:`StreamingSegmentor`.
-        progress: told after every frame.
-        temporal_consistency: see :func:`evaluate_streams`.
+        propagator: the network, on the device to run on.
+        dataset: clips with labels. Unlabelled frames are run but not scored; frames after a clip's last label are not run.
+        key_interval: k, frames from key frame to key frame.
+        options: protocol, image size and precision.
+        progress: called after every frame.
         sink: see :func:`evaluate_streams`.
         world: see :func:`evaluate_streams`.
 
     Raises:
-        ValueError: see :func:`evaluate_streams`; if ``offsets`` is to give what only a run over whole clips has.
+        ValueError: see :func:`evaluate_streams`; if maps are to be saved under the protocol ``pairs``.
     """
-    if phases not in ("all", "first", "offsets"):
-        raise ValueError(f"phases is {phases!r}, expected 'all', 'first' or 'offsets'")
-    schedulers = [FixedInterval(key_interval, phase) for phase in range(key_interval if phases == "all" else 1)]
-    streams = [StreamingSegmentor(propagator, s, short_side, max_long_side, autocast) for s in schedulers]
-    if phases == "offsets":
-        if temporal_consistency or sink is not None:
-            raise ValueError("phases is 'offsets', which sees two frames of a clip: no maps to save, no temporal consistency")
-        return evaluate_offsets(streams[0], dataset, key_interval, progress, world)
-    return evaluate_streams(streams, dataset, progress, key_interval, temporal_consistency, sink, world)
+    if options.protocol == "pairs":
+        if sink is not None:
+            raise ValueError("protocol is 'pairs', which does not run every frame; expected 'stream' to save predictions")
+        return evaluate_pairs(options.stream(propagator, FixedInterval(key_interval)), dataset, key_interval, progress, world)
+    phases = range(key_interval if options.key_frame_offsets == "all" else 1)
+    streams = [options.stream(propagator, FixedInterval(key_interval, phase)) for phase in phases]
+    return evaluate_streams(streams, dataset, progress, key_interval, options.temporal_consistency, sink, world)
 
 
 def evaluate_streams(
@@ -81,90 +117,91 @@ def evaluate_streams(
     """Run every stream over every clip and average their scores. Memory does not grow with the number of clips.
 
     Args:
-        streams: the phases of a method, any schedulers.
+        streams: runs of one method that differ in the positions of the key frames.
         dataset: clips with labels.
-        progress: told after every frame.
-        num_offsets: bound on the frames from key frame to key frame; default the longest clip.
-        temporal_consistency: whether to compare each map with the flow-warped one before it; costs two DIS flows a frame.
-        sink: gets the maps of the first stream, of the frames behind the last label too, and lets labels be absent.
-        world: processes over which the clips are spread, each of them whole; scores, the same in all of them, are of all clips.
+        progress: called after every frame.
+        num_offsets: upper bound of the frames from key frame to key frame; default: frames of the longest clip.
+        temporal_consistency: compare each map with the flow-warped previous map; costs two DIS flows a frame.
+        sink: receives the maps of the first stream, including those of frames after the last label. With a sink, labels may be
+            absent.
+        world: processes that share the clips, each clip whole in one process; every process returns the scores of all clips.
 
     Raises:
         ValueError: if there is no stream, no labelled frame, or the network and the data differ in their number of classes.
     """
     if not streams:
-        raise ValueError("no stream to evaluate")
+        raise ValueError("0 streams to evaluate; expected at least 1")
     _check(streams[0], dataset, needs_labels=sink is None)
     num_frames = [
         [_frames_to_run(clip) if n or sink is None else len(clip) for clip in dataset.clips] for n in range(len(streams))
     ]
     mine = world.assign([sum(counts) for counts in zip(*num_frames, strict=True)])
-    step = _Counter(sum(counts[clip] for counts in num_frames for clip in mine), progress)
+    advance = _Counter(sum(counts[clip] for counts in num_frames for clip in mine), progress)
     scores = Scores(dataset.num_classes, num_offsets or max(map(max, num_frames)))
     for number, stream in enumerate(streams):
-        scores.start_phase()
+        scores.start_run()
         agreement = WarpedAgreement() if temporal_consistency else None
         for clip in mine:
-            _run_clip(stream, dataset, clip, num_frames[number][clip], scores, agreement, None if number else sink, step)
-        scores.end_phase(None if agreement is None else agreement.metric)
+            labelled = set(dataset.clips[clip].labelled_frames)
+            for step in _run_clip(stream, dataset, clip, num_frames[number][clip]):
+                scores.add_time(step.seconds, step.state.age == 0, step.state.reason == "distrust")
+                if agreement is not None:
+                    agreement.add(step.image, step.semantic_map)
+                if sink is not None and number == 0:
+                    sink(clip, step.frame, step.semantic_map)
+                if step.frame in labelled:
+                    scores.add_frame(step.semantic_map, dataset.read_label(clip, step.frame), step.state.age)
+                else:
+                    scores.end_sequence()
+                advance()
+            scores.end_sequence()
+            if agreement is not None:
+                agreement.end_clip()
+        scores.end_run(None if agreement is None else agreement.metric)
     return scores.result(sum(len(clip.labelled_frames) for clip in dataset.clips), world)
 
 
-def _run_clip(
-    stream: StreamingSegmentor,
-    dataset: ClipDataset,
-    clip: int,
-    num_frames: int,
-    scores: Scores,
-    agreement: WarpedAgreement | None,
-    sink: MapSink | None,
-    step: _Counter,
-) -> None:
+class _Step(NamedTuple):
+    frame: int
+    image: Tensor
+    semantic_map: Tensor
+    state: KeyFrameState
+    seconds: float
+
+
+def _run_clip(stream: StreamingSegmentor, dataset: ClipDataset, clip: int, num_frames: int) -> Iterator[_Step]:
     state = None
-    labelled = set(dataset.clips[clip].labelled_frames)
     for frame in range(num_frames):
         image = dataset.read_image(clip, frame)
-        started = time.perf_counter()
+        start = time.perf_counter()
         maps, state = stream.step(image[None], state)
         _wait_for(maps)
-        scores.add_time(time.perf_counter() - started, state.age == 0, state.reason == "distrust")
-        found = maps[0].cpu()
-        if agreement is not None:
-            agreement.add(image, found)
-        if sink is not None:
-            sink(clip, frame, found)
-        if frame in labelled:
-            scores.add_frame(found, dataset.read_label(clip, frame), state.age)
-        else:
-            scores.end_run()
-        step()
-    scores.end_run()
-    if agreement is not None:
-        agreement.end_clip()
+        seconds = time.perf_counter() - start
+        yield _Step(frame, image, maps[0].cpu(), state, seconds)
 
 
-def evaluate_offsets(
+def evaluate_pairs(
     stream: StreamingSegmentor,
     dataset: ClipDataset,
     key_interval: int,
     progress: ProgressCallback | None = None,
     world: World = SINGLE,
 ) -> EvaluationResult:
-    """Score every labelled frame once with its key frame 0, 1, ... k-1 frames before it, and nothing between (Cityscapes).
+    """Score every labelled frame with its key frame 0, 1, ... k-1 frames earlier (the paper's Cityscapes protocol).
 
-    A non-key frame depends on its key frame and itself alone, so only these two are read and run. The result's phases are the
-    offsets: ``miou`` is their mean, ``miou_by_offset`` has each. Labels with too few frames before them are left out at that
-    offset (``frames_by_offset``). There is no consistency over time.
+    The prediction of a non-key frame depends only on its key frame and itself, so only these two are read and run. The runs of
+    the result are the offsets: ``miou`` is their mean, ``miou_by_offset`` contains each. Labels with too few frames before them
+    are left out at that offset (``frames_by_offset``). Consistency over time is not measured.
 
     Args:
-        stream: the method; its scheduler is not asked.
+        stream: the method; its scheduler is not used.
         dataset: clips with labels.
         key_interval: k.
-        progress: told after every scored frame.
+        progress: called after every scored frame.
         world: see :func:`evaluate_streams`.
 
     Raises:
-        ValueError: if an offset has no labelled frame with so many frames before it, or see :func:`evaluate_streams`.
+        ValueError: if no labelled frame has k-1 frames before it, or see :func:`evaluate_streams`.
     """
     _check(stream, dataset, needs_labels=True)
     labelled = [(number, frame) for number, clip in enumerate(dataset.clips) for frame in clip.labelled_frames]
@@ -175,10 +212,10 @@ def evaluate_offsets(
         )
     own = set(world.assign([len(clip.labelled_frames) for clip in dataset.clips]))
     mine = [(clip, frame) for clip, frame in labelled if clip in own]
-    step = _Counter(sum(frame >= offset for _, frame in mine for offset in range(key_interval)), progress)
+    advance = _Counter(sum(frame >= offset for _, frame in mine for offset in range(key_interval)), progress)
     scores = Scores(dataset.num_classes, key_interval)
     for offset in range(key_interval):
-        scores.start_phase()
+        scores.start_run()
         for clip, frame in mine:
             if frame < offset:
                 continue
@@ -186,39 +223,40 @@ def evaluate_offsets(
             key_image = image if offset == 0 else dataset.read_image(clip, frame - offset)
             found = _segment_or_propagate(stream, key_image[None], None if offset == 0 else image[None], scores)
             scores.add_frame(found, dataset.read_label(clip, frame), offset)
-            scores.end_run()
-            step()
-        scores.end_phase()
+            scores.end_sequence()
+            advance()
+        scores.end_run()
     return scores.result(len(labelled), world)
 
 
 def _segment_or_propagate(stream: StreamingSegmentor, key_image: Tensor, image: Tensor | None, scores: Scores) -> Tensor:
-    """The map of the key frame, or of another frame that it is carried to; its step is timed."""
-    started = time.perf_counter()
+    """Return the map of the key frame, or of the non-key frame where there is one; only that frame's step is timed."""
+    start = time.perf_counter()
     prediction, state = stream.segment_key(key_image)
     if image is not None:
         _wait_for(prediction.mask_logits)
-        started = time.perf_counter()
+        start = time.perf_counter()
         prediction, _ = stream.propagate(image, state)
-    shown = key_image if image is None else image
-    found = semantic_map(prediction, (shown.shape[-2], shown.shape[-1]))
+    scored = key_image if image is None else image
+    found = semantic_map(prediction, (scored.shape[-2], scored.shape[-1]))
     _wait_for(found)
-    scores.add_time(time.perf_counter() - started, image is None)
+    scores.add_time(time.perf_counter() - start, image is None)
     return found[0].cpu()
 
 
 def _check(stream: StreamingSegmentor, dataset: ClipDataset, needs_labels: bool) -> None:
     if needs_labels and not any(clip.labelled_frames for clip in dataset.clips):
-        raise ValueError(f"{type(dataset).__name__} has no labelled frame in its {len(dataset.clips)} clips: nothing to score")
+        raise ValueError(f"{type(dataset).__name__} has no labelled frame in its {len(dataset.clips)} clips; expected at least 1")
     classes = stream.propagator.segmentor.num_classes
     if classes != dataset.num_classes:
         raise ValueError(
-            f"the network knows {classes} classes, the data {dataset.num_classes} ({', '.join(dataset.classes[:5])}, ...)"
+            f"the network has {classes} classes, the data {dataset.num_classes} ({', '.join(dataset.classes[:5])}, ...); "
+            "expected the same number"
         )
 
 
 def _frames_to_run(clip: Clip) -> int:
-    """Nothing is asked of the frames behind the last label (a third of every Cityscapes snippet)."""
+    """Count the frames up to the last label: a third of every Cityscapes snippet comes after it."""
     return max(clip.labelled_frames, default=-1) + 1
 
 
@@ -228,7 +266,7 @@ def _wait_for(tensor: Tensor) -> None:
 
 
 class _Counter:
-    """Tells the progress callback how many frames are done."""
+    """Frame counter that calls a progress callback."""
 
     def __init__(self, total: int, progress: ProgressCallback | None) -> None:
         self.total = total

@@ -1,4 +1,4 @@
-"""Several methods over the same clips: their results, and what they look like side by side."""
+"""Comparison of methods over the same clips: scores, videos and pictures."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import torch
 from rich.console import Console
 
 from src.data.clips import ClipDataset
 from src.inference.distributed import SINGLE, World
-from src.inference.evaluation.clips import MapSink, Phases, ProgressCallback, evaluate_clips, evaluate_streams
+from src.inference.evaluation.clips import EvaluationOptions, MapSink, evaluate_clips, evaluate_streams
 from src.inference.evaluation.pictures import write_comparison_video, write_pictures
 from src.inference.evaluation.progress import advance, progress_bars
 from src.inference.evaluation.scores import EvaluationResult
@@ -23,36 +22,14 @@ from src.models.propagator import Propagator
 
 
 @dataclass(frozen=True)
-class RunOptions:
-    """How streams are run.
-
-    Attributes:
-        short_side: see :class:`StreamingSegmentor`.
-        max_long_side: see :class:`StreamingSegmentor`.
-        autocast: see :class:`StreamingSegmentor`.
-        phases: see :func:`evaluate_clips`.
-        temporal_consistency: see :func:`evaluate_clips`.
-        interval_shifts: for schedulers other than ``fixed``: runs whose first intervals are shortened evenly, averaged; 1 where
-            phases is ``first``.
-    """
-
-    short_side: int | None = None
-    max_long_side: int | None = None
-    autocast: torch.dtype | None = None
-    phases: Phases = "all"
-    temporal_consistency: bool = False
-    interval_shifts: int = 5
-
-
-@dataclass(frozen=True)
 class MethodResult:
-    """What one method scored.
+    """Scores of one method.
 
     Attributes:
-        method: its name.
-        key_interval: frames from key frame to key frame; ``None`` where it is not known.
-        result: the scores.
-        scheduler: name of what chose the key frames.
+        method: name of the method.
+        key_interval: frames from key frame to key frame; ``None`` where it is unknown.
+        result: scores.
+        scheduler: name of the scheduler that chose the key frames.
     """
 
     method: str
@@ -62,24 +39,24 @@ class MethodResult:
 
     @property
     def title(self) -> str:
-        """For people."""
+        """Title in tables and pictures."""
         scheduled = self.method if self.scheduler == "fixed" else f"{self.method}, {self.scheduler}"
         return scheduled if self.key_interval is None else f"{scheduled}, k={self.key_interval}"
 
     @property
     def key(self) -> str:
-        """For file names and log keys."""
+        """Identifier in file names and log keys."""
         scheduled = self.method if self.scheduler == "fixed" else f"{self.method}_{self.scheduler}"
         return scheduled if self.key_interval is None else f"{scheduled}_k{self.key_interval}"
 
 
 class Job(NamedTuple):
-    """One run over the clips.
+    """One evaluation over the clips.
 
     Attributes:
-        method: its name.
-        scheduler: name of what chooses the key frames.
-        key_interval: frames from key frame to key frame, asked for.
+        method: name of the method.
+        scheduler: name of the scheduler.
+        key_interval: requested frames from key frame to key frame.
     """
 
     method: str
@@ -88,16 +65,16 @@ class Job(NamedTuple):
 
 
 SchedulerMaker = Callable[[Job, float], KeyFrameScheduler]
-"""Makes a scheduler for a job and a head start (0..1, see :class:`src.inference.scheduling.adaptive.Adaptive`)."""
+"""Makes a scheduler for a job and an interval shift (0..1, see :class:`src.inference.scheduling.adaptive.Adaptive`)."""
 
 
 def jobs(methods: Sequence[str], key_intervals: Sequence[int], schedulers: Sequence[str] = ("fixed",)) -> list[Job]:
-    """Which method runs with which scheduler at which key interval.
+    """List the evaluations of every method with every scheduler at every key interval.
 
-    ``per_frame`` runs once, at 1; there no other scheduler than ``fixed`` has anything to choose.
+    ``per_frame`` runs once, at key interval 1, where only the scheduler ``fixed`` applies.
 
     Raises:
-        ValueError: if there is nothing to do.
+        ValueError: if the list is empty.
     """
     found = [
         Job(name, scheduler, k)
@@ -116,13 +93,13 @@ def evaluate_methods(
     methods: Mapping[str, Propagator],
     dataset: ClipDataset,
     key_intervals: Sequence[int],
-    options: RunOptions,
+    options: EvaluationOptions,
     console: Console | None = None,
     sink: MapSink | None = None,
     schedulers: Mapping[str, SchedulerMaker | None] = MappingProxyType({"fixed": None}),
     world: World = SINGLE,
 ) -> list[MethodResult]:
-    """One result per method, scheduler and key interval, in the order of :func:`jobs`; ``per_frame`` has one, at key interval 1.
+    """Evaluate every job of :func:`jobs`, in that order; ``per_frame`` has one, at key interval 1.
 
     At key interval 1 nothing is propagated, so all methods share one run.
 
@@ -130,14 +107,14 @@ def evaluate_methods(
         methods: networks by the names of their methods.
         dataset: clips with labels.
         key_intervals: frames from key frame to key frame.
-        options: how to run them.
-        console: where progress is shown.
-        sink: gets the maps of the first job, key frames at 0, k, 2k, ...; see :func:`evaluate_clips`.
-        schedulers: by name, what makes one; ``None`` for ``fixed``, which :func:`evaluate_clips` makes itself.
-        world: processes over which the clips are spread.
+        options: protocol, image size and precision.
+        console: console of the progress bars.
+        sink: receives the maps of the first job, key frames at 0, k, 2k, ...; see :func:`evaluate_clips`.
+        schedulers: factories by name; ``None`` for ``fixed``, whose schedulers :func:`evaluate_clips` makes.
+        world: processes that share the clips.
 
     Raises:
-        ValueError: if there is nothing to do, or see :func:`evaluate_clips`.
+        ValueError: if there is no job, or see :func:`evaluate_clips`.
     """
     results: list[MethodResult] = []
     every_frame = None
@@ -148,9 +125,13 @@ def evaluate_methods(
             result = every_frame if job.key_interval == 1 else None
             if result is None:
                 task = progress.add_task(f"{job.method}, {job.scheduler}, k={job.key_interval}", total=None)
-                told, maps = advance(progress, task), None if number else sink
-                make = schedulers[job.scheduler] if job.method != "per_frame" else None
-                result = _evaluate(methods[job.method], dataset, job, make, options, told, maps, world)
+                callback, maps = advance(progress, task), None if number else sink
+                network, make = methods[job.method], schedulers[job.scheduler] if job.method != "per_frame" else None
+                if make is None:
+                    result = evaluate_clips(network, dataset, job.key_interval, options, callback, maps, world)
+                else:
+                    streams = _scheduled_streams(network, job, make, options)
+                    result = evaluate_streams(streams, dataset, callback, None, options.temporal_consistency, maps, world)
                 progress.remove_task(task)
             every_frame = result if job.key_interval == 1 else every_frame
             results.append(MethodResult(job.method, job.key_interval, result, job.scheduler))
@@ -158,58 +139,37 @@ def evaluate_methods(
     return results
 
 
-def _evaluate(
-    propagator: Propagator,
-    dataset: ClipDataset,
-    job: Job,
-    make: SchedulerMaker | None,
-    options: RunOptions,
-    progress: ProgressCallback,
-    sink: MapSink | None,
-    world: World,
-) -> EvaluationResult:
-    network = (options.short_side, options.max_long_side, options.autocast)
-    if make is None:
-        return evaluate_clips(
-            propagator, dataset, job.key_interval, options.phases, *network, progress, options.temporal_consistency, sink, world
-        )
-    if options.phases == "offsets":
-        raise ValueError(
-            f"phases is 'offsets', which sees two frames of a clip: scheduler {job.scheduler!r} has nothing to choose"
-        )
-    runs = 1 if options.phases == "first" else options.interval_shifts
-    streams = [StreamingSegmentor(propagator, make(job, number / runs), *network) for number in range(runs)]
-    return evaluate_streams(streams, dataset, progress, None, options.temporal_consistency, sink, world)
+def _scheduled_streams(
+    propagator: Propagator, job: Job, make: SchedulerMaker, options: EvaluationOptions
+) -> list[StreamingSegmentor]:
+    if options.protocol == "pairs":
+        raise ValueError(f"protocol is 'pairs', which fixes the key frames; expected schedulers=[fixed], found {job.scheduler!r}")
+    runs = 1 if options.key_frame_offsets == "first" else options.interval_shifts
+    return [options.stream(propagator, make(job, number / runs)) for number in range(runs)]
 
 
 def draw_methods(
     methods: Mapping[str, Propagator],
     dataset: ClipDataset,
-    options: RunOptions,
+    options: EvaluationOptions,
     key_interval: int,
     overlay: Path | None,
     pictures: Path | None,
     console: Console | None = None,
 ) -> None:
-    """The overlay video of the first clip and pictures of single frames, where asked for.
+    """Write the overlay video of the first clip and pictures of single frames, where their paths are given.
 
     Args:
         methods: networks by the names of their methods.
         dataset: clips with labels.
-        options: how to run them.
-        key_interval: of all methods but ``per_frame``.
+        options: image size and precision.
+        key_interval: key interval of all methods except ``per_frame``.
         overlay: mp4 to write.
-        pictures: folder to write PNG files to.
-        console: where progress is shown.
+        pictures: folder of the PNG files.
+        console: console of the progress bars.
     """
     streams = {
-        name: StreamingSegmentor(
-            propagator,
-            FixedInterval(1 if name == "per_frame" else key_interval),
-            options.short_side,
-            options.max_long_side,
-            options.autocast,
-        )
+        name: options.stream(propagator, FixedInterval(1 if name == "per_frame" else key_interval))
         for name, propagator in methods.items()
     }
     with progress_bars(console) as progress:
@@ -219,20 +179,21 @@ def draw_methods(
             write_comparison_video(titled, dataset, 0, overlay, advance(progress, task))
         if pictures is not None:
             drawn = progress.add_task("pictures", total=None)
-            offset = max(1, key_interval - 1)
-            write_pictures(streams, dataset, pictures, offset, 4, advance(progress, drawn))
+            write_pictures(streams, dataset, pictures, max(1, key_interval - 1), 4, advance(progress, drawn))
 
 
 def check_classes(metadata: dict[str, Any], dataset: ClipDataset) -> None:
-    """Refuse to score a model on classes that it was not trained for.
+    """Refuse a model that was trained for other classes than those of the data.
 
     Raises:
-        ValueError: if the model says its class names and the data has others, or another order.
+        ValueError: if the class names of the model differ from those of the data, in name or order.
     """
     known = metadata.get("classes")
     if known is None or tuple(known) == tuple(dataset.classes):
         return
     if len(known) != len(dataset.classes):
-        raise ValueError(f"the model was trained for {len(known)} classes, the data has {len(dataset.classes)}")
+        raise ValueError(f"the model has {len(known)} classes, the data {len(dataset.classes)}; expected the same ones")
     where = next(i for i, (a, b) in enumerate(zip(known, dataset.classes, strict=True)) if a != b)
-    raise ValueError(f"class {where} is {known[where]!r} in the model and {dataset.classes[where]!r} in the data")
+    raise ValueError(
+        f"class {where} is {known[where]!r} in the model and {dataset.classes[where]!r} in the data; expected the same one"
+    )

@@ -141,7 +141,7 @@ def evaluate_predictions(
         before = -1
         for frame in dataset.clips[number].labelled_frames:
             if frame != before + 1:
-                _end_run(scores, agreement)
+                _end_sequence(scores, agreement)
             label = dataset.read_label(number, frame)
             found = predictions.read(number, frame, (label.shape[0], label.shape[1]))
             scores.add_frame(found, label)
@@ -150,13 +150,13 @@ def evaluate_predictions(
             before, done = frame, done + 1
             if progress is not None:
                 progress(done, sum(labelled[clip] for clip in mine))
-        _end_run(scores, agreement)
-    scores.end_phase(None if agreement is None else agreement.metric)
+        _end_sequence(scores, agreement)
+    scores.end_run(None if agreement is None else agreement.metric)
     return scores.result(total, world)
 
 
-def _end_run(scores: Scores, agreement: WarpedAgreement | None) -> None:
-    scores.end_run()
+def _end_sequence(scores: Scores, agreement: WarpedAgreement | None) -> None:
+    scores.end_sequence()
     if agreement is not None:
         agreement.end_clip()
 

@@ -63,7 +63,7 @@ def result_row(
         "miou_by_offset_mean": fmean(known) if known else None,
         "miou_by_offset_min": min(known, default=None),
         "frames_by_offset": {str(offset): count for offset, count in result.frames_by_offset.items()},
-        "phases": result.phases,
+        "runs": result.runs,
         "frames": result.frames,
     }
     return _without_nan(row)

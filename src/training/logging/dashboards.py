@@ -15,7 +15,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from src.data.clips import ClipDataset
 from src.inference.distributed import World
-from src.inference.evaluation.clips import evaluate_clips
+from src.inference.evaluation.clips import EvaluationOptions, evaluate_clips
 from src.inference.evaluation.pictures import write_comparison_video
 from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
@@ -157,7 +157,8 @@ class StreamedScore(Callback):
         dataset.clips = dataset.clips[: self.max_clips]
         world = World(trainer.global_rank, trainer.world_size, trainer.local_rank)
         training = propagator.training
-        result = evaluate_clips(propagator, dataset, self.key_interval, "first", self.short_side, self.max_long_side, world=world)
+        options = EvaluationOptions(self.short_side, self.max_long_side, key_frame_offsets="first")
+        result = evaluate_clips(propagator, dataset, self.key_interval, options, world=world)
         propagator.train(training)
         log.info("validation clips at key interval %d: mIoU %.1f %%", self.key_interval, 100 * result.miou)
         for logger in trainer.loggers:

@@ -1,11 +1,12 @@
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from src.inference.evaluation.clips import evaluate_clips, evaluate_offsets, evaluate_streams
+from src.inference.evaluation.clips import EvaluationOptions, evaluate_clips, evaluate_pairs, evaluate_streams
 from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
 from src.metrics.iou import MeanIoU
@@ -42,12 +43,12 @@ def test_a_perfect_method_scores_one() -> None:
     assert result.miou == result.wiou == 1.0
     assert result.video_consistency == {8: 1.0, 16: 1.0}
     assert result.miou_by_offset == {0: 1.0}
-    assert result.frames == 38 and result.phases == 1
+    assert result.frames == 38 and result.runs == 1
     assert (result.key_times.frames, result.nonkey_times.frames) == (38, 0)
     assert math.isnan(result.nonkey_times.median) and result.mean_ms(1) == result.key_times.median
 
 
-def test_copying_gets_worse_with_distance_and_phases_take_the_luck_out() -> None:
+def test_copying_gets_worse_with_the_offset_and_runs_are_averaged() -> None:
     data = FakeClips((12,))
     streams = [Oracle(4, phase, lambda image, age: label_of(image)) for phase in range(4)]
     apart = [evaluate_streams([stream], data) for stream in streams]
@@ -68,7 +69,7 @@ def test_scores_are_those_of_the_stream_itself() -> None:
         for frame, found in enumerate(StreamingSegmentor(propagator, FixedInterval(3)).stream(images)):
             iou.update(found, data.read_label(clip, frame))
     scores = iou.compute()
-    result = evaluate_clips(propagator, data, key_interval=3, phases="first")
+    result = evaluate_clips(propagator, data, 3, EvaluationOptions(key_frame_offsets="first"))
     assert result.miou == float(scores["miou"]) and result.wiou == float(scores["wiou"])
     assert torch.equal(torch.tensor(result.iou_per_class).nan_to_num(-1), scores["iou_per_class"].float().nan_to_num(-1))
 
@@ -126,12 +127,24 @@ def test_what_cannot_be_scored_is_refused() -> None:
         evaluate_clips(propagator, FakeClips((2,), unlabelled=frozenset({0, 1})))
     data = FakeClips((2,))
     data.classes = ("a", "b")
-    with pytest.raises(ValueError, match="the network knows 4 classes, the data 2"):
+    with pytest.raises(ValueError, match="the network has 4 classes, the data 2"):
         evaluate_clips(propagator, data)
-    with pytest.raises(ValueError, match="no maps to save, no temporal consistency"):
-        evaluate_clips(propagator, FakeClips((4,)), 2, phases="offsets", temporal_consistency=True)
-    with pytest.raises(ValueError, match="phases is 'some'"):
-        evaluate_clips(propagator, FakeClips((2,)), phases="some")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="expected 'stream' to save predictions"):
+        evaluate_clips(propagator, FakeClips((4,)), 2, EvaluationOptions(protocol="pairs"), sink=lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"protocol": "some"}, "protocol is 'some'; expected one of stream, pairs"),
+        ({"key_frame_offsets": "some"}, "key_frame_offsets is 'some'; expected one of all, first"),
+        ({"protocol": "pairs", "temporal_consistency": True}, "expected temporal_consistency=false"),
+        ({"protocol": "pairs", "key_frame_offsets": "first"}, "key_frame_offsets=all"),
+    ],
+)
+def test_options_that_contradict_one_another_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        EvaluationOptions(**settings)
 
 
 def test_offsets_are_the_frames_of_a_stream_whose_key_frame_lies_so_far_back() -> None:
@@ -143,7 +156,7 @@ def test_offsets_are_the_frames_of_a_stream_whose_key_frame_lies_so_far_back() -
         data.clips[number] = Clip(clip.name, clip.images, tuple(p if t == frame else None for t, p in enumerate(clip.labels)))
     told: list[tuple[int, int]] = []
     stream = StreamingSegmentor(propagator, FixedInterval(interval))
-    result = evaluate_offsets(stream, data, interval, lambda done, total: told.append((done, total)))
+    result = evaluate_pairs(stream, data, interval, lambda done, total: told.append((done, total)))
     expected = {}
     for offset in range(interval):
         iou = MeanIoU(data.num_classes)
@@ -155,19 +168,19 @@ def test_offsets_are_the_frames_of_a_stream_whose_key_frame_lies_so_far_back() -
     assert result.miou_by_offset == pytest.approx(expected)
     assert result.miou == pytest.approx(sum(expected.values()) / interval)
     assert result.frames_by_offset == {0: 3, 1: 3, 2: 3, 3: 2}
-    assert (result.frames, result.phases) == (3, 4) and told[-1] == (11, 11)
+    assert (result.frames, result.runs) == (3, 4) and told[-1] == (11, 11)
     assert (result.key_times.frames, result.nonkey_times.frames) == (3, 8)
     assert math.isnan(result.video_consistency[8])
-    same = evaluate_clips(propagator, data, interval, phases="offsets")
+    same = evaluate_clips(propagator, data, interval, EvaluationOptions(protocol="pairs"))
     assert (same.miou, same.miou_by_offset) == (result.miou, result.miou_by_offset)
 
 
 def test_an_offset_without_any_label_is_refused() -> None:
     with pytest.raises(ValueError, match="no labelled frame has 4 frames before it \\(at most 2\\)"):
-        evaluate_clips(tiny_propagator("copy"), FakeClips((3,)), 5, phases="offsets")
+        evaluate_clips(tiny_propagator("copy"), FakeClips((3,)), 5, EvaluationOptions(protocol="pairs"))
 
 
-def test_the_sink_gets_every_map_of_the_first_phase_even_without_labels() -> None:
+def test_the_sink_gets_every_map_of_the_first_run_even_without_labels() -> None:
     data, propagator = FakeClips((4, 3), unlabelled=frozenset({2, 3})), tiny_propagator()
     maps: dict[tuple[int, int], Tensor] = {}
     evaluate_clips(propagator, data, 2, sink=lambda clip, frame, found: maps.__setitem__((clip, frame), found))
@@ -176,7 +189,7 @@ def test_the_sink_gets_every_map_of_the_first_phase_even_without_labels() -> Non
         for frame, found in enumerate(StreamingSegmentor(propagator, FixedInterval(2)).stream(images)):
             assert torch.equal(maps[clip, frame], found)
     unlabelled = FakeClips((2,), unlabelled=frozenset({0, 1}))
-    result = evaluate_clips(propagator, unlabelled, 2, phases="first", sink=lambda *_: None)
+    result = evaluate_clips(propagator, unlabelled, 2, EvaluationOptions(key_frame_offsets="first"), sink=lambda *_: None)
     assert math.isnan(result.miou) and result.frames == 0 and result.key_times.frames == 1
 
 

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from src.inference.evaluation.comparison import Job, RunOptions, check_classes, evaluate_methods, jobs
+from src.inference.evaluation.clips import EvaluationOptions
+from src.inference.evaluation.comparison import Job, check_classes, evaluate_methods, jobs
 from src.inference.methods import with_method
 from src.inference.scheduling.adaptive import Adaptive
 from tests.inference.tiny import CLASSES, FakeClips, tiny_propagator
@@ -26,7 +27,7 @@ def test_every_frame_runs_once_whatever_the_method() -> None:
         jobs(["copy"], [])
 
 
-def test_other_schedulers_run_beside_the_fixed_one_once_per_head_start() -> None:
+def test_other_schedulers_run_beside_the_fixed_one_once_per_interval_shift() -> None:
     methods = {"copy": with_method(tiny_propagator(), "copy")}
     made: list[tuple[int, float]] = []
 
@@ -34,15 +35,15 @@ def test_other_schedulers_run_beside_the_fixed_one_once_per_head_start() -> None
         made.append((job.key_interval, interval_shift))
         return Adaptive(job.key_interval, weight=0.0, interval_shift=interval_shift)
 
-    options = RunOptions(interval_shifts=3)
+    options = EvaluationOptions(interval_shifts=3)
     results = evaluate_methods(methods, FakeClips((8,)), [3], options, schedulers={"fixed": None, "adaptive": make})
     assert [one.key for one in results] == ["copy_k3", "copy_adaptive_k3"] and results[1].title == "copy, adaptive, k=3"
-    assert made == [(3, 0.0), (3, 1 / 3), (3, 2 / 3)] and results[1].result.phases == 3
-    # Three head starts of an interval of three are its three phases.
+    assert made == [(3, 0.0), (3, 1 / 3), (3, 2 / 3)] and results[1].result.runs == 3
+    # Three interval shifts of an interval of three are its three phases.
     assert results[0].result.miou == pytest.approx(results[1].result.miou)
     assert results[0].result.key_share == results[1].result.key_share
-    with pytest.raises(ValueError, match="'adaptive' has nothing to choose"):
-        evaluate_methods(methods, FakeClips((8,)), [3], RunOptions(phases="offsets"), schedulers={"adaptive": make})
+    with pytest.raises(ValueError, match="expected schedulers=\\[fixed\\], found 'adaptive'"):
+        evaluate_methods(methods, FakeClips((8,)), [3], EvaluationOptions(protocol="pairs"), schedulers={"adaptive": make})
 
 
 def test_interval_one_is_shared_and_only_the_first_job_is_saved() -> None:
@@ -50,7 +51,11 @@ def test_interval_one_is_shared_and_only_the_first_job_is_saved() -> None:
     methods = {name: with_method(propagator, name) for name in ("copy", "query")}
     saved: list[tuple[int, int]] = []
     results = evaluate_methods(
-        methods, FakeClips((3,)), [1, 2], RunOptions(phases="first"), sink=lambda clip, frame, found: saved.append((clip, frame))
+        methods,
+        FakeClips((3,)),
+        [1, 2],
+        EvaluationOptions(key_frame_offsets="first"),
+        sink=lambda clip, frame, found: saved.append((clip, frame)),
     )
     assert [one.title for one in results] == ["copy, k=1", "copy, k=2", "query, k=1", "query, k=2"]
     assert results[0].result is results[2].result and results[1].result is not results[3].result
@@ -63,5 +68,5 @@ def test_other_classes_are_refused() -> None:
     check_classes({}, FakeClips())
     with pytest.raises(ValueError, match="class 1 is 'water' in the model and 'road' in the data"):
         check_classes({"classes": ["sky", "water", "tree", "car"]}, FakeClips())
-    with pytest.raises(ValueError, match="trained for 2 classes, the data has 4"):
+    with pytest.raises(ValueError, match="the model has 2 classes, the data 4"):
         check_classes({"classes": ["sky", "road"]}, FakeClips())

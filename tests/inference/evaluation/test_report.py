@@ -19,7 +19,7 @@ def result(offsets: int = 1) -> EvaluationResult:
     scores = Scores(4, offsets)
     for offset in range(offsets):
         scores.add_frame(torch.tensor([[0, 0, 2, 2, 1, 1]]), torch.tensor([[0, 0, 0, 0, 1, 1]]), offset)
-    scores.end_phase()
+    scores.end_run()
     return scores.result(offsets)
 
 

@@ -22,8 +22,8 @@ def scored(clips: list[tuple[torch.Tensor, torch.Tensor]]) -> EvaluationResult:
     for prediction, label in clips:
         for number, pair in enumerate(zip(prediction, label, strict=True)):
             scores.add_frame(*pair, number % 3)
-        scores.end_run()
-    scores.end_phase()
+        scores.end_sequence()
+    scores.end_run()
     return scores.result(sum(len(label) for _, label in clips))
 
 
@@ -47,22 +47,22 @@ def test_every_figure_is_that_of_its_metric() -> None:
     assert math.isnan(result.temporal_consistency) and result.frames_by_offset == {0: 13, 1: 13, 2: 11}
 
 
-def test_phases_are_averaged_and_their_pixels_added() -> None:
+def test_runs_are_averaged_and_their_pixels_added() -> None:
     first, second = [frames(9, 1)], [frames(9, 2)]
     apart = [scored(first), scored(second)]
     scores = Scores(5, 1)
     for clips in (first, second):
-        scores.start_phase()
+        scores.start_run()
         for pair in zip(*clips[0], strict=True):
             scores.add_frame(*pair, 0)
-        scores.end_run()
+        scores.end_sequence()
         agreement = TemporalConsistency()
         agreement.agreeing, agreement.visible = torch.tensor(1 if clips is first else 3), torch.tensor(4)
-        scores.end_phase(agreement)
+        scores.end_run(agreement)
     both = scores.result(9)
     assert both.miou == pytest.approx((apart[0].miou + apart[1].miou) / 2)
     assert both.video_consistency[8] == pytest.approx((apart[0].video_consistency[8] + apart[1].video_consistency[8]) / 2)
-    assert both.temporal_consistency == 0.5 and (both.phases, both.frames) == (2, 9)
+    assert both.temporal_consistency == 0.5 and (both.runs, both.frames) == (2, 9)
     assert torch.equal(both.confusion, apart[0].confusion + apart[1].confusion)
 
 
@@ -71,7 +71,7 @@ def test_step_times_are_in_milliseconds() -> None:
     scores = Scores(5)
     scores.add_time(0.1, is_key=True, rejected=True)
     scores.add_time(0.02, is_key=False)
-    scores.end_phase()
+    scores.end_run()
     result = scores.result(0)
     assert result.mean_ms(5) == pytest.approx((100 + 4 * 20) / 5)
     assert result.mean_ms(None) == pytest.approx((100 + 20) / 2) and (result.key_share, result.rejected) == (0.5, 1)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from lightning.pytorch.loggers import CSVLogger
 
-from src.inference.evaluation.clips import evaluate_clips
+from src.inference.evaluation.clips import EvaluationOptions, evaluate_clips
 from src.inference.video.writer import read_video
 from src.losses.mask_classification import MaskClassificationLoss
 from src.train import train
@@ -73,7 +73,9 @@ def test_when_training_has_ended_clips_are_streamed(tmp_path: Path, key_interval
     (score,) = [float(row["val/streamed_miou"]) for row in rows if row.get("val/streamed_miou")]
     clips = FakeClips()
     clips.clips = clips.clips[:1]
-    assert score == pytest.approx(evaluate_clips(module.propagator, clips, key_interval, "first").miou)
+    assert score == pytest.approx(
+        evaluate_clips(module.propagator, clips, key_interval, EvaluationOptions(key_frame_offsets="first")).miou
+    )
 
 
 def test_the_key_interval_of_a_run_is_one() -> None:
