@@ -7,10 +7,17 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["WANDB_MODE"] = "offline"
 os.environ.setdefault("WANDB_SILENT", "true")
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import jaxtyping
 import pytest
 import torch
+
+# Check the shape annotations of these packages in every test. The hook must exist before they are imported.
+jaxtyping.install_import_hook(
+    ["src.ops", "src.models", "src.structures"], "importlib.import_module('tests.shape_checks').checked"
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -23,6 +30,14 @@ def pytest_configure() -> None:
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def unchecked_shapes() -> Iterator[None]:
+    """Let wrong shapes reach a function, to test its own error."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
+from jaxtyping import Float
 from torch import Tensor, nn
 from transformers.models.eomt.modeling_eomt import EomtDropPath
 from transformers.models.maskformer.modeling_maskformer_swin import MaskFormerDropPath
@@ -36,7 +37,7 @@ class SampleDropPath(nn.Module):
                 if isinstance(child, tuple(_CALLS)):
                     setattr(parent, name, cls(cast(float, child.drop_prob), _CALLS[type(child)]))
 
-    def forward(self, branch: Tensor) -> Tensor:
+    def forward(self, branch: Float[Tensor, "B ..."]) -> Float[Tensor, "B ..."]:
         """The branch (B, ...), zero for the samples that go without and enlarged for the others, so that the mean is kept."""
         if not self.training or self.drop_prob == 0:
             return branch

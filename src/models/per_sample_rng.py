@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from jaxtyping import Float32, Int64
 from torch import Tensor, nn
 
 from src.ops.random_streams import RandomStream
@@ -34,7 +35,7 @@ class PerSampleRandom(nn.Module):
         self._laid_out = () if numbers is None else torch.split(numbers, self.count, dim=1)
         self._called = 0
 
-    def forward(self, batch: int, device: torch.device) -> Tensor:
+    def forward(self, batch: int, device: torch.device) -> Float32[Tensor, "{batch} {self.count}"]:
         """The numbers of one call: (B, count), from 0 to below 1.
 
         Raises:
@@ -49,7 +50,7 @@ class PerSampleRandom(nn.Module):
         return numbers
 
 
-def seed_per_sample(network: nn.Module, seed: int, sample_id: Tensor) -> None:
+def seed_per_sample(network: nn.Module, seed: int, sample_id: Int64[Tensor, " B"]) -> None:
     """Lay out what the layers of a network draw for a batch; a pure function of its arguments.
 
     The numbers come from the CPU, so that they do not depend on the device, and go to that of ``sample_id`` in one copy.

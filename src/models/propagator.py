@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from jaxtyping import Num
 from torch import Tensor, nn
 
 from src.models.flow.base import FlowEstimator
@@ -38,7 +39,9 @@ class Propagator(PartlyFrozen):
         """Those of the segmentor."""
         return self.segmentor.unused_parameters()
 
-    def forward(self, key_image: Tensor, nonkey_image: Tensor) -> tuple[MaskPrediction, FlowPrediction]:
+    def forward(
+        self, key_image: Num[Tensor, "B 3 H W"], nonkey_image: Num[Tensor, "B 3 H W"]
+    ) -> tuple[MaskPrediction, FlowPrediction]:
         """Segment the key frame and carry its masks to the non-key frame.
 
         Args:
@@ -53,8 +56,8 @@ class Propagator(PartlyFrozen):
     def propagate(
         self,
         key: MaskPrediction,
-        key_image: Tensor,
-        nonkey_image: Tensor,
+        key_image: Num[Tensor, "B 3 H W"],
+        nonkey_image: Num[Tensor, "B 3 H W"],
         flow_features: tuple[Tensor, ...] | None = None,
     ) -> tuple[MaskPrediction, FlowPrediction]:
         """Warp every mask of the key frame by its own flow; classes pass unchanged. One flow serves all decoder layers.

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
 _BLOCK = 4
 """Side of the blocks whose products are one matrix product; of its entries the share ((2r + 1) / (2r + 4))^2 is used."""
 
 
-def local_correlation(first: Tensor, second: Tensor, radius: int) -> Tensor:
+def local_correlation(
+    first: Float[Tensor, "B C h w"], second: Float[Tensor, "B C h w"], radius: int
+) -> Float[Tensor, "B (2*{radius}+1)**2 h w"]:
     """Inner products of the features at each position with those of a window around it.
 
     ``out[:, k, y, x] = first[:, :, y, x] . second[:, :, y + dy, x + dx]`` with ``k = (dy + r) * (2r + 1) + dx + r``; positions

@@ -12,6 +12,7 @@ from functools import reduce
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from src.structures import Size
@@ -27,13 +28,13 @@ _ROUNDING = 2.0**-18  # of the sum of all weights: far above what float32 sums e
 
 
 def label_map(
-    classes: Tensor,
-    mask_logits: Tensor,
+    classes: Float[Tensor, "Q K"],
+    mask_logits: Float[Tensor, "Q h w"],
     padded_size: Size,
     image_size: Size,
     size: Size,
-    fill: tuple[Tensor, Tensor] | None = None,
-) -> Tensor:
+    fill: tuple[Float[Tensor, "K _ _"], Float[Tensor, "1 _ _"]] | None = None,
+) -> Int64[Tensor, "{size[0]} {size[1]}"]:
     """The class of the largest score at every pixel, as :func:`src.ops.masks.semantic_scores` defines scores.
 
     Pixels whose two best scores differ by no more than float rounding may take either class.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from src.ops.warp import warp
 from src.structures import IGNORE_INDEX
 
 
-def carry_label(label: Tensor, flow: Tensor, num_classes: int) -> Tensor:
+def carry_label(label: Int64[Tensor, "B H W"], flow: Float[Tensor, "B 2 H W"], num_classes: int) -> Int64[Tensor, "B H W"]:
     """The label that a flow brings to each pixel: a vote of the four labels around the place it points to.
 
     Convention:

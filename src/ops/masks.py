@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from src.ops.label_map import label_map
@@ -17,7 +18,7 @@ MapSize = Literal["image", "mask"]
 """Where classes are summed: exactly, at the size of the image, or approximately, on the grid of the masks."""
 
 
-def semantic_scores(prediction: MaskPrediction, size: Size | None = None) -> Tensor:
+def semantic_scores(prediction: MaskPrediction, size: Size | None = None) -> Float32[Tensor, "B K H W"]:
     """Class scores per pixel: the class-weighted sum of the queries' masks (paper's evaluation, raw size last).
 
     Convention:
@@ -54,7 +55,7 @@ def _filled(scores: Tensor, fill: DisocclusionScores) -> Tensor:
     return scores + weight * (named - scores)
 
 
-def semantic_map(prediction: MaskPrediction, size: Size | None = None) -> Tensor:
+def semantic_map(prediction: MaskPrediction, size: Size | None = None) -> Int64[Tensor, "B H W"]:
     """The best class of every pixel: the argmax of :func:`semantic_scores` without these ever being stored.
 
     Pixels whose two best scores differ by no more than float rounding may take either class.
@@ -79,7 +80,7 @@ def semantic_map(prediction: MaskPrediction, size: Size | None = None) -> Tensor
     return torch.stack(maps)
 
 
-def semantic_map_at_mask_size(prediction: MaskPrediction, size: Size | None = None) -> Tensor:
+def semantic_map_at_mask_size(prediction: MaskPrediction, size: Size | None = None) -> Int64[Tensor, "B H W"]:
     """An approximation of :func:`semantic_map`: classes are summed on the mask grid, and their scores upsampled.
 
     The sigmoid comes before the upsampling, so that borders between segments move by parts of a grid cell;

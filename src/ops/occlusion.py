@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from src.ops.warp import warp
 
 
-def inconsistent(flow: Tensor, back: Tensor, share: float = 0.01, offset: float = 0.5) -> Tensor:
+def inconsistent(
+    flow: Float[Tensor, "B 2 H W"], back: Float[Tensor, "B 2 H W"], share: float = 0.01, offset: float = 0.5
+) -> Bool[Tensor, "B H W"]:
     """Forward-backward check (Sundaram et al., ECCV 2010): pixels that do not come back to themselves.
 
     A pixel is marked where the way there and back does not end within ``share`` of the squared lengths plus ``offset`` of its
@@ -33,7 +36,7 @@ def inconsistent(flow: Tensor, back: Tensor, share: float = 0.01, offset: float 
     return (gap > allowed) | outside
 
 
-def hidden(flow: Tensor) -> Tensor:
+def hidden(flow: Float[Tensor, "B 2 H W"]) -> Bool[Tensor, "B H W"]:
     """Which pixels a true flow says have no source: hidden in the other frame, or outside it.
 
     Args:

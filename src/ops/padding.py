@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
+from jaxtyping import Shaped
 from torch import Tensor
 
 from src.structures import Size
@@ -14,7 +15,7 @@ def padded_size(size: Size, divisor: int) -> Size:
     return -(-height // divisor) * divisor, -(-width // divisor) * divisor
 
 
-def pad_to(image: Tensor, size: Size, value: float = 0.0) -> Tensor:
+def pad_to(image: Shaped[Tensor, "*batch h w"], size: Size, value: float = 0.0) -> Shaped[Tensor, "*batch {size[0]} {size[1]}"]:
     """Pad (..., H, W) at the right and bottom to ``size`` with a constant.
 
     Raises:

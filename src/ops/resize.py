@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Shaped, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms import v2
@@ -77,7 +78,7 @@ def _nearest_edges(first: int, length: int, size: int, other: int) -> tuple[int,
     return start, max(stop, start + 1)
 
 
-def resize_image(image: Tensor, size: Size) -> Tensor:
+def resize_image(image: UInt8[Tensor, "3 h w"], size: Size) -> UInt8[Tensor, "3 {size[0]} {size[1]}"]:
     """Resize an image, bilinear, with antialiasing where it shrinks.
 
     Args:
@@ -98,7 +99,7 @@ def resize_image(image: Tensor, size: Size) -> Tensor:
     return torch.from_numpy(enlarged).permute(2, 0, 1)
 
 
-def resize_nearest(x: Tensor, size: Size) -> Tensor:
+def resize_nearest(x: Shaped[Tensor, "h w"], size: Size) -> Shaped[Tensor, "{size[0]} {size[1]}"]:
     """(h, w) -> (H, W) of any dtype; each pixel from the one whose centre is nearest, of two the one right or below."""
     height, width = x.shape
     values = x.numpy()
@@ -119,7 +120,7 @@ def _has_ties(source: int, target: int) -> bool:
     return source // divisor % 2 == 0 and target // divisor % 2 == 1
 
 
-def resize_partial_flow(flow: Tensor, size: Size) -> Tensor:
+def resize_partial_flow(flow: Float[Tensor, "2 h w"], size: Size) -> Float[Tensor, "2 {size[0]} {size[1]}"]:
     """:func:`src.ops.warp.resize_flow` for a flow with NaN: unknown where the nearest pixel is, elsewhere the known ones' mean.
 
     Args:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from jaxtyping import Float32
 from torch import Tensor
 
 from src.ops.warp import enlarge_flow, resize_flow
 from src.structures import FlowPrediction, MaskPrediction
 
 
-def winning_flow(prediction: MaskPrediction, flow: FlowPrediction) -> Tensor:
+def winning_flow(prediction: MaskPrediction, flow: FlowPrediction) -> Float32[Tensor, "B 2 H W"]:
     """One flow for the image: at every pixel the flow of the segment that wins there.
 
     The winner has the largest product of its best class probability ("no object" is no class) and its mask probability.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from src.ops.cache import cached_constant
@@ -13,7 +14,7 @@ from src.structures import Size
 
 # Five levels of an image size have one: three of the segmentor, and two more of the paper's flow.
 @cached_constant(entries=16)
-def sine_positions(size: Size, dim: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+def sine_positions(size: Size, dim: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "{size[0]*size[1]} {dim}"]:
     """Two-dimensional sine embedding of every position (DETR, normalised to 2 pi, temperature 10,000).
 
     In inference mode it is kept, 9 MiB for the pixel decoder's levels of a 480x864 image and 43 for those of 1024x2048.

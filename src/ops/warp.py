@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Float32
 from torch import Tensor
 
 from src.ops.cache import cached_constant
@@ -17,7 +18,7 @@ WarpGrid = Literal["exact", "reference"]
 _BLOCK = 16  # masks that are warped at a time in inference on a CPU
 
 
-def warp(source: Tensor, flow: Tensor, grid: WarpGrid = "exact") -> Tensor:
+def warp(source: Float[Tensor, "B C H W"], flow: Float[Tensor, "B 2 H W"], grid: WarpGrid = "exact") -> Float[Tensor, "B C H W"]:
     """Read ``source`` where ``flow`` points: ``out[p] = source[p + flow[p]]``, bilinear, in at least float32.
 
     Convention:
@@ -108,7 +109,9 @@ def _still_positions(size: Size, wholes: Size, shift: int, dtype: torch.dtype, d
     return torch.stack((x.expand(height, width), y[:, None].expand(height, width)))
 
 
-def warp_segments(mask_logits: Tensor, segment_flow: Tensor, grid: WarpGrid = "exact") -> Tensor:
+def warp_segments(
+    mask_logits: Float[Tensor, "L B Q h w"], segment_flow: Float[Tensor, "B F 2 _ _"], grid: WarpGrid = "exact"
+) -> Float[Tensor, "L B Q h w"]:
     """Warp every segment's mask by its own flow (paper section 3.2), or all by one where the flow has Q = 1.
 
     Args:
@@ -141,7 +144,7 @@ def warp_segments(mask_logits: Tensor, segment_flow: Tensor, grid: WarpGrid = "e
     return warped.reshape(batch, queries, layers, height, width).permute(2, 0, 1, 3, 4)
 
 
-def resize_flow(flow: Tensor, size: Size) -> Tensor:
+def resize_flow(flow: Float[Tensor, "*batch 2 h w"], size: Size) -> Float[Tensor, "*batch 2 {size[0]} {size[1]}"]:
     """Resize a flow map and scale its vectors with it, so that they stay in pixels of their own grid.
 
     Convention:
@@ -168,7 +171,7 @@ def resize_flow(flow: Tensor, size: Size) -> Tensor:
     return (resized if grows else resized * scale).reshape(*flow.shape[:-2], *size)
 
 
-def enlarge_flow(vectors: Tensor, flow: FlowPrediction) -> Tensor:
+def enlarge_flow(vectors: Float[Tensor, "B 2 h w"], flow: FlowPrediction) -> Float32[Tensor, "B 2 H W"]:
     """A flow of the pair at every pixel of the padded image: enlarged bilinearly, and what that misses added.
 
     Args:
@@ -182,7 +185,7 @@ def enlarge_flow(vectors: Tensor, flow: FlowPrediction) -> Tensor:
     return enlarged if flow.detail is None else enlarged + flow.detail
 
 
-def full_size_flow(flow: FlowPrediction, image_size: Size) -> Tensor:
+def full_size_flow(flow: FlowPrediction, image_size: Size) -> Float32[Tensor, "B 2 {image_size[0]} {image_size[1]}"]:
     """The finest flow of the image as a whole, on the image's own grid.
 
     Args:
@@ -196,7 +199,7 @@ def full_size_flow(flow: FlowPrediction, image_size: Size) -> Tensor:
     return enlarge_flow(flow.pixel_flows[-1], flow)[..., :height, :width]
 
 
-def disoccluded(flow: FlowPrediction, image_size: Size) -> Tensor | None:
+def disoccluded(flow: FlowPrediction, image_size: Size) -> Float32[Tensor, "B {image_size[0]} {image_size[1]}"] | None:
     """How likely each pixel of the non-key frame is new: nothing in the key frame shows what it shows.
 
     Args:

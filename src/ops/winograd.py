@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
 _BLOCK = 512  # tiles at a time: what 256 channels of them become fits into a core's cache
@@ -11,7 +12,7 @@ _BLOCK = 512  # tiles at a time: what 256 channels of them become fits into a co
 
 # A compiler breaks the graph at every step that writes into a view, and fails at some.
 @torch.compiler.disable  # type: ignore[untyped-decorator]
-def winograd_convolution(image: Tensor, kernel: Tensor) -> Tensor:
+def winograd_convolution(image: Float[Tensor, "B H W C"], kernel: Float[Tensor, "16 C O"]) -> Float[Tensor, "B H W O"]:
     """Convolve with a 3x3 kernel, stride 1, zero padding of 1; equal to ``conv2d`` to float rounding.
 
     Overlapping tiles of 4x4 pixels are transformed by sums and differences, multiplied by the transformed kernel as 16 matrix
@@ -40,7 +41,7 @@ def winograd_convolution(image: Tensor, kernel: Tensor) -> Tensor:
     return result.view(batch, 2 * rows, 2 * columns, -1)[:, :height, :width]
 
 
-def transformed_kernel(weight: Tensor) -> Tensor:
+def transformed_kernel(weight: Float[Tensor, "O C 3 3"]) -> Float[Tensor, "16 C O"]:
     """(16, C, O) of (O, C, 3, 3)."""
     transform = weight.new_tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
     # One product for both directions; einsum would go through several copies.

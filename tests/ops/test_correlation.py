@@ -32,6 +32,7 @@ def test_a_shifted_copy_answers_strongest_at_its_shift() -> None:
     assert torch.equal(best, torch.full_like(best, (1 + 2) * 5 + (-2 + 2)))
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_features_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="expected two equal"):
         local_correlation(torch.zeros(1, 2, 4, 4), torch.zeros(1, 2, 4, 5), 1)

@@ -44,6 +44,7 @@ def test_void_votes_as_a_class_does() -> None:
         assert carry_label(label, flow, 2)[0, 0, 0] == winner
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match=r"flow \(1, 2, 9, 11\) does not fit label \(2, 9, 11\)"):
         carry_label(labels(), torch.zeros(1, 2, 9, 11), 4)

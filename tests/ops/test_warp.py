@@ -178,6 +178,7 @@ def test_warping_and_resizing_commute() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 2, 4, 6), (2, 2, 4, 5), (2, 3, 4, 6), (2, 4, 6)])
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_shapes_that_do_not_belong_together_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="does not fit source"):
         warp(torch.zeros(2, 3, 4, 6), torch.zeros(shape))

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Self, cast
 
 import torch
+from jaxtyping import Float, Num
 from torch import Tensor, nn
 
 from src.models.drop_path import SampleDropPath
@@ -77,7 +78,7 @@ class KeyFrameSegmentor(PartlyFrozen):
         self.train()
 
     @abstractmethod
-    def forward(self, image: Tensor) -> MaskPrediction:
+    def forward(self, image: Num[Tensor, "B 3 H W"]) -> MaskPrediction:
         """Segment an image.
 
         Args:
@@ -121,7 +122,7 @@ class KeyFrameSegmentor(PartlyFrozen):
             OSError: if it cannot be reached.
         """
 
-    def normalised(self, image: Tensor) -> tuple[Tensor, Size]:
+    def normalised(self, image: Num[Tensor, "B 3 H W"]) -> tuple[Float[Tensor, "B 3 _ _"], Size]:
         """The image as the network takes it.
 
         Args:

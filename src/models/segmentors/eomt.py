@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Num
 from torch import Tensor, nn
 from transformers import EomtConfig, EomtForUniversalSegmentation
 
@@ -62,7 +63,7 @@ class EomtSegmentor(KeyFrameSegmentor):
         # At least 32, as flow estimators pad.
         self.size_divisor = lcm(32, config.patch_size)
 
-    def forward(self, image: Tensor) -> MaskPrediction:
+    def forward(self, image: Num[Tensor, "B 3 H W"]) -> MaskPrediction:
         """Segment an image; see :meth:`KeyFrameSegmentor.forward`.
 
         L = blocks with queries + 1 in training, else 1 and one for each block that needs a mask; h, w = 1/4 of the padded image
@@ -97,7 +98,7 @@ class EomtSegmentor(KeyFrameSegmentor):
             padded_size=(padded.shape[-2], padded.shape[-1]),
         )
 
-    def _tokens(self, padded: Tensor, grid: Size) -> Tensor:
+    def _tokens(self, padded: Float[Tensor, "B 3 H W"], grid: Size) -> Float[Tensor, "B N C"]:
         """Class token, registers and patches with their positions: (B, 1 + registers + h w, C)."""
         embeddings = self.network.embeddings
         patches = embeddings.patch_embeddings(padded)
@@ -110,7 +111,7 @@ class EomtSegmentor(KeyFrameSegmentor):
         tokens: Tensor = embeddings.dropout(torch.cat((*prefix, patches + positions), dim=1))
         return tokens
 
-    def _predict(self, states: Tensor, grid: Size) -> tuple[Tensor, Tensor]:
+    def _predict(self, states: Float[Tensor, "B N C"], grid: Size) -> tuple[Float[Tensor, "B Q _"], Float[Tensor, "B Q h w"]]:
         """Class and mask logits of normalised states."""
         queries = states[:, : self.num_queries]
         patches = states[:, self.num_queries + self.network.embeddings.num_prefix_tokens :]

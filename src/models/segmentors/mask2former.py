@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import torch
+from jaxtyping import Num
 from torch import Tensor, nn
 from transformers import Mask2FormerForUniversalSegmentation
 
@@ -57,7 +58,7 @@ class Mask2FormerSegmentor(KeyFrameSegmentor):
             image_std,
         )
 
-    def forward(self, image: Tensor) -> MaskPrediction:
+    def forward(self, image: Num[Tensor, "B 3 H W"]) -> MaskPrediction:
         """Segment an image.
 
         Args:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import torch
+from jaxtyping import Float, Num
 from torch import Tensor, nn
 from transformers import MaskFormerConfig, MaskFormerForInstanceSegmentation
 
@@ -43,7 +44,7 @@ class MaskFormerSegmentor(KeyFrameSegmentor):
         classes = network.class_predictor.out_features - 1
         super().__init__(network, classes, decoder.num_queries, decoder.d_model, image_mean, image_std)
 
-    def forward(self, image: Tensor) -> MaskPrediction:
+    def forward(self, image: Num[Tensor, "B 3 H W"]) -> MaskPrediction:
         """Segment an image; see :meth:`KeyFrameSegmentor.forward`. L = decoder layers in training, else 1; h, w = 1/4."""
         padded, size = self.normalised(image)
         parts = self.parts()
@@ -59,7 +60,7 @@ class MaskFormerSegmentor(KeyFrameSegmentor):
             padded_size=(padded.shape[-2], padded.shape[-1]),
         )
 
-    def _queries(self, features: Tensor) -> list[Tensor]:
+    def _queries(self, features: Float[Tensor, "B _ h w"]) -> list[Float[Tensor, "B Q C"]]:
         """The queries after each decoder layer, or the last alone, after the decoder's layer norm: (B, Q, C) each."""
         module = self.network.model.transformer_module
         projected = features if module.input_projection is None else in_full_precision(module.input_projection(features))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import torch
+from jaxtyping import Num
 from torch import Tensor, nn
 from transformers import OneFormerConfig, OneFormerForUniversalSegmentation
 
@@ -71,7 +72,7 @@ class OneFormerSegmentor(KeyFrameSegmentor):
         tokens[0, : len(TASK_TOKENS[task])] = torch.tensor(TASK_TOKENS[task], dtype=tokens.dtype)
         self.register_buffer("task_tokens", tokens, persistent=False)
 
-    def forward(self, image: Tensor) -> MaskPrediction:
+    def forward(self, image: Num[Tensor, "B 3 H W"]) -> MaskPrediction:
         """Segment an image; see :meth:`KeyFrameSegmentor.forward`. L = decoder layers + 1; h, w = 1/4 of the padded image."""
         padded, size = self.normalised(image)
         parts = self.parts()
