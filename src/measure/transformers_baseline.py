@@ -12,8 +12,8 @@ from transformers.models.mask2former.image_processing_mask2former import Mask2Fo
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerForUniversalSegmentationOutput
 
 from src.models.flow.base import FlowEstimator
+from src.models.segmentors.backbones import without_swin_warning
 from src.models.segmentors.mask2former import Mask2FormerSegmentor
-from src.models.segmentors.mask2former_config import build_mask2former
 from src.ops.warp import resize_flow, warp_segments
 from src.structures import MaskPrediction
 
@@ -26,9 +26,10 @@ class PlainMask2Former:
     """
 
     def __init__(self, segmentor: Mask2FormerSegmentor) -> None:
-        self._normalised = segmentor.normalised
+        self._preprocess = segmentor.preprocess
         # Built anew: ours has other modules in some places, which have the same names of weights.
-        self.network: Mask2FormerForUniversalSegmentation = build_mask2former(copy.deepcopy(segmentor.network.config))
+        with without_swin_warning():
+            self.network = Mask2FormerForUniversalSegmentation(copy.deepcopy(segmentor.network.config))
         del self.network.criterion
         self.network.load_state_dict(segmentor.network.state_dict())
         self.network.eval().to(segmentor.image_mean.device)
@@ -41,7 +42,7 @@ class PlainMask2Former:
         Args:
             image: (1, 3, H, W), RGB 0..255.
         """
-        padded, size = self._normalised(image)
+        padded, size = self._preprocess(image)
         output: Mask2FormerForUniversalSegmentationOutput = self.network(padded)
         semantic: Tensor = self.processor.post_process_semantic_segmentation(output, target_sizes=[size])[0]
         return semantic
@@ -58,7 +59,7 @@ class PlainMask2Former:
     @torch.inference_mode()
     def predict(self, image: Tensor) -> MaskPrediction:
         """All L predictions of an image (1, 3, H, W), by transformers' own forward pass."""
-        padded, size = self._normalised(image)
+        padded, size = self._preprocess(image)
         output = self.network.model(padded, output_hidden_states=True)
         states = [state.transpose(0, 1) for state in output.transformer_decoder_intermediate_states]
         return MaskPrediction(

@@ -17,7 +17,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from src.models.flow.base import FlowEstimator
 from src.models.propagator import Propagator
 from src.models.segmentors.base import KeyFrameSegmentor
-from src.models.segmentors.registry import with_classes
+from src.models.segmentors.registry import replace_class_head
 from src.ops.warp import WarpGrid
 from src.training.logging.resilient_wandb import ResilientWandbLogger
 from src.weights.model_folder import load_model
@@ -77,7 +77,7 @@ def build_propagator(
                         f"stage.init_from={init_from} knows {segmentor.num_classes} classes, the data has {num_classes}: "
                         "train it for them first (stage=segmentor stage.segmentor=null stage.init_from=<this>)"
                     )
-                segmentor = with_classes(segmentor, num_classes)
+                segmentor = replace_class_head(segmentor, num_classes)
         flow = flow or earlier.flow
     if segmentor is None or flow is None:
         raise ValueError("a model needs a segmentor and a flow estimator: configure both or set stage.init_from")

@@ -50,7 +50,7 @@ def picture(height: int = 64, width: int = 64, batch: int = 2) -> Tensor:
 
 
 def forward(made: PreTrainedModel, pixels: Tensor) -> Any:
-    """transformers' own way from a normalised image to its outputs, all layers where it gives them."""
+    """transformers' own way from a normalized image to its outputs, all layers where it gives them."""
     if isinstance(made, OneFormerForUniversalSegmentation):
         task = torch.zeros(1, 77, dtype=torch.long)
         task[0, :7] = torch.tensor(TASK_TOKENS["semantic"])

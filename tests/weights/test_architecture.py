@@ -5,7 +5,6 @@ import torch
 
 from src.models.segmentors.backbones import IMAGENET_MEAN, IMAGENET_STD
 from src.models.segmentors.mask2former import Mask2FormerSegmentor
-from src.models.segmentors.mask2former_config import mask2former_fields
 from src.weights.architecture import pixel_flow_config, query_flow_config, segmentor_config
 from src.weights.mask2former_names import segmentor_names
 from src.weights.mpvss_names import flownet_names, motion_names
@@ -25,9 +24,9 @@ def official_shapes(segmentor: Mask2FormerSegmentor, config: dict[str, object]) 
 def test_the_papers_networks_are_recognised_by_their_shapes(backbone: str) -> None:
     with torch.device("meta"):
         segmentor = Mask2FormerSegmentor.from_backbone(backbone, 124, pretrained_backbone=False)
-    sizes, fields = mask2former_fields(segmentor.network.config)
+    fields = Mask2FormerSegmentor.network_fields(segmentor.network.config)
     statistics = {"image_mean": list(IMAGENET_MEAN), "image_std": list(IMAGENET_STD)}
-    config = {"model_type": "mask2former", "num_classes": 124, **statistics, **fields, "backbone_config": sizes}
+    config = {"model_type": "mask2former", "num_classes": 124, **statistics, **fields}
     assert segmentor_config(official_shapes(segmentor, config)) == config
 
 

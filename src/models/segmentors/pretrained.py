@@ -1,13 +1,13 @@
-"""Networks that transformers saved, in a folder or on the hub: loaded strictly, onto a config that is rebuilt field by field."""
+"""Strict loading of networks saved by transformers, in a local folder or on the Hugging Face hub."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -16,59 +16,36 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 from transformers.utils.hub import cached_file
 
-from src.models.segmentors.backbones import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    Statistics,
-    any_backbone,
-    backbone_config,
-    backbone_fields,
-)
-from src.models.segmentors.base import image_statistics
+from src.models.segmentors.backbones import IMAGENET_MEAN, IMAGENET_STD, Statistics, backbone_config, without_swin_warning
 
 logger = logging.getLogger(__name__)
 
-ConfigT = TypeVar("ConfigT", bound=PreTrainedConfig)
-NetworkT = TypeVar("NetworkT", bound=PreTrainedModel)
 
-
-def strict_config(config_class: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
-    """Build transformers' configuration from plain values. Nothing they name is fetched or executed.
+def build_config(config_class: type[PreTrainedConfig], values: Mapping[str, Any]) -> PreTrainedConfig:
+    """Build a configuration of transformers. Nothing that the values name is fetched or executed.
 
     Args:
-        config_class: of the architecture.
-        values: its fields; ``backbone_config`` by our plain names, see :func:`src.models.segmentors.backbones.backbone_config`.
+        config_class: class of the architecture.
+        values: its fields; ``backbone_config`` is a dict, see :func:`src.models.segmentors.backbones.backbone_config`.
 
     Raises:
-        ValueError: if a value is of the wrong kind, or the backbone is not a known one.
+        ValueError: if a value has the wrong type, or the backbone is unknown.
     """
     values = dict(values)
     if "backbone_config" in values:
-        sizes = dict(values["backbone_config"])
-        values["backbone_config"] = backbone_config(sizes.pop("model_type", ""), sizes)
+        values["backbone_config"] = backbone_config(values["backbone_config"])
     try:
-        with any_backbone():
-            built: ConfigT = config_class(**values)
+        with without_swin_warning():
+            return config_class(**values)
     except StrictDataclassError as error:
         raise ValueError(f"not a {config_class.model_type} network: {error}") from error
-    return built
 
 
-def plain_backbone(config: PreTrainedConfig) -> dict[str, Any]:
-    """The ``backbone_config`` of a network's configuration by our plain names.
-
-    Raises:
-        ValueError: if the backbone is not a known one.
-    """
-    backbone = cast(PreTrainedConfig, config.backbone_config)
-    return {"model_type": backbone.model_type, **backbone_fields(backbone)}
-
-
-def saved_config(path_or_id: str) -> dict[str, Any]:
-    """The ``config.json`` of what transformers saved.
+def read_config(path_or_id: str) -> dict[str, Any]:
+    """Read the ``config.json`` that transformers saved.
 
     Raises:
-        OSError: if it cannot be reached; says what to do.
+        OSError: if it cannot be read.
     """
     try:
         values, _ = PreTrainedConfig.get_config_dict(path_or_id)
@@ -79,40 +56,38 @@ def saved_config(path_or_id: str) -> dict[str, Any]:
 
 def load_network(
     path_or_id: str,
-    config_class: type[ConfigT],
-    network_class: type[NetworkT],
-    rebuild: Callable[[ConfigT, int], ConfigT],
+    network_class: type[PreTrainedModel],
+    rebuild: Callable[[PreTrainedConfig, int], PreTrainedConfig],
     class_head: str,
     num_classes: int | None = None,
-) -> tuple[NetworkT, Statistics, Statistics]:
-    """Load what transformers saved, from safetensors or with ``weights_only``.
+) -> tuple[PreTrainedModel, Statistics, Statistics]:
+    """Load a network saved by transformers, from safetensors or with ``weights_only``; log which tensors were loaded.
 
     Args:
-        path_or_id: a local folder or a hub id.
-        config_class: of the architecture.
-        network_class: of the architecture.
-        rebuild: from the saved configuration and K to the one that the network is built with.
-        class_head: what the names of the class head's tensors begin with.
-        num_classes: K; where it differs from the checkpoint's, the class head starts anew, which the log says.
+        path_or_id: local folder or hub id.
+        network_class: class of the architecture.
+        rebuild: function of the saved configuration and K; returns the configuration of the network to build.
+        class_head: prefix of the class head's tensors.
+        num_classes: K; where it differs from the checkpoint's, the class head is re-initialized.
 
     Returns:
-        The network and the mean and standard deviation of its images: those in ``preprocessor_config.json``, or ImageNet's.
+        The network, and the image mean and standard deviation of its ``preprocessor_config.json``, by default ImageNet's.
 
     Raises:
-        ValueError: if it is another architecture, or its weights are incomplete.
-        OSError: if it cannot be reached.
+        ValueError: if the architecture is another one, or weights are missing.
+        OSError: if it cannot be read.
     """
-    values = saved_config(path_or_id)
+    values, config_class = read_config(path_or_id), cast(type[PreTrainedConfig], network_class.config_class)
     if values.get("model_type") != config_class.model_type:
         raise ValueError(f"{path_or_id} holds a {values.get('model_type')!r} model; expected {config_class.model_type!r}")
     try:
-        with any_backbone(), _report_of_our_own():
+        with without_swin_warning(), _without_transformers_warnings():
             saved = config_class.from_dict(values)
             saved_classes = len(saved.id2label or ())
             config = rebuild(saved, num_classes or saved_classes)
-            # With `output_loading_info` the model comes with a report, which its annotation does not know.
+            # The annotation lacks the report that `output_loading_info` adds.
             network, report = cast(
-                tuple[NetworkT, dict[str, Any]],
+                tuple[PreTrainedModel, dict[str, Any]],
                 network_class.from_pretrained(
                     path_or_id,
                     config=config,
@@ -122,7 +97,7 @@ def load_network(
                     weights_only=True,
                 ),
             )
-        mean, std = _image_statistics(path_or_id)
+        mean, std = _saved_statistics(path_or_id)
     except OSError as error:
         raise _unreachable(path_or_id, error) from error
     _check_loading(path_or_id, network, report, class_head if num_classes not in (None, saved_classes) else None)
@@ -130,8 +105,8 @@ def load_network(
 
 
 @contextmanager
-def _report_of_our_own() -> Iterator[None]:
-    """Transformers' warnings are left out while it loads: it misses what only a loss needs, and advises to train; ours follow."""
+def _without_transformers_warnings() -> Iterator[None]:
+    """Silence transformers' report of missing tensors: it lists those of the deleted loss; ``_check_loading`` reports instead."""
     before = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     try:
@@ -142,13 +117,13 @@ def _report_of_our_own() -> Iterator[None]:
 
 def _unreachable(path_or_id: str, error: OSError) -> OSError:
     return OSError(
-        f"no network can be read from {path_or_id!r}: {error}\n"
+        f"cannot read a network from {path_or_id!r}: {error}\n"
         "Give a local folder with config.json and model.safetensors, or a hub id that can be reached"
     )
 
 
 def _check_loading(source: str, network: nn.Module, report: Mapping[str, Any], new_head: str | None) -> None:
-    """Say which tensors came from the file, and refuse a file that leaves anything but a new class head to chance."""
+    """Log which tensors were loaded; raise if one that is not in a new class head is missing or of another shape."""
     missing = {key for key in report["missing_keys"] if not key.startswith("criterion.")}
     other_shape = {key for key, *_ in report["mismatched_keys"] if not key.startswith("criterion.")}
     head = {key for key in missing | other_shape if key.startswith(new_head)} if new_head else set()
@@ -158,7 +133,7 @@ def _check_loading(source: str, network: nn.Module, report: Mapping[str, Any], n
         )
     loaded = [key for key in network.state_dict() if key not in head and not key.startswith("criterion.")]
     logger.info(
-        "%s: loaded %d tensors; re-initialised for new classes: %s; in the file but not used: %s",
+        "%s: loaded %d tensors; re-initialized for new classes: %s; unused in the file: %s",
         source,
         len(loaded),
         ", ".join(sorted(head)) or "none",
@@ -167,7 +142,19 @@ def _check_loading(source: str, network: nn.Module, report: Mapping[str, Any], n
     logger.debug("%s: loaded %s", source, ", ".join(loaded))
 
 
-def _image_statistics(path_or_id: str) -> tuple[Statistics, Statistics]:
+def image_statistics(values: Sequence[float], name: str) -> Statistics:
+    """Return one number per RGB channel.
+
+    Raises:
+        ValueError: if there are more or fewer.
+    """
+    if len(values) != 3:
+        raise ValueError(f"{name} has {len(values)} numbers; expected one for each of red, green and blue")
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue
+
+
+def _saved_statistics(path_or_id: str) -> tuple[Statistics, Statistics]:
     file = cached_file(path_or_id, "preprocessor_config.json", _raise_exceptions_for_missing_entries=False)
     values = json.loads(Path(file).read_text()) if file else {}
     mean, std = values.get("image_mean", IMAGENET_MEAN), values.get("image_std", IMAGENET_STD)

@@ -31,11 +31,11 @@ def test_raw_logits_are_those_of_transformers(build_segmentor, backbone):
     segmentor = build_segmentor(backbone).eval()
     randomise(segmentor)
     image = picture()
-    normalised = (image / 255 - segmentor.image_mean) / segmentor.image_std
+    normalized = (image / 255 - segmentor.image_mean) / segmentor.image_std
 
     with torch.no_grad():
         ours = segmentor(image)
-        theirs = segmentor.network(normalised, output_auxiliary_logits=True)
+        theirs = segmentor.network(normalized, output_auxiliary_logits=True)
 
     layers = [*theirs.auxiliary_logits, theirs]
     assert ours.class_logits_per_layer.shape == (3, 2, 6, 6)
@@ -59,12 +59,12 @@ def test_queries_are_what_the_class_head_reads(build_segmentor):
 def test_padding_is_zero_after_normalising_and_at_the_right_and_bottom(build_segmentor):
     segmentor = build_segmentor().eval()
     image = picture(50, 70)
-    normalised = (image / 255 - segmentor.image_mean) / segmentor.image_std
+    normalized = (image / 255 - segmentor.image_mean) / segmentor.image_std
 
     with torch.no_grad():
         prediction = segmentor(image)
-        by_hand = segmentor.network(pad_to(normalised, (64, 96)))
-        other_corner = segmentor.network(pad_to(normalised.flip(-1), (64, 96)).flip(-1))
+        by_hand = segmentor.network(pad_to(normalized, (64, 96)))
+        other_corner = segmentor.network(pad_to(normalized.flip(-1), (64, 96)).flip(-1))
 
     assert prediction.image_size == (50, 70)
     assert prediction.padded_size == (64, 96)

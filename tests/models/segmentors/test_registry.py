@@ -88,7 +88,7 @@ def test_config_rebuilds_the_network_and_refuses_what_it_does_not_know(family, s
     for change in ({"auto_map": {"AutoModel": "theirs.py"}}, {"num_classes": "many"}, {"image_mean": [0.5]}):
         with pytest.raises(ValueError, match=next(iter(change))):
             build_segmentor({**config, **change})
-    with pytest.raises(ValueError, match="missing or not known"):
+    with pytest.raises(ValueError, match="missing or unknown"):
         build_segmentor({name: value for name, value in config.items() if name != "image_std"})
 
 
@@ -201,7 +201,7 @@ def test_its_cost_is_counted_and_leaves_nothing_behind(segmentor):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"model_type": "bert"}, "'bert' model; expected a segmentor of mask2former, maskformer, oneformer, eomt$"),
+        ({"model_type": "bert"}, "'bert' model; expected one of mask2former, maskformer, oneformer, eomt$"),
         ({}, "holds a None model"),
         ({"format": "mpvss-model"}, "model folder of this project"),
     ],
@@ -210,7 +210,7 @@ def test_what_is_no_segmentor_is_refused_by_name(tmp_path: Path, config, message
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match=message):
         load_segmentor(str(tmp_path))
-    with pytest.raises(ValueError, match="known are mask2former, maskformer, oneformer, eomt"):
+    with pytest.raises(ValueError, match="expected one of mask2former, maskformer, oneformer, eomt"):
         build_segmentor(config)
 
 
@@ -222,7 +222,9 @@ def test_what_cannot_be_reached_says_what_to_give(tmp_path: Path):
 def test_queries_other_than_said_are_refused(folders, family):
     folder = str(folders[family])
     assert load_segmentor(folder, num_queries=NUM_QUERIES, query_dim=WIDTH[family]).num_queries == NUM_QUERIES
-    with pytest.raises(ValueError, match=f"num_queries={NUM_QUERIES}, not 100: set model.segmentor.num_queries={NUM_QUERIES}"):
+    with pytest.raises(
+        ValueError, match=f"num_queries={NUM_QUERIES}; expected 100; set model.segmentor.num_queries={NUM_QUERIES}"
+    ):
         load_segmentor(folder, num_queries=100)
-    with pytest.raises(ValueError, match=f"query_dim={WIDTH[family]}, not 7"):
+    with pytest.raises(ValueError, match=f"query_dim={WIDTH[family]}; expected 7"):
         load_segmentor(folder, query_dim=7)
