@@ -4,10 +4,13 @@ Exit code 0: nothing. 1: faults, all in the JSON report (`output`); `data.exclud
 what is faulty. 2: the check could not be made. `conf/check_data.yaml` lists the settings.
 """
 
+from __future__ import annotations
+
 import inspect
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.utils import get_object, instantiate
@@ -20,10 +23,10 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from src.command_line import prepare_arguments
-from src.data.integrity.check import CheckableDataset, SplitReport, check_splits, exclusion_of
-from src.data.integrity.issues import DatasetIssue
-from src.data.shards.path import dataset_root
-from src.files.atomic_write import write_text
+
+if TYPE_CHECKING:
+    from src.data.integrity.check import CheckableDataset, SplitReport
+    from src.data.integrity.issues import DatasetIssue
 
 
 def check(cfg: DictConfig, console: Console) -> int:
@@ -35,6 +38,10 @@ def check(cfg: DictConfig, console: Console) -> int:
     """
     if "data" not in cfg:
         raise ValueError("no data set is chosen; expected data=<name>, the name of a file in conf/data")
+    # After the checks: these imports take seconds.
+    from src.data.integrity.check import SplitReport, check_splits
+    from src.data.integrity.issues import DatasetIssue
+
     output, exclusion = Path(cfg.output), Path(cfg.exclusion)
     taken = [str(path) for path in (output, exclusion) if path.exists()]
     if taken and not cfg.overwrite:
@@ -83,6 +90,10 @@ def open_split(node: DictConfig, noted: list[DatasetIssue]) -> CheckableDataset:
 
 
 def write_reports(reports: dict[str, SplitReport], cfg: DictConfig, output: Path, exclusion: Path) -> None:
+    from src.data.integrity.check import exclusion_of
+    from src.data.shards.path import dataset_root
+    from src.files.atomic_write import write_text
+
     root = dataset_root(cfg.data.root)
     content = {
         "data": cfg.data.name,

@@ -30,12 +30,12 @@ from rich.progress import track
 # The package is not installed: it lies beside this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from src.commands.predict import predict
 from src.inference.video.decoder import VideoFrames
 from src.inference.video.writer import VideoWriter
 from src.models.flow import DISFlow
 from src.models.propagator import Propagator
 from src.models.segmentors.mask2former import Mask2FormerSegmentor
-from src.predict import predict
 from src.weights.model_folder import save_model
 
 ROOT = Path(__file__).resolve().parents[1]

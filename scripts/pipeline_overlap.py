@@ -24,9 +24,9 @@ from omegaconf import open_dict
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from src.command_line import quote_paths
+from src.commands.predict import predict
 from src.inference.video import prediction as video_prediction
 from src.inference.video.pipeline import run_pipeline
-from src.predict import predict
 
 A = TypeVar("A")
 B = TypeVar("B")

@@ -1,220 +1,22 @@
-"""What a model costs and how fast it is: ``python -m src.benchmark experiment=<name> what=<MEASUREMENTS>``."""
+"""Measure cost and speed of a model: ``python -m src.benchmark experiment=<name> what=<measurement>``."""
 
 from __future__ import annotations
 
-import logging
-import sys
-import tempfile
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
-import cv2
 import hydra
-import torch
-from hydra import compose
-from hydra.utils import instantiate
-from lightning.fabric.utilities import move_data_to_device
 from omegaconf import DictConfig
-from rich.console import Console
-from rich.progress import track
 
-from src.benchmark_subject import META, image_size, machine, propagator_of, subject, training_precision
-from src.command_line import errors_in_a_line, prepare_arguments
-from src.data.clips import FileClips
-from src.data.pairs.color_jitter import ColorJitter
-from src.data.pairs.transforms import PairTransform
-from src.inference.evaluation.table import check_output, write_table
-from src.inference.scheduling.scheduler import FixedInterval
-from src.inference.streaming import StreamingSegmentor
-from src.measure import report, speed_report
-from src.measure.cost import frame_cost
-from src.measure.latency import describe_machine, time_in_turn
-from src.measure.loader import loader_rates
-from src.measure.machine import autocast_named, device_named
-from src.measure.memory import peak_memory_mib
-from src.measure.published import published_models
-from src.measure.report import Row
-from src.measure.sample_clips import moving_clip, sample_batch, sample_clips
-from src.measure.speed import SpeedPlan
-from src.measure.speed import measure_speed as speed_row
-from src.structures import PairBatch
-from src.training.module import PropagationModule
-from src.training.step_times import step_times
-
-log = logging.getLogger(__name__)
-
-_NO_JITTER = "without color jitter"
-
-
-def benchmark(cfg: DictConfig) -> Row | list[Row]:
-    """Everything that ``conf/benchmark.yaml`` describes: measure, print, write.
-
-    Args:
-        cfg: the composed configuration.
-
-    Returns:
-        What was written: one row, or of ``what=paper`` one per model.
-
-    Raises:
-        FileExistsError: if the output would be overwritten unasked.
-        ValueError: if ``what`` or another setting is unknown, or the image size is not known.
-    """
-    if cfg.what not in MEASUREMENTS:
-        raise ValueError(f"what={cfg.what}; expected one of {', '.join(MEASUREMENTS)}")
-    output = None if cfg.output is None else check_output(cfg.output, cfg.overwrite)
-    if cfg.threads:
-        torch.set_num_threads(cfg.threads)
-        cv2.setNumThreads(cfg.threads)
-    # In a log file nothing says how wide the page is, and rich would cut the table at 80 columns.
-    console = Console(width=None if sys.stdout.isatty() else 150)
-    result = MEASUREMENTS[cfg.what](cfg, console)
-    if output is not None:
-        for path in write_table(result, output):
-            log.info("written: %s", path)
-    return result
-
-
-def measure_cost(cfg: DictConfig, console: Console) -> Row:
-    """Parameters and GFLOPs, counted without data, weights or memory."""
-    row = _cost(cfg)
-    report.print_table(console, f"{report.title(row)}, batch 1; one multiply-add counts 1", report.cost_table(row))
-    return row
-
-
-def measure_latency(cfg: DictConfig, console: Console) -> Row:
-    """Milliseconds and memory of key and non-key frames, from a decoded frame to its label map, on the device at hand."""
-    size, interval = image_size(cfg), FixedInterval(cfg.key_interval)
-    device, autocast = device_named(cfg.device), autocast_named(cfg.autocast)
-    stream = StreamingSegmentor(propagator_of(cfg, device), interval, autocast=autocast)
-    first, second = (torch.randint(0, 256, (1, 3, *size), dtype=torch.uint8) for _ in range(2))
-    _, state = stream.step(first, None)
-    calls: dict[str, Callable[[], object]] = {"key": lambda: stream.step(first, None)}
-    if interval.key_interval > 1:
-        calls["propagate"] = lambda: stream.step(second, state)
-    timings = time_in_turn(calls, cfg.warmup, cfg.repeats)
-    peaks = {name: peak_memory_mib(call, device) for name, call in calls.items()}
-    row = {**subject(cfg, size), **report.latency_row(timings, peaks, cfg.key_interval), **machine(device, cfg.autocast)}
-    report.print_table(console, f"{report.title(row)}, batch 1; {report.conditions(row)}", report.latency_table(row))
-    return row
-
-
-def measure_speed(cfg: DictConfig, console: Console) -> Row:
-    """Our frames beside plain transformers and the published way, clips end to end, and every part beside its floor."""
-    size, device, autocast = image_size(cfg), device_named(cfg.device), autocast_named(cfg.autocast)
-    propagator = propagator_of(cfg, device)
-    intervals = sorted({1, *cfg.speed.key_intervals})
-    streams = {
-        k: StreamingSegmentor(propagator, FixedInterval(k), autocast=autocast, compile=cfg.compile, map_size=cfg.map_size)
-        for k in intervals
-    }
-    with tempfile.TemporaryDirectory(prefix="benchmark_") as folder:
-        frames = moving_clip(Path(folder), size, cfg.speed.num_frames)
-    plan = SpeedPlan(cfg.warmup, cfg.repeats, cfg.speed.clip_repeats, list(cfg.speed.measure))
-    row = {**subject(cfg, size), **speed_row(propagator, streams, frames, plan), **machine(device, cfg.autocast)}
-    speed_report.show(row, console, None if cfg.output is None else Path(cfg.output).with_suffix(".png"))
-    return row
-
-
-def measure_loader(cfg: DictConfig, console: Console) -> Row:
-    """Training pairs per second of one loader process, beside the bare decoding of the same JPEGs.
-
-    Raises:
-        ValueError: if ``loader.source`` is unknown, or the data set does not read image files.
-    """
-    if cfg.loader.source not in ("generated", "dataset"):
-        raise ValueError(f"loader.source={cfg.loader.source}; expected generated or dataset")
-    with tempfile.TemporaryDirectory(prefix="benchmark_") as folder:
-        if cfg.loader.source == "generated":
-            size = image_size(cfg)
-            filtered = cfg.loader.filtered_labels
-            dataset: Any = sample_clips(Path(folder), size, cfg.data.num_classes, filtered_labels=filtered)
-        else:
-            dataset = instantiate(cfg.data.train)
-            if not isinstance(dataset, FileClips):
-                raise ValueError(f"data={cfg.data.name} is a {type(dataset).__name__}; expected one that reads image files")
-            image = dataset.read_image(0, 0)
-            size = (image.shape[-2], image.shape[-1])
-        sampling = instantiate(cfg.data.pair_sampling)
-        rates = loader_rates(dataset, sampling, _transforms(cfg), cfg.loader.num_pairs, cfg.batch_size, cfg.seed)
-    rows = {name: report.loader_row(rate) for name, rate in rates.items()}
-    name, first = next(iter(rows.items()))
-    row = {**subject(cfg, size), "source": cfg.loader.source, **first, "parts_ms": dict(rates[name].parts_ms)}
-    row["without_color_jitter"] = rows.get(_NO_JITTER)
-    row |= {"device": describe_machine()["device"], "threads": 1}
-    files = f"{cfg.loader.source} JPEGs of {row['input_size']}"
-    report.print_table(
-        console,
-        f"{cfg.data.name}: pairs from {files}; {row['device']}, one process, one thread",
-        report.loader_table(rows, row["parts_ms"]),
-    )
-    return row
-
-
-def measure_training(cfg: DictConfig, console: Console) -> Row:
-    """A training step of the configured stage, part by part, on generated pairs; also with autograd through what is frozen."""
-    device = device_named(cfg.device)
-    name = training_precision(cfg, device)
-    propagator = propagator_of(cfg, device, cfg.stage.flow)
-    objective, optim = instantiate(cfg.stage.objective), instantiate(cfg.stage.optim)
-    module = PropagationModule(propagator, objective, optim, cfg.data.num_classes, {}, cfg.seed).to(device)
-    transform = instantiate(cfg.data.train_transform)
-    with tempfile.TemporaryDirectory(prefix="benchmark_") as folder:
-        pairs = sample_batch(Path(folder), image_size(cfg), cfg.data.num_classes, transform, cfg.batch_size, cfg.seed)
-    batch: PairBatch = move_data_to_device(pairs, device)
-    ways = step_times(module, batch, autocast_named(name), cfg.warmup, cfg.repeats)
-    size = (batch.key_image.shape[-2], batch.key_image.shape[-1])
-    row = {**subject(cfg, size), "stage": cfg.stage.name, "batch_size": cfg.batch_size, "step_ms": ways, **machine(device, name)}
-    heading = (
-        f"{row['experiment']}, stage {row['stage']}: {cfg.batch_size} pairs of {row['input_size']}; {report.conditions(row)}"
-    )
-    report.print_table(console, heading, report.step_table(ways))
-    return row
-
-
-def measure_all(cfg: DictConfig, console: Console) -> Row:
-    """Cost, then latency."""
-    return {**measure_cost(cfg, console), **measure_latency(cfg, console)}
-
-
-def measure_paper(cfg: DictConfig, console: Console) -> list[Row]:
-    """The cost of the paper's twelve models, each as its experiment configures it, beside the published figures."""
-    rows = []
-    for name in track(list(published_models()), "counting", console=console, transient=True):
-        rows.append(_cost(compose("benchmark", [f"experiment={name}", f"key_interval={cfg.key_interval}"])))
-    console.print(report.paper_table(rows))
-    return rows
-
-
-MEASUREMENTS: dict[str, Callable[[DictConfig, Console], Row | list[Row]]] = {
-    "all": measure_all,
-    "cost": measure_cost,
-    "latency": measure_latency,
-    "loader": measure_loader,
-    "paper": measure_paper,
-    "speed": measure_speed,
-    "training": measure_training,
-}
-"""What ``what=`` may name."""
-
-
-def _cost(cfg: DictConfig) -> Row:
-    size = image_size(cfg)
-    cost = frame_cost(propagator_of(cfg, META), size)
-    return {**subject(cfg, size), **report.cost_row(cost, cfg.key_interval, size, published_models().get(cfg.name))}
-
-
-def _transforms(cfg: DictConfig) -> dict[str, PairTransform]:
-    """The configured training transform, and what is left of it where the color jitter is done on the device."""
-    transform: PairTransform = instantiate(cfg.data.train_transform) or PairTransform([])
-    rest = [step for step in transform.steps if not isinstance(step, ColorJitter)]
-    return {"loader": transform} | ({_NO_JITTER: PairTransform(rest)} if len(rest) < len(transform.steps) else {})
+from src.command_line import errors_in_a_line, prepare_arguments, require_values
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="benchmark")
 def main(cfg: DictConfig) -> None:
     """Measure, print the table and write it."""
     with errors_in_a_line():
+        if cfg.checkpoint is None:
+            require_values(cfg)
+        # After the checks: these imports take seconds.
+        from src.commands.benchmark import benchmark
+
         benchmark(cfg)
 
 

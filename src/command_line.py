@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from omegaconf import DictConfig, OmegaConf
+
 log = logging.getLogger(__name__)
 
 # What Hydra's grammar takes without quotes; it knows no letters beyond ASCII. Interpolations are made of the same.
@@ -66,6 +68,22 @@ def check_renamed_keys(arguments: Sequence[str]) -> None:
         key, equals, _ = argument.lstrip("+~").partition("=")
         if equals and key in RENAMED_KEYS:
             raise ValueError(f"{key} is the key of an earlier release; expected {RENAMED_KEYS[key]}")
+
+
+def require_values(cfg: DictConfig, *keys: str) -> None:
+    """Refuse a configuration in which a mandatory value was not given.
+
+    Args:
+        cfg: the composed configuration.
+        keys: the mandatory keys, dotted; none for every key of the configuration.
+
+    Raises:
+        ValueError: if the value of a key is ``???``.
+    """
+    absent = OmegaConf.missing_keys(cfg)
+    missing = [key for key in keys or sorted(absent) if key in absent]
+    if missing:
+        raise ValueError(f"{', '.join(missing)}: not given; expected {' '.join(f'{key}=<value>' for key in missing)}")
 
 
 def prepare_arguments() -> None:

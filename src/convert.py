@@ -2,106 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-import tempfile
-from pathlib import Path
-from typing import Any
-
 import hydra
-import torch
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from src.command_line import prepare_arguments
-from src.models.propagator import Propagator
-from src.weights.model_folder import load_model, save_flow, save_model
-from src.weights.official import load_official, to_official
-
-log = logging.getLogger(__name__)
-
-# What the user is told about a backbone.
-_TOLD = ("model_type", "embed_dim", "hidden_sizes", "depths", "num_heads", "window_size")
-
-
-def convert(cfg: DictConfig) -> Path:
-    """What ``conf/convert.yaml`` describes.
-
-    Args:
-        cfg: the composed configuration.
-
-    Returns:
-        What was written.
-
-    Raises:
-        FileExistsError: if something would be overwritten unasked.
-        FileNotFoundError: if the input does not exist.
-        ValueError: if the input is not weights of a known network, in whole, or has another number of classes than ``data``.
-    """
-    output = Path(cfg.output)
-    if output.exists() and not cfg.overwrite and not (output.is_dir() and not any(output.iterdir())):
-        raise FileExistsError(f"{output} exists already: name another one or set overwrite=true")
-    if cfg.to == "official":
-        return _write_official(Path(cfg.input), output)
-    if cfg.to != "ours" or cfg.flow not in ("copy", "dis"):
-        raise ValueError(f"to={cfg.to} flow={cfg.flow}; expected to=ours or to=official, and flow=copy or flow=dis")
-    network = load_official(cfg.input, cfg.flow)
-    source = {"converted_from": Path(cfg.input).name}
-    size = sum(parameter.numel() for parameter in network.parameters()) / 1e6
-    if not isinstance(network, Propagator):
-        save_flow(network, output, source)
-        log.info("%s: %s, %.3f M parameters", cfg.input, type(network).__name__, size)
-        log.info("written: %s; train with it by model/flow=pretrained model.flow.path=%s", output, output)
-        log.info("its encoder alone, in the paper's flow: add +model/flow@model.flow.into=query")
-        return output
-    save_model(network, output, source | _metadata(cfg, network.segmentor.num_classes))
-    segmentor = network.segmentor.config()
-    backbone = {key: segmentor["backbone_config"][key] for key in _TOLD if key in segmentor["backbone_config"]}
-    log.info(
-        "%s: %d classes, %d queries, %d decoder layers, backbone %s; %s, warp grid %s; %.3f M parameters",
-        cfg.input, segmentor["num_classes"], segmentor["num_queries"], segmentor["decoder_layers"] - 1, backbone,
-        type(network.flow).__name__, network.warp_grid, size,
-    )  # fmt: skip
-    log.info("written: %s", output)
-    return output
-
-
-def _metadata(cfg: DictConfig, num_classes: int) -> dict[str, Any]:
-    if cfg.get("data") is None:
-        return {}
-    if cfg.data.num_classes != num_classes:
-        raise ValueError(f"data={cfg.data.name} has {cfg.data.num_classes} classes, {cfg.input} {num_classes}")
-    values: dict[str, Any] = {"data": cfg.data.name}
-    values |= {key: OmegaConf.select(cfg.data, f"eval.{key}") for key in ("short_side", "max_long_side")}
-    try:
-        dataset = instantiate(cfg.data.test)
-    except InstantiationException as error:
-        if not isinstance(error.__cause__, FileNotFoundError):
-            raise
-        log.warning("class names and colors are left out, as they come with the data: %s", error.__cause__)
-        return values
-    return values | {"classes": list(dataset.classes), "palette": [list(color) for color in dataset.palette]}
-
-
-def _write_official(source: Path, output: Path) -> Path:
-    if output.is_dir():
-        raise FileExistsError(f"{output} is a folder; to=official writes a file, such as {output}.pth")
-    propagator, _ = load_model(source)
-    try:
-        tensors = to_official(propagator)
-    except ValueError as error:
-        raise ValueError(f"{source}: {error}") from error
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as scratch:
-        torch.save({"model": tensors}, Path(scratch) / "weights")
-        (Path(scratch) / "weights").replace(output)
-    log.info("written: %s, %d tensors under 'model'", output, len(tensors))
-    return output
+from src.command_line import prepare_arguments, require_values
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="convert")
 def main(cfg: DictConfig) -> None:
-    """Convert and say what was found."""
+    """Convert the weights and log what they are."""
+    require_values(cfg, "input", "output")
+    # After the checks: these imports take seconds.
+    from src.commands.convert import convert
+
     convert(cfg)
 
 

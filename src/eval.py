@@ -3,194 +3,29 @@
 ``python -m src.eval checkpoint=<model> data=<name> output=<file.json>``
 ``python -m src.eval predictions=<folder> data=<name> output=<file.json>``
 ``python -m src.eval what=label_propagation|endpoint_error data=<name> output=<file.json>``
-``torchrun --nproc_per_node=<n> -m src.eval ...`` spreads the clips over processes: the same scores, sooner.
+``torchrun --nproc_per_node=<n> -m src.eval ...`` divides the clips among processes: the same scores, sooner.
 """
 
 from __future__ import annotations
 
-import logging
-import sys
-from functools import partial
-from pathlib import Path
-
-import cv2
 import hydra
-import torch
-from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
+from omegaconf import DictConfig
 
-from src.command_line import errors_in_a_line, prepare_arguments
-from src.data.clips import ClipDataset
-from src.eval_flows import evaluate_flows
-from src.inference.distributed import SINGLE, World, join_world
-from src.inference.evaluation.clips import EvaluationOptions
-from src.inference.evaluation.comparison import MethodResult, check_classes, draw_methods, evaluate_methods, jobs
-from src.inference.evaluation.equal_cost import over_fixed, write_curves
-from src.inference.evaluation.prediction_files import PredictionFolder, evaluate_predictions
-from src.inference.evaluation.progress import advance, progress_bars
-from src.inference.evaluation.report import class_tables, write_report
-from src.inference.evaluation.scheduled_rows import check_schedulers, scheduled_row, scheduler_makers
-from src.inference.evaluation.table import Row, check_output, new_path, prediction_row, prediction_table, rich_table, write_table
-from src.inference.methods import with_method
-from src.inference.scheduling.scheduler import FixedInterval
-from src.inference.scheduling.step_costs import StepCosts
-from src.measure.cost import frame_cost
-from src.measure.latency import describe_machine
-from src.measure.machine import autocast_named, device_named
-from src.models.propagator import Propagator
-from src.ops.resize import short_side_size
-from src.structures import Size
-from src.training.logging.evaluation_logging import log_results
-from src.weights.model_folder import load_model
-
-log = logging.getLogger(__name__)
-
-
-def evaluate(cfg: DictConfig, world: World = SINGLE) -> list[Row]:
-    """Everything that ``conf/eval.yaml`` describes; whatever cannot be done is refused before anything is computed.
-
-    Args:
-        cfg: the composed configuration.
-        world: processes over which the clips are spread; the first one writes what is common to all.
-
-    Returns:
-        The rows that were written; of prediction files, one; of flows, one per method (and offset).
-
-    Raises:
-        FileExistsError: if something would be overwritten unasked.
-        FileNotFoundError: if a prediction file is missing.
-        ValueError: if the model cannot do a method, there is no clip, model and data have different classes, or options
-            contradict one another.
-    """
-    if cfg.what not in ("masks", "label_propagation", "endpoint_error"):
-        raise ValueError(f"what={cfg.what}; expected masks, label_propagation or endpoint_error")
-    if cfg.what != "masks" and world.size > 1:
-        raise ValueError(f"what={cfg.what} runs in one process, and there are {world.size}: leave torchrun out")
-    # In a log file nothing says how wide the page is, and rich would cut the table at 80 columns.
-    console = Console(width=None if sys.stdout.isatty() else 120, quiet=not world.is_first)
-    output = check_output(cfg.output, cfg.overwrite)
-    report = new_path(cfg.report, cfg.overwrite)
-    if cfg.threads:
-        torch.set_num_threads(cfg.threads)
-        cv2.setNumThreads(cfg.threads)
-    if cfg.what != "masks":
-        return evaluate_flows(cfg, _dataset(cfg), output, report, console)
-    if cfg.predictions is None:
-        rows, results, dataset = _evaluate_model(cfg, output, console, world)
-    else:
-        rows, results, dataset = _evaluate_predictions(cfg, output, console, world)
-    if not world.is_first:
-        return rows
-    files: dict[str, Path] = {}
-    if report is not None:
-        files = write_report(results, dataset.classes, report) | write_curves(rows, report)
-        for table in class_tables(results, dataset.classes):
-            console.print(table)
-        log.info("written: %s", report)
-    for logger in cfg.logger.values():
-        log_results(instantiate(logger), rows, results, dataset.classes, files)
-    return rows
-
-
-def _evaluate_model(
-    cfg: DictConfig, output: Path, console: Console, world: World
-) -> tuple[list[Row], list[MethodResult], ClipDataset]:
-    overlay, pictures = new_path(cfg.overlay, cfg.overwrite), new_path(cfg.pictures, cfg.overwrite)
-    saved = new_path(cfg.save_predictions, cfg.overwrite)
-    options = EvaluationOptions(
-        cfg.short_side,
-        cfg.max_long_side,
-        autocast_named(cfg.autocast),
-        cfg.protocol,
-        cfg.key_frame_offsets,
-        cfg.temporal_consistency,
-        cfg.interval_shifts,
-    )
-    intervals = [FixedInterval(k).key_interval for k in cfg.key_intervals]
-    check_schedulers(cfg.schedulers, cfg.interval_shifts, (cfg.budget.gflops, cfg.budget.ms))
-    todo = jobs(cfg.methods, intervals, cfg.schedulers)
-    if saved is not None and len(todo) > 1:
-        raise ValueError(
-            f"save_predictions writes one result, and {len(todo)} were asked for "
-            f"({', '.join(f'{job.method} k={job.key_interval}' for job in todo)}): "
-            'name one method and one key interval, e.g. "methods=[query]" "key_intervals=[5]"'
-        )
-    propagator, metadata = load_model(cfg.checkpoint, device_named(world.device(cfg.device)))
-    methods = {name: with_method(propagator, name) for name in cfg.methods}
-    dataset = _dataset(cfg)
-    check_classes(metadata, dataset)
-    image = dataset.read_image(0, 0)
-    size = short_side_size((image.shape[-2], image.shape[-1]), options.short_side, options.max_long_side)
-    counted = {name: frame_cost(method, size) for name, method in methods.items()}
-    costs = {name: StepCosts.of_parts(cost.key, cost.propagate, cost.post) for name, cost in counted.items()}
-    sink = None if saved is None else PredictionFolder(saved, dataset).write
-    makers = scheduler_makers(cfg.schedulers, partial(instantiate, cfg.adaptive), partial(instantiate, cfg.budget), costs, size)
-    # No process writes before all have seen that the places are free.
-    world.wait()
-    results = evaluate_methods(methods, dataset, intervals, options, console, sink, makers, world)
-    rows: list[Row] = []
-    for one, job in zip(results, todo, strict=True):
-        row = scheduled_row(one, costs[job.method], size, dataset.classes)
-        conditions = _conditions(methods[job.method], size, options)
-        rows.append({**row, **conditions, "data": cfg.data.name, "checkpoint": str(cfg.checkpoint)})
-    if not world.is_first:
-        return rows, results, dataset
-    if len(makers) > 1:
-        rows = [{**row, "miou_over_fixed": gain} for row, gain in zip(rows, over_fixed(rows), strict=True)]
-    written = write_table(rows, output)
-    first = rows[0]
-    console.print(rich_table(rows, f"{cfg.data.name} at {first['input_size']}, {first['device']}, {first['precision']}"))
-    draw_methods(methods, dataset, options, cfg.picture_interval, overlay, pictures, console)
-    for path in (*written, overlay, pictures, saved):
-        if path is not None:
-            log.info("written: %s", path)
-    return rows, results, dataset
-
-
-def _evaluate_predictions(
-    cfg: DictConfig, output: Path, console: Console, world: World
-) -> tuple[list[Row], list[MethodResult], ClipDataset]:
-    for name in ("checkpoint", "overlay", "pictures", "save_predictions"):
-        if not OmegaConf.is_missing(cfg, name) and cfg[name] is not None:
-            raise ValueError(f"{name}={cfg[name]} is for a model, and predictions={cfg.predictions} are files: leave one out")
-    dataset = _dataset(cfg)
-    predictions = PredictionFolder(cfg.predictions, dataset)
-    with progress_bars(console) as progress:
-        task = progress.add_task("predictions", total=None)
-        result = evaluate_predictions(predictions, advance(progress, task), cfg.temporal_consistency, world)
-    row = prediction_row(result, dataset.classes, len(dataset.clips))
-    row = {**row, "data": cfg.data.name, "predictions": str(cfg.predictions)}
-    for path in write_table(row, output) if world.is_first else ():
-        log.info("written: %s", path)
-    console.print(prediction_table(row, f"{cfg.predictions}: {row['frames']} frames of {row['clips']} clips of {cfg.data.name}"))
-    return [row], [MethodResult("predictions", None, result)], dataset
-
-
-def _dataset(cfg: DictConfig) -> ClipDataset:
-    dataset: ClipDataset = instantiate(cfg.data.test)
-    if cfg.max_clips is not None:
-        dataset.clips = dataset.clips[: cfg.max_clips]
-    if not dataset.clips:
-        raise ValueError(f"{cfg.data.name}: no clip to evaluate (max_clips={cfg.max_clips})")
-    return dataset
-
-
-def _conditions(propagator: Propagator, size: Size, options: EvaluationOptions) -> Row:
-    machine = describe_machine(next(propagator.parameters()).device)
-    return {
-        "input_size": f"{size[0]}x{size[1]}",
-        "device": machine["device"],
-        "threads": machine["threads"],
-        "precision": "float32" if options.autocast is None else str(options.autocast).removeprefix("torch."),
-    }
+from src.command_line import errors_in_a_line, prepare_arguments, require_values
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="eval")
 def main(cfg: DictConfig) -> None:
     """Evaluate, print the table and write it."""
-    with errors_in_a_line(), join_world() as world:
-        evaluate(cfg, world)
+    with errors_in_a_line():
+        without_model = cfg.what != "masks" or cfg.predictions is not None
+        require_values(cfg, "output", *([] if without_model else ["checkpoint"]))
+        # After the checks: these imports take seconds.
+        from src.commands.eval import evaluate
+        from src.inference.distributed import join_world
+
+        with join_world() as ranks:
+            evaluate(cfg, ranks)
 
 
 if __name__ == "__main__":

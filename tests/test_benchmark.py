@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 
-from src.benchmark import benchmark
+from src.commands.benchmark import benchmark
 from src.measure.published import published_models
 from src.weights.model_folder import save_model
 from tests.inference.tiny import tiny_propagator

@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from src.command_line import quote_paths
-from src.convert import convert
+from src.commands.convert import convert
 from src.models.cpu.mask_features import MaskFeatures
 from src.models.flow import DISFlow, PixelFlow, QueryFlow
 from src.models.propagator import Propagator

@@ -16,11 +16,11 @@ from hydra.utils import instantiate
 from PIL import Image
 from torch import Tensor
 
+from src.commands.predict import predict
+from src.commands.train import train
 from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
 from src.models.propagator import Propagator
-from src.predict import predict
-from src.train import train
 from src.weights.model_folder import load_model, save_model
 from tests.inference.tiny import CLASSES, FakeClips, frames, tiny_propagator
 from tests.inference.videos import make_video

@@ -8,9 +8,9 @@ from hydra.errors import ConfigCompositionException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from src import demo
+import src.demo
 from src.command_line import quote_paths
-from src.demo import find_clips, open_model, quiet_environment
+from src.commands.demo import find_clips, open_model, quiet_environment
 from src.web.schedules import BudgetShare
 from src.weights.model_folder import save_model
 from tests.inference.tiny import CLASSES, frames, tiny_propagator
@@ -33,7 +33,7 @@ def test_the_address_cannot_be_chosen() -> None:
 def test_without_gradio_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SystemExit) as ended:
-        demo.main.__wrapped__(config())
+        src.demo.main.__wrapped__(config())
     assert ended.value.code == 1
     assert "pip install --no-deps -r requirements-demo.txt" in caplog.text
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from src.eval import evaluate
-from src.train import train
+from src.commands.eval import evaluate
+from src.commands.train import train
 from src.weights.model_folder import load_model
 from tests.inference.tiny import frames
 from tests.inference.videos import make_video

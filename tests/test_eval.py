@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from src.command_line import quote_paths
-from src.eval import evaluate
+from src.commands.eval import evaluate
 from src.inference.methods import with_method
 from src.inference.video.writer import read_video
 from src.measure.cost import frame_cost

@@ -7,7 +7,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from src.eval import evaluate
+from src.commands.eval import evaluate
 from src.weights.model_folder import save_model
 from tests.inference.tiny import tiny_propagator
 

@@ -115,11 +115,11 @@ def test_optuna_is_told_what_to_vary_and_that_a_failure_is_no_end(monkeypatch: p
 def test_a_multirun_over_several_devices_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     job = SimpleNamespace(mode=RunMode.MULTIRUN, job=SimpleNamespace(num=3), runtime=SimpleNamespace(output_dir="job"))
     monkeypatch.setattr("src.train.HydraConfig.get", lambda: job)
-    monkeypatch.setattr("src.train.train", lambda cfg: {"run_dir": cfg.run_dir})
+    monkeypatch.setattr("src.commands.train.train", lambda cfg: {"run_dir": cfg.run_dir})
     one, two = (compose_train("logger=none", "monitor=run_dir", f"trainer.devices={devices}") for devices in ("[1]", "2"))
     assert main.__wrapped__(one) == "job"
     with pytest.raises(ValueError, match=r"trainer\.devices=2: the jobs of a multirun train on one device each"):
         main.__wrapped__(two)
     job.mode = RunMode.RUN
-    with pytest.raises(ValueError, match="monitor=val/moiu was not logged; there are run_dir"):
+    with pytest.raises(ValueError, match="monitor=val/moiu is not logged; expected one of run_dir"):
         main.__wrapped__(compose_train("logger=none", "monitor=val/moiu"))

@@ -16,8 +16,10 @@ from omegaconf import DictConfig
 from PIL import Image
 from torch import Tensor
 
-from src import predict as entry
+import src.predict
 from src.command_line import quote_paths
+from src.commands import predict as commands
+from src.commands.predict import open_source, predict
 from src.inference.methods import with_method
 from src.inference.scheduling.adaptive import Adaptive
 from src.inference.scheduling.budget import Budget
@@ -26,7 +28,6 @@ from src.inference.streaming import StreamingSegmentor
 from src.inference.video.decoder import VideoFrames
 from src.measure.cost import frame_cost
 from src.ops.masks import semantic_map
-from src.predict import open_source, predict
 from src.weights.model_folder import load_model, save_model
 from tests.inference.tiny import CLASSES, FakeClips, frames, tiny_propagator
 from tests.inference.videos import count_frames, cut, length, lying_avi, make_video
@@ -182,7 +183,7 @@ def test_a_folder_of_frames_and_a_clip_of_a_dataset(model: Path, tmp_path: Path)
 
 def test_what_input_means(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    monkeypatch.setattr(entry, "CameraFrames", seen.append)
+    monkeypatch.setattr(commands, "CameraFrames", seen.append)
     monkeypatch.chdir(tmp_path)
     open_source(config("input=2", "checkpoint=x", "output=y"))
     assert seen == [2]
@@ -292,10 +293,10 @@ def test_errors_are_one_line_and_exit_code_one(
     def fail(cfg: DictConfig) -> None:
         raise ValueError("what is wrong")
 
-    monkeypatch.setattr(entry, "predict", fail)
+    monkeypatch.setattr(commands, "predict", fail)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     with pytest.raises(SystemExit) as ended:
-        entry.main.__wrapped__(config("input=a", "checkpoint=b", "output=c"))
+        src.predict.main.__wrapped__(config("input=a", "checkpoint=b", "output=c"))
     assert ended.value.code == 1 and "what is wrong" in caplog.text
 
 

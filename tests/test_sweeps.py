@@ -21,10 +21,10 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from scripts import sweep_table
-from src.eval import evaluate
+from src.commands.eval import evaluate
+from src.commands.train import train
 from src.models.flow import CopyFlow, DISFlow, PixelFlow, QueryFlow
 from src.models.propagator import Propagator
-from src.train import train
 from src.weights.model_folder import load_model
 from tests.tiny_run import ROOT, compose_train, overrides
 

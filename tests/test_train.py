@@ -15,6 +15,7 @@ from hydra.utils import instantiate
 from lightning import Trainer
 from torch import Tensor
 
+from src.commands.train import train
 from src.data.pairs.dataset import PairDataset
 from src.data.pairs.sampling import FixedOffsetSampling
 from src.inference.methods import with_method
@@ -22,7 +23,6 @@ from src.metrics.iou import MeanIoU
 from src.models.propagator import Propagator
 from src.ops.masks import semantic_map
 from src.structures import PairBatch
-from src.train import train
 from src.training.logging.callbacks import ProgressLines
 from src.training.stages import SegmentorStage
 from src.weights.model_folder import load_model

@@ -13,6 +13,7 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
 
+import src.commands.train
 import src.train
 
 CONF = Path(__file__).resolve().parents[1] / "conf"

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from lightning.pytorch.loggers import CSVLogger
 
+from src.commands.train import train
 from src.inference.evaluation.clips import EvaluationOptions, evaluate_clips
 from src.inference.video.writer import read_video
 from src.losses.mask_classification import MaskClassificationLoss
-from src.train import train
 from src.training.logging.dashboards import OverlayClip, StreamedScore, git_state
 from src.training.stages import PropagationStage
 from tests.inference.tiny import CLASSES, FakeClips

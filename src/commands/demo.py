@@ -1,0 +1,145 @@
+"""Model, clips and schedules of the demo page: the work of ``python -m src.demo``."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from src.command_line import stopping_on_signals, typed_path
+from src.data.clips import ClipDataset
+from src.data.datasets.video_files import VIDEO_SUFFIXES
+from src.files.images import natural_key
+from src.inference.flow_choice import names_and_colors, selectable_flows
+from src.inference.video.decoder import VideoFrames
+from src.inference.video.sources import FrameSource, ImageFrames
+from src.measure.machine import autocast_named, device_named
+from src.web.predictor import ClipLabeller
+from src.weights.checkpoints import load_checkpoint
+
+if TYPE_CHECKING:
+    from src.web.page import DemoPage
+
+log = logging.getLogger(__name__)
+
+_NO_GRADIO = (
+    "the demo needs Gradio, which is not installed: pip install --no-deps -r requirements-demo.txt "
+    "(src.predict does the same without a page)"
+)
+
+
+def run(cfg: DictConfig) -> int:
+    """Serve the page until Ctrl-C.
+
+    Args:
+        cfg: the composed configuration of ``conf/demo.yaml``.
+
+    Returns:
+        The exit code of the process.
+    """
+    try:
+        with stopping_on_signals() as (stop, _), served(cfg) as (_, address):
+            log.info("the page is at %s, for this machine alone; Ctrl-C ends it", address)
+            stop.wait()
+    except ModuleNotFoundError as error:
+        if error.name != "gradio":
+            raise
+        log.error("%s", error)
+        return 1
+    log.info("the page is closed, and its files are deleted")
+    return 0
+
+
+@contextmanager
+def served(cfg: DictConfig) -> Iterator[tuple[DemoPage, str]]:
+    """Everything that ``conf/demo.yaml`` describes; the page is closed and its files are deleted on the way out.
+
+    Args:
+        cfg: the composed configuration.
+
+    Yields:
+        The page and its address.
+
+    Raises:
+        ModuleNotFoundError: if Gradio is not installed.
+        OSError: if checkpoint or clips cannot be read, or the port is taken.
+        ValueError: if an option is not a known one, or checkpoint or clips are not what they should be.
+    """
+    if importlib.util.find_spec("gradio") is None:
+        raise ModuleNotFoundError(_NO_GRADIO, name="gradio")
+    if cfg.threads:
+        torch.set_num_threads(cfg.threads)
+        cv2.setNumThreads(cfg.threads)
+    labeller = open_model(cfg)
+    clips = find_clips(cfg)
+    schedules = [instantiate(schedule) for schedule in cfg.schedules.values()]
+    with tempfile.TemporaryDirectory(prefix="mpvss_demo_", ignore_cleanup_errors=True) as name:
+        quiet_environment(Path(name))
+        # Gradio reads its settings from the environment when it is imported.
+        from src.web.page import DemoPage
+
+        # Most folders of models are called "model"; what they lie in says which one it is.
+        name_of_model = "/".join(Path(str(cfg.checkpoint)).parts[-3:])
+        subtitle = f"{name_of_model} · {len(labeller.classes)} classes"
+        page = DemoPage(labeller, clips, schedules, Path(name), cfg.max_frames or 0, subtitle=subtitle)
+        try:
+            yield page, page.launch(cfg.port, cfg.open_browser, cfg.max_upload)
+        finally:
+            page.close()
+
+
+def open_model(cfg: DictConfig) -> ClipLabeller:
+    """The checkpoint with every flow that it can have, the configured one first."""
+    propagator, metadata = load_checkpoint(typed_path(str(cfg.checkpoint)), device_named(cfg.device))
+    classes, palette = names_and_colors(metadata, propagator.segmentor.num_classes)
+    short_side, max_long_side = (
+        metadata.get(name) if cfg[name] == "checkpoint" else cfg[name] for name in ("short_side", "max_long_side")
+    )
+    flows = selectable_flows(propagator, metadata, cfg.flow, cfg.dis_short_side)
+    return ClipLabeller(flows, classes, palette, short_side, max_long_side, autocast_named(cfg.autocast))
+
+
+def find_clips(cfg: DictConfig) -> dict[str, Callable[[], FrameSource]]:
+    """What can be picked on the page, by its name: the videos of a folder, then the clips of a dataset.
+
+    Raises:
+        FileNotFoundError: if the folder is not there.
+        ValueError: if it holds no video.
+    """
+    found: dict[str, Callable[[], FrameSource]] = {}
+    if cfg.clips is not None:
+        folder = typed_path(str(cfg.clips))
+        if not folder.is_dir():
+            raise FileNotFoundError(f"no folder {folder}; expected one with videos")
+        videos = sorted((path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES), key=natural_key)
+        if not videos:
+            raise ValueError(f"{folder} holds no video; expected files that end in {', '.join(VIDEO_SUFFIXES)}")
+        found |= {path.name: partial(VideoFrames, path) for path in videos}
+    if cfg.get("data") is not None:
+        dataset: ClipDataset = instantiate(cfg.data[cfg.clip_split])
+        found |= {f"{cfg.data.name}: {clip.name}": partial(ImageFrames.of_clip, dataset, clip.name) for clip in dataset.clips}
+    return found
+
+
+def quiet_environment(workplace: Path) -> None:
+    """Set what Gradio reads from the environment: no reports to anybody, and its files in one folder.
+
+    Whatever else it would read is taken away, because a variable can open the page to other machines.
+
+    Args:
+        workplace: for uploads.
+    """
+    for name in [name for name in os.environ if name.startswith("GRADIO_")]:
+        del os.environ[name]
+    os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=str(workplace), HF_HUB_DISABLE_TELEMETRY="1")
