@@ -1,10 +1,10 @@
-"""Put a data set into shards, for storage that is slow on many small files or not a local disk.
+"""Write a data set to shards, for remote storage and for storage that is slow on many small files.
 
-python scripts/make_shards.py data/VSPW_480p shards/VSPW_480p     run it again after a stop: it goes on
-python scripts/make_shards.py --check shards/VSPW_480p            read every file of shards, also of a URL
-python scripts/make_shards.py --time data/VSPW_480p shards/VSPW_480p https://...    how fast random images are read from each
+python scripts/make_shards.py data/VSPW_480p shards/VSPW_480p     after a stop, the same command resumes
+python scripts/make_shards.py --check shards/VSPW_480p            read every file of shards on a disk or at a URL
+python scripts/make_shards.py --time data/VSPW_480p shards/VSPW_480p https://...    time reading of random images from each
 
-Then data.root=shards/VSPW_480p, or the URL that the folder was copied to, takes the place of data.root=data/VSPW_480p.
+Then use data.root=shards/VSPW_480p, or the URL of a copy, instead of data.root=data/VSPW_480p.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-# The package is not installed: it lies beside this folder.
+# The package is not installed; it is beside this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from src.data.shards.path import ShardPath, dataset_root
@@ -29,13 +29,13 @@ from src.files.images import read_rgb
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", nargs="?", type=Path, help="folder of a data set")
-    parser.add_argument("target", nargs="?", type=Path, help="a new folder, or one that this script began")
-    parser.add_argument("--check", metavar="ROOT", help="folder or URL of shards to read through instead")
+    parser.add_argument("target", nargs="?", type=Path, help="a new folder, or one of an earlier run")
+    parser.add_argument("--check", metavar="ROOT", help="folder or URL of shards; read every file instead")
     parser.add_argument(
-        "--time", metavar="ROOT", nargs="+", help="folders and URLs of one data set, plain or in shards, to compare"
+        "--time", metavar="ROOT", nargs="+", help="folders and URLs of one data set, with or without shards; compare them instead"
     )
-    parser.add_argument("--num-images", type=int, default=200, help="of --time")
-    parser.add_argument("--shard-mb", type=float, default=256, help="greatest size of a shard, megabytes")
+    parser.add_argument("--num-images", type=int, default=200, help="images to read for --time")
+    parser.add_argument("--shard-mb", type=float, default=256, help="largest size of a shard, megabytes")
     parser.add_argument("--leave-out", action="append", default=[], metavar="PATTERN", help="files to leave out, e.g. '*.zip'")
     options = parser.parse_args(arguments)
     given = [options.source is not None and options.target is not None, options.check is not None, options.time is not None]
@@ -60,7 +60,7 @@ def make(options: argparse.Namespace, console: Console) -> int:
         for files, done in zip(shards, write_shards(options.source, options.target, shards), strict=True):
             progress.advance(task, sum(file.size for file in files))
             kept += done.kept
-    before = f", {kept} of them there before" if kept else ""
+    before = f", {kept} of them from an earlier run" if kept else ""
     console.print(f"{sum(map(len, shards))} files, {total / 1e6:.1f} MB, in {len(shards)} shards in {options.target}{before}")
     return 0
 
@@ -81,11 +81,11 @@ def compare(roots: list[str], num_images: int, console: Console) -> int:
     opened = [dataset_root(root) for root in roots]
     sharded = next((root for root in opened if isinstance(root, ShardPath)), None)
     if sharded is None:
-        raise ValueError(f"none of {', '.join(roots)} holds shards; expected at least one that does")
+        raise ValueError(f"none of {', '.join(roots)} contains shards; expected at least one folder or URL of shards")
     images = sorted(name for name in sharded.shards.index.files() if name.lower().endswith((".jpg", ".jpeg")))
     random.Random(0).shuffle(images)
     seconds: dict[str, list[float]] = {}
-    # In turn, so that what else the machine does meets all of them; the first round wakes connections and caches.
+    # In turn, so that other load on the machine affects all alike; the first round opens connections and fills caches.
     for number, name in enumerate([images[0], *images[:num_images]]):
         for root, path in zip(roots, opened, strict=True):
             for what, read in (("read", lambda file: file.read_bytes()), ("read and decoded", read_rgb)):

@@ -1,4 +1,4 @@
-"""Shards of a folder, and a server that gives out parts of files."""
+"""Shards of a folder, and an HTTP server with range requests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from src.data.shards.writer import find_files, plan_shards, write_shards
 
 
 def shard(source: Path, target: Path, shard_bytes: int = 50_000) -> Path:
-    """The shards of a folder, a few of them."""
+    """Write the files of a folder to a few shards."""
     list(write_shards(source, target, plan_shards(find_files(source), shard_bytes)))
     return target
 
@@ -25,15 +25,15 @@ class RangeServer:
 
     Attributes:
         url: of the folder.
-        failures: so many requests get an error first.
-        knows_ranges: otherwise whole files are sent.
-        asked: requests, as ``<name> <range>``.
+        failures: number of next requests that get an error.
+        supports_ranges: false sends whole files.
+        requests: received so far, as ``<name> <range>``.
     """
 
     url: str = ""
     failures: int = 0
-    knows_ranges: bool = True
-    asked: list[str] = field(default_factory=list)
+    supports_ranges: bool = True
+    requests: list[str] = field(default_factory=list)
 
 
 @contextmanager
@@ -51,7 +51,7 @@ def range_server(folder: Path) -> Iterator[RangeServer]:
 
         def answer(self, with_content: bool) -> None:
             if with_content:
-                about.asked.append(f"{self.path.lstrip('/')} {self.headers.get('Range')}")
+                about.requests.append(f"{self.path.lstrip('/')} {self.headers.get('Range')}")
             if with_content and about.failures:
                 about.failures -= 1
                 return self.send(503, b"")
@@ -60,7 +60,7 @@ def range_server(folder: Path) -> Iterator[RangeServer]:
                 return self.send(404, b"")
             content = path.read_bytes()
             wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range") or "")
-            if not (wanted and about.knows_ranges):
+            if not (wanted and about.supports_ranges):
                 return self.send(200, content, with_content)
             first, last = int(wanted[1]), int(wanted[2])
             if first >= len(content):

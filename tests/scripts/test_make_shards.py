@@ -16,7 +16,7 @@ def test_shards_are_made_checked_and_read(tmp_path, capsys):
         assert main(["--time", str(source), str(target), server.url, "--num-images", "2"]) == 0
         lines = capsys.readouterr().out.splitlines()
         assert [f"read: {root}" in "".join(lines) for root in (source, target, server.url)] == [True] * 3 and len(lines) == 6
-        assert sum(request.startswith("shard_") for request in server.asked) == 7 + 3 * 2
+        assert sum(request.startswith("shard_") for request in server.requests) == 7 + 3 * 2
 
 
 def test_damage_and_wrong_folders_show_in_the_exit_code(tmp_path, capsys):
@@ -30,4 +30,4 @@ def test_damage_and_wrong_folders_show_in_the_exit_code(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "/train.txt: checksum" in printed and "5 files in 1 shards, 1 of them damaged" in printed
     assert main([str(source), str(target)]) == 2
-    assert "these shards are whole" in capsys.readouterr().out
+    assert "these shards are complete" in capsys.readouterr().out

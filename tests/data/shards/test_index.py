@@ -1,4 +1,4 @@
-"""Law: an index finds every file where it was put, also after a way through its file; test_shards.py has what it refuses."""
+"""Law: an index returns the place of every file, also after a round trip through JSON (refusals: test_reader.py)."""
 
 from src.data.shards.index import Member, ShardFile, ShardIndex
 
@@ -14,7 +14,7 @@ def test_every_file_is_found_and_nothing_else() -> None:
     assert set(index.entries("")) == {"train.txt", *(f"v{i}" for i in range(20))}
 
 
-def test_it_goes_through_json_unchanged() -> None:
+def test_json_round_trip() -> None:
     index = ShardIndex.of(SHARDS, MEMBERS)
     again = ShardIndex.from_json(index.to_json())
     assert again.to_json() == index.to_json() and again.shards == tuple(SHARDS)

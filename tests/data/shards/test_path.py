@@ -1,4 +1,4 @@
-"""Law: a data set gives the same from shards as from its folder, whichever data set it is."""
+"""Law: every data set reads equal samples from shards and from its folder."""
 
 import pickle
 from collections.abc import Callable
@@ -77,7 +77,7 @@ DATASETS: dict[str, tuple[Callable, Callable[[Path], ClipDataset]]] = {
 
 
 @pytest.mark.parametrize("name", DATASETS)
-def test_every_data_set_gives_the_same_from_shards(name: str, tmp_path: Path) -> None:
+def test_every_data_set_reads_equal_samples_from_shards(name: str, tmp_path: Path) -> None:
     write, read = DATASETS[name]
     write(tmp_path / "plain")
     plain, sharded = read(tmp_path / "plain"), read(shard(tmp_path / "plain", tmp_path / "shards", 5000))
@@ -109,15 +109,15 @@ def batches(root: Path | str, rank: int, world: int, workers: int, samples: int 
 @pytest.mark.parametrize(("world", "workers"), [(1, 0), (1, 2), (3, 1)])
 def test_batches_are_bit_equal_over_http_for_any_number_of_ranks_and_workers(tmp_path: Path, world: int, workers: int) -> None:
     write_vspw(tmp_path / "plain", VIDEOS)
-    alone = batches(tmp_path / "plain", 0, 1, 0)
+    single = batches(tmp_path / "plain", 0, 1, 0)
     with range_server(shard(tmp_path / "plain", tmp_path / "shards", 5000)) as server:
         ranks = [batches(server.url, rank, world, workers) for rank in range(world)]
-    together = [ranks[number % world][number // world] for number in range(len(alone))]
-    assert len(alone) == 6 and all(map(torch.equal, alone, together))
-    assert not torch.equal(alone[0], alone[1])
+    together = [ranks[number % world][number // world] for number in range(len(single))]
+    assert len(single) == 6 and all(map(torch.equal, single, together))
+    assert not torch.equal(single[0], single[1])
 
 
-def test_paths_travel_between_processes_without_the_index(tmp_path: Path) -> None:
+def test_pickled_paths_do_not_carry_the_index(tmp_path: Path) -> None:
     write_vspw(tmp_path / "plain", VIDEOS)
     data = VSPW(shard(tmp_path / "plain", tmp_path / "shards"), "train", num_classes=8)
     path = data.clips[0].images[0]
@@ -138,14 +138,14 @@ def test_a_damaged_member_is_a_damaged_image(tmp_path: Path) -> None:
         data.read_image(0, 3)
 
 
-def test_an_exclusion_list_holds_for_shards(tmp_path: Path) -> None:
+def test_an_exclusion_list_applies_to_shards(tmp_path: Path) -> None:
     write_vspw(tmp_path / "plain", VIDEOS)
     (tmp_path / "exclude.json").write_text('{"files": ["data/a/origin/003.jpg"], "videos": ["b_10"]}')
     (clip,) = VSPW(shard(tmp_path / "plain", tmp_path / "shards"), "train", 8, exclude=tmp_path / "exclude.json").clips
     assert (clip.name, len(clip)) == ("a", 7)
 
 
-def test_a_path_says_what_it_is_not(tmp_path: Path) -> None:
+def test_a_path_lacks_what_shards_lack(tmp_path: Path) -> None:
     write_vspw(tmp_path / "plain", VIDEOS)
     root = dataset_root(shard(tmp_path / "plain", tmp_path / "shards"))
     origin = root / "data" / "a" / "origin"
@@ -155,13 +155,13 @@ def test_a_path_says_what_it_is_not(tmp_path: Path) -> None:
     assert [path.name for path in sorted(root.glob("data/*/origin/*0.jpg"))] == ["000.jpg", "10.jpg"]
     assert origin.is_dir() and not origin.is_file() and (origin / "000.jpg").stat().st_size > 100
     for call in (lambda: origin.open("wb"), lambda: (root / "new").mkdir(parents=True, exist_ok=True)):
-        with pytest.raises(OSError, match="shards are only read"):
+        with pytest.raises(OSError, match="shards are read-only"):
             call()
     with pytest.raises(TypeError):
         Path(origin / "000.jpg")
     with pytest.raises(FileNotFoundError, match="not in the shards"):
         (root / "nothing").iterdir()
-    with pytest.raises(OSError, match="shards are only read"):
+    with pytest.raises(OSError, match="shards are read-only"):
         MovingScenes(shard(write_empty(tmp_path / "other"), tmp_path / "empty"), "train")
 
 
@@ -171,6 +171,6 @@ def write_empty(root: Path) -> Path:
     return root
 
 
-def test_a_plain_folder_stays_one(tmp_path: Path) -> None:
+def test_a_folder_of_files_stays_a_path(tmp_path: Path) -> None:
     assert dataset_root(tmp_path) == dataset_root(str(tmp_path)) == tmp_path
     assert dataset_root("relative/folder") == Path("relative/folder")

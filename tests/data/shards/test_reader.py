@@ -1,4 +1,4 @@
-"""Law: the bytes of the files, wherever the shards are, or an error that names shard and file."""
+"""Law: reading returns the bytes of the files, wherever the shards are, or an error that names shard and file."""
 
 import json
 import logging
@@ -50,18 +50,18 @@ def test_the_bytes_are_those_of_the_files(root: Path) -> None:
         shards.read("a/2.jpg")
 
 
-def test_over_http_only_the_files_that_are_asked_for_travel(root: Path) -> None:
+def test_over_http_only_the_requested_files_are_transferred(root: Path) -> None:
     with range_server(root) as server:
         shards = Shards(server.url)
-        assert server.asked == ["shards.json None"]
+        assert server.requests == ["shards.json None"]
         assert shards.read("a/origin/1.jpg") == shards.read("a/origin/1.jpg") == FILES["a/origin/1.jpg"]
-        (request,) = server.asked[1:]
+        (request,) = server.requests[1:]
         first, last = map(int, request.split("=")[1].split("-"))
         assert last + 1 - first == 7000
         assert read_all(shards) == FILES
 
 
-def test_a_request_that_fails_is_made_again(root: Path, no_pause: None, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failed_request_is_repeated(root: Path, no_pause: None, caplog: pytest.LogCaptureFixture) -> None:
     with range_server(root) as server:
         shards = Shards(server.url)
         server.failures = 2
@@ -72,11 +72,11 @@ def test_a_request_that_fails_is_made_again(root: Path, no_pause: None, caplog: 
             shards.read("a/mask/1.png")
 
 
-def test_a_server_without_ranges_is_found_out(root: Path) -> None:
+def test_a_server_without_ranges_is_an_error(root: Path) -> None:
     with range_server(root) as server:
         shards = Shards(server.url)
-        server.knows_ranges = False
-        with pytest.raises(CorruptFileError, match="expected 7000: does the server know ranges"):
+        server.supports_ranges = False
+        with pytest.raises(CorruptFileError, match="expected 7000; the server may not support range"):
             shards.read("a/origin/1.jpg")
 
 
@@ -87,9 +87,9 @@ def test_a_truncated_shard_is_named_with_both_lengths(root: Path) -> None:
         shards = Shards(server.url)
         name = next(name for name in FILES if (member := shards.index.find(name)).shard == 1 and member.size)
         os.truncate(victim, 100)
-        with pytest.raises(CorruptFileError, match=rf"shard_000001\.tar has 100 bytes; expected {length}: copy it again"):
+        with pytest.raises(CorruptFileError, match=rf"shard_000001\.tar has 100 bytes; expected {length}; copy it again"):
             shards.read(name)
-    # On a disk before training begins.
+    # On a local disk, when the shards are opened.
     with pytest.raises(CorruptFileError, match=rf"shard_000001\.tar has 100 bytes; expected {length}"):
         Shards(str(root))
     victim.unlink()
@@ -104,38 +104,38 @@ def test_a_changed_byte_is_found_by_the_checksum(root: Path) -> None:
     content = bytearray(path.read_bytes())
     content[member.offset + 5] ^= 1
     path.write_bytes(content)
-    with pytest.raises(CorruptFileError, match=r"b/ö\.bin: checksum .* in shard_00000\d\.tar, byte \d+ on; expected"):
+    with pytest.raises(CorruptFileError, match=r"b/ö\.bin: checksum of shard_00000\d\.tar, from byte \d+ is \w+; expected"):
         shards.read("b/ö.bin")
     assert shards.read("a/origin/1.jpg") == FILES["a/origin/1.jpg"]
 
 
-def test_what_was_read_once_is_read_from_the_cache(root: Path, tmp_path: Path) -> None:
+def test_a_second_reader_reads_from_the_cache(root: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     with range_server(root) as server:
         assert read_all(Shards(server.url, cache)) == FILES
-        asked = len(server.asked)
+        asked = len(server.requests)
         assert read_all(Shards(server.url, cache)) == FILES
-        # Of the second reader, the index alone; where a copy was damaged, that file.
-        assert len(server.asked) == asked + 1
+        # The second reader requests only the index; after damage to a cached copy, also that file.
+        assert len(server.requests) == asked + 1
         copy = max(cache.glob("*/*.tar"), key=lambda path: path.stat().st_size)
         content = bytearray(copy.read_bytes())
         content[-5000] ^= 1
         copy.write_bytes(content)
         assert read_all(Shards(server.url, cache)) == FILES
-        assert len(server.asked) == asked + 3
+        assert len(server.requests) == asked + 3
 
 
-def test_a_cache_that_takes_nothing_is_no_error(root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_cache_that_cannot_be_written_is_a_warning(root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_bytes(b"")
     with caplog.at_level(logging.WARNING):
         assert Shards(str(root), tmp_path / "file").read("train.txt") == FILES["train.txt"]
-    assert "takes nothing" in caplog.text
+    assert "continuing without it" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda index: index.update(format=2), "format 2 instead of 1"),
+        (lambda index: index.update(format=2), "format is 2; expected 1"),
         (lambda index: index["shards"][0].__setitem__(0, "../../etc/passwd"), "'../../etc/passwd' is not the name of a file"),
         (lambda index: index["folders"].update({"../up": index["folders"].pop("a/origin")}), "'..' is not the name"),
         (lambda index: index["folders"].update({"/etc": index["folders"].pop("a/origin")}), "'' is not the name"),
@@ -144,14 +144,14 @@ def test_a_cache_that_takes_nothing_is_no_error(root: Path, tmp_path: Path, capl
         (lambda index: index["folders"]["a/origin"]["offset"].__setitem__(0, 2**62), "beyond the end of a shard"),
         (lambda index: index["folders"]["a/origin"]["size"].__setitem__(0, 2**63 - 1), "beyond the end of a shard"),
         (lambda index: index["folders"]["a/origin"]["size"].__setitem__(0, 2**70), "OverflowError"),
-        (lambda index: index["folders"]["a/origin"]["offset"].__setitem__(0, -1), "in shards that there are not"),
-        (lambda index: index["folders"]["a/origin"]["shard"].__setitem__(0, 3), "in shards that there are not"),
+        (lambda index: index["folders"]["a/origin"]["offset"].__setitem__(0, -1), "in missing shards"),
+        (lambda index: index["folders"]["a/origin"]["shard"].__setitem__(0, 3), "in missing shards"),
         (lambda index: index["folders"]["a/origin"]["size"].pop(), "cannot be read"),
         (lambda index: index["folders"]["a/origin"]["names"].__setitem__(0, "10.jpg"), "does not have 4 numbers for each"),
         (lambda index: index.pop("folders"), "KeyError"),
     ],
 )
-def test_an_index_that_leads_elsewhere_is_refused(root: Path, change, message: str) -> None:
+def test_an_index_that_points_elsewhere_is_refused(root: Path, change, message: str) -> None:
     index = index_of(root)
     change(index)
     (root / INDEX).write_text(json.dumps(index))
@@ -160,8 +160,8 @@ def test_an_index_that_leads_elsewhere_is_refused(root: Path, change, message: s
     assert f"{root / INDEX} cannot be read" in str(raised.value)
 
 
-def test_other_places_are_named(tmp_path: Path, no_pause: None) -> None:
-    with pytest.raises(FileNotFoundError, match=r"shards\.json does not exist; expected the shards that scripts/make_shards"):
+def test_places_without_shards_are_named(tmp_path: Path, no_pause: None) -> None:
+    with pytest.raises(FileNotFoundError, match=r"shards\.json does not exist; expected the shards of scripts/make_shards"):
         Shards(str(tmp_path))
     (tmp_path / INDEX).write_text("{")
     with pytest.raises(ValueError, match="cannot be read"):

@@ -1,4 +1,4 @@
-"""Law: the shards hold the files, byte for byte, or are not there; whoever makes them makes the same."""
+"""Law: shards contain the files, byte for byte, or do not exist; equal files make equal shards."""
 
 import os
 import tarfile
@@ -33,10 +33,10 @@ def write(source: Path, target: Path) -> list:
     return list(write_shards(source, target, plan_shards(find_files(source), 4000)))
 
 
-def test_tar_gives_the_data_set_back(source: Path, tmp_path: Path) -> None:
+def test_tar_restores_the_folder(source: Path, tmp_path: Path) -> None:
     root = shard(source, tmp_path / "shards", 4000)
     for path in root.glob("*.tar"):
-        assert path.stat().st_size <= 4000 + 1024
+        assert path.stat().st_size <= 4000 + tarfile.RECORDSIZE
         with tarfile.open(path) as tar:
             tar.extractall(tmp_path / "unpacked", filter="data")
     assert contents(tmp_path / "unpacked") == contents(source)
@@ -44,7 +44,7 @@ def test_tar_gives_the_data_set_back(source: Path, tmp_path: Path) -> None:
     assert int(times[0]) == times[1]
 
 
-def test_webdataset_reads_them(source: Path, tmp_path: Path) -> None:
+def test_webdataset_reads_the_shards(source: Path, tmp_path: Path) -> None:
     root = shard(source, tmp_path / "shards", 4000)
     urls = [str(path) for path in sorted(root.glob("*.tar"))]
     samples = {
@@ -56,7 +56,7 @@ def test_webdataset_reads_them(source: Path, tmp_path: Path) -> None:
     assert samples == contents(source)
 
 
-def test_frames_are_in_time_order_and_hidden_files_left_out(source: Path) -> None:
+def test_frames_are_in_natural_order_and_hidden_files_left_out(source: Path) -> None:
     (source / "data/a/origin/.hidden.jpg").write_bytes(b"x")
     (source / ".git").mkdir()
     (source / ".git/config").write_bytes(b"x")
@@ -70,7 +70,7 @@ def test_links_are_followed_but_not_in_circles(source: Path, tmp_path: Path) -> 
     (source / "data/c").symlink_to(tmp_path / "elsewhere")
     assert Shards(str(shard(source, tmp_path / "shards"))).read("data/c/1.jpg") == b"linked"
     (tmp_path / "elsewhere/back").symlink_to(source)
-    with pytest.raises(ValueError, match="back is a link to a folder that it is in"):
+    with pytest.raises(ValueError, match="back is a link to a folder that contains it"):
         find_files(source)
 
 
@@ -78,14 +78,14 @@ def test_the_same_files_make_the_same_shards(source: Path, tmp_path: Path) -> No
     assert contents(shard(source, tmp_path / "one", 4000)) == contents(shard(source, tmp_path / "two", 4000))
 
 
-def test_a_stopped_run_is_taken_up_again(source: Path, tmp_path: Path) -> None:
+def test_a_stopped_run_is_resumed(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "shards"
     plan = plan_shards(find_files(source), 4000)
     run = write_shards(source, target, plan)
     assert not next(run).kept and not next(run).kept
     run.close()
     assert not (target / INDEX).exists() and len(list(target.iterdir())) == 2
-    # The second is cut off, as by a disk that lost its last blocks, and a third was being written.
+    # The second is truncated, as by a disk that lost its last blocks, and the third is unfinished.
     os.truncate(target / "shard_000001.tar", 1000)
     (target / ".shard_000002.0123abcd.partial.tar").write_bytes(b"half")
     again = write(source, target)
@@ -111,29 +111,29 @@ def test_a_file_larger_than_a_shard_has_one_of_its_own(source: Path) -> None:
     assert [file.name for file in next(files for files in plan if any("10.jpg" in file.name for file in files))] == [
         "data/a/origin/10.jpg"
     ]
-    with pytest.raises(ValueError, match="shards of 0 bytes"):
+    with pytest.raises(ValueError, match="shard size is 0 bytes"):
         plan_shards(find_files(source), 0)
 
 
-def test_what_cannot_be_is_refused(source: Path, tmp_path: Path) -> None:
+def test_impossible_folders_are_refused(source: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
         find_files(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match="holds no files"):
+    with pytest.raises(FileNotFoundError, match="contains no files"):
         find_files(tmp_path / "empty")
     for target in (source, source / "shards", tmp_path):
-        with pytest.raises(ValueError, match="lie in one another"):
+        with pytest.raises(ValueError, match="contains the other"):
             write(source, target)
     (tmp_path / "other").mkdir()
     (tmp_path / "other/thesis.tex").write_text("")
-    with pytest.raises(FileExistsError, match=r"holds thesis\.tex; expected a new folder"):
+    with pytest.raises(FileExistsError, match=r"contains thesis\.tex; expected a new folder"):
         write(source, tmp_path / "other")
     root = shard(source, tmp_path / "shards")
-    with pytest.raises(FileExistsError, match="these shards are whole"):
+    with pytest.raises(FileExistsError, match="these shards are complete"):
         write(source, root)
 
 
-def test_a_file_that_changes_meanwhile_is_an_error(source: Path, tmp_path: Path) -> None:
+def test_a_file_that_changes_during_the_run_is_an_error(source: Path, tmp_path: Path) -> None:
     plan = plan_shards(find_files(source), 10**6)
     (source / "data/b/origin/9.jpg").write_bytes(b"shorter")
     with pytest.raises(ValueError, match=r"9\.jpg has 7 bytes; expected 900"):
