@@ -33,12 +33,20 @@ _PATH_KEYS = {
     "exclusion",
     "replay",
 }
+_REMOVED_LIMITS = "no such key: limits on propagations were removed, because none scored above counting frames"
 # Keys of an earlier release and their successors, kept for one release so that a typed key ends in an error naming the new one.
 RENAMED_KEYS = {
     "lags": "offsets",
     "phases": "protocol and key_frame_offsets: phases=first is key_frame_offsets=first, phases=offsets is protocol=pairs",
     "head_starts": "interval_shifts",
     "scheduler.head_start": "scheduler.interval_shift",
+    "scheduler.floor": "scheduler.min_interval",
+    "scheduler.ceiling": "scheduler.max_interval",
+    "scheduler.distrust": _REMOVED_LIMITS,
+    "adaptive.floor": "adaptive.min_interval",
+    "adaptive.ceiling": "adaptive.max_interval",
+    "adaptive.distrust": _REMOVED_LIMITS,
+    "budget.distrust": _REMOVED_LIMITS,
 }
 _PATH_ENDINGS = (".root", ".exclude", "_dir", ".dir", "_from", ".folder", ".runs", ".data", ".path", ".path_or_id")
 
@@ -66,8 +74,9 @@ def check_renamed_keys(arguments: Sequence[str]) -> None:
     """
     for argument in arguments:
         key, equals, _ = argument.lstrip("+~").partition("=")
-        if equals and key in RENAMED_KEYS:
-            raise ValueError(f"{key} is the key of an earlier release; expected {RENAMED_KEYS[key]}")
+        for old, new in RENAMED_KEYS.items():
+            if equals and (key == old or key.startswith(f"{old}.")):
+                raise ValueError(f"{key} is the key of an earlier release; expected {new}")
 
 
 def require_values(cfg: DictConfig, *keys: str) -> None:

@@ -17,9 +17,9 @@ IGNORE_INDEX = 255
 Size = tuple[int, int]
 """(height, width) in pixels."""
 
-KeyReason = Literal["first", "interval", "cut", "change", "distrust", "ceiling"]
-"""Why a frame is segmented: it begins the stream; its turn has come; the scene was cut; too much has changed since the key frame;
-its propagation was computed and thrown away; the key frame is as old as it may get."""
+KeyReason = Literal["first", "interval", "cut", "change", "max_interval"]
+"""Reason for a key frame: first frame of the stream; end of a fixed interval; scene cut; enough image change since the last key
+frame; longest interval reached."""
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def test_schedulers_stand_beside_the_fixed_intervals_with_what_they_cost(
     for row in rows:
         signals = 0 if row["scheduler"] == "fixed" else (4 * 40 * 56 + 10 * 40 * 56) / 1e9
         expected = row["key_share"] * cost.key + (1 - row["key_share"]) * cost.propagate + cost.post + signals
-        assert row["gflops_measured"] == pytest.approx(expected, rel=1e-9) and row["rejected_share"] == 0
+        assert row["gflops_measured"] == pytest.approx(expected, rel=1e-9)
         assert row["miou_over_fixed"] is None or row["scheduler"] != "fixed"
     # Between the costs of two fixed intervals there is something to compare with.
     assert rows[3]["miou_over_fixed"] is not None

@@ -62,11 +62,8 @@ def step_streams(
         assert done.flow is not None
         for row, (number, state) in enumerate(zip(batch, old, strict=True)):
             prediction, flow = _prediction_row(done.prediction, row), _flow_row(done.flow, row)
-            decision = own[number].after(seen[number], state, decisions[number], prediction, flow)
-            decisions[number] = decision
-            if decision.reason is None:
-                state = replace(state, index=state.index + 1, age=state.age + 1, reason=None, schedule=decision.schedule)
-                results[number] = StepResult(prediction, flow, state, stream.map_size)
+            state = replace(state, index=state.index + 1, age=state.age + 1, reason=None, schedule=decisions[number].schedule)
+            results[number] = StepResult(prediction, flow, state, stream.map_size)
     keys = [number for number in range(len(seen)) if number not in results]
     for batch in _groups({number: (seen[number].shape, seen[number].dtype) for number in keys}):
         prediction, key = stream.segment_key(torch.cat([seen[number] for number in batch]))

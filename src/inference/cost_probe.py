@@ -16,7 +16,7 @@ from src.inference.streaming import StepResult, StreamingSegmentor, synchronize
 def measure_ms(stream: StreamingSegmentor, image: Tensor, repeats: int = 5) -> StepCosts:
     """Time both kinds of frames on this machine, from decoded frame to label map, the look at thumbnails included.
 
-    Medians, after one call of each that is not timed: a few seconds. Limits on finished propagations are not timed.
+    Medians, after one call of each that is not timed: a few seconds.
 
     Args:
         stream: the segmentor; its scheduler is not asked.
@@ -39,7 +39,7 @@ def measure_ms(stream: StreamingSegmentor, image: Tensor, repeats: int = 5) -> S
     return StepCosts(*_times(segment, propagate, repeats))
 
 
-def _times(segment: Callable[[], None], propagate: Callable[[], None], repeats: int) -> tuple[float, float, float]:
+def _times(segment: Callable[[], None], propagate: Callable[[], None], repeats: int) -> tuple[float, float]:
     taken: dict[Callable[[], None], list[float]] = {segment: [], propagate: []}
     for number in range(repeats + 1):
         for call, times in taken.items():
@@ -49,5 +49,4 @@ def _times(segment: Callable[[], None], propagate: Callable[[], None], repeats: 
             synchronize()
             if number:
                 times.append(1e3 * (time.perf_counter() - started))
-    key, nonkey = median(taken[segment]), median(taken[propagate])
-    return key, nonkey, key
+    return median(taken[segment]), median(taken[propagate])

@@ -158,10 +158,6 @@ class StreamingSegmentor:
         if state is None or decision.reason is not None:
             return self._segment_decided(image, state, decision)
         result = self.propagate_with_flow(image, state)
-        assert result.flow is not None
-        decision = self.scheduler.after(image, state, decision, result.prediction, result.flow)
-        if decision.reason is not None:
-            return self._segment_decided(image, state, decision)
         return replace(result, state=replace(result.state, schedule=decision.schedule))
 
     @torch.inference_mode()

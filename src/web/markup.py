@@ -15,8 +15,7 @@ REASONS: dict[KeyReason | None, tuple[str, str]] = {
     "interval": ("its turn", "#2563eb"),
     "change": ("enough has changed", "#0d9488"),
     "cut": ("scene cut", "#dc2626"),
-    "distrust": ("propagation not trusted", "#d97706"),
-    "ceiling": ("longest interval", "#7c3aed"),
+    "max_interval": ("longest interval", "#7c3aed"),
     None: ("key frame", "#2563eb"),
 }
 """What a reason is called, and its color."""

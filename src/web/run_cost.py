@@ -13,22 +13,19 @@ from src.structures import Size
 
 @dataclass
 class RunTimes:
-    """Gathers how long the networks took for each frame, and how many propagations were thrown away.
+    """Gathers how long the networks took for each frame.
 
     Attributes:
         key: seconds of each key frame.
         nonkey: seconds of each other frame.
-        discarded: key frames whose propagation had been computed before.
     """
 
     key: list[float] = field(default_factory=list)
     nonkey: list[float] = field(default_factory=list)
-    discarded: int = 0
 
     def add(self, result: LabelledFrame) -> None:
         """Count one more frame."""
         (self.key if result.is_key else self.nonkey).append(result.seconds)
-        self.discarded += result.reason == "distrust"
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ def cost_rows(times: RunTimes, cost: FrameCost, signal_gflops: float = 0.0) -> l
     if not frames:
         raise ValueError("no frame was labelled, so there is no cost to tell")
     key, nonkey = (part + cost.post + signal_gflops for part in (cost.key, cost.propagate))
-    total = len(times.key) * key + len(times.nonkey) * nonkey + times.discarded * cost.propagate
+    total = len(times.key) * key + len(times.nonkey) * nonkey
     every = cost.key + cost.post
     key_ms, nonkey_ms = _median_ms(times.key), _median_ms(times.nonkey)
     # Not the mean: one frame that the machine stood still at would outweigh all others.

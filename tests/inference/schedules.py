@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from src.inference.scheduling.scheduler import KeyFrameScheduler, LearningScheduler
-from src.structures import FlowPrediction, KeyFrameState, KeyReason, MaskPrediction
+from src.structures import KeyFrameState, KeyReason, MaskPrediction
 from tests.inference.tiny import frames
 
 PREDICTION = MaskPrediction(torch.zeros(1, 1, 1, 3), torch.zeros(1, 1, 1, 8, 8), torch.zeros(1, 1, 4), (32, 32), (32, 32))
-FLOW = FlowPrediction(torch.zeros(1, 1, 2, 4, 4), (), (32, 32))
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,6 @@ class Schedule:
 def run(
     scheduler: KeyFrameScheduler,
     images: list[Tensor],
-    prediction: MaskPrediction = PREDICTION,
     takes: Callable[[int, bool], float] | None = None,
 ) -> Schedule:
     """Ask a scheduler about every frame of a stream, as StreamingSegmentor does; ``takes``: ms of a frame, by its kind."""
@@ -40,9 +38,7 @@ def run(
     credits: list[float] = []
     for index, image in enumerate(images):
         decision = scheduler.before(image[None], state)
-        if decision.reason is None:
-            assert state is not None
-            decision = scheduler.after(image[None], state, decision, prediction, FLOW)
+        assert decision.reason is not None or state is not None
         reasons.append(decision.reason)
         credits.append(getattr(decision.schedule, "credit", 0.0))
         age = 0 if decision.reason is not None or state is None else state.age + 1

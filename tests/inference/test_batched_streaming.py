@@ -9,7 +9,6 @@ from src.inference.batched_streaming import step_streams
 from src.inference.scheduling.adaptive import Adaptive
 from src.inference.scheduling.budget import Account, Budget
 from src.inference.scheduling.change import ChangeState
-from src.inference.scheduling.rejection import Distrust
 from src.inference.scheduling.scheduler import Decision, FixedInterval, KeyFrameScheduler
 from src.inference.scheduling.step_costs import StepCosts
 from src.inference.streaming import StepResult, StreamingSegmentor
@@ -20,19 +19,13 @@ from tests.inference.tiny import frames, tiny_propagator
 
 @dataclass(frozen=True)
 class DarkFirstPixel:
-    """A key frame wherever the first pixel is black; every fourth propagation is thrown away. Counts the frames it has seen."""
+    """A key frame wherever the first pixel is black; its state counts the frames."""
 
     def before(self, image: Tensor, state: KeyFrameState | None) -> Decision:
         seen = 1 if state is None else state.schedule + 1  # type: ignore[operator]
         if state is None:
             return Decision("first", seen)
         return Decision("change" if not image[0, :, 0, 0].any() else None, seen)
-
-    def after(
-        self, image: Tensor, state: KeyFrameState, decision: Decision, prediction: MaskPrediction, flow: FlowPrediction
-    ) -> Decision:
-        assert len(image) == len(prediction.queries) == len(flow.segment_flow) == 1
-        return Decision("distrust" if decision.schedule % 4 == 0 else None, decision.schedule)  # type: ignore[operator]
 
 
 def clip(seed: int, dark: tuple[int, ...], size: tuple[int, int] = (40, 56)) -> list[Tensor]:
@@ -69,7 +62,7 @@ def test_streams_that_disagree_on_key_frames_do_as_each_would_alone(flow: str) -
     stream = StreamingSegmentor(tiny_propagator(flow), DarkFirstPixel())
     batched = together(stream, CLIPS)
     assert [result.state.reason for result in batched[0]] == [
-        "first", None, "change", "distrust", None, "change", None, "distrust",
+        "first", None, "change", None, None, "change", None, None,
     ]  # fmt: skip
     assert len({tuple(result.is_key for result in results) for results in batched}) == 4
     for images, results in zip(CLIPS, batched, strict=True):
@@ -84,12 +77,10 @@ def test_streams_that_disagree_on_key_frames_do_as_each_would_alone(flow: str) -
             assert (found.semantic_map(size) == expected.semantic_map(size)).double().mean() > 0.999
 
 
-COSTS = StepCosts(key=10.0, nonkey=1.0, rejection=10.0)
+COSTS = StepCosts(key=10.0, nonkey=1.0)
 SCHEDULERS: dict[str, KeyFrameScheduler] = {
     "adaptive": Adaptive(4),
-    "distrustful": Adaptive(4, distrust=Distrust(warp_error=3.0, class_mass=0.3)),
     "budget": Budget(gflops=3.0).with_costs(COSTS),
-    "distrustful budget": Budget(gflops=4.0, distrust=Distrust(warp_error=3.0)).with_costs(COSTS),
 }
 SHOTS = [cut_clip((3, 5, 8)), cut_clip((6, 1, 9)), cut_clip((16,)), cut_clip((2, 2, 12))]
 
@@ -168,7 +159,6 @@ def test_adaptive_and_budgeted_streams_are_each_stream_alone_bit_for_bit(name: s
     # The streams disagree, and there is a batch to take apart.
     assert len({tuple(result.state.reason for result in results) for results in batched}) >= 3
     assert "cut" in {result.state.reason for results in batched for result in results}
-    assert ("distrustful" in name) == ("distrust" in {result.state.reason for results in batched for result in results})
     for images, results in zip(SHOTS, batched, strict=True):
         for expected, found in zip(alone(stream, images), results, strict=True):
             assert same(found, expected)
@@ -184,7 +174,7 @@ def test_in_a_batch_of_networks_the_decisions_stay_and_rounding_alone_differs(na
 
 def test_every_stream_may_have_a_scheduler_of_its_own() -> None:
     stream = row_by_row(StreamingSegmentor(tiny_propagator("dis"), FixedInterval(3)))
-    schedulers = list(SCHEDULERS.values())
+    schedulers = [*SCHEDULERS.values(), Adaptive(4, weight=1.0), Budget(gflops=4.0).with_costs(COSTS)]
     states: list[KeyFrameState | None] = [None] * 4
     found: list[list[StepResult]] = [[] for _ in range(4)]
     for images in zip(*SHOTS, strict=True):

@@ -144,7 +144,7 @@ def evaluate_streams(
         for clip in mine:
             labelled = set(dataset.clips[clip].labelled_frames)
             for step in _run_clip(stream, dataset, clip, num_frames[number][clip]):
-                scores.add_time(step.seconds, step.state.age == 0, step.state.reason == "distrust")
+                scores.add_time(step.seconds, step.state.age == 0)
                 if agreement is not None:
                     agreement.add(step.image, step.semantic_map)
                 if sink is not None and number == 0:

@@ -59,7 +59,7 @@ def scheduler_makers(
 
     def budget(job: Job, interval_shift: float) -> KeyFrameScheduler:
         cost = costs[job.method]
-        allowance = cost.mean(keys=1, rejected=0, nonkeys=job.key_interval - 1)
+        allowance = cost.mean(keys=1, nonkeys=job.key_interval - 1)
         return make_budget(gflops=allowance, interval_shift=interval_shift).with_costs(_with_signals(cost, size))
 
     makers: dict[str, SchedulerMaker | None] = {"fixed": None, "adaptive": adaptive, "budget": budget}
@@ -67,7 +67,7 @@ def scheduler_makers(
 
 
 def scheduled_row(one: MethodResult, cost: StepCosts, size: Size, classes: Sequence[str]) -> Row:
-    """A row with its cost as it was: key frames, propagations thrown away, and the scheduler's look at every frame.
+    """A row with its cost as it was: key frames, and the scheduler's look at every frame.
 
     Args:
         one: a result with a key interval.
@@ -78,8 +78,8 @@ def scheduled_row(one: MethodResult, cost: StepCosts, size: Size, classes: Seque
     result, interval = one.result, one.key_interval or 1
     fixed = one.scheduler == "fixed"
     spent = cost if fixed else _with_signals(cost, size)
-    measured = spent.mean(result.key_times.frames, result.rejected, result.nonkey_times.frames)
-    gflops = cost.mean(keys=1, rejected=0, nonkeys=interval - 1) if fixed else measured
+    measured = spent.mean(result.key_times.frames, result.nonkey_times.frames)
+    gflops = cost.mean(keys=1, nonkeys=interval - 1) if fixed else measured
     return result_row(one.method, interval, result, classes, gflops, one.scheduler, measured)
 
 

@@ -63,7 +63,6 @@ class EvaluationResult:
         confusion: (K, K) int64 pixels of all runs, row = label, column = prediction.
         key_times: times of key frames.
         nonkey_times: times of non-key frames.
-        rejected: key frames of all runs whose propagation was computed and rejected.
         runs: number of averaged runs over the clips.
         frames: number of labelled frames in a run.
     """
@@ -80,7 +79,6 @@ class EvaluationResult:
     confusion: Tensor
     key_times: StepTimes
     nonkey_times: StepTimes
-    rejected: int
     runs: int
     frames: int
 
@@ -114,7 +112,6 @@ class Scores:
         self.by_offset = IoUByOffset(num_classes, num_offsets)
         self._runs: list[_Run] = []
         self._seconds: dict[bool, list[float]] = {True: [], False: []}
-        self._rejected = 0
         self.start_run()
 
     def start_run(self) -> None:
@@ -124,10 +121,9 @@ class Scores:
         self._consistency = {f"vc{window}": VideoConsistency(window) for window in WINDOWS}
         self._consistency |= {f"strict_vc{window}": VideoConsistency(window, protocol="strict") for window in WINDOWS}
 
-    def add_time(self, seconds: float, is_key: bool, rejected: bool = False) -> None:
-        """Add the duration of one step; ``rejected``: its propagation was computed and rejected."""
+    def add_time(self, seconds: float, is_key: bool) -> None:
+        """Add the duration of one step."""
         self._seconds[is_key].append(seconds)
-        self._rejected += rejected
 
     def add_frame(self, semantic_map: Tensor, label: Tensor, offset: int | None = None) -> None:
         """Score one labelled frame, the next of its sequence.
@@ -184,7 +180,6 @@ class Scores:
             confusion=torch.stack([run.iou.confusion for run in self._runs]).sum(0),
             key_times=StepTimes.of(self._seconds[True]),
             nonkey_times=StepTimes.of(self._seconds[False]),
-            rejected=self._rejected,
             runs=len(self._runs),
             frames=frames,
         )
@@ -192,12 +187,11 @@ class Scores:
     def _add_up(self, world: World) -> None:
         """Sum the counts of all processes. Counts are integers, so the sums equal those of one process bit for bit."""
         metrics = [self.by_offset, *(metric for run in self._runs for metric in run.metrics())]
-        counts = world.gather(([metric.metric_state for metric in metrics], self._seconds, self._rejected))
+        counts = world.gather(([metric.metric_state for metric in metrics], self._seconds))
         for number, metric in enumerate(metrics):
             for name in metric.metric_state:
-                setattr(metric, name, sum(states[number][name] for states, _, _ in counts))
-        self._seconds = {is_key: [value for _, seconds, _ in counts for value in seconds[is_key]] for is_key in self._seconds}
-        self._rejected = sum(rejected for _, _, rejected in counts)
+                setattr(metric, name, sum(states[number][name] for states, _ in counts))
+        self._seconds = {is_key: [value for _, seconds in counts for value in seconds[is_key]] for is_key in self._seconds}
 
 
 class _Run(NamedTuple):

@@ -51,7 +51,6 @@ def result_row(
         "gflops": gflops,
         "gflops_measured": gflops_measured,
         "key_share": result.key_share,
-        "rejected_share": result.rejected / (result.key_times.frames + result.nonkey_times.frames),
         "ms": result.mean_ms(key_interval if scheduler == "fixed" else None),
         "ms_key": result.key_times.median,
         "ms_nonkey": result.nonkey_times.median,

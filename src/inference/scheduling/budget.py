@@ -9,12 +9,11 @@ from torch import Tensor
 
 from src.inference.scheduling.adaptive import check_change_options
 from src.inference.scheduling.change import ChangeState, update_change
-from src.inference.scheduling.rejection import Distrust
 from src.inference.scheduling.running_costs import RunningCosts
 from src.inference.scheduling.scheduler import Decision
 from src.inference.scheduling.signals import thumbnail_multiply_adds
 from src.inference.scheduling.step_costs import StepCosts
-from src.structures import FlowPrediction, KeyFrameState, KeyReason, MaskPrediction, Size
+from src.structures import KeyFrameState, KeyReason, Size
 
 Unit = Literal["gflops", "ms"]
 
@@ -49,8 +48,8 @@ class Budget:
 
     Law: any n frames in a row cost at most ``n * allowance + 2 * surcharge + reserve``, and the first n of a stream at most
     ``n * allowance + 2 * surcharge`` (more by the head start). So the average of a long run is within the budget, whatever the
-    stream shows. The account is never overdrawn by more than two surcharges (one key frame on credit; a second one at a cut, or
-    for a propagation thrown away) and never saves more than the reserve: a surcharge, or what one propagated frame leaves over
+    stream shows. The account is never overdrawn by more than two surcharges (one key frame on credit; a second one at
+    a cut) and never saves more than the reserve: a surcharge, or what one propagated frame leaves over
     where that is more. A cut that cannot be paid waits.
 
     Milliseconds are priced by what the frames of the stream take while it runs (:meth:`learn`), with ``costs`` as a first guess.
@@ -61,7 +60,6 @@ class Budget:
         ms: allowance per frame, on this machine; kept for the time that frames usually take (medians).
         weight: see :class:`src.inference.scheduling.adaptive.Adaptive`.
         cut_similarity: see :class:`src.inference.scheduling.adaptive.Adaptive`.
-        distrust: when a finished propagation is thrown away, where the account has the means; ``None``: never.
         interval_shift: share of an interval that the first one is shortened by, 0..1, and share of a surcharge that the account
             starts with.
         costs: what the two kinds of frames cost; see :meth:`with_costs`.
@@ -74,7 +72,6 @@ class Budget:
     ms: float | None = None
     weight: float = 0.3
     cut_similarity: float = 0.65
-    distrust: Distrust | None = None
     interval_shift: float = 0.0
     costs: StepCosts | None = None
 
@@ -140,25 +137,10 @@ class Budget:
             return Decision(None, priced._paid(account, priced._known_costs().nonkey))
         return Decision(reason, priced._paid(replace(account, watched=seen.key()), priced._known_costs().key))
 
-    def after(
-        self, image: Tensor, state: KeyFrameState, decision: Decision, prediction: MaskPrediction, flow: FlowPrediction
-    ) -> Decision:
-        """A key frame where the propagation is distrusted and the account can pay for both."""
-        account = decision.schedule
-        assert isinstance(account, Account)
-        priced = self._priced(account.measured)
-        extra = priced._known_costs().rejection
-        if self.distrust is None or account.credit - extra < -2 * priced.surcharge:
-            return decision
-        if not self.distrust.exceeded(account.watched, state.prediction, prediction, flow):
-            return decision
-        return Decision("distrust", replace(account, watched=account.watched.key(), credit=account.credit - extra))
-
     def record_latency(self, state: KeyFrameState, milliseconds: float) -> object | None:
         """Correct the prices by the time that a frame took; a budget of GFLOPs, which are counted, has nothing to learn."""
         account = self._account(state)
-        # A frame that was propagated in vain and then segmented is of neither kind.
-        if self.unit != "ms" or account is None or state.reason == "distrust":
+        if self.unit != "ms" or account is None:
             return account
         known = account.measured or RunningCosts.starting_at(self._known_costs())
         measured = known.with_frame(state.reason is not None, milliseconds)

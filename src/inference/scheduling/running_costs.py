@@ -40,5 +40,4 @@ class RunningCosts:
     @property
     def costs(self) -> StepCosts:
         """The prices as they are now."""
-        key = median_low(self.key)
-        return StepCosts(key, median_low(self.nonkey), rejection=key)
+        return StepCosts(median_low(self.key), median_low(self.nonkey))

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-from src.structures import FlowPrediction, KeyFrameState, KeyReason, MaskPrediction
+from src.structures import KeyFrameState, KeyReason
 
 
 @dataclass(frozen=True)
@@ -37,20 +37,6 @@ class KeyFrameScheduler(Protocol):
             image: (B, 3, H, W), RGB 0..255, the frame after ``state.index`` as the network sees it.
             state: what the stream remembers, its ``index`` and ``age`` those of the frame before; ``None`` at the start of a
                 stream, whose first frame is always a key frame.
-        """
-        ...
-
-    def after(
-        self, image: Tensor, state: KeyFrameState, decision: Decision, prediction: MaskPrediction, flow: FlowPrediction
-    ) -> Decision:
-        """Decide again when a frame was propagated: a reason throws the propagation away and has the frame segmented.
-
-        Args:
-            image: as for :meth:`before`.
-            state: as for :meth:`before`.
-            decision: what :meth:`before` said; its reason is ``None``.
-            prediction: the key frame's masks, carried to this frame.
-            flow: the motion that carried them.
         """
         ...
 
@@ -102,9 +88,3 @@ class FixedInterval:
         if state is None:
             return Decision("first")
         return Decision("interval" if (state.index + 1 - self.phase) % self.key_interval == 0 else None)
-
-    def after(
-        self, image: Tensor, state: KeyFrameState, decision: Decision, prediction: MaskPrediction, flow: FlowPrediction
-    ) -> Decision:
-        """No propagation is thrown away."""
-        return decision

@@ -12,8 +12,6 @@ class StepCosts:
     Attributes:
         key: of a key frame.
         nonkey: of a propagated frame.
-        rejection: what a key frame takes more where a propagation was computed first and thrown away: the segmentor on top of
-            what a propagated frame has cost.
 
     Raises:
         ValueError: if a cost is negative.
@@ -21,19 +19,17 @@ class StepCosts:
 
     key: float
     nonkey: float
-    rejection: float
 
     def __post_init__(self) -> None:
-        if min(self.key, self.nonkey, self.rejection) < 0:
+        if min(self.key, self.nonkey) < 0:
             raise ValueError(f"{self}: expected no negative cost")
 
     @classmethod
     def of_parts(cls, key: float, propagate: float, every: float) -> StepCosts:
         """From the segmentor on a key frame, flow and warp on a propagated one, and what every frame takes besides."""
-        return cls(key=key + every, nonkey=propagate + every, rejection=key)
+        return cls(key=key + every, nonkey=propagate + every)
 
-    def mean(self, keys: int, rejected: int, nonkeys: int) -> float:
-        """Per frame, over so many frames of each kind; those rejected are among the keys."""
+    def mean(self, keys: int, nonkeys: int) -> float:
+        """Return the mean cost per frame over a number of key and propagated frames; NaN for none."""
         frames = keys + nonkeys
-        spent = (keys - rejected) * self.key + rejected * (self.nonkey + self.rejection) + nonkeys * self.nonkey
-        return spent / frames if frames else float("nan")
+        return (keys * self.key + nonkeys * self.nonkey) / frames if frames else float("nan")

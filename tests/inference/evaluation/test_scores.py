@@ -69,9 +69,9 @@ def test_runs_are_averaged_and_their_pixels_added() -> None:
 def test_step_times_are_in_milliseconds() -> None:
     assert StepTimes.of([0.5, 1.0, 3.0]) == StepTimes(1000.0, 1500.0, 3000.0, 3)
     scores = Scores(5)
-    scores.add_time(0.1, is_key=True, rejected=True)
+    scores.add_time(0.1, is_key=True)
     scores.add_time(0.02, is_key=False)
     scores.end_run()
     result = scores.result(0)
     assert result.mean_ms(5) == pytest.approx((100 + 4 * 20) / 5)
-    assert result.mean_ms(None) == pytest.approx((100 + 20) / 2) and (result.key_share, result.rejected) == (0.5, 1)
+    assert result.mean_ms(None) == pytest.approx((100 + 20) / 2) and result.key_share == 0.5

@@ -16,7 +16,7 @@ RESULT = EvaluationResult(
     miou=0.5, miou_reference=0.375, wiou=0.625, video_consistency={8: 0.75, 16: NAN},
     strict_video_consistency={8: 0.5, 16: NAN}, temporal_consistency=NAN, iou_per_class=(0.25, NAN),
     miou_by_offset={0: 0.5, 1: 0.25}, frames_by_offset={0: 4, 1: 16}, confusion=torch.eye(2, dtype=torch.int64),
-    key_times=StepTimes(100.0, 110.0, 150.0, 4), nonkey_times=StepTimes(20.0, 25.0, 30.0, 16), rejected=1, runs=5, frames=20,
+    key_times=StepTimes(100.0, 110.0, 150.0, 4), nonkey_times=StepTimes(20.0, 25.0, 30.0, 16), runs=5, frames=20,
 )  # fmt: skip
 ROW = result_row("query", 5, RESULT, ("sky", "road"), 12.5)
 
@@ -29,7 +29,7 @@ def test_a_row_says_what_was_measured() -> None:
     assert (ROW["miou_by_offset_mean"], ROW["miou_by_offset_min"]) == (0.375, 0.25)
     assert ROW["frames_by_offset"] == {"0": 4, "1": 16}
     assert ROW["strict"] == {"miou": 0.5, "wiou": 0.625, "vc8": 0.5, "vc16": None}
-    assert (ROW["scheduler"], ROW["key_share"], ROW["rejected_share"]) == ("fixed", 0.2, 0.05)
+    assert (ROW["scheduler"], ROW["key_share"]) == ("fixed", 0.2)
     # Of another scheduler the interval is only what was asked for.
     other = result_row("query", 3, RESULT, ("sky", "road"), 12.5, "adaptive", 12.5)
     assert (other["ms"], other["gflops_measured"]) == (pytest.approx(0.2 * 100 + 0.8 * 20), 12.5)

@@ -1,7 +1,7 @@
 from src.inference.scheduling.running_costs import RunningCosts
 from src.inference.scheduling.step_costs import StepCosts
 
-FIRST_GUESS = StepCosts(key=300.0, nonkey=100.0, rejection=300.0)
+FIRST_GUESS = StepCosts(key=300.0, nonkey=100.0)
 
 
 def timed(running: RunningCosts, is_key: bool, *milliseconds: float) -> RunningCosts:
@@ -14,13 +14,13 @@ def test_a_first_guess_stands_until_a_frame_was_timed_and_is_outvoted_by_two() -
     running = RunningCosts.starting_at(FIRST_GUESS)
     assert running.costs == FIRST_GUESS
     # Of two, the lower one: a warm-up is never too fast.
-    assert timed(running, True, 30.0).costs == StepCosts(30.0, 100.0, 30.0)
+    assert timed(running, True, 30.0).costs == StepCosts(30.0, 100.0)
     assert timed(running, False, 400.0).costs.nonkey == 100.0
     assert timed(running, False, 400.0, 400.0).costs.nonkey == 400.0
 
 
 def test_what_happens_once_changes_nothing_and_what_stays_is_followed() -> None:
-    steady = timed(RunningCosts.starting_at(StepCosts(30.0, 10.0, 30.0)), False, *[10.0] * 20)
+    steady = timed(RunningCosts.starting_at(StepCosts(30.0, 10.0)), False, *[10.0] * 20)
     assert timed(steady, False, *[900.0] * 4).costs.nonkey == 10.0
     assert timed(steady, False, *[20.0] * 5).costs.nonkey == 20.0
     # In constant memory.
@@ -29,4 +29,4 @@ def test_what_happens_once_changes_nothing_and_what_stays_is_followed() -> None:
 
 def test_kinds_do_not_mix() -> None:
     running = timed(timed(RunningCosts.starting_at(FIRST_GUESS), True, 30.0, 31.0), False, 9.0, 11.0)
-    assert running.costs == StepCosts(key=31.0, nonkey=11.0, rejection=31.0)
+    assert running.costs == StepCosts(key=31.0, nonkey=11.0)

@@ -112,7 +112,7 @@ class FakeClock:
 @pytest.mark.parametrize("driver", ["predict_video", "step"])
 def test_a_budget_in_milliseconds_goes_by_what_frames_take(driver: str) -> None:
     # A slow start: the first guess alone would have one key frame in 47.
-    budget = Budget(ms=14.0, weight=0.0).with_costs(StepCosts(key=60.0, nonkey=13.0, rejection=60.0))
+    budget = Budget(ms=14.0, weight=0.0).with_costs(StepCosts(key=60.0, nonkey=13.0))
     stream, images = FakeClock().stream(budget), frames(27)
     if driver == "step":
         state: KeyFrameState | None = None
