@@ -22,7 +22,7 @@ from src.data.clips import ClipDataset
 from src.data.synthetic.still_pairs import KEY, NONKEY
 from src.metrics.iou import MeanIoU
 from src.models.flow import DISFlow
-from src.ops.label_warp import carry_label
+from src.ops.label_warp import warp_label
 from src.ops.warp import resize_flow, warp
 from src.structures import IGNORE_INDEX
 
@@ -51,7 +51,7 @@ def carried_labels(flow: Tensor, where: Tensor, dis: Tensor, key: Tensor, classe
     rows["labels, DIS medium"] = dis
     rows["labels, DIS medium at 1/4"] = on_grid(dis, torch.ones_like(where), _GRID)
     for name, coarse in rows.items():
-        yield name, carry_label(key[None], resize_flow(coarse, size)[None], classes)[0]
+        yield name, warp_label(key[None], resize_flow(coarse, size)[None], classes)[0]
 
 
 def carried_masks(flow: Tensor, where: Tensor, key: Tensor, nonkey: Tensor, classes: int) -> Iterator[tuple[str, Tensor]]:

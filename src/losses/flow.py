@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from src.losses.distributed import reduce_mean_over_ranks
 from src.ops.padding import pad_to
 from src.ops.precision import full_precision
-from src.ops.warp import enlarge_flow, resize_flow, warp
+from src.ops.warp import resize_flow, upsample_flow, warp
 from src.structures import FlowPrediction, MaskPrediction, Size
 
 _SMOOTHING = 0.01  # px; keeps the gradient of a power below 1 finite where the flow is exact
@@ -93,7 +93,7 @@ class FlowLoss(nn.Module):
         if self.full_size:
             flows[0] = resize_flow(flows[0].float(), flow.padded_size)
         if flow.detail is not None:
-            flows.insert(0, enlarge_flow(flow.pixel_flows[-1], flow))
+            flows.insert(0, upsample_flow(flow.pixel_flows[-1], flow))
         weights = self.scale_weights[: len(flows)]
         if len(weights) < len(flows) or sum(weights) <= 0:
             raise ValueError(f"{len(flows)} scales but scale_weights {self.scale_weights}; expected one for each, not all 0")

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from src.losses.distributed import reduce_mean_over_ranks
+from src.ops.occlusion import inside_image
 from src.ops.precision import full_precision
 from src.ops.warp import full_size_flow, warp
 from src.structures import FlowPrediction
@@ -73,9 +74,7 @@ class PhotometricLoss(nn.Module):
 def _findable(flow: FlowPrediction, blank: Tensor, vectors: Tensor) -> Tensor:
     """(B, 1, H, W) in 0..1: how far a pixel's source is inside the key frame and not hidden there."""
     height, width = vectors.shape[-2:]
-    x = vectors[:, :1] + torch.arange(width, device=vectors.device)
-    y = vectors[:, 1:] + torch.arange(height, device=vectors.device)[:, None]
-    inside = ((x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)).to(vectors.dtype)
+    inside = inside_image(vectors)[:, None].to(vectors.dtype)
     if flow.confidence is None:
         return inside
     confidence = flow.confidence[blank].detach().float().mean(1, keepdim=True)

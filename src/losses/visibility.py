@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from src.losses.distributed import reduce_mean_over_ranks
-from src.ops.occlusion import hidden
+from src.ops.occlusion import occluded
 from src.ops.padding import pad_to
 from src.ops.precision import full_precision
 from src.structures import FlowPrediction
@@ -60,7 +60,7 @@ def _visible(target: Tensor, flow: FlowPrediction) -> tuple[Tensor, Tensor]:
     """Visible share of each cell and how much of it belongs to the image, both (B, 1, h, w)."""
     assert flow.confidence is not None
     grid = flow.confidence.shape[-2], flow.confidence.shape[-1]
-    seen = (~hidden(target))[:, None].float()
+    seen = (~occluded(target))[:, None].float()
     known = target.isfinite().flatten(1).any(1).float().view(-1, 1, 1, 1).expand_as(seen)
     seen, known = (F.adaptive_avg_pool2d(pad_to(part, flow.padded_size), grid) for part in (seen, known))
     return (seen / known.clamp(min=1e-6)).clamp(max=1), known

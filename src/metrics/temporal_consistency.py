@@ -7,14 +7,14 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from src.metrics.label_maps import check_label_maps
-from src.ops.warp import warp
+from src.ops.occlusion import forward_backward_consistent
 
 
 class TemporalConsistency(Metric):
     """Share of pixels whose class is that of the same point one frame earlier, over all visible pixels of all frame pairs.
 
     The previous label map is warped to the current frame by optical flow, nearest pixel, and compared with the current one;
-    pixels that come from outside the frame or were hidden before (:func:`visible_pixels`) are left out. Labels are not
+    pixels that fail :func:`src.ops.occlusion.forward_backward_consistent` are left out. Labels are not
     asked: like mVC, **a constant wrong map scores 1**, so report it beside mIoU only. Comparing with the flow-warped previous
     prediction follows Varghese et al., "Unsupervised Temporal Consistency Metric for Video Segmentation in Highly-Automated
     Driving" (CVPR Workshops 2020), who take the mean IoU of the two maps where this is the share of pixels; figures depend on
@@ -49,7 +49,7 @@ class TemporalConsistency(Metric):
                 f"maps {tuple(current.shape)}, flows {tuple(backward_flow.shape)} and {tuple(forward_flow.shape)}; "
                 "expected (H, W) and two (2, H, W)"
             )
-        visible = visible_pixels(backward_flow, forward_flow)
+        visible = forward_backward_consistent(backward_flow[None], forward_flow[None])[0]
         height, width = current.shape
         # Hidden pixels may point anywhere; they are read somewhere and not counted.
         dx, dy = torch.where(visible, backward_flow, 0.0)
@@ -61,32 +61,3 @@ class TemporalConsistency(Metric):
     def compute(self) -> Tensor:
         """The share, float64, 0..1; NaN where no pixel was visible in two frames."""
         return self.agreeing.double() / self.visible
-
-
-def visible_pixels(backward_flow: Tensor, forward_flow: Tensor) -> Tensor:
-    """Pixels of the later frame that are seen in the earlier one as well.
-
-    A point that is visible in both frames comes back to itself when it follows the backward and then the forward flow. It counts
-    as hidden where the way back misses by ``|b + f|^2 > 0.01 (|b|^2 + |f|^2) + 0.5`` pixels^2, f read where b points (Sundaram,
-    Brox and Keutzer, ECCV 2010), where b leaves the frame, and where a flow is not finite.
-
-    Args:
-        backward_flow: (2, H, W) pixels, at the later frame's pixels.
-        forward_flow: (2, H, W) pixels, at the earlier frame's pixels.
-
-    Returns:
-        (H, W) bool.
-    """
-    height, width = backward_flow.shape[-2:]
-    known = backward_flow.isfinite().all(0)
-    backward = torch.where(known, backward_flow, 0.0)
-    x = torch.arange(width, device=backward.device) + backward[0]
-    y = torch.arange(height, device=backward.device)[:, None] + backward[1]
-    inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
-    # Not NaN itself: a weight of zero times NaN would hide neighbours, too.
-    unknown = ~forward_flow.isfinite().all(0)
-    read = warp(torch.cat((torch.where(unknown, 0.0, forward_flow), unknown[None].to(backward.dtype)))[None], backward[None])[0]
-    forward, known = read[:2], known & (read[2] == 0)
-    missed = (backward + forward).square().sum(0)
-    allowed = 0.01 * (backward.square().sum(0) + forward.square().sum(0)) + 0.5
-    return known & inside & (missed <= allowed)

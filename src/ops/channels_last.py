@@ -35,7 +35,7 @@ def group_norm_factors(rows: Float[Tensor, "B N C"], norm: nn.GroupNorm) -> tupl
 
 # A compiler breaks the graph at every step that writes into a view, and fails at some.
 @torch.compiler.disable  # type: ignore[untyped-decorator]
-def enlarge_twice(maps: Float[Tensor, "B h w C"]) -> Float[Tensor, "B 2*h 2*w C"]:
+def upsample_2x(maps: Float[Tensor, "B h w C"]) -> Float[Tensor, "B 2*h 2*w C"]:
     """Bilinear resizing to twice the size, as ``F.interpolate`` does it (``align_corners=False``) to float rounding.
 
     Convention:
@@ -56,7 +56,7 @@ def enlarge_twice(maps: Float[Tensor, "B h w C"]) -> Float[Tensor, "B 2*h 2*w C"
     return tall.view(batch, 2 * height, 2 * width, channels)
 
 
-def reduce_to(maps: Float[Tensor, "B C H W"], size: Size) -> Float[Tensor, "B C {size[0]} {size[1]}"]:
+def downsample(maps: Float[Tensor, "B C H W"], size: Size) -> Float[Tensor, "B C {size[0]} {size[1]}"]:
     """Bilinear resizing to a smaller size, as ``F.interpolate`` does it (``align_corners=False``) to float rounding.
 
     Where channels are last and sides are divided by the same even number, a new pixel is the mean of four; elsewhere it is

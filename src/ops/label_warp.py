@@ -11,7 +11,7 @@ from src.ops.warp import warp
 from src.structures import IGNORE_INDEX
 
 
-def carry_label(label: Int64[Tensor, "B H W"], flow: Float[Tensor, "B 2 H W"], num_classes: int) -> Int64[Tensor, "B H W"]:
+def warp_label(label: Int64[Tensor, "B H W"], flow: Float[Tensor, "B 2 H W"], num_classes: int) -> Int64[Tensor, "B H W"]:
     """The label that a flow brings to each pixel: a vote of the four labels around the place it points to.
 
     Convention:

@@ -1,4 +1,4 @@
-"""Which pixels of a frame have no counterpart in another."""
+"""Pixels of a frame without a source in another frame."""
 
 from __future__ import annotations
 
@@ -9,45 +9,40 @@ from torch import Tensor
 from src.ops.warp import warp
 
 
-def inconsistent(
-    flow: Float[Tensor, "B 2 H W"], back: Float[Tensor, "B 2 H W"], share: float = 0.01, offset: float = 0.5
-) -> Bool[Tensor, "B H W"]:
-    """Forward-backward check (Sundaram et al., ECCV 2010): pixels that do not come back to themselves.
-
-    A pixel is marked where the way there and back does not end within ``share`` of the squared lengths plus ``offset`` of its
-    start, or where the flow points out of the image.
-
-    Args:
-        flow: (B, 2, H, W) from this frame, pixels.
-        back: (B, 2, H, W) of the other frame, pointing into this one.
-        share: of the squared lengths of both flows.
-        offset: squared pixels.
-
-    Returns:
-        (B, H, W) bool.
-    """
-    returned = warp(back, flow)
-    gap = (flow + returned).square().sum(1)
-    allowed = share * (flow.square().sum(1) + returned.square().sum(1)) + offset
+def inside_image(flow: Float[Tensor, "B 2 H W"]) -> Bool[Tensor, "B H W"]:
+    """Mark pixels whose flow (in pixels) points into the image; NaN points nowhere."""
     height, width = flow.shape[-2:]
     x = flow[:, 0] + torch.arange(width, device=flow.device)
     y = flow[:, 1] + torch.arange(height, device=flow.device)[:, None]
-    outside = (x < -0.5) | (x > width - 0.5) | (y < -0.5) | (y > height - 0.5)
-    return (gap > allowed) | outside
+    return (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
 
 
-def hidden(flow: Float[Tensor, "B 2 H W"]) -> Bool[Tensor, "B H W"]:
-    """Which pixels a true flow says have no source: hidden in the other frame, or outside it.
+def occluded(flow: Float[Tensor, "B 2 H W"]) -> Bool[Tensor, "B H W"]:
+    """Mark pixels that by a true flow have no source: occluded in the other frame, or outside it.
 
     Args:
-        flow: (B, 2, H, W) of which the flow is known, pixels; NaN where the source is hidden, as ``still_motion`` and
-            ``moving_scenes`` give it. What points out of the image counts too, for a crop may have cut the source off.
-
-    Returns:
-        (B, H, W) bool.
+        flow: exact flow of data that marks occlusion by NaN (synthetic motion, ``moving_scenes``), pixels. Flow out of the image
+            counts as well, because a crop may have removed the source.
     """
-    height, width = flow.shape[-2:]
-    x = flow[:, 0] + torch.arange(width, device=flow.device)
-    y = flow[:, 1] + torch.arange(height, device=flow.device)[:, None]
-    # Comparisons with NaN are false.
-    return ~((x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1))
+    return ~inside_image(flow)
+
+
+def forward_backward_consistent(flow: Float[Tensor, "B 2 H W"], reverse_flow: Float[Tensor, "B 2 H W"]) -> Bool[Tensor, "B H W"]:
+    """Mark pixels that return to themselves along both flows (Sundaram, Brox and Keutzer, ECCV 2010).
+
+    The check fails where ``|f + r|^2 > 0.01 (|f|^2 + |r|^2) + 0.5`` pixels^2, r being the reverse flow read where f points, where
+    f leaves the image, and where either flow is not finite.
+
+    Args:
+        flow: of this frame, pixels.
+        reverse_flow: of the other frame, pointing into this one, pixels.
+    """
+    known = flow.isfinite().all(1, keepdim=True)
+    flow = torch.where(known, flow, 0.0)
+    # NaN with a weight of zero is still NaN, so unknown vectors are read as zeros and their share as a third channel.
+    unknown = ~reverse_flow.isfinite().all(1, keepdim=True)
+    read = warp(torch.cat((torch.where(unknown, 0.0, reverse_flow), unknown.to(flow.dtype)), 1), flow)
+    reverse = read[:, :2]
+    gap = (flow + reverse).square().sum(1)
+    allowed = 0.01 * (flow.square().sum(1) + reverse.square().sum(1)) + 0.5
+    return known[:, 0] & (read[:, 2] == 0) & inside_image(flow) & (gap <= allowed)

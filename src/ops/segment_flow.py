@@ -5,7 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float32
 from torch import Tensor
 
-from src.ops.warp import enlarge_flow, resize_flow
+from src.ops.warp import resize_flow, upsample_flow
 from src.structures import FlowPrediction, MaskPrediction
 
 
@@ -37,4 +37,4 @@ def winning_flow(prediction: MaskPrediction, flow: FlowPrediction) -> Float32[Te
         index = winner[:, None, None].expand(-1, 1, 2, -1, -1)
         segment_flow = segment_flow.gather(1, index)
     height, width = prediction.image_size
-    return enlarge_flow(segment_flow[:, 0], flow)[..., :height, :width]
+    return upsample_flow(segment_flow[:, 0], flow)[..., :height, :width]

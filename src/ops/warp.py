@@ -10,7 +10,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from src.ops.cache import cached_constant
-from src.ops.channels_last import enlarge_twice
+from src.ops.channels_last import upsample_2x
 from src.ops.precision import full_precision
 from src.structures import FlowPrediction, Size
 
@@ -165,13 +165,13 @@ def resize_flow(flow: Float[Tensor, "*batch 2 h w"], size: Size) -> Float[Tensor
     grows = size[0] * size[1] > height * width
     vectors = (flow * scale if grows else flow).reshape(-1, 2, height, width)
     if torch.is_inference_mode_enabled() and flow.device.type == "cpu" and tuple(size) == (2 * height, 2 * width):
-        resized: Tensor = enlarge_twice(vectors.reshape(-1, height, width, 1)).view(-1, 2, *size)
+        resized: Tensor = upsample_2x(vectors.reshape(-1, height, width, 1)).view(-1, 2, *size)
     else:
         resized = F.interpolate(vectors, size=tuple(size), mode="bilinear", align_corners=False)
     return (resized if grows else resized * scale).reshape(*flow.shape[:-2], *size)
 
 
-def enlarge_flow(vectors: Float[Tensor, "B 2 h w"], flow: FlowPrediction) -> Float32[Tensor, "B 2 H W"]:
+def upsample_flow(vectors: Float[Tensor, "B 2 h w"], flow: FlowPrediction) -> Float32[Tensor, "B 2 H W"]:
     """A flow of the pair at every pixel of the padded image: enlarged bilinearly, and what that misses added.
 
     Args:
@@ -196,7 +196,7 @@ def full_size_flow(flow: FlowPrediction, image_size: Size) -> Float32[Tensor, "B
         (B, 2, H, W), pixels of the image.
     """
     height, width = image_size
-    return enlarge_flow(flow.pixel_flows[-1], flow)[..., :height, :width]
+    return upsample_flow(flow.pixel_flows[-1], flow)[..., :height, :width]
 
 
 def disoccluded(flow: FlowPrediction, image_size: Size) -> Float32[Tensor, "B {image_size[0]} {image_size[1]}"] | None:

@@ -19,7 +19,7 @@ from src.metrics.iou import MeanIoU
 from src.models.per_sample_rng import clear_per_sample, seed_per_sample
 from src.models.propagator import Propagator
 from src.ops.masks import semantic_map
-from src.ops.occlusion import hidden
+from src.ops.occlusion import occluded
 from src.ops.warp import disoccluded, full_size_flow
 from src.structures import PairBatch
 from src.training.optim import AdamWPoly, gradient_norm
@@ -173,7 +173,7 @@ class PropagationModule(LightningModule):
         if known.any():
             for metric in self.val_disoccluded_scores.values():
                 assert isinstance(metric, Metric)
-                metric.update(probability[known], hidden(flow[known]))
+                metric.update(probability[known], occluded(flow[known]))
 
     def _log_iou_by_offset(self) -> None:
         for offset, iou in enumerate(self.val_iou_by_offset, start=1):

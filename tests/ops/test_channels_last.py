@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from src.ops.channels_last import enlarge_twice, group_norm_factors, reduce_to
+from src.ops.channels_last import downsample, group_norm_factors, upsample_2x
 
 
 def test_group_norm() -> None:
@@ -33,7 +33,7 @@ def test_group_norm_of_what_hardly_varies() -> None:
 def test_enlarging(size: tuple[int, int]) -> None:
     maps = torch.randn(2, *size, 6, dtype=torch.float64)
     expected = F.interpolate(maps.permute(0, 3, 1, 2), scale_factor=2, mode="bilinear", align_corners=False)
-    torch.testing.assert_close(enlarge_twice(maps), expected.permute(0, 2, 3, 1))
+    torch.testing.assert_close(upsample_2x(maps), expected.permute(0, 2, 3, 1))
 
 
 @pytest.mark.parametrize("size", [(24, 32), (12, 16), (6, 8), (3, 4), (8, 11), (24, 16), (5, 5)], ids=str)
@@ -41,4 +41,4 @@ def test_enlarging(size: tuple[int, int]) -> None:
 def test_reducing(size: tuple[int, int], layout: torch.memory_format) -> None:
     maps = torch.randn(2, 6, 24, 32, dtype=torch.float64).contiguous(memory_format=layout)
     expected = F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
-    torch.testing.assert_close(reduce_to(maps, size), expected)
+    torch.testing.assert_close(downsample(maps, size), expected)

@@ -9,7 +9,7 @@ from src.losses.mask_classification import MaskClassificationLoss
 from src.metrics.iou import MeanIoU
 from src.models.propagator import Propagator
 from src.ops.masks import semantic_map
-from src.ops.occlusion import hidden
+from src.ops.occlusion import occluded
 from src.ops.padding import pad_to
 from src.structures import PairBatch
 from src.training.stages import PropagationStage, SegmentorStage, StagePrediction, Terms
@@ -121,7 +121,7 @@ class KnowsWhatIsNew(PropagationStage):
     def predict(self, model: Propagator, batch: PairBatch) -> StagePrediction:
         outcome = super().predict(model, batch)
         assert outcome.flow is not None and batch.flow is not None
-        new = hidden(batch.flow) if self.honest else ~hidden(batch.flow)
+        new = occluded(batch.flow) if self.honest else ~occluded(batch.flow)
         confidence = pad_to((~new)[:, None].float(), outcome.flow.padded_size)
         return outcome._replace(flow=replace(outcome.flow, confidence=confidence))
 

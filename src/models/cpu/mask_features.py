@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch.nn.functional as F
 from torch import Tensor
 
-from src.ops.channels_last import reduce_to
+from src.ops.channels_last import downsample
 from src.structures import Size
 
 
@@ -29,7 +29,7 @@ class MaskFeatures:
 
     def at(self, size: Size) -> MaskFeatures:
         """The same at a smaller (h, w); a layer of single pixels and a weighted mean of pixels may change places."""
-        return replace(self, maps=reduce_to(self.maps, size))
+        return replace(self, maps=downsample(self.maps, size))
 
     def masks(self, embeddings: Tensor) -> Tensor:
         """Mask logits (B, Q, h, w) of embeddings (B, Q, C')."""

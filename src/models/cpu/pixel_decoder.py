@@ -20,7 +20,7 @@ from src.models.cpu.deformable_attention import DeformableAttention
 from src.models.cpu.encoder_layer import EncoderLayer
 from src.models.cpu.mask_features import MaskFeatures
 from src.ops.cache import CachedResult, cached_constant
-from src.ops.channels_last import enlarge_twice, group_norm_factors
+from src.ops.channels_last import group_norm_factors, upsample_2x
 from src.ops.cpu_inference import use_cpu_fast_path
 from src.ops.sine_positions import sine_positions
 from src.ops.winograd import transformed_kernel, winograd_convolution
@@ -100,7 +100,7 @@ def _reference_points(sizes: tuple[Size, ...], dtype: torch.dtype, device: torch
 
 def _finer(coarser: Tensor, feature: Tensor, lateral: Any, output: Any, kernel: Tensor) -> Tensor:
     """One step of the feature pyramid: (B, 2 * h, 2 * w, C) of the level before (B, h, w, C) and the backbone's feature."""
-    enlarged = enlarge_twice(coarser)
+    enlarged = upsample_2x(coarser)
     summed = _normalised(_rows(feature, lateral[0]), lateral[1]).view_as(enlarged).add_(enlarged)
     found = winograd_convolution(summed, kernel)
     return F.relu_(_normalised(found.flatten(1, 2), output[1]).view_as(found))

@@ -79,7 +79,7 @@ class FlowEstimator(nn.Module, ABC):
             flow: of :meth:`forward`.
 
         Returns:
-            The same with ``detail``, for :func:`src.ops.warp.enlarge_flow`.
+            The same with ``detail``, for :func:`src.ops.warp.upsample_flow`.
         """
         return flow
 

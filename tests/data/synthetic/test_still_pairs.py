@@ -8,7 +8,7 @@ from torch import Tensor
 
 from src.data.synthetic.still_pairs import KEY, NONKEY, MadePairs
 from src.data.synthetic.stills.motion import SyntheticMotion
-from src.ops.label_warp import carry_label
+from src.ops.label_warp import warp_label
 from src.structures import IGNORE_INDEX, Clip
 from tests.data.synthetic.stills.test_motion import street
 
@@ -47,7 +47,7 @@ def test_every_labelled_still_is_a_pair_and_the_true_flow_carries_its_label(tmp_
         flow, key, label = data.read_flow(clip, NONKEY, KEY), data.read_label(clip, KEY), data.read_label(clip, NONKEY)
         assert flow is not None and set(key.unique().tolist()) <= {*range(5), IGNORE_INDEX}
         seen = flow.isfinite().all(0)
-        carried = carry_label(key[None], torch.where(seen, flow, 0.0)[None], 5)[0]
+        carried = warp_label(key[None], torch.where(seen, flow, 0.0)[None], 5)[0]
         # Where pieces meet, the four labels around a source are those of two of them.
         assert (carried == label)[seen].float().mean() > 0.97
         moved += int((key != label).sum())

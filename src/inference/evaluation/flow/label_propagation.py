@@ -16,7 +16,7 @@ from src.data.clips import ClipDataset
 from src.inference.evaluation.clips import ProgressCallback
 from src.inference.evaluation.flow.method import FlowMethod
 from src.metrics.iou import MeanIoU
-from src.ops.label_warp import carry_label
+from src.ops.label_warp import warp_label
 from src.structures import IGNORE_INDEX
 
 
@@ -95,7 +95,7 @@ def propagate_labels(
             key = method.start(dataset.read_image(clip, key_frame))
             key_label, last = dataset.read_label(clip, key_frame), (clip, key_frame)
         flow = method.to_key(key, dataset.read_image(clip, target))
-        carried = carry_label(key_label[None], flow[None], dataset.num_classes)[0]
+        carried = warp_label(key_label[None], flow[None], dataset.num_classes)[0]
         scores[target - key_frame].update(*_judged(carried, dataset.read_label(clip, target)))
         if progress is not None:
             progress(done, len(pairs))

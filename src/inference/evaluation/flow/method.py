@@ -13,7 +13,7 @@ from src.models.propagator import Propagator
 from src.models.segmentors.base import KeyFrameSegmentor
 from src.ops.resize import resize_image, short_side_size
 from src.ops.segment_flow import winning_flow
-from src.ops.warp import enlarge_flow, resize_flow
+from src.ops.warp import resize_flow, upsample_flow
 from src.structures import FlowPrediction, MaskPrediction, Size
 
 
@@ -116,7 +116,7 @@ class FlowMethod:
         if carried is not None and found.segment_flow.shape[1] > 1:
             flow = winning_flow(carried, found)
         else:
-            flow = enlarge_flow(found.segment_flow[:, 0], found)[..., : image.shape[-2], : image.shape[-1]]
+            flow = upsample_flow(found.segment_flow[:, 0], found)[..., : image.shape[-2], : image.shape[-1]]
         return resize_flow(flow, size)[0].cpu()
 
     @torch.inference_mode()

@@ -13,8 +13,8 @@ from src.files.atomic_write import write_rgb
 from src.inference.evaluation.clips import ProgressCallback
 from src.inference.evaluation.flow.label_propagation import label_pairs
 from src.inference.evaluation.flow.method import FlowMethod
-from src.ops.label_warp import carry_label
-from src.ops.occlusion import inconsistent
+from src.ops.label_warp import warp_label
+from src.ops.occlusion import forward_backward_consistent
 from src.visualization.canvas import legend, stack
 from src.visualization.flow_panel import CarriedLabel, flow_panel
 
@@ -76,9 +76,10 @@ def carry(method: FlowMethod, key_image: Tensor, nonkey_image: Tensor, key_label
     """
     key = method.start(key_image)
     flow = method.to_key(key, nonkey_image)
-    label = carry_label(key_label[None], flow[None], num_classes)[0]
+    label = warp_label(key_label[None], flow[None], num_classes)[0]
     confidence = method.confidence(key, nonkey_image)
     if confidence is not None:
         return CarriedLabel(flow, label, confidence < 0.5, "new, it says")
     back = method.to_key(method.start(nonkey_image), key_image)
-    return CarriedLabel(flow, label, inconsistent(flow[None], back[None])[0], "does not come back")
+    consistent = forward_backward_consistent(flow[None], back[None])[0]
+    return CarriedLabel(flow, label, ~consistent, "does not come back")
