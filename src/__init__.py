@@ -1,0 +1,70 @@
+"""Mask propagation for efficient video semantic segmentation: the public names, each imported on first use."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from src.data.datasets.cityscapes import Cityscapes
+    from src.data.datasets.folder import FolderClips
+    from src.data.datasets.vspw import VSPW
+    from src.inference.scheduling.scheduler import FixedInterval
+    from src.inference.streaming import StreamingSegmentor
+    from src.inference.video.writer import VideoWriter, read_video
+    from src.metrics.iou import MeanIoU
+    from src.metrics.video_consistency import VideoConsistency
+    from src.models.flow.base import FlowEstimator
+    from src.models.flow.dis import DISFlow
+    from src.models.propagator import Propagator
+    from src.visualization.overlay import overlay
+    from src.weights.checkpoints import load_checkpoint
+
+_MODULES = {
+    "load_checkpoint": "src.weights.checkpoints",
+    "Propagator": "src.models.propagator",
+    "StreamingSegmentor": "src.inference.streaming",
+    "FixedInterval": "src.inference.scheduling.scheduler",
+    "FlowEstimator": "src.models.flow.base",
+    "DISFlow": "src.models.flow.dis",
+    "read_video": "src.inference.video.writer",
+    "VideoWriter": "src.inference.video.writer",
+    "overlay": "src.visualization.overlay",
+    "MeanIoU": "src.metrics.iou",
+    "VideoConsistency": "src.metrics.video_consistency",
+    "FolderClips": "src.data.datasets.folder",
+    "VSPW": "src.data.datasets.vspw",
+    "Cityscapes": "src.data.datasets.cityscapes",
+}
+
+__all__ = [
+    "VSPW",
+    "Cityscapes",
+    "DISFlow",
+    "FixedInterval",
+    "FlowEstimator",
+    "FolderClips",
+    "MeanIoU",
+    "Propagator",
+    "StreamingSegmentor",
+    "VideoConsistency",
+    "VideoWriter",
+    "load_checkpoint",
+    "overlay",
+    "read_video",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use, so that ``import src`` costs nothing.
+
+    Raises:
+        AttributeError: if the name is not public.
+    """
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; public are {', '.join(__all__)}")
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]
