@@ -31,6 +31,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from src import load_checkpoint
 from src.command_line import quote_paths
 from src.inference.video.writer import VideoWriter
 from tests.inference.tiny import frames, tiny_segmentor
@@ -272,8 +273,8 @@ def test_quickstart_gives_table_video_pictures_and_model(workplace: Path, capsys
         assert sum(1 for _ in video.decode(video=0)) == 18
     assert list((results / "pictures").glob("*.png"))
     assert {"config.json", "model.safetensors"} <= {path.name for path in (results / "model").iterdir()}
-    (loading,) = re.findall(r"`propagator, metadata = (load_model\(.+?\))`", PROSE)
-    propagator, metadata = eval(f"importlib.import_module('src.weights.model_folder').{loading}")
+    (folder,) = re.findall(r"`load_checkpoint\(\"(.+?)\"\)`", PROSE)
+    propagator, metadata = load_checkpoint(folder)
     assert len(metadata["classes"]) == propagator.segmentor.num_classes == 8
 
 
@@ -283,7 +284,7 @@ def test_the_python_runs(block: Block, workplace: Path) -> None:
     with VideoWriter("drive.mp4", 15) as video:
         for frame in frames(6):
             video.write(frame)
-    text, replaced = re.subn(r'from_pretrained\("[^"]+"\)', 'from_pretrained("weights")', block.text)
+    text, replaced = re.subn(r'load_checkpoint\("[^"]+"\)', 'load_checkpoint("weights")', block.text)
     # The picture is small; enlarging it would only take time.
     text = text.replace("short_side=480", "short_side=48")
     assert replaced == 1 and "drive.mp4" in text
