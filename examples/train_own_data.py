@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 
-from src.train import train
+from src.commands.train import train
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
