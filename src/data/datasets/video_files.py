@@ -1,4 +1,4 @@
-"""Unlabelled video files as clips: frames by number, decoded from the nearest key picture of the codec before them."""
+"""Unlabelled video files as clips, with random access to frames by decoding from the preceding codec key frame."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ import av
 import torch
 from torch import Tensor
 
-from src.data.clips import Color
+from src.data.clips import ClipDataset, Color, match_palette
 from src.data.datasets.palette import distinct_palette
 from src.files.images import CorruptFileError, natural_key
+from src.files.suffixes import VIDEO_SUFFIXES
 from src.structures import Clip
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v")
 
-
-class VideoFiles:
-    """The video files below a folder, none of their frames labelled.
-
-    Every frame of a clip names the file it is in.
+class VideoFiles(ClipDataset):
+    """The video files below a folder, without labels; ``images`` of a clip repeats the path of its file for every frame.
 
     Args:
-        root: folder of videos; those in folders below it count, too.
-        classes: K names of what a model may find in them; the files know none.
+        root: folder of videos, searched recursively.
+        classes: K class names of the model, as the files have none.
         palette: K colors; default distinct ones.
 
+    Attributes:
+        fps: frames per second of the first file.
+
     Raises:
-        FileNotFoundError: if there is no video.
-        ValueError: if a file is not a readable video; the message names it.
+        FileNotFoundError: if the folder contains no video.
+        ValueError: if a file is not a readable video; the message names the file.
     """
 
     def __init__(self, root: str | Path, classes: Sequence[str] = (), palette: Sequence[Color] | None = None) -> None:
         self.root = Path(root)
         self.classes = tuple(classes)
-        self.palette = tuple(distinct_palette(len(classes)) if palette is None and classes else palette or ())
-        if len(self.classes) != len(self.palette):
-            raise ValueError(f"{len(self.classes)} classes but {len(self.palette)} palette colors; expected one each")
+        if palette is None:
+            palette = distinct_palette(len(classes)) if classes else ()
+        self.palette = match_palette(classes, palette)
         paths = [p for p in sorted(self.root.rglob("*"), key=natural_key) if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file()]
         if not paths:
             raise FileNotFoundError(f"{self.root} holds no video; expected files ending in {', '.join(VIDEO_SUFFIXES)}")
@@ -48,18 +48,12 @@ class VideoFiles:
             for path, times in zip(paths, self._times, strict=True)
         ]
         self.fps = indices[0][1]
-        """Of the first file; the others may differ."""
-
-    @property
-    def num_classes(self) -> int:
-        """K."""
-        return len(self.classes)
 
     def read_image(self, clip: int, frame: int, interleaved: bool = False) -> Tensor:
-        """One frame, (3, H, W) uint8 RGB.
+        """Decode one frame.
 
         Raises:
-            CorruptFileError: if it cannot be decoded; the message names file and frame.
+            CorruptFileError: if the frame cannot be decoded; the message names file and frame.
         """
         path, time = self.clips[clip].images[frame], self._times[clip][frame]
         try:
@@ -76,20 +70,12 @@ class VideoFiles:
         raise CorruptFileError(f"{path}: frame {frame} cannot be decoded; the file ends before it")
 
     def read_label(self, clip: int, frame: int, dtype: torch.dtype = torch.int64) -> Tensor:
-        """There is none.
-
-        Raises:
-            ValueError: always.
-        """
+        """Raise ``ValueError``: video files have no labels."""
         raise ValueError(f"{self.clips[clip].images[frame]}: frame {frame} has no label; video files have none")
-
-    def read_flow(self, clip: int, nonkey: int, key: int) -> Tensor | None:
-        """``None``: video files know no flow."""
-        return None
 
 
 def _index_frames(path: Path) -> tuple[list[int], float]:
-    """The times of all frames, in order and in ticks of the stream, and the frames per second. Nothing is decoded."""
+    """Return the times of all frames, sorted, in ticks of the stream, and the frames per second, without decoding."""
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
@@ -100,5 +86,5 @@ def _index_frames(path: Path) -> tuple[list[int], float]:
     except av.FFmpegError as error:
         raise ValueError(f"{path} is not a readable video ({error})") from error
     if not times or rate is None:
-        raise ValueError(f"{path} holds no frames or does not say its frame rate")
+        raise ValueError(f"{path} contains no frames or no frame rate; expected a complete video")
     return times, float(rate)

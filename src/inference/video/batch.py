@@ -22,12 +22,12 @@ from typing import Any, Literal, Protocol
 
 from src.files.atomic_write import write_text
 from src.files.images import natural_key
+from src.files.suffixes import VIDEO_SUFFIXES
 from src.inference.distributed import World
 from src.inference.video.sources import is_image
 
 log = logging.getLogger(__name__)
 
-VIDEO_SUFFIXES = (".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv")
 FINISHED, SUMMARY = "finished.json", "summary.json"
 
 Ending = Literal["done", "broken", "failed", "skipped", "left"]
