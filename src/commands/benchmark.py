@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import track
 
 from src.commands.benchmark_subject import META, image_size, machine, propagator_of, subject, training_precision
+from src.commands.num_classes import fill_num_classes
 from src.data.clips import FileClips
 from src.data.pairs.color_jitter import ColorJitter
 from src.data.pairs.transforms import PairTransform
@@ -60,6 +61,7 @@ def benchmark(cfg: DictConfig) -> Row | list[Row]:
     """
     if cfg.what not in MEASUREMENTS:
         raise ValueError(f"what={cfg.what}; expected one of {', '.join(MEASUREMENTS)}")
+    fill_num_classes(cfg.data)
     output = None if cfg.output is None else check_output(cfg.output, cfg.overwrite)
     if cfg.threads:
         torch.set_num_threads(cfg.threads)

@@ -12,6 +12,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from src.commands.num_classes import fill_num_classes
 from src.models.propagator import Propagator
 from src.weights.model_folder import load_model, save_flow, save_model
 from src.weights.official import load_official, to_official
@@ -67,6 +68,7 @@ def convert(cfg: DictConfig) -> Path:
 def _metadata(cfg: DictConfig, num_classes: int) -> dict[str, Any]:
     if cfg.get("data") is None:
         return {}
+    fill_num_classes(cfg.data)
     if cfg.data.num_classes != num_classes:
         raise ValueError(f"data={cfg.data.name} has {cfg.data.num_classes} classes, {cfg.input} {num_classes}")
     values: dict[str, Any] = {"data": cfg.data.name}

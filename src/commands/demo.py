@@ -19,8 +19,8 @@ from omegaconf import DictConfig
 
 from src.command_line import stopping_on_signals, typed_path
 from src.data.clips import ClipDataset
-from src.files.suffixes import VIDEO_SUFFIXES
 from src.files.images import natural_key
+from src.files.suffixes import VIDEO_SUFFIXES
 from src.inference.flow_choice import names_and_colors, selectable_flows
 from src.inference.video.decoder import VideoFrames
 from src.inference.video.sources import FrameSource, ImageFrames

@@ -12,6 +12,7 @@ from lightning import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
+from src.commands.num_classes import fill_num_classes
 from src.data.datamodule import PairDataModule
 from src.training.checkpointing.checkpoint_files import discard_checkpoints, find_checkpoint
 from src.training.checkpointing.nonfinite import BrokenStep
@@ -45,6 +46,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
         RuntimeError: if another process trains in the run folder.
         SystemExit: if the run was asked to stop.
     """
+    fill_num_classes(cfg.data)
     run_dir = Path(cfg.run_dir)
     with run_lock(run_dir):
         return _train(cfg, run_dir)
@@ -52,6 +54,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
 
 def replay(cfg: DictConfig) -> dict[str, float]:
     """Compute the step again that a run left in ``cfg.replay``; see :func:`src.training.checkpointing.replay.replay_step`."""
+    fill_num_classes(cfg.data)
     folder = Path(cfg.replay)
     step = BrokenStep.read(folder)
     propagator, metadata = load_model(folder / "model")

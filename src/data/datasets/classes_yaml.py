@@ -1,12 +1,12 @@
-"""``classes.yaml``: the classes of an own data set.
+"""Reader of ``classes.yaml``, the class definitions of the user's own dataset.
 
 ```yaml
-fps: 25                                               # frames per second; 25 where it is not said
-ignore: [255]                                         # mask values of no class; [255] where it is not said
+fps: 25                                               # frames per second; default 25
+ignore: [255]                                         # ignored mask values; default [255]
 classes:
-  - road                                              # mask value 0: its place in the list; color chosen
-  - {name: car, value: 7, color: [0, 0, 142]}        # all of it said
-  - {name: plant, value: [8, 9]}                      # two mask values that make one class
+  - road                                              # mask value 0, its place in the list; default color
+  - {name: car, value: 7, color: [0, 0, 142]}         # explicit mask value and color
+  - {name: plant, value: [8, 9]}                      # two mask values of one class
 ```
 """
 
@@ -14,22 +14,49 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from src.data.clips import Color
 from src.data.datasets.palette import distinct_palette
+from src.data.shards.path import dataset_root
+from src.files.text import read_text
 from src.structures import IGNORE_INDEX
 
-_PAGE_KEYS = {"fps", "ignore", "classes"}
-_CLASS_KEYS = {"name", "value", "color"}
-_LARGEST_VALUE = 2**16 - 1
+MaskValues = Annotated[
+    list[Annotated[int, Field(ge=0, le=2**16 - 1)]], BeforeValidator(lambda v: v if isinstance(v, list) else [v])
+]
+Byte = Annotated[int, Field(ge=0, le=255)]
+
+
+class _Class(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str
+    value: Annotated[MaskValues, Field(min_length=1)] | None = None
+    color: Annotated[list[Byte], Field(min_length=3, max_length=3)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_name(cls, entry: Any) -> Any:
+        if not isinstance(entry, str | dict):
+            raise ValueError("expected a name, or a mapping with name, value and color")
+        return {"name": entry} if isinstance(entry, str) else entry
+
+
+class _ClassesYaml(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    classes: Annotated[list[_Class], Field(min_length=1, max_length=IGNORE_INDEX - 1)]
+    ignore: MaskValues = [IGNORE_INDEX]
+    fps: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 25.0
 
 
 @dataclass(frozen=True)
 class ClassDefinitions:
-    """What ``classes.yaml`` says.
+    """Content of ``classes.yaml``.
 
     Attributes:
         classes: K names.
@@ -44,70 +71,61 @@ class ClassDefinitions:
     fps: float
 
 
+def count_classes(root: str | Path) -> int:
+    """Return the number of classes of the user's own dataset at ``root``; errors as of :func:`read_classes_yaml`."""
+    return len(read_classes_yaml(dataset_root(root) / "classes.yaml").classes)
+
+
 def read_classes_yaml(path: Path) -> ClassDefinitions:
     """Read ``classes.yaml``.
 
     Raises:
-        FileNotFoundError: if there is none.
-        ValueError: if it is not as above; the message says where.
+        FileNotFoundError: if the file does not exist.
+        ValueError: if the file is malformed; the message names file, line and key.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; expected the class names, as in 'classes: [road, car]'")
+    text = read_text(path)
     try:
-        page = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
         raise ValueError(f"{path} is not YAML ({error})") from error
-    if not isinstance(page, dict) or "classes" not in page or set(page) - _PAGE_KEYS:
-        found = list(page) if isinstance(page, dict) else type(page).__name__
-        raise ValueError(f"{path} holds {found}; expected the key 'classes', and besides it only 'fps' and 'ignore'")
-    entries = page["classes"]
-    if not isinstance(entries, list) or not 1 <= len(entries) <= IGNORE_INDEX - 1:
-        raise ValueError(f"{path}: 'classes' is {entries!r}; expected a list of 1..{IGNORE_INDEX - 1} names")
-    parsed = [_entry(path, number, entry) for number, entry in enumerate(entries)]
-    names = [str(entry["name"]) for entry in parsed]
-    if len(set(names)) != len(names):
-        raise ValueError(f"{path}: class {max(names, key=names.count)!r} is there more than once; expected different names")
-    chosen = distinct_palette(len(parsed))
-    return ClassDefinitions(
-        tuple(names),
-        tuple(_color(path, entry, fallback) for entry, fallback in zip(parsed, chosen, strict=True)),
-        _values(path, page.get("ignore", [IGNORE_INDEX]), parsed),
-        _fps(path, page.get("fps", 25)),
-    )
-
-
-def _entry(path: Path, number: int, entry: Any) -> dict[str, Any]:
-    """A class as a dict with name and value."""
-    if isinstance(entry, str):
-        entry = {"name": entry}
-    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or set(entry) - _CLASS_KEYS:
-        raise ValueError(f"{path}: class {number} is {entry!r}; expected a name, or a mapping with name, value and color")
-    return {"value": number, **entry}
-
-
-def _values(path: Path, ignore: Any, entries: list[dict[str, Any]]) -> dict[int, int]:
+    try:
+        page = _ClassesYaml.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        finding = "is missing" if first["type"] == "missing" else f"is {first['input']!r}: {first['msg']}"
+        raise _error(path, text, first["loc"], finding) from error
+    names = tuple(entry.name for entry in page.classes)
+    for k, name in enumerate(names):
+        if name in names[:k]:
+            raise _error(path, text, ("classes", k), f"is {name!r}, which is listed before; expected different names")
     values: dict[int, int] = {}
-    for listed, target in [*((entry["value"], k) for k, entry in enumerate(entries)), (ignore, IGNORE_INDEX)]:
-        name = "ignore" if target == IGNORE_INDEX else entries[target]["name"]
-        for value in listed if isinstance(listed, list) else [listed]:
-            if type(value) is not int or not 0 <= value <= _LARGEST_VALUE:
-                raise ValueError(f"{path}: mask value {value!r} of {name!r}; expected a whole number 0..{_LARGEST_VALUE}")
+    listed = [(("classes", k, "value"), entry.value or [k], k) for k, entry in enumerate(page.classes)]
+    for location, found, target in (*listed, (("ignore",), page.ignore, IGNORE_INDEX)):
+        for value in found:
             if value in values:
-                raise ValueError(f"{path}: mask value {value} of {name!r} is already taken; expected each value once")
+                raise _error(path, text, location, f"contains mask value {value}, which is used before; expected each value once")
             values[value] = target
-    return values
+    defaults = distinct_palette(len(names))
+    palette = tuple(entry.color or default for entry, default in zip(page.classes, defaults, strict=True))
+    return ClassDefinitions(names, tuple((r, g, b) for r, g, b in palette), values, page.fps)
 
 
-def _color(path: Path, entry: dict[str, Any], fallback: Color) -> Color:
-    color = entry.get("color", fallback)
-    if len(color := list(color) if isinstance(color, list | tuple) else []) != 3 or not all(
-        type(part) is int and 0 <= part <= 255 for part in color
-    ):
-        raise ValueError(f"{path}: color {entry['color']!r} of {entry['name']!r}; expected three whole numbers 0..255 (RGB)")
-    return color[0], color[1], color[2]
+def _error(path: Path, text: str, location: tuple[str | int, ...], finding: str) -> ValueError:
+    """Return an error that names file, line and key."""
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+    root = yaml.compose(text, yaml.SafeLoader)
+    lines = {} if root is None else _lines(root, ())
+    line = next((lines[known] for n in range(len(location), -1, -1) if (known := location[:n]) in lines), 1)
+    return ValueError(f"{path}, line {line}: {key or 'the content'} {finding}")
 
 
-def _fps(path: Path, fps: Any) -> float:
-    if isinstance(fps, bool) or not isinstance(fps, int | float) or not 0 < fps < float("inf"):
-        raise ValueError(f"{path}: fps is {fps!r}; expected a number above 0")
-    return float(fps)
+def _lines(node: yaml.Node, location: tuple[str | int, ...]) -> dict[tuple[str | int, ...], int]:
+    """Map the location of every node below ``node``, as keys and indices, to its line."""
+    lines = {location: node.start_mark.line + 1}
+    children = node.value if isinstance(node, yaml.MappingNode) else ()
+    items = enumerate(node.value) if isinstance(node, yaml.SequenceNode) else ((key.value, child) for key, child in children)
+    for key, child in items:
+        lines |= _lines(child, (*location, key))
+    return lines

@@ -1,6 +1,8 @@
+"""Law: what the file defines is read in full, and every error names file, line and key."""
+
 import pytest
 
-from src.data.datasets.classes_yaml import read_classes_yaml
+from src.data.datasets.classes_yaml import count_classes, read_classes_yaml
 from src.data.datasets.palette import distinct_palette
 from src.structures import IGNORE_INDEX
 
@@ -10,22 +12,23 @@ def read(tmp_path, text):
     return read_classes_yaml(tmp_path / "classes.yaml")
 
 
-def test_names_alone_are_enough(tmp_path):
-    page = read(tmp_path, "classes: [road, Bürgersteig]")
-    assert (page.classes, page.palette, page.fps) == (("road", "Bürgersteig"), distinct_palette(2), 25.0)
-    assert page.values == {0: 0, 1: 1, 255: IGNORE_INDEX}
+def test_names_are_enough(tmp_path):
+    defined = read(tmp_path, "classes: [road, Bürgersteig]")
+    assert (defined.classes, defined.palette, defined.fps) == (("road", "Bürgersteig"), distinct_palette(2), 25.0)
+    assert defined.values == {0: 0, 1: 1, 255: IGNORE_INDEX}
+    assert count_classes(tmp_path) == 2
 
 
-def test_values_colors_and_rate_can_be_said(tmp_path):
-    page = read(
+def test_values_colors_and_rate_can_be_set(tmp_path):
+    defined = read(
         tmp_path,
         "fps: 12.5\nignore: [0, 300]\nclasses:\n"
         "  - {name: car, value: 7, color: [0, 0, 142]}\n  - {name: plant, value: [8, 1000]}\n  - {name: 'no', value: 2}\n",
     )
-    assert page.classes == ("car", "plant", "no")
-    assert page.palette == ((0, 0, 142), *distinct_palette(3)[1:])
-    assert page.values == {7: 0, 8: 1, 1000: 1, 2: 2, 0: IGNORE_INDEX, 300: IGNORE_INDEX}
-    assert page.fps == 12.5
+    assert defined.classes == ("car", "plant", "no")
+    assert defined.palette == ((0, 0, 142), *distinct_palette(3)[1:])
+    assert defined.values == {7: 0, 8: 1, 1000: 1, 2: 2, 0: IGNORE_INDEX, 300: IGNORE_INDEX}
+    assert defined.fps == 12.5
 
 
 def test_nothing_need_be_ignored(tmp_path):
@@ -35,32 +38,41 @@ def test_nothing_need_be_ignored(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("classes: [", "is not YAML"),
-        ("- a", "holds list; expected the key 'classes'"),
-        ("names: [a]", r"holds \['names'\]"),
-        ("classes: [a]\ncolor: red", "expected the key 'classes', and besides it only 'fps' and 'ignore'"),
-        ("classes: a", "expected a list of 1..254 names"),
-        ("classes: []", "expected a list of 1..254 names"),
-        ("classes: [{value: 1}]", r"class 0 is \{'value': 1\}; expected a name"),
-        ("classes: [a, no]", "class 1 is False; expected a name"),
-        ("classes: [{name: a, color: [1, 2, 3]}]", "class 0 is .*expected a name, or a mapping with name, value and color"),
-        ("classes: [a, a]", "class 'a' is there more than once"),
-        ("classes: [a, {name: b, value: 0}]", "mask value 0 of 'b' is already taken"),
-        ("classes: [a]\nignore: [0]", "mask value 0 of 'ignore' is already taken"),
-        ("classes: [{name: a, value: -1}]", "mask value -1 of 'a'; expected a whole number"),
-        ("classes: [{name: a, value: true}]", "mask value True of 'a'"),
-        ("classes: [{name: a, color: [1, 2]}]", r"color \[1, 2\] of 'a'; expected three whole numbers"),
-        ("classes: [{name: a, color: red}]", "color 'red' of 'a'"),
-        ("classes: [a]\nfps: 0", "fps is 0; expected a number above 0"),
-        ("classes: [a]\nfps: fast", "fps is 'fast'"),
-        ("classes: !!python/object/apply:os.system ['true']", "is not YAML"),
+        ("classes: [", " is not YAML"),
+        ("classes: !!python/object/apply:os.system ['true']", " is not YAML"),
+        ("", ", line 1: the content is None: .*dictionary"),
+        ("- a", r", line 1: the content is \['a'\]: .*dictionary"),
+        ("fps: 2\nnames: [a]", ", line 1: classes is missing"),
+        ("classes: [a]\ncolor: red", ", line 2: color is 'red': Extra inputs"),
+        ("classes: a", ", line 1: classes is 'a': .*list"),
+        ("\nclasses: []", r", line 2: classes is \[\]: List should have at least 1 item"),
+        ("classes:\n- a\n- {value: 1}", r", line 3: classes\[1\]\.name is missing"),
+        ("classes:\n- a\n- no", r", line 3: classes\[1\] is False: .*expected a name, or a mapping with name, value and color"),
+        ("classes:\n- {name: a, hue: [1, 2, 3]}", r", line 2: classes\[0\]\.hue is \[1, 2, 3\]: Extra inputs"),
+        ("classes:\n- a\n- a", r", line 3: classes\[1\] is 'a', which is listed before; expected different names"),
+        ("classes:\n- a\n- {name: b, value: 0}", r", line 3: classes\[1\]\.value contains mask value 0, which is used before"),
+        ("classes: [a]\nignore: [0]", ", line 2: ignore contains mask value 0, which is used before"),
+        ("classes:\n- {name: a, value: -1}", r", line 2: classes\[0\]\.value\[0\] is -1: .*greater than or equal to 0"),
+        ("classes:\n- {name: a, value: 65536}", r", line 2: classes\[0\]\.value\[0\] is 65536: .*65535"),
+        ("classes:\n- {name: a, value: true}", r", line 2: classes\[0\]\.value\[0\] is True: .*valid integer"),
+        ("classes:\n- {name: a, color: [1, 2]}", r", line 2: classes\[0\]\.color is \[1, 2\]: .*at least 3 items"),
+        ("classes:\n- {name: a, color: [1, 2, 256]}", r", line 2: classes\[0\]\.color\[2\] is 256: .*255"),
+        ("classes:\n- {name: a, color: red}", r", line 2: classes\[0\]\.color is 'red': .*valid list"),
+        ("classes: [a]\nfps: 0", ", line 2: fps is 0: .*greater than 0"),
+        ("classes: [a]\nfps: true", ", line 2: fps is True: .*valid number"),
+        ("classes: [a]\nfps: .inf", ", line 2: fps is inf: .*finite"),
     ],
 )
-def test_what_is_wrong_is_named(tmp_path, text, message):
-    with pytest.raises(ValueError, match=rf"(?s)classes\.yaml.*{message}"):
+def test_errors_name_file_line_and_key(tmp_path, text, message):
+    with pytest.raises(ValueError, match=rf"classes\.yaml{message}"):
         read(tmp_path, text)
 
 
-def test_a_missing_page_says_what_it_should_hold(tmp_path):
+def test_more_classes_than_a_label_can_hold_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"(?s)classes is \[.*at most 254 items"):
+        read(tmp_path, f"classes: [{', '.join(f'c{k}' for k in range(255))}]")
+
+
+def test_a_missing_file_is_an_error_with_an_example(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"classes\.yaml does not exist; expected the class names"):
         read_classes_yaml(tmp_path / "classes.yaml")
