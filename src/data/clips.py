@@ -1,4 +1,4 @@
-"""What a dataset of clips is, and the base of those whose frames and labels are image files."""
+"""Interface of labelled-video datasets, and its implementation for frames and labels stored as image files."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Color = tuple[int, int, int]
 
 
 class ClipDataset(Protocol):
-    """Labelled videos: what pair sampling, training and evaluation need to know of a dataset.
+    """Labelled videos of one split, as read by pair sampling, training and evaluation.
 
     Attributes:
         classes: K class names.
         palette: K colors, RGB 0..255.
         fps: frames per second within a clip.
-        clips: the videos of one split.
+        clips: videos of the split.
     """
 
     classes: tuple[str, ...]
@@ -35,29 +35,53 @@ class ClipDataset(Protocol):
     @property
     def num_classes(self) -> int:
         """K."""
+        return len(self.classes)
 
     def read_image(self, clip: int, frame: int, interleaved: bool = False) -> Tensor:
-        """One frame, (3, H, W) uint8 RGB; where ``interleaved``, in whatever memory order it comes from the file."""
+        """Read one frame.
+
+        Args:
+            clip: index into ``clips``.
+            frame: index into the frames of the clip.
+            interleaved: keep the memory order of the decoder; otherwise memory is contiguous.
+
+        Returns:
+            (3, H, W) uint8 RGB.
+        """
 
     def read_label(self, clip: int, frame: int, dtype: torch.dtype = torch.int64) -> Tensor:
-        """Its label, (H, W) of that type: classes 0..K-1 or ``IGNORE_INDEX``."""
+        """Read the label of one frame.
+
+        Args:
+            clip: index into ``clips``.
+            frame: index into the frames of the clip.
+            dtype: of the result; uint8 holds every class in an eighth of the memory.
+
+        Returns:
+            (H, W): classes 0..K-1 or ``IGNORE_INDEX``.
+        """
 
     def read_flow(self, clip: int, nonkey: int, key: int) -> Tensor | None:
-        """Backward flow (2, H, W) float32 in pixels, NaN where unknown or hidden; ``None`` where the data has none."""
+        """Read the true backward flow between two frames of a clip.
+
+        Returns:
+            (2, H, W) float32 in pixels, NaN where unknown or occluded; ``None`` if the dataset has no such flow.
+        """
+        return None
 
 
-class FileClips:
-    """Clips whose frames are image files and whose labels are PNG files: the base of the datasets on disk.
+class FileClips(ClipDataset):
+    """Clips whose frames are image files and whose labels are PNG files.
 
     Args:
-        clips: the videos.
+        clips: videos of the split.
         classes: K class names.
         palette: K colors.
         fps: frames per second.
-        label_values: raw PNG value -> class or ``IGNORE_INDEX``; any other value found in a file is an error.
-        label_channel: of color PNGs, the channel that holds the class; ``None``: labels have one channel.
-        policy: knows what is not to be used.
-        min_clip_length: shorter clips are left out, frames.
+        label_values: raw PNG value -> class or ``IGNORE_INDEX``; any other value in a file is an error.
+        label_channel: channel of color PNGs that holds the class; ``None``: labels have one channel.
+        policy: excludes listed files and videos.
+        min_clip_length: minimum number of frames; shorter clips are left out.
 
     Raises:
         ValueError: if classes and palette differ in length, or no clip is left.
@@ -74,40 +98,25 @@ class FileClips:
         policy: IssuePolicy | None = None,
         min_clip_length: int = 1,
     ) -> None:
-        if len(classes) != len(palette):
-            raise ValueError(f"{len(classes)} classes but {len(palette)} palette colors; expected one each")
         self.clips = (policy or IssuePolicy(Path())).apply(clips, min_clip_length)
         self.classes = tuple(classes)
-        self.palette = tuple(palette)
+        self.palette = match_palette(classes, palette)
         self.fps = fps
         self.label_format = LabelFormat(label_values, label_channel)
         self._last_image: tuple[Path, Size] | None = None
 
-    @property
-    def num_classes(self) -> int:
-        """K."""
-        return len(self.classes)
-
     def read_image(self, clip: int, frame: int, interleaved: bool = False) -> Tensor:
-        """One frame, (3, H, W) uint8 RGB; memory order and errors as of :func:`src.files.images.read_rgb`."""
+        """Read one frame; errors as of :func:`src.files.images.read_rgb`."""
         path = self.clips[clip].images[frame]
         image = read_rgb(path, interleaved)
         self._last_image = path, (image.shape[-2], image.shape[-1])
         return image
 
     def read_label(self, clip: int, frame: int, dtype: torch.dtype = torch.int64) -> Tensor:
-        """The label of one frame.
-
-        Args:
-            clip: index into ``clips``.
-            frame: index into its frames.
-            dtype: of the result; uint8 holds every class in an eighth of the memory.
-
-        Returns:
-            (H, W): classes 0..K-1 or ``IGNORE_INDEX``.
+        """Read the label of one frame.
 
         Raises:
-            ValueError: if the frame has no label, the label's size is not the image's, or it holds an undefined value.
+            ValueError: if the frame has no label, the label differs from its image in size, or contains an undefined value.
         """
         image_path, label_path = self.clips[clip].images[frame], self.clips[clip].labels[frame]
         if label_path is None:
@@ -121,9 +130,16 @@ class FileClips:
         return torch.from_numpy(label).to(dtype)
 
     def _image_size(self, path: Path) -> Size:
-        """That of the image read last is known; it is the label's own, wherever pairs are made."""
+        """Return (H, W) of an image; pair building has just read it, so that its header is not read again."""
         return self._last_image[1] if self._last_image is not None and self._last_image[0] == path else image_size(path)
 
-    def read_flow(self, clip: int, nonkey: int, key: int) -> Tensor | None:
-        """``None``: files of frames and labels know no flow."""
-        return None
+
+def match_palette(classes: Sequence[str], palette: Sequence[Color]) -> tuple[Color, ...]:
+    """Return the palette as a tuple.
+
+    Raises:
+        ValueError: unless there is one color per class.
+    """
+    if len(classes) != len(palette):
+        raise ValueError(f"{len(classes)} classes but {len(palette)} palette colors; expected one each")
+    return tuple(palette)

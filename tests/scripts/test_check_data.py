@@ -37,23 +37,23 @@ def test_the_command_reports_and_its_exit_code_says_whether_all_is_well(root, tm
     assert sound.returncode == 0, sound.stdout + sound.stderr
     assert "train" in sound.stdout and "val/test" in sound.stdout
     report = json.loads((tmp_path / "outputs/check_data/vspw.json").read_text())
-    assert (report["faults"], report["splits"]["train"]["frames"]) == (0, 3)
+    assert (report["issues"], report["splits"]["train"]["frames"]) == (0, 3)
 
 
-@pytest.mark.parametrize(("arguments", "code", "text"), [(["--help"], 0, "exclusion:"), ([], 2, "no data set is chosen")])
+@pytest.mark.parametrize(("arguments", "code", "text"), [(["--help"], 0, "exclusion:"), ([], 2, "no dataset is chosen")])
 def test_without_a_data_set_it_says_how_to_choose_one(tmp_path, arguments, code, text):
     run = subprocess.run([*COMMAND, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert (run.returncode, text in run.stdout) == (code, True), run.stdout + run.stderr
     assert "Traceback" not in run.stderr
 
 
-def test_faults_are_counted_listed_and_can_be_excluded(root, tmp_path):
+def test_issues_are_counted_listed_and_can_be_excluded(root, tmp_path):
     (root / "data/val_a/origin/4.jpg").write_bytes(b"")
     (root / "train.txt").write_text("train_a\ngone\ntrain_b")
     assert run_check(tmp_path, "data=vspw", f"data.root='{root}'") == 2
     report = json.loads((tmp_path / "check_data/vspw.json").read_text())
-    faults = {name: [(f["kind"], f["path"]) for f in split["faults"]] for name, split in report["splits"].items()}
-    assert faults == {"train": [("dangling", "train.txt")], "val/test": [("empty", "data/val_a/origin/4.jpg")]}
+    issues = {name: [(f["kind"], f["path"]) for f in split["issues"]] for name, split in report["splits"].items()}
+    assert issues == {"train": [("dangling", "train.txt")], "val/test": [("empty", "data/val_a/origin/4.jpg")]}
     printed = (tmp_path / "printed.txt").read_text()
     assert "val_a/origin/4.jpg is empty" in printed and "2806" in printed
     exclude = tmp_path / "check_data/vspw_exclude.json"
@@ -70,11 +70,11 @@ def test_a_report_is_not_replaced_unasked(root, tmp_path):
     assert run_check(tmp_path, "data=vspw", f"data.root='{root}'", "overwrite=true") == 0
 
 
-def test_a_split_that_cannot_be_read_is_a_fault_of_its_own(root, tmp_path):
+def test_a_split_that_cannot_be_read_is_an_issue_of_its_own(root, tmp_path):
     (root / "val.txt").unlink()
     assert run_check(tmp_path, "data=vspw", f"data.root='{root}'", "splits=[train,val]") == 1
-    (fault,) = json.loads((tmp_path / "check_data/vspw.json").read_text())["splits"]["val"]["faults"]
-    assert fault["kind"] == "layout" and "val.txt does not exist" in fault["message"]
+    (issue,) = json.loads((tmp_path / "check_data/vspw.json").read_text())["splits"]["val"]["issues"]
+    assert issue["kind"] == "layout" and "val.txt does not exist" in issue["message"]
     with pytest.raises(ValueError, match="splits has 'all'; expected train, val or test"):
         run_check(tmp_path, "data=vspw", f"data.root='{root}'", "splits=[all]", "overwrite=true")
 

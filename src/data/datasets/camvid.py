@@ -1,11 +1,11 @@
 """CamVid (Brostow et al., 2008/2009) at 480x360 with 11 classes, under the protocol ``camvid-drive``.
 
-Three drives are trained on, as single labelled stills one second apart; a fourth, never trained on, gives one dense clip of 51
-frames at 15 Hz to evaluate on.
+Training uses three drives, as single labelled stills one second apart; evaluation uses one dense clip of a fourth drive, of 51
+frames at 15 Hz.
 
 ```
-<root>/index.csv      header with at least: sequence, frame (30 Hz), image, label; the paths are relative to the root
-<root>/classes.txt    "0 sky" ... "11 void(ignore)", one a line
+<root>/index.csv      columns sequence, frame (30 Hz), image, label, and others; paths are relative to the root
+<root>/classes.txt    "0 sky" ... "11 void(ignore)", one per line
 ```
 """
 
@@ -17,9 +17,9 @@ from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from src.data.clips import Color, FileClips
-from src.data.integrity.issues import DatasetIssue, IssuePolicy
-from src.data.shards.path import dataset_root
+from src.data.clips import Color
+from src.data.datasets.base import DatasetFolder, SplitContent, check_split
+from src.data.integrity.issues import IssuePolicy
 from src.files.text import read_text
 from src.structures import IGNORE_INDEX, Clip
 
@@ -42,47 +42,26 @@ PALETTE: tuple[Color, ...] = (
 _COLUMNS = ("sequence", "frame", "image", "label")
 
 
-class CamVid(FileClips):
-    """One split of CamVid.
+class CamVid(DatasetFolder):
+    """One split of CamVid, in ``<root>/index.csv``; arguments as of :class:`DatasetFolder`.
 
-    Args:
-        root: the folder that holds ``index.csv``.
-        split: ``train``: every still of the three training drives, a clip for each drive (1 fps: too sparse to pair frames, so
-            sample single frames); ``train_part`` and ``val_part``: the first nine and the last tenth of each of these drives;
-            ``test``: the dense clip (15 fps).
-        min_clip_length: shorter clips are left out, frames.
-        exclude: exclusion list (see ``src/data/integrity/exclusion.py``); what it names is not used.
-        faults: where given, missing files are appended here instead of being an error.
-
-    Raises:
-        FileNotFoundError: if the root, the index, the class list or a listed file is missing; the message names it.
-        ValueError: if the split is unknown or the index or the class list is not as expected.
+    Splits: ``train``: all stills of the three training drives, one clip per drive (1 fps: too sparse to pair frames, so sample
+    single frames); ``train_part`` and ``val_part``: the first nine and the last tenth of each of these drives; ``test``: the
+    dense clip (15 fps).
     """
 
-    def __init__(
-        self,
-        root: str | Path,
-        split: str,
-        min_clip_length: int = 1,
-        exclude: str | Path | None = None,
-        faults: list[DatasetIssue] | None = None,
-    ) -> None:
-        if split not in SPLITS:
-            raise ValueError(f"unknown CamVid split {split!r}; expected one of {', '.join(SPLITS)}")
-        self.root = dataset_root(root)
-        self.split = split
-        policy = IssuePolicy(self.root, exclude, faults)
+    def load_split(self, policy: IssuePolicy) -> SplitContent:
+        """Read the index; see :meth:`DatasetFolder.load_split`."""
+        check_split("CamVid", self.split, SPLITS)
         rows = _read_index(self.root)
-        drives = (DENSE_DRIVE,) if split == "test" else TRAIN_DRIVES
-        clips = [_clip(drive, _part([row for row in rows if row.drive == drive], split), self.root, policy) for drive in drives]
-        super().__init__(
-            clips,
+        drives = (DENSE_DRIVE,) if self.split == "test" else TRAIN_DRIVES
+        by_drive = {drive: [row for row in rows if row.drive == drive] for drive in drives}
+        return SplitContent(
+            [_clip(drive, _select(rows, self.split), self.root, policy) for drive, rows in by_drive.items()],
             _read_classes(self.root / "classes.txt"),
             PALETTE,
-            15.0 if split == "test" else 1.0,
+            15.0 if self.split == "test" else 1.0,
             {k: k for k in range(len(PALETTE))} | {len(PALETTE): IGNORE_INDEX},
-            policy=policy,
-            min_clip_length=min_clip_length,
         )
 
 
@@ -117,7 +96,7 @@ def _read_row(index: Path, line: int, record: dict[str, str | None]) -> _Row:
     return _Row(drive, int(frame), index.parent / image, index.parent / label)
 
 
-def _part(rows: list[_Row], split: str) -> list[_Row]:
+def _select(rows: list[_Row], split: str) -> list[_Row]:
     if split == "test":
         first, last = DENSE_FRAMES
         return [row for row in rows if first <= row.frame <= last]
@@ -133,15 +112,14 @@ def _clip(drive: str, rows: list[_Row], root: Path, policy: IssuePolicy) -> Clip
     for frame, group in groupby(rows, key=lambda row: row.frame):
         if len(list(group)) > 1:
             raise ValueError(f"{root / 'index.csv'} lists frame {frame} of drive {drive} twice")
-    missing = [path for row in rows for path in (row.image, row.label) if not path.is_file()]
-    policy.report(*(DatasetIssue("missing", path, f"{path} does not exist; expected it for drive {drive}") for path in missing))
+    policy.report_missing((path for row in rows for path in (row.image, row.label)), f"drive {drive}")
     return Clip(drive, tuple(row.image for row in rows), tuple(row.label for row in rows))
 
 
 def _read_classes(path: Path) -> list[str]:
-    """The names of classes 0..10; the list ends with 11, void."""
+    """Read the names of classes 0..10; the list ends with 11, void."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; expected the class names, '0 sky' to '11 void(ignore)', one a line")
+        raise FileNotFoundError(f"{path} does not exist; expected the class names, '0 sky' to '11 void(ignore)', one per line")
     lines = [line.split(maxsplit=1) for line in read_text(path).splitlines() if line.strip()]
     if any(len(line) != 2 for line in lines) or [line[0] for line in lines] != [str(k) for k in range(len(PALETTE) + 1)]:
         raise ValueError(

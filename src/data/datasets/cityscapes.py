@@ -2,7 +2,7 @@
 
 ```
 <root>/leftImg8bit_sequence/<split>/<city>/<city>_<seq6>_<frame6>_leftImg8bit.png    30 frames around each label, 17 fps
-<root>/leftImg8bit/<split>/<city>/...                                                read where the above is absent
+<root>/leftImg8bit/<split>/<city>/...                                                read if the above is absent
 <root>/gtFine/<split>/<city>/<city>_<seq6>_<frame6>_gtFine_labelIds.png
 ```
 """
@@ -14,9 +14,9 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-from src.data.clips import Color, FileClips
+from src.data.clips import Color
+from src.data.datasets.base import DatasetFolder, SplitContent
 from src.data.integrity.issues import DatasetIssue, IssuePolicy
-from src.data.shards.path import dataset_root
 from src.structures import IGNORE_INDEX, Clip
 
 
@@ -54,24 +54,18 @@ IMAGE_SUFFIX = "_leftImg8bit.png"
 LABEL_NAME = re.compile(r"(?P<city>.+)_(?P<sequence>\d{6})_(?P<frame>\d{6})_gtFine_labelIds\.png")
 
 
-class Cityscapes(FileClips):
-    """The labelled frames of one split, each with the frames on disk around it.
+class Cityscapes(DatasetFolder):
+    """The labelled frames of one split, each with the frames on disk around it; further arguments as of :class:`DatasetFolder`.
 
-    A clip holds the unbroken run of frames around its labelled one, so that distances between frames are distances in time. Which
-    frames belong to a label follows from the number in its own name.
+    A clip is the unbroken run of frames around its labelled frame, so that frame distances are time distances. The frame number
+    in the label's name determines the frames of a clip. A frame on the exclusion list ends the run. Missing frames within a
+    snippet are reported only if issues are collected.
+
+    Splits: ``train`` or ``val``.
 
     Args:
-        root: the folder that holds ``gtFine/`` and ``leftImg8bit_sequence/`` or ``leftImg8bit/``.
-        split: ``train`` or ``val``.
-        frames_before: most frames before the labelled one; 19 in the published snippets.
-        frames_after: most frames after it; 10 in the published snippets.
-        min_clip_length: shorter clips are left out, frames.
-        exclude: exclusion list (see ``src/data/integrity/exclusion.py``); a clip ends before a frame that it names.
-        faults: where given, what is wrong is appended here instead of being an error, a hole in a snippet included.
-
-    Raises:
-        FileNotFoundError: if a folder or the image of a label is missing; the message names it.
-        ValueError: if a label file's name is not as above.
+        frames_before: maximum number of frames before the labelled one; 19 in the published snippets.
+        frames_after: maximum number of frames after it; 10 in the published snippets.
     """
 
     def __init__(
@@ -82,30 +76,30 @@ class Cityscapes(FileClips):
         frames_after: int = 10,
         min_clip_length: int = 1,
         exclude: str | Path | None = None,
-        faults: list[DatasetIssue] | None = None,
+        issues: list[DatasetIssue] | None = None,
     ) -> None:
-        self.root = dataset_root(root)
-        self.split = split
-        images = self.root / "leftImg8bit_sequence" / split
+        self._extent = frames_before, frames_after
+        super().__init__(root, split, min_clip_length, exclude, issues)
+
+    def load_split(self, policy: IssuePolicy) -> SplitContent:
+        """Find the snippets; see :meth:`DatasetFolder.load_split`."""
+        images = self.root / "leftImg8bit_sequence" / self.split
         if not images.is_dir():
-            images = self.root / "leftImg8bit" / split
-        labels = self.root / "gtFine" / split
+            images = self.root / "leftImg8bit" / self.split
+        labels = self.root / "gtFine" / self.split
         for folder in (labels, images):
             if not folder.is_dir():
                 raise FileNotFoundError(f"{folder} does not exist; expected gtFine/ and leftImg8bit_sequence/ or leftImg8bit/")
         paths = sorted(labels.glob("*/*_labelIds.png"))
         if not paths:
             raise FileNotFoundError(f"{labels} holds no labels; expected <city>/<city>_<seq6>_<frame6>_gtFine_labelIds.png")
-        policy = IssuePolicy(self.root, exclude, faults)
-        clips = [_read_snippet(path, images, frames_before, frames_after, policy) for path in paths]
-        super().__init__(
+        clips = [_read_snippet(path, images, *self._extent, policy) for path in paths]
+        return SplitContent(
             [clip for clip in clips if clip is not None],
             [c.name for c in CLASSES],
             [c.color for c in CLASSES],
             17.0,
             {i: IGNORE_INDEX for i in (*_LABEL_IDS, 255)} | {c.label_id: k for k, c in enumerate(CLASSES)},
-            policy=policy,
-            min_clip_length=min_clip_length,
         )
 
 
@@ -119,17 +113,17 @@ def _read_snippet(label: Path, images: Path, frames_before: int, frames_after: i
     # A label near the start of its recording has fewer frames before it.
     numbers = range(max(frame - frames_before, 0), frame + frames_after + 1)
     paths = {n: images / label.parent.name / f"{match['city']}_{match['sequence']}_{n:06d}{IMAGE_SUFFIX}" for n in numbers}
-    there = {n for n, path in paths.items() if path.is_file() and not policy.excludes(path)}
-    if frame not in there:
+    usable = {n for n, path in paths.items() if path.is_file() and not policy.excludes(path)}
+    if frame not in usable:
         message = f"{paths[frame]} does not exist; expected the image of {label}"
         policy.report(DatasetIssue("missing", paths[frame], message))
         return None
-    if policy.noted is not None:
-        # No error: the run around the label can be used, and it is up to the user whether that is enough.
-        holes = [n for n in range(min(there), max(there)) if n not in there]
-        policy.report(*(DatasetIssue("missing", paths[n], f"{paths[n]} is missing from the snippet of {label}") for n in holes))
-    before = list(takewhile(there.__contains__, range(frame - 1, numbers.start - 1, -1)))
-    after = list(takewhile(there.__contains__, range(frame + 1, numbers.stop)))
+    if policy.issues is not None:
+        # Never an error: the run around the label is usable.
+        missing = [n for n in range(min(usable), max(usable)) if n not in usable]
+        policy.report(*(DatasetIssue("missing", paths[n], f"{paths[n]} is missing from the snippet of {label}") for n in missing))
+    before = list(takewhile(usable.__contains__, range(frame - 1, numbers.start - 1, -1)))
+    after = list(takewhile(usable.__contains__, range(frame + 1, numbers.stop)))
     return Clip(
         f"{match['city']}_{match['sequence']}_{match['frame']}",
         tuple(paths[n] for n in (*reversed(before), frame, *after)),

@@ -1,4 +1,4 @@
-"""Colors for classes that come without any."""
+"""Colors for classes without a palette of their own."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from numpy.typing import NDArray
 
 from src.data.clips import Color
 
-# Void is black, and pictures use white and mid grey for "nothing" and "unknown": no class must look like them.
+# Void is black, and pictures use white and mid grey for "nothing" and "unknown": no class may have a similar color.
 _RESERVED = ((0, 0, 0), (255, 255, 255), (128, 128, 128))
 _LEVELS = (20, 55, 90, 125, 160, 195, 230, 255)
 
 
 def distinct_palette(num_classes: int) -> tuple[Color, ...]:
-    """K colors that the eye tells apart: each new one is the candidate farthest (CIE Lab) from all before it.
+    """Choose K distinguishable colors: each is the candidate farthest (CIE Lab) from all before it.
 
-    The first n colors do not depend on K, and neither black, white nor mid grey is among them.
+    The first n colors do not depend on K. Black, white and mid grey are not among them.
 
     Args:
         num_classes: K, at most 512.
@@ -42,5 +42,5 @@ def distinct_palette(num_classes: int) -> tuple[Color, ...]:
 
 
 def _to_lab(rgb: np.ndarray) -> NDArray[np.float64]:
-    """(N, 3) RGB 0..255 to (N, 3) CIE Lab."""
+    """Convert (N, 3) RGB 0..255 to (N, 3) CIE Lab."""
     return np.asarray(cv2.cvtColor((rgb[None] / 255).astype(np.float32), cv2.COLOR_RGB2LAB)[0], np.float64)

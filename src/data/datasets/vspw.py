@@ -1,9 +1,9 @@
 """VSPW (Miao et al., CVPR 2021), full size or 480p, and any data in its layout on disk.
 
 ```
-<root>/train.txt, val.txt, test.txt         one video name a line
+<root>/train.txt, val.txt, test.txt         one video name per line
 <root>/label_num_dic_final.json             class name -> label value, optional
-<root>/data/<video>/origin/*.jpg            frames, in the order of their names, which need not be consecutive
+<root>/data/<video>/origin/*.jpg            frames in the order of their names; numbers need not be consecutive
 <root>/data/<video>/mask/*.png              labels: 0 and 255 = ignore, 1..K = classes
 ```
 """
@@ -14,35 +14,29 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from src.data.clips import Color, FileClips
+from src.data.clips import Color
+from src.data.datasets.base import DatasetFolder, SplitContent
 from src.data.datasets.frame_folders import FrameFolders, read_clips, read_video_list
 from src.data.datasets.palette import distinct_palette
 from src.data.datasets.vspw_classes import VSPW_CLASSES
 from src.data.integrity.issues import DatasetIssue, IssuePolicy
-from src.data.shards.path import dataset_root
 from src.structures import IGNORE_INDEX
 
 CLASS_FILE = "label_num_dic_final.json"
 
 
-class VSPW(FileClips):
-    """The videos of one split in VSPW's layout.
+class VSPW(DatasetFolder):
+    """The videos of one split in VSPW's layout; further arguments and errors as of :class:`DatasetFolder`.
+
+    Splits: ``train``, ``val`` or ``test``, the names of the lists. Only videos of ``test``, whose masks are withheld, may lack
+    masks.
 
     Args:
-        root: the folder that holds ``data/`` and the split lists.
-        split: name of a list: ``train``, ``val`` or ``test``. Only the ``test`` split, whose masks
-            are withheld, may lack them.
         num_classes: K; 124 in VSPW.
         classes: K names; default those of ``label_num_dic_final.json``, else VSPW's own for K = 124, else ``class_0``, ...
         palette: K colors; default distinct ones.
         fps: frames per second.
-        min_clip_length: shorter videos are left out, frames; 17 is the rule of the evaluation script in common use.
-        exclude: exclusion list (see ``src/data/integrity/exclusion.py``); what it names is not used.
-        faults: where given, what is wrong is appended here instead of being an error.
-
-    Raises:
-        FileNotFoundError: if the root, the list, a listed video or a frame's mask is missing; the message names it.
-        ValueError: if a list, the class file or a video's content is not as expected.
+        min_clip_length: minimum number of frames; 17 reproduces the commonly used evaluation script.
     """
 
     def __init__(
@@ -55,38 +49,39 @@ class VSPW(FileClips):
         fps: float = 15.0,
         min_clip_length: int = 1,
         exclude: str | Path | None = None,
-        faults: list[DatasetIssue] | None = None,
+        issues: list[DatasetIssue] | None = None,
     ) -> None:
-        self.root = dataset_root(root)
-        self.split = split
         if not 1 <= num_classes <= 254:
             raise ValueError(f"num_classes={num_classes}; expected 1..254 (0 and 255 of the label PNGs mean ignore)")
         if classes is not None and len(classes) != num_classes:
             raise ValueError(f"{len(classes)} class names but num_classes={num_classes}; expected as many")
-        if not (self.root / "data").is_dir():
-            raise FileNotFoundError(
-                f"{self.root} holds no data/; expected {split}.txt and data/<video>/origin, data/<video>/mask"
-            )
-        policy = IssuePolicy(self.root, exclude, faults)
+        self._label_settings = num_classes, classes, palette, fps
+        super().__init__(root, split, min_clip_length, exclude, issues)
+
+    def load_split(self, policy: IssuePolicy) -> SplitContent:
+        """Find the listed videos; see :meth:`DatasetFolder.load_split`."""
+        num_classes, classes, palette, fps = self._label_settings
         data = self.root / "data"
-        names = read_video_list(self.root / f"{split}.txt", lambda name: data / name / "origin", policy)
+        if not data.is_dir():
+            raise FileNotFoundError(
+                f"{self.root} holds no data/; expected {self.split}.txt and data/<video>/origin, data/<video>/mask"
+            )
+        names = read_video_list(self.root / f"{self.split}.txt", lambda name: data / name / "origin", policy)
         videos = [FrameFolders(name, data / name / "origin", data / name / "mask") for name in names]
-        super().__init__(
-            read_clips(videos, policy, "all_or_none" if split == "test" else "every_frame"),
+        return SplitContent(
+            read_clips(videos, policy, "all_or_none" if self.split == "test" else "every_frame"),
             classes if classes is not None else read_class_names(self.root / CLASS_FILE, num_classes),
             palette if palette is not None else distinct_palette(num_classes),
             fps,
             {0: IGNORE_INDEX, 255: IGNORE_INDEX} | {k + 1: k for k in range(num_classes)},
-            policy=policy,
-            min_clip_length=min_clip_length,
         )
 
 
 def read_class_names(path: Path, num_classes: int) -> list[str]:
-    """Names by label value 1..K from VSPW's class file, which also names 0 (others).
+    """Read the names of label values 1..K from VSPW's class file, which also names 0 (others).
 
     Args:
-        path: ``label_num_dic_final.json``; where it is absent the names are VSPW's for K = 124, else ``class_0``, ...
+        path: ``label_num_dic_final.json``; if absent, the names are VSPW's for K = 124, else ``class_0``, ...
         num_classes: K.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What is on disk against what should be: every frame and label of a data set is read, and what is wrong is named."""
+"""Check of a dataset on disk: decode every frame and label, and report every issue."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from src.structures import IGNORE_INDEX, Clip, Size
 
 
 class CheckableDataset(Protocol):
-    """What checking needs of a dataset: files, and what the values of its labels mean."""
+    """Dataset whose frames and labels are files."""
 
     classes: tuple[str, ...]
     clips: list[Clip]
@@ -36,33 +36,33 @@ class FrameFiles(NamedTuple):
 
 @dataclass(frozen=True)
 class FrameReport:
-    """What reading the files of one frame gave.
+    """Result of reading the files of one frame.
 
     Attributes:
         image_size: (H, W), ``None`` if the image cannot be read.
-        pixels: class or ``IGNORE_INDEX`` -> pixels; ``None`` where there is no label that can be read.
-        faults: what is wrong.
+        pixels: class or ``IGNORE_INDEX`` -> pixels; ``None`` without a readable label.
+        issues: issues of the two files.
     """
 
     image_size: Size | None
     pixels: Mapping[int, int] | None
-    faults: tuple[DatasetIssue, ...]
+    issues: tuple[DatasetIssue, ...]
 
 
 @dataclass
 class SplitReport:
-    """The counts of one split.
+    """Counts and issues of one split.
 
     Attributes:
         clips: number of videos.
         frames: number of frames.
-        labelled: frames with a label.
-        void_only: labels without any class; legal, but of no use.
+        labelled: number of frames with a label.
+        void_only: number of labels without any class; legal, but useless for training.
         shortest: frames of the shortest clip; 0 without clips.
-        longest: frames of the longest.
+        longest: frames of the longest clip.
         sizes: "HxW" -> images.
         pixels: class name, or ``void`` -> labelled pixels.
-        faults: what is wrong with its list and files.
+        issues: issues of its list and files.
     """
 
     clips: int = 0
@@ -73,17 +73,17 @@ class SplitReport:
     longest: int = 0
     sizes: Counter[str] = field(default_factory=Counter)
     pixels: Counter[str] = field(default_factory=Counter)
-    faults: list[DatasetIssue] = field(default_factory=list)
+    issues: list[DatasetIssue] = field(default_factory=list)
 
     def as_json(self, root: Path) -> dict[str, Any]:
-        """Plain values; the faults as counts by kind and, one by one, with paths relative to ``root`` where they are below it."""
+        """Return plain values; issues are counted by kind and listed, with paths relative to ``root`` where possible."""
         return {
             **{name: getattr(self, name) for name in ("clips", "frames", "labelled", "void_only", "shortest", "longest")},
             "sizes": dict(self.sizes.most_common()),
             "pixels": dict(self.pixels),
-            "faults_by_kind": dict(Counter(fault.kind for fault in self.faults)),
-            "faults": [
-                {"kind": f.kind, "path": _relative(f.path, root), "entry": f.entry, "message": f.message} for f in self.faults
+            "issues_by_kind": dict(Counter(issue.kind for issue in self.issues)),
+            "issues": [
+                {"kind": i.kind, "path": _relative(i.path, root), "entry": i.entry, "message": i.message} for i in self.issues
             ],
         }
 
@@ -91,15 +91,15 @@ class SplitReport:
 def check_splits(
     datasets: Mapping[str, CheckableDataset], workers: int, progress: Callable[[int, int], None] | None = None
 ) -> dict[str, SplitReport]:
-    """Read all files of some splits of one data set; files that splits share are read once.
+    """Read all files of some splits of one dataset; files shared by splits are read once.
 
     Args:
-        datasets: by the names of the splits; all with the same label format.
-        workers: processes that read; 0 reads in this one.
-        progress: told (frames done, frames in all) after every frame.
+        datasets: split name -> dataset; all with the same label format.
+        workers: number of processes that read; 0 reads in this process.
+        progress: called with (frames done, frames in total) after every frame.
 
     Returns:
-        A report for each split, without the faults that were noted before, when its list and folders were read.
+        A report for each split, without the issues collected earlier, while its list and folders were read.
     """
     formats = [dataset.label_format for dataset in datasets.values()]
     frames = list(dict.fromkeys(frame for dataset in datasets.values() for clip in dataset.clips for frame in _frames(clip)))
@@ -114,69 +114,66 @@ def check_splits(
 
 
 def check_frame(label_format: LabelFormat, frame: FrameFiles) -> FrameReport:
-    """Decode the image and the label of one frame and compare them.
-
-    Args:
-        label_format: how the label is read.
-        frame: its files.
-    """
-    faults: list[DatasetIssue] = []
+    """Decode the image and the label of one frame and compare their sizes."""
+    issues: list[DatasetIssue] = []
     size: Size | None = None
-    if fault := _file_fault(frame.image):
-        faults.append(fault)
+    if issue := _file_issue(frame.image):
+        issues.append(issue)
     else:
         try:
             height, width = read_rgb(frame.image).shape[-2:]
             size = height, width
         except ValueError as error:
-            faults.append(DatasetIssue("undecodable", frame.image, str(error)))
-    pixels = None if frame.label is None else _check_label(label_format, frame.label, frame.image, size, faults)
-    return FrameReport(size, pixels, tuple(faults))
+            issues.append(DatasetIssue("undecodable", frame.image, str(error)))
+    pixels = None if frame.label is None else _check_label(label_format, frame.label, frame.image, size, issues)
+    return FrameReport(size, pixels, tuple(issues))
 
 
-def exclusion_of(faults: Iterable[DatasetIssue], root: Path) -> Exclusion:
-    """The list that makes a reader pass over these faults; one that no list can cure (a missing folder) is not on it.
+def build_exclusion(issues: Iterable[DatasetIssue], root: Path) -> Exclusion:
+    """Build the exclusion list that resolves the issues of one dataset.
+
+    Issues that no list resolves, such as a missing root, are left out.
 
     Args:
-        faults: of one data set.
-        root: its folder.
+        issues: issues of one dataset.
+        root: folder of the dataset.
     """
-    faults = list(faults)
-    whole = {fault.entry for fault in faults if fault.entry is not None and fault.kind != "duplicate"}
-    repeated = {fault.entry for fault in faults if fault.entry is not None and fault.kind == "duplicate"}
-    files = {_relative(fault.path, root) for fault in faults if fault.entry is None and fault.path.is_relative_to(root)}
-    return Exclusion(tuple(sorted(files - {"."})), tuple(sorted(whole)), tuple(sorted(repeated)))
+    issues = list(issues)
+    videos = {issue.entry for issue in issues if issue.entry is not None and issue.kind != "duplicate"}
+    repeated = {issue.entry for issue in issues if issue.entry is not None and issue.kind == "duplicate"}
+    files = {_relative(issue.path, root) for issue in issues if issue.entry is None and issue.path.is_relative_to(root)}
+    return Exclusion(tuple(sorted(files - {"."})), tuple(sorted(videos)), tuple(sorted(repeated)))
 
 
 def _check_label(
-    label_format: LabelFormat, path: Path, image: Path, image_size: Size | None, faults: list[DatasetIssue]
+    label_format: LabelFormat, path: Path, image: Path, image_size: Size | None, issues: list[DatasetIssue]
 ) -> Mapping[int, int] | None:
-    """Class -> pixels of a label that can be read; what is wrong is appended to ``faults``."""
-    if fault := _file_fault(path):
-        faults.append(fault)
+    """Count the pixels of each class of a readable label, and append its issues to ``issues``."""
+    if issue := _file_issue(path):
+        issues.append(issue)
         return None
     try:
         raw = label_format.read_raw(path)
     except ValueError as error:
-        faults.append(DatasetIssue("undecodable", path, str(error)))
+        issues.append(DatasetIssue("undecodable", path, str(error)))
         return None
     size = raw.shape[0], raw.shape[1]
     if image_size is not None and size != image_size:
         message = f"{path} is {_text(size)} (HxW) but its image {image} is {_text(image_size)}"
-        faults.append(DatasetIssue("size", path, message))
+        issues.append(DatasetIssue("size", path, message))
     classes = label_format.to_classes(raw)
     counts = dict(enumerate(np.bincount(classes.ravel()).tolist()))
     if undefined := counts.pop(UNDEFINED, 0):
         wrong = sorted(set(raw[classes == UNDEFINED].tolist()))
         found = f"{', '.join(map(str, wrong[:5]))}{', ...' if len(wrong) > 5 else ''} ({undefined} pixels)"
-        faults.append(DatasetIssue("values", path, f"{path}: undefined label values {found}; expected {label_format.expected}"))
+        issues.append(DatasetIssue("values", path, f"{path}: undefined label values {found}; expected {label_format.expected}"))
     return {k: count for k, count in counts.items() if count}
 
 
-def _file_fault(path: Path) -> DatasetIssue | None:
+def _file_issue(path: Path) -> DatasetIssue | None:
     if not path.is_file():
-        what = "is a link to a file that does not exist" if path.is_symlink() else "does not exist"
-        return DatasetIssue("missing", path, f"{path} {what}")
+        finding = "is a link to a file that does not exist" if path.is_symlink() else "does not exist"
+        return DatasetIssue("missing", path, f"{path} {finding}")
     if path.stat().st_size == 0:
         return DatasetIssue("empty", path, f"{path} is empty (0 bytes)")
     return None
@@ -189,7 +186,7 @@ def _split_report(dataset: CheckableDataset, reports: Mapping[FrameFiles, FrameR
         first: tuple[Path, Size] | None = None
         for frame in _frames(clip):
             found = reports[frame]
-            report.faults.extend(found.faults)
+            report.issues.extend(found.issues)
             report.labelled += frame.label is not None
             if found.image_size is not None:
                 report.sizes[_text(found.image_size)] += 1
@@ -197,7 +194,7 @@ def _split_report(dataset: CheckableDataset, reports: Mapping[FrameFiles, FrameR
                 if found.image_size != first[1]:
                     sizes = _text(found.image_size), _text(first[1])
                     message = f"{frame.image} is {sizes[0]} (HxW) but {first[0]} of the same clip is {sizes[1]}"
-                    report.faults.append(DatasetIssue("size", frame.image, message))
+                    report.issues.append(DatasetIssue("size", frame.image, message))
             if found.pixels is not None:
                 report.void_only += set(found.pixels) <= {IGNORE_INDEX}
                 for k, count in found.pixels.items():

@@ -1,9 +1,9 @@
-"""Exclusion lists: what of a damaged copy of a data set is not to be used, as a JSON file that people can read and edit.
+"""Exclusion lists: files and videos of a damaged copy of a dataset to leave out, as a JSON file that can be edited by hand.
 
 ```
 {"files": ["data/<video>/origin/<frame>.jpg", ...],   images and labels, relative to the root
- "videos": ["<video>", ...],                          entries of split lists to pass over
- "repeated": ["<video>", ...]}                        entries whose first occurrence alone counts
+ "videos": ["<video>", ...],                          entries of split lists to leave out
+ "repeated": ["<video>", ...]}                        entries of split lists of which only the first occurrence counts
 ```
 """
 
@@ -20,12 +20,12 @@ _KEYS = ("files", "videos", "repeated")
 
 @dataclass(frozen=True)
 class Exclusion:
-    """What is not to be used.
+    """Files and videos to leave out.
 
     Attributes:
-        files: paths relative to the root of the data set, with forward slashes.
+        files: paths relative to the root of the dataset, with forward slashes.
         videos: names of whole videos.
-        repeated: names of videos that a list has more than once.
+        repeated: names of videos that a list contains more than once.
     """
 
     files: tuple[str, ...] = ()
@@ -34,15 +34,15 @@ class Exclusion:
 
     @classmethod
     def read(cls, path: str | Path) -> Exclusion:
-        """From a file.
+        """Read an exclusion list.
 
         Raises:
-            FileNotFoundError: if there is none.
-            ValueError: if it is not as above, or names a file outside the root.
+            FileNotFoundError: if the file does not exist.
+            ValueError: if the file is malformed, or names a file outside the root.
         """
         path = Path(path)
         if not path.is_file():
-            raise FileNotFoundError(f"{path} does not exist; expected an exclusion list, as scripts/check_data.py writes it")
+            raise FileNotFoundError(f"{path} does not exist; expected an exclusion list, as written by scripts/check_data.py")
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
@@ -56,9 +56,9 @@ class Exclusion:
                 raise ValueError(f"{path}: {key!r} is {names!r}; expected a list of names")
         for name in lists["files"]:
             if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-                raise ValueError(f"{path}: {name!r} is not a path below the root of the data set")
+                raise ValueError(f"{path}: {name!r} is not a path below the root of the dataset")
         return cls(**{key: tuple(names) for key, names in lists.items()})
 
     def write(self, path: Path) -> None:
-        """To a file, as a whole or not at all."""
+        """Write the list atomically."""
         write_text(path, json.dumps(asdict(self), indent=1) + "\n")

@@ -1,14 +1,13 @@
-"""What can be wrong with a data set on disk, and what its reader does about it: refuse it, note it, or pass it over.
+"""Issues of a dataset on disk, and the policy of its reader: raise, collect or exclude them.
 
-A reader reports what it finds to a :class:`IssuePolicy`. By default the first fault is an error. A checker asks for the faults to
-be noted instead, and writes an exclusion list (``src/data/integrity/exclusion.py``); a reader that is given the list passes over
-what it
-names.
+A dataset reader reports issues to an :class:`IssuePolicy`. By default the first issue is raised. ``scripts/check_data.py``
+collects issues and writes an exclusion list (``src/data/integrity/exclusion.py``); a reader with that list leaves out the listed
+files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,21 +17,21 @@ from src.structures import Clip
 
 IssueKind = Literal["layout", "dangling", "duplicate", "missing", "unpaired", "empty", "undecodable", "size", "values"]
 """
-layout: the folder cannot be read at all. dangling, duplicate: entries of a list that name nothing, or the same twice.
-missing, empty (0 bytes), undecodable: files. unpaired: an image without a label, or the reverse. size: an image or label of
-another size than it should have. values: a label with undefined values.
+layout: the split cannot be read at all. dangling, duplicate: list entries without a video, or listed before.
+missing, empty (0 bytes), undecodable: files. unpaired: an image without a label, or the reverse. size: an image or label of an
+unexpected size. values: a label with undefined values.
 """
 
 
 @dataclass(frozen=True)
 class DatasetIssue:
-    """One thing that is wrong.
+    """One issue of a dataset on disk.
 
     Attributes:
-        kind: what sort of fault.
-        path: the file or folder; of an entry, the list that it stands in.
-        message: one line for people: the file, what was found, what was expected.
-        entry: name of the video that the fault makes unusable as a whole; ``None`` where it is about the one file.
+        kind: category of the issue.
+        path: file or folder; for a list entry, the list.
+        message: one line with the file, the finding and the expectation.
+        entry: name of the video that is unusable as a whole; ``None`` if only the file is affected.
     """
 
     kind: IssueKind
@@ -41,73 +40,79 @@ class DatasetIssue:
     entry: str | None = None
 
     def error(self, more: int = 0) -> Exception:
-        """The exception that says so.
+        """Return the exception for this issue.
 
         Args:
-            more: number of further faults that were found with it.
+            more: number of further issues found with it.
         """
-        text = f"{self.message} (and {more} more such faults)" if more else self.message
+        text = f"{self.message} (and {more} more such issues)" if more else self.message
         return FileNotFoundError(text) if self.kind in ("dangling", "missing") else ValueError(text)
 
 
 class IssuePolicy:
-    """What happens to the faults of one data set.
+    """Treatment of the issues of one dataset.
 
     Args:
-        root: its folder.
-        exclude: an exclusion list (JSON); what it names is passed over.
-        noted: where given, faults are appended here and reading goes on; otherwise they are raised.
+        root: folder of the dataset.
+        exclude: exclusion list (JSON); listed files and videos are left out.
+        issues: if given, issues are appended here and reading continues; otherwise they are raised.
 
     Raises:
-        FileNotFoundError: if there is no such list.
-        ValueError: if it is not an exclusion list.
+        FileNotFoundError: if the exclusion list does not exist.
+        ValueError: if the exclusion list is malformed.
     """
 
-    def __init__(self, root: Path, exclude: str | Path | None = None, noted: list[DatasetIssue] | None = None) -> None:
+    def __init__(self, root: Path, exclude: str | Path | None = None, issues: list[DatasetIssue] | None = None) -> None:
         self.root = root
-        self.noted = noted
+        self.issues = issues
         self._exclusion = Exclusion() if exclude is None else Exclusion.read(exclude)
         self._files = frozenset(root / name for name in self._exclusion.files)
 
     def excludes(self, path: Path) -> bool:
-        """Whether a file is to be passed over."""
+        """Return whether a file is on the exclusion list."""
         return path in self._files
 
     def excludes_video(self, name: str) -> bool:
-        """Whether a whole video is to be passed over."""
+        """Return whether a whole video is on the exclusion list."""
         return name in self._exclusion.videos
 
-    def excludes_repeats(self, name: str) -> bool:
-        """Whether entries after the first of the same name are to be passed over."""
-        return name in self._exclusion.repeated
-
-    def report(self, *faults: DatasetIssue) -> None:
-        """Take what a reader found.
+    def report(self, *issues: DatasetIssue) -> None:
+        """Raise or collect issues, except excluded ones.
 
         Raises:
-            FileNotFoundError, ValueError: the first fault that is not excluded, unless faults are noted.
+            FileNotFoundError, ValueError: the first issue that is not excluded, unless issues are collected.
         """
-        left = [fault for fault in faults if not self._covers(fault)]
-        if self.noted is not None:
-            self.noted.extend(left)
+        left = [issue for issue in issues if not self._is_excluded(issue)]
+        if self.issues is not None:
+            self.issues.extend(left)
         elif left:
             raise left[0].error(more=len(left) - 1)
 
-    def apply(self, clips: Sequence[Clip], min_clip_length: int) -> list[Clip]:
-        """Clips without what is excluded and without the short ones.
-
-        A frame whose image is excluded is taken out, as if it had not been recorded; one whose label alone is excluded stays,
-        unlabelled. A clip goes when no frame is left, or none of its labels.
+    def report_missing(self, paths: Iterable[Path], owner: str) -> None:
+        """Report the paths that are not files.
 
         Args:
-            clips: as on disk.
-            min_clip_length: frames.
+            paths: expected files.
+            owner: what they belong to, for the message, as in ``drive 0001TP``.
+        """
+        missing = [path for path in paths if not path.is_file()]
+        self.report(*(DatasetIssue("missing", path, f"{path} does not exist; expected it for {owner}") for path in missing))
+
+    def apply(self, clips: Sequence[Clip], min_clip_length: int) -> list[Clip]:
+        """Remove excluded files and short clips.
+
+        A frame with an excluded image is removed. A frame with only an excluded label stays, unlabelled. A clip is removed if no
+        frame, or none of its labels, is left.
+
+        Args:
+            clips: videos as on disk.
+            min_clip_length: minimum number of frames.
 
         Raises:
-            ValueError: if nothing is left of them, unless faults are noted.
+            ValueError: if no clip is left, unless issues are collected.
         """
         kept = [clip for clip in map(self._without_excluded, clips) if clip is not None and len(clip) >= min_clip_length]
-        if not kept and self.noted is None:
+        if not kept and self.issues is None:
             raise ValueError(
                 f"{self.root}: none of {len(clips)} clips is left with min_clip_length={min_clip_length} and the exclusion list"
             )
@@ -125,7 +130,7 @@ class IssuePolicy:
             return None
         return Clip(clip.name, tuple(image for image, _ in frames), tuple(label for _, label in frames))
 
-    def _covers(self, fault: DatasetIssue) -> bool:
-        if fault.entry is None:
-            return self.excludes(fault.path)
-        return self.excludes_repeats(fault.entry) if fault.kind == "duplicate" else self.excludes_video(fault.entry)
+    def _is_excluded(self, issue: DatasetIssue) -> bool:
+        if issue.entry is None:
+            return self.excludes(issue.path)
+        return issue.entry in (self._exclusion.repeated if issue.kind == "duplicate" else self._exclusion.videos)

@@ -1,4 +1,4 @@
-"""The same work on many files, over several processes."""
+"""Map of a function over many files, in several processes."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ _FILES_PER_MESSAGE = 16
 
 
 def map_files(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
-    """``map`` over processes, in order.
+    """Apply a function to every item, with results in order.
 
     Args:
-        function: of a module, or a partial of one; its arguments and results travel between processes.
-        items: what to work on.
-        workers: processes; 0 works in this one.
+        function: function of a module, or a partial of one; arguments and results are pickled.
+        items: arguments, one per call.
+        workers: number of processes; 0 works in this process.
 
     Raises:
         ValueError: if ``workers`` is negative.
-        Exception: what the function raises; the rest is not begun then.
+        Exception: of the function; remaining items are cancelled.
     """
     if workers < 0:
         raise ValueError(f"workers={workers}; expected 0 or more")
     if workers == 0:
         yield from map(function, items)
         return
-    # A forked copy of a process that has threads (torch, a progress bar) may hang. Ctrl-C reaches every process of a terminal:
-    # these finish what they have begun, and the one that has started them ends them.
+    # A fork of a process with threads (torch, a progress bar) may hang. Ctrl-C reaches every process of a terminal: workers
+    # ignore it, finish their items, and are ended by the parent process.
     context = multiprocessing.get_context("spawn")
     executor = ProcessPoolExecutor(workers, context, signal.signal, (signal.SIGINT, signal.SIG_IGN))
     try:

@@ -69,9 +69,9 @@ def test_a_missing_file_is_named(root):
     missing.unlink()
     with pytest.raises(FileNotFoundError, match=r"000060\.png does not exist; expected it for drive 0006R0"):
         CamVid(root, "train")
-    faults = []
-    CamVid(root, "train", faults=faults)
-    assert [(fault.kind, fault.path) for fault in faults] == [("missing", missing)]
+    issues = []
+    CamVid(root, "train", issues=issues)
+    assert [(issue.kind, issue.path) for issue in issues] == [("missing", missing)]
     (root / "list.json").write_text('{"files": ["0006R0/label/000060.png"]}')
     kept = CamVid(root, "train", exclude=root / "list.json").clips[1]
     assert (len(kept), len(kept.labelled_frames), kept.labels[1]) == (20, 19, None)

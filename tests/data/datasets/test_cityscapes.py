@@ -104,9 +104,9 @@ def test_holes_and_missing_images_are_noted(tmp_path):
     write_snippet(tmp_path, [*range(10, 14), *range(15, 20)], 19)
     write_snippet(tmp_path, [18], 19, sequence="000001")
     write_label(tmp_path / "gtFine/train/ulm/ulm_19_gtFine_labelIds.png", label(7))
-    faults = []
-    assert [len(clip) for clip in Cityscapes(tmp_path, "train", faults=faults).clips] == [5]
-    assert [(fault.kind, fault.path.name) for fault in faults] == [
+    issues = []
+    assert [len(clip) for clip in Cityscapes(tmp_path, "train", issues=issues).clips] == [5]
+    assert [(issue.kind, issue.path.name) for issue in issues] == [
         ("missing", "ulm_000000_000014_leftImg8bit.png"),
         ("missing", "ulm_000001_000019_leftImg8bit.png"),
         ("layout", "ulm_19_gtFine_labelIds.png"),

@@ -74,6 +74,6 @@ def test_lists_and_lengths_are_honoured(root):
     (clip,) = FolderClips(root, exclude=root / "list.json").clips
     assert [path.name for path in clip.images] == ["f_10.jpg", "f_11.jpg"]
     write_label(root / "masks/drive/f_99.png", [[0]])
-    faults = []
-    FolderClips(root, faults=faults)
-    assert [(fault.kind, fault.path.name) for fault in faults] == [("unpaired", "f_99.png")]
+    issues = []
+    FolderClips(root, issues=issues)
+    assert [(issue.kind, issue.path.name) for issue in issues] == [("unpaired", "f_99.png")]

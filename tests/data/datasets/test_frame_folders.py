@@ -40,14 +40,14 @@ def test_a_label_without_an_image_is_never_passed_over(video, tmp_path):
 
 
 def test_a_video_without_frames_is_noted_as_a_whole(tmp_path):
-    noted = []
-    assert read_clip(FrameFolders("v", tmp_path / "f", tmp_path / "m"), IssuePolicy(tmp_path, noted=noted), "any") is None
-    assert [(fault.kind, fault.path.name, fault.entry) for fault in noted] == [("missing", "f", "v")]
+    collected = []
+    assert read_clip(FrameFolders("v", tmp_path / "f", tmp_path / "m"), IssuePolicy(tmp_path, issues=collected), "any") is None
+    assert [(issue.kind, issue.path.name, issue.entry) for issue in collected] == [("missing", "f", "v")]
 
 
 def test_an_excluded_file_makes_way_for_another_of_the_same_frame(video, tmp_path):
     write_image(tmp_path / "frames" / "9.png")
-    with pytest.raises(ValueError, match=r"9\.png: more than one file for the same frame: there is 9\.jpg"):
+    with pytest.raises(ValueError, match=r"9\.png: more than one file for the same frame; 9\.jpg also exists"):
         read_clip(video, IssuePolicy(tmp_path), "any")
     (tmp_path / "list.json").write_text('{"files": ["frames/9.jpg"]}')
     clip = read_clip(video, IssuePolicy(tmp_path, tmp_path / "list.json"), "any")

@@ -56,9 +56,9 @@ def test_what_is_missing_is_named(tmp_path):
     gone.unlink()
     with pytest.raises(ValueError, match=r"0011.000001\.png has no label; expected .*panoptic_maps"):
         KittiStep(tmp_path, "train")
-    faults = []
-    KittiStep(tmp_path, "train", faults=faults)
-    assert [fault.path for fault in faults] == [gone]
+    issues = []
+    KittiStep(tmp_path, "train", issues=issues)
+    assert [issue.path for issue in issues] == [gone]
     (tmp_path / "list.json").write_text('{"files": ["panoptic_maps/train/0011/000001.png"], "videos": ["0009"]}')
     (clip,) = KittiStep(tmp_path, "train", exclude=tmp_path / "list.json", min_clip_length=3).clips
     assert clip.labelled_frames == (0, 2)

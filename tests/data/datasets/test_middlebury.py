@@ -50,9 +50,9 @@ def test_what_is_missing_is_named(root):
     gone.unlink()
     with pytest.raises(FileNotFoundError, match=r"Grove2.frame11\.png does not exist; expected it for scene Grove2"):
         Middlebury(root)
-    faults = []
-    Middlebury(root, faults=faults)
-    assert [fault.path for fault in faults] == [gone]
+    issues = []
+    Middlebury(root, issues=issues)
+    assert [issue.path for issue in issues] == [gone]
 
 
 def test_a_flow_of_another_size_than_its_image_is_refused(tmp_path):

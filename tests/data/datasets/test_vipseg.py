@@ -73,7 +73,7 @@ def test_lists_and_lengths_are_honoured(tmp_path):
     assert VIPSeg(tmp_path, "val").read_label(1, 0).unique().tolist() == [IGNORE_INDEX]
     (tmp_path / "list.json").write_text('{"videos": ["10_park"]}')
     assert [clip.name for clip in VIPSeg(tmp_path, "val", exclude=tmp_path / "list.json").clips] == ["2_one"]
-    faults = []
+    issues = []
     (tmp_path / "panomasks/2_one/00000001.png").unlink()
-    VIPSeg(tmp_path, "val", faults=faults)
-    assert [fault.path.name for fault in faults] == ["00000001.png"]
+    VIPSeg(tmp_path, "val", issues=issues)
+    assert [issue.path.name for issue in issues] == ["00000001.png"]

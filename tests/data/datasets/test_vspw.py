@@ -105,7 +105,7 @@ def test_only_the_test_split_may_lack_masks(tmp_path):
     root = write_vspw(tmp_path, VIDEOS, split="test", masks=False)
     assert VSPW(root, "test").clips[0].labels == (None, None, None)
     (root / "test.txt").rename(root / "val.txt")
-    with pytest.raises(ValueError, match=r"00000012\.jpg has no label.* \(and 2 more such faults\)"):
+    with pytest.raises(ValueError, match=r"00000012\.jpg has no label.* \(and 2 more such issues\)"):
         VSPW(root, "val")
 
 
@@ -115,7 +115,7 @@ def test_frames_may_be_png_but_not_twice(root):
     (root / "data/a_one/origin/._7.jpg").write_text("archive dropping")
     assert [p.name for p in VSPW(root, "train").clips[1].images] == ["7.jpg", "8.png"]
     write_image(root / "data/a_one/origin/7.png")
-    with pytest.raises(ValueError, match=r"7\.png: more than one file for the same frame: there is 7\.jpg"):
+    with pytest.raises(ValueError, match=r"7\.png: more than one file for the same frame; 7\.jpg also exists"):
         VSPW(root, "train")
 
 
@@ -174,13 +174,13 @@ def test_what_an_exclusion_list_names_is_not_used(root, tmp_path):
         VSPW(root, "train", exclude=tmp_path / "list.json")
 
 
-def test_faults_are_noted_where_that_is_asked_for(root):
+def test_issues_are_noted_where_that_is_asked_for(root):
     (root / "train.txt").write_text("gone\nb_street\nb_street")
     (root / "data/b_street/mask/00000013.png").unlink()
-    faults = []
-    data = VSPW(root, "train", faults=faults)
+    issues = []
+    data = VSPW(root, "train", issues=issues)
     assert [clip.labelled_frames for clip in data.clips] == [(0, 2)]
-    assert [(f.kind, f.path.relative_to(root).as_posix(), f.entry) for f in faults] == [
+    assert [(f.kind, f.path.relative_to(root).as_posix(), f.entry) for f in issues] == [
         ("dangling", "train.txt", "gone"),
         ("duplicate", "train.txt", "b_street"),
         ("unpaired", "data/b_street/mask/00000013.png", None),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from src.data.datasets.vspw import VSPW
-from src.data.integrity.check import FrameFiles, check_frame, check_splits, exclusion_of
+from src.data.integrity.check import FrameFiles, build_exclusion, check_frame, check_splits
 from src.structures import IGNORE_INDEX
 from tests.data.fake_layouts import label, write_image, write_label, write_vspw
 
@@ -17,7 +17,7 @@ def root(tmp_path):
 
 
 def damage(root):
-    """One fault of every kind; gives path -> kind."""
+    """One issue of every kind; gives path -> kind."""
     bad = root / "data/bad"
     whole = (bad / "origin/00.jpg").read_bytes()
     (bad / "origin/00.jpg").write_bytes(b"")
@@ -51,19 +51,19 @@ def damage(root):
     }
 
 
-def all_faults(root, workers=0, exclude=None):
-    faults = []
-    data = VSPW(root, "train", exclude=exclude, faults=faults)
-    return faults + check_splits({"train": data}, workers)["train"].faults
+def collect_issues(root, workers=0, exclude=None):
+    issues = []
+    data = VSPW(root, "train", exclude=exclude, issues=issues)
+    return issues + check_splits({"train": data}, workers)["train"].issues
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_every_fault_is_found_and_named_with_its_path(root, workers):
+def test_every_issue_is_found_and_named_with_its_path(root, workers):
     expected = damage(root)
     found: dict[str, list[str]] = {}
-    for fault in all_faults(root, workers):
-        found.setdefault(fault.path.relative_to(root).as_posix(), []).append(fault.kind)
-        assert str(fault.path) in fault.message
+    for issue in collect_issues(root, workers):
+        found.setdefault(issue.path.relative_to(root).as_posix(), []).append(issue.kind)
+        assert str(issue.path) in issue.message
     assert {path: sorted(kinds) for path, kinds in found.items()} == expected
 
 
@@ -71,8 +71,8 @@ def test_the_exclusion_list_makes_the_rest_usable(root):
     damage(root)
     with pytest.raises(FileNotFoundError, match="'gone' is missing"):
         VSPW(root, "train")
-    exclusion_of(all_faults(root), root).write(root / "list.json")
-    assert all_faults(root, exclude=root / "list.json") == []
+    build_exclusion(collect_issues(root), root).write(root / "list.json")
+    assert collect_issues(root, exclude=root / "list.json") == []
     data = VSPW(root, "train", exclude=root / "list.json")
     kept = {clip.name: [path.stem for path in clip.images] for clip in data.clips}
     assert kept == {"good": ["1", "3"], "bad": ["03", "04", "05", "06", "07", "09", "11"], "void": ["5"]}
@@ -82,9 +82,9 @@ def test_the_exclusion_list_makes_the_rest_usable(root):
             assert data.read_image(clip, frame).shape[1:] == data.read_label(clip, frame).shape
 
 
-def test_faults_of_two_datasets_in_one_list(root):
+def test_issues_of_two_datasets_in_one_list(root):
     damage(root)
-    listed = exclusion_of(all_faults(root), root)
+    listed = build_exclusion(collect_issues(root), root)
     assert (listed.videos, listed.repeated) == (("../x", "gone"), ("good",))
     assert "train.txt" not in listed.files and "data/bad/origin/00.jpg" in listed.files
 
@@ -97,14 +97,14 @@ def test_a_sound_copy_is_counted(root):
     assert calls == [(n, 14) for n in range(1, 15)]
     counts = report["train"].as_json(root)
     assert counts == report["again"].as_json(root)
-    assert {key: counts[key] for key in ("clips", "frames", "labelled", "void_only", "shortest", "longest", "faults")} == {
+    assert {key: counts[key] for key in ("clips", "frames", "labelled", "void_only", "shortest", "longest", "issues")} == {
         "clips": 3,
         "frames": 14,
         "labelled": 14,
         "void_only": 1,
         "shortest": 1,
         "longest": 11,
-        "faults": [],
+        "issues": [],
     }
     assert counts["sizes"] == {"12x16": 14}
     assert sum(counts["pixels"].values()) == 14 * 12 * 16
@@ -120,12 +120,12 @@ def test_pixels_are_counted_by_class(root):
     values, counts = np.unique(label(0, 1, 255), return_counts=True)
     per_value = dict(zip(values.tolist(), counts.tolist(), strict=True))
     assert report.pixels == {0: per_value[1], IGNORE_INDEX: per_value[0] + per_value[255]}
-    assert (report.image_size, report.faults) == ((12, 16), ())
+    assert (report.image_size, report.issues) == ((12, 16), ())
 
 
-def test_an_unlabelled_frame_is_no_fault(root):
+def test_an_unlabelled_frame_is_no_issue(root):
     report = check_frame(VSPW(root, "train").label_format, FrameFiles(root / "data/good/origin/1.jpg", None))
-    assert (report.pixels, report.faults) == (None, ())
+    assert (report.pixels, report.issues) == (None, ())
 
 
 def test_nothing_to_check_is_no_error():

@@ -123,7 +123,7 @@ def test_pickled_paths_do_not_carry_the_index(tmp_path: Path) -> None:
     path = data.clips[0].images[0]
     assert len(pickle.dumps(path)) < 500 and pickle.loads(pickle.dumps(path)) == path
     (report,) = check_splits({"train": data}, workers=0).values()
-    assert (report.frames, report.labelled, report.faults) == (11, 11, [])
+    assert (report.frames, report.labelled, report.issues) == (11, 11, [])
 
 
 def test_a_damaged_member_is_a_damaged_image(tmp_path: Path) -> None:
