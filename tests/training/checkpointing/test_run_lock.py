@@ -76,7 +76,7 @@ def test_a_file_system_without_locks_is_told_of(
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(fcntl, "lockf", refuse)
+    monkeypatch.setattr(fcntl, "flock", refuse)
     with run_lock(tmp_path / "run"):
         pass
     assert "this file system has no locks" in caplog.text
