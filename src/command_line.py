@@ -1,4 +1,4 @@
-"""What commands share: paths as they were typed, whatever Hydra's grammar makes of them, errors in a line, an end on Ctrl-C."""
+"""Command-line handling of all entry points: quoted paths, checks of arguments, one-line errors, signals."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from omegaconf import DictConfig, OmegaConf
 
 log = logging.getLogger(__name__)
 
-# What Hydra's grammar takes without quotes; it knows no letters beyond ASCII. Interpolations are made of the same.
-_PLAIN = re.compile(r"(?:[\w./+%@-]|\$\{[\w.:]+\})*", re.ASCII)
-# Names that Hydra would take for a number or a truth value: a folder 2024_05 would become 202405.
-_NO_TEXT = re.compile(r"[+-]?[\d._]+(?:e[+-]?[\d_]+)?|true|false|[+-]?(?:inf|nan)", re.IGNORECASE | re.ASCII)
+# Values that Hydra's grammar accepts without quotes: ASCII letters only, and interpolations of them.
+_UNQUOTED = re.compile(r"(?:[\w./+%@-]|\$\{[\w.:]+\})*", re.ASCII)
+# Names that Hydra would read as a number or a truth value: a folder 2024_05 would become 202405.
+_NOT_TEXT = re.compile(r"[+-]?[\d._]+(?:e[+-]?[\d_]+)?|true|false|[+-]?(?:inf|nan)", re.IGNORECASE | re.ASCII)
 _PATH_KEYS = {
     "input",
     "output",
@@ -49,13 +49,15 @@ RENAMED_KEYS = {
     "budget.distrust": _REMOVED_LIMITS,
 }
 _PATH_ENDINGS = (".root", ".exclude", "_dir", ".dir", "_from", ".folder", ".runs", ".data", ".path", ".path_or_id")
+# Config groups that only a multirun reads.
+_MULTIRUN_GROUPS = ("hparams_search", "hydra/launcher", "hydra/sweeper")
 
 
 def quote_paths(arguments: Sequence[str]) -> list[str]:
-    r"""Quote the values of path-like overrides, so that any file name works as typed.
+    r"""Quote the values of path overrides, so that any file name works as typed.
 
-    ``checkpoint=epoch=3.ckpt`` and ``input=my clip (1).mp4`` break Hydra's grammar or become a sweep. Values that are already
-    quoted, and everything that is not a path override, pass unchanged. ``null`` stays null and ``${...}`` an interpolation.
+    Without quotes, ``checkpoint=epoch=3.ckpt`` and ``input=my clip (1).mp4`` break Hydra's grammar or become a sweep. Quoted
+    values and overrides of other keys pass unchanged. ``null`` stays null, and ``${...}`` stays an interpolation.
 
     Args:
         arguments: command-line arguments after the program's name.
@@ -95,10 +97,34 @@ def require_values(cfg: DictConfig, *keys: str) -> None:
         raise ValueError(f"{', '.join(missing)}: not given; expected {' '.join(f'{key}=<value>' for key in missing)}")
 
 
-def prepare_arguments() -> None:
-    """Check and quote this process's command line; entry points call it first.
+def check_choices(cfg: DictConfig, choices: Sequence[str], multirun: bool) -> None:
+    """Refuse group choices of a training command line that have no effect.
 
-    Ends the process with one line and exit code 1 where a key was renamed.
+    Args:
+        cfg: the composed configuration of ``conf/train.yaml``, its interpolations unresolved.
+        choices: overrides as typed, such as ``model/flow=pixel``.
+        multirun: whether the command has ``-m``.
+
+    Raises:
+        ValueError: if ``model/flow`` is chosen and ``stage.flow`` does not use it, or a group of multiruns without ``-m``.
+    """
+    chosen = {key.lstrip("+"): choice for key, _, choice in (argument.partition("=") for argument in choices)}
+    if "model/flow" in chosen and not OmegaConf.is_interpolation(cfg.stage, "flow"):
+        flow, init_from = cfg.stage.flow, cfg.stage.init_from
+        raise ValueError(
+            f"model/flow={chosen['model/flow']} has no effect: stage={cfg.stage.name} takes its flow from "
+            f"{f'stage.init_from={init_from} (stage.flow=null)' if flow is None else f'stage.flow={flow._target_}'}; leave "
+            "model/flow out, or train a fresh flow from the segmentor with +sweep=fresh_flow"
+        )
+    for group in _MULTIRUN_GROUPS:
+        if group in chosen and not multirun:
+            raise ValueError(f"{group}={chosen[group]} has no effect on a single run; add -m, or leave {group} out")
+
+
+def prepare_arguments() -> None:
+    """Check and quote this process's command line; entry points call this first.
+
+    A renamed key ends the process with one line and exit code 1.
     """
     try:
         check_renamed_keys(sys.argv[1:])
@@ -108,16 +134,16 @@ def prepare_arguments() -> None:
 
 
 def typed_path(text: str) -> Path:
-    """The path as it was typed; a leading ``~`` is the home folder, unless there is something of that name."""
+    """Return the path as typed; a leading ``~`` is the home folder unless a file or folder has that name."""
     path = Path(text)
     return path if not text.startswith("~") or Path(path.parts[0]).exists() else path.expanduser()
 
 
 @contextmanager
 def errors_in_a_line() -> Iterator[None]:
-    """What is wrong with an argument or a file ends the process with one line and exit code 1; no stack is needed.
+    """End the process with one line and exit code 1 on ``OSError`` and ``ValueError``: errors of arguments and files.
 
-    ``HYDRA_FULL_ERROR=1`` in the environment shows it all the same, and errors of other kinds, which are ours, always have one.
+    Other errors are bugs and keep their stack; ``HYDRA_FULL_ERROR=1`` in the environment keeps the stack of all errors.
     """
     try:
         yield
@@ -130,10 +156,10 @@ def errors_in_a_line() -> Iterator[None]:
 
 @contextmanager
 def stopping_on_signals() -> Iterator[tuple[threading.Event, list[int]]]:
-    """Ctrl-C and SIGTERM set an event instead of ending the process; the second one raises ``KeyboardInterrupt``.
+    """Let Ctrl-C and SIGTERM set an event instead of ending the process; the second signal raises ``KeyboardInterrupt``.
 
     Yields:
-        The event, and the signals received so far.
+        The event and the list of signals received so far.
     """
     stop, received = threading.Event(), list[int]()
 
@@ -158,7 +184,7 @@ def _quoted(argument: str) -> str:
     if not equals or not (name in _PATH_KEYS or name.endswith(_PATH_ENDINGS)):
         return argument
     already = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
-    if already or (_PLAIN.fullmatch(value) and not _NO_TEXT.fullmatch(value)):
+    if already or (_UNQUOTED.fullmatch(value) and not _NOT_TEXT.fullmatch(value)):
         return argument
     escaped = value.replace("\\", "\\\\") if value.endswith("\\") or "\\'" in value else value
     return f"{key}='" + escaped.replace("'", "\\'") + "'"

@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from src.command_line import prepare_arguments, require_values
+from src.command_line import check_choices, prepare_arguments, require_values
 
 log = logging.getLogger(__name__)
 
@@ -20,10 +20,12 @@ def main(cfg: DictConfig) -> float | None:
     """Train, or repeat the broken step of ``replay``; a job of a multirun has the run folder that Hydra assigns to it.
 
     Raises:
-        ValueError: if ``monitor`` is no logged metric, or a multirun uses several devices.
+        ValueError: if ``monitor`` is no logged metric, a group choice has no effect, or a multirun uses several devices.
     """
     job = HydraConfig.get()
-    if job.mode is not RunMode.MULTIRUN:
+    multirun = job.mode is RunMode.MULTIRUN
+    check_choices(cfg, [*job.overrides.task, *job.overrides.hydra], multirun)
+    if not multirun:
         return _run(cfg)
     devices = cfg.trainer.devices
     if (len(devices) if OmegaConf.is_list(devices) else devices) != 1:

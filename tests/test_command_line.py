@@ -10,6 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from src.command_line import (
     RENAMED_KEYS,
+    check_choices,
     check_renamed_keys,
     errors_in_a_line,
     prepare_arguments,
@@ -17,6 +18,7 @@ from src.command_line import (
     stopping_on_signals,
     typed_path,
 )
+from tests.tiny_run import compose_train
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = [
@@ -157,3 +159,38 @@ def test_a_renamed_key_ends_in_an_error_that_names_its_successor(key: str) -> No
     with pytest.raises(ValueError, match=f"^{re.escape(key)} is the key .* expected {re.escape(RENAMED_KEYS[key])}$"):
         check_renamed_keys(["input=a", f"+{key}=3"])
     check_renamed_keys([f"input={key}", *(f"{name.split(' ')[0]}=1" for name in RENAMED_KEYS.values())])
+
+
+@pytest.mark.parametrize(
+    "overrides, message",
+    [
+        (
+            ["experiment=quickstart", "model/flow=pixel"],
+            r"stage=propagation takes its flow from stage.init_from=.* \(stage.flow=null\)",
+        ),
+        (
+            ["stage=segmentor", "model/flow=pixel"],
+            "model/flow=pixel has no effect: stage=segmentor takes its flow from stage.flow=src.models",
+        ),
+        (["hparams_search=optuna"], "hparams_search=optuna has no effect on a single run; add -m"),
+        (["hydra/launcher=joblib"], "hydra/launcher=joblib has no effect on a single run"),
+    ],
+)
+def test_a_group_choice_without_effect_is_refused(overrides: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_choices(compose_train(*overrides), overrides, multirun=False)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["model/flow=pixel"],
+        ["experiment=quickstart", "+sweep=fresh_flow", "model/flow=pixel"],
+        ["experiment=camvid_lite0", "stage=flow"],
+    ],
+)
+def test_a_group_choice_with_an_effect_passes(overrides: list[str]) -> None:
+    cfg = compose_train(*overrides)
+    check_choices(cfg, overrides, multirun=False)
+    if "model/flow=pixel" in overrides:
+        assert cfg.stage.flow._target_.endswith("PixelFlow")

@@ -31,6 +31,7 @@ MOST_MODULES = 600
 ERRORS = [
     ("src.train", "experiment=no_such", "no_such"),
     ("src.train", "model/flow=pretrained", "model.flow.path: not given"),
+    ("src.train", "hparams_search=optuna", "hparams_search=optuna has no effect on a single run"),
     ("src.benchmark", "model/flow=pretrained", "model.flow.path: not given"),
     ("src.eval", "output=a.json", "checkpoint: not given"),
     ("src.predict", "input=a.mp4", "checkpoint, output: not given; expected checkpoint=<value> output=<value>"),

@@ -114,6 +114,7 @@ def test_optuna_is_told_what_to_vary_and_that_a_failure_is_no_end(monkeypatch: p
 
 def test_a_multirun_over_several_devices_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     job = SimpleNamespace(mode=RunMode.MULTIRUN, job=SimpleNamespace(num=3), runtime=SimpleNamespace(output_dir="job"))
+    job.overrides = SimpleNamespace(task=[], hydra=[])
     monkeypatch.setattr("src.train.HydraConfig.get", lambda: job)
     monkeypatch.setattr("src.commands.train.train", lambda cfg: {"run_dir": cfg.run_dir})
     one, two = (compose_train("logger=none", "monitor=run_dir", f"trainer.devices={devices}") for devices in ("[1]", "2"))
