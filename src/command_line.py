@@ -47,6 +47,12 @@ RENAMED_KEYS = {
     "adaptive.ceiling": "adaptive.max_interval",
     "adaptive.distrust": _REMOVED_LIMITS,
     "budget.distrust": _REMOVED_LIMITS,
+    "model.flow.fill_classes": "model.flow.disocclusion_classes",
+    "model.flow.fill_dim": "model.flow.disocclusion_dim",
+    "model.flow.segment_dim": "no such key, as CorrelationFlow predicts one flow for all segments",
+    "model.flow.segment_rank": "no such key, as CorrelationFlow predicts one flow for all segments",
+    "stage.objective.fill": "stage.objective.disocclusion",
+    "stage.objective.segments": "no such key, as the segmentor runs only for a flow that reads its queries",
 }
 _PATH_ENDINGS = (".root", ".exclude", "_dir", ".dir", "_from", ".folder", ".runs", ".data", ".path", ".path_or_id")
 # Config groups that only a multirun reads.

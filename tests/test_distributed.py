@@ -88,11 +88,11 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
     commands.append([
         "src.train", *overrides(scenes, two), *PROPAGATION, start, "batch_size=1", "trainer=ddp", "trainer.devices=2",
     ])  # fmt: skip
-    # The image's flow alone: half of the estimator's parts are idle.
+    # Without further losses, confidence and disocclusion head are frozen.
     commands.append([
         "src.train", "stage=flow",
         *(each for each in overrides(scenes, two) if not each.startswith(("model.flow.", "callbacks.streamed"))),
-        "model/flow=correlation_small", "stage.objective.segments=false", "name=flow",
+        "model/flow=correlation_small", "name=flow",
         start, "batch_size=1", "trainer=ddp", "trainer.devices=2", "trainer.max_steps=3",
         "trainer.val_check_interval=3", "trainer.log_every_n_steps=1", "data.val_samples=2",
     ])  # fmt: skip

@@ -1,4 +1,4 @@
-"""Learning to name what became visible, from the flow's features of the non-key frame."""
+"""Loss of the disocclusion head, which classifies what becomes visible in the non-key frame."""
 
 from __future__ import annotations
 
@@ -7,49 +7,50 @@ from torch import Tensor, nn
 
 from src.losses.distributed import reduce_mean_over_ranks
 from src.ops.precision import full_precision
+from src.ops.warp import disoccluded
 from src.structures import IGNORE_INDEX, FlowPrediction
 
 
 class DisocclusionLoss(nn.Module):
-    """Cross-entropy of the fill branch with the label of the non-key frame, stressed where the flow has little confidence.
+    """Cross-entropy of the disocclusion head with the non-key frame's label, weighted up where the confidence is low.
 
     Args:
-        weight: of the loss.
-        new_factor: how much more a pixel counts where nothing in the key frame explains it; the branch is read there alone, but
-            there are too few such pixels to learn classes from.
+        weight: factor of the loss.
+        disoccluded_factor: extra weight of a pixel without a source in the key frame. Inference reads the head only there, but
+            such pixels are too few to learn classes from, so all pixels count.
 
     Raises:
         ValueError: if a factor is negative.
     """
 
-    def __init__(self, weight: float = 0.1, new_factor: float = 4.0) -> None:
+    def __init__(self, weight: float = 0.1, disoccluded_factor: float = 4.0) -> None:
         super().__init__()
-        if min(weight, new_factor) < 0:
-            raise ValueError(f"weight {weight}, new_factor {new_factor}; expected at least 0")
+        if min(weight, disoccluded_factor) < 0:
+            raise ValueError(f"weight is {weight} and disoccluded_factor {disoccluded_factor}; expected at least 0")
         self.weight = weight
-        self.new_factor = new_factor
+        self.disoccluded_factor = disoccluded_factor
 
     def forward(self, flow: FlowPrediction, label: Tensor) -> dict[str, Tensor]:
-        """Compare.
+        """Compute the loss.
 
         Args:
-            flow: with fill logits and a confidence.
+            flow: prediction with disocclusion logits and a confidence.
             label: (B, H, W) int64 of the non-key frame.
 
         Returns:
-            ``fill``: weighted scalar; 0 where no pixel is labelled.
+            ``disocclusion``: weighted scalar; 0 where no pixel is labelled.
 
         Raises:
-            ValueError: if the estimator has no fill branch.
+            ValueError: if the estimator has no disocclusion head.
         """
-        if flow.disocclusion_logits is None or flow.confidence is None:
-            raise ValueError("the flow estimator has no fill branch (or no confidence): there is nothing to supervise")
         height, width = label.shape[-2:]
-        with full_precision(flow.disocclusion_logits):
-            logits, confidence = (
-                F.interpolate(part.float(), size=flow.padded_size, mode="bilinear", align_corners=False)[..., :height, :width]
-                for part in (flow.disocclusion_logits, flow.confidence.detach().mean(1, keepdim=True))
-            )
-            loss = F.cross_entropy(logits, label, ignore_index=IGNORE_INDEX, reduction="none")
-            weight = (1 + self.new_factor * (1 - confidence[:, 0])) * (label != IGNORE_INDEX)
-            return {"fill": self.weight * (loss * weight).sum() / reduce_mean_over_ranks(weight.sum()).clamp(min=1)}
+        probability = disoccluded(flow, (height, width))
+        if flow.disocclusion_logits is None or probability is None:
+            raise ValueError("the flow has no disocclusion logits or no confidence; expected both, as flow=correlation predicts")
+        logits = flow.disocclusion_logits
+        with full_precision(logits):
+            logits = F.interpolate(logits.float(), size=flow.padded_size, mode="bilinear", align_corners=False)
+            loss = F.cross_entropy(logits[..., :height, :width], label, ignore_index=IGNORE_INDEX, reduction="none")
+            weight = (1 + self.disoccluded_factor * probability.detach()) * (label != IGNORE_INDEX)
+            total = (loss * weight).sum() / reduce_mean_over_ranks(weight.sum()).clamp(min=1)
+            return {"disocclusion": self.weight * total}

@@ -62,9 +62,9 @@ class PropagationModule(LightningModule):
         self.metadata = metadata
         self.seed = seed
         self.propagator.set_trainable(stage.trainable)
-        for name, branch in propagator.flow.branches().items():
-            if name in stage.idle:
-                branch.requires_grad_(False)
+        for branch, part in propagator.flow.branches().items():
+            if branch in stage.idle:
+                part.requires_grad_(False)
         self.val_iou = MeanIoU(num_classes)
         self.val_iou_by_offset = nn.ModuleList(MeanIoU(num_classes) for _ in range(_MAX_SCORED_OFFSET))
         self.val_epe = EndPointError()

@@ -13,6 +13,7 @@ from src.losses.flow import FlowLoss
 from src.losses.mask_classification import MaskClassificationLoss
 from src.losses.photometric import PhotometricLoss
 from src.losses.visibility import VisibilityLoss
+from src.models.flow import FlowBranch
 from src.models.propagator import Propagator
 from src.structures import FlowPrediction, MaskPrediction, PairBatch
 from src.training.self_labels import SelfLabels
@@ -40,7 +41,7 @@ class Stage(Protocol):
 
     trainable: tuple[str, ...]
     """Names of the propagator's parts that train; everything else is frozen, statistics included."""
-    idle: tuple[str, ...]
+    idle: tuple[FlowBranch, ...]
     """Branches of the flow estimator that none of the stage's losses reaches: frozen, as DDP would wait for their gradients."""
 
     def losses(self, model: Propagator, batch: PairBatch) -> Terms:
@@ -62,7 +63,7 @@ class SegmentorStage(nn.Module):
         super().__init__()
         self.loss = loss
         self.trainable = tuple(trainable)
-        self.idle: tuple[str, ...] = ()
+        self.idle: tuple[FlowBranch, ...] = ()
 
     def losses(self, model: Propagator, batch: PairBatch) -> Terms:
         """Mask classification loss of the frame's own prediction."""
@@ -79,26 +80,27 @@ class SideLosses(nn.Module):
 
     Args:
         visibility: of its confidence, where the flow is known.
-        fill: of its fill branch, where there is a label.
+        disocclusion: of its disocclusion head, where there is a label.
         photometric: of the flow itself, on pairs whose flow is unknown.
     """
 
     def __init__(
-        self, visibility: VisibilityLoss | None, fill: DisocclusionLoss | None, photometric: PhotometricLoss | None
+        self, visibility: VisibilityLoss | None, disocclusion: DisocclusionLoss | None, photometric: PhotometricLoss | None
     ) -> None:
         super().__init__()
         self.visibility = visibility
-        self.fill = fill
+        self.disocclusion = disocclusion
         self.photometric = photometric
-        self.idle = tuple(name for name, loss in (("visibility", visibility), ("fill", fill)) if loss is None)
+        supervised = {FlowBranch.VISIBILITY: visibility, FlowBranch.DISOCCLUSION: disocclusion}
+        self.idle = tuple(branch for branch, loss in supervised.items() if loss is None)
 
     def forward(self, flow: FlowPrediction, batch: PairBatch) -> Terms:
         """The terms of a batch."""
         terms: Terms = {}
         if self.visibility is not None:
             terms |= self.visibility(flow, _known_flow(batch))
-        if self.fill is not None:
-            terms |= self.fill(flow, batch.nonkey_label)
+        if self.disocclusion is not None:
+            terms |= self.disocclusion(flow, batch.nonkey_label)
         if self.photometric is not None:
             terms |= self.photometric(flow, batch.key_image, batch.nonkey_image, batch.flow)
         return terms
@@ -110,10 +112,8 @@ class FlowStage(nn.Module):
     Args:
         loss: end-point error at every scale and per segment.
         visibility: teaches the confidence; ``None`` for estimators that have none.
-        fill: teaches the fill branch; ``None`` for estimators that have none.
+        disocclusion: teaches the disocclusion head; ``None`` for estimators that have none.
         photometric: teaches motion on pairs whose flow is unknown; ``None``: these teach none.
-        segments: ``False`` trains the flow of the image alone, without running the segmentor: for estimators whose image flow
-            does not look at the queries.
         trainable: parts that train.
     """
 
@@ -121,33 +121,29 @@ class FlowStage(nn.Module):
         self,
         loss: FlowLoss,
         visibility: VisibilityLoss | None = None,
-        fill: DisocclusionLoss | None = None,
+        disocclusion: DisocclusionLoss | None = None,
         photometric: PhotometricLoss | None = None,
-        segments: bool = True,
         trainable: Sequence[str] = ("flow",),
     ) -> None:
         super().__init__()
         self.loss = loss
-        self.side_losses = SideLosses(visibility, fill, photometric)
-        self.segments = segments
+        self.side_losses = SideLosses(visibility, disocclusion, photometric)
         self.trainable = tuple(trainable)
-        self.idle = self.side_losses.idle if segments else (*self.side_losses.idle, "segments")
+        self.idle = self.side_losses.idle
 
     def losses(self, model: Propagator, batch: PairBatch) -> Terms:
-        """End-point errors against the known flow.
+        """End-point errors against the known flow; the segmentor runs only for a flow that reads its queries.
 
         Raises:
             ValueError: if the batch has no flow, or the estimator not what a loss is for.
         """
         target = _known_flow(batch)
-        if self.segments:
+        key, queries = None, batch.key_image.new_empty((len(batch.key_image), 0, 0), dtype=torch.float32)
+        if model.flow.reads_queries:
             with torch.no_grad():
                 key = model.segmentor(batch.key_image).final_layer()
-            flow = model.flow(batch.key_image, batch.nonkey_image, key.queries)
-        else:
-            key, no_queries = None, batch.key_image.new_empty((len(batch.key_image), 0, 0), dtype=torch.float32)
-            flow = model.flow.for_method("pixel")(batch.key_image, batch.nonkey_image, no_queries)
-        flow = model.flow.with_detail(flow)
+            queries = key.queries
+        flow = model.flow.with_detail(model.flow(batch.key_image, batch.nonkey_image, queries))
         terms: Terms = self.loss(flow, target, key)
         terms |= self.side_losses(flow, batch)
         return terms
@@ -165,7 +161,7 @@ class PropagationStage(nn.Module):
         flow_loss: end-point error added where the data knows its flow; ``None`` for the paper's recipe.
         flow_weight: factor of ``flow_loss``.
         visibility: see :class:`FlowStage`, like the two that follow.
-        fill: see there.
+        disocclusion: see there.
         photometric: see there.
         self_labels: labels the frames that have none; ``None``: these teach no masks.
         trainable: parts that train.
@@ -177,7 +173,7 @@ class PropagationStage(nn.Module):
         flow_loss: FlowLoss | None = None,
         flow_weight: float = 1.0,
         visibility: VisibilityLoss | None = None,
-        fill: DisocclusionLoss | None = None,
+        disocclusion: DisocclusionLoss | None = None,
         photometric: PhotometricLoss | None = None,
         self_labels: SelfLabels | None = None,
         trainable: Sequence[str] = ("flow", "segmentor.mask_head", "segmentor.class_head"),
@@ -186,12 +182,12 @@ class PropagationStage(nn.Module):
         self.loss = loss
         self.flow_loss = flow_loss
         self.flow_weight = flow_weight
-        self.side_losses = SideLosses(visibility, fill, photometric)
+        self.side_losses = SideLosses(visibility, disocclusion, photometric)
         self.self_labels = self_labels
         self.trainable = tuple(trainable)
         # Carried masks do not teach the flow of single pixels.
         self.detailed = flow_loss is not None or photometric is not None
-        self.idle = self.side_losses.idle if self.detailed else (*self.side_losses.idle, "detail")
+        self.idle = self.side_losses.idle if self.detailed else (*self.side_losses.idle, FlowBranch.DETAIL)
 
     def losses(self, model: Propagator, batch: PairBatch) -> Terms:
         """Set loss of the carried masks and, where asked for, the end-point errors.

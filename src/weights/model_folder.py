@@ -13,6 +13,7 @@ from torch import Tensor
 from src.models.flow import FLOW_ESTIMATORS, FlowEstimator
 from src.models.propagator import Propagator
 from src.models.segmentors.registry import build_segmentor
+from src.weights.earlier_release import translate_flow
 from src.weights.folder_files import (
     CONFIG_FILE,
     WEIGHTS_FILE,
@@ -142,6 +143,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> tuple[Pr
         folder, weights = (path, path / WEIGHTS_FILE) if path.is_dir() else (path.parent, path)
         source = folder / CONFIG_FILE
         config, tensors = read_config(source), read_weights(weights)
+    config, tensors = translate_flow(config, tensors, "flow.", path)
     try:
         propagator = build_model(config)
     except ValueError as error:
@@ -184,13 +186,13 @@ def _load_flow_folder(path: Path) -> FlowEstimator | None:
     source = folder / CONFIG_FILE
     if not source.is_file() or read_config(source).get("format") != FLOW_FORMAT:
         return None
-    config = read_config(source)
+    config, tensors = translate_flow(read_config(source), read_weights(folder / WEIGHTS_FILE), "", folder)
     try:
         _check_format(config, FLOW_FORMAT)
         flow = _build_flow(config.get("flow"))
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
-    load_strictly(flow, read_weights(folder / WEIGHTS_FILE), folder)
+    load_strictly(flow, tensors, folder)
     return flow
 
 

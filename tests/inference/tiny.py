@@ -33,9 +33,8 @@ def tiny_flow(name: str) -> FlowEstimator:
     makers = {
         "copy": CopyFlow,
         "correlation": lambda: CorrelationFlow(
-            query_dim=32, disocclusion_classes=len(CLASSES), encoder_channels=(4, 8, 8, 8, 8), context_channels=(4, 4, 4, 4),
-            radii=(1, 1, 1, 1), decoder_channels=((8,), (8,), (8,), (8,)), segment_dim=8, segment_rank=4, disocclusion_dim=8,
-            detail_dim=4,
+            disocclusion_classes=len(CLASSES), encoder_channels=(4, 8, 8, 8, 8), context_channels=(4, 4, 4, 4),
+            radii=(1, 1, 1, 1), decoder_channels=((8,), (8,), (8,), (8,)), disocclusion_dim=8, detail_dim=4,
         ),
         "dis": DISFlow,
         "pixel": lambda: PixelFlow(encoder_channels=CHANNELS, refine_channels=(16, 8, 8, 8)),

@@ -1,4 +1,4 @@
-"""Laws of the fill loss: the right classes cost least, ignored pixels nothing, new ones more."""
+"""Laws of the disocclusion loss: correct classes cost least, ignored pixels nothing, disoccluded ones more."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ def logits(classes: int = 3) -> Tensor:
 
 
 def loss_of(values: Tensor, confidence: Tensor | None = None, classes: Tensor | None = None) -> float:
-    return float(DisocclusionLoss(1.0)(flow_with(values, confidence), label() if classes is None else classes)["fill"])
+    return float(DisocclusionLoss(1.0)(flow_with(values, confidence), label() if classes is None else classes)["disocclusion"])
 
 
 def test_the_right_classes_cost_least() -> None:
@@ -35,23 +35,23 @@ def test_the_right_classes_cost_least() -> None:
 def test_ignored_pixels_have_no_gradient_and_an_unlabelled_frame_costs_nothing() -> None:
     values, classes = torch.randn(1, 3, 4, 4, requires_grad=True), label()
     classes[..., 16:] = IGNORE_INDEX
-    loss = DisocclusionLoss()(flow_with(values), classes)["fill"]
+    loss = DisocclusionLoss()(flow_with(values), classes)["disocclusion"]
     (gradient,) = torch.autograd.grad(loss, values)
     # Enlarging is linear: the third column of the grid still reaches into the labelled half.
     assert gradient[..., :3].abs().sum() > 0 and gradient[..., 3].abs().sum() == 0
     assert loss_of(torch.randn(1, 3, 4, 4), classes=torch.full((1, 28, 32), IGNORE_INDEX)) == 0
 
 
-def test_a_mistake_costs_more_where_nothing_in_the_key_frame_explains_the_pixel() -> None:
+def test_a_mistake_costs_more_where_the_pixel_is_disoccluded() -> None:
     wrong = logits()
     wrong[..., 0] = wrong[..., 0].flip(1)
-    new = torch.ones(1, 1, 8, 8)
-    new[..., :2] = 0
-    assert loss_of(wrong, new) > 1.5 * loss_of(wrong)
+    confidence = torch.ones(1, 1, 8, 8)
+    confidence[..., :2] = 0
+    assert loss_of(wrong, confidence) > 1.5 * loss_of(wrong)
 
 
-def test_estimators_without_the_branch_are_refused() -> None:
-    with pytest.raises(ValueError, match="no fill branch"):
+def test_estimators_without_the_head_are_refused() -> None:
+    with pytest.raises(ValueError, match="no disocclusion logits"):
         DisocclusionLoss()(flow_with(None), label())
-    with pytest.raises(ValueError, match="weight -1"):
+    with pytest.raises(ValueError, match="weight is -1"):
         DisocclusionLoss(-1)

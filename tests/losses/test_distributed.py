@@ -57,7 +57,7 @@ def flows() -> Judge:
     """All losses of a flow; of the first pair most is known, of the second little, and the third has no flow at all."""
     images, label = 255 * torch.rand(2, 4, 3, 32, 32), torch.randint(0, 3, (4, 32, 32))
     pixels, segments = torch.randn(4, 2, 8, 8), torch.randn(4, 3, 2, 8, 8)
-    confidence, fill, key_masks, classes = (
+    confidence, logits, key_masks, classes = (
         torch.rand(4, 1, 8, 8),
         torch.randn(4, 3, 8, 8),
         torch.randn(4, 3, 8, 8),
@@ -69,7 +69,7 @@ def flows() -> Judge:
     label[3, 2:] = IGNORE_INDEX
 
     def judge(pairs: list[int]) -> dict[str, Tensor]:
-        flow = FlowPrediction(segments[pairs], (pixels[pairs],), (32, 32), confidence[pairs], fill[pairs])
+        flow = FlowPrediction(segments[pairs], (pixels[pairs],), (32, 32), confidence[pairs], logits[pairs])
         key = MaskPrediction(classes[pairs][None], key_masks[pairs][None], torch.zeros(len(pairs), 3, 4), (32, 32), (32, 32))
         known = target[pairs]
         terms = FlowLoss()(flow, known, key) | VisibilityLoss()(flow, known) | DisocclusionLoss()(flow, label[pairs])

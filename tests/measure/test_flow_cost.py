@@ -39,7 +39,7 @@ def test_rows_have_times_of_the_calls() -> None:
 
 
 def test_what_is_kept_of_the_key_frame_is_not_counted_again() -> None:
-    flow = CorrelationFlow(query_dim=16, detail_dim=8)
+    flow = CorrelationFlow(detail_dim=8)
     cost = flow_cost(flow, (3, 16), (64, 96))
     image = torch.zeros(1, 3, 64, 96)
     _, whole = count_multiply_adds(lambda: flow.with_detail(flow(image, image, torch.zeros(1, 3, 16))))

@@ -7,6 +7,7 @@ from src.losses.flow import FlowLoss
 from src.losses.mask_classification import MaskClassificationLoss
 from src.losses.photometric import PhotometricLoss
 from src.losses.visibility import VisibilityLoss
+from src.models.flow import FlowBranch
 from src.models.propagator import Propagator
 from src.structures import IGNORE_INDEX, PairBatch
 from src.training.self_labels import SelfLabels
@@ -51,13 +52,11 @@ def test_each_stage_trains_its_parts_and_no_other() -> None:
 
 def test_the_flow_of_the_image_trains_without_the_segmentor(monkeypatch: pytest.MonkeyPatch) -> None:
     model, batch = tiny_propagator("correlation"), tiny_batch()
-    monkeypatch.setattr(model.segmentor, "forward", lambda image: pytest.fail("the segmentor was asked"))
-    stage = FlowStage(FlowLoss(), VisibilityLoss(), DisocclusionLoss(), segments=False)
-    terms = stage.losses(model, batch)
-    assert set(terms) == {"pixel_flow", "segment_flow", "visibility", "fill"} and terms["segment_flow"] == 0
+    monkeypatch.setattr(model.segmentor, "forward", lambda image: pytest.fail("the segmentor ran"))
+    terms = FlowStage(FlowLoss(), VisibilityLoss(), DisocclusionLoss()).losses(model, batch)
+    assert set(terms) == {"pixel_flow", "segment_flow", "visibility", "disocclusion"} and terms["segment_flow"] == 0
     torch.stack(list(terms.values())).sum().backward()
-    silent = [name for name, p in model.flow.named_parameters() if p.grad is None]
-    assert silent and all(name.startswith("segments.") for name in silent)
+    assert all(p.grad is not None for p in model.flow.parameters())
 
 
 def test_unlabelled_video_teaches_the_flow_by_itself() -> None:
@@ -72,7 +71,7 @@ def test_unlabelled_video_teaches_the_flow_by_itself() -> None:
     taught = PropagationStage(
         set_loss(),
         FlowLoss(),
-        fill=DisocclusionLoss(),
+        disocclusion=DisocclusionLoss(),
         photometric=PhotometricLoss(),
         self_labels=SelfLabels(0.0),
         trainable=["flow"],
@@ -80,19 +79,19 @@ def test_unlabelled_video_teaches_the_flow_by_itself() -> None:
     assert nothing.losses(model, blank)["mask"].item() == 0
     terms = taught.losses(model, blank)
     assert {name for name, value in terms.items() if value > 0} == {
-        "class", "mask", "dice", "fill", "photometric", "smoothness",
+        "class", "mask", "dice", "disocclusion", "photometric", "smoothness",
     }  # fmt: skip
     assert gradient_parts(model, terms) == {"flow"}
 
 
 def test_detail_is_taught_by_known_flow_and_by_nothing_else() -> None:
     model, batch = tiny_propagator("correlation"), tiny_batch()
-    assert "detail" in PropagationStage(set_loss()).idle
-    for stage in (FlowStage(FlowLoss(), segments=False), PropagationStage(set_loss(), FlowLoss())):
+    assert FlowBranch.DETAIL in PropagationStage(set_loss()).idle
+    for stage in (FlowStage(FlowLoss()), PropagationStage(set_loss(), FlowLoss())):
         model.zero_grad()
         stage.losses(model, batch)["pixel_flow"].backward()
-        assert "detail" not in stage.idle
-        assert all(p.grad is not None for p in model.flow.branches()["detail"].parameters())
+        assert FlowBranch.DETAIL not in stage.idle
+        assert all(p.grad is not None for p in model.flow.branches()[FlowBranch.DETAIL].parameters())
 
 
 def test_the_segmentor_sees_the_labelled_frame_alone() -> None:
@@ -152,16 +151,15 @@ def test_a_frame_paired_with_itself_has_its_own_masks_under_no_motion() -> None:
 
 
 @pytest.mark.parametrize("flow", ["query", "pixel", "correlation"])
-@pytest.mark.parametrize("kind", ["segmentor", "flow", "image flow", "taught flow", "propagation", "taught propagation"])
+@pytest.mark.parametrize("kind", ["segmentor", "flow", "taught flow", "propagation", "taught propagation"])
 def test_every_parameter_that_trains_has_a_gradient(flow: str, kind: str) -> None:
     """DDP waits for all of them (find_unused_parameters: false)."""
-    if (flow == "query" and kind == "image flow") or (flow != "correlation" and kind.startswith("taught")):
+    if flow != "correlation" and kind.startswith("taught"):
         pytest.skip("this estimator has no such branch")
-    taught = {"visibility": VisibilityLoss(), "fill": DisocclusionLoss()}
+    taught = {"visibility": VisibilityLoss(), "disocclusion": DisocclusionLoss()}
     stage = {
         "segmentor": lambda: SegmentorStage(set_loss()),
         "flow": lambda: FlowStage(FlowLoss()),
-        "image flow": lambda: FlowStage(FlowLoss(), segments=False),
         "taught flow": lambda: FlowStage(FlowLoss(), **taught),
         "propagation": lambda: PropagationStage(set_loss()),
         "taught propagation": lambda: PropagationStage(set_loss(), FlowLoss(), **taught),

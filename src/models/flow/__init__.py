@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from src.models.flow.base import FlowEstimator
+from src.models.flow.base import FlowBranch, FlowEstimator
 from src.models.flow.copy import CopyFlow
-from src.models.flow.correlation import CorrelationFlow, CorrelationPixelBranch
+from src.models.flow.correlation import CorrelationFlow
 from src.models.flow.dis import DISFlow
 from src.models.flow.pixel import PixelFlow
 from src.models.flow.query import PixelBranch, QueryFlow
@@ -18,14 +18,14 @@ FLOW_ESTIMATORS: dict[str, type[FlowEstimator]] = {
     "correlation": CorrelationFlow,
     "raft": RAFTFlow,
 }
-"""Every estimator that can be built from its ``config()`` alone, by the name that configs and checkpoints use."""
+"""Estimators that saved models can contain, by their name in configs and model folders."""
 
 __all__ = [
     "FLOW_ESTIMATORS",
     "CopyFlow",
     "CorrelationFlow",
-    "CorrelationPixelBranch",
     "DISFlow",
+    "FlowBranch",
     "FlowEstimator",
     "PixelBranch",
     "PixelFlow",

@@ -1,13 +1,27 @@
-"""What every flow estimator is: two images and the key frame's queries in, motion out."""
+"""Base class of all flow estimators: two images and the key frame's queries in, motion out."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from src.structures import FlowPrediction
+from src.ops.padding import padded_size
+from src.structures import FlowPrediction, Size
+
+
+class FlowBranch(StrEnum):
+    """Parts of a flow estimator that only some training stages supervise; the others freeze them."""
+
+    VISIBILITY = "visibility"
+    """Confidence that a non-key pixel is visible in the key frame."""
+    DISOCCLUSION = "disocclusion"
+    """Classes of what becomes visible."""
+    DETAIL = "detail"
+    """Flow of every pixel, beyond the grid on which masks are warped."""
 
 
 class FlowEstimator(nn.Module, ABC):
@@ -15,15 +29,31 @@ class FlowEstimator(nn.Module, ABC):
 
     Convention:
         backward flow: stored at the non-key pixel, pointing to its source in the key frame, channel 0 right, channel 1 down, in
-        pixels of its own grid. The grids cover the padded image, which is larger at the right and bottom only.
+        pixels of its own grid. The grids cover the padded image; padding is at the right and bottom only.
 
     Attributes:
         method_names: values of ``methods=`` and ``flow=`` that this estimator provides; the last one is the whole estimator.
         training_free: True where ``type(self)(size_divisor=...)`` works with any segmentor, without trained weights.
+        reads_queries: True where the flow depends on the queries; other estimators accept any tensor of queries.
     """
 
     method_names: ClassVar[tuple[str, ...]] = ()
     training_free: ClassVar[bool] = False
+    reads_queries: ClassVar[bool] = False
+
+    def __init__(self, arguments: Mapping[str, Any] | None = None) -> None:
+        """Keep the subclass's constructor arguments for :meth:`config`.
+
+        Args:
+            arguments: ``locals()`` of the subclass's constructor before it binds any other name; ``None`` if it has no arguments.
+        """
+        super().__init__()
+        skipped = ("self", "__class__")
+        self._config = {name: _as_lists(value) for name, value in (arguments or {}).items() if name not in skipped}
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, JSON-able: ``type(self)(**self.config())`` has the same layout."""
+        return dict(self._config)
 
     def for_method(self, name: str) -> FlowEstimator:
         """Return the part of this estimator that a method uses; weights are shared, not copied.
@@ -40,14 +70,14 @@ class FlowEstimator(nn.Module, ABC):
         return self
 
     def encode_key(self, key_image: Tensor) -> tuple[Tensor, ...] | None:
-        """What an estimator that looks at each frame by itself needs of the key frame, so that it is made once.
+        """Compute the features of the key frame that serve every later non-key frame.
 
         Args:
             key_image: (B, 3, H, W), RGB 0..255, unpadded.
 
         Returns:
-            ``key_features`` for :meth:`forward`, which gives the same bits with and without them; ``None`` where there is
-            nothing to keep.
+            ``key_features`` for :meth:`forward`, whose result is bit-identical with and without them; ``None`` for estimators
+            that cache nothing.
         """
         return None
 
@@ -61,43 +91,48 @@ class FlowEstimator(nn.Module, ABC):
             key_image: (B, 3, H, W), RGB 0..255, unpadded.
             nonkey_image: (B, 3, H, W), RGB 0..255, unpadded.
             queries: (B, Q, C), segment embeddings of the key frame.
-            key_features: of :meth:`encode_key`, for the same key image.
+            key_features: result of :meth:`encode_key` for the same key image; computed here by default.
 
         Returns:
-            Flow of the pair; ``segment_flow`` has Q = 1 where the estimator does not look at the queries.
+            Flow of the pair; ``segment_flow`` has Q = 1 where the estimator does not read the queries.
 
         Raises:
             ValueError: if the images or queries do not fit one another or the estimator.
         """
 
     def with_detail(self, flow: FlowPrediction) -> FlowPrediction:
-        """Add what an estimator knows of single pixels, beyond the grid on which masks are carried; most know nothing.
+        """Add the flow of single pixels beyond the grid on which masks are warped; the default adds nothing.
 
-        Apart from :meth:`forward`, as carrying masks does not need it.
+        Separate from :meth:`forward`, because warping masks does not need it.
 
         Args:
-            flow: of :meth:`forward`.
+            flow: result of :meth:`forward`.
 
         Returns:
-            The same with ``detail``, for :func:`src.ops.warp.upsample_flow`.
+            The same flow with ``detail``, for :func:`src.ops.warp.upsample_flow`.
         """
         return flow
 
-    def branches(self) -> dict[str, nn.Module]:
-        """Parts by name that not every stage teaches: ``visibility``, ``fill``, ``segments``, ``detail``. None by default."""
+    def branches(self) -> dict[FlowBranch, nn.Module]:
+        """Return the parts that not every training stage supervises; none by default."""
         return {}
 
-    @abstractmethod
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments, JSON-able: ``type(self)(**self.config())`` has the same layout."""
 
+def check_pair(key_image: Tensor, nonkey_image: Tensor, size_divisor: int) -> Size:
+    """Check that two batches of RGB images have one shape.
 
-def check_pair(key_image: Tensor, nonkey_image: Tensor) -> None:
-    """Refuse anything but two equally large batches of RGB images.
+    Returns:
+        (H, W) of the image padded to multiples of ``size_divisor``.
 
     Raises:
-        ValueError: names both shapes.
+        ValueError: if the shapes differ or are not (B, 3, H, W).
     """
     shape = tuple(key_image.shape)
     if key_image.dim() != 4 or shape[1] != 3 or shape != tuple(nonkey_image.shape):
-        raise ValueError(f"key_image {shape} and nonkey_image {tuple(nonkey_image.shape)}: expected two equal (B, 3, H, W)")
+        raise ValueError(f"key_image is {shape} and nonkey_image {tuple(nonkey_image.shape)}; expected two equal (B, 3, H, W)")
+    return padded_size((shape[2], shape[3]), size_divisor)
+
+
+def _as_lists(value: Any) -> Any:
+    is_list = isinstance(value, Sequence) and not isinstance(value, str)
+    return [_as_lists(item) for item in value] if is_list else value

@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from src.models.flow.base import FlowEstimator, check_pair
-from src.ops.padding import padded_size
 from src.ops.warp import resize_flow
 from src.structures import FlowPrediction, Size
 
@@ -21,7 +20,7 @@ _PRESETS = {
     "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
     "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
 }
-# OpenCV computes nothing below this: its coarsest patches no longer fit.
+# OpenCV returns no flow for smaller images: its coarsest patches do not fit.
 _SMALLEST_SIDE = 16
 
 
@@ -29,56 +28,48 @@ class DISFlow(FlowEstimator):
     """Dense inverse search (Kroeger et al. 2016) from the non-key to the key frame, on grey images, always on the CPU.
 
     Args:
-        preset: of OpenCV; slower is more accurate.
-        short_side: images with a longer short side are reduced to this first; default the images' own size.
+        preset: OpenCV's preset; slower is more accurate.
+        short_side: images with a longer short side are reduced to this, pixels; ``None``: the images' own size.
         stride: image pixels per vector of the result; 4 is the masks' grid.
         size_divisor: the padded image is a multiple of this; the flow at the edge is repeated into the padding.
 
     Raises:
-        ValueError: if the preset is unknown, or ``size_divisor`` is no multiple of ``stride``, or ``short_side`` is too small.
+        ValueError: if the preset is unknown, ``size_divisor`` is not a multiple of ``stride``, or ``short_side`` is below 16.
     """
 
     method_names: ClassVar[tuple[str, ...]] = ("dis",)
     training_free: ClassVar[bool] = True
 
     def __init__(self, preset: Preset = "medium", short_side: int | None = None, stride: int = 4, size_divisor: int = 32) -> None:
-        super().__init__()
+        super().__init__(locals())
         if preset not in _PRESETS:
-            raise ValueError(f"unknown DIS preset {preset!r}; expected one of {', '.join(_PRESETS)}")
+            raise ValueError(f"DIS preset is {preset!r}; expected one of {', '.join(_PRESETS)}")
         if size_divisor % stride:
-            raise ValueError(f"size_divisor {size_divisor} is not a multiple of the flow's stride {stride}")
+            raise ValueError(f"size_divisor is {size_divisor}; expected a multiple of the flow's stride {stride}")
         if short_side is not None and short_side < _SMALLEST_SIDE:
-            raise ValueError(f"short_side is {short_side}; DIS needs at least {_SMALLEST_SIDE} pixels")
+            raise ValueError(f"short_side is {short_side}; expected at least {_SMALLEST_SIDE} pixels for DIS")
         self.preset: Preset = preset
         self.short_side = short_side
         self.stride = stride
         self.size_divisor = size_divisor
 
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {
-            "preset": self.preset,
-            "short_side": self.short_side,
-            "stride": self.stride,
-            "size_divisor": self.size_divisor,
-        }
-
     @torch.no_grad()
     def forward(
         self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor, key_features: tuple[Tensor, ...] | None = None
     ) -> FlowPrediction:
-        """segment_flow (B, 1, 2, Hp / stride, Wp / stride), float32, on the images' device; see :meth:`FlowEstimator.forward`.
+        """Return segment_flow (B, 1, 2, Hp / stride, Wp / stride), float32, on the images' device.
+
+        See :meth:`FlowEstimator.forward`.
 
         Raises:
-            ValueError: if the images are not two equal (B, 3, H, W), are too small, or hold no data (meta device).
+            ValueError: if the images are not two equal (B, 3, H, W), are too small, or have no data (meta device).
         """
-        check_pair(key_image, nonkey_image)
+        size = check_pair(key_image, nonkey_image, self.size_divisor)
         if key_image.is_meta:
-            raise ValueError("DIS reads pixel values, and tensors on the meta device have none; use real images")
+            raise ValueError("images are on the meta device; expected pixel values, which DIS reads")
         height, width = key_image.shape[-2:]
         if min(height, width) < _SMALLEST_SIDE:
-            raise ValueError(f"images are {height}x{width}; DIS needs at least {_SMALLEST_SIDE} pixels on each side")
-        size = padded_size((height, width), self.size_divisor)
+            raise ValueError(f"images are {height}x{width}; expected at least {_SMALLEST_SIDE} pixels on each side for DIS")
         reduced = self._reduced((height, width))
         flows = [_dis(grey(n, reduced), grey(k, reduced), self.preset) for k, n in zip(key_image, nonkey_image, strict=True)]
         flow = resize_flow(torch.stack(flows), (height, width))
@@ -94,7 +85,7 @@ class DISFlow(FlowEstimator):
 
 
 def grey(image: Tensor, size: Size) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """RGB (3, H, W) in 0..255 to a grey image of (h, w), area-averaged where it is smaller."""
+    """Convert RGB (3, H, W) in 0..255 to a grey image of (h, w), averaged over areas when it is reduced."""
     rgb = image.permute(1, 2, 0).float().round().clamp(0, 255).byte().contiguous().cpu().numpy()
     result = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     if result.shape != tuple(size):
@@ -103,7 +94,7 @@ def grey(image: Tensor, size: Size) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 
 def _dis(source: np.ndarray[Any, Any], target: np.ndarray[Any, Any], preset: Preset) -> Tensor:
-    """Flow (2, h, w) at the pixels of ``source``, pointing into ``target``."""
-    # A new object each time: DIS starts from its last flow otherwise, and cannot be pickled into a worker.
+    """Estimate the flow (2, h, w) at the pixels of ``source``, pointing into ``target``."""
+    # A new object per call: a reused one starts from its last flow, and none can be pickled into a worker.
     flow = cv2.DISOpticalFlow.create(_PRESETS[preset]).calc(source, target, None)  # type: ignore[call-overload]
     return torch.from_numpy(np.ascontiguousarray(flow)).permute(2, 0, 1)

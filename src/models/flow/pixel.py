@@ -1,16 +1,15 @@
-"""One learned flow for all segments: what a plain optical-flow network gives."""
+"""One learned flow for all segments: FlowNetS, and the pixel flow of a query network."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
 from src.models.flow.base import FlowEstimator, check_pair
 from src.models.flow.encoder import FlowEncoder, ImagePreparation
 from src.models.flow.pixel_decoder import PixelFlowDecoder
-from src.ops.padding import padded_size
 from src.structures import FlowPrediction
 
 
@@ -18,9 +17,9 @@ class PixelFlow(FlowEstimator):
     """FlowNetS (Dosovitskiy et al. 2015): encoder and refinement of the ``QueryFlow``, without queries.
 
     Args:
-        encoder_channels: of the six encoder stages.
-        refine_channels: of the four refinement steps, coarse to fine; the default is FlowNetS's own.
-        input_mean: of R, G, B in 0..1.
+        encoder_channels: channels of the six encoder stages.
+        refine_channels: channels of the four refinement steps, coarse to fine; the default is FlowNetS's.
+        input_mean: mean of R, G, B in 0..1.
         size_divisor: the padded image is a multiple of this; the segmentor's.
     """
 
@@ -33,27 +32,16 @@ class PixelFlow(FlowEstimator):
         input_mean: Sequence[float] = (0.411, 0.432, 0.450),
         size_divisor: int = 32,
     ) -> None:
-        super().__init__()
-        self._config = {
-            "encoder_channels": list(encoder_channels),
-            "refine_channels": list(refine_channels),
-            "input_mean": list(input_mean),
-            "size_divisor": size_divisor,
-        }
+        super().__init__(locals())
         self.size_divisor = size_divisor
         self.prepare = ImagePreparation(input_mean, size_divisor)
         self.encoder = FlowEncoder(encoder_channels)
         self.pixel_decoder = PixelFlowDecoder(list(encoder_channels)[:0:-1], refine_channels)
 
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments, JSON-able."""
-        return dict(self._config)
-
     def forward(
         self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor, key_features: tuple[Tensor, ...] | None = None
     ) -> FlowPrediction:
-        """segment_flow (B, 1, 2, Hp / 8, Wp / 8) is the finest pixel flow; see :meth:`FlowEstimator.forward`."""
-        check_pair(key_image, nonkey_image)
+        """Return the finest pixel flow as segment_flow (B, 1, 2, Hp / 8, Wp / 8); see :meth:`FlowEstimator.forward`."""
+        padded = check_pair(key_image, nonkey_image, self.size_divisor)
         pixel_flows = self.pixel_decoder(self.encoder(self.prepare(nonkey_image, key_image)))
-        size = padded_size((key_image.shape[-2], key_image.shape[-1]), self.size_divisor)
-        return FlowPrediction(pixel_flows[-1][:, None], pixel_flows, size)
+        return FlowPrediction(pixel_flows[-1][:, None], pixel_flows, padded)

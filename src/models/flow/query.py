@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,6 @@ from src.models.flow.encoder import FlowEncoder, ImagePreparation
 from src.models.flow.pixel_decoder import PixelFlowDecoder
 from src.models.flow.query_decoder import QueryDecoder
 from src.models.flow.segment_head import FlowFusion, FuseInit, SegmentFlowHead
-from src.ops.padding import padded_size
 from src.structures import FlowPrediction, Size
 
 Queries = Literal["segmentor", "random"]
@@ -23,20 +22,19 @@ class QueryFlow(FlowEstimator):
     """Query-based flow (arXiv 2310.18954, section 3.2). The default widths are the paper's: 40.085 M parameters.
 
     Args:
-        query_dim: width of the segmentor's queries; where it is not ``hidden_dim`` they are projected first.
+        query_dim: width of the segmentor's queries; they are projected if it differs from ``hidden_dim``.
         num_queries: Q.
-        encoder_channels: of the six encoder stages.
+        encoder_channels: channels of the six encoder stages.
         hidden_dim: width of the query decoder.
-        num_heads: of its attention.
+        num_heads: attention heads of the query decoder.
         ffn_dim: hidden width of its feed-forward layers.
-        decoder_layers: how many; 0 leaves the queries as the segmentor made them.
-        refine_channels: of the four refinement steps of the pixel flow, coarse to fine.
-        mlp_dim: hidden width of the two MLPs whose outputs multiply to query flow.
+        decoder_layers: number of its layers; 0 passes the segmentor's queries on unchanged.
+        refine_channels: channels of the four refinement steps of the pixel flow, coarse to fine.
+        mlp_dim: hidden width of the two MLPs whose product is the query flow.
         fuse_init: see :class:`FlowFusion`.
-        queries: ``segmentor`` starts from the key frame's queries. ``random`` is the paper's ablation: learned embeddings of its
-            own, random at the start (as the seed says) and the same for every image; the flow of a query then knows nothing
-            about the segment that it moves.
-        input_mean: of R, G, B in 0..1.
+        queries: ``segmentor`` starts from the key frame's queries. ``random`` is the paper's ablation: learned embeddings,
+            initialised at random and equal for all images, so that a query's flow is independent of the segment it moves.
+        input_mean: mean of R, G, B in 0..1.
         size_divisor: the padded image is a multiple of this; the segmentor's.
 
     Raises:
@@ -44,6 +42,7 @@ class QueryFlow(FlowEstimator):
     """
 
     method_names: ClassVar[tuple[str, ...]] = ("pixel", "query")
+    reads_queries: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -61,30 +60,15 @@ class QueryFlow(FlowEstimator):
         size_divisor: int = 32,
         queries: Queries = "segmentor",
     ) -> None:
-        super().__init__()
+        super().__init__(locals())
         if queries not in get_args(Queries):
-            raise ValueError(f"unknown queries {queries!r}; expected one of {', '.join(get_args(Queries))}")
-        self._config = {
-            "query_dim": query_dim,
-            "num_queries": num_queries,
-            "encoder_channels": list(encoder_channels),
-            "hidden_dim": hidden_dim,
-            "num_heads": num_heads,
-            "ffn_dim": ffn_dim,
-            "decoder_layers": decoder_layers,
-            "refine_channels": list(refine_channels),
-            "mlp_dim": mlp_dim,
-            "fuse_init": fuse_init,
-            "input_mean": list(input_mean),
-            "size_divisor": size_divisor,
-            "queries": queries,
-        }
+            raise ValueError(f"queries is {queries!r}; expected one of {', '.join(get_args(Queries))}")
         self.num_queries = num_queries
         self.query_dim = query_dim
         self.size_divisor = size_divisor
         self.prepare = ImagePreparation(input_mean, size_divisor)
         self.encoder = FlowEncoder(encoder_channels)
-        # What nobody reads has no gradient, and that breaks distributed training.
+        # An unused projection would have no gradient, and DDP waits for every gradient.
         projected = queries == "segmentor" and query_dim != hidden_dim
         self.query_projection = nn.Linear(query_dim, hidden_dim) if projected else nn.Identity()
         coarse_to_fine = list(encoder_channels)[:0:-1]
@@ -92,31 +76,21 @@ class QueryFlow(FlowEstimator):
         self.pixel_decoder = PixelFlowDecoder([hidden_dim] * 3 + coarse_to_fine[3:], refine_channels)
         self.segment_head = SegmentFlowHead(hidden_dim, coarse_to_fine[-1], mlp_dim)
         self.fuse = FlowFusion(fuse_init)
-        # Last, so that by one seed the other weights are the same for both kinds of queries (of the decoder's width).
+        # Created last, so that one seed gives the other weights the same values for both kinds of queries.
         self.own_queries = nn.Embedding(num_queries, hidden_dim) if queries == "random" else None
 
     def for_method(self, name: str) -> FlowEstimator:
         """Return the estimator itself, or for ``pixel`` its pixel flow; see :meth:`FlowEstimator.for_method`."""
         return PixelBranch(self) if name == "pixel" else super().for_method(name)
 
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments, JSON-able."""
-        return dict(self._config)
-
     def encode_key(self, key_image: Tensor) -> tuple[Tensor, ...] | None:
-        """In inference mode what the key image adds to the encoder's first convolution; elsewhere nothing is kept."""
+        """Return the key image's share of the encoder's first convolution in inference mode; ``None`` otherwise."""
         return (self.encoder.key_half(self.prepare(key_image)),) if torch.is_inference_mode_enabled() else None
 
     def forward(
         self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor, key_features: tuple[Tensor, ...] | None = None
     ) -> FlowPrediction:
-        """Estimate one flow per query.
-
-        Args:
-            key_image: (B, 3, H, W), RGB 0..255, unpadded.
-            nonkey_image: (B, 3, H, W), RGB 0..255, unpadded.
-            queries: (B, Q, C), after the segmentor's last layer norm.
-            key_features: of :meth:`encode_key`; made here where they are not given.
+        """Estimate one flow per query; see :meth:`FlowEstimator.forward`.
 
         Returns:
             segment_flow (B, Q, 2, Hp / 8, Wp / 8) and five pixel flows from 1/128 to 1/8 of the padded image, float32.
@@ -124,29 +98,27 @@ class QueryFlow(FlowEstimator):
         Raises:
             ValueError: if the images are not two equal (B, 3, H, W) or the queries not (B, num_queries, query_dim).
         """
-        features = self.image_features(key_image, nonkey_image, key_features)
+        features, padded = self.image_features(key_image, nonkey_image, key_features)
         queries, pixel_flows = self.image_flow(features, queries)
         segment_flow = self.fuse(pixel_flows[-1], self.segment_head(queries, features[-1]))
-        return FlowPrediction(segment_flow, pixel_flows, self.covered_size(key_image))
+        return FlowPrediction(segment_flow, pixel_flows, padded)
 
     def image_features(
         self, key_image: Tensor, nonkey_image: Tensor, key_features: tuple[Tensor, ...] | None = None
-    ) -> tuple[Tensor, ...]:
-        """The encoder's features of a pair, coarse to fine; the arguments and errors are those of :meth:`forward`."""
-        check_pair(key_image, nonkey_image)
-        kept = self.encode_key(key_image) if key_features is None else key_features
-        if kept is None:
-            features: tuple[Tensor, ...] = self.encoder(self.prepare(nonkey_image, key_image))
-        else:
-            features = self.encoder(self.prepare(nonkey_image), *kept)
-        return features
+    ) -> tuple[tuple[Tensor, ...], Size]:
+        """Encode a pair: features coarse to fine, and (H, W) of the padded image. Arguments and errors: :meth:`forward`."""
+        padded = check_pair(key_image, nonkey_image, self.size_divisor)
+        cached = self.encode_key(key_image) if key_features is None else key_features
+        if cached is None:
+            return self.encoder(self.prepare(nonkey_image, key_image)), padded
+        return self.encoder(self.prepare(nonkey_image), *cached), padded
 
     def image_flow(self, features: Sequence[Tensor], queries: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The flow of the image as a whole, which the queries take part in.
+        """Estimate the flow of the whole image, whose coarse features attend to the queries.
 
         Args:
-            features: of the encoder, coarse to fine.
-            queries: (B, Q, C) of the segmentor; an estimator with queries of its own does not read their values.
+            features: features of the encoder, coarse to fine.
+            queries: (B, Q, C) of the segmentor; an estimator with learned queries does not read their values.
 
         Returns:
             Updated queries (B, Q, hidden) and the pixel flows, coarse to fine.
@@ -162,32 +134,25 @@ class QueryFlow(FlowEstimator):
         queries, refined = self.query_decoder(start, features[:3])
         return queries, self.pixel_decoder((*refined, *features[3:]))
 
-    def covered_size(self, image: Tensor) -> Size:
-        """(H, W) of the padded image, for an unpadded (B, 3, H, W)."""
-        return padded_size((image.shape[-2], image.shape[-1]), self.size_divisor)
-
 
 class PixelBranch(FlowEstimator):
-    """The pixel flow of a :class:`QueryFlow` for all segments: shows what its query part adds, with the same weights.
+    """Pixel flow of a :class:`QueryFlow` for all segments: the same weights without query flow and fusion.
 
     Args:
         query_flow: shared, not copied.
     """
 
     method_names: ClassVar[tuple[str, ...]] = ("pixel",)
+    reads_queries: ClassVar[bool] = True
 
     def __init__(self, query_flow: QueryFlow) -> None:
-        super().__init__()
+        super().__init__({"query_flow": query_flow.config()})
         self.query_flow = query_flow
-
-    def config(self) -> dict[str, Any]:
-        """The configuration of the estimator it looks into, as ``query_flow``."""
-        return {"query_flow": self.query_flow.config()}
 
     def forward(
         self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor, key_features: tuple[Tensor, ...] | None = None
     ) -> FlowPrediction:
-        """segment_flow (B, 1, 2, Hp / 8, Wp / 8) is the finest pixel flow; see :meth:`QueryFlow.forward`."""
-        whole = self.query_flow
-        _, pixel_flows = whole.image_flow(whole.image_features(key_image, nonkey_image), queries)
-        return FlowPrediction(pixel_flows[-1][:, None], pixel_flows, whole.covered_size(key_image))
+        """Return the finest pixel flow as segment_flow (B, 1, 2, Hp / 8, Wp / 8); see :meth:`QueryFlow.forward`."""
+        features, padded = self.query_flow.image_features(key_image, nonkey_image)
+        _, pixel_flows = self.query_flow.image_flow(features, queries)
+        return FlowPrediction(pixel_flows[-1][:, None], pixel_flows, padded)

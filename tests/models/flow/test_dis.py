@@ -109,5 +109,5 @@ def test_what_cannot_be_computed_is_refused_with_the_reason() -> None:
         DISFlow(short_side=8)
     with pytest.raises(ValueError, match="ultrafast, fast, medium"):
         DISFlow(preset="slow")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="not a multiple"):
+    with pytest.raises(ValueError, match="expected a multiple"):
         DISFlow(stride=5)

@@ -161,7 +161,7 @@ def test_random_queries_change_no_other_weight_and_their_seed_is_the_given_one(s
     assert own.keys() - plain.keys() == {"own_queries.weight"}
     assert all(torch.equal(plain[name], own[name]) for name in plain)
     assert torch.equal(build("random")["own_queries.weight"], own["own_queries.weight"])
-    with pytest.raises(ValueError, match="unknown queries 'none'; expected one of segmentor, random"):
+    with pytest.raises(ValueError, match="queries is 'none'; expected one of segmentor, random"):
         build("none")
 
 

@@ -95,9 +95,9 @@ def test_without_a_network_the_error_says_what_to_do(tmp_path: Path, monkeypatch
 
 
 def test_what_cannot_be_is_refused() -> None:
-    with pytest.raises(ValueError, match="unknown RAFT size 'tiny'; expected one of small, large"):
+    with pytest.raises(ValueError, match="RAFT size is 'tiny'; expected one of small, large"):
         RAFTFlow("tiny")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="no weights 'C_T_SKHT_V2' for raft_small; it has C_T_V1, C_T_V2"):
+    with pytest.raises(ValueError, match="weights of raft_small are 'C_T_SKHT_V2'; expected one of torchvision's C_T_V1, C_T_V2"):
         RAFTFlow("small", weights="C_T_SKHT_V2")
     with pytest.raises(ValueError, match="multiple of 8"):
         RAFTFlow(size_divisor=12)

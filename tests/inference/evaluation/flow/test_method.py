@@ -55,7 +55,7 @@ def test_of_several_flows_the_winning_segments_counts() -> None:
 
 @torch.no_grad()
 def test_the_flow_of_an_image_has_the_detail_of_its_estimator() -> None:
-    flow, (key, image) = tiny_flow("correlation").for_method("pixel"), frames(2)
+    flow, (key, image) = tiny_flow("correlation"), frames(2)
     found = flow.with_detail(flow(key[None], image[None], torch.zeros(1, 0, 0)))
     assert found.detail is not None and found.detail.abs().max() > 0.01
     method = FlowMethod(flow)
