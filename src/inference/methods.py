@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from src.models.flow import FLOW_ESTIMATORS
+from collections.abc import Callable
+
+from src.models.flow import FLOW_ESTIMATORS, FlowEstimator
 from src.models.propagator import Propagator
 from src.ops.warp import WarpGrid
 
@@ -42,7 +44,7 @@ def with_method(propagator: Propagator, method: str) -> Propagator:
         flow = own.for_method(name)
     else:
         kinds = [kind for kind in FLOW_ESTIMATORS.values() if name in kind.method_names]
-        free = next((kind for kind in kinds if kind.training_free), None)
+        free: Callable[..., FlowEstimator] | None = next((kind for kind in kinds if kind.training_free), None)
         if free is None:
             expected = " or ".join(kind.__name__ for kind in kinds)
             raise ValueError(f"method {method!r} needs a checkpoint with a {expected}; this one has a {type(own).__name__}")
