@@ -1,4 +1,4 @@
-"""Training a part of a network while the rest stays exactly as it is."""
+"""Training of some parts of a network, with the others frozen."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from torch import nn
 
 
 class PartlyFrozen(nn.Module):
-    """A network of named parts of which some train and the others are frozen, batch-norm statistics and drop-path included."""
+    """Network of named parts, some of which train; the others are frozen, including batch-norm statistics and drop path."""
 
     _trainable: tuple[str, ...] | None = None
 
     @abstractmethod
     def parts(self) -> Mapping[str, nn.Module]:
-        """The parts that can be trained or frozen, by the names that configs use."""
+        """Return the parts that can be trained or frozen, by their names in configs."""
 
     def unused_parameters(self) -> Iterable[nn.Parameter]:
-        """Parameters that are there, by way of somebody else's layout, and that no output depends on: they never train.
+        """Return parameters of a library's module that no output depends on; they never train.
 
-        Several processes wait for the gradient of every trainable parameter, and these would have none.
+        Distributed processes wait for the gradient of every trainable parameter, and these have none.
         """
         return ()
 
     def set_trainable(self, names: Sequence[str]) -> None:
-        """Freeze everything but the named parts. Parameters outside every part are frozen too.
+        """Freeze everything but the named parts, including parameters outside every part.
 
         Raises:
-            ValueError: if a name is not a part; lists the parts there are.
+            ValueError: if a name is not a part.
         """
         parts = self.parts()
         unknown = sorted(set(names) - set(parts))
         if unknown:
-            raise ValueError(f"no part named {', '.join(unknown)} in {type(self).__name__}; its parts are {', '.join(parts)}")
+            raise ValueError(f"parts of {type(self).__name__}: {', '.join(unknown)} unknown; expected some of {', '.join(parts)}")
         self.requires_grad_(False)
         for name in names:
             parts[name].requires_grad_(True)
@@ -44,7 +44,7 @@ class PartlyFrozen(nn.Module):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:
-        """Switch the trainable parts to train mode; frozen ones stay in eval mode, so that nothing in them moves."""
+        """Set the trainable parts to train mode; frozen ones stay in eval mode, so that their buffers do not change."""
         if self._trainable is None or not mode:
             return super().train(mode)
         super().train(False)

@@ -1,4 +1,4 @@
-"""Random numbers of layers, keyed by seed and sample number: a sample meets the same ones in any batch and on any process."""
+"""Random numbers of layers by seed and sample number, independent of batches and processes."""
 
 from __future__ import annotations
 
@@ -11,54 +11,54 @@ from src.ops.random_streams import RandomStream
 
 
 class PerSampleRandom(nn.Module):
-    """Uniform numbers for a layer, so many for each sample: those that :func:`seed_per_sample` laid out, else torch's own.
+    """Uniform random numbers of a layer: those set by :func:`seed_per_sample`, otherwise from torch's generator.
 
     Args:
         count: numbers per sample and call.
-        calls: how often the layer asks in one forward pass; further calls begin again.
+        calls: calls in one forward pass; further calls start over.
     """
 
     def __init__(self, count: int = 1, calls: int = 1) -> None:
         super().__init__()
         self.count = count
         self.calls = calls
-        # The numbers of one step: no buffer, and in no state dict.
-        self._laid_out: tuple[Tensor, ...] = ()
-        self._called = 0
+        # The numbers of one step, so neither a buffer nor in a state dict.
+        self._numbers: tuple[Tensor, ...] = ()
+        self._next_call = 0
 
-    def lay_out(self, numbers: Tensor | None) -> None:
-        """Give the numbers to answer with.
+    def set_numbers(self, numbers: Float32[Tensor, "B N"] | None) -> None:
+        """Set the numbers of the following calls.
 
         Args:
-            numbers: (B, calls * count), 0..1; ``None``: from now on those of torch.
+            numbers: N = calls * count per sample, in 0..1; ``None``: use torch's generator.
         """
-        self._laid_out = () if numbers is None else torch.split(numbers, self.count, dim=1)
-        self._called = 0
+        self._numbers = () if numbers is None else torch.split(numbers, self.count, dim=1)
+        self._next_call = 0
 
     def forward(self, batch: int, device: torch.device) -> Float32[Tensor, "{batch} {self.count}"]:
-        """The numbers of one call: (B, count), from 0 to below 1.
+        """Return the numbers of one call, from 0 to below 1.
 
         Raises:
-            ValueError: if numbers are laid out for another number of samples.
+            ValueError: if the numbers were set for another batch size.
         """
-        if not self._laid_out:
+        if not self._numbers:
             return torch.rand(batch, self.count, device=device)
-        numbers = self._laid_out[self._called % self.calls]
-        self._called += 1
+        numbers = self._numbers[self._next_call % self.calls]
+        self._next_call += 1
         if len(numbers) != batch:
-            raise ValueError(f"a layer was asked to draw for {batch} samples; this step's draws are those of {len(numbers)}")
+            raise ValueError(f"batch size of a layer is {batch}; expected {len(numbers)}, the number of seeded samples")
         return numbers
 
 
 def seed_per_sample(network: nn.Module, seed: int, sample_id: Int64[Tensor, " B"]) -> None:
-    """Lay out what the layers of a network draw for a batch; a pure function of its arguments.
+    """Set the random numbers of a network's layers for a batch, a pure function of the arguments.
 
-    The numbers come from the CPU, so that they do not depend on the device, and go to that of ``sample_id`` in one copy.
+    The numbers are generated on the CPU, so that they do not depend on the device, and copied to that of ``sample_id`` at once.
 
     Args:
-        network: its layers are told apart by their order.
+        network: its layers are identified by their order.
         seed: of the run.
-        sample_id: (B,) int64, the number of each sample in the run.
+        sample_id: number of each sample in the run.
     """
     layers = _layers(network)
     widths = [layer.count * layer.calls for layer in layers]
@@ -70,13 +70,13 @@ def seed_per_sample(network: nn.Module, seed: int, sample_id: Int64[Tensor, " B"
     ]
     table = torch.from_numpy(np.stack(rows)).to(sample_id.device, non_blocking=True)
     for layer, numbers in zip(layers, torch.split(table, widths, dim=1), strict=True):
-        layer.lay_out(numbers)
+        layer.set_numbers(numbers)
 
 
 def clear_per_sample(network: nn.Module) -> None:
-    """The end of :func:`seed_per_sample`: every layer draws from torch's generator."""
+    """Undo :func:`seed_per_sample`: every layer uses torch's generator."""
     for layer in _layers(network):
-        layer.lay_out(None)
+        layer.set_numbers(None)
 
 
 def _layers(network: nn.Module) -> list[PerSampleRandom]:

@@ -1,4 +1,4 @@
-"""The method in one place: segment the key frame, carry its masks to the non-key frame."""
+"""MPVSS: segment the key frame, and propagate its masks to the non-key frame."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Propagator(PartlyFrozen):
     """MPVSS (arXiv 2310.18954, section 3): a query segmentor on key frames and a flow estimator between frames.
 
     Args:
-        segmentor: gives masks, classes and queries of an image.
-        flow: gives one flow per query, or one for all, between two images.
+        segmentor: predicts masks, classes and queries of an image.
+        flow: predicts one flow per query, or one for all, between two images.
         warp_grid: ``exact``, or ``reference`` for weights that were trained with the published code's grid.
     """
 
@@ -31,25 +31,25 @@ class Propagator(PartlyFrozen):
         self.warp_grid: WarpGrid = warp_grid
 
     def parts(self) -> Mapping[str, nn.Module]:
-        """``flow``, ``segmentor`` and every ``segmentor.<part>``."""
+        """Return ``flow``, ``segmentor`` and every ``segmentor.<part>``."""
         nested = {f"segmentor.{name}": part for name, part in self.segmentor.parts().items()}
         return {"flow": self.flow, "segmentor": self.segmentor, **nested}
 
     def unused_parameters(self) -> Iterable[nn.Parameter]:
-        """Those of the segmentor."""
+        """Return those of the segmentor."""
         return self.segmentor.unused_parameters()
 
     def forward(
         self, key_image: Num[Tensor, "B 3 H W"], nonkey_image: Num[Tensor, "B 3 H W"]
     ) -> tuple[MaskPrediction, FlowPrediction]:
-        """Segment the key frame and carry its masks to the non-key frame.
+        """Segment the key frame and propagate its masks to the non-key frame.
 
         Args:
-            key_image: (B, 3, H, W), RGB 0..255.
-            nonkey_image: (B, 3, H, W), RGB 0..255.
+            key_image: RGB 0..255.
+            nonkey_image: RGB 0..255.
 
         Returns:
-            The prediction for the non-key frame and the flow that made it.
+            Prediction for the non-key frame, and the flow.
         """
         return self.propagate(self.segmentor(key_image), key_image, nonkey_image)
 
@@ -60,18 +60,16 @@ class Propagator(PartlyFrozen):
         nonkey_image: Num[Tensor, "B 3 H W"],
         flow_features: tuple[Tensor, ...] | None = None,
     ) -> tuple[MaskPrediction, FlowPrediction]:
-        """Warp every mask of the key frame by its own flow; classes pass unchanged. One flow serves all decoder layers.
-
-        Where the estimator has a fill branch, the prediction says what to put where no mask of the key frame belongs.
+        """Warp every mask of the key frame by its own flow; classes are unchanged. One flow serves all decoder layers.
 
         Args:
-            key: what the segmentor said about ``key_image``.
-            key_image: (B, 3, H, W), RGB 0..255.
-            nonkey_image: (B, 3, H, W), RGB 0..255.
-            flow_features: of ``flow.encode_key(key_image)``; made anew where they are not given.
+            key: the segmentor's prediction for ``key_image``.
+            key_image: RGB 0..255.
+            nonkey_image: RGB 0..255.
+            flow_features: result of ``flow.encode_key(key_image)``; computed if omitted.
 
         Returns:
-            The prediction for the non-key frame and the flow that made it.
+            Prediction for the non-key frame, with scores of disoccluded places if the estimator has that head, and the flow.
 
         Raises:
             ValueError: if flow and masks do not cover the same padded image.
@@ -79,10 +77,10 @@ class Propagator(PartlyFrozen):
         flow = self.flow(key_image, nonkey_image, key.queries, flow_features)
         if tuple(flow.padded_size) != tuple(key.padded_size):
             raise ValueError(
-                f"{type(self.flow).__name__} covers a padded image of {flow.padded_size}, the masks one of {key.padded_size}; "
-                "give both the same size divisor"
+                f"{type(self.flow).__name__} covers a padded image of {flow.padded_size}; expected that of the masks, "
+                f"{key.padded_size}; give both the same size divisor"
             )
-        # Flow comes at 1/8 of the image and masks live at 1/4, so both the grid and the vectors double in there.
+        # Flow is predicted at 1/8 of the image and masks at 1/4, so both the grid and the vectors are doubled there.
         warped = warp_segments(key.mask_logits_per_layer, flow.segment_flow, self.warp_grid)
         return replace(key, mask_logits_per_layer=warped, disocclusion=_disocclusion(flow)), flow
 

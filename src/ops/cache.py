@@ -1,4 +1,4 @@
-"""What inference keeps between frames: what a function makes of sizes, or of another tensor."""
+"""Caches of inference: constants by their arguments, and results by their source tensor."""
 
 from __future__ import annotations
 
@@ -14,110 +14,111 @@ P = ParamSpec("P")
 
 
 def can_cache() -> bool:
-    """Whether what is made now may be served to later calls.
+    """Return whether a result may be stored for later calls.
 
-    In inference mode, but neither traced, nor without data, nor under autocast, where it may have another precision.
+    True in inference mode, except while tracing, for tensors without data, and under autocast, which may change the precision.
     """
     if torch.compiler.is_compiling() or not torch.is_inference_mode_enabled():
         return False
     if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
         return False
-    # A fake tensor mode makes tensors of a type of its own, and there is no other public way to see it.
+    # No public function reports an active fake tensor mode, but new tensors have another type under it.
     return type(torch.empty(0, device="cpu")) is Tensor
 
 
 def cached_constant(entries: int) -> Callable[[Callable[P, Tensor]], Callable[P, Tensor]]:
-    """Decorate a function whose tensor depends on its arguments alone: in inference mode the last results are kept.
+    """Decorate a function whose result depends only on its arguments: in inference mode, cache the latest results.
 
-    They are ordinary tensors, which may meet gradients later. Who writes to one gets an error at the next call. Threads may call
-    at the same time.
+    Results are ordinary tensors, which may meet gradients later. Writing to one is an error at the next call. Thread-safe.
 
     Args:
-        entries: how many results are kept, at most; the one not asked for the longest goes first.
+        entries: maximum number of results; the least recently used is dropped first.
 
     Returns:
-        The decorator, for functions of hashable arguments: sizes, and the dtype and the device of the result.
+        Decorator of functions with hashable arguments: sizes, dtype and device of the result.
     """
 
     def decorate(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
         @lru_cache(maxsize=entries)
-        def made(*arguments: P.args, **options: P.kwargs) -> tuple[Tensor, int]:
+        def compute(*arguments: P.args, **options: P.kwargs) -> tuple[Tensor, int]:
             with torch.inference_mode(False), torch.no_grad():
                 result = function(*arguments, **options)
             return result, result._version
 
         @wraps(function)
-        def kept(*arguments: P.args, **options: P.kwargs) -> Tensor:
+        def cached(*arguments: P.args, **options: P.kwargs) -> Tensor:
             without_data = any(isinstance(x, torch.device) and x.type == "meta" for x in (*arguments, *options.values()))
             if without_data or not can_cache():
                 return function(*arguments, **options)
-            result, version = made(*arguments, **options)  # type: ignore[arg-type]
+            result, version = compute(*arguments, **options)  # type: ignore[arg-type]
             if result._version != version:
-                raise RuntimeError(f"a result of {function.__qualname__} was written to, but is kept for other calls")
+                raise RuntimeError(
+                    f"a cached result of {function.__qualname__} was written to; expected it unchanged; write to a copy"
+                )
             return result
 
-        return kept
+        return cached
 
     return decorate
 
 
 @dataclass(frozen=True)
-class _Made:
-    """A result and what tells whether it still belongs to its source."""
+class _Entry:
+    """Cached result and the state of its source at that time."""
 
     source: Tensor
     version: int
-    some: Tensor
+    first_column: Tensor
     result: Tensor
 
-    def belongs_to(self, source: Tensor) -> bool:
-        mine = self.source
+    def is_current(self, source: Tensor) -> bool:
+        cached = self.source
         return (
-            source.data_ptr() == mine.data_ptr()
+            source.data_ptr() == cached.data_ptr()
             and source._version == self.version
-            and source.dtype == mine.dtype
-            and source.device == mine.device
-            and source.shape == mine.shape
-            and source.stride() == mine.stride()
-            and torch.equal(source[:, 0], self.some)
+            and source.dtype == cached.dtype
+            and source.device == cached.device
+            and source.shape == cached.shape
+            and source.stride() == cached.stride()
+            and torch.equal(source[:, 0], self.first_column)
         )
 
 
 class CachedResult:
-    """The result of a function of one tensor, in inference mode kept until that tensor changes.
+    """Function of one tensor, whose result is cached in inference mode until that tensor changes.
 
-    A source is known by its memory, shape, type and version, which ``load_state_dict`` and most optimisers count up. Fused
-    optimisers and writes through ``.data`` leave no trace, so the values of ``source[:, 0]`` are compared as well, and the owner
-    calls :meth:`clear` where it learns. Tensors made in inference mode have no version: for them nothing is kept. Neither is
-    anything copied or pickled along. Threads may call at the same time.
+    A source is identified by its memory, shape, type and version; ``load_state_dict`` and most optimizers increment the version.
+    Fused optimizers and writes through ``.data`` do not, so the values of ``source[:, 0]`` are compared as well, and the owner
+    calls :meth:`clear` in training. Tensors created in inference mode have no version and are not cached. Copies and pickles
+    start empty. Thread-safe.
 
-    What is kept stays in memory, and so does the memory of the source until the next call or :meth:`clear`, even if its owner
-    lets it go: else another tensor could take its place and pass for it.
+    The entry holds its source until the next call or :meth:`clear`, even if the owner drops it: otherwise another tensor could
+    get the same memory and match.
 
     Args:
-        function: of a tensor of at least two dimensions; of a module's top level, where it is to be pickled.
+        function: of a tensor of at least two dimensions; defined at the top level of a module where it is to be pickled.
     """
 
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         self._function = function
-        self._made: _Made | None = None
+        self._entry: _Entry | None = None
 
-    # What is traced would be made anew at every call.
+    # A traced graph would compute the result at every call.
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def __call__(self, source: Tensor) -> Tensor:
-        """The function's result; not to be written to."""
+        """Return the function's result, which must not be written to."""
         if not can_cache() or source.device.type == "meta" or source.is_inference():
             return self._function(source)
-        # Read once: another thread may replace it meanwhile.
-        made = self._made
-        if made is None or not made.belongs_to(source):
-            some = source[:, 0].detach().clone()
-            self._made = made = _Made(source.detach(), source._version, some, self._function(source))
-        return made.result
+        # Read once, because another thread may replace it.
+        entry = self._entry
+        if entry is None or not entry.is_current(source):
+            column = source[:, 0].detach().clone()
+            self._entry = entry = _Entry(source.detach(), source._version, column, self._function(source))
+        return entry.result
 
     def clear(self) -> None:
-        """Free what is kept."""
-        self._made = None
+        """Drop the cached result."""
+        self._entry = None
 
     def __reduce__(self) -> tuple[type[CachedResult], tuple[Callable[[Tensor], Tensor]]]:
         return type(self), (self._function,)

@@ -1,4 +1,4 @@
-"""Maps with their channels last in memory: normalised and resized along whole rows of channels, at the speed of the memory."""
+"""Normalization and resizing of maps with the channels last in memory, at memory bandwidth."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from src.structures import Size
 
 
 def group_norm_factors(rows: Float[Tensor, "B N C"], norm: nn.GroupNorm) -> tuple[Float[Tensor, "B 1 C"], Float[Tensor, "B 1 C"]]:
-    """What group normalisation multiplies each channel by and adds to it, so that the next step can do both.
+    """Return the factor and the shift of group normalization per channel, to be merged into the next step.
 
     Args:
-        rows: (B, N, C), one row per pixel.
-        norm: of C channels, with weights.
+        rows: one row per pixel.
+        norm: layer with weights.
 
     Returns:
-        factor and shift, (B, 1, C): the normalised rows are ``rows * factor + shift``.
+        factor and shift: the normalized rows are ``rows * factor + shift``.
     """
     groups = (norm.num_groups, rows.shape[2] // norm.num_groups)
     means = rows.mean(1)
-    # Of single numbers per channel, so that their rounding, which every pixel would have, costs nothing to avoid.
+    # One number per channel: double precision costs nothing here and avoids a rounding error in every pixel.
     variances = (rows - means[:, None]).square_().mean(1).double().view(-1, *groups)
     means = means.double().view(-1, *groups)
-    # Of a group: the mean of its channels' variances and the variance of their means.
+    # Of a group: the mean of its channels' variances plus the variance of their means.
     mean = means.mean(2, keepdim=True)
     variance = (variances + (means - mean).square()).mean(2, keepdim=True)
     factor = norm.weight.view(groups) * (variance + norm.eps).rsqrt()
@@ -36,51 +36,37 @@ def group_norm_factors(rows: Float[Tensor, "B N C"], norm: nn.GroupNorm) -> tupl
 # A compiler breaks the graph at every step that writes into a view, and fails at some.
 @torch.compiler.disable  # type: ignore[untyped-decorator]
 def upsample_2x(maps: Float[Tensor, "B h w C"]) -> Float[Tensor, "B 2*h 2*w C"]:
-    """Bilinear resizing to twice the size, as ``F.interpolate`` does it (``align_corners=False``) to float rounding.
+    """Double the size bilinearly; equal to ``F.interpolate`` (``align_corners=False``) to float rounding.
 
     Convention:
-        pixel centres at half numbers: a new pixel is 3/4 of the nearest old one and 1/4 of the next, in each direction.
-
-    Args:
-        maps: (B, h, w, C).
-
-    Returns:
-        (B, 2 * h, 2 * w, C).
+        pixel centers at half numbers: a new pixel is 3/4 of the nearest old one and 1/4 of the next, in each direction.
     """
     batch, height, width, channels = maps.shape
     wide = maps.new_empty(batch, height, width, 2, channels)
-    _spread(maps.transpose(1, 2), wide.transpose(1, 2).unbind(3))
+    _interpolate_pairs(maps.transpose(1, 2), wide.transpose(1, 2).unbind(3))
     rows = wide.view(batch, height, -1)
     tall = maps.new_empty(batch, height, 2, rows.shape[2])
-    _spread(rows, tall.unbind(2))
+    _interpolate_pairs(rows, tall.unbind(2))
     return tall.view(batch, 2 * height, 2 * width, channels)
 
 
 def downsample(maps: Float[Tensor, "B C H W"], size: Size) -> Float[Tensor, "B C {size[0]} {size[1]}"]:
-    """Bilinear resizing to a smaller size, as ``F.interpolate`` does it (``align_corners=False``) to float rounding.
+    """Resize bilinearly to a smaller size; equal to ``F.interpolate`` (``align_corners=False``) to float rounding.
 
-    Where channels are last and sides are divided by the same even number, a new pixel is the mean of four; elsewhere it is
-    ``F.interpolate``.
-
-    Args:
-        maps: (B, C, H, W).
-        size: (h, w).
-
-    Returns:
-        (B, C, h, w).
+    With channels last and both sides divided by the same even number, a new pixel is the mean of four.
     """
-    times = maps.shape[-2] // size[0]
-    exact = times % 2 == 0 and (maps.shape[-2], maps.shape[-1]) == (times * size[0], times * size[1])
+    factor = maps.shape[-2] // size[0]
+    exact = factor % 2 == 0 and (maps.shape[-2], maps.shape[-1]) == (factor * size[0], factor * size[1])
     if exact and maps.is_contiguous(memory_format=torch.channels_last) and not maps.is_contiguous():
-        low, high = (slice(first, None, times) for first in (times // 2 - 1, times // 2))
+        low, high = (slice(first, None, factor) for first in (factor // 2 - 1, factor // 2))
         total = maps[..., low, low] + maps[..., low, high]
         return total.add_(maps[..., high, low]).add_(maps[..., high, high]).mul_(0.25)
-    # One channel at a time: of many, torch would put the channels last first, a copy of all for a result of few pixels.
+    # One channel per image: torch would convert several to channels last first, a full copy for a result of few pixels.
     reduced = F.interpolate(maps.flatten(0, 1)[:, None], size=size, mode="bilinear", align_corners=False)
     return reduced.view(*maps.shape[:2], *size)
 
 
-def _spread(old: Tensor, new: tuple[Tensor, ...]) -> None:
+def _interpolate_pairs(old: Tensor, new: tuple[Tensor, ...]) -> None:
     """Write the two new pixels of each old one along the second dimension."""
     before, after = new
     before[:, 0], after[:, -1] = old[:, 0], old[:, -1]

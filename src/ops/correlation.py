@@ -1,4 +1,4 @@
-"""Local correlation: how well a pixel's features fit those around the same place in another image."""
+"""Local correlation of the features of two images."""
 
 from __future__ import annotations
 
@@ -7,32 +7,30 @@ from jaxtyping import Float
 from torch import Tensor
 
 _BLOCK = 4
-"""Side of the blocks whose products are one matrix product; of its entries the share ((2r + 1) / (2r + 4))^2 is used."""
+"""Side of the blocks that share a matrix product, of whose entries ((2r + 1) / (2r + 4))^2 are used."""
 
 
 def local_correlation(
     first: Float[Tensor, "B C h w"], second: Float[Tensor, "B C h w"], radius: int
 ) -> Float[Tensor, "B (2*{radius}+1)**2 h w"]:
-    """Inner products of the features at each position with those of a window around it.
+    """Compute inner products of the features at each position with those of a window around it in the other image.
 
     ``out[:, k, y, x] = first[:, :, y, x] . second[:, :, y + dy, x + dx]`` with ``k = (dy + r) * (2r + 1) + dx + r``; positions
-    outside the image hold zeros. Blocks of pixels are multiplied with the windows of all of them at once: a shifted product for
-    each displacement would read everything (2r + 1)^2 times.
+    outside the image contain zeros. A block of pixels is multiplied with the union of its windows at once: one shifted product
+    per displacement would read everything (2r + 1)^2 times.
 
     Args:
-        first: (B, C, h, w).
-        second: (B, C, h, w).
+        first: features.
+        second: features of the other image.
         radius: r, at least 0, in pixels of this grid.
-
-    Returns:
-        (B, (2r + 1)^2, h, w), in the precision of the products.
 
     Raises:
         ValueError: if the shapes differ or the radius is negative.
     """
     if first.shape != second.shape or first.dim() != 4 or radius < 0:
         raise ValueError(
-            f"features {tuple(first.shape)} and {tuple(second.shape)}, radius {radius}: expected two equal (B, C, h, w)"
+            f"features {tuple(first.shape)}, {tuple(second.shape)} and radius {radius}; "
+            "expected two equal (B, C, h, w) and a radius of at least 0"
         )
     batch, channels, height, width = first.shape
     below, right = -height % _BLOCK, -width % _BLOCK
@@ -43,12 +41,12 @@ def local_correlation(
     blocks = first.reshape(batch, channels, rows, _BLOCK, columns, _BLOCK).permute(0, 2, 4, 3, 5, 1)
     windows = second.unfold(2, window, _BLOCK).unfold(3, window, _BLOCK).permute(0, 2, 3, 1, 4, 5)
     products = blocks.reshape(-1, _BLOCK * _BLOCK, channels) @ windows.reshape(-1, channels, window * window)
-    # (block, y, x, dy, dx): pixel (y, x) of a block looks at rows y .. y + 2r and columns x .. x + 2r of the window.
+    # (block, y, x, dy, dx): pixel (y, x) of a block reads rows y .. y + 2r and columns x .. x + 2r of the window.
     strides = (_BLOCK * window * window + window, window * window + 1, window, 1)
     size = (batch, rows, columns, _BLOCK, _BLOCK, side, side)
     block_stride = _BLOCK * _BLOCK * window * window
-    found = products.contiguous().as_strided(
+    selected = products.contiguous().as_strided(
         size, (rows * columns * block_stride, columns * block_stride, block_stride, *strides)
     )
-    out = found.permute(0, 5, 6, 1, 3, 2, 4).reshape(batch, side * side, rows * _BLOCK, columns * _BLOCK)
+    out = selected.permute(0, 5, 6, 1, 3, 2, 4).reshape(batch, side * side, rows * _BLOCK, columns * _BLOCK)
     return out[..., :height, :width]

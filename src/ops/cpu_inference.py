@@ -1,4 +1,4 @@
-"""Where networks may go a shorter way than the one they are trained by."""
+"""Condition of the CPU inference fast paths."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from torch import Tensor
 
 
 def use_cpu_fast_path(tensor: Tensor) -> bool:
-    """Whether a way that is exact to float rounding, made for CPUs and without gradients, may be taken.
+    """Return whether the CPU inference fast path applies: no gradients, exact to float rounding.
 
-    In inference mode on a CPU, but not in half precision, which is too coarse for the sums and differences of such ways, and not
-    compiled: a graph wants torch's own modules.
+    False under autocast, because half precision is too coarse for its sums and differences, and while compiling, because graphs
+    are built from torch's own modules.
 
     Args:
-        tensor: what goes in.
+        tensor: input of the layer.
     """
-    # First, as a compiler breaks the graph at the questions that follow.
+    # First, because a compiler breaks the graph at the conditions that follow.
     if torch.compiler.is_compiling():
         return False
     return torch.is_inference_mode_enabled() and tensor.device.type == "cpu" and not torch.is_autocast_enabled("cpu")

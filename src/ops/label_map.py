@@ -1,9 +1,9 @@
-"""The best class of every pixel without the scores of all: what the label map needs, and nothing more.
+"""Label map of query masks without the scores of all classes at all pixels.
 
 A class wins a pixel if its score, the class-weighted sum of the queries' masks, is the largest. Between the pixels of the mask
-grid no upsampled mask leaves the range of its four neighbours, so bounds on all scores of such a cell take two matrix products
-at the grid's size. Where one class's lower bound is above every other's upper bound, or the bound on its lead over each of them
-above zero, the cell is done; the others are upsampled.
+grid no upsampled mask leaves the range of its four neighbors, so two matrix products at the grid's size bound all scores of such
+a cell. The cell is decided where one class's lower bound is above every other's upper bound, or where the bound on its lead over
+each of them is above zero; only the other cells are upsampled.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from torch import Tensor
 from src.structures import Size
 
 _SIDE = 4  # cells along each side of a block
-_STRIP_CELLS = 2048  # cells that are looked at at a time: 100 masks of them fit into a core's cache
-_OPEN_BLOCKS = 128  # undecided blocks whose cells are, at most
-_CONTESTED_BLOCKS, _CONTESTED_CELLS = 16, 4  # undecided, with one likely winner: from so many on a second look pays
-_OPEN_PIXELS = 4096  # pixels of undecided cells that are upsampled at a time
-_BAND_PIXELS = 16384  # pixels whose scores exist at a time where cells are not looked at: on a CPU they stay in its cache
-_BAND_PIXELS_ELSEWHERE = 131072  # on an accelerator each step costs its start, however small it is
-_ROUNDING = 2.0**-18  # of the sum of all weights: far above what float32 sums err, far below what matters
+_STRIP_CELLS = 2048  # cells bounded per step: 100 masks of them fit into a core's cache
+_OPEN_BLOCKS = 128  # maximum number of undecided blocks whose cells are bounded per step
+_CONTESTED_BLOCKS, _CONTESTED_CELLS = 16, 4  # undecided, with one likely winner: minimum number to bound its lead as well
+_OPEN_PIXELS = 4096  # pixels of undecided cells upsampled per step
+_BAND_PIXELS = 16384  # pixels scored per step of the method without cells: on a CPU they stay in its cache
+_BAND_PIXELS_ACCELERATOR = 131072  # each step has a constant launch cost there
+_ROUNDING = 2.0**-18  # of the sum of all weights: far above the error of float32 sums, far below relevant differences
 
 
 def label_map(
@@ -33,43 +33,40 @@ def label_map(
     padded_size: Size,
     image_size: Size,
     size: Size,
-    fill: tuple[Float[Tensor, "K _ _"], Float[Tensor, "1 _ _"]] | None = None,
+    disocclusion: tuple[Float[Tensor, "K _ _"], Float[Tensor, "1 _ _"]] | None = None,
 ) -> Int64[Tensor, "{size[0]} {size[1]}"]:
-    """The class of the largest score at every pixel, as :func:`src.ops.masks.semantic_scores` defines scores.
+    """Compute the class of the largest score at every pixel, for the scores of :func:`src.ops.masks.semantic_scores`.
 
     Pixels whose two best scores differ by no more than float rounding may take either class.
 
     Args:
-        classes: (Q, K) probabilities, "no object" left out, float32.
-        mask_logits: (Q, h, w), float32.
+        classes: probabilities without "no object", float32.
+        mask_logits: float32.
         padded_size: (H, W) that the mask grid covers.
         image_size: (H, W) of the image, at its top left.
         size: (H, W) of the result.
-        fill: logits (K, h', w') and weight (1, h'', w'') of a :class:`src.structures.DisocclusionScores`, float32.
-
-    Returns:
-        (H, W) int64.
+        disocclusion: logits and weight of a :class:`src.structures.DisocclusionScores`, float32.
     """
-    scales = [whole / grid for whole, grid in zip(padded_size, mask_logits.shape[-2:], strict=True)]
-    whole = tuple(size) == tuple(image_size) and all(scale.is_integer() for scale in scales)
-    # Undecided cells are collected, which an accelerator would have to wait for. A fill belongs to pixels, not to queries, so
-    # the masks' bounds do not hold for it.
-    if whole and mask_logits.device.type == "cpu" and fill is None:
+    scales = [padded / grid for padded, grid in zip(padded_size, mask_logits.shape[-2:], strict=True)]
+    aligned = tuple(size) == tuple(image_size) and all(scale.is_integer() for scale in scales)
+    # An accelerator would have to wait while undecided cells are collected. Disocclusion scores belong to pixels, not to queries,
+    # so the masks' bounds do not hold for them.
+    if aligned and mask_logits.device.type == "cpu" and disocclusion is None:
         return _by_cells(classes, mask_logits, (int(scales[0]), int(scales[1])), image_size)
-    return _by_bands(classes.T.contiguous(), [mask_logits, *(fill or ())], padded_size, image_size, size)
+    return _by_bands(classes.T.contiguous(), [mask_logits, *(disocclusion or ())], padded_size, image_size, size)
 
 
 def _by_cells(classes: Tensor, mask_logits: Tensor, scale: Size, image_size: Size) -> Tensor:
-    """The label map at the image's size: blocks of cells by bounds, the cells of open blocks too, the pixels of open cells."""
-    # A number subtracted from all classes of a query changes every score alike. The smaller the weights, the tighter the bounds.
+    """Compute the label map at the image's size: bound blocks of cells, then the cells of open blocks; upsample open cells."""
+    # Subtracting a number from all classes of a query changes every score equally. Smaller weights give tighter bounds.
     weights = (classes - (classes.amax(1, keepdim=True) + classes.amin(1, keepdim=True)) / 2).T.contiguous()
     slack = _ROUNDING * float(weights.abs().sum(1).max())
     # The first cell begins half a cell before the image.
     top, left = scale[0] - scale[0] // 2, scale[1] - scale[1] // 2
     rows, columns = -(-(top + image_size[0]) // (_SIDE * scale[0])), -(-(left + image_size[1]) // (_SIDE * scale[1]))
     corners = _corners((rows * _SIDE + 1, columns * _SIDE + 1), (mask_logits.shape[-2], mask_logits.shape[-1]))
-    # Queries last: then every step below, gathering above all, reads whole rows. Torch transposes a matrix with one thread only,
-    # an image with all.
+    # Queries last, so that every step below, gathering above all, reads whole rows. Torch transposes a matrix with one thread,
+    # an image with all threads.
     table = mask_logits[None].contiguous(memory_format=torch.channels_last)[0].flatten(1).T
     canvas = torch.empty(rows, _SIDE, scale[0], columns, _SIDE, scale[1], dtype=torch.int64)
     height = max(1, _STRIP_CELLS // (_SIDE * _SIDE * columns))
@@ -80,21 +77,21 @@ def _by_cells(classes: Tensor, mask_logits: Tensor, scale: Size, image_size: Siz
         best, is_open, possible = _bounds(*_block_ranges(masks), weights, slack, _CONTESTED_BLOCKS)
         part.copy_(best.view(len(part), 1, 1, columns, 1, 1))
         for blocks in torch.split(is_open.nonzero()[:, 0], _OPEN_BLOCKS) if len(possible) else ():
-            _fill_blocks(part, blocks // columns, blocks % columns, strip, masks, weights[possible], possible, slack)
-    whole = canvas.view(rows * _SIDE * scale[0], columns * _SIDE * scale[1])
-    return whole[top : top + image_size[0], left : left + image_size[1]].contiguous()
+            _write_blocks(part, blocks // columns, blocks % columns, strip, masks, weights[possible], possible, slack)
+    label = canvas.view(rows * _SIDE * scale[0], columns * _SIDE * scale[1])
+    return label[top : top + image_size[0], left : left + image_size[1]].contiguous()
 
 
 def _corners(size: Size, grid: Size) -> Tensor:
-    """Which entry of an (h, w) mask is at each corner of the cells, (*size).
+    """Return the index into a flattened (h, w) mask of each corner of the cells, (*size).
 
-    Pixels before the first and after the last centre of the grid repeat it, and so do the corners.
+    Before the first and after the last center of the grid, pixels repeat it, and so do the corners.
     """
     rows, columns = (torch.arange(-1, length - 1).clamp(0, last - 1) for length, last in zip(size, grid, strict=True))
     return rows[:, None] * grid[1] + columns
 
 
-def _fill_blocks(
+def _write_blocks(
     canvas: Tensor, y: Tensor, x: Tensor, strip: Tensor, masks: Tensor, weights: Tensor, classes: Tensor, slack: float
 ) -> None:
     """Write the classes of open blocks.
@@ -104,9 +101,9 @@ def _fill_blocks(
         y: row of each block.
         x: column of each block.
         strip: (rows * side + 1, columns * side + 1, Q) mask logits at the corners of all cells.
-        masks: the same after the sigmoid.
+        masks: sigmoid of ``strip``.
         weights: (c, Q) of the classes that may win.
-        classes: (c,), which these are.
+        classes: (c,) indices of these classes.
         slack: see :func:`_bounds`.
     """
     scale = (canvas.shape[2], canvas.shape[5])
@@ -125,7 +122,7 @@ def _fill_blocks(
 
 
 def _block_ranges(masks: Tensor) -> tuple[Tensor, Tensor]:
-    """Least and greatest values of masks (rows * side + 1, columns * side + 1, Q) in each block, (rows * columns, Q)."""
+    """Return minimum and maximum of masks (rows * side + 1, columns * side + 1, Q) in each block, (rows * columns, Q)."""
     ranges = []
     for extreme in (torch.minimum, torch.maximum):
         values = reduce(extreme, (masks[i : len(masks) - _SIDE + i : _SIDE] for i in range(_SIDE + 1)))
@@ -135,24 +132,24 @@ def _block_ranges(masks: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _cell_ranges(points: Tensor) -> tuple[Tensor, Tensor]:
-    """Least and greatest values in each cell of blocks of masks (blocks, side + 1, side + 1, Q), (blocks * side * side, Q)."""
+    """Return minimum and maximum in each cell of blocks (blocks, side + 1, side + 1, Q), (blocks * side * side, Q)."""
     low, high = torch.minimum(points[:, :-1], points[:, 1:]), torch.maximum(points[:, :-1], points[:, 1:])
     low, high = torch.minimum(low[:, :, :-1], low[:, :, 1:]), torch.maximum(high[:, :, :-1], high[:, :, 1:])
     return low.flatten(0, 2), high.flatten(0, 2)
 
 
 def _bounds(low: Tensor, high: Tensor, weights: Tensor, slack: float, least: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Which class wins each of n regions, and whether that is certain.
+    """Bound the scores of n regions.
 
     Args:
-        low: (n, Q), the least value of each mask there.
-        high: (n, Q), the greatest; written over.
+        low: (n, Q), minimum of each mask.
+        high: (n, Q), maximum of each mask; overwritten.
         weights: (K, Q).
-        slack: by which scores may err.
-        least: undecided regions with one likely winner from which on its lead over each other class is bounded, too.
+        slack: rounding error of scores.
+        least: minimum number of undecided regions with the same likely winner for which its lead over each class is bounded.
 
     Returns:
-        The class (n,) of the best lower bound, where another may still win (n,), and the classes that may win such a region.
+        Class (n,) of the best lower bound, whether another class may win (n,), and the classes that may win such regions.
     """
     doubled, spread = low + high, high.sub_(low)
     middle, reach = weights @ doubled.T, weights.abs() @ spread.T
@@ -165,7 +162,7 @@ def _bounds(low: Tensor, high: Tensor, weights: Tensor, slack: float, least: int
     winners, threats = best[regions], upper[:, regions] >= lower[regions]
     for winner in (winners.bincount(minlength=len(weights)) >= least).nonzero()[:, 0].tolist():
         mine = (winners == winner).nonzero()[:, 0]
-        # What both classes have in common drops out; bounds on each of them alone count it twice.
+        # Their common part cancels; separate bounds on both count it twice.
         behind = weights - weights[winner]
         lead = behind @ doubled[regions[mine]].T + behind.abs() @ spread[regions[mine]].T
         lead[winner] = -torch.inf
@@ -177,16 +174,16 @@ def _bounds(low: Tensor, high: Tensor, weights: Tensor, slack: float, least: int
 
 
 def _cell_pixels(strip: Tensor, corners: Tensor, scale: Size) -> Tensor:
-    """Sigmoid masks (scale * scale, cells, Q) of the pixels of cells, as bilinear upsampling (align_corners=False) has them.
+    """Upsample cells bilinearly (align_corners=False): sigmoid masks (scale * scale, cells, Q) of their pixels.
 
     Args:
         strip: (rows, columns, Q) mask logits.
-        corners: (cells,), which of its entries is the upper left corner of each cell.
+        corners: (cells,), index of the upper left corner of each cell.
         scale: pixels of a cell.
     """
     down, right = (_fractions(one, strip) for one in scale)
     vertical, horizontal = torch.stack((1 - down, down), 1), torch.stack((1 - right, right), 1)
-    # As a product with the four corners, which no broadcasting over a few pixels comes close to.
+    # A product with the four corners is much faster than broadcasting over a few pixels.
     bilinear = (vertical[:, None, :, None] * horizontal[None, :, None, :]).reshape(-1, 4)
     width = strip.shape[1]
     values = F.embedding(corners + torch.tensor([[0], [1], [width], [width + 1]]), strip.flatten(0, 1))
@@ -194,21 +191,21 @@ def _cell_pixels(strip: Tensor, corners: Tensor, scale: Size) -> Tensor:
 
 
 def _fractions(scale: int, like: Tensor) -> Tensor:
-    """Where the pixels of a cell lie between its two grid points."""
+    """Return the positions of a cell's pixels between its two grid points, 0..1."""
     return (torch.arange(scale, device=like.device, dtype=like.dtype) + 0.5 + scale // 2 - scale / 2) / scale
 
 
 def _by_bands(weights: Tensor, maps: list[Tensor], padded_size: Size, image_size: Size, size: Size) -> Tensor:
-    """The label map at any size, a band of rows at a time, so that scores of few rows exist at once; for ``maps`` see _scores."""
+    """Compute the label map at any size band by band, so that scores of few rows exist at once; ``maps`` as in ``_scores``."""
     result = torch.empty(size, dtype=torch.int64, device=weights.device)
     image_rows = [_rows(padded_size[0], one.shape[-2], weights) for one in maps]
     result_rows = _rows(size[0], image_size[0], weights)
-    pixels = _BAND_PIXELS if weights.device.type == "cpu" else _BAND_PIXELS_ELSEWHERE
+    pixels = _BAND_PIXELS if weights.device.type == "cpu" else _BAND_PIXELS_ACCELERATOR
     height = max(1, pixels // max(size[1], image_size[1]))
     for first in range(0, size[0], height):
         last = min(first + height, size[0]) - 1
         above, below, fraction = (values[first : last + 1] for values in result_rows)
-        # In Python, not read from the tensors: an accelerator would have to be waited for.
+        # In Python: reading the tensors would wait for an accelerator.
         start, end = _source_row(first, size[0], image_size[0]), _source_row(last, size[0], image_size[0]) + 1
         if size[0] != image_size[0]:
             end = min(end + 1, image_size[0])
@@ -226,26 +223,26 @@ def _by_bands(weights: Tensor, maps: list[Tensor], padded_size: Size, image_size
 
 
 def _band(maps: Tensor, rows: list[Tensor], width: int) -> Tensor:
-    """Some rows of maps (n, h, w) at the size of the padded image, (n, rows, width)."""
+    """Upsample some rows of maps (n, h, w) to the padded image, (n, rows, width)."""
     above, below, fraction = rows
     band = torch.lerp(maps[:, above], maps[:, below], fraction[:, None])
     return F.interpolate(band[None], (len(above), width), mode="bilinear", align_corners=False)[0]
 
 
-def _scores(weights: Tensor, masks: Tensor, named: Tensor | None = None, share: Tensor | None = None) -> Tensor:
-    """Scores (K, rows, W) of pixels from mask logits (Q, rows, W) and, where there is a fill, its logits and its weight."""
+def _scores(weights: Tensor, masks: Tensor, predicted: Tensor | None = None, share: Tensor | None = None) -> Tensor:
+    """Return scores (K, rows, W) from mask logits (Q, rows, W) and optionally logits and weight of disocclusion scores."""
     scores = (weights @ masks.sigmoid().flatten(1)).view(-1, *masks.shape[1:])
-    return scores if named is None or share is None else scores + share * (named.softmax(0) - scores)
+    return scores if predicted is None or share is None else scores + share * (predicted.softmax(0) - scores)
 
 
 def _rows(length: int, source: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The two source rows of every row of a bilinear resize (align_corners=False), and the weight of the second."""
-    # In whole numbers, which every device and Python reckon alike.
+    """Return the two source rows of every row of a bilinear resize (align_corners=False), and the weight of the second."""
+    # Integers, so that every device and Python get the same result.
     halves = ((2 * torch.arange(length, device=like.device) + 1) * source - length).clamp(min=0)
     above = halves // (2 * length)
     return above, (above + 1).clamp(max=source - 1), (halves % (2 * length)).to(like.dtype) / (2 * length)
 
 
 def _source_row(row: int, length: int, source: int) -> int:
-    """The first of the two source rows of a row, as :func:`_rows` has it."""
+    """Return the first of the two source rows of a row, equal to :func:`_rows`."""
     return max((2 * row + 1) * source - length, 0) // (2 * length)

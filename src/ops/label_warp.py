@@ -1,4 +1,4 @@
-"""Carrying a label map along a flow."""
+"""Warping of label maps."""
 
 from __future__ import annotations
 
@@ -12,26 +12,23 @@ from src.structures import IGNORE_INDEX
 
 
 def warp_label(label: Int64[Tensor, "B H W"], flow: Float[Tensor, "B 2 H W"], num_classes: int) -> Int64[Tensor, "B H W"]:
-    """The label that a flow brings to each pixel: a vote of the four labels around the place it points to.
+    """Warp the key frame's label to the non-key frame by a bilinear vote of four labels.
 
     Convention:
-        that of :func:`src.ops.warp.warp`: the four neighbours vote with their bilinear weights, positions outside are clamped to
+        that of :func:`src.ops.warp.warp`: the four neighbors vote with their bilinear weights, positions outside are clamped to
         the border. Void votes like a class; where it wins, the result is void. Of equal votes the lowest class wins, void last.
-        Zero flow gives the label back.
+        Zero flow returns the label.
 
     Args:
-        label: (B, H, W) int64 of the key frame, 0..K-1 or ``IGNORE_INDEX``.
-        flow: (B, 2, H, W) backward flow, pixels.
+        label: 0..K-1 or ``IGNORE_INDEX``.
+        flow: backward flow, pixels.
         num_classes: K.
 
-    Returns:
-        (B, H, W) int64 at the non-key frame.
-
     Raises:
-        ValueError: if the shapes do not belong together.
+        ValueError: if the shapes do not fit.
     """
     if label.dim() != 3 or flow.shape != (label.shape[0], 2, *label.shape[1:]):
-        raise ValueError(f"flow {tuple(flow.shape)} does not fit label {tuple(label.shape)}: expected (B, 2, H, W) and (B, H, W)")
+        raise ValueError(f"flow {tuple(flow.shape)} does not fit label {tuple(label.shape)}; expected (B, 2, H, W) and (B, H, W)")
     votes = F.one_hot(label.masked_fill(label == IGNORE_INDEX, num_classes), num_classes + 1)
     winner = warp(votes.movedim(-1, 1).to(torch.float32), flow).max(1).indices
     return winner.masked_fill(winner == num_classes, IGNORE_INDEX)

@@ -10,13 +10,13 @@ from src.structures import Size
 
 
 def padded_size(size: Size, divisor: int) -> Size:
-    """(H, W) rounded up to multiples of ``divisor``."""
+    """Round (H, W) up to multiples of ``divisor``."""
     height, width = size
     return -(-height // divisor) * divisor, -(-width // divisor) * divisor
 
 
 def pad_to(image: Shaped[Tensor, "*batch h w"], size: Size, value: float = 0.0) -> Shaped[Tensor, "*batch {size[0]} {size[1]}"]:
-    """Pad (..., H, W) at the right and bottom to ``size`` with a constant.
+    """Pad an image at the right and bottom with a constant.
 
     Raises:
         ValueError: if the image is larger than ``size``.

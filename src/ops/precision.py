@@ -1,4 +1,4 @@
-"""Keeping a step in full precision inside an autocast region."""
+"""Full precision inside autocast regions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def full_precision(like: Tensor) -> AbstractContextManager[object]:
-    """A context without autocast on the device of ``like``; for the steps that bf16 is too coarse for."""
+    """Disable autocast on the device of ``like``, for steps that bf16 is too coarse for."""
     device = like.device.type
-    # torch refuses to even disable autocast where there is none, as on the meta device.
+    # torch raises even when disabling autocast on a device without it, such as meta.
     return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()

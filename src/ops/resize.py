@@ -1,4 +1,4 @@
-"""Resizing of images, labels and flow with unknown pixels; to what size, and where a part of the result comes from.
+"""Resizing of images, labels and flow with unknown pixels, and crop windows on resized grids.
 
 Convention:
     both grids cover the same image and pixels are areas (half-pixel grid, align_corners=False), as for images.
@@ -23,25 +23,25 @@ from src.structures import Size
 
 
 def short_side_size(size: Size, short_side: int | None, max_long_side: int | None) -> Size:
-    """The size an image is resized to, its proportions kept: as large as both limits allow (paper, VSPW: 480 and 853).
+    """Compute the largest size with the image's proportions within both limits (paper, VSPW: 480 and 853).
 
     Args:
         size: (H, W) of the image.
-        short_side: wanted length of the shorter side, pixels; ``None``: never enlarge.
-        max_long_side: limit of the longer side, or ``None``.
+        short_side: target length of the shorter side, pixels; ``None``: never enlarge.
+        max_long_side: maximum longer side, pixels, or ``None``.
 
     Returns:
-        (H, W), at least 1 pixel each. Applying it again changes nothing.
+        (H, W), at least 1 pixel each; a fixed point of this function.
     """
     scale = 1.0 if short_side is None else short_side / min(size)
     if max_long_side is not None:
         scale = min(scale, max_long_side / max(size))
-    # Not round(), which takes halves to even numbers.
+    # round() would round halves to even numbers.
     return max(1, int(size[0] * scale + 0.5)), max(1, int(size[1] * scale + 0.5))
 
 
 class Window(NamedTuple):
-    """A part of an image.
+    """Rectangular part of an image.
 
     Attributes:
         top: first row.
@@ -56,15 +56,15 @@ class Window(NamedTuple):
     width: int
 
     def cut(self, x: Tensor) -> Tensor:
-        """The view (..., height, width) of (..., H, W); less where the window reaches beyond."""
+        """Return the view (..., height, width) of (..., H, W), smaller where the window exceeds it."""
         return x[..., self.top : self.top + self.height, self.left : self.left + self.width]
 
     def on_grid(self, size: Size, other: Size) -> Window:
-        """The same part on another grid of the same image: each edge on the whole pixel nearest to it.
+        """Return the same part on another grid of the same image: each edge rounded to the nearest pixel.
 
         Args:
-            size: (H, W) of the grid that this window is on; it lies within it.
-            other: (H, W) of the other.
+            size: (H, W) of the grid of this window, which lies within it.
+            other: (H, W) of the other grid.
         """
         top, bottom = _nearest_edges(self.top, self.height, size[0], other[0])
         left, right = _nearest_edges(self.left, self.width, size[1], other[1])
@@ -72,26 +72,26 @@ class Window(NamedTuple):
 
 
 def _nearest_edges(first: int, length: int, size: int, other: int) -> tuple[int, int]:
-    """First pixel and the one after the last, on an axis of ``other`` pixels: whole ones, at least one."""
+    """Return the range (start, stop) on an axis of ``other`` pixels, at least one pixel long."""
     start, stop = ((2 * edge * other + size) // (2 * size) for edge in (first, first + length))
     start = min(start, other - 1)
     return start, max(stop, start + 1)
 
 
 def resize_image(image: UInt8[Tensor, "3 h w"], size: Size) -> UInt8[Tensor, "3 {size[0]} {size[1]}"]:
-    """Resize an image, bilinear, with antialiasing where it shrinks.
+    """Resize an image bilinearly, with antialiasing where it shrinks.
 
     Args:
-        image: (3, h, w) uint8 in any memory order.
+        image: RGB in any memory order.
         size: (H, W) of the result.
 
     Returns:
-        (3, H, W) uint8, a view of memory ordered pixel by pixel.
+        Image whose memory order is pixel by pixel.
     """
     pixels = image.permute(1, 2, 0).numpy()
     height, width = pixels.shape[:2]
     if size[0] < height or size[1] < width:
-        # OpenCV has no antialiasing. The memory order is the one for which torch is fast.
+        # OpenCV has no antialiasing. torch is fast for this memory order.
         planes = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
         resized: Tensor = v2.functional.resize(planes, list(size), antialias=True)
         return resized
@@ -100,35 +100,30 @@ def resize_image(image: UInt8[Tensor, "3 h w"], size: Size) -> UInt8[Tensor, "3 
 
 
 def resize_nearest(x: Shaped[Tensor, "h w"], size: Size) -> Shaped[Tensor, "{size[0]} {size[1]}"]:
-    """(h, w) -> (H, W) of any dtype; each pixel from the one whose centre is nearest, of two the one right or below."""
+    """Resize by the nearest pixel center; between two equally near ones, take the right or lower one."""
     height, width = x.shape
     values = x.numpy()
     if values.dtype == np.uint8 and not _has_ties(height, size[0]) and not _has_ties(width, size[1]):
-        # 0.08 ms for 480x480 against 0.13 ms. Between two centres OpenCV takes now the one and now the other.
+        # 0.08 ms for 480x480 instead of 0.13 ms. Between two centers OpenCV is inconsistent.
         return torch.from_numpy(np.asarray(cv2.resize(values, (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT)))
     return torch.from_numpy(values[:, _nearest(width, size[1])][_nearest(height, size[0])])
 
 
 def _nearest(source: int, target: int) -> NDArray[np.intp]:
-    """Where the positions of an axis of ``target`` pixels come from on one of ``source`` pixels."""
+    """Return the source index of each of ``target`` pixels of an axis."""
     return (2 * np.arange(target) + 1) * source // (2 * target)
 
 
 def _has_ties(source: int, target: int) -> bool:
-    """Whether a position lies in the middle between two pixels: (2 i + 1) source / (2 target) is a whole number for some i."""
+    """Return whether a position lies midway between two pixels: (2 i + 1) source / (2 target) is an integer for some i."""
     divisor = math.gcd(source, target)
     return source // divisor % 2 == 0 and target // divisor % 2 == 1
 
 
 def resize_partial_flow(flow: Float[Tensor, "2 h w"], size: Size) -> Float[Tensor, "2 {size[0]} {size[1]}"]:
-    """:func:`src.ops.warp.resize_flow` for a flow with NaN: unknown where the nearest pixel is, elsewhere the known ones' mean.
+    """Resize a flow with NaN as :func:`src.ops.warp.resize_flow` does, averaging known pixels only.
 
-    Args:
-        flow: (2, h, w).
-        size: (H, W).
-
-    Returns:
-        (2, H, W).
+    The result is unknown where the nearest pixel is.
     """
     known = ~flow.isnan().any(0)
     if known.all():

@@ -1,4 +1,4 @@
-"""The flow of each pixel's winning segment."""
+"""Flow of each pixel's winning segment."""
 
 from __future__ import annotations
 
@@ -10,25 +10,27 @@ from src.structures import FlowPrediction, MaskPrediction
 
 
 def winning_flow(prediction: MaskPrediction, flow: FlowPrediction) -> Float32[Tensor, "B 2 H W"]:
-    """One flow for the image: at every pixel the flow of the segment that wins there.
+    """Merge the segment flows into one flow: at every pixel that of the winning segment.
 
-    The winner has the largest product of its best class probability ("no object" is no class) and its mask probability.
+    The winner has the largest product of its best class probability (excluding "no object") and its mask probability.
 
     Convention:
         backward flow in pixels of the unpadded image, channel 0 right, channel 1 down.
 
     Args:
-        prediction: masks and classes on the non-key frame, that is, after warping; its final layer is read.
+        prediction: masks and classes on the non-key frame, that is, after warping; only its final layer is used.
         flow: of the same pair.
 
     Returns:
-        (B, 2, H, W) float32 at the size of the unpadded image.
+        Flow at the size of the unpadded image.
 
     Raises:
-        ValueError: if the two do not cover the same padded image.
+        ValueError: if masks and flow do not cover the same padded image.
     """
     if tuple(flow.padded_size) != tuple(prediction.padded_size):
-        raise ValueError(f"flow covers a padded image of {flow.padded_size}, the masks one of {prediction.padded_size}")
+        raise ValueError(
+            f"flow covers a padded image of {flow.padded_size}; expected {prediction.padded_size}, that of the masks"
+        )
     masks = prediction.mask_logits.float().sigmoid()
     segment_flow = resize_flow(flow.segment_flow.float(), (masks.shape[-2], masks.shape[-1]))
     if segment_flow.shape[1] > 1:

@@ -1,4 +1,4 @@
-"""The sine embedding of positions that transformers for images add to their features."""
+"""Two-dimensional sine embedding of positions."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from src.ops.cache import cached_constant
 from src.structures import Size
 
 
-# Five levels of an image size have one: three of the segmentor, and two more of the paper's flow.
+# Five levels per image size use it: three of the segmentor, and two of the paper's flow.
 @cached_constant(entries=16)
 def sine_positions(size: Size, dim: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "{size[0]*size[1]} {dim}"]:
-    """Two-dimensional sine embedding of every position (DETR, normalised to 2 pi, temperature 10,000).
+    """Embed every position of a grid (DETR, normalized to 2 pi, temperature 10,000).
 
-    In inference mode it is kept, 9 MiB for the pixel decoder's levels of a 480x864 image and 43 for those of 1024x2048.
+    Cached in inference mode: 9 MiB for the pixel decoder's levels of a 480x864 image, 43 MiB for those of 1024x2048.
 
     Args:
         size: (h, w) of the grid.
-        dim: C, a multiple of 4; the first half tells the row, the second the column.
-        dtype: of the result; it is computed in at least float32.
+        dim: C, a multiple of 4; the first half encodes the row, the second the column.
+        dtype: of the result; computed in at least float32.
         device: of the result.
 
     Returns:
-        (h * w, C), row by row; not to be written to.
+        One row per position, row by row; must not be written to.
     """
     precise = torch.promote_types(dtype, torch.float32)
     frequency = 10000.0 ** (-torch.arange(dim // 4, device=device, dtype=precise) / (dim // 4))

@@ -1,4 +1,4 @@
-"""A 3x3 convolution with 16 instead of 36 multiply-adds for 2x2 results: F(2x2, 3x3) of Lavin and Gray (arXiv 1509.09308)."""
+"""3x3 convolution F(2x2, 3x3) of Lavin and Gray (arXiv 1509.09308): 16 instead of 36 multiply-adds for 2x2 results."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-_BLOCK = 512  # tiles at a time: what 256 channels of them become fits into a core's cache
+_BLOCK = 512  # tiles per step: with 256 channels, their transforms fit into a core's cache
 
 
 # A compiler breaks the graph at every step that writes into a view, and fails at some.
@@ -16,17 +16,14 @@ def winograd_convolution(image: Float[Tensor, "B H W C"], kernel: Float[Tensor, 
     """Convolve with a 3x3 kernel, stride 1, zero padding of 1; equal to ``conv2d`` to float rounding.
 
     Overlapping tiles of 4x4 pixels are transformed by sums and differences, multiplied by the transformed kernel as 16 matrix
-    products, and transformed back. On CPUs it is faster than ``conv2d`` where channels are many (256).
+    products, and transformed back. On CPUs it is faster than ``conv2d`` for many channels (256).
 
     Convention:
-        channels last, so that all transformations are between whole rows.
+        channels last, so that all transforms are between whole rows.
 
     Args:
-        image: (B, H, W, C).
-        kernel: (16, C, O) of :func:`transformed_kernel`.
-
-    Returns:
-        (B, H, W, O).
+        image: features.
+        kernel: result of :func:`transformed_kernel`.
     """
     batch, height, width, _ = image.shape
     rows, columns = -(-height // 2), -(-width // 2)
@@ -37,20 +34,20 @@ def winograd_convolution(image: Float[Tensor, "B H W C"], kernel: Float[Tensor, 
         for first in range(0, rows, step):
             tiles = _transformed_tiles(source[2 * first : 2 * min(first + step, rows) + 2])
             products = torch.bmm(tiles.flatten(2, 3).flatten(0, 1), kernel)
-            _transform_back(products.view(*tiles.shape[:4], -1), target[first : first + step])
+            _inverse_transform(products.view(*tiles.shape[:4], -1), target[first : first + step])
     return result.view(batch, 2 * rows, 2 * columns, -1)[:, :height, :width]
 
 
 def transformed_kernel(weight: Float[Tensor, "O C 3 3"]) -> Float[Tensor, "16 C O"]:
-    """(16, C, O) of (O, C, 3, 3)."""
+    """Transform a 3x3 kernel."""
     transform = weight.new_tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
-    # One product for both directions; einsum would go through several copies.
+    # One product for both directions; einsum would make several copies.
     both = (transform[:, None, :, None] * transform[None, :, None, :]).reshape(16, 9)
     return (both @ weight.permute(2, 3, 1, 0).reshape(9, -1)).view(16, weight.shape[1], len(weight))
 
 
 def _transformed_tiles(rows: Tensor) -> Tensor:
-    """(4, 4, tile rows, tile columns, C) of the rows (2 * tile rows + 2, 2 * tile columns + 2, C) that the tiles lie in."""
+    """Transform tiles: (4, 4, tile rows, tile columns, C) of (2 * tile rows + 2, 2 * tile columns + 2, C)."""
     even, odd = rows[0::2], rows[1::2]
     vertical = rows.new_empty(4, len(even) - 1, *rows.shape[1:])
     _difference_sums(even[:-1], odd[:-1], even[1:], odd[1:], vertical)
@@ -61,23 +58,23 @@ def _transformed_tiles(rows: Tensor) -> Tensor:
 
 
 def _difference_sums(a: Tensor, b: Tensor, c: Tensor, d: Tensor, out: Tensor) -> None:
-    """Write the transform of four neighbours along one direction, (4, ...)."""
+    """Write the transform of four neighbors along one direction, (4, ...)."""
     torch.sub(a, c, out=out[0])
     torch.add(b, c, out=out[1])
     torch.sub(c, b, out=out[2])
     torch.sub(b, d, out=out[3])
 
 
-def _transform_back(products: Tensor, out: Tensor) -> None:
+def _inverse_transform(products: Tensor, out: Tensor) -> None:
     """Write the results (rows, 2, columns, 2, O) of products (4, 4, rows, columns, O)."""
     vertical = products.new_empty(2, *products.shape[1:])
     _sum_and_difference(products, vertical)
-    # Rows of a pair first, then columns of a pair, as they are in ``vertical``.
+    # Rows of a pair first, then columns, in the order of ``vertical``.
     _sum_and_difference(vertical.transpose(0, 1), out.permute(3, 1, 0, 2, 4))
 
 
 def _sum_and_difference(products: Tensor, out: Tensor) -> None:
-    """Write what four products along one direction, (4, ...), are for two pixels, (2, ...)."""
+    """Write two pixels (2, ...) from four products (4, ...) along one direction."""
     a, b, c, d = products
     torch.add(a, b, out=out[0]).add_(c)
     torch.sub(b, c, out=out[1]).sub_(d)

@@ -1,4 +1,4 @@
-"""Laws of drop-path: whole branches by sample, the mean kept, in every network that has some."""
+"""Laws of drop path: whole branches per sample, unchanged mean, in every network that has it."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from tests.models.families import FAMILIES, network, picture
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_branch_is_there_as_a_whole_or_not_at_all_and_its_mean_stays(dtype: torch.dtype) -> None:
+def test_a_branch_is_dropped_as_a_whole_and_its_mean_is_unchanged(dtype: torch.dtype) -> None:
     drop = SampleDropPath(0.3)
     branch = torch.ones(4000, 2, 3, dtype=dtype)
     seed_per_sample(drop, 0, torch.arange(4000))
@@ -25,7 +25,7 @@ def test_a_branch_is_there_as_a_whole_or_not_at_all_and_its_mean_stays(dtype: to
     assert (kept[:, 0, 0] == 0).float().mean() == pytest.approx(0.3, abs=0.03)
 
 
-def test_transformers_drops_what_ours_drops_of_the_same_numbers() -> None:
+def test_it_equals_transformers_for_the_same_numbers() -> None:
     branch = torch.randn(64, 5)
     torch.manual_seed(2)
     theirs = SwinDropPath(0.4)(branch)
@@ -39,7 +39,7 @@ def test_nothing_is_dropped_outside_of_training() -> None:
 
 
 def dropping(family: str, folder: Path) -> KeyFrameSegmentor:
-    """A network of random weights that draws wherever the family can, but for dropout of single numbers."""
+    """A random network with all of its family's per-sample randomness, but without dropout of single numbers."""
     network(family).save_pretrained(folder)
     config = load_segmentor(str(folder)).config()
     if family == "eomt":
@@ -51,7 +51,7 @@ def dropping(family: str, folder: Path) -> KeyFrameSegmentor:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_what_a_network_draws_for_an_image_does_not_depend_on_its_neighbours(family: str, tmp_path: Path) -> None:
+def test_random_numbers_of_an_image_do_not_depend_on_its_batch(family: str, tmp_path: Path) -> None:
     torch.manual_seed(4)
     segmentor, images = dropping(family, tmp_path), picture(batch=4)
 

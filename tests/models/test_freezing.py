@@ -136,6 +136,6 @@ def test_everything_trains_where_nothing_was_chosen() -> None:
 
 def test_an_unknown_part_is_refused_and_the_known_ones_are_listed() -> None:
     network = Outer()
-    with pytest.raises(ValueError, match=r"no part named flow in Outer; its parts are motion, inner, inner\.backbone"):
+    with pytest.raises(ValueError, match=r"parts of Outer: flow unknown; expected some of motion, inner, inner\.backbone"):
         network.set_trainable(["motion", "flow"])
     assert all(parameter.requires_grad for parameter in network.parameters())

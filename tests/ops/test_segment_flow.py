@@ -22,5 +22,5 @@ def test_one_flow_for_all_segments_wins_everywhere() -> None:
 
 
 def test_flow_of_another_padding_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"\(128, 256\), the masks one of \(64, 256\)"):
+    with pytest.raises(ValueError, match=r"\(128, 256\); expected \(64, 256\)"):
         winning_flow(prediction(), replace(flow_of([(0.0, 0.0)]), padded_size=(128, 256)))

@@ -1,4 +1,4 @@
-"""Multi-scale deformable attention without ``grid_sample``: on CPUs it takes most of a key frame's time."""
+"""Multi-scale deformable attention without ``grid_sample``, which takes most of a key frame's time on CPUs."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ Shapes = Sequence[tuple[int, int]]
 
 
 class DeformableAttention(nn.Module):
-    """The attention of the pixel decoders of Mask2Former and OneFormer (Deformable DETR, arXiv 2010.04159, equation 3), faster.
+    """Attention of the pixel decoders of Mask2Former and OneFormer (Deformable DETR, arXiv 2010.04159, equation 3).
 
-    Same layers, names and numbers as transformers' module, whose place it takes; only how the sampled values are summed without
-    gradients on CPUs differs, to float rounding.
+    Replacement of transformers' module with the same parameters. Without gradients on CPUs it sums sampled values in another way,
+    equal to float rounding.
 
     Args:
-        attention: the module whose layers to use.
+        attention: module to replace.
     """
 
     def __init__(self, attention: TransformersAttention | OneFormerAttention) -> None:
@@ -43,7 +43,7 @@ class DeformableAttention(nn.Module):
 
     @classmethod
     def install(cls, pixel_decoder: nn.Module) -> None:
-        """Put one in the place of each of transformers' modules in a pixel decoder."""
+        """Replace each of transformers' modules in a pixel decoder."""
         for module in list(pixel_decoder.modules()):
             for name, child in module.named_children():
                 if isinstance(child, TransformersAttention | OneFormerAttention):
@@ -59,14 +59,14 @@ class DeformableAttention(nn.Module):
         position_embeddings: Tensor | None = None,
         **_unused: Any,
     ) -> tuple[Tensor, Tensor]:
-        """One layer's attention; the arguments have the names that transformers calls it with, which passes more than it reads.
+        """Compute one layer's attention; the argument names are transformers', which passes more than the layer needs.
 
         Args:
-            hidden_states: (B, S, C), the features of all levels, one after another.
-            encoder_hidden_states: (B, S, C), what is sampled.
+            hidden_states: (B, S, C), features of all levels, one after another.
+            encoder_hidden_states: (B, S, C), features to sample.
             reference_points: (B, S, levels, 2), (x, y) in 0..1.
             spatial_shapes_list: (height, width) of each level; S is the sum of their products.
-            attention_mask: (B, S), True where there is nothing to sample.
+            attention_mask: (B, S), True for padding.
             position_embeddings: (B, S, C), added before the sampling points and weights are computed.
 
         Returns:
@@ -92,38 +92,38 @@ class DeformableAttention(nn.Module):
         return self.output_proj(output.view(placed.shape)), weights
 
     def table(self, encoder_hidden_states: Tensor, attention_mask: Tensor | None, shapes: Shapes) -> SampledTable:
-        """What :meth:`attend` samples, made once for all tokens; the arguments are those of :meth:`forward`."""
-        # Without padding there is nothing to fill, and filling copies everything.
+        """Return the table that :meth:`attend` samples for all tokens; the arguments are those of :meth:`forward`."""
+        # Without padding nothing is masked, and masking would copy everything.
         if attention_mask is not None and not bool(attention_mask.any()):
             attention_mask = None
         return SampledTable.of(self._value(encoder_hidden_states, attention_mask), shapes)
 
     def attend(self, placed: Tensor, reference_points: Tensor, table: SampledTable) -> Tensor:
-        """:meth:`forward` for some tokens (B, T, C), positions added, without gradients on a CPU; (B, T, C)."""
+        """Compute :meth:`forward` for some tokens (B, T, C), positions added, without gradients on a CPU; (B, T, C)."""
         output: Tensor = self.output_proj(table.sums(*self._samples(placed, reference_points, table)).view(placed.shape))
         return output
 
     def _value(self, encoder_hidden_states: Tensor, attention_mask: Tensor | None) -> Tensor:
-        """(B, S, heads, C/heads)."""
+        """Project the sampled features, (B, S, heads, C/heads)."""
         value: Tensor = self.value_proj(encoder_hidden_states)
         if attention_mask is not None:
             value = value.masked_fill(attention_mask[..., None], 0.0)
         return value.view(*value.shape[:2], self.num_heads, -1)
 
     def _samples(self, placed: Tensor, reference_points: Tensor, table: SampledTable) -> tuple[Tensor, Tensor]:
-        """Positions and weights for :meth:`SampledTable.sums`, of tokens (B, T, C) with positions added.
+        """Return positions and weights for :meth:`SampledTable.sums` of tokens (B, T, C) with positions added.
 
-        Tokens come last: each step then runs along whole rows, which is several times as fast as in transformers' order, whose
-        last dimensions are 4 points and 2 coordinates.
+        Tokens come last, so that each step runs along whole rows: several times as fast as transformers' order, whose last
+        dimensions are 4 points and 2 coordinates.
         """
         rows, last = table.rows, table.last
-        # All x, then all y, then the weights, as one product.
+        # One product: all x, then all y, then the weights.
         offsets, weights = self.sampling_offsets, self.attention_weights
         matrix = torch.cat((offsets.weight.view(-1, 2, placed.shape[-1]).transpose(0, 1).flatten(0, 1), weights.weight))
         bias = torch.cat((offsets.bias.view(-1, 2).T.flatten(), weights.bias))
         found = torch.addmm(bias[:, None], matrix, placed.flatten(0, 1).T).to(rows.dtype)
         moved, logits = torch.split(found, [2 * len(weights.weight), len(weights.weight)])
-        # Offsets are in pixels of their level: no need to divide by its size and multiply again.
+        # Offsets are already in pixels of their level.
         start = reference_points.flatten(0, 1).permute(2, 1, 0).to(rows.dtype) * last[..., 0] - 0.5
         grouped = (self.num_heads, self.num_levels, self.num_points, -1)
         positions = moved.view(2, *grouped).add_(start[:, None, :, None])
@@ -132,13 +132,13 @@ class DeformableAttention(nn.Module):
 
 @dataclass(frozen=True)
 class SampledTable:
-    """Maps of several levels as rows of one table, each map with a border of zeros one pixel wide.
+    """Maps of several levels as rows of one table; each map has a border of zeros one pixel wide.
 
     Attributes:
         rows: (B, rows, heads, C/heads), at least float32.
         last: (2, levels, 1, 1), width and height of each level without its border, in the precision of ``rows``.
-        down: (levels, 1, 1) int32, how many entries of all heads lie between a pixel and the one below it.
-        first: (heads, levels, 1, 1) int32, the entry of each level's pixel at (0, 0).
+        down: (levels, 1, 1) int32, stride in entries of all heads between a pixel and the one below it.
+        first: (heads, levels, 1, 1) int32, entry of each level's pixel at (0, 0).
     """
 
     rows: Tensor
@@ -148,7 +148,7 @@ class SampledTable:
 
     @classmethod
     def of(cls, value: Tensor, shapes: Shapes) -> Self:
-        """From maps that are flattened one after another, (B, S, heads, C/heads)."""
+        """Build the table from maps flattened one after another, (B, S, heads, C/heads)."""
         batch, _, heads, width_per_head = value.shape
         levels = torch.split(
             value.to(torch.promote_types(value.dtype, torch.float32)), [height * width for height, width in shapes], dim=1
@@ -168,16 +168,16 @@ class SampledTable:
         )
 
     def sums(self, positions: Tensor, weights: Tensor) -> Tensor:
-        """Sum bilinear samples, each with a weight of its own.
+        """Sum bilinear samples, each with its own weight.
 
         A bilinear sample is the weighted sum of four corners, so all samples of a token and head are one weighted sum over rows
-        of a table, which ``embedding_bag`` does without storing the samples.
+        of a table, which ``embedding_bag`` computes without storing the samples.
 
         Convention:
             ``positions`` are x, then y, in pixels of their level, pixel centres at whole numbers; zero outside of the map.
 
         Args:
-            positions: (2, heads, levels, points, B * T), the tokens of all images one after another; written over.
+            positions: (2, heads, levels, points, B * T), tokens of all images one after another; overwritten.
             weights: (heads, levels, points, B * T).
 
         Returns:
@@ -185,7 +185,7 @@ class SampledTable:
         """
         batch, rows_per_image, heads, width_per_head = self.rows.shape
         tokens, last = positions.shape[-1], self.last[:, None]
-        # Every map has a border of zeros, so a clamped position reads what lies outside: nothing.
+        # Every map has a border of zeros, so a clamped position outside reads zeros.
         positions = torch.minimum(positions.clamp_(min=-1.0), last)
         corner = torch.minimum(positions.floor(), last - 1)
         right, down = positions.sub_(corner).unbind()
@@ -211,7 +211,7 @@ class SampledTable:
         torch.sub(lower, lower_right, out=lower_left)
         torch.sub(upper, upper_right, out=upper_left)
 
-        # As matrices, whose transposition torch does block by block.
+        # As matrices, because torch transposes matrices block by block.
         bags = (tokens * heads, -1)
         summed = F.embedding_bag(
             indices.view(-1, tokens).T.contiguous().view(bags),

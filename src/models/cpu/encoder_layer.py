@@ -1,4 +1,4 @@
-"""A layer of the pixel decoder's encoder on CPUs: a block of tokens goes through all of it while it is in the cache."""
+"""Encoder layer of the pixel decoder for CPUs: each block of tokens passes through all of it while in the cache."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from transformers.models.mask2former.modeling_mask2former import Mask2FormerPixe
 from src.models.cpu.deformable_attention import DeformableAttention, Shapes
 
 _BLOCK = 1024
-"""Tokens at a time: 1,024 wide inside the feed-forward network, they take 4 MiB; the whole image would take 35."""
+"""Tokens per block: 1,024 wide inside the feed-forward network, they take 4 MiB; the whole image would take 35."""
 
 
 class EncoderLayer(Mask2FormerPixelDecoderEncoderLayer):  # type: ignore[misc]
-    """Takes the place of transformers' layer, with its parts and names; the same numbers, in inference mode block by block.
+    """Replacement of transformers' layer, with the same parameters and results; in inference mode it runs block by block.
 
     Args:
-        layer: whose parts to use; its attention is a :class:`DeformableAttention`.
+        layer: layer to replace; its attention is a :class:`DeformableAttention`.
     """
 
     def __init__(self, layer: Mask2FormerPixelDecoderEncoderLayer) -> None:
@@ -28,7 +28,7 @@ class EncoderLayer(Mask2FormerPixelDecoderEncoderLayer):  # type: ignore[misc]
 
     @classmethod
     def install(cls, pixel_decoder: Any) -> None:
-        """Put one in the place of each layer of a pixel decoder."""
+        """Replace each encoder layer of a pixel decoder."""
         layers = pixel_decoder.encoder.layers
         for number, layer in enumerate(layers):
             layers[number] = cls(layer)
@@ -42,7 +42,7 @@ class EncoderLayer(Mask2FormerPixelDecoderEncoderLayer):  # type: ignore[misc]
         spatial_shapes_list: Shapes,
         **options: Any,
     ) -> tuple[Tensor, ...]:
-        """See transformers, which calls it by these names; (B, S, C), first of a tuple."""
+        """Return a tuple whose first item is (B, S, C); the argument names are transformers'."""
         learning = self.training or not torch.is_inference_mode_enabled()
         attention = self.self_attn
         if learning or hidden_states.device.type != "cpu" or options.get("output_attentions"):
@@ -59,7 +59,7 @@ class EncoderLayer(Mask2FormerPixelDecoderEncoderLayer):  # type: ignore[misc]
         for tokens, positions, references in blocks:
             attended = attention.attend(tokens + positions, references, table)
             tokens = self.self_attn_layer_norm(tokens + attended)
-            # In place: nothing else holds what the first layer made.
+            # In place: nothing else reads the output of the first layer.
             inside = self.fc2(self.fc1(tokens).relu_())
             updated.append(self.final_layer_norm(tokens + inside))
         return (torch.cat(updated, dim=1),)

@@ -1,4 +1,4 @@
-"""A ResNet as inference on CPUs needs it: fewer passes over feature maps that no cache holds."""
+"""ResNet layers with fewer passes over feature maps, for inference on CPUs: the maps exceed every cache."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from transformers.models.resnet.modeling_resnet import ResNetBackbone, ResNetCon
 
 
 class FoldedConvolution(nn.Module):
-    """Takes the place of transformers' convolution with batch normalisation, with its parts and names.
+    """Replacement of transformers' convolution with batch normalization, with the same parameters.
 
-    In inference mode on a CPU the normalisation, then a factor and a shift for each channel, goes into the weights of the
-    convolution and the activation is done in place: the same to float rounding.
+    In inference mode on a CPU, the normalization (a factor and a shift per channel) is folded into the weights of the convolution
+    and the activation runs in place; equal to float rounding.
 
     Args:
-        layer: whose parts to use.
+        layer: layer to replace.
     """
 
     def __init__(self, layer: ResNetConvLayer | ResNetShortCut) -> None:
@@ -25,9 +25,9 @@ class FoldedConvolution(nn.Module):
         self.activation: nn.Module = getattr(layer, "activation", nn.Identity())
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, C', H', W')."""
+        """Map (B, C, H, W) to (B, C', H', W')."""
         norm, convolution = self.normalization, self.convolution
-        # On accelerators folding would start more kernels than it saves.
+        # On accelerators, folding launches more kernels than it saves.
         if not torch.is_inference_mode_enabled() or self.training or x.device.type != "cpu":
             result: Tensor = self.activation(norm(convolution(x)))
             return result
@@ -40,18 +40,18 @@ class FoldedConvolution(nn.Module):
 
 
 class InPlaceReLU(nn.Module):
-    """ReLU, in place in inference mode; for what nobody else holds."""
+    """ReLU, in place in inference mode; its input must have no other reader."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """The shape stays."""
+        """Apply the activation."""
         return x.relu_() if torch.is_inference_mode_enabled() else F.relu(x)
 
 
 class MaxPool(nn.MaxPool2d):
-    """Max pooling with the channels last, on CPUs in inference: five times as fast, the conversions there and back included."""
+    """Max pooling, channels last in inference on CPUs: five times as fast, including both conversions."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, C, H', W')."""
+        """Map (B, C, H, W) to (B, C, H', W')."""
         if torch.is_inference_mode_enabled() and input.device.type == "cpu":
             input = input.contiguous(memory_format=torch.channels_last)
         pooled: Tensor = super().forward(input)
@@ -59,7 +59,7 @@ class MaxPool(nn.MaxPool2d):
 
 
 def fold_resnet(backbone: nn.Module) -> None:
-    """Put these in the place of the layers of transformers' ResNet; another network is left as it is."""
+    """Replace the layers of transformers' ResNet; other backbones are unchanged."""
     if not isinstance(backbone, ResNetBackbone):
         return
     for module in list(backbone.modules()):

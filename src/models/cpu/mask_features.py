@@ -1,4 +1,4 @@
-"""What masks are made of: features of every pixel that a query's embedding is multiplied by."""
+"""Pixel features whose products with the queries' embeddings are the mask logits."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from src.structures import Size
 
 @dataclass(frozen=True)
 class MaskFeatures:
-    """Mask features, with or without the pixel decoder's last layer.
+    """Mask features before or after the pixel decoder's last layer.
 
-    That layer is linear, and there are fewer queries than pixels: so its weights may multiply the queries instead.
+    That layer is linear, and there are fewer queries than pixels, so its weights can multiply the queries instead.
 
     Attributes:
         maps: (B, C, h, w).
-        weight: (C', C) of the layer that is still to come; ``None``: it has been.
+        weight: (C', C) of the pending layer; ``None``: already applied.
         bias: (C',) of that layer.
     """
 
@@ -28,15 +28,15 @@ class MaskFeatures:
     bias: Tensor | None = None
 
     def at(self, size: Size) -> MaskFeatures:
-        """The same at a smaller (h, w); a layer of single pixels and a weighted mean of pixels may change places."""
+        """Downsample to (h, w); a layer of single pixels commutes with a weighted mean of pixels."""
         return replace(self, maps=downsample(self.maps, size))
 
     def masks(self, embeddings: Tensor) -> Tensor:
-        """Mask logits (B, Q, h, w) of embeddings (B, Q, C')."""
+        """Return mask logits (B, Q, h, w) of embeddings (B, Q, C')."""
         if self.weight is None:
             logits = embeddings @ self.maps.flatten(2)
         else:
-            # There are few embeddings, and what is rounded in them is rounded in every pixel.
+            # Embeddings are few, and their rounding would affect every pixel.
             precise = embeddings.double()
             folded = (precise @ self.weight.double()).to(embeddings.dtype)
             logits = folded @ self.maps.flatten(2)
@@ -45,7 +45,7 @@ class MaskFeatures:
         return logits.view(*logits.shape[:2], *self.maps.shape[2:])
 
     def projected(self) -> Tensor:
-        """(B, C', h, w), all layers done."""
+        """Return (B, C', h, w), with all layers applied."""
         if self.weight is None:
             return self.maps
         return F.conv2d(self.maps, self.weight[..., None, None], self.bias)

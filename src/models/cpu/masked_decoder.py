@@ -1,4 +1,4 @@
-"""Mask2Former's transformer decoder as inference needs it: one prediction, and attention masks at the size they are used at."""
+"""Mask2Former's transformer decoder for inference: one prediction, and attention masks computed at the size of their level."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from src.ops.sine_positions import sine_positions
 
 
 class MaskedDecoder(Mask2FormerTransformerModule):  # type: ignore[misc]
-    """Takes the place of transformers' module, with its layers and names.
+    """Replacement of transformers' module, with the same parameters.
 
-    In inference mode it gives the last prediction only (L = 1), to float rounding. A mask is the product of queries and mask
-    features, and reducing it to the size at which a layer attends is a weighted sum over pixels: so the features are reduced once
-    for each size, and no layer but the last makes masks at their full size. Elsewhere (training, pre-norm layers) it is
-    transformers' module.
+    In inference mode it returns only the last prediction (L = 1), equal to float rounding. A mask is the product of queries and
+    mask features, and downsampling it to the level that a layer attends to is a weighted sum over pixels: so the features are
+    downsampled once per level, and only the last layer computes masks at full size. Otherwise (training, pre-norm layers) it runs
+    transformers' code.
 
     Args:
-        module: whose layers to use.
+        module: module to replace.
     """
 
     def __init__(self, module: Mask2FormerTransformerModule) -> None:
@@ -39,20 +39,20 @@ class MaskedDecoder(Mask2FormerTransformerModule):  # type: ignore[misc]
     def forward(
         self, multi_scale_features: Sequence[Tensor], mask_features: Tensor | MaskFeatures, **options: Any
     ) -> Mask2FormerMaskedAttentionDecoderOutput | SimpleNamespace:
-        """See transformers; in inference mode both sequences of the result have the last prediction only.
+        """Decode the queries; in inference mode both sequences of the result contain only the last prediction.
 
         Args:
             multi_scale_features: (B, C, h_i, w_i) of three levels, coarse to fine.
-            mask_features: (B, C, h, w), or what :class:`src.models.cpu.pixel_decoder.PixelDecoder` gives instead.
-            options: of transformers' module; with any, that is what runs.
+            mask_features: (B, C, h, w), or those of :class:`src.models.cpu.pixel_decoder.PixelDecoder`.
+            options: those of transformers' module; any of them selects transformers' code.
 
         Returns:
             normed ``intermediate_hidden_states`` (Q, B, C) and ``masks_queries_logits`` (B, Q, h, w), one per prediction.
         """
         pre_norm = any(layer.pre_norm for layer in self.decoder.layers)
         if not torch.is_inference_mode_enabled() or self.training or pre_norm or options:
-            plain = mask_features.projected() if isinstance(mask_features, MaskFeatures) else mask_features
-            return super().forward(multi_scale_features, plain, **options)
+            features = mask_features.projected() if isinstance(mask_features, MaskFeatures) else mask_features
+            return super().forward(multi_scale_features, features, **options)
         if isinstance(mask_features, Tensor):
             mask_features = MaskFeatures(mask_features)
         levels = [self._level(number, feature, mask_features) for number, feature in enumerate(multi_scale_features)]
@@ -69,14 +69,14 @@ class MaskedDecoder(Mask2FormerTransformerModule):  # type: ignore[misc]
         return SimpleNamespace(intermediate_hidden_states=(normed.transpose(0, 1),), masks_queries_logits=(masks,))
 
     def _level(self, number: int, feature: Tensor, mask_features: MaskFeatures) -> tuple[Tensor, Tensor, MaskFeatures]:
-        """What is attended to (B, N, C), the same with positions, and the mask features at that size."""
+        """Return values (B, N, C), keys (values plus positions), and the mask features at the size of a level."""
         tokens = self.input_projections[number](feature).flatten(2).mT + self.level_embed.weight[number]
         size = (feature.shape[-2], feature.shape[-1])
         positions = sine_positions(size, tokens.shape[-1], feature.dtype, feature.device)
         return tokens, tokens + positions, mask_features.at(size)
 
     def _visible(self, normed: Tensor, reduced: MaskFeatures) -> Tensor:
-        """Where a query may look (B, 1, Q, N): inside of its mask, or everywhere if that is empty."""
+        """Return the attention mask (B, 1, Q, N): inside a query's mask, or everywhere if that is empty."""
         inside = reduced.masks(self.decoder.mask_predictor.mask_embedder(normed)).flatten(2) >= 0
         visible: Tensor = inside | ~inside.any(-1, keepdim=True)
         return visible[:, None]
@@ -90,7 +90,7 @@ def _layer(
     values: Tensor,
     visible: Tensor,
 ) -> Tensor:
-    """One post-norm layer: masked cross-attention, self-attention, feed-forward network; (B, Q, C) to the same."""
+    """Apply a post-norm layer to queries (B, Q, C): masked cross-attention, self-attention, feed-forward network."""
     cross, own = layer.cross_attn, layer.self_attn
     weights, biases = cross.in_proj_weight.chunk(3), cross.in_proj_bias.chunk(3)
     projected = [
@@ -105,6 +105,6 @@ def _layer(
 
 
 def _attend(projected: Sequence[Tensor], heads: int, visible: Tensor | None = None) -> Tensor:
-    """Attention of several heads, scaled by the square root of their width; (B, Q, C)."""
+    """Compute multi-head attention, scaled by the square root of the heads' width, (B, Q, C)."""
     query, key, value = (x.view(*x.shape[:2], heads, -1).transpose(1, 2) for x in projected)
     return F.scaled_dot_product_attention(query, key, value, attn_mask=visible).transpose(1, 2).flatten(2)

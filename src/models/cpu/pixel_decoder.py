@@ -1,4 +1,4 @@
-"""Mask2Former's pixel decoder as inference on CPUs needs it: channels last, and its last layer left to the queries."""
+"""Mask2Former's pixel decoder for inference on CPUs: channels last, and its last layer folded into the queries."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from src.structures import Size
 
 
 class PixelDecoder(Mask2FormerPixelDecoder):  # type: ignore[misc]
-    """Takes the place of transformers' module, with its layers and names; their attention becomes a :class:`DeformableAttention`.
+    """Replacement of transformers' module, with the same parameters and :class:`DeformableAttention` inside.
 
-    In inference mode on a CPU it gives the same features to float rounding, and mask features whose last layer is still to come.
-    Elsewhere (training, accelerators, half precision, compiled, maps that are not twice as large as the next) it is transformers'
-    module. The transformed kernel of its 3x3 convolution is kept, 4 MiB for 256 channels.
+    In inference mode on a CPU it returns the same features to float rounding, and mask features with their last layer pending.
+    Otherwise (training, accelerators, half precision, compiled, maps that are not twice as large as the next) it runs
+    transformers' code. The transformed kernel of its 3x3 convolution is cached, 4 MiB for 256 channels.
 
     Args:
-        decoder: whose layers to use.
+        decoder: module to replace.
     """
 
     def __init__(self, decoder: Mask2FormerPixelDecoder) -> None:
@@ -47,17 +47,17 @@ class PixelDecoder(Mask2FormerPixelDecoder):  # type: ignore[misc]
         self._kernels = [CachedResult(transformed_kernel) for _ in self.output_convolutions]
 
     def forward(self, features: Sequence[Tensor], **options: Any) -> Mask2FormerPixelDecoderOutput | SimpleNamespace:
-        """See transformers; in inference mode on a CPU ``mask_features`` are a :class:`MaskFeatures`.
+        """Decode the backbone's features; in inference mode on a CPU ``mask_features`` is a :class:`MaskFeatures`.
 
         Args:
             features: (B, C_i, h_i, w_i), fine to coarse.
-            options: of transformers' module; with any, that is what runs.
+            options: those of transformers' module; any of them selects transformers' code.
 
         Returns:
             ``multi_scale_features``, (B, C, h_i, w_i) of three levels, coarse to fine, and ``mask_features``.
         """
         if not use_cpu_fast_path(features[0]):
-            # Who learns changes the weights.
+            # Training changes the weights.
             for kernel in self._kernels:
                 kernel.clear()
             return super().forward(features, **options)
@@ -69,17 +69,17 @@ class PixelDecoder(Mask2FormerPixelDecoder):  # type: ignore[misc]
         finest = levels[-1].view(len(levels[-1]), *sizes[-1], -1)
         convolutions = zip(self.lateral_convolutions, self.output_convolutions, self._kernels, strict=True)
         for feature, (lateral, output, kernel) in zip(features[: self.num_fpn_levels][::-1], convolutions, strict=True):
-            finest = _finer(finest, feature, lateral, output, kernel(output[0].weight))
+            finest = _pyramid_step(finest, feature, lateral, output, kernel(output[0].weight))
         maps = [level.view(len(level), *size, -1).permute(0, 3, 1, 2) for level, size in zip(levels, sizes, strict=True)]
         last = self.mask_projection
         mask_features = MaskFeatures(finest.permute(0, 3, 1, 2), last.weight.flatten(1), last.bias)
         return SimpleNamespace(multi_scale_features=tuple(maps), mask_features=mask_features)
 
     def _encoded(self, features: Sequence[Tensor], sizes: Sequence[Size]) -> tuple[Tensor, ...]:
-        """(B, h_i * w_i, C) of each level after all layers of the encoder."""
+        """Return tokens (B, h_i * w_i, C) of each level after all layers of the encoder."""
         first = features[0]
         projections = zip(features, self.input_projections, strict=True)
-        tokens = torch.cat([_normalised(_rows(feature, layer[0]), layer[1]) for feature, layer in projections], dim=1)
+        tokens = torch.cat([_normalized(_rows(feature, layer[0]), layer[1]) for feature, layer in projections], dim=1)
         embeddings = [sine_positions(size, tokens.shape[-1], first.dtype, first.device) for size in sizes]
         positions = torch.cat([x + level for x, level in zip(embeddings, self.level_embed, strict=True)])
         positions = positions.expand(len(first), -1, -1)
@@ -91,29 +91,29 @@ class PixelDecoder(Mask2FormerPixelDecoder):  # type: ignore[misc]
 
 @cached_constant(entries=4)
 def _reference_points(sizes: tuple[Size, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """(1, S, levels, 2), (x, y) in 0..1 of every pixel of all levels."""
-    # Nothing of the images is padding here.
+    """Return (1, S, levels, 2), (x, y) in 0..1 of every pixel of all levels."""
+    # The images have no padding here.
     whole = torch.ones(1, len(sizes), 2, dtype=dtype, device=device)
     points: Tensor = Mask2FormerPixelDecoderEncoderOnly.get_reference_points(list(sizes), whole, device)
     return points
 
 
-def _finer(coarser: Tensor, feature: Tensor, lateral: Any, output: Any, kernel: Tensor) -> Tensor:
-    """One step of the feature pyramid: (B, 2 * h, 2 * w, C) of the level before (B, h, w, C) and the backbone's feature."""
+def _pyramid_step(coarser: Tensor, feature: Tensor, lateral: Any, output: Any, kernel: Tensor) -> Tensor:
+    """Apply one step of the feature pyramid: (B, 2 * h, 2 * w, C) of the coarser level (B, h, w, C) and a backbone feature."""
     enlarged = upsample_2x(coarser)
-    summed = _normalised(_rows(feature, lateral[0]), lateral[1]).view_as(enlarged).add_(enlarged)
+    summed = _normalized(_rows(feature, lateral[0]), lateral[1]).view_as(enlarged).add_(enlarged)
     found = winograd_convolution(summed, kernel)
-    return F.relu_(_normalised(found.flatten(1, 2), output[1]).view_as(found))
+    return F.relu_(_normalized(found.flatten(1, 2), output[1]).view_as(found))
 
 
-def _normalised(rows: Tensor, norm: nn.GroupNorm) -> Tensor:
-    """The rows (B, N, C), written over."""
+def _normalized(rows: Tensor, norm: nn.GroupNorm) -> Tensor:
+    """Normalize rows (B, N, C) in place."""
     factor, shift = group_norm_factors(rows, norm)
     return rows.mul_(factor).add_(shift)
 
 
 def _rows(feature: Tensor, convolution: nn.Conv2d) -> Tensor:
-    """(B, h * w, C') of a 1x1 convolution of (B, C, h, w)."""
+    """Apply a 1x1 convolution to (B, C, h, w); return rows (B, h * w, C')."""
     return F.linear(feature.flatten(2).mT, convolution.weight.flatten(1), convolution.bias)
 
 
@@ -122,6 +122,6 @@ def _size(feature: Tensor) -> Size:
 
 
 def _doubled(features: Sequence[Tensor]) -> bool:
-    """Whether each level is twice as large as the next."""
+    """Return whether each level is twice as large as the next."""
     sizes = [_size(feature) for feature in features]
     return all((2 * small[0], 2 * small[1]) == large for large, small in pairwise(sizes))

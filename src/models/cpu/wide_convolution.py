@@ -1,4 +1,4 @@
-"""A 3x3 convolution of many channels, as inference on CPUs does it."""
+"""3x3 convolution of many channels, fast in inference on CPUs."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _FEW_PIXELS = 64
 
 
 class WideConvolution(nn.Conv2d):
-    """A 3x3 convolution; the same to float rounding in inference on CPUs, where it leaves the channels last in memory.
+    """3x3 convolution; in inference on CPUs it is equal to float rounding and returns channels last in memory.
 
-    With stride 1 it has fewer multiply-adds there (Winograd). The transformed kernel is kept, 16/9 of the memory that the weights
-    take: 4 MiB for 256 channels, 16 for 512. Where the result has few pixels, the layer is one product of the image's columns and
-    the weights as they are, and nothing is kept.
+    With stride 1 it has fewer multiply-adds there (Winograd). The transformed kernel is cached, 16/9 of the weights' memory:
+    4 MiB for 256 channels, 16 for 512. For results of few pixels, the layer is one product of the image's columns and the
+    untransformed weights, and nothing is cached.
 
     Args:
         inside: C, channels of the input.
-        outside: C' of the result.
+        outside: C', channels of the result.
         stride: 1 or 2.
     """
 
@@ -30,9 +30,9 @@ class WideConvolution(nn.Conv2d):
         self._kernel = CachedResult(transformed_kernel)
 
     def forward(self, input: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, C', h, w), h and w being H and W over the stride, rounded up."""
+        """Map (B, C, H, W) to (B, C', h, w); h and w are H and W over the stride, rounded up."""
         if not use_cpu_fast_path(input):
-            # Who learns changes the weights.
+            # Training changes the weights.
             self._kernel.clear()
             return super().forward(input)
         stride = self.stride[0]
@@ -41,7 +41,7 @@ class WideConvolution(nn.Conv2d):
         if not few and stride != 1:
             return super().forward(input)
         if few:
-            # oneDNN would first bring the weights into another order, which takes several times as long as the product.
+            # oneDNN would first reorder the weights, which takes several times as long as the product.
             columns = F.unfold(input, 3, padding=1, stride=stride).mT
             result = F.linear(columns, self.weight.flatten(1), self.bias).view(len(input), height, width, -1)
         else:

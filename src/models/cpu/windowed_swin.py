@@ -1,4 +1,4 @@
-"""A Swin as inference on CPUs needs it: some windows at a time go through a whole layer while they are in the cache."""
+"""Swin layers for inference on CPUs: a few windows at a time pass through a whole layer while in the cache."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from src.ops.cpu_inference import use_cpu_fast_path
 from src.structures import Size
 
 _BLOCK = 1024
-"""Tokens at a time, about: 768 wide inside the feed-forward network of Swin-L's first stage, they take 3 MiB."""
+"""Approximate tokens per block: 768 wide inside the feed-forward network of Swin-L's first stage, they take 3 MiB."""
 _SMALL = 2048
-"""A map of no more tokens goes at once: its layers are wide, and reading their weights costs as much as the tokens."""
-_HIDDEN_FROM_EACH_OTHER = -100.0
-"""transformers' number for pairs of a shifted window that do not meet in the image."""
+"""Maximum tokens of a map processed at once: its layers are wide, and reading their weights costs as much as the tokens."""
+_MASKED = -100.0
+"""transformers' score of pairs in a shifted window that are not neighbors in the image."""
 
 
 @dataclass(frozen=True)
 class Windows:
-    """Some of the windows of a map, or of a batch of maps.
+    """Some windows of a map, or of a batch of maps.
 
     Attributes:
-        tokens: (T,), the tokens inside, window by window; padding is no token.
-        places: (W * N,), which of these tokens each place of each window holds, T for padding; ``None``: there is no padding.
-        kept: (T,), the reverse: the place of each token.
+        tokens: (T,) indices of the tokens inside, window by window, without padding.
+        places: (W * N,) index into ``tokens`` of each place of each window, T for padding; ``None``: no padding.
+        place_of_token: (T,), the inverse of ``places``.
         count: W.
-        masks: (M, N, N), what is added to the scores of the last M windows; nothing is to those before.
+        masks: (M, N, N), added to the scores of the last M windows; the others have none.
     """
 
     tokens: Tensor
     places: Tensor | None
-    kept: Tensor
+    place_of_token: Tensor
     count: int
     masks: Tensor
 
@@ -50,14 +50,14 @@ def windows_of(size: Size, side: int, shift: int, batch: int, tokens_at_once: in
         side: of a window.
         shift: up and left, 0 for none.
         batch: number of maps.
-        tokens_at_once: about how many windows' tokens belong together.
+        tokens_at_once: approximate number of tokens per block.
     """
     height, width = size
     padded = -(-height // side) * side, -(-width // side) * side
     numbers = torch.arange(batch * height * width).view(batch, height, width)
     numbers = F.pad(numbers, (0, padded[1] - width, 0, padded[0] - height), value=-1)
     inside = _cut(numbers.roll((-shift, -shift), (1, 2)), side)
-    # Places from both ends of the image, which the shift brought into one window, do not see each other.
+    # Places that the shift brought from both ends of the image into one window do not attend to each other.
     row, column = (_regions(length, side, shift) for length in padded)
     regions = _cut((3 * row[:, None] + column).expand(batch, -1, -1), side)
     apart = (regions != regions[:, :1]).any(1)
@@ -67,33 +67,33 @@ def windows_of(size: Size, side: int, shift: int, batch: int, tokens_at_once: in
 
 
 def _regions(length: int, side: int, shift: int) -> Tensor:
-    """(length,) 0, 1 or 2: before the last window, in it, and what the shift brought there from the other end."""
+    """Return (length,) 0, 1 or 2: before the last window, in it, or brought there by the shift from the other end."""
     places = torch.arange(length)
     return (places >= length - side).long() + (places >= length - shift).long()
 
 
 def _cut(maps: Tensor, side: int) -> Tensor:
-    """(W, N) of (B, H, W)."""
+    """Cut (B, H, W) into windows (W, N)."""
     batch, height, width = maps.shape
     return maps.reshape(batch, height // side, side, width // side, side).transpose(2, 3).reshape(-1, side**2)
 
 
 def _windows(inside: Tensor, regions: Tensor) -> Windows:
-    """Of the tokens at the places of some windows (W, N), -1 for padding, and the regions (M, N) of the last of them."""
+    """Build windows from the tokens at their places (W, N), -1 for padding, and the regions (M, N) of the last M."""
     exists = inside.flatten() >= 0
     places = None if exists.all() else torch.where(exists, exists.cumsum(0) - 1, exists.sum())
-    masks = (regions[:, None] != regions[:, :, None]) * _HIDDEN_FROM_EACH_OTHER
+    masks = (regions[:, None] != regions[:, :, None]) * _MASKED
     return Windows(inside.flatten()[exists], places, exists.nonzero().flatten(), len(inside), masks)
 
 
 class WindowedLayer(SwinLayer):  # type: ignore[misc]
-    """Takes the place of transformers' layer, with its parts and names.
+    """Replacement of transformers' layer, with the same parameters.
 
-    In inference mode on a CPU it gives the same to float rounding: windows are gathered and put back once, padding is multiplied
-    by no weights (what it becomes is their bias), and attention is computed where its scores fit into the cache.
+    In inference mode on a CPU it is equal to float rounding: windows are gathered and scattered once, padding skips the
+    projections (its result is their bias), and attention runs on blocks whose scores fit into the cache.
 
     Args:
-        layer: whose parts to use.
+        layer: layer to replace.
     """
 
     def __init__(self, layer: SwinLayer) -> None:
@@ -104,7 +104,7 @@ class WindowedLayer(SwinLayer):  # type: ignore[misc]
     def forward(
         self, hidden_states: Tensor, input_dimensions: Size, always_partition: bool = False, **options: Any
     ) -> tuple[Tensor, Tensor | None]:
-        """See transformers, which calls it by these names: (B, h * w, C) to the same, first of a pair."""
+        """Return a pair whose first item is (B, h * w, C), as the input; the argument names are transformers'."""
         if not use_cpu_fast_path(hidden_states) or self.training or not always_partition or options:
             result: tuple[Tensor, Tensor] = super().forward(hidden_states, input_dimensions, always_partition, **options)
             return result
@@ -120,7 +120,7 @@ class WindowedLayer(SwinLayer):  # type: ignore[misc]
             projected = _project(self.layernorm_before(some), weight, bias, windows)
             attended = _attend(projected, windows, table, self.attention.scaling)
             if windows.places is not None:
-                attended = attended.index_select(0, windows.kept)
+                attended = attended.index_select(0, windows.place_of_token)
             some = some.add_(self.attention.o_proj(attended))
             some = some.add_(self.mlp(self.layernorm_after(some)))
             updated.index_copy_(0, windows.tokens, some)
@@ -128,7 +128,7 @@ class WindowedLayer(SwinLayer):  # type: ignore[misc]
 
 
 class ViewedStage(SwinStage):  # type: ignore[misc]
-    """Takes the place of transformers' stage: its features are a view of the tokens, which the norm after it reads as tokens."""
+    """Replacement of transformers' stage, whose features are a view of the tokens, as the next norm reads them."""
 
     def __init__(self, stage: SwinStage) -> None:
         nn.Module.__init__(self)
@@ -142,7 +142,7 @@ class ViewedStage(SwinStage):  # type: ignore[misc]
         width: int,
         output_hidden_states_before_downsampling: bool,
     ) -> Tensor:
-        """See transformers: (B, C, h, w) of tokens (B, h * w, C)."""
+        """Return features (B, C, h, w) of tokens (B, h * w, C)."""
         if not output_hidden_states_before_downsampling or not use_cpu_fast_path(hidden_states):
             features: Tensor = super().get_reshaped_hidden_states(
                 hidden_states, hidden_states_before_downsampling, height, width, output_hidden_states_before_downsampling
@@ -153,7 +153,7 @@ class ViewedStage(SwinStage):  # type: ignore[misc]
 
 
 def speed_up_swin(backbone: nn.Module) -> None:
-    """Put these in the place of the layers of transformers' Swin; another network is left as it is."""
+    """Replace the layers of transformers' Swin; other backbones are unchanged."""
     if not isinstance(backbone, SwinBackbone):
         return
     stages = backbone.swin.encoder.layers
@@ -164,31 +164,31 @@ def speed_up_swin(backbone: nn.Module) -> None:
 
 
 def _joined(attention: SwinAttention) -> tuple[Tensor, Tensor]:
-    """Weights (3 * C, C) and biases (3 * C,) of queries, keys and values."""
+    """Concatenate the weights (3 * C, C) and biases (3 * C,) of queries, keys and values."""
     layers: list[nn.Linear] = [attention.q_proj, attention.k_proj, attention.v_proj]
     weight = torch.cat([layer.weight for layer in layers])
     return weight, torch.cat([x.bias if x.bias is not None else x.weight.new_zeros(x.out_features) for x in layers])
 
 
 def _project(tokens: Tensor, weight: Tensor, bias: Tensor, windows: Windows) -> Tensor:
-    """(W * N, 3 * C) of tokens (T, C)."""
+    """Project tokens (T, C) to (W * N, 3 * C)."""
     if windows.places is None:
         return F.linear(tokens, weight, bias)
     projected = tokens.new_empty(len(tokens) + 1, len(weight))
     torch.addmm(bias, tokens, weight.T, out=projected[:-1])
-    # Padding is nothing, and becomes the bias.
+    # Padding is zero, so its projection is the bias.
     projected[-1] = bias
     return projected.index_select(0, windows.places)
 
 
 def _attend(projected: Tensor, windows: Windows, table: Tensor, scaling: float) -> Tensor:
-    """Attention within each window.
+    """Compute attention within each window.
 
     Args:
         projected: (W * N, 3 * C), queries, keys and values of every place.
-        windows: which they are.
+        windows: windows of these places.
         table: (heads, N, N), biases of the places' distances.
-        scaling: of the products.
+        scaling: factor of the products.
 
     Returns:
         (W * N, C).
@@ -196,7 +196,7 @@ def _attend(projected: Tensor, windows: Windows, table: Tensor, scaling: float) 
     heads, places, _ = table.shape
     queries, keys, values = projected.view(windows.count, places, 3, heads, -1).unbind(2)
     attended = torch.empty(queries.shape, dtype=queries.dtype)
-    # One head of all windows at a time: that is a batch of matrices with equal distances, which no copy has to make.
+    # One head of all windows at a time: a batch of matrices with equal strides, without a copy.
     for head, bias in enumerate(table):
         scores = torch.baddbmm(bias.expand(windows.count, -1, -1), queries[:, :, head], keys[:, :, head].mT, alpha=scaling)
         scores[windows.count - len(windows.masks) :] += windows.masks

@@ -1,4 +1,4 @@
-"""Law: some windows at a time or all at once, learning or not, a Swin gives the features of transformers', by the same names."""
+"""Law: in blocks or at once, trained or not, the features and state dict equal transformers'."""
 
 import copy
 
@@ -25,7 +25,7 @@ def theirs(request: pytest.FixtureRequest) -> SwinBackbone:
     )
     network = SwinBackbone(config)
     for name, values in network.named_parameters():
-        # Untrained ones are 0 or 1, so a forgotten one would not be noticed.
+        # Their initial values are 0 or 1, which would hide a forgotten one.
         if name.endswith("table") or values.dim() == 1:
             nn.init.normal_(values)
     return network.eval()
@@ -46,23 +46,21 @@ def check(found: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> None:
 
 @pytest.mark.parametrize("at_once", [2, 16, 48, 10**6])
 @pytest.mark.parametrize("size", [(64, 96), (36, 76), (12, 8), (60, 20)], ids=str)
-def test_features_are_the_same(
-    theirs: SwinBackbone, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], at_once: int
-) -> None:
-    """With and without padding, from a single window to many; one token too few for a window, a window, some, all."""
+def test_features_are_equal(theirs: SwinBackbone, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], at_once: int) -> None:
+    """With and without padding, from a single window to many; blocks of less than a window, one, some, all."""
     monkeypatch.setattr(module, "_BLOCK", at_once)
     monkeypatch.setattr(module, "_SMALL", 0)
     ours, image = windowed(theirs), torch.randn(2, 3, *size)
     assert sum(isinstance(layer, WindowedLayer) for layer in ours.modules()) == 5
     expected = theirs(image).feature_maps
-    plain: list[object] = []
+    fallbacks: list[object] = []
     with torch.inference_mode():
-        monkeypatch.setattr(module.SwinLayer, "forward", lambda *_, **__: plain.append(0))
+        monkeypatch.setattr(module.SwinLayer, "forward", lambda *_, **__: fallbacks.append(0))
         check(ours(image).feature_maps, expected)
-    assert not plain
+    assert not fallbacks
 
 
-def test_small_maps_go_at_once(theirs: SwinBackbone) -> None:
+def test_small_maps_are_one_block(theirs: SwinBackbone) -> None:
     ours, image = windowed(theirs), torch.randn(1, 3, 44, 52)
     with torch.inference_mode():
         check(ours(image).feature_maps, theirs(image).feature_maps)
@@ -73,13 +71,13 @@ def test_every_token_lies_in_one_window() -> None:
     assert torch.cat([block.tokens for block in blocks]).sort().values.equal(torch.arange(3 * 7 * 11))
     assert {block.count for block in blocks} == {2}
     for block in blocks:
-        assert block.kept.numel() == block.tokens.numel()
+        assert block.place_of_token.numel() == block.tokens.numel()
         if block.places is not None:
-            assert block.places[block.kept].equal(torch.arange(len(block.tokens)))
+            assert block.places[block.place_of_token].equal(torch.arange(len(block.tokens)))
             assert (block.places == len(block.tokens)).sum() == block.count * 16 - len(block.tokens)
 
 
-def test_names_and_gradients_are_the_same(theirs: SwinBackbone) -> None:
+def test_names_and_gradients_are_equal(theirs: SwinBackbone) -> None:
     ours, image = windowed(theirs), torch.randn(2, 3, 36, 76)
     for network in (theirs.train(), ours.train()):
         sum(level.square().mean() for level in network(image).feature_maps).backward()
@@ -89,7 +87,7 @@ def test_names_and_gradients_are_the_same(theirs: SwinBackbone) -> None:
             torch.testing.assert_close(one.grad, two.grad, atol=1e-5, rtol=1e-4, msg=name)
 
 
-def test_input_is_not_written_over(theirs: SwinBackbone) -> None:
+def test_the_input_is_not_overwritten(theirs: SwinBackbone) -> None:
     layer = windowed(theirs).swin.encoder.layers[0].blocks[1]
     with torch.inference_mode():
         tokens = torch.randn(1, 9 * 13, 8)
@@ -98,14 +96,14 @@ def test_input_is_not_written_over(theirs: SwinBackbone) -> None:
     assert tokens.equal(before)
 
 
-def test_half_precision_is_transformers_own_way(theirs: SwinBackbone) -> None:
+def test_half_precision_uses_transformers_code(theirs: SwinBackbone) -> None:
     ours, image = windowed(theirs), torch.randn(1, 3, 36, 76)
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
         for one, other in zip(ours(image).feature_maps, theirs(image).feature_maps, strict=True):
             assert one.equal(other)
 
 
-def test_another_backbone_stays() -> None:
+def test_another_backbone_is_unchanged() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3))
     speed_up_swin(network)
     assert type(network[0]) is nn.Conv2d
