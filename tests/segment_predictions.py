@@ -1,4 +1,4 @@
-"""A prediction of three queries whose winners are known, and flows of constant vectors."""
+"""A prediction of three queries with known winners, and constant flows."""
 
 import torch
 
@@ -8,7 +8,7 @@ SIZE, PADDED = (56, 250), (64, 256)
 
 
 def prediction() -> MaskPrediction:
-    """Query 0 holds the left half for class 2, query 1 the right half for class 0, query 2 is everywhere but no object."""
+    """Query 0 is the left half of class 2, query 1 the right half of class 0, query 2 covers everything as "no object"."""
     masks = torch.full((1, 1, 3, 16, 64), -20.0)
     masks[..., 0, :, :32] = 20
     masks[..., 1, :, 32:] = 20

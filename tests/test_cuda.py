@@ -1,4 +1,4 @@
-"""On a GPU: the masks of the CPU, its losses in training, half precision, NCCL. Skipped where there is none."""
+"""Laws on a GPU, skipped without one: masks and training losses of the CPU, half precision, NCCL."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ STEPS = [
 
 @pytest.fixture(autouse=True)
 def _whole_float32() -> Iterator[None]:
-    """Without TF32, which torch allows in convolutions: ten bits of mantissa are no comparison."""
+    """Disable TF32 in convolutions, whose ten bits of mantissa are too coarse to compare."""
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=False, allow_tf32=False):
         yield
 
@@ -55,7 +55,7 @@ def published(experiment: str) -> Propagator:
 
 @torch.inference_mode()
 @pytest.mark.parametrize("experiment", ["vspw_r50", "vspw_swint", "camvid_correlation"])
-def test_masks_and_label_maps_are_those_of_the_cpu(experiment: str) -> None:
+def test_masks_and_label_maps_equal_those_of_the_cpu(experiment: str) -> None:
     propagator = published(experiment)
     key, nonkey = (frame[None] for frame in frames(2, (240, 427)))
     found = {}
@@ -95,7 +95,7 @@ def on_the_gpu(folder: Path, on_the_cpu: Path, stage: str, *more: str) -> Path:
 
 
 @pytest.mark.parametrize("stage", ["segmentor", "flow", "propagation"])
-def test_training_losses_are_those_of_the_cpu(tmp_path: Path, on_the_cpu: Path, stage: str) -> None:
+def test_training_losses_equal_those_of_the_cpu(tmp_path: Path, on_the_cpu: Path, stage: str) -> None:
     alone, there = losses(on_the_cpu / "cpu" / stage), losses(on_the_gpu(tmp_path, on_the_cpu, stage))
     assert len(alone) == 4 and there == pytest.approx(alone, rel=2e-3)
     assert there[0] == pytest.approx(alone[0], rel=1e-4)
@@ -109,7 +109,7 @@ def test_half_precision_trains(tmp_path: Path, on_the_cpu: Path, stage: str, pre
     assert all(value.isfinite().all() for value in load_model(run_dir / "model")[0].state_dict().values())
 
 
-def test_a_resumed_run_goes_on_as_the_uninterrupted_one(tmp_path: Path, on_the_cpu: Path) -> None:
+def test_a_resumed_run_equals_the_uninterrupted_one(tmp_path: Path, on_the_cpu: Path) -> None:
     every = "callbacks.checkpoint.every_n_steps=2"
     run_dir = on_the_gpu(tmp_path, on_the_cpu, "segmentor", every, "trainer.precision=16-mixed")
     whole, whole_losses = load_model(run_dir / "model")[0].state_dict(), losses(run_dir)
@@ -124,8 +124,8 @@ def test_a_resumed_run_goes_on_as_the_uninterrupted_one(tmp_path: Path, on_the_c
         torch.testing.assert_close(value, whole[name], rtol=1e-2, atol=1e-3, msg=name)
 
 
-def test_nccl_carries_both_strategies(tmp_path: Path, on_the_cpu: Path) -> None:
-    """One process each, since two may not share a GPU: the same losses as without."""
+def test_both_strategies_run_on_nccl(tmp_path: Path, on_the_cpu: Path) -> None:
+    """One process each, since two may not share a GPU: losses equal those without."""
     alone = losses(on_the_cpu / "cpu" / "segmentor")
     base = [each for each in overrides(on_the_cpu / "scenes", tmp_path) if not each.startswith("trainer.accelerator")]
     ways = {
@@ -142,7 +142,7 @@ def test_nccl_carries_both_strategies(tmp_path: Path, on_the_cpu: Path) -> None:
 
 @pytest.mark.parametrize("autocast", [None, "bfloat16", "float16"])
 @pytest.mark.parametrize("flow", ["query", "correlation", "dis"])
-def test_a_video_is_labelled_as_on_the_cpu(tmp_path: Path, flow: str, autocast: str | None) -> None:
+def test_a_predicted_video_equals_that_of_the_cpu(tmp_path: Path, flow: str, autocast: str | None) -> None:
     metadata = {"classes": CLASSES, "palette": FakeClips.palette, "short_side": 32}
     model = save_model(tiny_propagator(flow), tmp_path / "model", metadata)
     make_video(tmp_path / "video.mp4", frames(8, (64, 96)))

@@ -1,7 +1,7 @@
-"""No tensor is made on the wrong device: the whole model of vspw_swinl runs where any that is would be an error.
+"""Law: no tensor is created on the wrong device, tested with the whole model of vspw_swinl on the meta device.
 
-The meta device has shapes and no values, so what runs here reads none, which a GPU would have to be waited for. The pixel decoder
-in train mode and the matching do: the segmentor is in eval mode, and the loss gets a fixed assignment.
+The meta device has shapes and no values, so code that runs here reads none and never waits for a GPU. The pixel decoder in train
+mode and the matching do read values: the segmentor is in eval mode, and the loss gets a fixed assignment.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def test_the_loss_of_a_fixed_assignment_stays_on_its_device(void: str) -> None:
     assert prediction.class_logits_per_layer.grad is not None
 
 
-def test_a_tensor_made_elsewhere_would_be_noticed(propagator: Propagator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tensor_on_another_device_is_an_error(propagator: Propagator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(propagator.segmentor, "image_mean", torch.zeros(3, 1, 1))
     with pytest.raises(RuntimeError, match="device"):
         propagator.segmentor(torch.empty(1, 3, 64, 96, device=META))

@@ -1,4 +1,4 @@
-"""Segmentors small enough to run in a blink, one for each kind of backbone."""
+"""Small segmentors, one for each kind of backbone."""
 
 from collections.abc import Callable
 

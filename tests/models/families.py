@@ -1,4 +1,4 @@
-"""One random network of each family of segmentors, as transformers builds and saves it, small enough to run in a blink."""
+"""A small random network of each family of segmentors, built by transformers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SWIN = {
 
 
 def network(family: str) -> PreTrainedModel:
-    """Random weights; norms and deformable attention away from their start, where wrong wiring often changes nothing."""
+    """Random weights, also of norms and deformable attention, whose initial values hide wrong connections."""
     made = {"mask2former": _mask2former, "maskformer": _maskformer, "oneformer": _oneformer, "eomt": _eomt}[family]()
     for module in made.modules():
         if isinstance(module, nn.LayerNorm | nn.GroupNorm):
@@ -39,7 +39,7 @@ def network(family: str) -> PreTrainedModel:
     for name, parameter in made.named_parameters():
         if "sampling_offsets.weight" in name or "attention_weights.weight" in name:
             nn.init.normal_(parameter, std=0.05)
-        # As initialised, all queries agree.
+        # Initially all queries agree.
         if name.endswith(("queries_features.weight", "queries_embedder.weight", "query.weight")):
             nn.init.normal_(parameter, std=3.0)
     return made.eval()
@@ -50,7 +50,7 @@ def picture(height: int = 64, width: int = 64, batch: int = 2) -> Tensor:
 
 
 def forward(made: PreTrainedModel, pixels: Tensor) -> Any:
-    """transformers' own way from a normalized image to its outputs, all layers where it gives them."""
+    """Run transformers' forward pass on a normalized image, with all layers where available."""
     if isinstance(made, OneFormerForUniversalSegmentation):
         task = torch.zeros(1, 77, dtype=torch.long)
         task[0, :7] = torch.tensor(TASK_TOKENS["semantic"])

@@ -92,7 +92,7 @@ def test_the_laws_would_notice_statistics_that_move() -> None:
     assert any(name.endswith("running_mean") for name in moved)
 
 
-def test_dropout_sleeps_in_frozen_parts_and_works_in_trained_ones() -> None:
+def test_dropout_is_inactive_in_frozen_parts_and_active_in_trained_ones() -> None:
     network = Outer()
     network.set_trainable(["motion"])
     network.train()

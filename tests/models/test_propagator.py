@@ -1,3 +1,5 @@
+"""Laws of propagation: masks move by their flow, classes and queries do not change."""
+
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from src.structures import FlowPrediction
 
 
 class KnownFlow(FlowEstimator):
-    """Answers what it was told to, at 1/8 of an image padded to a multiple of 32."""
+    """Returns given tensors, at 1/8 of an image padded to a multiple of 32."""
 
     def __init__(self, segment_flow: Tensor, confidence: Tensor | None = None, disocclusion_logits: Tensor | None = None) -> None:
         super().__init__()
@@ -49,22 +51,22 @@ def test_zero_flow_copies_the_key_masks_bit_for_bit(build_segmentor):
 
 
 @torch.no_grad()
-def test_full_confidence_leaves_the_propagated_scores_bit_equal_and_none_takes_the_fill(build_segmentor):
+def test_full_confidence_leaves_the_propagated_scores_bit_equal_and_zero_replaces_them(build_segmentor):
     segmentor = build_segmentor().eval()
     pair, flow = images(), torch.randn(2, 6, 2, 8, 12)
     logits = 5 * torch.randn(2, segmentor.num_classes, 8, 12)
-    plain = semantic_scores(Propagator(segmentor, KnownFlow(flow))(*pair)[0])
+    propagated = semantic_scores(Propagator(segmentor, KnownFlow(flow))(*pair)[0])
     sure, unsure = (
         semantic_scores(Propagator(segmentor, KnownFlow(flow, torch.full((2, 1, 16, 24), confidence), logits))(*pair)[0])
         for confidence in (1.0, 0.0)
     )
-    assert torch.equal(sure, plain)
-    named = torch.nn.functional.interpolate(logits, size=(64, 96), mode="bilinear", align_corners=False).softmax(1)
-    torch.testing.assert_close(unsure, named[..., :50, :70])
+    assert torch.equal(sure, propagated)
+    predicted = torch.nn.functional.interpolate(logits, size=(64, 96), mode="bilinear", align_corners=False).softmax(1)
+    torch.testing.assert_close(unsure, predicted[..., :50, :70])
 
 
 @torch.no_grad()
-def test_motion_leaves_classes_and_queries_alone(build_segmentor):
+def test_motion_does_not_change_classes_and_queries(build_segmentor):
     propagator = Propagator(build_segmentor(), KnownFlow(torch.randn(2, 6, 2, 8, 12))).eval()
     key_image, nonkey_image = images()
     key = propagator.segmentor(key_image)

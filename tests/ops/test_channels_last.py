@@ -1,4 +1,4 @@
-"""Law: with the channels last it is what torch does with the pixels last."""
+"""Law: results equal torch's for the usual memory order."""
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ def test_group_norm_of_what_hardly_varies() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5), (4, 1), (3, 7)], ids=str)
-def test_enlarging(size: tuple[int, int]) -> None:
+def test_upsampling(size: tuple[int, int]) -> None:
     maps = torch.randn(2, *size, 6, dtype=torch.float64)
     expected = F.interpolate(maps.permute(0, 3, 1, 2), scale_factor=2, mode="bilinear", align_corners=False)
     torch.testing.assert_close(upsample_2x(maps), expected.permute(0, 2, 3, 1))
@@ -38,7 +38,7 @@ def test_enlarging(size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("size", [(24, 32), (12, 16), (6, 8), (3, 4), (8, 11), (24, 16), (5, 5)], ids=str)
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
-def test_reducing(size: tuple[int, int], layout: torch.memory_format) -> None:
+def test_downsampling(size: tuple[int, int], layout: torch.memory_format) -> None:
     maps = torch.randn(2, 6, 24, 32, dtype=torch.float64).contiguous(memory_format=layout)
     expected = F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
     torch.testing.assert_close(downsample(maps, size), expected)

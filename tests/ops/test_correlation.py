@@ -1,4 +1,4 @@
-"""Laws of the local correlation: it is the shifted inner product, and learns like one."""
+"""Laws of the local correlation: values and gradients equal shifted inner products."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ def test_it_is_the_inner_product_at_every_shift_and_so_are_its_gradients(shape: 
     torch.testing.assert_close(gradients[0], gradients[1])
 
 
-def test_a_shifted_copy_answers_strongest_at_its_shift() -> None:
+def test_a_shifted_copy_correlates_most_at_its_shift() -> None:
     second = F.normalize(torch.randn(1, 32, 12, 12), dim=1)
     first = second.roll((-1, 2), (-2, -1))  # first[y, x] = second[y + 1, x - 2]
     best = local_correlation(first, second, 2).argmax(1)[0, 3:-3, 3:-3]

@@ -1,4 +1,4 @@
-"""Law: shorter ways are taken in inference on a CPU in full precision, and nowhere else."""
+"""Law: the fast path applies to inference on a CPU in full precision, and nowhere else."""
 
 import torch
 from torch import Tensor
@@ -6,7 +6,7 @@ from torch import Tensor
 from src.ops.cpu_inference import use_cpu_fast_path
 
 
-def test_inference_in_full_precision_alone() -> None:
+def test_only_inference_in_full_precision() -> None:
     tensor = torch.zeros(1)
     assert not use_cpu_fast_path(tensor)
     with torch.no_grad():

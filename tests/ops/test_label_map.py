@@ -1,4 +1,4 @@
-"""Law: the classes of the largest scores, whatever the masks, at any size, and scores of all pixels never exist."""
+"""Law: the classes of the largest scores at any size, without the scores of all pixels at once."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ GRID, PADDED, IMAGE = (17, 24), (68, 96), (61, 90)
 
 
 def random_masks(kind: str, queries: int, grid: Size, generator: torch.Generator) -> torch.Tensor:
-    """Noise; smooth segments, of which bounds decide a part; or queries that are all alike."""
+    """Noise; smooth segments, partly decided by bounds; or equal queries."""
     if kind == "noise":
         return torch.randn(1, queries, *grid, generator=generator) * 4
     smooth = F.interpolate(torch.randn(1, queries, 4, 6, generator=generator) * 12, size=grid, mode="bicubic") - 3
@@ -30,7 +30,7 @@ def prediction(kind: str, grid: Size = GRID, padded: Size = PADDED, image: Size 
 
 
 def check(one: MaskPrediction, size: Size) -> None:
-    """Equal to the plain way but where two scores are one but for rounding."""
+    """Require the argmax of the scores, except where two scores are equal to rounding."""
     scores = semantic_scores(one, size)[0]
     found = label_map(one.class_logits[0].softmax(-1)[:, :-1], one.mask_logits[0], one.padded_size, one.image_size, size)
     best = scores.max(0)
@@ -41,19 +41,19 @@ def check(one: MaskPrediction, size: Size) -> None:
 
 @pytest.mark.parametrize("kind", ["noise", "smooth", "alike"])
 @pytest.mark.parametrize("seed", range(4))
-def test_equals_the_plain_way(kind: str, seed: int) -> None:
+def test_equals_the_argmax_of_the_scores(kind: str, seed: int) -> None:
     check(prediction(kind, seed=seed), IMAGE)
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3, 4, 5, 8])
-def test_equals_the_plain_way_at_every_scale_of_the_mask_grid(scale: int) -> None:
+def test_equals_the_argmax_of_the_scores_at_every_scale_of_the_mask_grid(scale: int) -> None:
     padded = (GRID[0] * scale, GRID[1] * scale)
     check(prediction("smooth", padded=padded, image=padded), padded)
     check(prediction("noise", padded=padded, image=padded), padded)
 
 
 @pytest.mark.parametrize("size", [(61, 90), (40, 33), (122, 180), (200, 91), (7, 300)])
-def test_equals_the_plain_way_at_another_size(size: Size) -> None:
+def test_equals_the_argmax_of_the_scores_at_another_size(size: Size) -> None:
     check(prediction("smooth"), size)
     # Masks of a MaskFormer cover images that are no multiple of their grid.
     check(prediction("noise", padded=(70, 99)), size)
@@ -65,7 +65,7 @@ def test_one_cell_and_one_query() -> None:
     assert label_map(torch.tensor([[0.2, 0.5, 0.3]]), masks, (4, 8), (4, 8), (4, 8)).eq(1).all()
 
 
-def test_what_bounds_decide_is_not_upsampled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cells_decided_by_bounds_are_not_upsampled(monkeypatch: pytest.MonkeyPatch) -> None:
     upsampled = []
     original = module._cell_pixels
     monkeypatch.setattr(module, "_cell_pixels", lambda *a: upsampled.append(len(a[1])) or original(*a))
@@ -80,7 +80,7 @@ def test_what_bounds_decide_is_not_upsampled(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_class_that_is_always_just_ahead_is_decided_by_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bounds on each class alone are as wide as the masks vary; their lead over one another hardly varies."""
+    """Separate bounds are as wide as the range of the masks; the lead of a class hardly varies."""
     upsampled = []
     monkeypatch.setattr(module, "_cell_pixels", lambda *_: upsampled.append(1))
     generator = torch.Generator().manual_seed(0)
@@ -112,13 +112,15 @@ def test_scores_of_all_pixels_never_exist() -> None:
 
 
 @pytest.mark.parametrize("size", [IMAGE, (40, 33)])
-def test_a_fill_takes_its_share_of_every_pixel_s_scores(size: Size) -> None:
+def test_disocclusion_scores_replace_their_share_of_every_pixel(size: Size) -> None:
     generator = torch.Generator().manual_seed(1)
     one = prediction("smooth")
-    fill = DisocclusionScores(torch.randn(1, 7, 9, 12, generator=generator) * 4, torch.rand(1, 1, 17, 24, generator=generator))
-    filled = replace(one, disocclusion=fill)
-    scores = semantic_scores(filled, size)[0]
-    found = semantic_map(filled, size)[0]
+    disocclusion = DisocclusionScores(
+        torch.randn(1, 7, 9, 12, generator=generator) * 4, torch.rand(1, 1, 17, 24, generator=generator)
+    )
+    mixed = replace(one, disocclusion=disocclusion)
+    scores = semantic_scores(mixed, size)[0]
+    found = semantic_map(mixed, size)[0]
     best = scores.max(0)
     assert (best.values - scores.gather(0, found[None])[0]).max() < 2e-6
-    assert (found != semantic_map(one, size)[0]).any(), "a fill that changes nothing says nothing"
+    assert (found != semantic_map(one, size)[0]).any(), "the scores must matter for this test to fail"

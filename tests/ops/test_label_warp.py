@@ -1,3 +1,5 @@
+"""Laws of warped labels: zero and integer flow copy, and four neighbors vote."""
+
 import pytest
 import torch
 
@@ -25,7 +27,7 @@ def test_integer_flow_is_a_shifted_copy_with_the_border_repeated() -> None:
     assert torch.equal(carried[:, :2, :-3], label[:, :1, 3:].expand(-1, 2, -1))
 
 
-def test_the_four_neighbours_vote_by_their_nearness() -> None:
+def test_the_four_neighbors_vote_by_their_bilinear_weights() -> None:
     # Left 1, right 2: a quarter of a pixel to the right of the left one, 1 wins by .75; of three quarters, 2.
     label = torch.tensor([[[1, 2]]])
     for dx, winner in ((0.25, 1), (0.75, 2), (0.5, 1)):

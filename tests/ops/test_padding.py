@@ -1,4 +1,4 @@
-"""Laws of padding: it adds only at the right and bottom, and only as much as the multiple asks for."""
+"""Laws of padding: only at the right and bottom, and only up to the next multiple."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def test_the_image_stays_top_left_and_the_rest_is_the_constant() -> None:
     assert torch.equal(rest, torch.full_like(rest, -1.5))
 
 
-def test_an_image_that_fits_is_passed_as_it_is() -> None:
+def test_an_image_that_fits_is_returned_unchanged() -> None:
     image = torch.randn(3, 32, 64)
     assert pad_to(image, padded_size((32, 64), 32)) is image
 

@@ -1,3 +1,5 @@
+"""Law: autocast is off inside, on every device."""
+
 import torch
 
 from src.ops.precision import full_precision

@@ -1,9 +1,12 @@
+"""Laws of resizing: limits, nearest pixels, windows, and unknown flow."""
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from kornia.geometry.transform import resize
 
-from src.ops.resize import Window, resize_nearest, resize_partial_flow, short_side_size
+from src.ops.resize import Window, resize_image, resize_nearest, resize_partial_flow, short_side_size
 from src.ops.warp import resize_flow
 
 
@@ -43,12 +46,26 @@ def test_nearest_is_the_one_of_the_half_pixel_grid(size):
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int16])
-def test_nearest_takes_the_nearest_centre_and_of_two_the_second(dtype):
+def test_nearest_takes_the_nearest_center_and_of_two_the_second(dtype):
     for source, target in np.random.default_rng(0).integers(1, 200, (300, 2)).tolist():
         x = torch.arange(source).to(dtype)
         expected = (2 * np.arange(target) + 1) * source // (2 * target)
         assert resize_nearest(x[None], (1, target))[0].tolist() == x[expected].tolist(), (source, target)
         assert resize_nearest(x[:, None], (target, 1))[:, 0].tolist() == x[expected].tolist(), (source, target)
+
+
+def test_enlarging_an_image_equals_kornias_resize():
+    image = torch.randint(0, 256, (3, 12, 16), dtype=torch.uint8)
+    expected = resize(image[None].float(), (30, 41), align_corners=False)[0]
+    assert (resize_image(image, (30, 41)).float() - expected).abs().max() <= 1
+
+
+def test_a_shrunk_image_keeps_its_mean():
+    image = torch.randint(0, 256, (3, 64, 96), dtype=torch.uint8)
+    shrunk = resize_image(image, (8, 12))
+    assert shrunk.permute(1, 2, 0).is_contiguous()
+    torch.testing.assert_close(shrunk.float().mean((1, 2)), image.float().mean((1, 2)), atol=3, rtol=0)
+    assert shrunk.float().std() < image.float().std() / 3, "noise averages out with antialiasing only"
 
 
 def test_a_window_is_the_same_part_on_every_grid():

@@ -1,3 +1,5 @@
+"""Laws of sine positions: distinct, normalized, and equal to transformers'."""
+
 import torch
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerSinePositionEmbedding
 
@@ -6,7 +8,7 @@ from src.ops.sine_positions import sine_positions
 CPU = torch.device("cpu")
 
 
-def test_positions_are_told_apart_and_normalised_to_one_turn() -> None:
+def test_positions_are_distinct_and_normalized_to_one_turn() -> None:
     positions = sine_positions((5, 7), 16, torch.float32, CPU)
     assert torch.pdist(positions).min() > 0.05
     by_place = positions.unflatten(0, (5, 7))
@@ -16,7 +18,7 @@ def test_positions_are_told_apart_and_normalised_to_one_turn() -> None:
     torch.testing.assert_close(by_place[-1, 0, :2], torch.tensor([0.0, 1.0]), atol=1e-5, rtol=0)
 
 
-def test_they_are_those_of_transformers() -> None:
+def test_they_equal_those_of_transformers() -> None:
     theirs = Mask2FormerSinePositionEmbedding(16, normalize=True)(torch.Size((1, 32, 5, 7)), CPU, torch.float64)
     torch.testing.assert_close(sine_positions((5, 7), 32, torch.float64, CPU), theirs[0].flatten(1).T)
     close = sine_positions((5, 7), 32, torch.float32, CPU).double()

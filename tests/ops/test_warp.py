@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from kornia.geometry.transform import remap, resize
 
 from src.ops.warp import WarpGrid, disoccluded, resize_flow, warp, warp_segments
 from src.structures import FlowPrediction
@@ -23,6 +24,15 @@ def smooth(*shape: int) -> torch.Tensor:
 def test_zero_flow_is_the_identity_bit_for_bit(size: tuple[int, int]) -> None:
     source = torch.randn(2, 3, *size) * 100
     assert torch.equal(warp(source, torch.zeros(2, 2, *size)), source)
+
+
+@pytest.mark.parametrize("size", [(2, 7), (37, 53), (64, 96)])
+def test_it_equals_kornias_remap(size: tuple[int, int]) -> None:
+    source, flow = torch.randn(2, 3, *size, dtype=torch.float64), 4 * torch.randn(2, 2, *size, dtype=torch.float64)
+    columns = torch.arange(size[1]) + flow[:, 0]
+    rows = torch.arange(size[0])[:, None] + flow[:, 1]
+    expected = remap(source, columns, rows, padding_mode="border", align_corners=True)
+    torch.testing.assert_close(warp(source, flow), expected)
 
 
 @pytest.mark.parametrize(("dx", "dy"), [(3, 0), (-3, 0), (0, 2), (0, -5), (4, -7)])
@@ -62,7 +72,7 @@ def test_positions_outside_read_the_border(far: float, grid: WarpGrid) -> None:
 
 
 @pytest.mark.parametrize("far", [3e38, float("inf")])
-def test_a_flow_that_exploded_reads_the_border_too(far: float) -> None:
+def test_an_infinite_flow_reads_the_border(far: float) -> None:
     source = torch.randn(1, 1, 6, 9)
     assert torch.equal(warp(source, constant_flow(far, far, (6, 9))), source[..., -1:, -1:].expand_as(source))
     assert torch.equal(warp(source, constant_flow(-far, -far, (6, 9))), source[..., :1, :1].expand_as(source))
@@ -113,7 +123,7 @@ def test_every_segment_moves_by_its_own_flow() -> None:
             torch.testing.assert_close(warped[layer, :, query, None], warp(masks[layer, :, query, None], flow[:, query]))
 
 
-def test_a_flow_of_another_grid_is_resized_and_in_inference_a_few_masks_go_at_a_time() -> None:
+def test_a_flow_of_another_grid_is_resized_and_inference_in_blocks_is_equal() -> None:
     masks, flow = torch.randn(2, 2, 11, 12, 16), torch.randn(2, 11, 2, 6, 8)
     whole = warp_segments(masks, resize_flow(flow, (12, 16)))
     assert torch.equal(warp_segments(masks, flow), whole)
@@ -124,20 +134,20 @@ def test_a_flow_of_another_grid_is_resized_and_in_inference_a_few_masks_go_at_a_
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 9), (8, 9), (9, 8), (8, 16)])
 @pytest.mark.parametrize("grid", ["exact", "reference"])
-def test_inference_reads_the_same(size: tuple[int, int], grid: WarpGrid) -> None:
+def test_inference_warps_equally(size: tuple[int, int], grid: WarpGrid) -> None:
     source, flow = torch.randn(3, 2, *size), 5 * torch.randn(3, 2, *size)
-    plain = warp(source, flow, grid)
+    expected = warp(source, flow, grid)
     with torch.inference_mode():
         for _ in range(2):
-            assert torch.equal(warp(source, flow, grid), plain)
+            assert torch.equal(warp(source, flow, grid), expected)
 
 
 @pytest.mark.parametrize("size", [(12, 16), (6, 8), (7, 16), (3, 4), (18, 24)])
-def test_inference_resizes_alike(size: tuple[int, int]) -> None:
+def test_inference_resizes_equally(size: tuple[int, int]) -> None:
     flow = torch.randn(2, 3, 2, 6, 8)
-    plain = resize_flow(flow, size)
+    expected = resize_flow(flow, size)
     with torch.inference_mode():
-        torch.testing.assert_close(resize_flow(flow, size), plain, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(resize_flow(flow, size), expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("grid", ["exact", "reference"])
@@ -162,24 +172,31 @@ def test_a_resized_flow_stays_in_pixels_of_its_own_grid() -> None:
     torch.testing.assert_close(resize_flow(queries, (12, 16))[1, 3], resize_flow(queries[1, 3], (12, 16)))
 
 
+@pytest.mark.parametrize("size", [(12, 16), (5, 31), (3, 4)])
+def test_resizing_equals_kornias_with_scaled_vectors(size: tuple[int, int]) -> None:
+    flow = torch.randn(2, 2, 6, 8, dtype=torch.float64)
+    scale = torch.tensor([size[1] / 8, size[0] / 6]).view(2, 1, 1)
+    torch.testing.assert_close(resize_flow(flow, size), scale * resize(flow, size, align_corners=False))
+
+
 def test_warping_and_resizing_commute() -> None:
     source, flow = smooth(1, 2, 40, 56), 4 * smooth(1, 2, 40, 56) - 2
 
-    def resize(x: torch.Tensor) -> torch.Tensor:
+    def double(x: torch.Tensor) -> torch.Tensor:
         return F.interpolate(x, size=(80, 112), mode="bilinear", align_corners=False)
 
     def error(warped: torch.Tensor) -> float:
         # The outermost pixels are clamped at half pixels that the two grids do not share.
-        return (warped - resize(warp(source, flow)))[..., 8:-8, 8:-8].abs().max().item()
+        return (warped - double(warp(source, flow)))[..., 8:-8, 8:-8].abs().max().item()
 
-    scaled = error(warp(resize(source), resize_flow(flow, (80, 112))))
-    unscaled = error(warp(resize(source), resize(flow)))
+    scaled = error(warp(double(source), resize_flow(flow, (80, 112))))
+    unscaled = error(warp(double(source), double(flow)))
     assert scaled < 0.005 < 0.02 < unscaled
 
 
 @pytest.mark.parametrize("shape", [(1, 2, 4, 6), (2, 2, 4, 5), (2, 3, 4, 6), (2, 4, 6)])
 @pytest.mark.usefixtures("unchecked_shapes")
-def test_shapes_that_do_not_belong_together_are_refused(shape: tuple[int, ...]) -> None:
+def test_shapes_that_do_not_fit_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="does not fit source"):
         warp(torch.zeros(2, 3, 4, 6), torch.zeros(shape))
 
@@ -195,11 +212,11 @@ def test_an_unknown_grid_is_refused() -> None:
         warp(torch.zeros(1, 1, 4, 4), torch.zeros(1, 2, 4, 4), grid="mmcv")
 
 
-def test_what_is_unexplained_is_the_lack_of_confidence_at_full_size() -> None:
+def test_disocclusion_is_the_lack_of_confidence_at_full_size() -> None:
     flow = FlowPrediction(torch.zeros(1, 1, 2, 4, 8), (), (32, 64))
     assert disoccluded(flow, (30, 60)) is None
     confidence = torch.ones(1, 3, 4, 8)
     confidence[:, :, :, 4:] = torch.tensor([0.0, 0.25, 0.1]).view(3, 1, 1)
-    new = disoccluded(replace(flow, confidence=confidence), (30, 60))
-    assert new is not None and new.shape == (1, 30, 60)
-    assert (new[..., :28] == 0).all() and (new[..., 36:] == 0.75).all()
+    probability = disoccluded(replace(flow, confidence=confidence), (30, 60))
+    assert probability is not None and probability.shape == (1, 30, 60)
+    assert (probability[..., :28] == 0).all() and (probability[..., 36:] == 0.75).all()

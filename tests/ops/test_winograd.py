@@ -1,4 +1,4 @@
-"""Law: a 3x3 convolution, whatever its way."""
+"""Law: equal to conv2d."""
 
 import pytest
 import torch

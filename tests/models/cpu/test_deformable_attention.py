@@ -1,4 +1,4 @@
-"""Law: the same numbers as transformers' deformable attention, wherever it samples, and the same gradients."""
+"""Law: values and gradients equal those of transformers' deformable attention, at any sampling point."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ TOKENS = sum(height * width for height, width in SHAPES)
 def attention():
     torch.manual_seed(0)
     module = TransformersAttention(32, num_heads=4, n_levels=3, n_points=4)
-    # Far beyond the borders of every level, which zeros lie outside of.
+    # Samples far beyond the borders of every level, which read zeros.
     nn.init.normal_(module.sampling_offsets.weight, std=2.0)
     nn.init.normal_(module.attention_weights.weight, std=0.5)
     return module
@@ -54,7 +54,7 @@ def test_gradients_equal_those_of_transformers(attention, arguments):
     assert all(torch.allclose(ours, theirs, atol=1e-5, rtol=1e-4) for ours, theirs in zip(found, expected, strict=True))
 
 
-def test_both_ways_give_the_same_at_borders_and_between_pixels():
+def test_sums_at_borders_and_between_pixels():
     value = torch.arange(1.0, 7.0).view(1, 6, 1, 1)  # one map of 2 x 3: 1 2 3 / 4 5 6
     positions = torch.tensor([[0.0, 0.0], [2.0, 1.0], [0.5, 0.5], [-0.5, 0.0], [2.25, 1.0], [-1.0, 0.0], [9.0, -9.0], [2.5, 1.5]])
     expected = torch.tensor([1.0, 6.0, 3.0, 0.5, 4.5, 0.0, 0.0, 1.5])
@@ -62,7 +62,7 @@ def test_both_ways_give_the_same_at_borders_and_between_pixels():
     assert torch.equal(sampled.flatten(), expected)
 
 
-def test_takes_the_place_of_every_module_and_keeps_the_names(attention):
+def test_it_replaces_every_module_and_keeps_the_names(attention):
     decoder = nn.ModuleDict({"layer": nn.ModuleDict({"self_attn": attention})})
     names = list(decoder.state_dict())
     DeformableAttention.install(decoder)

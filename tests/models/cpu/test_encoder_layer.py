@@ -1,4 +1,4 @@
-"""Law: block by block the layer gives what transformers' gives for all tokens at once."""
+"""Law: block by block, the layer equals transformers' layer for all tokens at once."""
 
 import copy
 
@@ -37,5 +37,5 @@ def test_equals_transformers(monkeypatch: pytest.MonkeyPatch, padded: bool) -> N
         found = ours(tokens, mask, positions, **arguments)[0]
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
     assert list(ours.state_dict()) == list(theirs.state_dict())
-    # With gradients it is transformers' own way.
+    # With gradients, transformers' code runs.
     torch.testing.assert_close(ours(tokens, mask, positions, **arguments)[0], expected, atol=1e-5, rtol=1e-5)

@@ -1,4 +1,4 @@
-"""Law: folded or not, in inference or training, a ResNet's features and its weights' names are transformers'."""
+"""Law: folded or not, in inference and training, features and state dict equal transformers'."""
 
 import copy
 
@@ -19,7 +19,7 @@ def theirs(request: pytest.FixtureRequest) -> ResNetBackbone:
     network = ResNetBackbone(config)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
-            # Untrained ones change nothing, so a forgotten one would not be noticed.
+            # Their initial values change nothing, which would hide a forgotten one.
             for values in (module.weight.data, module.bias.data, module.running_mean):
                 values.uniform_(0.5, 1.5)
             module.running_var.uniform_(0.5, 1.5)
@@ -39,7 +39,7 @@ def check(found: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> None:
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
 
 
-def test_features_are_the_same(theirs: ResNetBackbone) -> None:
+def test_features_are_equal(theirs: ResNetBackbone) -> None:
     ours, image = folded(theirs), torch.randn(2, 3, 38, 51)
     expected = theirs(image).feature_maps
     assert sum(isinstance(module, FoldedConvolution) for module in ours.modules()) > 8
@@ -48,7 +48,7 @@ def test_features_are_the_same(theirs: ResNetBackbone) -> None:
     check(ours(image).feature_maps, expected)
 
 
-def test_names_gradients_and_statistics_are_the_same(theirs: ResNetBackbone) -> None:
+def test_names_gradients_and_statistics_are_equal(theirs: ResNetBackbone) -> None:
     ours, image = folded(theirs), torch.randn(2, 3, 38, 51)
     for network in (theirs.train(), ours.train()):
         sum(level.square().mean() for level in network(image).feature_maps).backward()
@@ -59,7 +59,7 @@ def test_names_gradients_and_statistics_are_the_same(theirs: ResNetBackbone) -> 
         torch.testing.assert_close(one.grad, two.grad, atol=1e-5, rtol=1e-4, msg=name)
 
 
-def test_weights_that_change_are_folded_anew(theirs: ResNetBackbone) -> None:
+def test_changed_weights_are_folded_again(theirs: ResNetBackbone) -> None:
     ours, image = folded(theirs), torch.randn(1, 3, 38, 51)
     with torch.inference_mode():
         ours(image)

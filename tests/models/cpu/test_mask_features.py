@@ -1,22 +1,22 @@
-"""Law: whether queries or pixels go through the last layer, masks are the same."""
+"""Law: masks are equal whether the last layer is applied to queries or to pixels."""
 
 import torch
 
 from src.models.cpu.mask_features import MaskFeatures
 
 
-def test_masks_are_the_same_with_the_layer_done_and_to_come() -> None:
+def test_masks_are_equal_with_the_layer_applied_and_pending() -> None:
     torch.manual_seed(0)
     maps = torch.randn(2, 5, 8, 12, dtype=torch.float64).contiguous(memory_format=torch.channels_last)
     weight, bias = torch.randn(7, 5, dtype=torch.float64), torch.randn(7, dtype=torch.float64)
     embeddings = torch.randn(2, 3, 7, dtype=torch.float64)
-    to_come = MaskFeatures(maps, weight, bias)
-    done = MaskFeatures(torch.einsum("oc,bchw->bohw", weight, maps) + bias[:, None, None])
-    torch.testing.assert_close(to_come.projected(), done.projected())
+    pending = MaskFeatures(maps, weight, bias)
+    applied = MaskFeatures(torch.einsum("oc,bchw->bohw", weight, maps) + bias[:, None, None])
+    torch.testing.assert_close(pending.projected(), applied.projected())
     for size in ((8, 12), (4, 6), (2, 3), (3, 5)):
-        expected = torch.einsum("bqc,bchw->bqhw", embeddings, done.at(size).maps)
-        torch.testing.assert_close(done.at(size).masks(embeddings), expected)
-        torch.testing.assert_close(to_come.at(size).masks(embeddings), expected)
+        expected = torch.einsum("bqc,bchw->bqhw", embeddings, applied.at(size).maps)
+        torch.testing.assert_close(applied.at(size).masks(embeddings), expected)
+        torch.testing.assert_close(pending.at(size).masks(embeddings), expected)
 
 
 def test_a_layer_without_bias() -> None:

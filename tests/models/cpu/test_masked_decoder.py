@@ -1,4 +1,4 @@
-"""Law: in inference mode the last prediction is what all of transformers' layers come to, and elsewhere nothing changes."""
+"""Law: in inference mode the last prediction equals transformers', and elsewhere transformers' code runs."""
 
 from collections.abc import Callable
 
@@ -33,14 +33,14 @@ def test_the_last_prediction_is_that_of_all_layers(segmentor: Mask2FormerSegment
     with torch.no_grad():
         whole = segmentor(image)
     with torch.inference_mode():
-        lean = segmentor(image)
-    assert len(whole.mask_logits_per_layer) == 3 and len(lean.mask_logits_per_layer) == 1
+        fast = segmentor(image)
+    assert len(whole.mask_logits_per_layer) == 3 and len(fast.mask_logits_per_layer) == 1
     for name in ("mask_logits", "class_logits", "queries"):
-        torch.testing.assert_close(getattr(lean, name), getattr(whole, name), atol=2e-4, rtol=2e-4)
+        torch.testing.assert_close(getattr(fast, name), getattr(whole, name), atol=2e-4, rtol=2e-4)
     assert whole.mask_logits.std() > 0.01
 
 
-def test_a_query_with_an_empty_mask_looks_everywhere(segmentor: Mask2FormerSegmentor) -> None:
+def test_a_query_with_an_empty_mask_attends_everywhere(segmentor: Mask2FormerSegmentor) -> None:
     decoder = segmentor.network.model.transformer_module
     normed, reduced = torch.zeros(1, 2, 32), MaskFeatures(torch.ones(1, 32, 1, 5))
     with torch.inference_mode():
@@ -52,7 +52,7 @@ def test_a_query_with_an_empty_mask_looks_everywhere(segmentor: Mask2FormerSegme
         assert decoder._visible(normed, reduced)[0, 0].tolist() == [[False, False, False, True, False]] * 2
 
 
-def test_with_gradients_or_in_training_it_is_transformers_module(segmentor: Mask2FormerSegmentor, image: torch.Tensor) -> None:
+def test_with_gradients_or_in_training_it_uses_transformers_code(segmentor: Mask2FormerSegmentor, image: torch.Tensor) -> None:
     assert isinstance(segmentor.network.model.transformer_module, MaskedDecoder)
     assert len(segmentor(image).mask_logits_per_layer) == 3
     segmentor.train()

@@ -1,4 +1,4 @@
-"""Law: the pixel decoder gives what transformers' gives, with its names, in inference and in training."""
+"""Law: features and state dict equal those of transformers' pixel decoder, in inference and in training."""
 
 import copy
 
@@ -28,7 +28,7 @@ def theirs() -> Mask2FormerPixelDecoder:
 
 def replaced(decoder: Mask2FormerPixelDecoder) -> PixelDecoder:
     ours = copy.deepcopy(decoder)
-    # A copy's lists would hold copies of its layers.
+    # The copy's lists contain further copies of its layers.
     ours.lateral_convolutions, ours.output_convolutions = [ours.adapter_1], [ours.layer_1]
     return PixelDecoder(ours)
 
@@ -37,7 +37,7 @@ def pyramid(height: int, width: int) -> list[Tensor]:
     return [torch.randn(2, channels, -(-height // 2**i), -(-width // 2**i)) for i, channels in enumerate(WIDTHS)]
 
 
-def test_the_features_are_those_of_transformers(theirs: Mask2FormerPixelDecoder) -> None:
+def test_features_equal_those_of_transformers(theirs: Mask2FormerPixelDecoder) -> None:
     ours, features = replaced(theirs), pyramid(32, 48)
     copies = [feature.clone() for feature in features]
     expected = theirs(features)
@@ -48,13 +48,13 @@ def test_the_features_are_those_of_transformers(theirs: Mask2FormerPixelDecoder)
     torch.testing.assert_close(mask_features, expected.mask_features, atol=2e-5, rtol=1e-5)
     for one, other in zip(found.multi_scale_features, expected.multi_scale_features, strict=True):
         torch.testing.assert_close(one, other, atol=2e-5, rtol=1e-5)
-    # Written over are only tensors of its own.
+    # The input is not overwritten.
     assert all(one.equal(other) for one, other in zip(features, copies, strict=True))
     assert list(ours.state_dict()) == list(theirs.state_dict())
 
 
 @pytest.mark.parametrize("fused", [False, True])
-def test_weights_that_were_learned_are_used(theirs: Mask2FormerPixelDecoder, fused: bool) -> None:
+def test_trained_weights_are_used(theirs: Mask2FormerPixelDecoder, fused: bool) -> None:
     ours, features = replaced(theirs), pyramid(32, 48)
     with torch.inference_mode():
         ours(features)
@@ -66,12 +66,12 @@ def test_weights_that_were_learned_are_used(theirs: Mask2FormerPixelDecoder, fus
     torch.testing.assert_close(found, theirs(features).mask_features, atol=2e-5, rtol=1e-5)
 
 
-def test_with_gradients_it_is_transformers_own_way(theirs: Mask2FormerPixelDecoder) -> None:
+def test_with_gradients_it_uses_transformers_code(theirs: Mask2FormerPixelDecoder) -> None:
     ours, features = replaced(theirs), pyramid(32, 48)
     torch.testing.assert_close(ours(features).mask_features, theirs(features).mask_features, atol=1e-6, rtol=1e-6)
 
 
-def test_sizes_that_do_not_double_are_transformers_own_way(theirs: Mask2FormerPixelDecoder) -> None:
+def test_sizes_that_do_not_double_use_transformers_code(theirs: Mask2FormerPixelDecoder) -> None:
     ours, features = replaced(theirs), pyramid(31, 45)
     expected = theirs(features)
     with torch.inference_mode():
@@ -79,6 +79,6 @@ def test_sizes_that_do_not_double_are_transformers_own_way(theirs: Mask2FormerPi
     torch.testing.assert_close(found.mask_features, expected.mask_features, atol=2e-5, rtol=1e-5)
 
 
-def test_half_precision_is_transformers_own_way(theirs: Mask2FormerPixelDecoder) -> None:
+def test_half_precision_uses_transformers_code(theirs: Mask2FormerPixelDecoder) -> None:
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
         assert isinstance(replaced(theirs)(pyramid(32, 48)).mask_features, Tensor)

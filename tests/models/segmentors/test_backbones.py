@@ -1,3 +1,5 @@
+"""Laws of the backbones: strides, rebuilt configurations, and weights that load strictly."""
+
 import logging
 from pathlib import Path
 
@@ -62,7 +64,7 @@ def test_lite0_weights_are_those_timm_would_run():
     classifier = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
     classifier.load_state_dict(dict(zip(classifier.state_dict(), saved.values(), strict=True)))
 
-    # An edge between grey and white: a network of wrong tensors has no opinion, this one had 1000 classes to learn it from.
+    # An edge between grey and white: a network of wrong tensors would be indifferent.
     image = torch.zeros(1, 3, 64, 64)
     image[..., 20:] = 0.9
     with torch.no_grad():
@@ -126,12 +128,12 @@ def test_never_falls_back_to_random_weights(build_segmentor):
         load_backbone_weights(torch.nn.Identity(), "swin_tiny")
 
 
-def test_only_the_harmless_warning_is_kept_quiet(monkeypatch):
+def test_only_the_harmless_warning_is_silenced(monkeypatch):
     said: list[str] = []
-    listener = logging.Handler()  # caplog would hear a record twice where another test made transformers' loggers propagate
+    listener = logging.Handler()  # caplog would get a record twice if another test made transformers' loggers propagate
     monkeypatch.setattr(listener, "emit", lambda record: said.append(record.getMessage()))
     library = logging.getLogger("transformers")
-    logging.Logger.warning_once.cache_clear()  # transformers says everything once per process
+    logging.Logger.warning_once.cache_clear()  # transformers warns once per process
     library.addHandler(listener)
     try:
         with without_swin_warning():

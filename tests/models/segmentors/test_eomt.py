@@ -1,3 +1,5 @@
+"""Law of EoMT: masked attention follows its probabilities, without randomness outside of training."""
+
 import pytest
 import torch
 
@@ -5,7 +7,7 @@ from src.models.segmentors.eomt import EomtSegmentor
 from tests.models.families import network, picture
 
 
-def test_masks_bind_the_queries_where_their_probability_says_so_and_nothing_is_random():
+def test_attention_is_masked_from_a_probability_of_one_half():
     bound, free = (EomtSegmentor(network("eomt"), probability).eval() for probability in ((1.0, 1.0), (0.0, 0.0)))
     free.load_state_dict(bound.state_dict())
     image = picture(50, 70)

@@ -1,3 +1,5 @@
+"""Laws of Mask2Former: transformers' logits, float32 positions, safe configurations, frozen parts."""
+
 import json
 from pathlib import Path
 
@@ -11,8 +13,8 @@ from src.ops.padding import pad_to
 BACKBONES = ["tiny", "small_resnet", "efficientnet_lite0"]
 
 
-def randomise(network: nn.Module) -> None:
-    """Move norms and deformable attention away from their start, where wrong wiring often changes nothing."""
+def randomize(network: nn.Module) -> None:
+    """Randomize norms and deformable attention, whose initial values hide wrong connections."""
     for module in network.modules():
         if isinstance(module, nn.LayerNorm | nn.GroupNorm):
             nn.init.normal_(module.weight, 1.0, 0.3)
@@ -27,9 +29,9 @@ def picture(height: int = 64, width: int = 96, batch: int = 2) -> Tensor:
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_raw_logits_are_those_of_transformers(build_segmentor, backbone):
+def test_raw_logits_equal_those_of_transformers(build_segmentor, backbone):
     segmentor = build_segmentor(backbone).eval()
-    randomise(segmentor)
+    randomize(segmentor)
     image = picture()
     normalized = (image / 255 - segmentor.image_mean) / segmentor.image_std
 
@@ -46,7 +48,7 @@ def test_raw_logits_are_those_of_transformers(build_segmentor, backbone):
 
 def test_queries_are_what_the_class_head_reads(build_segmentor):
     segmentor = build_segmentor().eval()
-    randomise(segmentor)
+    randomize(segmentor)
 
     with torch.no_grad():
         prediction = segmentor(picture())
@@ -56,7 +58,7 @@ def test_queries_are_what_the_class_head_reads(build_segmentor):
     assert torch.equal(again, prediction.class_logits)
 
 
-def test_padding_is_zero_after_normalising_and_at_the_right_and_bottom(build_segmentor):
+def test_padding_is_zero_after_normalization_and_at_the_right_and_bottom(build_segmentor):
     segmentor = build_segmentor().eval()
     image = picture(50, 70)
     normalized = (image / 255 - segmentor.image_mean) / segmentor.image_std
@@ -89,7 +91,7 @@ def test_bytes_and_floats_are_the_same_image(build_segmentor):
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_autocast_keeps_logits_and_positions_in_float32(build_segmentor, backbone):
     segmentor = build_segmentor(backbone).eval()
-    randomise(segmentor)
+    randomize(segmentor)
     image, positions = picture(), []
     exact = segmentor(image)
     decoder = segmentor.parts()["pixel_decoder"]
@@ -165,7 +167,7 @@ def test_config_lacking_a_field_is_refused(build_segmentor):
         ("swin_large", 215.482),
     ],
 )
-def test_size_is_that_of_the_paper(backbone, millions):
+def test_the_number_of_parameters_is_that_of_the_paper(backbone, millions):
     with torch.device("meta"):
         segmentor = Mask2FormerSegmentor.from_backbone(backbone, num_classes=124, pretrained_backbone=False)
     assert sum(p.numel() for p in segmentor.parameters()) / 1e6 == pytest.approx(millions, rel=1e-3)
@@ -217,7 +219,7 @@ def test_frozen_is_bit_equal_after_training(build_segmentor, backbone, trainable
         assert torch.equal(value, before[name]) != (parameters.get(name) in moving), name
 
 
-def test_frozen_network_draws_nothing_at_random(build_segmentor):
+def test_a_frozen_network_has_no_randomness(build_segmentor):
     segmentor = build_segmentor(drop_path=0.9)
     image = picture()
     moving = [segmentor.train()(image).mask_logits for _ in range(4)]
@@ -228,7 +230,7 @@ def test_frozen_network_draws_nothing_at_random(build_segmentor):
     assert all(torch.equal(still[0], other) for other in still[1:])
 
 
-def test_what_transformers_saved_comes_back_ready_to_train(build_segmentor, tmp_path: Path):
+def test_a_network_saved_by_transformers_is_loaded_in_train_mode(build_segmentor, tmp_path: Path):
     source = build_segmentor().eval()
     source.network.save_pretrained(tmp_path)
 

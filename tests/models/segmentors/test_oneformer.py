@@ -1,3 +1,5 @@
+"""Laws of OneFormer: CLIP's tokens of the task, in any precision."""
+
 import pytest
 import torch
 
@@ -5,7 +7,7 @@ from src.models.segmentors.oneformer import TASK_TOKENS, OneFormerSegmentor
 from tests.models.families import network, picture
 
 
-def test_the_task_is_read_as_clip_writes_it_and_survives_half_precision():
+def test_the_task_has_clips_tokens_and_is_exact_under_half_precision():
     made = network("oneformer")
     made.model.is_training = False
     segmentor = OneFormerSegmentor(made).eval()
@@ -20,6 +22,6 @@ def test_the_task_is_read_as_clip_writes_it_and_survives_half_precision():
     assert torch.equal(*seen)
 
 
-def test_a_task_that_does_not_exist_is_refused():
+def test_an_unknown_task_is_refused():
     with pytest.raises(ValueError, match=f"expected one of {', '.join(TASK_TOKENS)}"):
         OneFormerSegmentor(network("oneformer"), task="video")

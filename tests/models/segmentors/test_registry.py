@@ -1,4 +1,4 @@
-"""Every family keeps the protocol: the laws of a segmentor, of its loading and of carrying its masks."""
+"""Laws of every family: those of a segmentor, of its loading, and of propagating its masks."""
 
 import json
 from pathlib import Path
@@ -39,11 +39,11 @@ def segmentor(folders, family) -> KeyFrameSegmentor:
     return load_segmentor(str(folders[family])).eval()
 
 
-def test_raw_logits_are_those_of_transformers(folders, family, segmentor):
+def test_raw_logits_equal_those_of_transformers(folders, family, segmentor):
     theirs = SEGMENTORS[family]
     own = {"mask2former": "Mask2FormerForUniversalSegmentation", "maskformer": "MaskFormerForInstanceSegmentation",
            "oneformer": "OneFormerForUniversalSegmentation", "eomt": "EomtForUniversalSegmentation"}[family]  # fmt: skip
-    # Where a OneFormer was saved in the midst of training, transformers would read text, and drop out even in eval mode.
+    # A OneFormer saved in training would require text, and apply dropout even in eval mode.
     reference = getattr(transformers, own).from_pretrained(
         folders[family], **({"is_training": False} if family == "oneformer" else {})
     )
@@ -76,7 +76,7 @@ def test_queries_are_what_both_heads_read(family, segmentor):
     assert prediction.mask_logits.shape[-2:] == (16, 24)
 
 
-def test_config_rebuilds_the_network_and_refuses_what_it_does_not_know(family, segmentor):
+def test_config_rebuilds_the_network_and_unknown_fields_are_refused(family, segmentor):
     config = json.loads(json.dumps(segmentor.config()))
     rebuilt = build_segmentor(config).eval()
     rebuilt.load_state_dict(segmentor.state_dict())
@@ -92,7 +92,7 @@ def test_config_rebuilds_the_network_and_refuses_what_it_does_not_know(family, s
         build_segmentor({name: value for name, value in config.items() if name != "image_std"})
 
 
-def test_other_classes_start_only_the_class_head_anew(folders, family, segmentor):
+def test_other_classes_reinitialize_only_the_class_head(folders, family, segmentor):
     other = load_segmentor(str(folders[family]), num_classes=9)
     head = {id(parameter) for parameter in other.parts()["class_head"].parameters()}
     before = segmentor.state_dict()
@@ -120,7 +120,7 @@ def test_parts_train_by_name_and_the_rest_is_bit_equal(family, segmentor):
 
 
 def test_every_trainable_parameter_gets_a_gradient(segmentor):
-    """Several processes would wait for it; transformers' Swin has a norm at its end that nothing reads."""
+    """Distributed processes would wait for it; transformers' Swin ends in an unused norm."""
     segmentor.set_trainable(list(segmentor.parts()))
     prediction = segmentor.train()(picture())
     (prediction.mask_logits_per_layer.square().mean() + prediction.class_logits_per_layer.square().mean()).backward()
@@ -144,7 +144,7 @@ def test_autocast_gives_float32_near_the_exact_numbers(segmentor):
         assert (found - expected).abs().mean() < 0.25 * expected.std(), name
 
 
-def test_zero_flow_copies_the_masks_and_interval_one_is_the_model_alone(segmentor):
+def test_zero_flow_copies_the_masks_and_interval_one_equals_the_segmentor(segmentor):
     propagator = Propagator(segmentor, CopyFlow()).eval()
     first, second = picture(40, 56), picture(40, 56)
     with torch.no_grad():
@@ -159,7 +159,7 @@ def test_zero_flow_copies_the_masks_and_interval_one_is_the_model_alone(segmento
             assert torch.equal(found, semantic_map(segmentor(image)))
 
 
-def test_dis_and_query_flow_carry_its_masks(segmentor):
+def test_dis_and_query_flow_propagate_its_masks(segmentor):
     flow = QueryFlow(
         query_dim=segmentor.query_dim, num_queries=NUM_QUERIES, encoder_channels=(8, 8, 16, 16, 16, 16), hidden_dim=32,
         num_heads=4, ffn_dim=32, decoder_layers=1, refine_channels=(8, 8, 8, 8), mlp_dim=16,
@@ -180,7 +180,7 @@ def test_dis_and_query_flow_carry_its_masks(segmentor):
             assert torch.equal(carried.queries, key.queries)
 
 
-def test_a_model_folder_brings_it_back(segmentor, tmp_path: Path):
+def test_a_model_folder_restores_it(segmentor, tmp_path: Path):
     save_model(Propagator(segmentor, CopyFlow()), tmp_path / "model")
     loaded, _ = load_model(tmp_path / "model")
     image = picture(40, 56)
@@ -189,7 +189,7 @@ def test_a_model_folder_brings_it_back(segmentor, tmp_path: Path):
     assert type(loaded.segmentor) is type(segmentor) and loaded.segmentor.config() == segmentor.config()
 
 
-def test_its_cost_is_counted_and_leaves_nothing_behind(segmentor):
+def test_counting_its_cost_has_no_side_effect(segmentor):
     image = picture(64, 64, batch=1)
     with torch.no_grad():
         before = segmentor(image)
@@ -206,7 +206,7 @@ def test_its_cost_is_counted_and_leaves_nothing_behind(segmentor):
         ({"format": "mpvss-model"}, "model folder of this project"),
     ],
 )
-def test_what_is_no_segmentor_is_refused_by_name(tmp_path: Path, config, message):
+def test_other_models_are_refused_by_name(tmp_path: Path, config, message):
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match=message):
         load_segmentor(str(tmp_path))
@@ -214,12 +214,12 @@ def test_what_is_no_segmentor_is_refused_by_name(tmp_path: Path, config, message
         build_segmentor(config)
 
 
-def test_what_cannot_be_reached_says_what_to_give(tmp_path: Path):
+def test_what_cannot_be_read_is_an_error_that_names_what_to_give(tmp_path: Path):
     with pytest.raises(OSError, match="Give a local folder"):
         load_segmentor(str(tmp_path / "nowhere"))
 
 
-def test_queries_other_than_said_are_refused(folders, family):
+def test_queries_that_differ_from_the_arguments_are_refused(folders, family):
     folder = str(folders[family])
     assert load_segmentor(folder, num_queries=NUM_QUERIES, query_dim=WIDTH[family]).num_queries == NUM_QUERIES
     with pytest.raises(
