@@ -1,4 +1,4 @@
-"""A table (Markdown, CSV) and a plot of a finished multirun, of an evaluation at several key intervals, or of W&B runs.
+"""Tabulate (Markdown, CSV) and plot a finished multirun, an evaluation at several key intervals, or W&B runs.
 
 python scripts/sweep_table.py outputs/quickstart/sweeps/<time>            jobs of `python -m src.train -m ...`
 python scripts/sweep_table.py outputs/quickstart/intervals.json           rows of `python -m src.eval`
@@ -6,8 +6,6 @@ python scripts/sweep_table.py <entity>/<project> --wandb --group <name> --output
 """
 
 import argparse
-import csv
-import io
 import json
 import math
 import sys
@@ -17,14 +15,15 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+import pandas as pd
 import yaml
-from PIL import Image
 from rich.console import Console
 
-# The package is not installed: it lies beside this folder.
+# The package is not installed: it is in the folder above this one.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.files.atomic_write import atomic_path, write_text
+from src.files.atomic_write import write_rgb, write_text
+from src.files.tables import markdown_table
 from src.visualization.charts import sweep_picture
 
 SHOWN = (
@@ -42,13 +41,13 @@ SHOWN = (
     "model/gflops",
 )
 PERCENT = ("miou", "streamed_miou", "wiou", "vc8", "vc16")
-# Of what a configuration says, these name a run and do not describe it.
+# Settings that name a run and do not describe it.
 _NAMES = ("run_dir", "folder", "save_dir", "default_root_dir", "seed")
 
 
 @dataclass
 class Run:
-    """One job, or one row of an evaluation: what was set, and what came of it (empty where it has not ended)."""
+    """Settings and metrics of one job or one row of an evaluation; no metrics where the job has not finished."""
 
     name: str
     settings: dict[str, str]
@@ -56,15 +55,17 @@ class Run:
 
 
 def read_multirun(folder: Path, evaluation: str) -> list[Run]:
-    """The jobs of a multirun: metrics last logged; where a job holds the file ``evaluation`` of src.eval, a run per row of it."""
+    """Read the jobs of a multirun with their last logged metrics; each row of a job's file ``evaluation`` is a run."""
     jobs = [path.parent.parent for path in folder.glob("*/.hydra/overrides.yaml")]
     if not jobs:
-        raise ValueError(f"{folder}: no job of a multirun in it (<job>/.hydra/overrides.yaml); expected {folder.name}/0, 1, ...")
+        raise ValueError(
+            f"{folder}: no job of a multirun in it; expected {folder.name}/0/.hydra/overrides.yaml, {folder.name}/1/..., ..."
+        )
     runs = []
     for job in sorted(jobs, key=lambda job: (len(job.name), job.name)):
         overrides = yaml.safe_load((job / ".hydra" / "overrides.yaml").read_text(encoding="utf-8")) or []
         settings = {key.lstrip("+"): value for key, _, value in (str(line).partition("=") for line in overrides)}
-        # The model is written last: without it the job stopped early, and its figures would not compare.
+        # The model is written last: without it the job stopped early, and its figures are not comparable.
         if not (job / "model").is_dir():
             runs.append(Run(job.name, settings))
             continue
@@ -76,17 +77,16 @@ def read_multirun(folder: Path, evaluation: str) -> list[Run]:
 
 
 def last_logged(job: Path) -> dict[str, float]:
-    """The last value of every metric in the CSV files of a job; a resumed one has several."""
+    """Read the last value of every metric from the CSV files of a job; a resumed job has several."""
     found: dict[str, float] = {}
     for path in sorted(job.glob("csv/*/metrics.csv"), key=lambda path: (len(path.parent.name), path.parent.name)):
-        with path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                found |= {name: float(value) for name, value in row.items() if "/" in name and value}
+        logged = pd.read_csv(path).ffill().iloc[-1].dropna()
+        found |= {name: float(value) for name, value in logged.items() if "/" in str(name)}
     return found
 
 
 def read_evaluation(path: Path) -> list[Run]:
-    """The rows of a table of src.eval."""
+    """Read the rows of a table of src.eval."""
     rows = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(rows, list) or not all(isinstance(row, dict) and {"method", "key_interval"} <= row.keys() for row in rows):
         raise ValueError(f"{path}: expected a list of rows with method and key_interval, as src.eval writes for a checkpoint")
@@ -94,14 +94,14 @@ def read_evaluation(path: Path) -> list[Run]:
 
 
 def read_wandb(project: str, group: str | None) -> list[Run]:
-    """Runs of a W&B project: the settings that tell them apart, and their summaries."""
-    import wandb  # takes a second, and the other sources do without
+    """Read the runs of a W&B project: the settings in which they differ, and their summaries."""
+    import wandb  # takes a second; other sources do not need it
 
     found = list(wandb.Api().runs(project, filters={"group": group} if group else None))
     if not found:
         raise ValueError(f"{project}: no W&B run" + (f" in group {group!r}" if group else ""))
     configs = [flat(run.config) for run in found]
-    keys = [*telling_apart(configs), "seed"]
+    keys = [*distinguishing_keys(configs), "seed"]
     runs = []
     for run, config in zip(found, configs, strict=True):
         ended = {name: run.summary.get(name) for name in list(run.summary.keys())} if run.state == "finished" else {}
@@ -110,15 +110,15 @@ def read_wandb(project: str, group: str | None) -> list[Run]:
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested settings as ``a.b.c`` -> text."""
+    """Flatten nested settings to ``a.b.c`` -> text."""
     result: dict[str, str] = {}
     for key, value in config.items():
         result |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": str(value)}
     return result
 
 
-def telling_apart(configs: Sequence[Mapping[str, str]]) -> list[str]:
-    """Few keys that tell the configurations apart as well as all do; of an interpolated value's many places, the shortest."""
+def distinguishing_keys(configs: Sequence[Mapping[str, str]]) -> list[str]:
+    """Choose few keys that distinguish the configurations as all keys do; of an interpolated value's keys, the shortest."""
     keys = {key for config in configs for key in config if key.split(".")[-1] not in _NAMES}
     values = {key: [config.get(key, "") for config in configs] for key in keys}
     chosen: list[str] = []
@@ -133,17 +133,22 @@ def telling_apart(configs: Sequence[Mapping[str, str]]) -> list[str]:
 
 @dataclass
 class Line:
-    """Runs that differ in nothing but the repeated setting (the seed)."""
+    """Runs that differ only in the repeated setting (the seed)."""
 
     settings: dict[str, str]
     runs: list[Run]
+
+    @property
+    def ended(self) -> int:
+        """Number of finished runs."""
+        return sum(bool(run.metrics) for run in self.runs)
 
     def values(self, metric: str) -> list[float]:
         return [run.metrics[metric] for run in self.runs if metric in run.metrics]
 
 
 def lines_of(runs: Sequence[Run], repeated: str) -> list[Line]:
-    """One line per setting, without what is the same everywhere; numbers in order."""
+    """Group the runs by their settings, without those that are equal in all runs."""
     names = dict.fromkeys(name for run in runs for name in run.settings if name != repeated)
     swept = [name for name in names if len({run.settings.get(name) for run in runs}) > 1]
     lines: dict[tuple[str, ...], Line] = {}
@@ -154,47 +159,46 @@ def lines_of(runs: Sequence[Run], repeated: str) -> list[Line]:
 
 
 def metrics_of(runs: Sequence[Run], asked: Sequence[str] | None) -> list[str]:
-    """The metrics to show: those asked for, or the usual ones that there are."""
+    """Return the metrics to show: the requested ones, or the known ones of ``SHOWN``."""
     known = sorted({name for run in runs for name in run.metrics})
     unknown = sorted(set(asked or ()) - set(known))
     if unknown:
-        raise ValueError(f"no run has {', '.join(unknown)}; there are {', '.join(known) or 'no metrics'}")
+        raise ValueError(f"no run has {', '.join(unknown)}; expected some of {', '.join(known) or 'no metrics'}")
     shown = list(asked or (name for name in SHOWN if name in known))
     if not shown:
-        raise ValueError(f"nothing to show: no run has ended with one of {', '.join(SHOWN)}; --metrics names others")
+        raise ValueError(f"no run has finished with one of {', '.join(SHOWN)}; --metrics names others")
     return shown
 
 
 def markdown(lines: Sequence[Line], metrics: Sequence[str]) -> str:
-    """The table; scores in percent, and the spread where a setting was repeated."""
-    header = [*lines[0].settings, "runs", *(f"{name}, %" if _scale(name) > 1 else name for name in metrics)]
-    rows = [header, ["---"] * len(header)]
-    for line in lines:
-        rows.append([*line.settings.values(), str(sum(bool(run.metrics) for run in line.runs))])
-        rows[-1] += [_cell([_scale(name) * value for value in line.values(name)]) for name in metrics]
-    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |\n" for row in rows)
+    """Format the table; scores in percent, with the standard deviation where a setting was repeated."""
+    columns = [*lines[0].settings, "runs", *(f"{name}, %" if _scale(name) > 1 else name for name in metrics)]
+    rows = [
+        [*line.settings.values(), str(line.ended), *(_cell([_scale(name) * x for x in line.values(name)]) for name in metrics)]
+        for line in lines
+    ]
+    return markdown_table(columns, rows) + "\n"
 
 
 def table_csv(lines: Sequence[Line], metrics: Sequence[str]) -> str:
-    """The same in full precision, scores 0..1: mean, and standard deviation where there is one."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*lines[0].settings, "runs", *(column for name in metrics for column in (name, f"{name}_std"))])
+    """Format the same values in full precision, scores 0..1: mean and, where a setting was repeated, standard deviation."""
+    rows = []
     for line in lines:
-        figures: list[object] = []
-        for values in map(line.values, metrics):
-            figures += [fmean(values) if values else "", stdev(values) if len(values) > 1 else ""]
-        writer.writerow([*line.settings.values(), sum(bool(run.metrics) for run in line.runs), *figures])
-    return text.getvalue()
+        row: dict[str, object] = {**line.settings, "runs": line.ended}
+        for name in metrics:
+            values = line.values(name)
+            row |= {name: fmean(values) if values else None, f"{name}_std": stdev(values) if len(values) > 1 else None}
+        rows.append(row)
+    return pd.DataFrame(rows, dtype=object).to_csv(index=False, lineterminator="\n")
 
 
 def curves(lines: Sequence[Line], metric: str, axis: str | None) -> tuple[str, dict[str, dict[str, list[float]]]]:
-    """What the plot shows: the name of its axis, and line -> value on the axis -> results."""
+    """Return the name of the plot's axis, and line -> value on the axis -> results."""
     swept = list(lines[0].settings)
-    # Of an evaluation's rows the interval is the axis, and the method tells the lines apart.
+    # In an evaluation the key interval is the axis, and each method is a line.
     axis = axis or ("key_interval" if "key_interval" in swept else swept[0] if swept else "setting")
     if swept and axis not in swept:
-        raise ValueError(f"--axis {axis}: what differs between the runs is {', '.join(swept)}")
+        raise ValueError(f"--axis {axis}: expected a setting that differs between the runs ({', '.join(swept)})")
     drawn: dict[str, dict[str, list[float]]] = {}
     for line in lines:
         name = ", ".join(value or "default" for key, value in line.settings.items() if key != axis)
@@ -233,7 +237,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--group", help="W&B group; in this project the name of the experiment")
     parser.add_argument("--metrics", nargs="+", help=f"the first is drawn; default, where there: {', '.join(SHOWN)}")
     parser.add_argument("--axis", help="the setting along the plot's axis; default: key_interval, or the first that differs")
-    parser.add_argument("--repeated", default="seed", help="runs that differ in this alone are averaged; default: seed")
+    parser.add_argument("--repeated", default="seed", help="runs that differ only in this setting are averaged; default: seed")
     parser.add_argument("--evaluation", default="table.json", help="file of src.eval to look for in each job")
     parser.add_argument("--output", type=Path, help="<name> of <name>.md, .csv and .png; default: sweep, in the folder")
     parser.add_argument("--overwrite", action="store_true")
@@ -241,6 +245,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Write and print the table; return the exit code."""
     options = _options(arguments)
     console = Console(soft_wrap=True, highlight=False, markup=False)
     try:
@@ -257,15 +262,14 @@ def main(arguments: list[str] | None = None) -> int:
         text = markdown(lines, metrics)
         write_text(files[0], text)
         write_text(files[1], table_csv(lines, metrics))
-        with atomic_path(files[2]) as file:
-            Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy()).save(file)
+        write_rgb(picture, files[2])
     except (OSError, ValueError) as error:
         console.print(f"error: {error}", style="red")
         return 2
     console.print(text, end="")
     unfinished = [f"{run.name} ({', '.join(f'{k}={v}' for k, v in run.settings.items())})" for run in runs if not run.metrics]
     if unfinished:
-        console.print(f"left out, not ended: {'; '.join(unfinished)}", style="yellow")
+        console.print(f"left out, not finished: {'; '.join(unfinished)}", style="yellow")
     console.print(f"written: {', '.join(map(str, files))}")
     return 0
 

@@ -23,7 +23,7 @@ from src.commands.num_classes import fill_num_classes
 from src.data.clips import FileClips
 from src.data.pairs.color_jitter import ColorJitter
 from src.data.pairs.transforms import PairTransform
-from src.inference.evaluation.table import check_output, write_table
+from src.files.tables import Row, check_output, write_table
 from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
 from src.measure import report, speed_report
@@ -33,7 +33,6 @@ from src.measure.loader import loader_rates
 from src.measure.machine import autocast_named, device_named
 from src.measure.memory import peak_memory_mib
 from src.measure.published import published_models
-from src.measure.report import Row
 from src.measure.sample_clips import moving_clip, sample_batch, sample_clips
 from src.measure.speed import SpeedPlan
 from src.measure.speed import measure_speed as speed_row
@@ -100,7 +99,7 @@ def measure_latency(cfg: DictConfig, console: Console) -> Row:
 
 
 def measure_speed(cfg: DictConfig, console: Console) -> Row:
-    """Our frames beside plain transformers and the published way, clips end to end, and every part beside its floor."""
+    """Time our frames beside transformers and the published code, whole clips, and the parts of a frame beside their roofline."""
     size, device, autocast = image_size(cfg), device_named(cfg.device), autocast_named(cfg.autocast)
     propagator = propagator_of(cfg, device)
     intervals = sorted({1, *cfg.speed.key_intervals})
@@ -182,7 +181,7 @@ def measure_paper(cfg: DictConfig, console: Console) -> list[Row]:
     rows = []
     for name in track(list(published_models()), "counting", console=console, transient=True):
         rows.append(_cost(compose("benchmark", [f"experiment={name}", f"key_interval={cfg.key_interval}"])))
-    console.print(report.paper_table(rows))
+    console.print(report.paper_table(rows), soft_wrap=True, highlight=False)
     return rows
 
 

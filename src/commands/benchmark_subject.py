@@ -8,9 +8,9 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from src.files.tables import Row
 from src.measure.latency import describe_machine
 from src.measure.published import published_models
-from src.measure.report import Row
 from src.models.propagator import Propagator
 from src.structures import Size
 from src.weights.model_folder import load_model

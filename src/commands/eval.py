@@ -15,6 +15,7 @@ from rich.console import Console
 
 from src.commands.eval_flows import evaluate_flows
 from src.data.clips import ClipDataset
+from src.files.tables import Row, check_output, new_path, write_table
 from src.inference.distributed import SINGLE, World
 from src.inference.evaluation.clips import EvaluationOptions
 from src.inference.evaluation.comparison import MethodResult, check_classes, draw_methods, evaluate_methods, jobs
@@ -23,7 +24,7 @@ from src.inference.evaluation.prediction_files import PredictionFolder, evaluate
 from src.inference.evaluation.progress import advance, progress_bars
 from src.inference.evaluation.report import class_tables, write_report
 from src.inference.evaluation.scheduled_rows import check_schedulers, scheduled_row, scheduler_makers
-from src.inference.evaluation.table import Row, check_output, new_path, prediction_row, prediction_table, rich_table, write_table
+from src.inference.evaluation.table import method_table, prediction_row, prediction_table
 from src.inference.methods import with_method
 from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.scheduling.step_costs import StepCosts
@@ -132,7 +133,7 @@ def _evaluate_model(
         rows = [{**row, "miou_over_fixed": gain} for row, gain in zip(rows, over_fixed(rows), strict=True)]
     written = write_table(rows, output)
     first = rows[0]
-    console.print(rich_table(rows, f"{cfg.data.name} at {first['input_size']}, {first['device']}, {first['precision']}"))
+    console.print(method_table(rows, f"{cfg.data.name} at {first['input_size']}, {first['device']}, {first['precision']}"))
     draw_methods(methods, dataset, options, cfg.picture_interval, overlay, pictures, console)
     for path in (*written, overlay, pictures, saved):
         if path is not None:

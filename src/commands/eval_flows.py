@@ -11,12 +11,12 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from src.data.clips import ClipDataset
+from src.files.tables import Row, new_path, write_table
 from src.inference.evaluation.flow.comparison import FlowComparison
 from src.inference.evaluation.flow.label_propagation import label_pairs
 from src.inference.evaluation.flow.method import FlowMethod
 from src.inference.evaluation.flow.pictures import write_flow_pictures
 from src.inference.evaluation.flow.table import draw_offsets, flow_table
-from src.inference.evaluation.table import Row, new_path, write_table
 from src.inference.methods import own_methods, with_method
 from src.measure.flow_cost import cost_rows, flow_cost
 from src.measure.machine import device_named

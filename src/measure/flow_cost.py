@@ -9,10 +9,10 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
+from src.files.tables import Row
 from src.measure.cost import copy_without_data
 from src.measure.counting import count_multiply_adds
 from src.measure.latency import describe_machine, time_in_turn
-from src.measure.report import Row
 from src.models.flow import CopyFlow
 from src.models.flow.base import FlowEstimator
 from src.structures import Size

@@ -1,4 +1,4 @@
-"""The least time that a count of multiply-adds takes on this machine: that of a matrix product."""
+"""Roofline of a machine: the least time of a number of multiply-adds, at the rate of its matrix products."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ _PRODUCTS = 4
 
 @dataclass(frozen=True)
 class MatrixProduct:
-    """Square products of a side that fits the caches' blocking and is large enough to reach the machine's rate.
+    """Timed products of square matrices, large enough to reach the machine's rate and small enough for its caches.
 
     Attributes:
-        call: does ``multiply_adds`` of them.
-        multiply_adds: of one call.
+        call: computes the products.
+        multiply_adds: multiply-adds of one call.
     """
 
     call: Callable[[], object]
     multiply_adds: int
 
     def rate(self, milliseconds: float) -> float:
-        """Multiply-adds a second, in 1e9, where a call takes so long."""
+        """Convert the time of a call to 1e9 multiply-adds per second."""
         return self.multiply_adds / milliseconds / 1e6
 
 
 def matrix_product(device: torch.device, dtype: torch.dtype = torch.float32) -> MatrixProduct:
-    """What to time for the machine's rate at this precision and the number of threads in force when it is called."""
+    """Build the products that measure the machine's rate, at the number of threads in force when they are called."""
     a, b = (torch.randn(_SIDE, _SIDE, device=device).to(dtype) for _ in range(2))
     out = torch.empty(_SIDE, _SIDE, device=device, dtype=dtype)
 
@@ -41,6 +41,6 @@ def matrix_product(device: torch.device, dtype: torch.dtype = torch.float32) -> 
     return MatrixProduct(call, _PRODUCTS * _SIDE**3)
 
 
-def floor_ms(giga_multiply_adds: float, rate: float) -> float:
-    """Milliseconds that so many multiply-adds (1e9) take at a rate (1e9 a second)."""
+def roofline_ms(giga_multiply_adds: float, rate: float) -> float:
+    """Compute the milliseconds of a number of multiply-adds (1e9) at a rate (1e9 per second)."""
     return 1e3 * giga_multiply_adds / rate

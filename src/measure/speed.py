@@ -1,45 +1,43 @@
-"""How much of the saved work is saved time: our frames beside plain transformers and the published way, in one run."""
+"""Speed benchmark (``what=speed``): our frames timed in turn with transformers and with the published code's non-key frame."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from src.files.tables import Row
 from src.measure.latency import Timing, time_in_turn
 from src.measure.memory import peak_memory_mib
 from src.measure.parts import Stream, part_costs, part_times
-from src.measure.roofline import floor_ms, matrix_product
-from src.measure.transformers_baseline import PlainMask2Former, full_size_scores, nonkey_map_by_reference
+from src.measure.roofline import matrix_product, roofline_ms
+from src.measure.transformers_baseline import TransformersMask2Former, full_size_scores, nonkey_map_by_reference
 from src.models.propagator import Propagator
 from src.models.segmentors.mask2former import Mask2FormerSegmentor
 
-Row = dict[str, Any]
-
 FRAMES = {
-    "plain": "plain transformers, its own post-processing",
-    "plain_full_size": "plain transformers, the paper's post-processing",
-    "per_frame": "ours, a key frame",
-    "reference_nonkey": "a non-key frame as published (ten warps, full-size sum)",
-    "reference_nonkey_our_flow": "the same, its flow as fast as ours",
-    "nonkey": "ours, a non-key frame",
+    "transformers": "transformers, its own post-processing",
+    "transformers_full_size": "transformers, the paper's post-processing",
+    "per_frame": "our key frame",
+    "reference_nonkey": "non-key frame of the published code (ten warps, full-size sum)",
+    "reference_nonkey_our_flow": "the same with our inference flow",
+    "nonkey": "our non-key frame",
 }
-"""What is timed frame by frame, and its words for the screen."""
+"""Timed calls of single frames -> their titles in tables."""
 
 
 @dataclass(frozen=True)
 class SpeedPlan:
-    """What is timed, and how often.
+    """Measurements and their numbers of calls.
 
     Attributes:
-        warmup: untimed calls of each frame's kind.
-        repeats: timed ones; also of the parts.
+        warmup: untimed calls of each kind of frame.
+        repeats: timed calls of each kind of frame and of the parts.
         clip_repeats: timed runs of each clip.
-        what: some of ``frames``, ``clips``, ``parts``.
+        what: measurements, some of ``frames``, ``clips``, ``parts``.
     """
 
     warmup: int = 1
@@ -50,28 +48,28 @@ class SpeedPlan:
     def __post_init__(self) -> None:
         unknown = sorted(set(self.what) - {"frames", "clips", "parts"})
         if unknown or not self.what:
-            raise ValueError(f"measure {list(self.what)}: expected some of frames, clips, parts")
+            raise ValueError(f"measure is {list(self.what)}; expected some of frames, clips, parts")
 
 
 def measure_speed(propagator: Propagator, streams: Mapping[int, Stream], frames: Sequence[Tensor], plan: SpeedPlan) -> Row:
-    """Everything that ``what=speed`` writes but the machine's description.
+    """Measure a row of ``what=speed``, without the description of the machine.
 
     Args:
-        propagator: with a Mask2Former segmentor, what transformers has to compare with.
-        streams: of that propagator, by key interval; 1 is every frame segmented anew.
+        propagator: network with a Mask2Former segmentor, the one that transformers implements too.
+        streams: streams of that propagator by key interval; 1 segments every frame.
         frames: (1, 3, H, W) uint8 each, a clip of at least two frames; the first two are the key and the non-key frame.
-        plan: what is timed, and how often.
+        plan: measurements and their numbers of calls.
 
     Returns:
-        ``gmacs_per_s`` and, as far as planned: ``frames_ms``, ``clips_ms`` (per frame), ``ratios``, ``peak_memory_mib``,
-        ``equal`` (our maps beside the plain ones) and ``parts``.
+        ``gmacs_per_s`` and, as planned: ``frames_ms``, ``clips_ms`` (per frame), ``ratios``, ``peak_memory_mib``, ``equal`` (our
+        label map beside that of transformers) and ``parts``.
 
     Raises:
         ValueError: if the segmentor is another one, or there are fewer than two frames.
     """
     if not isinstance(propagator.segmentor, Mask2FormerSegmentor):
         raise ValueError(
-            f"segmentor is a {type(propagator.segmentor).__name__}; only Mask2Former is compared with transformers' own"
+            f"segmentor is a {type(propagator.segmentor).__name__}; expected Mask2Former, which transformers implements too"
         )
     if len(frames) < 2:
         raise ValueError(f"a clip of {len(frames)} frames; expected at least 2")
@@ -82,14 +80,14 @@ def measure_speed(propagator: Propagator, streams: Mapping[int, Stream], frames:
     row: Row = {"frames_ms": {}, "clips_ms": {}}
     timings: dict[str, Timing] = {}
     if "frames" in plan.what:
-        plain = PlainMask2Former(propagator.segmentor)
-        calls = _frame_calls(propagator, plain, streams[1], stream, frames)
+        baseline = TransformersMask2Former(propagator.segmentor)
+        calls = _frame_calls(propagator, baseline, streams[1], stream, frames)
         timings = time_in_turn({**calls, "product": product.call}, plan.warmup, plan.repeats)
         row["frames_ms"] = {name: _spread(timings[name]) for name in calls}
         row["peak_memory_mib"] = {name: peak_memory_mib(call, device) for name, call in calls.items()}
-        row["equal"] = compare_maps(propagator.segmentor, plain, streams[1], frames[0])
-        # Freed before the clips, whose memory would otherwise hold a second network.
-        del plain, calls
+        row["equal"] = compare_maps(propagator.segmentor, baseline, streams[1], frames[0])
+        # Freed before the clips, so that their memory does not contain a second network.
+        del baseline, calls
     if "clips" in plan.what:
         clips = {k: partial(_run_clip, one, frames) for k, one in sorted(streams.items())}
         clip_timings = time_in_turn(clips, 0 if timings else 1, plan.clip_repeats)
@@ -103,7 +101,7 @@ def measure_speed(propagator: Propagator, streams: Mapping[int, Stream], frames:
 
 
 def ratios(row: Row) -> dict[str, float | None]:
-    """How many times as fast, as far as both sides were timed; ``None`` elsewhere."""
+    """Compute speed ratios of median times; ``None`` where one side was not timed."""
     frames = {name: entry["median"] for name, entry in row["frames_ms"].items()}
     clips = {f"k{k}": entry["median"] for k, entry in row["clips_ms"].items()}
     times = {**frames, **clips}
@@ -112,28 +110,28 @@ def ratios(row: Row) -> dict[str, float | None]:
         return times[slow] / times[fast] if slow in times and fast in times else None
 
     return {
-        "per_frame_vs_transformers": ratio("plain", "per_frame"),
-        "per_frame_vs_transformers_full_size": ratio("plain_full_size", "per_frame"),
+        "per_frame_vs_transformers": ratio("transformers", "per_frame"),
+        "per_frame_vs_transformers_full_size": ratio("transformers_full_size", "per_frame"),
         "nonkey_vs_reference": ratio("reference_nonkey", "nonkey"),
         "nonkey_vs_reference_our_flow": ratio("reference_nonkey_our_flow", "nonkey"),
         "clip_k5_vs_per_frame": ratio("k1", "k5"),
-        "clip_k5_vs_transformers": ratio("plain", "k5"),
-        "clip_k5_vs_transformers_full_size": ratio("plain_full_size", "k5"),
+        "clip_k5_vs_transformers": ratio("transformers", "k5"),
+        "clip_k5_vs_transformers_full_size": ratio("transformers_full_size", "k5"),
     }
 
 
 @torch.inference_mode()
-def compare_maps(segmentor: Mask2FormerSegmentor, plain: PlainMask2Former, stream: Stream, image: Tensor) -> Row:
-    """Our label map of a frame beside that of plain transformers with full-size post-processing.
+def compare_maps(segmentor: Mask2FormerSegmentor, baseline: TransformersMask2Former, stream: Stream, image: Tensor) -> Row:
+    """Compare our label map of a frame with that of transformers with full-size post-processing.
 
-    Two networks that differ by float rounding give scores that differ by it; a pixel may take another class only where its two
-    best scores are closer than twice that.
+    Float rounding makes the scores of the two networks deviate; a pixel may take another class only where its two best scores
+    are closer than twice the largest deviation.
 
     Returns:
-        ``pixels``, ``different``, of these ``near_ties``, and ``unexcused``, the rest; ``score_deviation``, the largest
-        difference of two scores; ``logit_deviation``, that of two mask logits.
+        ``pixels``; ``different`` ones, of these ``near_ties``, and ``unexcused``, the rest; ``score_deviation``, the largest
+        difference of scores; ``logit_deviation``, the largest difference of mask logits.
     """
-    theirs, ours = plain.predict(image), segmentor(image)
+    theirs, ours = baseline.predict(image), segmentor(image)
     scores = full_size_scores(theirs)
     deviation = float((full_size_scores(ours.final_layer()) - scores).abs().max())
     best = scores.topk(2, dim=1)
@@ -150,18 +148,18 @@ def compare_maps(segmentor: Mask2FormerSegmentor, plain: PlainMask2Former, strea
 
 
 def _frame_calls(
-    propagator: Propagator, plain: PlainMask2Former, per_frame: Stream, stream: Stream | None, frames: Sequence[Tensor]
+    propagator: Propagator, baseline: TransformersMask2Former, per_frame: Stream, stream: Stream | None, frames: Sequence[Tensor]
 ) -> dict[str, Callable[[], object]]:
     first, second = frames[:2]
     calls: dict[str, Callable[[], object]] = {
-        "plain": lambda: plain.map_by_transformers(first),
-        "plain_full_size": lambda: plain.map_at_full_size(first),
+        "transformers": lambda: baseline.map_by_transformers(first),
+        "transformers_full_size": lambda: baseline.map_at_full_size(first),
         "per_frame": lambda: per_frame.step(first, None),
     }
     if stream is not None:
-        key = plain.predict(first)
+        key = baseline.predict(first)
         state = replace(stream.step(first, None)[1])
-        calls["reference_nonkey"] = lambda: nonkey_map_by_reference(key, first, second, propagator.flow, plain_flow=True)
+        calls["reference_nonkey"] = lambda: nonkey_map_by_reference(key, first, second, propagator.flow, layer_by_layer=True)
         calls["reference_nonkey_our_flow"] = lambda: nonkey_map_by_reference(key, first, second, propagator.flow)
         calls["nonkey"] = lambda: stream.step(second, state)
     return calls
@@ -174,7 +172,9 @@ def _run_clip(stream: Stream, frames: Sequence[Tensor]) -> None:
 
 
 def _part_rows(times: Mapping[str, float], costs: Mapping[str, float], rate: float) -> list[Row]:
-    return [{"name": name, "ms": times[name], "gmacs": cost, "floor_ms": floor_ms(cost, rate)} for name, cost in costs.items()]
+    return [
+        {"name": name, "ms": times[name], "gmacs": cost, "roofline_ms": roofline_ms(cost, rate)} for name, cost in costs.items()
+    ]
 
 
 def _spread(timing: Timing, calls: int = 1) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What the project is measured against: plain transformers on every frame, and a non-key frame as the published code does it."""
+"""Baselines of the speed benchmark: transformers on every frame, and the published code's non-key frame."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from src.ops.warp import resize_flow, warp_segments
 from src.structures import MaskPrediction
 
 
-class PlainMask2Former:
-    """transformers' own Mask2Former with the weights of one of ours, and nothing of our code but the image's normalisation.
+class TransformersMask2Former:
+    """Mask2Former of transformers with the weights of our segmentor; only the normalization of images is our code.
 
     Args:
-        segmentor: whose weights are copied; it stays as it is.
+        segmentor: segmentor whose weights are copied.
     """
 
     def __init__(self, segmentor: Mask2FormerSegmentor) -> None:
         self._preprocess = segmentor.preprocess
-        # Built anew: ours has other modules in some places, which have the same names of weights.
+        # Built from the configuration: our network replaces some modules, under the same weight names.
         with without_swin_warning():
             self.network = Mask2FormerForUniversalSegmentation(copy.deepcopy(segmentor.network.config))
         del self.network.criterion
@@ -37,7 +37,7 @@ class PlainMask2Former:
 
     @torch.inference_mode()
     def map_by_transformers(self, image: Tensor) -> Tensor:
-        """(H, W) classes by transformers' own post-processing, which resizes masks to 384x384 and ignores padding.
+        """Predict (H, W) classes with transformers' own post-processing, which resizes masks to 384x384 and ignores padding.
 
         Args:
             image: (1, 3, H, W), RGB 0..255.
@@ -49,7 +49,7 @@ class PlainMask2Former:
 
     @torch.inference_mode()
     def map_at_full_size(self, image: Tensor) -> Tensor:
-        """(1, H, W) classes by the paper's post-processing, as its evaluation does it.
+        """Predict (1, H, W) classes with the full-size post-processing of the paper's evaluation.
 
         Args:
             image: (1, 3, H, W), RGB 0..255.
@@ -58,7 +58,7 @@ class PlainMask2Former:
 
     @torch.inference_mode()
     def predict(self, image: Tensor) -> MaskPrediction:
-        """All L predictions of an image (1, 3, H, W), by transformers' own forward pass."""
+        """Predict all L layers of an image (1, 3, H, W) with transformers' forward pass."""
         padded, size = self._preprocess(image)
         output = self.network.model(padded, output_hidden_states=True)
         states = [state.transpose(0, 1) for state in output.transformer_decoder_intermediate_states]
@@ -73,23 +73,23 @@ class PlainMask2Former:
 
 @torch.inference_mode()
 def nonkey_map_by_reference(
-    key: MaskPrediction, key_image: Tensor, nonkey_image: Tensor, flow: FlowEstimator, plain_flow: bool = False
+    key: MaskPrediction, key_image: Tensor, nonkey_image: Tensor, flow: FlowEstimator, layer_by_layer: bool = False
 ) -> Tensor:
-    """A non-key frame as the published code does it: the masks of all L predictions are warped, classes summed at full size.
+    """Predict a non-key frame as the published code does: warp the masks of all L layers, sum classes at full size.
 
     Args:
         key: all L predictions of the key frame.
         key_image: (1, 3, H, W), RGB 0..255.
         nonkey_image: (1, 3, H, W), RGB 0..255.
-        flow: the estimator.
-        plain_flow: ``False``: the estimator is as fast as in our frames, so that the rest is what differs. ``True``: it runs
-            layer by layer as it is trained, and as the published one does.
+        flow: flow estimator.
+        layer_by_layer: run the estimator as it is trained, like the published code; ``False`` runs our inference fast path, so
+            that only the rest of the frame differs from ours.
 
     Returns:
         (1, H, W) classes.
     """
-    # The shorter ways are those of inference mode.
-    with torch.inference_mode(not plain_flow), torch.no_grad():
+    # The fast path applies in inference mode.
+    with torch.inference_mode(not layer_by_layer), torch.no_grad():
         motion = flow(key_image, nonkey_image, key.queries)
     segment_flow = resize_flow(motion.segment_flow, (key.mask_logits.shape[-2], key.mask_logits.shape[-1]))
     warped = warp_segments(key.mask_logits_per_layer, segment_flow, "reference")
@@ -98,7 +98,7 @@ def nonkey_map_by_reference(
 
 
 def full_size_scores(prediction: MaskPrediction) -> Tensor:
-    """(B, K, H, W): masks upsampled to the padded image, sigmoid, class-weighted sum, crop."""
+    """Compute scores (B, K, H, W): masks upsampled to the padded image, sigmoid, class-weighted sum, crop."""
     masks = F.interpolate(prediction.mask_logits, size=prediction.padded_size, mode="bilinear", align_corners=False).sigmoid()
     classes = prediction.class_logits.softmax(-1)[..., :-1]
     height, width = prediction.image_size

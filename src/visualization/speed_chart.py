@@ -14,11 +14,11 @@ from src.visualization.charts import drawn
 _DPI = 110
 
 
-def floor_picture(parts: Sequence[Mapping[str, Any]], title: str = "") -> Tensor:
-    """Horizontal bars: the measured time of each part over its floor.
+def roofline_picture(parts: Sequence[Mapping[str, Any]], title: str = "") -> Tensor:
+    """Horizontal bars: the measured time of each part over its roofline time.
 
     Args:
-        parts: ``name``, ``ms`` and ``floor_ms`` of each, drawn from top to bottom.
+        parts: ``name``, ``ms`` and ``roofline_ms`` of each, drawn from top to bottom.
         title: written above.
 
     Returns:
@@ -35,16 +35,16 @@ def floor_picture(parts: Sequence[Mapping[str, Any]], title: str = "") -> Tensor
     axes.barh(places + 0.19, [part["ms"] for part in parts], 0.36, color="C0", label="measured")
     axes.barh(
         places - 0.19,
-        [part["floor_ms"] for part in parts],
+        [part["roofline_ms"] for part in parts],
         0.36,
         color="0.65",
-        label="floor: multiply-adds at matrix-product rate",
+        label="roofline: multiply-adds at matrix-product rate",
     )
     for place, part in zip(places, parts, strict=True):
         words = f" {part['ms']:.0f} ms"
-        if part["floor_ms"] >= 0.05:
-            words += f", {part['ms'] / part['floor_ms']:.1f}x"
-        axes.text(max(part["ms"], part["floor_ms"]), place, words, va="center", fontsize=8)
+        if part["roofline_ms"] >= 0.05:
+            words += f", {part['ms'] / part['roofline_ms']:.1f}x"
+        axes.text(max(part["ms"], part["roofline_ms"]), place, words, va="center", fontsize=8)
     axes.set_yticks(places, [part["name"] for part in parts], fontsize=9)
     axes.set_xlabel("milliseconds")
     axes.margins(x=0.18)

@@ -1,28 +1,30 @@
 """Laws of timing."""
 
-import time
-
 import pytest
 import torch
 
+from src.measure import latency
 from src.measure.latency import describe_machine, time_in_turn
 
 
-def test_a_known_wait_is_measured() -> None:
-    timing = time_in_turn({"call": lambda: time.sleep(0.01)}, warmup=1, repeats=5)["call"]
-    assert 10 <= timing.p10 <= timing.median_ms <= timing.p90 <= timing.worst_ms
-    assert timing.median_ms < 200
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that advances only when a test adds to it, seconds."""
+    seconds = [0.0]
+    monkeypatch.setattr(latency.time, "perf_counter", lambda: seconds[0])
+    return seconds
 
 
-def test_warm_up_is_not_timed() -> None:
-    calls: list[float] = []
+def test_percentiles_are_those_of_the_timed_calls(clock: list[float]) -> None:
+    durations = iter([9.0, 9.0, *range(1, 12)])
 
-    def slow_at_first() -> None:
-        time.sleep(0.3 if len(calls) < 2 else 0.0)
-        calls.append(time.perf_counter())
+    def call() -> None:
+        clock[0] += next(durations) / 1e3
 
-    assert time_in_turn({"call": slow_at_first}, warmup=2, repeats=3)["call"].p90 < 250
-    assert len(calls) == 5
+    timing = time_in_turn({"call": call}, warmup=2, repeats=11)["call"]
+    # The two calls of 9 ms are the warm-up; those that count take 1, 2, ... 11 ms.
+    assert timing.median_ms == pytest.approx(6) and timing.worst_ms == pytest.approx(11)
+    assert (timing.p10, timing.p90) == (pytest.approx(2), pytest.approx(10))
 
 
 def test_the_machine_is_described() -> None:

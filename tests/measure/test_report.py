@@ -41,7 +41,7 @@ def test_the_cost_row_compares_like_with_like() -> None:
 def test_a_figure_that_was_never_published_is_a_dash() -> None:
     row = cost_row(COST, 5, (1024, 2048), published_models()["cityscapes_r50"])
     assert set(row["deviation_percent"]) == {"gflops"}
-    line = printed(paper_table([{**row, "experiment": "x", "input_size": "1x1"}])).splitlines()[-2]
+    line = paper_table([{**row, "experiment": "x", "input_size": "1x1"}]).splitlines()[-1]
     assert [cell.strip() for cell in line.split("|")][1:6] == ["x", "1x1", "84.000", "-", "-"]
     # GitHub takes it as it is.
     assert line.startswith("|") and line.rstrip().endswith("|")

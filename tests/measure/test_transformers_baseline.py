@@ -3,16 +3,16 @@
 import pytest
 import torch
 
-from src.measure.transformers_baseline import PlainMask2Former, full_size_scores, nonkey_map_by_reference
+from src.measure.transformers_baseline import TransformersMask2Former, full_size_scores, nonkey_map_by_reference
 from src.models.flow import CopyFlow
 from src.ops.masks import semantic_scores
 from tests.inference.tiny import tiny_propagator
 
 
 @pytest.fixture(scope="module")
-def pair() -> tuple[PlainMask2Former, torch.nn.Module]:
+def pair() -> tuple[TransformersMask2Former, torch.nn.Module]:
     segmentor = tiny_propagator("copy").segmentor.eval()
-    return PlainMask2Former(segmentor), segmentor
+    return TransformersMask2Former(segmentor), segmentor
 
 
 @pytest.fixture
@@ -21,11 +21,11 @@ def image() -> torch.Tensor:
 
 
 def test_it_is_our_network_in_transformers_own_modules(pair, image) -> None:
-    plain, segmentor = pair
+    baseline, segmentor = pair
     with torch.no_grad():
         ours = segmentor(image)
-    theirs = plain.predict(image)
-    assert not any(type(module).__module__.startswith("src.") for module in plain.network.modules())
+    theirs = baseline.predict(image)
+    assert not any(type(module).__module__.startswith("src.") for module in baseline.network.modules())
     torch.testing.assert_close(theirs.mask_logits_per_layer, ours.mask_logits_per_layer, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(theirs.class_logits_per_layer, ours.class_logits_per_layer, atol=1e-4, rtol=1e-4)
 
@@ -60,6 +60,8 @@ def test_the_flow_of_the_published_way_runs_as_it_is_trained(pair, image, monkey
 
     monkeypatch.setattr(type(flow), "forward", forward)
     key = pair[0].predict(image)
-    plain, ours = (nonkey_map_by_reference(key, image, image.flip(-1), flow, plain_flow) for plain_flow in (True, False))
+    published, ours = (
+        nonkey_map_by_reference(key, image, image.flip(-1), flow, layer_by_layer) for layer_by_layer in (True, False)
+    )
     assert inference == [False, True]
-    assert (plain == ours).float().mean() > 0.999
+    assert (published == ours).float().mean() > 0.999

@@ -1,13 +1,13 @@
-"""Laws of the chart of time and floor: a longer part has a longer bar, and every part has its line."""
+"""Laws of the chart of times and roofline: a longer part has a longer bar, and every part has its line."""
 
 import pytest
 import torch
 
-from src.visualization.speed_chart import floor_picture
+from src.visualization.speed_chart import roofline_picture
 
 
 def part(name: str, ms: float) -> dict[str, object]:
-    return {"name": name, "ms": ms, "floor_ms": 10.0}
+    return {"name": name, "ms": ms, "roofline_ms": 10.0}
 
 
 def blue(picture: torch.Tensor) -> int:
@@ -17,12 +17,12 @@ def blue(picture: torch.Tensor) -> int:
 
 
 def test_a_longer_time_is_a_longer_bar() -> None:
-    short, long = (floor_picture([part("a", 100.0), part("b", other)]) for other in (20.0, 80.0))
+    short, long = (roofline_picture([part("a", 100.0), part("b", other)]) for other in (20.0, 80.0))
     assert short.dtype == torch.uint8 and blue(long) > 1.3 * blue(short)
 
 
 def test_more_parts_are_a_taller_picture_and_none_is_refused() -> None:
     parts = [part(str(number), 5.0) for number in range(8)]
-    assert floor_picture(parts).shape[1] > floor_picture(parts[:2]).shape[1]
+    assert roofline_picture(parts).shape[1] > roofline_picture(parts[:2]).shape[1]
     with pytest.raises(ValueError, match="no part to draw"):
-        floor_picture([])
+        roofline_picture([])

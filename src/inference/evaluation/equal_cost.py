@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from src.files.atomic_write import write_rgb
+from src.files.tables import Row
 from src.visualization.trade_off import cost_curves_picture
-
-Row = dict[str, Any]
 
 
 def curves(rows: Sequence[Row]) -> dict[str, list[tuple[float, float]]]:

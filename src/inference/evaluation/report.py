@@ -1,15 +1,15 @@
-"""What a table of one line per method cannot show: classes, confusions, and the loss with offset to the key frame."""
+"""Report of an evaluation: IoU per class, confusion matrices, and mIoU by offset from the key frame."""
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.table import Table
 
 from src.files.atomic_write import write_rgb, write_text
+from src.files.tables import console_table, number, without_nan
 from src.inference.evaluation.comparison import MethodResult
 from src.visualization.charts import confusion_picture, offset_picture
 
@@ -17,22 +17,20 @@ _COLUMNS = 8
 
 
 def class_tables(results: Sequence[MethodResult], classes: Sequence[str]) -> list[Table]:
-    """IoU in percent of every class that a label or a prediction holds, for the screen; at most eight results side by side."""
+    """Build the terminal's tables of IoU in percent, with the classes of labels and predictions; at most eight results each."""
     tables = []
+    shares = _label_shares(results[0])
     for first in range(0, len(results), _COLUMNS):
         shown = results[first : first + _COLUMNS]
-        table = Table(title="IoU per class, %")
-        table.add_column("class", no_wrap=True)
-        table.add_column("% of labels", justify="right", no_wrap=True)
-        for one in shown:
-            table.add_column(one.title.replace(", ", "\n"), justify="right", no_wrap=True)
-        shares = _label_shares(results[0])
-        for number, name in enumerate(classes):
-            if any(one.result.confusion[number].any() or one.result.confusion[:, number].any() for one in shown):
-                values = (_percent(one.result.iou_per_class[number]) for one in shown)
-                table.add_row(name, f"{100 * shares[number]:.2f}", *values)
+        columns = ("class", "% of labels", *(one.title.replace(", ", "\n") for one in shown))
+        lines = [
+            (name, number(shares[k], 2, 100), *(number(one.result.iou_per_class[k], 1, 100) for one in shown))
+            for k, name in enumerate(classes)
+            if any(one.result.confusion[k].any() or one.result.confusion[:, k].any() for one in shown)
+        ]
+        table = console_table(columns, lines, "IoU per class, %")
         table.add_section()
-        table.add_row("mean", "", *(_percent(one.result.miou) for one in shown))
+        table.add_row("mean", "", *(number(one.result.miou, 1, 100) for one in shown))
         tables.append(table)
     return tables
 
@@ -41,22 +39,18 @@ def write_report(results: Sequence[MethodResult], classes: Sequence[str], folder
     """Write ``per_class.json``, ``confusion_<method>_k<k>.png`` and, where there are key frames, ``miou_by_offset.png``.
 
     Args:
-        results: of :func:`src.inference.evaluation.comparison.evaluate_methods`, or one of outside predictions.
+        results: results of :func:`src.inference.evaluation.comparison.evaluate_methods`, or one of prediction files.
         classes: K names.
-        folder: made if missing; files of the same name are replaced.
+        folder: created if missing; files of the same name are replaced.
 
     Returns:
-        The files, by their names without ending; ``per_class`` is the JSON, the rest are pictures.
+        The files by their names without suffix; ``per_class`` is the JSON, the others are pictures.
     """
     folder = Path(folder)
     shares = _label_shares(results[0])
     lines = [
-        {
-            "class": name,
-            "label_share": shares[number],
-            "iou": {one.key: _finite(one.result.iou_per_class[number]) for one in results},
-        }
-        for number, name in enumerate(classes)
+        {"class": name, "label_share": shares[k], "iou": without_nan({one.key: one.result.iou_per_class[k] for one in results})}
+        for k, name in enumerate(classes)
     ]
     files = {"per_class": folder / "per_class.json"}
     write_text(files["per_class"], json.dumps(lines, indent=2, allow_nan=False) + "\n")
@@ -72,7 +66,7 @@ def write_report(results: Sequence[MethodResult], classes: Sequence[str], folder
 
 
 def _offset_panels(results: Sequence[MethodResult]) -> tuple[dict[int, Mapping[str, Mapping[int, float]]], float | None]:
-    """Curves of the methods at fixed key intervals, and the score without propagation."""
+    """Collect the curves of the methods by fixed key interval, and the score without propagation."""
     per_frame = next((one.result.miou for one in results if one.key_interval == 1), None)
     results = [one for one in results if one.scheduler == "fixed"]
     intervals = sorted({one.key_interval for one in results if one.key_interval is not None and one.key_interval > 1})
@@ -84,15 +78,7 @@ def _offset_panels(results: Sequence[MethodResult]) -> tuple[dict[int, Mapping[s
 
 
 def _label_shares(one: MethodResult) -> list[float]:
-    """Share of the labelled pixels that each class has."""
+    """Compute each class's share of the labelled pixels."""
     pixels = one.result.confusion.sum(1).double()
     shares: list[float] = (pixels / pixels.sum().clamp(min=1)).tolist()
     return shares
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f}" if math.isfinite(value) else "-"

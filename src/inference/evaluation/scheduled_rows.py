@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from src.files.tables import Row
 from src.inference.evaluation.comparison import Job, MethodResult, SchedulerMaker
-from src.inference.evaluation.table import Row, result_row
+from src.inference.evaluation.table import result_row
 from src.inference.scheduling.adaptive import Adaptive
 from src.inference.scheduling.budget import Budget
 from src.inference.scheduling.scheduler import KeyFrameScheduler

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from lightning.pytorch.loggers import Logger, WandbLogger
 
+from src.files.tables import Row
 from src.inference.evaluation.comparison import MethodResult
-from src.inference.evaluation.table import Row
 
 
 def log_results(

@@ -7,9 +7,9 @@ import pytest
 import torch
 from rich.console import Console
 
-from src.files import atomic_write as writing
+from src.files.tables import write_table
 from src.inference.evaluation.scores import EvaluationResult, StepTimes
-from src.inference.evaluation.table import check_output, prediction_row, prediction_table, result_row, rich_table, write_table
+from src.inference.evaluation.table import method_table, prediction_row, prediction_table, result_row
 
 NAN = float("nan")
 RESULT = EvaluationResult(
@@ -61,32 +61,9 @@ def test_a_single_row_is_an_object(tmp_path: Path) -> None:
     assert ["official", "50.00", "62.50", "75.00", "-"] in cells and ["strict", "50.00", "62.50", "50.00", "-"] in cells
 
 
-def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
-    path = check_output(tmp_path / "table.json", overwrite=False)
-    path.with_suffix(".csv").write_text("kept")
-    with pytest.raises(FileExistsError, match=r"table\.csv exist.*overwrite=true"):
-        check_output(path, overwrite=False)
-    assert check_output(path, overwrite=True) == path
-    with pytest.raises(ValueError, match=r"expected a name that ends in \.json"):
-        check_output(tmp_path / "table.csv", overwrite=True)
-
-
-def test_a_failed_write_leaves_the_earlier_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, _ = write_table([ROW], tmp_path / "table.json")
-    before = path.read_text()
-
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(writing.os, "replace", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        write_table([ROW, ROW], path)
-    assert path.read_text() == before and len(list(tmp_path.iterdir())) == 2
-
-
 def test_the_screen_shows_percent() -> None:
     console = Console(file=io.StringIO(), width=200)
-    console.print(rich_table([ROW], "camvid"))
+    console.print(method_table([ROW], "camvid"))
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     line = next(line for line in shown.splitlines() if "query" in line)
     assert [cell.strip() for cell in line.strip("│┃ ").split("│")] == [
@@ -104,6 +81,6 @@ def test_with_schedulers_nothing_is_cut_off_at_the_width_of_a_log() -> None:
         "key_share": 1,
         "miou_over_fixed": 0.1,
     }
-    console.print(rich_table([{**row, "ms": 12345.6, "ms_key": 12345.6, "ms_nonkey": 12345.6}], "camvid"))
+    console.print(method_table([{**row, "ms": 12345.6, "ms_key": 12345.6, "ms_nonkey": 12345.6}], "camvid"))
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert "…" not in shown and all(word in shown for word in ("per_frame", "adaptive", " k ", "0.1235", "+10.00", "12345.6"))

@@ -1,31 +1,32 @@
-"""The tables of flows: one row per method and offset, or per method, as JSON, as CSV, on the screen and as charts."""
+"""Rows of flow evaluations, one per method (and offset), their tables for the terminal and their charts."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.table import Table
 
 from src.files.atomic_write import write_rgb
+from src.files.tables import Row, console_table, number, without_nan
 from src.inference.evaluation.flow.endpoint_errors import ClipError
 from src.inference.evaluation.flow.label_propagation import OffsetScore
-from src.inference.evaluation.table import Row
 from src.visualization.charts import sweep_picture
 from src.visualization.trade_off import trade_off_picture
+
+_COSTS = {"gflops": ("GFLOPs", 2), "params_m": ("params M", 2), "ms": ("ms", 1)}
 
 
 def offset_rows(
     method: str, offsets: Sequence[int], scores: Sequence[OffsetScore] | None, cost: Row, classes: Sequence[str]
 ) -> list[Row]:
-    """A row for each offset; scores 0..1.
+    """Build a row for each offset; scores 0..1.
 
     Args:
-        method: its name.
-        offsets: frames.
-        scores: one for each offset; ``None`` for a method that was counted and timed alone: its scores are ``None``, too.
-        cost: what the method costs, the same for all offsets (:func:`src.measure.flow_cost.cost_rows`).
+        method: name of the method.
+        offsets: frames from key frame to target frame.
+        scores: one per offset; ``None`` for a method that is only counted and timed, whose scores are ``None``.
+        cost: cost of the method, the same for all offsets (:func:`src.measure.flow_cost.cost_rows`).
         classes: K names.
     """
     if scores is None:
@@ -38,18 +39,18 @@ def offset_rows(
             "wiou": score.wiou,
             **cost,
             "pairs": score.pairs,
-            "iou_per_class": {name: _finite(iou) for name, iou in zip(classes, score.iou_per_class, strict=True)},
+            "iou_per_class": without_nan(dict(zip(classes, score.iou_per_class, strict=True))),
         }
         for score in scores
     ]
 
 
 def error_row(method: str, errors: Sequence[ClipError] | None, cost: Row) -> Row:
-    """The row of a method; ``epe`` (pixels) and ``outlier_rate`` (0..1) are means over the clips, each counted the same.
+    """Build the row of a method; ``epe`` (pixels) and ``outlier_rate`` (0..1) are means over the clips, equally weighted.
 
     Args:
-        method: its name.
-        errors: of every clip; ``None`` for a method that was counted and timed alone.
+        method: name of the method.
+        errors: errors of every clip; ``None`` for a method that is only counted and timed.
         cost: see :func:`offset_rows`.
     """
     if errors is None:
@@ -65,44 +66,31 @@ def error_row(method: str, errors: Sequence[ClipError] | None, cost: Row) -> Row
 
 
 def flow_table(rows: Sequence[Row]) -> Table:
-    """The rows of either task for the screen, under the data and what the costs are of."""
+    """Build the terminal's table of either task; the title contains the data and the conditions of the costs."""
     first = rows[0]
     title = f"{first['data']}; cost at {first['cost_size']}, {first['device']}, {first['threads']} threads, {first['precision']}"
-    return _offset_table(rows, title) if "offset" in first else _error_table(rows, title)
-
-
-def _offset_table(rows: Sequence[Row], title: str) -> Table:
-    """A line per method, mIoU in percent."""
-    offsets = list(dict.fromkeys(row["offset"] for row in rows))
-    table = Table(title=title)
-    table.add_column("method", no_wrap=True)
-    for heading in (*(f"offset {offset}" for offset in offsets), "GFLOPs", "params M", "ms"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for method in dict.fromkeys(row["method"] for row in rows):
-        own = {row["offset"]: row for row in rows if row["method"] == method}
-        table.add_row(method, *(_percent(own[offset]["miou"]) for offset in offsets), *_costs(own[offsets[0]]))
-    return table
-
-
-def _error_table(rows: Sequence[Row], title: str) -> Table:
-    """Pixels, a column for each of the first eight clips."""
+    headings = [heading for heading, _ in _COSTS.values()]
+    costs = {row["method"]: [number(row[name], digits) for name, (_, digits) in _COSTS.items()] for row in rows}
+    if "offset" in first:
+        scores = {(row["method"], row["offset"]): number(row["miou"], 1, 100) for row in rows}
+        offsets = list(dict.fromkeys(row["offset"] for row in rows))
+        lines = [[method, *(scores[method, offset] for offset in offsets), *cost] for method, cost in costs.items()]
+        return console_table(["method", *(f"offset {offset}" for offset in offsets), *headings], lines, title)
     clips = next((list(row["epe_per_clip"]) for row in rows if "epe_per_clip" in row), [])[:8]
-    table = Table(title=title)
-    table.add_column("method", no_wrap=True)
-    for heading in (*clips, "mean", "outliers %", "GFLOPs", "params M", "ms"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    lines = []
     for row in rows:
-        of_clips = [_pixels(row.get("epe_per_clip", {}).get(clip)) for clip in clips]
-        table.add_row(row["method"], *of_clips, _pixels(row["epe"]), _percent(row["outlier_rate"]), *_costs(row))
-    return table
+        errors = row.get("epe_per_clip", {})
+        figures = [*(number(errors.get(clip), 2) for clip in clips), number(row["epe"], 2), number(row["outlier_rate"], 1, 100)]
+        lines.append([row["method"], *figures, *costs[row["method"]]])
+    return console_table(["method", *clips, "mean", "outliers %", *headings], lines, title)
 
 
 def draw_offsets(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Write ``miou_by_offset.png`` and ``miou_by_cost.png`` (at the middle offset) of the scored rows.
 
     Args:
-        rows: of label propagation.
-        folder: made if missing; files of the same name are replaced.
+        rows: rows of :func:`offset_rows`.
+        folder: created if missing; files of the same name are replaced.
 
     Returns:
         The files; none where no row has a score.
@@ -115,7 +103,7 @@ def draw_offsets(rows: Sequence[Row], folder: Path) -> list[Path]:
         curves.setdefault(row["method"], {})[str(row["offset"])] = [100 * row["miou"]]
     offsets = sorted({row["offset"] for row in scored})
     middle = offsets[len(offsets) // 2]
-    files = {"miou_by_offset": sweep_picture(curves, "frames that the labels were carried over", "mIoU of the labels, %")}
+    files = {"miou_by_offset": sweep_picture(curves, "offset, frames", "mIoU of the labels, %")}
     panels: Mapping[str, Mapping[str, tuple[float, float]]] = {
         title: {
             row["method"]: (row[cost], 100 * row["miou"]) for row in scored if row["offset"] == middle and row[cost] is not None
@@ -126,21 +114,3 @@ def draw_offsets(rows: Sequence[Row], folder: Path) -> list[Path]:
     if panels:
         files["miou_by_cost"] = trade_off_picture(panels, f"mIoU of the labels over {middle} frames, %")
     return [write_rgb(picture, folder / f"{name}.png") for name, picture in files.items()]
-
-
-def _costs(row: Row) -> list[str]:
-    return [
-        "-" if row[name] is None else f"{row[name]:.{digits}f}" for name, digits in (("gflops", 2), ("params_m", 2), ("ms", 1))
-    ]
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f}"
-
-
-def _pixels(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"

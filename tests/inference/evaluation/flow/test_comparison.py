@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from src.files.tables import Row, write_table
 from src.inference.evaluation.flow.comparison import FlowComparison
 from src.inference.evaluation.flow.method import FlowMethod
 from src.inference.evaluation.flow.pictures import carry, write_flow_pictures
 from src.inference.evaluation.flow.table import draw_offsets, flow_table
-from src.inference.evaluation.table import Row, write_table
 from src.models.flow import CopyFlow
 from tests.inference.known_flow import ConstantFlow
 from tests.inference.tiny import CLASSES, FakeClips
