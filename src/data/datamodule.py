@@ -1,4 +1,4 @@
-"""Loaders of training and validation pairs for Lightning, exactly resumable and sharded over ranks."""
+"""Lightning data module with exactly resumable loaders of training and validation pairs, divided over ranks."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from src.data.pairs.transforms import PairStep
 from src.data.worker import start_worker
 from src.structures import PairBatch
 
-# Validation pairs are the same for every training seed, so that runs with different seeds are scored on the same pairs.
+# Runs with different training seeds are scored on the same validation pairs.
 _VALIDATION_SEED = 0
 
 
 class ResumableBatches(Sampler[list[int]]):
-    """Batches of consecutive sample numbers for one rank, from wherever training stands.
+    """Batches of consecutive sample numbers for one rank, from the current training step.
 
-    Batch ``b`` of rank ``r`` holds ``batch_size`` numbers from ``(b * world + r) * batch_size`` on: together the ranks read the
-    same samples in the same optimiser step as one process with the whole batch would.
+    Batch ``b`` of rank ``r`` holds ``batch_size`` numbers from ``(b * world + r) * batch_size`` on: in each optimiser step, the
+    ranks together read the same samples as a single process with the whole batch.
 
     Args:
-        num_batches: batches of the whole run, for each rank.
+        num_batches: number of batches of the whole run, for each rank.
         batch_size: samples per batch and rank.
         rank: of this process.
         world: number of processes.
-        batches_done: asked at the start of each iteration; that many batches are left out.
+        batches_done: returns the number of batches to skip; called at the start of each iteration.
     """
 
     def __init__(self, num_batches: int, batch_size: int, rank: int, world: int, batches_done: Callable[[], int]) -> None:
@@ -43,7 +43,7 @@ class ResumableBatches(Sampler[list[int]]):
         self.batches_done = batches_done
 
     def __len__(self) -> int:
-        """Batches of the whole run: Lightning counts those done before a restart against this."""
+        """Number of batches of the whole run, including those before a restart, as expected by Lightning."""
         return self.num_batches
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -55,25 +55,25 @@ class ResumableBatches(Sampler[list[int]]):
 class PairDataModule(L.LightningDataModule):
     """Training pairs up to ``max_steps`` and a fixed set of validation pairs.
 
-    The samplers here know the ranks: give the trainer ``use_distributed_sampler=False``.
+    The samplers divide pairs over ranks: give the trainer ``use_distributed_sampler=False``.
 
     Args:
-        train: clips to train on.
-        val: clips to validate on, same classes.
-        train_sampling: which training pairs.
-        val_sampling: which validation pairs.
-        train_transform: must end in one size.
-        eval_transform: for validation, batch size 1; ``None`` keeps the frames as they are.
+        train: training clips.
+        val: validation clips, of the same classes.
+        train_sampling: choice of training pairs.
+        val_sampling: choice of validation pairs.
+        train_transform: transform of training pairs to one common size.
+        eval_transform: transform of validation pairs, at batch size 1; ``None`` keeps the size of the files.
         batch_size: samples per batch and device.
         num_workers: loader processes per device and loader; 0 reads in the training process.
-        max_steps: optimiser steps of the whole run.
+        max_steps: number of optimiser steps of the whole run.
         val_samples: number of validation pairs over all devices.
         seed: of the training pairs; validation pairs do not depend on it.
-        train_motion: makes training pairs from stills.
-        val_motion: makes validation pairs from stills.
-        samples_per_pair: of training; see :class:`PairDataset`.
+        train_motion: synthetic motion that makes training pairs from stills.
+        val_motion: synthetic motion that makes validation pairs from stills.
+        samples_per_pair: number of training samples per pair; see :class:`PairDataset`.
         extra_train: further sources of training samples by name; see :class:`PairSource`.
-        on_corrupt: what happens to training pairs with a damaged file; scores are never of other pairs than they say.
+        on_corrupt: treatment of training pairs with a damaged file; in validation, a damaged file is always an error.
 
     Raises:
         ValueError: if the classes of the two datasets differ or a count is not positive.
@@ -124,7 +124,7 @@ class PairDataModule(L.LightningDataModule):
         )
 
     def train_dataloader(self) -> DataLoader[NumberedSample]:
-        """The samples that are left of ``max_steps`` steps; a resumed run gets exactly those the uninterrupted one would."""
+        """Return the loader of the remaining training samples; a resumed run gets those of the uninterrupted run."""
         trainer = self._trainer()
         accumulate = trainer.accumulate_grad_batches
         batches = ResumableBatches(
@@ -138,23 +138,23 @@ class PairDataModule(L.LightningDataModule):
         return self._loader(MixedPairs(pairs, self.extra_train) if self.extra_train else pairs, batches)
 
     def val_dataloader(self) -> DataLoader[NumberedSample]:
-        """The fixed validation pairs of this rank, one a batch, as frames may differ in size.
+        """Return the loader of this rank's validation pairs, at batch size 1, as frames may differ in size.
 
         Raises:
-            ValueError: if there are fewer than ranks.
+            ValueError: if there are fewer pairs than ranks.
         """
         trainer = self._trainer()
         if len(self.val_pairs) < trainer.world_size:
-            # Lightning leaves validation out on a rank without any, and the others would wait for it.
+            # Lightning skips validation on a rank without pairs, and the other ranks would wait for it.
             raise ValueError(
                 f"data.val_samples={len(self.val_pairs)} for {trainer.world_size} processes; expected at least one pair for each"
             )
-        # A list of lists is all that a loader asks of a batch sampler.
+        # A list of lists is a valid batch sampler.
         numbers = [[n] for n in range(trainer.global_rank, len(self.val_pairs), trainer.world_size)]
         return self._loader(self.val_pairs, numbers)
 
     def on_after_batch_transfer(self, batch: PairBatch, dataloader_idx: int) -> PairBatch:
-        """Do on the device what collating and the training transform leave to it."""
+        """Convert the batch, and apply the transform's steps for the device in training."""
         batch = settle(batch)
         if self._trainer().training and self.train_transform is not None:
             batch = self.train_transform.apply_to_batch(batch, self.seed)

@@ -1,4 +1,4 @@
-"""What a loader process sets up before it reads its first sample."""
+"""Set-up of loader processes."""
 
 from __future__ import annotations
 
@@ -8,27 +8,26 @@ import cv2
 import numpy as np
 import torch
 
-# Bytes; with its header just under the 32 MiB up to which the C library of Linux learns (mallopt(3), M_MMAP_THRESHOLD).
-_KEPT_BLOCK = 2**25 - 2**16
+# Bytes; with its header just under 32 MiB, the maximum of glibc's dynamic threshold (mallopt(3), M_MMAP_THRESHOLD).
+_LARGEST_BLOCK = 2**25 - 2**16
 
 
 def prepare_worker(worker: int) -> None:
-    """Set up a loader process: one thread, and freed memory is kept for the next sample.
+    """Restrict a loader process to one thread, and keep its freed memory for the next sample.
 
-    Several processes with a pool of threads each would fight for the same cores. The C library of Linux hands blocks of the size
-    of a picture back to the system and asks for empty pages for the next one, which can take longer than decoding the picture
-    does. It stops doing so for blocks no larger than the largest it has seen freed, 32 MiB at most.
+    Several processes with a thread pool each would compete for the same cores. glibc returns blocks of the size of an image to
+    the system and maps empty pages for the next image, which can take longer than decoding it. After a larger block was freed,
+    up to 32 MiB, glibc keeps such blocks.
     """
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
-    np.empty(_KEPT_BLOCK, np.uint8)
+    np.empty(_LARGEST_BLOCK, np.uint8)
 
 
 def start_worker(worker: int) -> None:
-    """:func:`prepare_worker` for a process that lives as long as training does: it leaves stopping to the training process.
+    """Prepare a loader process of training, which ignores SIGTERM and SIGUSR1.
 
-    A scheduler that stops a job signals all of its processes, and a loader that died of it would take training along before its
-    checkpoint.
+    A job scheduler signals all processes of a job. Without its loaders, the training process would fail before its checkpoint.
     """
     prepare_worker(worker)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""Grey PNGs without row filters, as ``write_label_png`` makes labels: inflating them is all the decoding there is.
+"""Fast decoder of 8-bit grey PNGs without row filters, as written by ``write_label_png``.
 
 Format: Portable Network Graphics (ISO/IEC 15948), chunks in 5.3, the zlib stream in 10.
 """
@@ -14,7 +14,7 @@ from deflate import DeflateError, zlib_decompress
 from numpy.typing import NDArray
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-# 8 bits, grey, deflate, the usual filters, not interlaced.
+# 8 bits, grey, deflate, standard filters, not interlaced.
 _GREY_BYTES = b"\x08\x00\x00\x00\x00"
 
 
@@ -22,12 +22,12 @@ def decode_unfiltered_png(content: bytes, max_pixels: float) -> NDArray[np.uint8
     """Decode an unfiltered 8-bit grey PNG in a fifth of libpng's time (0.07 ms against 0.38 ms at 480x853).
 
     Args:
-        content: of the file.
-        max_pixels: larger images are not decoded.
+        content: bytes of the file.
+        max_pixels: maximum number of pixels; larger images are not decoded.
 
     Returns:
-        (H, W), read only, a view of memory with longer rows; ``None`` if it is another kind of PNG or damaged, for other decoders
-        to read or to refuse.
+        (H, W), read-only, a view of memory with longer rows; ``None`` for other or damaged files, which another decoder must read
+        or refuse.
     """
     if not content.startswith(_SIGNATURE):
         return None
@@ -37,7 +37,7 @@ def decode_unfiltered_png(content: bytes, max_pixels: float) -> NDArray[np.uint8
     width, height = struct.unpack_from(">II", header)
     if header[8:] != _GREY_BYTES or not 0 < height * width <= max_pixels:
         return None
-    # Each row begins with the number of its filter, 0 for none.
+    # Each row begins with its filter type; 0 is none.
     length = height * (width + 1)
     try:
         values = zlib_decompress(b"".join(data for name, data in chunks if name == b"IDAT"), length)
@@ -50,12 +50,12 @@ def decode_unfiltered_png(content: bytes, max_pixels: float) -> NDArray[np.uint8
 
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Names and data of the chunks up to the first damaged one."""
-    place = len(_SIGNATURE)
-    while place + 12 <= len(content):
-        end = place + 8 + int.from_bytes(content[place : place + 4])
-        named = content[place + 4 : end]
+    """Yield names and data of the chunks up to the first damaged one."""
+    position = len(_SIGNATURE)
+    while position + 12 <= len(content):
+        end = position + 8 + int.from_bytes(content[position : position + 4])
+        named = content[position + 4 : end]
         if content[end : end + 4] != zlib.crc32(named).to_bytes(4):
             return
         yield named[:4], named[4:]
-        place = end + 4
+        position = end + 4

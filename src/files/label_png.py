@@ -1,4 +1,4 @@
-"""What the values of label files mean."""
+"""Translation of label PNG values to classes."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from src.files.images import read_label_array
 from src.structures import IGNORE_INDEX
 
 UNDEFINED = 254
-"""Marks pixels whose value stands for nothing; classes are below it."""
+"""Marks pixels with an undefined value; classes are below it."""
 
 
 class LabelFormat:
-    """How label PNGs are read: which values there are, and which class each stands for.
+    """Values of a dataset's label PNGs and the class of each.
 
     Args:
-        values: raw value -> class or ``IGNORE_INDEX``; any other value found in a file is an error.
-        channel: of color PNGs, the channel that holds the values (see :func:`read_label_png`).
+        values: raw value -> class or ``IGNORE_INDEX``; any other value in a file is an error.
+        channel: channel of color PNGs that holds the values (see :func:`read_label_png`).
 
     Raises:
-        ValueError: if a class is too large for a byte that also holds ``UNDEFINED`` and ``IGNORE_INDEX``.
+        ValueError: if a class does not fit in a byte beside ``UNDEFINED`` and ``IGNORE_INDEX``.
     """
 
     def __init__(self, values: Mapping[int, int], channel: int | None = None) -> None:
         self.channel = channel
         self.expected = describe_values(values)
-        # One entry beyond the last value takes all that lie beyond it; a byte indexes them all.
+        # One entry beyond the last value serves all larger values; a byte indexes them all.
         self._classes = np.full(max(max(values) + 2, 256), UNDEFINED, dtype=np.uint8)
         for value, target in values.items():
             if target != IGNORE_INDEX and not 0 <= target < UNDEFINED:
@@ -39,22 +39,22 @@ class LabelFormat:
             self._classes[value] = target
 
     def read_raw(self, path: Path) -> NDArray[np.integer[Any]]:
-        """(H, W) values of a file; errors as of :func:`read_label_png`."""
+        """Return the (H, W) values of a file; errors as of :func:`read_label_png`."""
         return read_label_array(path, self.channel)
 
     def to_classes(self, raw: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
-        """(H, W) classes 0..K-1 or ``IGNORE_INDEX``, and ``UNDEFINED`` where the value is that."""
+        """Translate (H, W) values to classes 0..K-1, ``IGNORE_INDEX`` or ``UNDEFINED``."""
         if raw.dtype == np.uint8:
-            # 0.1 ms at 480x853; NumPy's way needs a machine word for each index.
+            # 0.1 ms at 480x853; NumPy's take needs a machine word for each index.
             return np.asarray(cv2.LUT(raw, self._classes[:256]), np.uint8)
-        # Clipping takes negative values to 0, which may be a class.
+        # Clipping maps negative values to 0, which may be a class.
         classes = self._classes.take(raw.astype(np.intp, copy=False), mode="clip")
         if raw.dtype.kind == "i":
             classes[raw < 0] = UNDEFINED
         return classes
 
     def read(self, path: Path) -> NDArray[np.uint8]:
-        """The classes of a file.
+        """Read the classes of a file.
 
         Raises:
             FileNotFoundError, ValueError: as of :func:`read_label_png`, and if the file has an undefined value.
@@ -71,7 +71,7 @@ class LabelFormat:
 
 
 def describe_values(values: Mapping[int, int]) -> str:
-    """The allowed label values in words, e.g. ``0..124, 255 (ignored: 0, 255)``."""
+    """Format the allowed label values for messages, e.g. ``0..124, 255 (ignored: 0, 255)``."""
     ordered = sorted(values)
     starts = [v for v in ordered if v - 1 not in values]
     ends = [v for v in ordered if v + 1 not in values]

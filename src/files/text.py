@@ -1,4 +1,4 @@
-"""Lists and tables as text files."""
+"""Text files."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from pathlib import Path
 
 
 def read_text(path: Path) -> str:
-    """The text of a file, with any line ending and without a byte order mark.
+    """Return the text of a UTF-8 file, with any line ending and without a byte order mark.
 
     Raises:
-        ValueError: if it cannot be read or is not UTF-8; names the file.
+        ValueError: if the file cannot be read or is not UTF-8; the message names it.
     """
     try:
         return path.read_text(encoding="utf-8-sig")

@@ -16,7 +16,7 @@ def test_a_small_copy_is_made_and_taken_up_again(tmp_path, capsys):
     assert "0 files written" in capsys.readouterr().out
 
 
-def test_faults_and_wrong_folders_show_in_the_exit_code(tmp_path, capsys):
+def test_errors_and_wrong_folders_show_in_the_exit_code(tmp_path, capsys):
     source = write_vspw(tmp_path / "full", {"a": ["1", "4"]})
     (source / "data/a/origin/1.jpg").write_bytes(b"")
     assert main([str(source), str(tmp_path / "small"), "--short-side", "6", "--workers", "0"]) == 1
@@ -26,7 +26,7 @@ def test_faults_and_wrong_folders_show_in_the_exit_code(tmp_path, capsys):
     assert "is the source itself" in " ".join(capsys.readouterr().out.split())
 
 
-def test_ctrl_c_ends_with_a_line_and_the_same_command_goes_on(tmp_path, capsys, monkeypatch):
+def test_ctrl_c_ends_with_a_message_and_the_same_command_continues(tmp_path, capsys, monkeypatch):
     source = write_vspw(tmp_path / "full", {"a": ["1", "4"]})
     arguments = [str(source), str(tmp_path / "small"), "--short-side", "6", "--workers", "0"]
 
@@ -37,7 +37,7 @@ def test_ctrl_c_ends_with_a_line_and_the_same_command_goes_on(tmp_path, capsys, 
     with monkeypatch.context() as patched:
         patched.setattr("scripts.prepare_vspw.map_files", stopped)
         assert main(arguments) == 130
-    assert "the same command goes on" in capsys.readouterr().out and not (tmp_path / "small/train.txt").exists()
+    assert "the same command continues" in capsys.readouterr().out and not (tmp_path / "small/train.txt").exists()
     assert main(arguments) == 0
     assert "3 files written" in capsys.readouterr().out
 

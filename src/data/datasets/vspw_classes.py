@@ -1,6 +1,6 @@
-"""The 124 classes of VSPW and VIPSeg, by the order of their label values 1..124.
+"""The 124 classes of VSPW and VIPSeg, in the order of their label values 1..124.
 
-Source: ``label_num_dic_final.json`` of github.com/VIPSeg-Dataset/VIPSeg-Dataset; the names are spelt as there.
+Source: ``label_num_dic_final.json`` of github.com/VIPSeg-Dataset/VIPSeg-Dataset; names as spelt there.
 """
 
 # As a list literal the formatter would give every name its own line.

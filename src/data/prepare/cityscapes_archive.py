@@ -1,4 +1,4 @@
-"""Just the frames that are read, out of Cityscapes' archives: the package of sequences alone is over 300 GB."""
+"""Extraction of the frames used by training and evaluation from Cityscapes' archives, which exceed 300 GB."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Entry(NamedTuple):
 
     Attributes:
         archive: the zip file.
-        name: of the file within it, and below the target folder.
-        size: bytes.
+        name: path within the archive, and below the target folder.
+        size: size in bytes.
     """
 
     archive: Path
@@ -34,14 +34,14 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class ExtractionPlan:
-    """What is to be taken out.
+    """Files to extract.
 
     Attributes:
         entries: labels and frames, in the order of the archives.
-        labelled: how many labelled frames there are.
-        without_image: labels whose own frame is neither in an archive nor unpacked; the reader would refuse them.
-        shortened: how many labelled frames have fewer frames before them than was asked for.
-        total_bytes: of all frames and labels in the archives, unpacked.
+        labelled: number of labelled frames.
+        without_image: labels whose own frame is neither in an archive nor extracted; the dataset would refuse them.
+        shortened: number of labelled frames with fewer frames before them than requested.
+        total_bytes: size of all frames and labels in the archives, uncompressed.
     """
 
     entries: tuple[Entry, ...]
@@ -52,28 +52,28 @@ class ExtractionPlan:
 
     @property
     def wanted_bytes(self) -> int:
-        """Bytes of the entries, unpacked."""
+        """Size of the entries, bytes, uncompressed."""
         return sum(entry.size for entry in self.entries)
 
 
 def plan_extraction(
     archives: Sequence[Path], target: Path, splits: Sequence[str], key_interval: int, pair_range: int
 ) -> ExtractionPlan:
-    """Which files training and evaluation read: each labelled frame, and those before it that may be its key frame.
+    """Select the files read by training and evaluation: each labelled frame and the frames before it that may be its key frame.
 
-    A key frame lies up to ``key_interval - 1`` frames before the labelled one in evaluation, and up to ``pair_range`` frames in
-    training. Frames before the start of a recording or snippet do not exist: fewer are taken then.
+    The key frame is up to ``key_interval - 1`` frames before the labelled one in evaluation, and up to ``pair_range`` frames in
+    training. Near the start of a recording or snippet there are fewer frames.
 
     Args:
         archives: ``leftImg8bit_sequence_trainvaltest.zip`` and ``gtFine_trainvaltest.zip``, in any order.
-        target: folder where ``gtFine/`` may be unpacked already; its labels count, too.
-        splits: ``train``, ``val``.
-        key_interval: frames, at least 1.
-        pair_range: frames, at least 0.
+        target: folder that may contain an extracted ``gtFine/``, whose labels are used as well.
+        splits: splits of the labels: ``train``, ``val``.
+        key_interval: key-frame interval of evaluation, frames, at least 1.
+        pair_range: maximum distance of training pairs, frames, at least 0.
 
     Raises:
         FileNotFoundError: if an archive is missing.
-        ValueError: if one is no zip file or has an entry that points out of its folder, or there is no label of these splits.
+        ValueError: if an archive is not a zip file or has an entry outside its folder, or there is no label of these splits.
     """
     if key_interval < 1 or pair_range < 0:
         raise ValueError(f"key_interval={key_interval}, pair_range={pair_range}; expected at least 1 and at least 0 frames")
@@ -90,10 +90,10 @@ def plan_extraction(
     without_image, shortened = [], 0
     for name, match in labels.items():
         frames = _frames_before(match, before)
-        there = [frame for frame in frames if frame in entries or (target / frame).is_file()]
-        wanted += [frame for frame in there if frame in entries]
-        shortened += len(there) <= before
-        if frames[-1] not in there:
+        existing = [frame for frame in frames if frame in entries or (target / frame).is_file()]
+        wanted += [frame for frame in existing if frame in entries]
+        shortened += len(existing) <= before
+        if frames[-1] not in existing:
             without_image.append(name)
     order = {name: number for number, name in enumerate(entries)}
     chosen = tuple(entries[name] for name in sorted(set(wanted), key=order.__getitem__))
@@ -101,17 +101,17 @@ def plan_extraction(
 
 
 def extract_entries(entries: Iterable[Entry], target: Path) -> Iterator[int]:
-    """Take files out, one after another; one that is there in full is left alone.
+    """Extract files one after another, except complete existing ones.
 
     Args:
-        entries: of a plan.
+        entries: entries of a plan.
         target: folder.
 
     Yields:
-        The bytes of each file, written or not.
+        The size of each file, bytes, written or not.
 
     Raises:
-        ValueError: if an archive is damaged; the message names the entry, and nothing is left of it.
+        ValueError: if an archive is damaged; the message names the entry, which is not written.
     """
     opened: dict[Path, zipfile.ZipFile] = {}
     try:
@@ -128,17 +128,17 @@ def extract_entries(entries: Iterable[Entry], target: Path) -> Iterator[int]:
 
 
 def is_unpacked(entry: Entry, target: Path) -> bool:
-    """Whether a file is there in full."""
+    """Return whether the complete file exists."""
     path = target / entry.name
     return path.is_file() and path.stat().st_size == entry.size
 
 
 def _extract(archive: zipfile.ZipFile, entry: Entry, path: Path) -> None:
     try:
-        # Reading to the end checks the checksum.
-        with atomic_path(path) as unfinished, archive.open(entry.name) as source, unfinished.open("wb") as file:
+        # Reading to the end verifies the checksum.
+        with atomic_path(path) as temporary, archive.open(entry.name) as source, temporary.open("wb") as file:
             shutil.copyfileobj(source, file, 1 << 20)
-    # A RuntimeError is an entry with a password or a compression that is not known.
+    # zipfile raises RuntimeError for passwords and unknown compression methods.
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise ValueError(
             f"{entry.archive}: {entry.name} cannot be unpacked ({error}); expected the archive as published"
@@ -155,14 +155,14 @@ def _list_archive(path: Path) -> list[Entry]:
         raise ValueError(f"{path} is not a complete zip file ({error})") from error
     for info in infos:
         parts = PurePosixPath(info.filename).parts
-        # Only names of Cityscapes' own pattern would be written; an archive with such entries is not what it claims to be.
+        # Only names of Cityscapes' pattern are extracted; other paths show that the archive is not the published one.
         if "\\" in info.filename or ":" in info.filename or info.filename.startswith("/") or ".." in parts:
             raise ValueError(f"{path}: entry {info.filename!r} points out of its folder; refusing the archive")
     return [Entry(path, i.filename, i.file_size) for i in infos if _IMAGE.fullmatch(i.filename) or _LABEL.fullmatch(i.filename)]
 
 
 def _frames_before(label: re.Match[str], before: int) -> list[str]:
-    """Names of the frames up to the labelled one, which comes last."""
+    """Return the names of the frames up to the labelled one, which is last."""
     parts = LABEL_NAME.fullmatch(label["name"])
     if parts is None:
         raise ValueError(f"label {label['name']!r} has an unexpected name; expected <city>_<seq6>_<frame6>_gtFine_labelIds.png")

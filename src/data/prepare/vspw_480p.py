@@ -1,7 +1,7 @@
-"""VSPW at 480p from VSPW at full size: images bilinear, masks nearest, each file whole or not at all.
+"""Resizing of VSPW to 480p: images bilinear, masks nearest.
 
-Sizes, filters and JPEG quality are those of the published 480p script (Pillow, width = 480 * w / h rounded down, quality 75), so
-that numbers on a copy made here can be compared with published ones.
+Sizes, filters and JPEG quality equal those of the published 480p script (Pillow, width = 480 * w / h rounded down, quality 75),
+so that scores are comparable with published ones.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _SETTINGS = "prepared.json"
 
 @dataclass(frozen=True)
 class ResizeSettings:
-    """How files are made smaller.
+    """Settings of the resizing.
 
     Attributes:
-        short_side: pixels.
+        short_side: shorter side of the results, pixels.
         jpeg_quality: 1..100.
     """
 
@@ -41,7 +41,7 @@ class ResizeSettings:
             raise ValueError(f"{self}; expected at least 1 pixel and a quality of 1..100")
 
     def size_for(self, size: Size) -> Size:
-        """(H, W) of the result for an image of this (H, W): the short side as set, the long one rounded down."""
+        """Return (H, W) of the result for an image of (H, W), with the longer side rounded down."""
         height, width = size
         if height <= width:
             return self.short_side, self.short_side * width // height
@@ -49,7 +49,7 @@ class ResizeSettings:
 
 
 class ResizeTask(NamedTuple):
-    """One file to make smaller."""
+    """One file to resize."""
 
     source: Path
     target: Path
@@ -57,11 +57,11 @@ class ResizeTask(NamedTuple):
 
 
 def start_target(source: Path, target: Path, settings: ResizeSettings) -> None:
-    """Make the folder of results, or go on with one that the same settings began.
+    """Create the target folder, or check that an existing one was started with the same settings.
 
     Raises:
         FileNotFoundError: if ``source`` is not a folder in VSPW's layout.
-        ValueError: if ``target`` is ``source``, or holds something else.
+        ValueError: if ``target`` is ``source``, or has other content or settings.
     """
     if not (source / "data").is_dir():
         raise FileNotFoundError(f"{source} holds no data/; expected VSPW: data/<video>/origin, data/<video>/mask, train.txt")
@@ -71,18 +71,18 @@ def start_target(source: Path, target: Path, settings: ResizeSettings) -> None:
     path = target / _SETTINGS
     if path.is_file():
         if (found := path.read_text(encoding="utf-8")) != note:
-            raise ValueError(f"{path} says {found.strip()} but {note.strip()} is asked for; choose another folder")
+            raise ValueError(f"{path} contains {found.strip()}; expected {note.strip()}; choose another folder")
     elif target.exists() and any(target.iterdir()):
-        raise ValueError(f"{target} is not empty and holds no {_SETTINGS}; expected a new folder, or one that this script began")
+        raise ValueError(f"{target} is not empty and holds no {_SETTINGS}; expected a new folder, or one started by this script")
     else:
         write_text(path, note)
 
 
 def open_tasks(source: Path, target: Path, settings: ResizeSettings) -> Iterator[ResizeTask]:
-    """The files of all videos, those already made left out: a name that is there is a file that is whole.
+    """Yield the files of all videos that have no result yet; results are written atomically.
 
     Yields:
-        images and masks, video by video.
+        Images and masks, video by video.
     """
     for video in subfolders(source / "data"):
         for part, suffixes in (("origin", IMAGE_SUFFIXES), ("mask", LABEL_SUFFIXES)):
@@ -96,10 +96,10 @@ def open_tasks(source: Path, target: Path, settings: ResizeSettings) -> Iterator
 
 
 def resize_file(task: ResizeTask) -> str | None:
-    """Make one file smaller; a file that has the size already is copied byte for byte.
+    """Resize one file; a file of the final size is copied byte for byte.
 
     Returns:
-        What is wrong with the source, or ``None``; nothing is written then.
+        ``None``, or an error message if the source cannot be read and nothing is written.
     """
     source, target, settings = task
     is_mask = source.parent.name == "mask"
@@ -117,26 +117,26 @@ def resize_file(task: ResizeTask) -> str | None:
                 result = pixels.resize((width, height), filter_)
     except DECODE_ERRORS as error:
         return f"{source} cannot be decoded ({error})"
-    with atomic_path(target) as unfinished:
+    with atomic_path(target) as temporary:
         if result is None:
-            shutil.copyfile(source, unfinished)
+            shutil.copyfile(source, temporary)
         elif is_mask and result.mode in ("L", "I;16"):
-            write_label_png(unfinished, np.asarray(result))
+            write_label_png(temporary, np.asarray(result))
         elif target.suffix.lower() == ".png":
-            result.save(unfinished)
+            result.save(temporary)
         else:
-            result.save(unfinished, quality=settings.jpeg_quality)
+            result.save(temporary, quality=settings.jpeg_quality)
     return None
 
 
 def copy_lists(source: Path, target: Path) -> list[str]:
-    """Copy split lists and class names as they are.
+    """Copy split lists and class names.
 
     Returns:
-        The names of those that were there.
+        The names of the copied files.
     """
     names = [name for name in _LISTS if (source / name).is_file()]
     for name in names:
-        with atomic_path(target / name) as unfinished:
-            shutil.copyfile(source / name, unfinished)
+        with atomic_path(target / name) as temporary:
+            shutil.copyfile(source / name, temporary)
     return names

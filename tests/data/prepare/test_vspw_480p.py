@@ -22,9 +22,9 @@ def source(tmp_path):
 
 def prepare(source, target):
     start_target(source, target, SMALL)
-    faults = [resize_file(task) for task in open_tasks(source, target, SMALL)]
+    errors = [resize_file(task) for task in open_tasks(source, target, SMALL)]
     copy_lists(source, target)
-    return faults
+    return errors
 
 
 LANDSCAPE = [((1080, 1920), (480, 853)), ((720, 1280), (480, 853)), ((1080, 1906), (480, 847))]
@@ -88,9 +88,9 @@ def test_damaged_sources_are_named_and_leave_nothing(source, tmp_path):
     (origin / "00000009.jpg").write_bytes(whole[: len(whole) // 2])
     (origin / "00000010.jpg").touch()
     (origin / "00000011.jpg").symlink_to("nowhere.jpg")
-    faults = [fault for fault in prepare(source, tmp_path / "small") if fault]
-    assert [fault.split(" ")[0].split("/")[-1] for fault in faults] == ["00000009.jpg", "00000010.jpg", "00000011.jpg"]
-    assert ["cannot be decoded" in faults[0], "is empty" in faults[1], "does not exist" in faults[2]] == [True] * 3
+    errors = [error for error in prepare(source, tmp_path / "small") if error]
+    assert [error.split(" ")[0].split("/")[-1] for error in errors] == ["00000009.jpg", "00000010.jpg", "00000011.jpg"]
+    assert ["cannot be decoded" in errors[0], "is empty" in errors[1], "does not exist" in errors[2]] == [True] * 3
     assert list((tmp_path / "small/data/wide").glob("origin/*")) == []
 
 
@@ -101,7 +101,7 @@ def test_other_folders_are_not_written_to(source, tmp_path):
         start_target(source, source / "data" / "..", SMALL)
     start_target(source, tmp_path / "small", SMALL)
     start_target(source, tmp_path / "small", SMALL)
-    with pytest.raises(ValueError, match=r"prepared\.json says .*12.* but .*13.* is asked for"):
+    with pytest.raises(ValueError, match=r"prepared\.json contains .*12.*; expected .*13"):
         start_target(source, tmp_path / "small", ResizeSettings(short_side=13))
     with pytest.raises(ValueError, match=r"is not empty and holds no prepared\.json"):
         start_target(source, source / "data", SMALL)
