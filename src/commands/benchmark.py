@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import torch
 from hydra import compose
 from hydra.utils import instantiate
@@ -36,6 +35,7 @@ from src.measure.published import published_models
 from src.measure.sample_clips import moving_clip, sample_batch, sample_clips
 from src.measure.speed import SpeedPlan
 from src.measure.speed import measure_speed as speed_row
+from src.ops.device import set_threads
 from src.structures import PairBatch
 from src.training.module import PropagationModule
 from src.training.step_times import step_times
@@ -62,9 +62,7 @@ def benchmark(cfg: DictConfig) -> Row | list[Row]:
         raise ValueError(f"what={cfg.what}; expected one of {', '.join(MEASUREMENTS)}")
     fill_num_classes(cfg.data)
     output = None if cfg.output is None else check_output(cfg.output, cfg.overwrite)
-    if cfg.threads:
-        torch.set_num_threads(cfg.threads)
-        cv2.setNumThreads(cfg.threads)
+    set_threads(cfg.threads)
     # In a log file nothing says how wide the page is, and rich would cut the table at 80 columns.
     console = Console(width=None if sys.stdout.isatty() else 150)
     result = MEASUREMENTS[cfg.what](cfg, console)

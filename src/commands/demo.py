@@ -12,8 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
-import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
@@ -25,6 +23,7 @@ from src.inference.flow_choice import names_and_colors, selectable_flows
 from src.inference.video.decoder import VideoFrames
 from src.inference.video.sources import FrameSource, ImageFrames
 from src.measure.machine import autocast_named, device_named
+from src.ops.device import set_threads
 from src.web.predictor import ClipLabeller
 from src.weights.checkpoints import load_checkpoint
 
@@ -78,9 +77,7 @@ def served(cfg: DictConfig) -> Iterator[tuple[DemoPage, str]]:
     """
     if importlib.util.find_spec("gradio") is None:
         raise ModuleNotFoundError(_NO_GRADIO, name="gradio")
-    if cfg.threads:
-        torch.set_num_threads(cfg.threads)
-        cv2.setNumThreads(cfg.threads)
+    set_threads(cfg.threads)
     labeller = open_model(cfg)
     clips = find_clips(cfg)
     schedules = [instantiate(schedule) for schedule in cfg.schedules.values()]

@@ -7,8 +7,6 @@ import sys
 from functools import partial
 from pathlib import Path
 
-import cv2
-import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
@@ -32,6 +30,7 @@ from src.measure.cost import frame_cost
 from src.measure.latency import describe_machine
 from src.measure.machine import autocast_named, device_named
 from src.models.propagator import Propagator
+from src.ops.device import set_threads
 from src.ops.resize import short_side_size
 from src.structures import Size
 from src.training.logging.evaluation_logging import log_results
@@ -64,9 +63,7 @@ def evaluate(cfg: DictConfig, world: World = SINGLE) -> list[Row]:
     console = Console(width=None if sys.stdout.isatty() else 120, quiet=not world.is_first)
     output = check_output(cfg.output, cfg.overwrite)
     report = new_path(cfg.report, cfg.overwrite)
-    if cfg.threads:
-        torch.set_num_threads(cfg.threads)
-        cv2.setNumThreads(cfg.threads)
+    set_threads(cfg.threads)
     if cfg.what != "masks":
         return evaluate_flows(cfg, _dataset(cfg), output, report, console)
     if cfg.predictions is None:

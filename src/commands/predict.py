@@ -8,8 +8,6 @@ import sys
 from functools import partial
 from pathlib import Path
 
-import cv2
-import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
@@ -29,6 +27,7 @@ from src.inference.video.progress import in_words
 from src.inference.video.sources import CameraFrames, FrameSource, ImageFrames, first_image, is_image
 from src.measure.cost import frame_cost
 from src.measure.machine import autocast_named, device_named
+from src.ops.device import set_threads
 from src.weights.checkpoints import load_checkpoint
 
 log = logging.getLogger(__name__)
@@ -131,9 +130,7 @@ def load_labeller(cfg: DictConfig, options: OutputOptions, device: str) -> Label
     Raises:
         OSError, ValueError: see :func:`predict`.
     """
-    if cfg.threads:
-        torch.set_num_threads(cfg.threads)
-        cv2.setNumThreads(cfg.threads)
+    set_threads(cfg.threads)
     propagator, metadata = load_checkpoint(typed_path(str(cfg.checkpoint)), device_named(device))
     propagator = with_flow(propagator, metadata, cfg.flow, cfg.dis_short_side)
     classes, palette = names_and_colors(metadata, propagator.segmentor.num_classes)

@@ -6,11 +6,13 @@ import time
 from collections.abc import Callable
 from statistics import median
 
+import torch
 from torch import Tensor
 
 from src.inference.scheduling.change import update_change
 from src.inference.scheduling.step_costs import StepCosts
-from src.inference.streaming import StepResult, StreamingSegmentor, synchronize
+from src.inference.streaming import StepResult, StreamingSegmentor
+from src.ops.device import synchronize
 
 
 def measure_ms(stream: StreamingSegmentor, image: Tensor, repeats: int = 5) -> StepCosts:
@@ -36,17 +38,17 @@ def measure_ms(stream: StreamingSegmentor, image: Tensor, repeats: int = 5) -> S
         update_change(stream.resize(image), seen, 0.0, -1.0)
         stream.propagate_with_flow(image, state).semantic_map(size)
 
-    return StepCosts(*_times(segment, propagate, repeats))
+    return StepCosts(*_times(segment, propagate, repeats, state.image.device))
 
 
-def _times(segment: Callable[[], None], propagate: Callable[[], None], repeats: int) -> tuple[float, float]:
+def _times(segment: Callable[[], None], propagate: Callable[[], None], repeats: int, device: torch.device) -> tuple[float, float]:
     taken: dict[Callable[[], None], list[float]] = {segment: [], propagate: []}
     for number in range(repeats + 1):
         for call, times in taken.items():
-            synchronize()
+            synchronize(device)
             started = time.perf_counter()
             call()
-            synchronize()
+            synchronize(device)
             if number:
                 times.append(1e3 * (time.perf_counter() - started))
     return median(taken[segment]), median(taken[propagate])

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from src.inference.scheduling.scheduler import Decision, KeyFrameScheduler, LearningScheduler
 from src.models.propagator import Propagator
+from src.ops.device import synchronize
 from src.ops.masks import SEMANTIC_MAPS, MapSize
 from src.ops.resize import short_side_size
 from src.structures import FlowPrediction, KeyFrameState, MaskPrediction, Size
@@ -128,7 +129,7 @@ class StreamingSegmentor:
         maps = result.semantic_map((image.shape[-2], image.shape[-1]))
         if not isinstance(self.scheduler, LearningScheduler):
             return maps, result.state
-        synchronize()
+        synchronize(maps.device)
         return maps, self.record_latency(result.state, self.clock() - started)
 
     def stream(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
@@ -247,9 +248,3 @@ class StreamingSegmentor:
 
     def _precision(self, image: Tensor) -> AbstractContextManager[object]:
         return nullcontext() if self.autocast is None else torch.autocast(image.device.type, dtype=self.autocast)
-
-
-def synchronize() -> None:
-    """Wait until the accelerator, if there is one, has done what it was told."""
-    if torch.accelerator.is_available():
-        torch.accelerator.synchronize()

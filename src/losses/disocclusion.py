@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from src.losses.distributed import reduce_mean_over_ranks
-from src.ops.precision import full_precision
+from src.ops.device import full_precision
 from src.ops.warp import disoccluded
 from src.structures import IGNORE_INDEX, FlowPrediction
 

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from src.losses.distributed import reduce_mean_over_ranks
+from src.ops.device import full_precision
 from src.ops.padding import pad_to
-from src.ops.precision import full_precision
 from src.ops.warp import resize_flow, upsample_flow, warp
 from src.structures import FlowPrediction, MaskPrediction, Size
 

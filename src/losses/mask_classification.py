@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from src.losses.distributed import reduce_mean_over_ranks
 from src.losses.matching import match, matching_cost
 from src.losses.point_sampling import Padding, PointDraws, draw_points, read_label, read_points, uncertain_points
+from src.ops.device import full_precision
 from src.ops.padding import pad_to
-from src.ops.precision import full_precision
 from src.structures import IGNORE_INDEX, MaskPrediction
 
 Void = Literal["ignore", "negative"]

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from src.losses.distributed import reduce_mean_over_ranks
+from src.ops.device import full_precision
 from src.ops.occlusion import inside_image
-from src.ops.precision import full_precision
 from src.ops.warp import full_size_flow, warp
 from src.structures import FlowPrediction
 

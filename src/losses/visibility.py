@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from src.losses.distributed import reduce_mean_over_ranks
+from src.ops.device import full_precision
 from src.ops.occlusion import occluded
 from src.ops.padding import pad_to
-from src.ops.precision import full_precision
 from src.structures import FlowPrediction
 
 _EPS = 1e-4  # bounds the cost of a confident mistake, and of what is ruled out by geometry

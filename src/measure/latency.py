@@ -12,6 +12,8 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from src.ops.device import synchronize
+
 NameT = TypeVar("NameT")
 
 
@@ -30,12 +32,6 @@ class Timing:
     p10: float
     p90: float
     worst_ms: float
-
-
-def synchronize() -> None:
-    """Wait until every accelerator of this process has done what it was told; nothing to wait for on a CPU."""
-    if torch.accelerator.is_available():
-        torch.accelerator.synchronize()
 
 
 def time_in_turn(functions: Mapping[NameT, Callable[[], object]], warmup: int = 3, repeats: int = 10) -> dict[NameT, Timing]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from src.measure.latency import synchronize
+from src.ops.device import synchronize
 
 
 def peak_memory_mib(function: Callable[[], object], device: torch.device | str = "cpu") -> float:

@@ -16,8 +16,8 @@ from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from src.measure.cost import copy_without_data, frame_cost
 from src.measure.counting import count_multiply_adds
-from src.measure.latency import synchronize
 from src.models.propagator import Propagator
+from src.ops.device import synchronize
 from src.structures import KeyFrameState, Size
 
 _SEGMENTOR_PARTS = ("backbone", "pixel_decoder", "transformer_decoder")

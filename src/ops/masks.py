@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
+from src.ops.device import full_precision
 from src.ops.label_map import label_map
-from src.ops.precision import full_precision
 from src.structures import DisocclusionScores, MaskPrediction, Size
 
 MapSize = Literal["image", "mask"]

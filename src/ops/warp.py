@@ -11,7 +11,7 @@ from torch import Tensor
 
 from src.ops.cache import cached_constant
 from src.ops.channels_last import upsample_2x
-from src.ops.precision import full_precision
+from src.ops.device import full_precision
 from src.structures import FlowPrediction, Size
 
 WarpGrid = Literal["exact", "reference"]

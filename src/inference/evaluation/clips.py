@@ -17,6 +17,7 @@ from src.inference.evaluation.warped_agreement import WarpedAgreement
 from src.inference.scheduling.scheduler import FixedInterval, KeyFrameScheduler
 from src.inference.streaming import StreamingSegmentor
 from src.models.propagator import Propagator
+from src.ops.device import synchronize
 from src.ops.masks import semantic_map
 from src.structures import Clip, KeyFrameState
 
@@ -175,7 +176,7 @@ def _run_clip(stream: StreamingSegmentor, dataset: ClipDataset, clip: int, num_f
         image = dataset.read_image(clip, frame)
         start = time.perf_counter()
         maps, state = stream.step(image[None], state)
-        _wait_for(maps)
+        synchronize(maps.device)
         seconds = time.perf_counter() - start
         yield _Step(frame, image, maps[0].cpu(), state, seconds)
 
@@ -234,12 +235,12 @@ def _segment_or_propagate(stream: StreamingSegmentor, key_image: Tensor, image: 
     start = time.perf_counter()
     prediction, state = stream.segment_key(key_image)
     if image is not None:
-        _wait_for(prediction.mask_logits)
+        synchronize(prediction.mask_logits.device)
         start = time.perf_counter()
         prediction, _ = stream.propagate(image, state)
     scored = key_image if image is None else image
     found = semantic_map(prediction, (scored.shape[-2], scored.shape[-1]))
-    _wait_for(found)
+    synchronize(found.device)
     scores.add_time(time.perf_counter() - start, image is None)
     return found[0].cpu()
 
@@ -258,11 +259,6 @@ def _check(stream: StreamingSegmentor, dataset: ClipDataset, needs_labels: bool)
 def _frames_to_run(clip: Clip) -> int:
     """Count the frames up to the last label: a third of every Cityscapes snippet comes after it."""
     return max(clip.labelled_frames, default=-1) + 1
-
-
-def _wait_for(tensor: Tensor) -> None:
-    if tensor.is_cuda:
-        torch.cuda.synchronize(tensor.device)
 
 
 class _Counter:

@@ -14,7 +14,7 @@ from src.models.flow.correlation_decoder import CorrelationDecoder, Motion
 from src.models.flow.correlation_detail import FlowDetail
 from src.models.flow.correlation_encoder import ImageEncoder
 from src.models.flow.disocclusion_head import DisocclusionHead
-from src.ops.precision import full_precision
+from src.ops.device import full_precision
 from src.ops.warp import resize_flow
 from src.structures import FlowPrediction
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from src.models.flow.correlation_encoder import SLOPE, comparable, conv
 from src.ops.correlation import local_correlation
-from src.ops.precision import full_precision
+from src.ops.device import full_precision
 from src.ops.warp import resize_flow, warp
 
 CONTRAST = 4.0

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from src.models.flow.correlation_decoder import CorrelationLevel, Motion
-from src.ops.precision import full_precision
+from src.ops.device import full_precision
 
 _FACTOR = 2
 """From the level at 1/2 to the image."""

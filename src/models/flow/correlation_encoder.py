@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from src.ops.device import full_precision
 from src.ops.padding import padded_size
-from src.ops.precision import full_precision
 
 SLOPE = 0.1
 """Of every leaky rectifier in the estimator."""

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from src.models.flow.encoder import LEAKY_SLOPE
-from src.ops.precision import full_precision
+from src.ops.device import full_precision
 
 FLOW_INIT_STD = 1e-3
 """Standard deviation of the weights that predict flow: it begins near zero, yet everything before it gets a gradient."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision.models.optical_flow import Raft_Large_Weights, Raft_Small_Weights, raft_large, raft_small
 
 from src.models.flow.base import FlowEstimator, check_pair
-from src.ops.precision import full_precision
+from src.ops.device import full_precision
 from src.structures import FlowPrediction
 
 RaftSize = Literal["small", "large"]

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from src.ops.precision import full_precision
+from src.ops.device import full_precision
 
 FuseInit = Literal["pixel", "reference"]
 

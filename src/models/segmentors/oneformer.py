@@ -14,7 +14,7 @@ from src.models.cpu.deformable_attention import DeformableAttention
 from src.models.cpu.windowed_swin import speed_up_swin
 from src.models.segmentors.backbones import IMAGENET_MEAN, IMAGENET_STD, Statistics
 from src.models.segmentors.base import KeyFrameSegmentor, LayerPredictions, float32_under_autocast, project_in_float32
-from src.ops.precision import full_precision
+from src.ops.device import full_precision
 
 TASK_TOKENS: dict[str, tuple[int, ...]] = {
     "semantic": (49406, 518, 10549, 533, 29119, 1550, 49407),
