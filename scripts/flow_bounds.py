@@ -1,6 +1,6 @@
 """What a flow could give at most on a grid: the known motion of made pairs, brought to that grid, carries labels and masks.
 
-python scripts/flow_bounds.py data.motion.max_gap=1 data.motion.max_pasted=0      overrides of conf/eval.yaml
+python scripts/flow_bounds.py data.motion.camera.max_offset=1 data.motion.objects.max_pasted=0      overrides of conf/eval.yaml
 """
 
 import sys
@@ -97,7 +97,7 @@ def bounds(data: ClipDataset) -> dict[str, float]:
 def main() -> None:
     """Print the rows as Markdown."""
     with initialize_config_dir(str(Path(__file__).resolve().parents[1] / "conf"), version_base="1.3"):
-        cfg = compose("eval", overrides=["data=camvid_made", *sys.argv[1:]])
+        cfg = compose("eval", overrides=["data=camvid_still_pairs", *sys.argv[1:]])
     print("| carried | mIoU |\n|---|---|")
     for name, miou in bounds(instantiate(cfg.data.test)).items():
         print(f"| {name} | {100 * miou:.1f} |")

@@ -53,6 +53,22 @@ RENAMED_KEYS = {
     "model.flow.segment_rank": "no such key, as CorrelationFlow predicts one flow for all segments",
     "stage.objective.fill": "stage.objective.disocclusion",
     "stage.objective.segments": "no such key, as the segmentor runs only for a flow that reads its queries",
+    "data.motion.max_gap": "data.motion.camera.max_offset",
+    "data.motion.speed": "data.motion.camera.max_speed",
+    "data.motion.standing": "data.motion.camera.standstill_probability",
+    "data.motion.earlier_key": "data.motion.camera.earlier_key_probability",
+    "data.motion.turn": "data.motion.camera.yaw_rate",
+    "data.motion.shake": "data.motion.camera.shake",
+    "data.motion.sideways": "data.motion.camera.lateral_speed",
+    "data.motion.moving": "data.motion.objects.moving_probability",
+    "data.motion.own_speed": "data.motion.objects.speed",
+    "data.motion.max_pasted": "data.motion.objects.max_pasted",
+    "data.motion.ground_classes": "data.motion.layers.ground_classes",
+    "data.motion.far_classes": "data.motion.layers.far_classes",
+    "data.motion.depth_spread": "data.motion.layers.depth_spread",
+    "data.motion.min_segment": "data.motion.layers.min_segment",
+    "data.motion.max_segments": "data.motion.layers.max_segments",
+    "data.motion.motion": "data.motion.strength",
 }
 _PATH_ENDINGS = (".root", ".exclude", "_dir", ".dir", "_from", ".folder", ".runs", ".data", ".path", ".path_or_id")
 # Config groups that only a multirun reads.

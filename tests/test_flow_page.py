@@ -27,7 +27,9 @@ COMMANDS = [
 def test_commands_compose_and_name_flows_that_can_be_built(words):
     # The script takes what src.eval does, of its own data.
     start, own = (
-        (["python", "-m", "src.eval"], []) if words[1] == "-m" else (["python", "scripts/flow_bounds.py"], ["data=camvid_made"])
+        (["python", "-m", "src.eval"], [])
+        if words[1] == "-m"
+        else (["python", "scripts/flow_bounds.py"], ["data=camvid_still_pairs"])
     )
     assert words[: len(start)] == start
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):

@@ -6,18 +6,18 @@ import pytest
 import torch
 
 from scripts.flow_bounds import bounds, on_grid
-from tests.data.synthetic.test_still_pairs import made
+from tests.data.synthetic.test_still_pairs import NO_CHANGE, still_pairs
 
 
 def test_a_coarser_grid_carries_less(tmp_path: Path) -> None:
-    found = bounds(made(tmp_path))
+    found = bounds(still_pairs(tmp_path))
     known = [found[f"labels, known flow at 1/{stride}"] for stride in (1, 2, 4)]
     assert known[0] > 0.97 and known == sorted(known, reverse=True)
     assert found["masks at 1/4, each class its own"] >= found["masks at 1/4, one flow"] - 0.005
 
 
 def test_without_motion_labels_stay(tmp_path: Path) -> None:
-    found = bounds(made(tmp_path, motion=0.0, max_pasted=0, deformation=0.0, photometric=0.0))
+    found = bounds(still_pairs(tmp_path, **NO_CHANGE))
     assert found["labels, known flow at 1/4"] == found["labels, known flow at 1/1"] == pytest.approx(1)
 
 

@@ -10,16 +10,16 @@ Singles = NDArray[np.float32]
 
 
 def smooth_field(size: tuple[int, ...], amplitude: float, rng: np.random.Generator) -> Singles | None:
-    """A random field of shifts with features of about a sixth of the image.
+    """Draw a field of shifts with features of about a sixth of the image.
 
     Args:
         size: (H, W).
-        amplitude: standard deviation of each component, pixels; at most 0.4 % of the shorter side is taken, which keeps the slope
-            of the field well below 1.
-        rng: source of the field; as much is drawn for any amplitude.
+        amplitude: standard deviation of each component, pixels; limited to 0.4 % of the shorter side, which keeps the slope of
+            the field well below 1.
+        rng: source of the field; the number of draws does not depend on the amplitude.
 
     Returns:
-        (H, W, 2), channel 0 right; ``None`` where it would not be felt.
+        (H, W, 2), channel 0 right; ``None`` if the amplitude is below 0.02 pixels.
     """
     height, width = size
     knots = rng.normal(0, 1, (8, 8, 2)).astype(np.float32)
@@ -30,13 +30,13 @@ def smooth_field(size: tuple[int, ...], amplitude: float, rng: np.random.Generat
 
 
 def invert_deformation(deformation: Singles) -> Singles:
-    """The shift that undoes ``p -> p + deformation(p)``, by fixed-point iteration on a four times coarser grid.
+    """Invert ``p -> p + deformation(p)`` by fixed-point iteration on a four times coarser grid.
 
     Args:
         deformation: (H, W, 2), pixels; smooth, with a slope well below 1.
 
     Returns:
-        (H, W, 2): ``q + inverse(q)`` is the position that ``deformation`` takes to q, to about 0.02 pixels.
+        (H, W, 2): ``deformation`` maps ``q + inverse(q)`` to q, to about 0.02 pixels.
     """
     height, width = deformation.shape[:2]
     coarse = np.ascontiguousarray(deformation[::4, ::4])

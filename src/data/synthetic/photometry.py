@@ -1,4 +1,4 @@
-"""What differs between two frames of a video besides motion: exposure, color, focus, noise, compression."""
+"""Photometric differences between frames of a video: exposure, color, focus, noise, compression."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def change_light(image: Bytes, strength: float, rng: np.random.Generator) -> Byt
 
     Args:
         image: (H, W, 3) uint8.
-        strength: 1 for what lies between frames half a second apart; 0 changes nothing.
+        strength: 1 for frames half a second apart; 0 changes nothing.
         rng: source of the curve.
     """
     gamma = np.exp(rng.normal(0, 0.06) * strength)
@@ -27,7 +27,7 @@ def change_light(image: Bytes, strength: float, rng: np.random.Generator) -> Byt
 
 
 def blur(image: Bytes, sigma: float) -> Bytes:
-    """Gaussian blur; ``sigma`` in pixels, below 0.2 nothing happens."""
+    """Blur by a Gaussian of ``sigma`` pixels; below 0.2 the image is returned unchanged."""
     if sigma < 0.2:
         return image
     return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.uint8)
@@ -37,10 +37,10 @@ def add_noise(image: Bytes, sigma: float, rng: np.random.Generator) -> Bytes:
     """Add independent, nearly Gaussian noise to every value; ``sigma`` in grey levels."""
     if sigma <= 0:
         return image
-    # Sums of two random bytes by table: five times cheaper than normal deviates, and the tails do not matter here.
+    # Sums of two random bytes by table are five times faster than normal deviates, and the tails do not matter here.
     table = ((np.arange(256) - 127.5) * (sigma * np.sqrt(0.5) / 73.9)).astype(np.float32)
-    throws = rng.integers(0, 256, (2, image.size), dtype=np.uint8)
-    noise = cv2.add(cv2.LUT(throws[0], table), cv2.LUT(throws[1], table)).reshape(image.shape)
+    draws = rng.integers(0, 256, (2, image.size), dtype=np.uint8)
+    noise = cv2.add(cv2.LUT(draws[0], table), cv2.LUT(draws[1], table)).reshape(image.shape)
     return np.asarray(cv2.add(image, noise, dtype=cv2.CV_8U), np.uint8)
 
 

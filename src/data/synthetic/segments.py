@@ -1,4 +1,4 @@
-"""The connected pieces of a label map."""
+"""Connected segments of a label map."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Bytes = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Segments:
-    """A partition of the image into connected pieces of one class, N in all.
+    """Partition of an image into N connected segments of one class each.
 
     Attributes:
         index: (H, W) int32, number of the segment of every pixel, 0..N-1.
         classes: (N,) int64.
-        boxes: (N, 4) int32, left, top, width, height in pixels; of the piece itself, without small ones merged into it.
-        areas: (N,) int32, pixels, likewise.
-        extents: (N, 4) int32, as ``boxes``, with the small pieces that were merged into it.
+        boxes: (N, 4) int32, left, top, width, height in pixels, without merged small segments.
+        areas: (N,) int32, pixels, without merged small segments.
+        extents: (N, 4) int32, as ``boxes``, with merged small segments.
     """
 
     index: Ints
@@ -36,12 +36,12 @@ class Segments:
 
 
 def split_segments(label: NDArray[np.int64], min_area: int, max_segments: int) -> Segments:
-    """Cut a label map into its connected pieces; void is a class like the others here.
+    """Split a label map into connected segments; void counts as a class.
 
     Args:
         label: (H, W), values >= 0.
-        min_area: pieces of fewer pixels join a neighbour.
-        max_segments: at most so many pieces are kept, the largest.
+        min_area: segments of fewer pixels are merged into a neighbor.
+        max_segments: number of segments kept at most, the largest.
     """
     values = (
         label.astype(np.int32) if label.max(initial=0) < 256 else np.unique(label, return_inverse=True)[1].reshape(label.shape)
@@ -53,7 +53,7 @@ def split_segments(label: NDArray[np.int64], min_area: int, max_segments: int) -
     narrow = values.astype(np.uint8) if values.max(initial=0) < 256 else None
     for value in np.flatnonzero(np.bincount(values.ravel())):
         mask = cv2.inRange(values if narrow is None else narrow, int(value), int(value))
-        # Most classes fill a small part of the image: searching only there halves the time.
+        # Most classes fill a small part of the image; searching only there halves the time.
         left, top, width, height = cv2.boundingRect(mask)
         part = np.s_[top : top + height, left : left + width]
         pieces, numbers, stats, _ = cv2.connectedComponentsWithStats(mask[part], connectivity=8, ltype=cv2.CV_32S)
@@ -73,10 +73,10 @@ def split_segments(label: NDArray[np.int64], min_area: int, max_segments: int) -
 
 
 def _merge(index: Ints, stats: Ints, keep: NDArray[np.bool_]) -> tuple[Ints, Ints]:
-    """Give every dropped piece the number of a kept neighbour and renumber the kept ones without gaps.
+    """Merge every dropped segment into a kept neighbor and renumber the kept ones without gaps.
 
     Returns:
-        index (H, W) and the boxes of the kept pieces including what was merged into them (N, 4).
+        Index (H, W) and the boxes of the kept segments with those merged into them (N, 4).
     """
     height, width = index.shape
     parent = np.arange(len(stats), dtype=np.int32)
@@ -84,12 +84,12 @@ def _merge(index: Ints, stats: Ints, keep: NDArray[np.bool_]) -> tuple[Ints, Int
     if len(dropped):
         x, y, w, h = (stats[dropped, i] for i in range(4))
         largest = np.int32(np.argmax(stats[:, cv2.CC_STAT_AREA]))
-        # A neighbour left of, above, right of or below the box; the chain of dropped neighbours is followed a few steps.
-        spots = ((x - 1, y + h // 2), (x + w // 2, y - 1), (x + w, y + h // 2), (x + w // 2, y + h))
+        # Candidates left of, above, right of and below the box, kept segments preferred.
+        candidates = ((x - 1, y + h // 2), (x + w // 2, y - 1), (x + w, y + h // 2), (x + w // 2, y + h))
         target = np.full(len(dropped), -1, np.int32)
-        for spot_x, spot_y in spots:
-            inside = (spot_x >= 0) & (spot_y >= 0) & (spot_x < width) & (spot_y < height)
-            found = np.where(inside, index[spot_y.clip(0, height - 1), spot_x.clip(0, width - 1)], -1)
+        for near_x, near_y in candidates:
+            inside = (near_x >= 0) & (near_y >= 0) & (near_x < width) & (near_y < height)
+            found = np.where(inside, index[near_y.clip(0, height - 1), near_x.clip(0, width - 1)], -1)
             better = (found >= 0) & keep[found] & ((target < 0) | ~keep[target])
             target = np.where(better | ((target < 0) & (found >= 0)), found, target)
         parent[dropped] = np.where((target >= 0) & keep[target], target, largest)

@@ -1,4 +1,4 @@
-"""Pairs made from labelled stills as clips of two frames, to judge flows on what no clip of a test set has to be read for."""
+"""Two-frame clips from labelled stills, to evaluate flow without test clips."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from src.data.synthetic.stills.motion import SyntheticMotion
 from src.structures import Clip, PairSample
 
 KEY, NONKEY = 0, 1
-"""The frame that is painted comes first, the still second."""
+"""Frame numbers: the rendered frame is first, the still second."""
 
 
-class MadePairs:
-    """A clip of two frames for each labelled frame of other data, both labelled, the flow between them known.
+class StillPairs:
+    """Clip of two labelled frames with known flow for each labelled frame of another data set.
 
     Args:
-        stills: where labelled frames are.
-        motion: makes the pairs.
-        seed: with the number of a still, of everything random about its pair.
+        stills: data set with labelled frames.
+        motion: generator of the pairs.
+        seed: with the number of a still, key of every draw for its pair.
     """
 
     def __init__(self, stills: ClipDataset, motion: SyntheticMotion, seed: int = 0) -> None:
@@ -35,7 +35,7 @@ class MadePairs:
         self.fps = 1.0
         self._places = [(clip, frame) for clip, frames in enumerate(stills.clips) for frame in frames.labelled_frames]
         self.clips = [_clip(stills.clips[clip], frame) for clip, frame in self._places]
-        self._made: tuple[int, PairSample, Tensor] | None = None
+        self._last: tuple[int, PairSample, Tensor] | None = None
 
     @property
     def num_classes(self) -> int:
@@ -43,25 +43,25 @@ class MadePairs:
         return len(self.classes)
 
     def read_image(self, clip: int, frame: int, interleaved: bool = False) -> Tensor:
-        """One frame, (3, H, W) uint8 RGB."""
+        """Read one frame, (3, H, W) uint8 RGB."""
         pair, _ = self._pair(clip)
         return pair.key_image if frame == KEY else pair.nonkey_image
 
     def read_label(self, clip: int, frame: int, dtype: torch.dtype = torch.int64) -> Tensor:
-        """Its label, (H, W) of that type: classes 0..K-1 or ``IGNORE_INDEX``."""
+        """Read a label, (H, W) of that type: classes 0..K-1 or ``IGNORE_INDEX``."""
         pair, key_label = self._pair(clip)
         return (key_label if frame == KEY else pair.nonkey_label).to(dtype)
 
     def read_flow(self, clip: int, nonkey: int, key: int) -> Tensor | None:
-        """(2, H, W) from the still to the painted frame, NaN where its source is hidden; ``None`` the other way round."""
+        """Return (2, H, W) from the still to the rendered frame, NaN where the source is hidden; ``None`` for the reverse."""
         return self._pair(clip)[0].flow if (nonkey, key) == (NONKEY, KEY) else None
 
     def _pair(self, clip: int) -> tuple[PairSample, Tensor]:
-        # Both frames, both labels and the flow of a clip are asked for in a row.
-        if self._made is None or self._made[0] != clip:
+        # Both frames, both labels and the flow of a clip are read in a row.
+        if self._last is None or self._last[0] != clip:
             image, label = (read(*self._places[clip]) for read in (self.stills.read_image, self.stills.read_label))
-            self._made = clip, *self.motion.with_key_label(image, label, np.random.default_rng((self.seed, clip)))
-        return self._made[1:]
+            self._last = clip, *self.motion.with_key_label(image, label, np.random.default_rng((self.seed, clip)))
+        return self._last[1:]
 
 
 def _clip(stills: Clip, frame: int) -> Clip:

@@ -1,4 +1,4 @@
-"""Laws of pairs made from stills: labels, images and flow of a clip belong together, and no order of asking changes them."""
+"""Laws of pairs from stills: the flow carries the label of a clip, and the order of reading changes nothing."""
 
 from pathlib import Path
 
@@ -6,15 +6,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from src.data.synthetic.still_pairs import KEY, NONKEY, MadePairs
+from src.data.synthetic.still_pairs import KEY, NONKEY, StillPairs
 from src.data.synthetic.stills.motion import SyntheticMotion
+from src.data.synthetic.stills.settings import LayerSettings, ObjectMotion
 from src.ops.label_warp import warp_label
 from src.structures import IGNORE_INDEX, Clip
 from tests.data.synthetic.stills.test_motion import street
 
 
 class Stills:
-    """Two streets, and a frame without label between them."""
+    """Two streets and a frame without label between them."""
 
     classes = ("sky", "houses", "road", "pole", "car")
     palette = ((0, 0, 0),) * 5
@@ -35,12 +36,15 @@ class Stills:
         return None
 
 
-def made(folder: Path, **settings: object) -> MadePairs:
-    return MadePairs(Stills(folder), SyntheticMotion((2,), (0,), **settings))  # type: ignore[arg-type]
+NO_CHANGE = {"objects": ObjectMotion(max_pasted=0), "strength": 0.0, "deformation": 0.0, "photometric": 0.0}
+
+
+def still_pairs(folder: Path, **settings: object) -> StillPairs:
+    return StillPairs(Stills(folder), SyntheticMotion(LayerSettings((2,), (0,)), **settings))  # type: ignore[arg-type]
 
 
 def test_every_labelled_still_is_a_pair_and_the_true_flow_carries_its_label(tmp_path: Path) -> None:
-    data = made(tmp_path)
+    data = still_pairs(tmp_path)
     assert [len(clip.labelled_frames) for clip in data.clips] == [2, 2]
     moved = 0
     for clip in range(2):
@@ -48,7 +52,7 @@ def test_every_labelled_still_is_a_pair_and_the_true_flow_carries_its_label(tmp_
         assert flow is not None and set(key.unique().tolist()) <= {*range(5), IGNORE_INDEX}
         seen = flow.isfinite().all(0)
         carried = warp_label(key[None], torch.where(seen, flow, 0.0)[None], 5)[0]
-        # Where pieces meet, the four labels around a source are those of two of them.
+        # At borders of segments, the four labels around a source belong to both.
         assert (carried == label)[seen].float().mean() > 0.97
         moved += int((key != label).sum())
     assert moved > 200
@@ -56,14 +60,14 @@ def test_every_labelled_still_is_a_pair_and_the_true_flow_carries_its_label(tmp_
 
 
 def test_without_motion_both_frames_have_the_label_of_the_still(tmp_path: Path) -> None:
-    data = made(tmp_path, motion=0.0, max_pasted=0, deformation=0.0, photometric=0.0)
+    data = still_pairs(tmp_path, **NO_CHANGE)
     for frame in (KEY, NONKEY):
         assert torch.equal(data.read_label(1, frame), street(seed=2)[1])
         assert torch.equal(data.read_image(1, frame), street(seed=2)[0])
 
 
-def test_the_order_of_asking_changes_nothing(tmp_path: Path) -> None:
-    one, other = made(tmp_path), made(tmp_path)
+def test_the_order_of_reading_changes_nothing(tmp_path: Path) -> None:
+    one, other = still_pairs(tmp_path), still_pairs(tmp_path)
     first = [one.read_image(clip, frame) for clip in (0, 1) for frame in (KEY, NONKEY)]
     again = [other.read_image(clip, frame) for clip in (1, 0) for frame in (NONKEY, KEY)][::-1]
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))

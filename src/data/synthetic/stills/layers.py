@@ -1,7 +1,7 @@
-"""From one labelled still to a scene of flat layers: every segment stands on, lies in, or hangs far behind a ground plane.
+"""Decomposition of a labelled still into planar layers that stand on, lie in or are far behind a ground plane.
 
 Convention:
-    pixel centres are at integer positions, x right, y down. The camera is a pinhole with the principal point in the middle of the
+    pixel centers are at integer positions, x right, y down. The camera is a pinhole with the principal point in the middle of the
     image. A plane is a vector ``m`` such that ``m . ray(p)`` is the inverse depth at pixel p, with
     ``ray = ((x - cx) / f, (y - cy) / f, 1)``; ``m = 0`` is infinitely far. Lengths are in camera heights above the ground.
 """
@@ -19,23 +19,23 @@ from src.data.synthetic.segments import Bytes, Floats, Ints, Segments
 from src.structures import IGNORE_INDEX
 
 BIG = 0.04
-"""Share of the image from which on a segment counts as background and may be ground or sky without being named as such."""
+"""Smallest share of the image of a background segment, which may be ground or sky without a class for it."""
 SMALL = 0.015
-"""Share of the image below which a segment that does not stand on the ground is taken to hang in front of what is below it."""
+"""Share of the image below which a segment above a non-ground segment is placed in front of it."""
 FARTHEST_UPRIGHT = 0.012
-"""Least inverse depth of an upright segment: about 120 m away for a camera in a car."""
+"""Smallest inverse depth of an upright segment: about 120 m for a camera in a car."""
 
 
 @dataclass(frozen=True)
 class Layers:
-    """The segments as planes in space.
+    """Segments as planes in space.
 
     Attributes:
         segments: the partition.
         planes: (N, 3), plane vectors.
-        depth_rank: (N,) int32, painting order: a layer hides all of lower rank.
-        background: (N,) bool, layers that go on behind the others.
-        movable: (N,) bool, layers that could move by themselves.
+        depth_rank: (N,) int32, painting order: a layer hides all layers of lower rank.
+        background: (N,) bool, layers that continue behind the others.
+        movable: (N,) bool, layers that may move by themselves.
         fixed: (N,) bool, layers that move with the camera.
         focal: focal length in pixels.
     """
@@ -56,18 +56,18 @@ def fit_planes(
     depth_spread: float,
     rng: np.random.Generator,
 ) -> Layers:
-    """Give every segment a plane: lying on the ground, infinitely far, or upright where its lowest pixel meets the ground.
+    """Fit a plane to every segment: on the ground, infinitely far, or upright where its lowest pixel meets the ground.
 
     Args:
         segments: the partition.
-        ground_classes: classes that lie on the ground; where empty, big segments that touch the lower border usually do.
-        far_classes: classes at infinity; where empty, big segments that touch the upper border often are.
+        ground_classes: classes that lie on the ground; if empty, large segments at the lower border usually do.
+        far_classes: classes at infinity; if empty, large segments at the upper border often are.
         depth_spread: standard deviation of the logarithm of an upright segment's depth around its contact point's.
         rng: source of every random choice.
     """
     height, width = segments.index.shape
     focal = float(rng.uniform(0.7, 1.2) * max(height, width))
-    ground, far = _lying_and_far(segments, ground_classes, far_classes, rng)
+    ground, far = _ground_and_far(segments, ground_classes, far_classes, rng)
     horizon = _horizon(segments, ground, rng)
     lowest = segments.boxes[:, 1] + segments.boxes[:, 3] - 1
     planes = np.zeros((len(segments), 3))
@@ -84,13 +84,13 @@ def fit_planes(
         depth = float(np.clip(depth * spread, FARTHEST_UPRIGHT, 0.7))
         left, _, wide, _ = segments.boxes[i]
         middle = (left + wide / 2 - (width - 1) / 2) / focal
-        # A slope of more than this would bring the far end of the segment to infinity.
+        # A larger slope would move the far end of the segment to infinity.
         limit = 0.7 * depth / max(wide / 2 / focal, 1e-6)
         slope = float(np.clip(slope * spread if fitted else slant * depth, -limit, limit))
         planes[i] = (slope, 0.0, depth - slope * middle)
     inverse_depth = planes[:, 2] + planes[:, 0] * (segments.boxes[:, 0] + segments.boxes[:, 2] / 2 - (width - 1) / 2) / focal
-    # Uprights hide the ground and the ground hides the far: no segment may sink into what it stands on.
-    # Void along the lower border is the car that carries the camera (Cityscapes calls it so): it stays where it is, in front.
+    # Void along the lower border is the car that carries the camera (ego vehicle in Cityscapes): fixed, in front of all.
+    # Uprights hide the ground, and the ground hides far segments, so that no segment sinks into its support.
     fixed = (segments.classes == IGNORE_INDEX) & (lowest == height - 1) & (segments.boxes[:, 2] >= 0.3 * width) & ~ground
     fixed &= segments.boxes[:, 3] < 0.5 * height
     order = np.lexsort((segments.boxes[:, 1], inverse_depth, np.select([fixed, far, ground], [3, 0, 1], 2)))
@@ -103,10 +103,10 @@ def fit_planes(
 
 
 def extend_background(still: Bytes, layers: Layers) -> tuple[Ints, Bytes]:
-    """What would be seen without the foreground: its pixels are mirrored in from the nearest background layer.
+    """Fill the foreground by mirroring in pixels of the nearest background layer.
 
     Returns:
-        layer of every pixel (H, W) int32, background layers only, and the image (H, W, 3) uint8.
+        Layer of every pixel (H, W) int32, only background layers, and the image (H, W, 3) uint8.
     """
     index = layers.segments.index
     height, width = index.shape
@@ -131,7 +131,7 @@ def extend_background(still: Bytes, layers: Layers) -> tuple[Ints, Bytes]:
     return extended, image
 
 
-def _lying_and_far(
+def _ground_and_far(
     segments: Segments, ground_classes: Collection[int], far_classes: Collection[int], rng: np.random.Generator
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     height, width = segments.index.shape
@@ -145,7 +145,7 @@ def _lying_and_far(
 
 
 def _horizon(segments: Segments, ground: NDArray[np.bool_], rng: np.random.Generator) -> float:
-    """Row of the horizon in pixels: a little above the ground where there is any."""
+    """Draw the row of the horizon in pixels, slightly above the ground if there is any."""
     height = segments.index.shape[0]
     row = rng.uniform(0.3, 0.55) * height
     big = ground & (segments.areas >= SMALL * segments.index.size)
@@ -163,7 +163,7 @@ def _contact(
     focal: float,
     fitted: bool,
 ) -> tuple[float, float]:
-    """Inverse depth of an upright segment at its middle column, and its slope over x / focal."""
+    """Return the inverse depth of an upright segment at its middle column, and its slope over x / focal."""
     height, width = segments.index.shape
     x, y, wide, tall = (int(v) for v in segments.boxes[i])
     row = y + tall - 1
@@ -179,9 +179,9 @@ def _contact(
     columns = np.linspace(x, x + wide - 1, 9).astype(int)
     inside = segments.index[y : y + tall, columns] == i
     rows = y + tall - 1 - np.argmax(inside[::-1], axis=0)
-    met = inside.any(axis=0) & (rows > horizon)
-    if met.sum() < 4:
+    touches = inside.any(axis=0) & (rows > horizon)
+    if touches.sum() < 4:
         return depth, 0.0
-    rays = (columns[met] - (width - 1) / 2) / focal
-    slope, _ = np.polyfit(rays, (rows[met] - horizon) / focal, 1)
-    return max(float(np.median((rows[met] - horizon) / focal)), FARTHEST_UPRIGHT), float(slope)
+    rays = (columns[touches] - (width - 1) / 2) / focal
+    slope, _ = np.polyfit(rays, (rows[touches] - horizon) / focal, 1)
+    return max(float(np.median((rows[touches] - horizon) / focal)), FARTHEST_UPRIGHT), float(slope)

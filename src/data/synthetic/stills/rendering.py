@@ -1,7 +1,7 @@
-"""The key frame of a layered still, and the exact flow to it.
+"""Rendering of the key frame of a layered still, and the exact flow to it.
 
 Convention:
-    a homography takes homogeneous pixel positions of the non-key frame to those of the key frame; the third component of its
+    a homography maps homogeneous pixel positions of the non-key frame to those of the key frame; the third component of the
     result is the ratio of the two depths, positive in front of the camera. Flow is backward: stored at the non-key pixel,
     pointing to its source in the key frame.
 """
@@ -19,21 +19,21 @@ from src.data.synthetic.segments import Bytes, Floats, Ints
 from src.data.synthetic.stills.layers import Layers, extend_background
 
 NEAREST_DEPTH_RATIO = 0.05
-"""A plane this many times nearer than before has passed the camera for all that pixels can tell."""
+"""Depth ratio below which a plane counts as having passed the camera."""
 
 
 @dataclass(frozen=True)
-class Scene:
-    """A non-key frame taken apart, with a motion for each of its layers.
+class LayeredScene:
+    """Non-key frame as layers, with a homography for each.
 
     Attributes:
         still: (H, W, 3) uint8, the image without pasted cut-outs.
         nonkey: (H, W, 3) uint8, the image with them.
         layers: the planes of ``still``, N of them.
-        index: (H, W) int32, visible layer of every pixel of ``nonkey``; N + j is cut-out j.
+        index: (H, W) int32, visible layer of every pixel of ``nonkey``; N + j for cut-out j.
         homographies: (N + J, 3, 3), non-key to key, of the N layers and J cut-outs.
         deformation: (H, W, 2) float32, pixels added to a position before the homographies of the N layers, or ``None``.
-        interpolation: how the key frame is read, an OpenCV interpolation flag.
+        interpolation: of the key frame, an OpenCV flag.
     """
 
     still: Bytes
@@ -46,14 +46,14 @@ class Scene:
 
 
 def plane_homographies(planes: Floats, focal: float, size: tuple[int, int], rotation: Floats, translations: Floats) -> Floats:
-    """Homographies that a motion of the camera induces on planes.
+    """Return the homographies that a motion of the camera induces on planes.
 
     Args:
         planes: (N, 3), plane vectors.
         focal: pixels.
         size: (H, W).
-        rotation: (3, 3), takes non-key camera axes to key camera axes.
-        translations: (N, 3), added after the rotation, per plane (a moving object's differs from the camera's).
+        rotation: (3, 3), from non-key to key camera axes.
+        translations: (N, 3), added after the rotation; that of a moving object differs from the camera's.
 
     Returns:
         (N, 3, 3).
@@ -63,8 +63,8 @@ def plane_homographies(planes: Floats, focal: float, size: tuple[int, int], rota
     return homographies
 
 
-def move(homographies: Floats, index: Ints, x: Singles, y: Singles) -> tuple[Singles, Singles, Singles]:
-    """Apply to every position the homography that ``index`` names.
+def apply_homographies(homographies: Floats, index: Ints, x: Singles, y: Singles) -> tuple[Singles, Singles, Singles]:
+    """Map every position by the homography of its index.
 
     Args:
         homographies: (N, 3, 3).
@@ -73,13 +73,13 @@ def move(homographies: Floats, index: Ints, x: Singles, y: Singles) -> tuple[Sin
         y: (h, w) or (h, 1), rows in pixels.
 
     Returns:
-        columns, rows and depth ratios, each (h, w); positions are meaningless where the ratio is not positive.
+        Columns, rows and depth ratios, each (h, w); positions are undefined where the ratio is not positive.
     """
     if len(homographies) == 1 or bool((homographies == homographies[0]).all()):
         a = list(homographies[0].ravel().astype(np.float32))
     else:
         table = np.ascontiguousarray(homographies.reshape(-1, 9).T.astype(np.float32))
-        # Unchecked indices of the native size: three times faster, and this is where half of the time goes.
+        # Clipped indices of native size are three times faster, and this lookup takes half of the time of a pair.
         where = index.astype(np.intp)
         a = [np.take(row, where, mode="clip") for row in table]
     ratio = a[6] * x + a[7] * y + a[8]
@@ -87,11 +87,11 @@ def move(homographies: Floats, index: Ints, x: Singles, y: Singles) -> tuple[Sin
     return (a[0] * x + a[1] * y + a[2]) / safe, (a[3] * x + a[4] * y + a[5]) / safe, ratio
 
 
-def render(scene: Scene) -> tuple[Bytes, Singles]:
-    """Paint the key frame from far to near and say where every non-key pixel has gone.
+def render(scene: LayeredScene) -> tuple[Bytes, Singles]:
+    """Paint the key frame from far to near and compute the flow.
 
     Returns:
-        key image (H, W, 3) uint8, and flow (2, H, W) float32, NaN where the source is covered, outside or behind the camera.
+        Key image (H, W, 3) uint8, and flow (2, H, W) float32, NaN where the source is covered, outside or behind the camera.
     """
     height, width = scene.index.shape
     x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
@@ -102,28 +102,28 @@ def render(scene: Scene) -> tuple[Bytes, Singles]:
         inverse = invert_deformation(scene.deformation)
         positions = inverse[..., 0] + x, inverse[..., 1] + y
         backdrop_index, layer_index = (_nearest(index, *positions) for index in (backdrop_index, layer_index))
-    painted, owners, first = _paint_all(scene, backdrop_index, layer_index)
+    painted, owners, first_layer = _paint_layers(scene, backdrop_index, layer_index)
     count = len(scene.layers.planes)
     backwards = np.asarray(np.linalg.inv(scene.homographies)[owners], np.float64)
-    source_x, source_y, _ = move(backwards, painted, x, y)
-    pasted = painted >= first + count
+    source_x, source_y, _ = apply_homographies(backwards, painted, x, y)
+    pasted = painted >= first_layer + count
     if inverse is not None:
-        # Cut-outs lie on top of the deformed still and are themselves not deformed.
+        # Cut-outs are pasted on the deformed still and are not deformed themselves.
         shift = cv2.remap(inverse, source_x, source_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
         shift[pasted] = 0
         source_x, source_y = source_x + shift[..., 0], source_y + shift[..., 1]
-    sheet = (painted < first) + 2 * pasted
+    sheet = (painted < first_layer) + 2 * pasted
     canvas = np.concatenate((scene.still, backdrop, scene.nonkey))
-    source_y = _fold(source_y, height) + sheet.astype(np.float32) * np.float32(height)
-    key = cv2.remap(canvas, _fold(source_x, width), source_y, scene.interpolation, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(key, np.uint8), _flow(scene, painted, first)
+    source_y = _reflect(source_y, height) + sheet.astype(np.float32) * np.float32(height)
+    key = cv2.remap(canvas, _reflect(source_x, width), source_y, scene.interpolation, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(key, np.uint8), _flow(scene, painted, first_layer)
 
 
-def _paint_all(scene: Scene, backdrop_index: Ints, layer_index: Ints) -> tuple[Ints, Ints, int]:
-    """Lay coats over one another: the extended background, the layers, the cut-outs.
+def _paint_layers(scene: LayeredScene, backdrop_index: Ints, layer_index: Ints) -> tuple[Ints, Ints, int]:
+    """Paint coats over one another: the extended background, the layers, the cut-outs.
 
     Returns:
-        number of the topmost coat per key pixel (H, W), the layer of every coat, and the number of the first layer coat.
+        Number of the topmost coat per key pixel (H, W), the layer of every coat, and the number of the first layer's coat.
     """
     layers, count = scene.layers, len(scene.layers.planes)
     height, width = layer_index.shape
@@ -133,19 +133,19 @@ def _paint_all(scene: Scene, backdrop_index: Ints, layer_index: Ints) -> tuple[I
     margin = min(height, width) // 4
     pads = [np.pad(index, margin, mode="reflect") for index in (backdrop_index, layer_index)]
     bend = 0 if scene.deformation is None else int(np.ceil(np.abs(scene.deformation).max())) + 1
-    # What no coat reaches belongs to coat 0, the farthest background.
+    # Pixels without a coat belong to coat 0, the farthest background.
     painted = np.zeros((height, width), np.int32)
-    facing = np.linalg.det(scene.homographies) > 0
+    front_facing = np.linalg.det(scene.homographies) > 0
     ratios = np.linalg.inv(scene.homographies)[:, 2]
     for coat, layer in enumerate(owners):
         if coat < len(behind):
             box = (-margin, -margin, width + margin, height + margin)
         elif layer < count:
-            box = _grown(layers.segments.extents[layer], bend, margin, (height, width))
+            box = _extended_box(layers.segments.extents[layer], bend, margin, (height, width))
         else:
-            box = _box(scene.index == layer)
+            box = _mask_box(scene.index == layer)
         left, top, right, bottom = box
-        if not facing[layer] or left >= right or top >= bottom:
+        if not front_facing[layer] or left >= right or top >= bottom:
             continue
         if layer >= count:
             mask = scene.index[top:bottom, left:right] == layer
@@ -156,8 +156,8 @@ def _paint_all(scene: Scene, backdrop_index: Ints, layer_index: Ints) -> tuple[I
     return painted, owners, len(behind)
 
 
-def _grown(extent: Ints, bend: int, margin: int, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Box of a layer, carried on beyond the border where it touches it: objects do not end at the edge of the image."""
+def _extended_box(extent: Ints, bend: int, margin: int, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return the box of a layer, extended beyond a border that it touches: objects do not end at the edge of the image."""
     left, top, wide, tall = (int(v) for v in extent)
     right, bottom = left + wide, top + tall
     left = -min(margin, right) if left == 0 else max(left - bend, 0)
@@ -167,13 +167,13 @@ def _grown(extent: Ints, bend: int, margin: int, size: tuple[int, int]) -> tuple
     return left, top, right, bottom
 
 
-def _box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+def _mask_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
     left, top, wide, tall = cv2.boundingRect(mask.astype(np.uint8))
     return left, top, left + wide, top + tall
 
 
 def _paint(painted: Ints, coat: int, mask: NDArray[np.bool_], corner: tuple[int, int], homography: Floats, ratio: Floats) -> None:
-    """Mark the key pixels that a layer's mask lands on; ``ratio``: depth ratio of the way back, linear in the key position."""
+    """Mark the key pixels that a mask maps to; ``ratio`` is the inverse depth ratio, linear in the key position."""
     height, width = painted.shape
     left, top = corner
     right, bottom = left + mask.shape[1] - 1, top + mask.shape[0] - 1
@@ -186,15 +186,15 @@ def _paint(painted: Ints, coat: int, mask: NDArray[np.bool_], corner: tuple[int,
     if x0 >= x1 or y0 >= y1:
         return
     shifted = np.array([[1, 0, -x0], [0, 1, -y0], [0, 0, 1.0]]) @ homography @ np.array([[1, 0, left], [0, 1, top], [0, 0, 1.0]])
-    landed = cv2.warpPerspective(mask.view(np.uint8), shifted, (x1 - x0, y1 - y0), flags=cv2.INTER_NEAREST).view(np.bool_)
+    covered = cv2.warpPerspective(mask.view(np.uint8), shifted, (x1 - x0, y1 - y0), flags=cv2.INTER_NEAREST).view(np.bool_)
     # Positions behind the camera satisfy the same equations with the opposite sign.
     ends = [ratio[0] * x + ratio[1] * y + ratio[2] for x in (x0, x1) for y in (y0, y1)]
     if min(ends) <= 0:
-        landed &= ratio[0] * np.arange(x0, x1) + (ratio[1] * np.arange(y0, y1) + ratio[2])[:, None] > 0
-    np.copyto(painted[y0:y1, x0:x1], coat, where=landed)
+        covered &= ratio[0] * np.arange(x0, x1) + (ratio[1] * np.arange(y0, y1) + ratio[2])[:, None] > 0
+    np.copyto(painted[y0:y1, x0:x1], coat, where=covered)
 
 
-def _flow(scene: Scene, painted: Ints, first: int) -> Singles:
+def _flow(scene: LayeredScene, painted: Ints, first_layer: int) -> Singles:
     height, width = scene.index.shape
     x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
     start_x: Singles = x
@@ -203,13 +203,13 @@ def _flow(scene: Scene, painted: Ints, first: int) -> Singles:
     if scene.deformation is not None:
         bends = (scene.index < count).astype(np.float32)
         start_x, start_y = x + scene.deformation[..., 0] * bends, y + scene.deformation[..., 1] * bends
-    key_x, key_y, ratio = move(scene.homographies, scene.index, start_x, start_y)
+    key_x, key_y, ratio = apply_homographies(scene.homographies, scene.index, start_x, start_y)
     inside = (key_x >= 0) & (key_x <= width - 1) & (key_y >= 0) & (key_y <= height - 1) & (ratio > NEAREST_DEPTH_RATIO)
     column = np.rint(np.where(inside, key_x, 0)).astype(np.int32)
     row = np.rint(np.where(inside, key_y, 0)).astype(np.int32)
-    own_coat = first + np.arange(len(scene.homographies), dtype=np.int32)
-    own_coat[:count] = first + scene.layers.depth_rank
-    visible = inside & (painted.ravel()[row * width + column] <= own_coat[scene.index])
+    layer_coat = first_layer + np.arange(len(scene.homographies), dtype=np.int32)
+    layer_coat[:count] = first_layer + scene.layers.depth_rank
+    visible = inside & (painted.ravel()[row * width + column] <= layer_coat[scene.index])
     flow = np.stack((key_x - x, key_y - y)).astype(np.float32)
     np.copyto(flow, np.nan, where=~visible)
     return np.asarray(flow, np.float32)
@@ -222,8 +222,8 @@ def _nearest(index: Ints, x: Singles, y: Singles) -> Ints:
     return found
 
 
-def _fold(position: Singles, length: int) -> Singles:
-    """Mirror a coordinate that lies outside 0..length - 1 back in, as BORDER_REFLECT_101 does, once."""
+def _reflect(position: Singles, length: int) -> Singles:
+    """Reflect a coordinate outside 0..length - 1 back inside once, as BORDER_REFLECT_101 does."""
     last = np.float32(length - 1)
     folded: Singles = np.clip(last - np.abs(last - np.abs(position)), 0, last)
     return folded
