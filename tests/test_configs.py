@@ -24,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.models.propagator import Propagator
 from src.train import main
 from src.training.checkpointing.checkpoint_files import DurableCheckpointIO
-from src.training.checkpointing.periodic_checkpoint import NewestCheckpoint
+from src.training.checkpointing.periodic_checkpoint import PeriodicCheckpoint
 from src.training.optim import AdamWPoly
 from tests.tiny_run import ROOT, compose_train
 
@@ -263,7 +263,7 @@ def test_trainer_callbacks_and_objectives_can_be_built(tmp_path: Path) -> None:
     trainer = instantiate(cfg.trainer, logger=False, callbacks=callbacks, _convert_="all")
     assert isinstance(trainer, Trainer) and trainer.max_steps == 90000
     # A trainer adds its own checkpoints where it sees none. The newest holds the state of the best, so it is saved after it.
-    assert [type(callback) for callback in trainer.checkpoint_callbacks] == [ModelCheckpoint, NewestCheckpoint]
+    assert [type(callback) for callback in trainer.checkpoint_callbacks] == [ModelCheckpoint, PeriodicCheckpoint]
     assert isinstance(trainer.strategy.checkpoint_io, DurableCheckpointIO)
 
 

@@ -25,14 +25,14 @@ from src.models.cpu.mask_features import MaskFeatures
 from src.models.flow import DISFlow, PixelFlow, QueryFlow
 from src.models.propagator import Propagator
 from src.ops.masks import semantic_scores
-from src.weights.foreign_files import read_tensors
 from src.weights.model_folder import load_flow, load_model, save_model
+from src.weights.tensor_files import read_tensors
 from tests.inference.tiny import tiny_propagator
 from tests.tiny_run import ROOT, compose_train
 from tests.weights.golden_rule import golden_image, golden_layout, golden_state
 from tests.weights.published import small_official
-from tests.weights.test_foreign_files import BOMBS, write_bomb
 from tests.weights.test_official import flownet_state
+from tests.weights.test_tensor_files import BOMBS, write_bomb
 
 CLIPS = {
     "swin": ("64x96_to_128x200", (64, 96), (128, 200)),

@@ -15,17 +15,17 @@ from omegaconf import DictConfig, OmegaConf
 from src.commands.num_classes import fill_num_classes
 from src.data.datamodule import PairDataModule
 from src.training.checkpointing.checkpoint_files import discard_checkpoints, find_checkpoint
-from src.training.checkpointing.nonfinite import BrokenStep
+from src.training.checkpointing.nonfinite import NonFiniteStep
 from src.training.checkpointing.replay import replay_step
 from src.training.checkpointing.run_lock import run_lock
 from src.training.logging.dashboards import git_state
 from src.training.logging.resilient_wandb import ResilientWandbLogger
 from src.training.module import PropagationModule
-from src.training.strategies import naming_lost_processes, whole_model
+from src.training.strategies import explain_lost_processes, full_model
 from src.training.wiring import (
-    accumulate_to,
     build_propagator,
     plain,
+    set_gradient_accumulation,
 )
 from src.weights.model_folder import load_model, save_model
 
@@ -56,7 +56,7 @@ def replay(cfg: DictConfig) -> dict[str, float]:
     """Compute the step again that a run left in ``cfg.replay``; see :func:`src.training.checkpointing.replay.replay_step`."""
     fill_num_classes(cfg.data)
     folder = Path(cfg.replay)
-    step = BrokenStep.read(folder)
+    step = NonFiniteStep.read(folder)
     propagator, metadata = load_model(folder / "model")
     objective, optim = instantiate(cfg.stage.objective), instantiate(cfg.stage.optim)
     module = PropagationModule(propagator, objective, optim, cfg.data.num_classes, metadata, cfg.seed)
@@ -89,13 +89,13 @@ def _train(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     total = sum(p.numel() for p in propagator.parameters())
     log.info("stage %s: %.3f M of %.3f M parameters train, into %s", cfg.stage.name, trainable / 1e6, total / 1e6, run_dir)
     try:
-        with naming_lost_processes(trainer):
+        with explain_lost_processes(trainer):
             trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
     except SystemExit:
         # Lightning turns Ctrl-C into an exit; a signal ends in one of its own.
         log.warning("stopped at step %d; the same command with resume=true goes on from its last checkpoint", trainer.global_step)
         raise
-    whole = whole_model(propagator, trainer)
+    whole = full_model(propagator, trainer)
     if trainer.is_global_zero:
         save_model(whole, run_dir / "model", metadata)
         log.info("model saved to %s", run_dir / "model")
@@ -110,7 +110,7 @@ def _trainer(cfg: DictConfig) -> Trainer:
     loggers: list[Logger] = [instantiate(logger) for logger in cfg.logger.values() if logger]
     callbacks: list[Callback] = [instantiate(callback) for callback in cfg.callbacks.values() if callback]
     trainer: Trainer = instantiate(cfg.trainer, logger=loggers, callbacks=callbacks, _convert_="all")
-    accumulate_to(trainer, cfg.global_batch_size, cfg.batch_size)
+    set_gradient_accumulation(trainer, cfg.global_batch_size, cfg.batch_size)
     return trainer
 
 

@@ -24,7 +24,7 @@ from src.ops.warp import disoccluded, full_size_flow
 from src.structures import PairBatch
 from src.training.optim import AdamWPoly, gradient_norm
 from src.training.stages import Stage, StagePrediction
-from src.training.strategies import gather_parameters, share_out_model, spread_parameters
+from src.training.strategies import gather_parameters, reshard_parameters, shard_model
 from src.weights.model_folder import model_config
 
 # The paper's pairs are at most ten frames apart; of wider ones the scores by offset would flood the log.
@@ -74,7 +74,7 @@ class PropagationModule(LightningModule):
 
     def configure_model(self) -> None:
         """Spread the model over the processes where the strategy is FSDP; Lightning may ask twice."""
-        share_out_model(self, self.propagator)
+        shard_model(self, self.propagator)
 
     def on_train_batch_start(self, batch: PairBatch, batch_idx: int) -> None:
         """Key what layers draw for each sample by its number, and seed dropout by the step: not by how the run came here."""
@@ -119,7 +119,7 @@ class PropagationModule(LightningModule):
 
     def on_validation_end(self) -> None:
         """Back to shares."""
-        spread_parameters(self.propagator)
+        reshard_parameters(self.propagator)
 
     def validation_step(self, batch: PairBatch, batch_idx: int) -> dict[str, StagePrediction]:
         """Score the stage's prediction for the non-key frame; returns it as ``prediction`` for the picture callback."""

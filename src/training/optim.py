@@ -10,7 +10,7 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
 from src.models.propagator import Propagator
-from src.training.strategies import whole_tensor
+from src.training.strategies import full_tensor
 
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
 
@@ -72,5 +72,5 @@ def _undecayed_parameters(model: nn.Module) -> set[int]:
 
 def gradient_norm(model: nn.Module) -> torch.Tensor:
     """Global 2-norm of the gradients, for the log."""
-    norms = [whole_tensor(p.grad.detach().float().norm()) for p in model.parameters() if p.grad is not None]
+    norms = [full_tensor(p.grad.detach().float().norm()) for p in model.parameters() if p.grad is not None]
     return torch.stack(norms).norm() if norms else torch.zeros(())

@@ -16,7 +16,7 @@ from src.losses.visibility import VisibilityLoss
 from src.models.flow import FlowBranch
 from src.models.propagator import Propagator
 from src.structures import FlowPrediction, MaskPrediction, PairBatch
-from src.training.self_labels import SelfLabels
+from src.training.pseudo_labels import PseudoLabels
 
 Terms = dict[str, Tensor]
 """Weighted loss terms by name; the training loss is their sum."""
@@ -75,7 +75,7 @@ class SegmentorStage(nn.Module):
         return StagePrediction(model.segmentor(batch.nonkey_image))
 
 
-class SideLosses(nn.Module):
+class AuxiliaryLosses(nn.Module):
     """What a flow estimator learns beside its flow; terms that are ``None`` are left out.
 
     Args:
@@ -127,9 +127,9 @@ class FlowStage(nn.Module):
     ) -> None:
         super().__init__()
         self.loss = loss
-        self.side_losses = SideLosses(visibility, disocclusion, photometric)
+        self.auxiliary_losses = AuxiliaryLosses(visibility, disocclusion, photometric)
         self.trainable = tuple(trainable)
-        self.idle = self.side_losses.idle
+        self.idle = self.auxiliary_losses.idle
 
     def losses(self, model: Propagator, batch: PairBatch) -> Terms:
         """End-point errors against the known flow; the segmentor runs only for a flow that reads its queries.
@@ -145,7 +145,7 @@ class FlowStage(nn.Module):
             queries = key.queries
         flow = model.flow.with_detail(model.flow(batch.key_image, batch.nonkey_image, queries))
         terms: Terms = self.loss(flow, target, key)
-        terms |= self.side_losses(flow, batch)
+        terms |= self.auxiliary_losses(flow, batch)
         return terms
 
     def predict(self, model: Propagator, batch: PairBatch) -> StagePrediction:
@@ -163,7 +163,7 @@ class PropagationStage(nn.Module):
         visibility: see :class:`FlowStage`, like the two that follow.
         disocclusion: see there.
         photometric: see there.
-        self_labels: labels the frames that have none; ``None``: these teach no masks.
+        pseudo_labels: labels the frames that have none; ``None``: these teach no masks.
         trainable: parts that train.
     """
 
@@ -175,19 +175,19 @@ class PropagationStage(nn.Module):
         visibility: VisibilityLoss | None = None,
         disocclusion: DisocclusionLoss | None = None,
         photometric: PhotometricLoss | None = None,
-        self_labels: SelfLabels | None = None,
+        pseudo_labels: PseudoLabels | None = None,
         trainable: Sequence[str] = ("flow", "segmentor.mask_head", "segmentor.class_head"),
     ) -> None:
         super().__init__()
         self.loss = loss
         self.flow_loss = flow_loss
         self.flow_weight = flow_weight
-        self.side_losses = SideLosses(visibility, disocclusion, photometric)
-        self.self_labels = self_labels
+        self.auxiliary_losses = AuxiliaryLosses(visibility, disocclusion, photometric)
+        self.pseudo_labels = pseudo_labels
         self.trainable = tuple(trainable)
         # Carried masks do not teach the flow of single pixels.
         self.detailed = flow_loss is not None or photometric is not None
-        self.idle = self.side_losses.idle if self.detailed else (*self.side_losses.idle, FlowBranch.DETAIL)
+        self.idle = self.auxiliary_losses.idle if self.detailed else (*self.auxiliary_losses.idle, FlowBranch.DETAIL)
 
     def losses(self, model: Propagator, batch: PairBatch) -> Terms:
         """Set loss of the carried masks and, where asked for, the end-point errors.
@@ -195,8 +195,8 @@ class PropagationStage(nn.Module):
         Raises:
             ValueError: if ``flow_loss`` is given and the batch has no flow.
         """
-        if self.self_labels is not None:
-            batch = self.self_labels(model.segmentor, batch)
+        if self.pseudo_labels is not None:
+            batch = self.pseudo_labels(model.segmentor, batch)
         key = model.segmentor(batch.key_image)
         carried, flow = model.propagate(key, batch.key_image, batch.nonkey_image)
         terms: Terms = dict(self.loss(carried, batch.nonkey_label, batch.sample_id))
@@ -205,7 +205,7 @@ class PropagationStage(nn.Module):
         if self.flow_loss is not None:
             errors = self.flow_loss(flow, _known_flow(batch), key.final_layer())
             terms |= {name: self.flow_weight * error for name, error in errors.items()}
-        terms |= self.side_losses(flow, batch)
+        terms |= self.auxiliary_losses(flow, batch)
         return terms
 
     def predict(self, model: Propagator, batch: PairBatch) -> StagePrediction:

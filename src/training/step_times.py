@@ -15,7 +15,7 @@ from src.structures import PairBatch
 from src.training.module import PropagationModule
 from src.training.stages import FlowStage
 
-AS_IT_IS = "as it is"
+UNCHANGED = "as it is"
 WITH_AUTOGRAD = "frozen parts with autograd"
 
 
@@ -39,7 +39,7 @@ def step_times(
     unused = {id(parameter) for parameter in module.propagator.unused_parameters()}
     frozen = [p for p in module.propagator.segmentor.parameters() if not p.requires_grad and id(p) not in unused]
     optimizer, _ = module.optim.build(module.propagator, warmup + repeats + 1)
-    ways: dict[str, Callable[[], AbstractContextManager[None]]] = {AS_IT_IS: nullcontext}
+    ways: dict[str, Callable[[], AbstractContextManager[None]]] = {UNCHANGED: nullcontext}
     # Supervised flow asks the segmentor without autograd, whatever is frozen.
     if frozen and not isinstance(module.stage, FlowStage):
         ways[WITH_AUTOGRAD] = lambda: _learning(frozen)

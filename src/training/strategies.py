@@ -48,7 +48,7 @@ def ddp_strategy(
 
 
 @contextmanager
-def naming_lost_processes(trainer: Trainer) -> Iterator[None]:
+def explain_lost_processes(trainer: Trainer) -> Iterator[None]:
     """Say what the errors of gloo and NCCL mean: that another process of the run died, or did not answer in time.
 
     Raises:
@@ -99,7 +99,7 @@ class FullyShardedStrategy(ModelParallelStrategy):
         self._data_parallel_size = self.num_nodes * self.num_processes
         super().setup_environment()
 
-    def share_out(self, propagator: Propagator) -> None:
+    def shard(self, propagator: Propagator) -> None:
         """Spread a model over the processes; afterwards its parameters are new objects."""
         mesh = self.device_mesh["data_parallel"]
         # Inner units first. Only what is called through forward() can be one, and the elements of a list of layers are.
@@ -112,15 +112,15 @@ class FullyShardedStrategy(ModelParallelStrategy):
                 fully_shard(network, mesh=mesh)
 
 
-def share_out_model(module: LightningModule, propagator: Propagator) -> None:
+def shard_model(module: LightningModule, propagator: Propagator) -> None:
     """What ``configure_model`` does: spread the model where the strategy asks for it, once."""
     strategy = module.trainer.strategy
-    if isinstance(strategy, FullyShardedStrategy) and not is_shared_out(propagator):
-        strategy.share_out(propagator)
+    if isinstance(strategy, FullyShardedStrategy) and not is_sharded(propagator):
+        strategy.shard(propagator)
 
 
 def gather_parameters(propagator: Propagator) -> None:
-    """Give each process the whole model until :func:`spread_parameters`; all of them must call both.
+    """Give each process the whole model until :func:`reshard_parameters`; all of them must call both.
 
     In validation the processes have different numbers of samples: one that gathered in a forward pass would wait for ever.
     """
@@ -130,7 +130,7 @@ def gather_parameters(propagator: Propagator) -> None:
             module.unshard()
 
 
-def spread_parameters(propagator: Propagator) -> None:
+def reshard_parameters(propagator: Propagator) -> None:
     """The end of :func:`gather_parameters`; nothing, where the model is not spread over processes."""
     for module in propagator.modules():
         if isinstance(module, FSDPModule):
@@ -138,18 +138,18 @@ def spread_parameters(propagator: Propagator) -> None:
             module.reshard()
 
 
-def is_shared_out(propagator: Propagator) -> bool:
+def is_sharded(propagator: Propagator) -> bool:
     """Whether each process has but a share of the parameters."""
     return any(isinstance(parameter, DTensor) for parameter in propagator.parameters())
 
 
-def whole_model(propagator: Propagator, trainer: Trainer) -> Propagator:
+def full_model(propagator: Propagator, trainer: Trainer) -> Propagator:
     """The model to save: itself, or a copy with what lies on the other processes. All of them must call this.
 
     Returns:
         On processes other than the first, the copy has weights of no meaning.
     """
-    if not is_shared_out(propagator):
+    if not is_sharded(propagator):
         return propagator
     state = get_model_state_dict(propagator, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
     whole = build_model(model_config(propagator))
@@ -158,7 +158,7 @@ def whole_model(propagator: Propagator, trainer: Trainer) -> Propagator:
     return whole
 
 
-def whole_tensor(tensor: Tensor) -> Tensor:
+def full_tensor(tensor: Tensor) -> Tensor:
     """A scalar that may be spread over the processes, put together; all of them must call this."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 

@@ -84,7 +84,7 @@ def build_propagator(
     return Propagator(segmentor, flow, warp_grid)
 
 
-def accumulate_to(trainer: Trainer, global_batch_size: int | None, batch_size: int) -> None:
+def set_gradient_accumulation(trainer: Trainer, global_batch_size: int | None, batch_size: int) -> None:
     """Have a trainer accumulate gradients, so that an optimiser step has one size on any number of devices.
 
     Validation moves along: between two, Lightning counts forward passes and the configuration steps. The loss is normalised pass

@@ -14,10 +14,10 @@ from src.models.flow import CopyFlow, DISFlow, PixelFlow, QueryFlow
 from src.models.propagator import Propagator
 from src.models.segmentors.mask2former import Mask2FormerSegmentor
 from src.weights.architecture import Shapes, pixel_flow_config, query_flow_config, segmentor_config
-from src.weights.foreign_files import read_tensors
 from src.weights.mask2former_names import position_index_names, segmentor_names, unused_names
 from src.weights.mpvss_names import MOTION_PREFIX, flownet_names, motion_names
-from src.weights.renaming import Names, fill, foreign_tensors
+from src.weights.renaming import Names, export_renamed, load_renamed
+from src.weights.tensor_files import read_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def from_official(tensors: Mapping[str, Tensor], flow: Literal["copy", "dis"] = 
     if not motion:
         return Propagator(segmentor, CopyFlow() if flow == "copy" else DISFlow())
     estimator = QueryFlow(**query_flow_config(_shapes(motion)))
-    fill(estimator, motion, _motion_names(estimator), prefix=MOTION_PREFIX)
+    load_renamed(estimator, motion, _motion_names(estimator), prefix=MOTION_PREFIX)
     if estimator.num_queries != segmentor.num_queries or estimator.query_dim != segmentor.query_dim:
         raise ValueError(
             f"the flow is for {estimator.num_queries} queries of width {estimator.query_dim}, the segmentor has "
@@ -96,11 +96,11 @@ def to_official(propagator: Propagator) -> dict[str, Tensor]:
     if not isinstance(segmentor, Mask2FormerSegmentor):
         raise ValueError(f"{type(segmentor).__name__} has no official names; Mask2FormerSegmentor has")
     config = segmentor.config()
-    result = foreign_tensors(segmentor, segmentor_names(config))
+    result = export_renamed(segmentor, segmentor_names(config))
     _check_published(config, segmentor_config(_shapes(result)))
     result |= {name: _position_index(config) for name in position_index_names(config)}
     if isinstance(flow, QueryFlow):
-        motion = foreign_tensors(flow, _motion_names(flow))
+        motion = export_renamed(flow, _motion_names(flow))
         with torch.device("meta"):
             _check_published(flow.config(), QueryFlow(**query_flow_config(_shapes(motion))).config())
         return result | {MOTION_PREFIX + name: value for name, value in motion.items()}
@@ -142,7 +142,7 @@ def _segmentor(tensors: Mapping[str, Tensor]) -> Mask2FormerSegmentor:
     # Frozen batch norms count nothing, so their checkpoints have no counters; a new network has 0.
     counters = {name: torch.tensor(0) for name in names if name.endswith(_COUNTER) and name not in given}
     segmentor = Mask2FormerSegmentor.from_config(config)
-    fill(segmentor, given | counters, names, kept)
+    load_renamed(segmentor, given | counters, names, kept)
     left_out = [name for name in tensors if name.startswith("criterion.")] + _counted(len(index_names), "relative_position_index")
     fresh = [*kept, *_counted(len(counters), _COUNTER)]
     logger.info("segmentor: %d tensors taken; left out, as nothing reads them: %s", len(given), ", ".join(left_out) or "none")
@@ -152,7 +152,7 @@ def _segmentor(tensors: Mapping[str, Tensor]) -> Mask2FormerSegmentor:
 
 def _flownet(tensors: Mapping[str, Tensor]) -> PixelFlow:
     estimator = PixelFlow(**pixel_flow_config(_shapes(tensors)))
-    fill(estimator, tensors, _tuples(flownet_names()))
+    load_renamed(estimator, tensors, _tuples(flownet_names()))
     decoder = estimator.pixel_decoder
     with torch.no_grad():
         # The encoder reads the halved image, and its finest level is a quarter of that.

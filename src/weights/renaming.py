@@ -14,7 +14,9 @@ SHOWN = 20
 """Faults that an error lists before it only counts them."""
 
 
-def fill(module: nn.Module, tensors: Mapping[str, Tensor], names: Names, kept: Sequence[str] = (), prefix: str = "") -> None:
+def load_renamed(
+    module: nn.Module, tensors: Mapping[str, Tensor], names: Names, kept: Sequence[str] = (), prefix: str = ""
+) -> None:
     """Load foreign tensors into a network of ours.
 
     Args:
@@ -47,8 +49,8 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], names: Names, kept: S
     module.load_state_dict(loaded)
 
 
-def foreign_tensors(module: nn.Module, names: Names) -> dict[str, Tensor]:
-    """The reverse of :func:`fill`: the tensors of a network of ours under their foreign names.
+def export_renamed(module: nn.Module, names: Names) -> dict[str, Tensor]:
+    """The reverse of :func:`load_renamed`: the tensors of a network of ours under their foreign names.
 
     Args:
         module: the network.

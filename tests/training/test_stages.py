@@ -10,7 +10,7 @@ from src.losses.visibility import VisibilityLoss
 from src.models.flow import FlowBranch
 from src.models.propagator import Propagator
 from src.structures import IGNORE_INDEX, PairBatch
-from src.training.self_labels import SelfLabels
+from src.training.pseudo_labels import PseudoLabels
 from src.training.stages import FlowStage, PropagationStage, SegmentorStage, Terms
 from tests.inference.tiny import CLASSES, tiny_propagator
 from tests.training.tiny_batch import grey, tiny_batch
@@ -73,7 +73,7 @@ def test_unlabelled_video_teaches_the_flow_by_itself() -> None:
         FlowLoss(),
         disocclusion=DisocclusionLoss(),
         photometric=PhotometricLoss(),
-        self_labels=SelfLabels(0.0),
+        pseudo_labels=PseudoLabels(0.0),
         trainable=["flow"],
     )
     assert nothing.losses(model, blank)["mask"].item() == 0

@@ -10,10 +10,10 @@ from torch.distributed import DistNetworkError
 from src.training.strategies import (
     FullyShardedStrategy,
     ddp_strategy,
-    is_shared_out,
-    naming_lost_processes,
-    whole_model,
-    whole_tensor,
+    explain_lost_processes,
+    full_model,
+    full_tensor,
+    is_sharded,
 )
 from tests.inference.tiny import tiny_propagator
 
@@ -30,14 +30,14 @@ TRAINER = SimpleNamespace(global_rank=1, world_size=4, is_global_zero=False)
 )
 def test_an_error_of_the_group_names_the_process_and_what_to_do(error: RuntimeError) -> None:
     expected = r"^process 1 of 4 lost another one.*resume=true.*last checkpoint"
-    with pytest.raises(RuntimeError, match=expected) as raised, naming_lost_processes(TRAINER):
+    with pytest.raises(RuntimeError, match=expected) as raised, explain_lost_processes(TRAINER):
         raise error
     assert raised.value.__cause__ is error and str(error) in str(raised.value)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ValueError("connection reset")])
 def test_other_errors_pass_as_they_are(error: Exception) -> None:
-    with pytest.raises(type(error)) as raised, naming_lost_processes(TRAINER):
+    with pytest.raises(type(error)) as raised, explain_lost_processes(TRAINER):
         raise error
     assert raised.value is error
 
@@ -55,5 +55,5 @@ def test_settings_arrive_at_the_strategies() -> None:
 
 def test_a_model_of_one_process_is_whole() -> None:
     propagator, loss = tiny_propagator("copy"), torch.tensor(1.5)
-    assert not is_shared_out(propagator)
-    assert whole_model(propagator, TRAINER) is propagator and whole_tensor(loss) is loss
+    assert not is_sharded(propagator)
+    assert full_model(propagator, TRAINER) is propagator and full_tensor(loss) is loss

@@ -11,9 +11,9 @@ from omegaconf import OmegaConf
 from src.models.flow import CopyFlow
 from src.training import wiring
 from src.training.wiring import (
-    accumulate_to,
     build_propagator,
     plain,
+    set_gradient_accumulation,
     silence_lightning,
     wandb_logger,
 )
@@ -154,7 +154,7 @@ def trainer_on(devices: int, accumulate: int = 1) -> Any:
 @pytest.mark.parametrize("devices, batch_size, passes", [(8, 2, 1), (4, 2, 2), (1, 2, 8), (1, 16, 1), (16, 1, 1)])
 def test_a_step_has_one_size_on_any_number_of_devices(devices: int, batch_size: int, passes: int) -> None:
     trainer = trainer_on(devices)
-    accumulate_to(trainer, 16, batch_size)
+    set_gradient_accumulation(trainer, 16, batch_size)
     assert devices * batch_size * trainer.accumulate_grad_batches == 16 and trainer.accumulate_grad_batches == passes
     # Still every 5,000 steps.
     assert trainer.val_check_interval == 5000 * passes
@@ -162,13 +162,13 @@ def test_a_step_has_one_size_on_any_number_of_devices(devices: int, batch_size: 
 
 def test_a_step_that_does_not_come_out_even_is_refused() -> None:
     untouched = trainer_on(2, accumulate=3)
-    accumulate_to(untouched, None, 7)
+    set_gradient_accumulation(untouched, None, 7)
     assert (untouched.accumulate_grad_batches, untouched.val_check_interval) == (3, 5000)
     with pytest.raises(ValueError, match="choose it with global_batch_size=null"):
-        accumulate_to(untouched, 16, 2)
+        set_gradient_accumulation(untouched, 16, 2)
     with pytest.raises(ValueError, match=r"4 device\(s\) x batch_size=3: expected batch_size=1\|2\|4; .* steps of 12"):
-        accumulate_to(trainer_on(4), 16, 3)
+        set_gradient_accumulation(trainer_on(4), 16, 3)
     with pytest.raises(ValueError, match="batch_size=2: expected batch_size=1;"):
-        accumulate_to(trainer_on(16), 16, 2)
+        set_gradient_accumulation(trainer_on(16), 16, 2)
     with pytest.raises(ValueError, match="expected a number of devices that divides 16"):
-        accumulate_to(trainer_on(6), 16, 1)
+        set_gradient_accumulation(trainer_on(6), 16, 1)

@@ -9,7 +9,7 @@ from lightning import Callback, Trainer
 
 from src.data.datamodule import PairDataModule
 from src.data.pairs.sampling import PairSampling, UniformSampling
-from src.training.checkpointing.periodic_checkpoint import NewestCheckpoint
+from src.training.checkpointing.periodic_checkpoint import PeriodicCheckpoint
 from src.training.module import PropagationModule
 from src.training.optim import AdamWPoly
 from src.training.stages import Stage
@@ -31,6 +31,6 @@ def tiny_trainer(folder: Path, max_steps: int, every_n_steps: int, *callbacks: C
     settings = {"val_check_interval": max_steps, "logger": False, "log_every_n_steps": 1} | options
     return Trainer(
         accelerator="cpu", max_steps=max_steps, check_val_every_n_epoch=None, num_sanity_val_steps=0,
-        callbacks=[*callbacks, NewestCheckpoint(str(folder), every_n_steps)], enable_progress_bar=False,
+        callbacks=[*callbacks, PeriodicCheckpoint(str(folder), every_n_steps)], enable_progress_bar=False,
         enable_model_summary=False, use_distributed_sampler=False, default_root_dir=folder, **settings,
     )  # fmt: skip

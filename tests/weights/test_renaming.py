@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from src.weights.renaming import fill, foreign_tensors
+from src.weights.renaming import export_renamed, load_renamed
 
 NAMES = {"qkv": ("0.weight", "1.weight", "2.weight"), "b0": ("0.bias",), "b1": ("1.bias",), "b2": ("2.bias",)}
 
@@ -17,9 +17,9 @@ def tensors() -> dict[str, Tensor]:
 
 def test_there_and_back_is_bit_equal_and_order_is_kept() -> None:
     module, source = three(), tensors()
-    fill(module, source, NAMES)
+    load_renamed(module, source, NAMES)
     assert torch.equal(module[1].weight, source["qkv"][2:4])
-    back = foreign_tensors(module, NAMES)
+    back = export_renamed(module, NAMES)
     assert set(back) == set(source)
     assert all(torch.equal(back[name], value) for name, value in source.items())
 
@@ -30,7 +30,7 @@ def test_all_faults_are_listed_at_once_and_nothing_is_loaded() -> None:
     source = {**tensors(), "stray": torch.zeros(3), "qkv": torch.zeros(7, 2), "b1": torch.zeros(2, dtype=torch.int64)}
     del source["b0"]
     with pytest.raises(ValueError) as error:
-        fill(module, source, NAMES, prefix="p.")
+        load_renamed(module, source, NAMES, prefix="p.")
     for text in (
         "4 tensors do not fit", "missing p.b0", "unknown p.stray (3,)", "p.qkv is (7, 2) float32, expected (6, 2)",
         "p.b1 is (2,) int64, expected (2,) float32",
@@ -41,7 +41,7 @@ def test_all_faults_are_listed_at_once_and_nothing_is_loaded() -> None:
 
 def test_a_long_list_is_counted() -> None:
     with pytest.raises(ValueError, match="30 tensors do not fit") as error:
-        fill(three(), {**tensors(), **{f"x{i}": torch.zeros(1) for i in range(30)}}, NAMES)
+        load_renamed(three(), {**tensors(), **{f"x{i}": torch.zeros(1) for i in range(30)}}, NAMES)
     assert "and 10 more" in str(error.value)
 
 
@@ -50,7 +50,7 @@ def test_what_is_kept_stays_and_what_nobody_names_is_an_error() -> None:
     bias = module[2].bias.clone()
     names = {name: ours for name, ours in NAMES.items() if name != "b2"}
     source = {name: value for name, value in tensors().items() if name != "b2"}
-    fill(module, source, names, kept=["2.bias"])
+    load_renamed(module, source, names, kept=["2.bias"])
     assert torch.equal(module[2].bias, bias)
     with pytest.raises(RuntimeError, match=r"2\.bias"):
-        fill(module, source, names)
+        load_renamed(module, source, names)

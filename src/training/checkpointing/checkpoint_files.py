@@ -62,7 +62,7 @@ class DurableCheckpointIO(TorchCheckpointIO):
             ) from error
 
 
-def fault_of(path: Path) -> str | None:
+def checkpoint_damage(path: Path) -> str | None:
     """What is wrong with a checkpoint file, or ``None`` if a run can go on from it.
 
     Every record's checksum is compared and the content is read as plain data (``weights_only=True``).
@@ -131,7 +131,7 @@ def discard_checkpoints(run_dir: Path) -> None:
 
 def _newest_whole(checkpoints: list[Path], run_dir: Path, model: Path) -> Path | None:
     for path in reversed(checkpoints):
-        fault = fault_of(path)
+        fault = checkpoint_damage(path)
         if fault is None:
             log.info("resuming from %s", path)
             return path

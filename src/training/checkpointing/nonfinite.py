@@ -24,7 +24,7 @@ _TENSORS, _FACTS = "batch.safetensors", "batch.json"
 
 
 @dataclass(frozen=True)
-class BrokenStep:
+class NonFiniteStep:
     """One step as it was.
 
     Attributes:
@@ -46,7 +46,7 @@ class BrokenStep:
         write_text(folder / _FACTS, json.dumps(facts, indent=1) + "\n")
 
     @classmethod
-    def read(cls, folder: Path) -> BrokenStep:
+    def read(cls, folder: Path) -> NonFiniteStep:
         """From such a folder.
 
         Raises:
@@ -65,7 +65,7 @@ class BrokenStep:
             raise ValueError(f"{folder} does not hold a saved step ({error}); expected {_TENSORS} and {_FACTS}") from error
 
 
-class KeepBrokenStep(Callback):
+class NonFiniteGuard(Callback):
     """Checks the gradients before they reach the optimiser; of a step with a broken loss or gradient keeps batch and weights.
 
     The loss is checked in the training step. Gradients that a gradient scaler (fp16) finds infinite are none of its business: the
@@ -106,7 +106,7 @@ class KeepBrokenStep(Callback):
             return
         batch, batch_idx = self._current
         folder = self.folder / f"step_{trainer.global_step:07d}_rank_{trainer.global_rank}"
-        BrokenStep(batch, batch_idx, str(exception)).write(folder)
+        NonFiniteStep(batch, batch_idx, str(exception)).write(folder)
         module: Any = pl_module
         if any(isinstance(parameter, DTensor) for parameter in module.parameters()):
             log.error("the batch is kept in %s; the weights are not: each process has but a share, and not all come here", folder)

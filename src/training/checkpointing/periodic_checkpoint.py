@@ -12,7 +12,7 @@ from src.structures import PairBatch
 from src.training.checkpointing.checkpoint_files import checkpoints_by_age, remove_unfinished
 
 
-class NewestCheckpoint(Checkpoint):
+class PeriodicCheckpoint(Checkpoint):
     """Keeps the newest checkpoints of a run: one every so many optimiser steps, and always one of the last step.
 
     Lightning's own callback leaves out a last step that is no multiple of the interval, and then a finished run cannot be told

@@ -14,7 +14,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
 from src.structures import PairBatch
-from src.training.checkpointing.periodic_checkpoint import NewestCheckpoint, validates_now
+from src.training.checkpointing.periodic_checkpoint import PeriodicCheckpoint, validates_now
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class StopOnSignal(Callback):
             return
         self._stopping = True
         for callback in trainer.checkpoint_callbacks:
-            if isinstance(callback, NewestCheckpoint):
+            if isinstance(callback, PeriodicCheckpoint):
                 path = callback.save(trainer)
                 log.warning("asked to stop: step %d is saved as %s", trainer.global_step, path)
 

@@ -11,13 +11,13 @@ import torch
 from lightning import Trainer
 from torch import Tensor, nn
 
-from src.training.checkpointing.nonfinite import BrokenStep
+from src.training.checkpointing.nonfinite import NonFiniteStep
 from src.training.module import PropagationModule
 
 log = logging.getLogger(__name__)
 
 
-def replay_step(module: PropagationModule, step: BrokenStep, trainer: Trainer) -> dict[str, float]:
+def replay_step(module: PropagationModule, step: NonFiniteStep, trainer: Trainer) -> dict[str, float]:
     """Compute the loss terms and gradients of a kept step, and log what is not finite, the first module of the network first.
 
     Args:

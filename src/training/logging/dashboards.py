@@ -22,7 +22,7 @@ from src.inference.streaming import StreamingSegmentor
 from src.measure.cost import frame_cost
 from src.ops.resize import short_side_size
 from src.training.stages import SegmentorStage
-from src.training.strategies import is_shared_out
+from src.training.strategies import is_sharded
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class OverlayClip(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the video of this validation; not of a model that is spread over processes, which one cannot run alone."""
         propagator: Any = pl_module.propagator
-        if trainer.sanity_checking or not trainer.is_global_zero or is_shared_out(propagator):
+        if trainer.sanity_checking or not trainer.is_global_zero or is_sharded(propagator):
             return
         path = self.folder / f"step_{trainer.global_step:07d}.mp4"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,7 @@ class ModelCost(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Count, on one process, and log as of the first step."""
         propagator: Any = pl_module.propagator
-        if not trainer.loggers or not trainer.is_global_zero or is_shared_out(propagator):
+        if not trainer.loggers or not trainer.is_global_zero or is_sharded(propagator):
             return
         image = trainer.datamodule.val.read_image(0, 0)  # type: ignore[attr-defined]
         cost = frame_cost(propagator, short_side_size((image.shape[-2], image.shape[-1]), self.short_side, self.max_long_side))
@@ -151,7 +151,7 @@ class StreamedScore(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Score on all ranks together, each its share of the clips; not a model that is spread over them."""
         propagator: Any = pl_module.propagator
-        if isinstance(pl_module.stage, SegmentorStage) or is_shared_out(propagator):
+        if isinstance(pl_module.stage, SegmentorStage) or is_sharded(propagator):
             return
         dataset = copy.copy(trainer.datamodule.val)  # type: ignore[attr-defined]
         dataset.clips = dataset.clips[: self.max_clips]

@@ -12,9 +12,9 @@ import torch
 from src.training.checkpointing import checkpoint_files
 from src.training.checkpointing.checkpoint_files import (
     DurableCheckpointIO,
+    checkpoint_damage,
     checkpoints_by_age,
     discard_checkpoints,
-    fault_of,
     find_checkpoint,
     remove_unfinished,
 )
@@ -83,7 +83,7 @@ DAMAGE = [
 def test_a_damaged_checkpoint_is_passed_over_and_the_log_says_so(
     run_dir: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert fault_of(newest(run_dir)) is None
+    assert checkpoint_damage(newest(run_dir)) is None
     damage(newest(run_dir))
     os.utime(newest(run_dir), (1e9, 1e9))
     assert find_checkpoint(run_dir, resume=True, overwrite=False) == run_dir / "checkpoints" / "step_0000900.ckpt"
@@ -93,7 +93,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_the_log_says_so(
 def test_a_changed_byte_is_found_where_the_file_still_loads(run_dir: Path) -> None:
     without_a_block_in_the_middle(newest(run_dir))
     torch.load(newest(run_dir), weights_only=True)
-    assert "the checksum of" in str(fault_of(newest(run_dir)))
+    assert "the checksum of" in str(checkpoint_damage(newest(run_dir)))
 
 
 def test_a_run_without_any_whole_checkpoint_does_not_start_anew_by_itself(run_dir: Path) -> None:

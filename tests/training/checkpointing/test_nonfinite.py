@@ -8,7 +8,7 @@ from lightning.pytorch.plugins import MixedPrecision
 from src.losses.mask_classification import MaskClassificationLoss
 from src.models.propagator import Propagator
 from src.structures import PairBatch
-from src.training.checkpointing.nonfinite import BrokenStep, KeepBrokenStep
+from src.training.checkpointing.nonfinite import NonFiniteGuard, NonFiniteStep
 from src.training.stages import SegmentorStage, Terms
 from src.weights.model_folder import load_model
 from tests.inference.tiny import CLASSES
@@ -36,7 +36,7 @@ class Breaks(SegmentorStage):
 
 
 def run(folder: Path, stage: SegmentorStage, **options: object) -> str:
-    trainer = tiny_trainer(folder, 4, 2, KeepBrokenStep(str(folder / "broken")), **options)
+    trainer = tiny_trainer(folder, 4, 2, NonFiniteGuard(str(folder / "broken")), **options)
     with pytest.raises(FloatingPointError) as raised:
         trainer.fit(tiny_module(stage), tiny_data(4))
     assert trainer.global_step == 2
@@ -48,7 +48,7 @@ def test_of_a_broken_loss_the_batch_and_the_weights_before_it_are_kept(tmp_path:
     assert said.startswith("step 2: loss square is not finite on clip")
     folder = tmp_path / "broken" / "step_0000002_rank_0"
     assert f"the same command plus replay={folder}" in caplog.text
-    step = BrokenStep.read(folder)
+    step = NonFiniteStep.read(folder)
     assert (step.reason, step.batch_idx, step.batch.sample_id.tolist()) == (said, 2, [2])
     assert step.batch.names[0] in said and step.batch.nonkey_image.dtype == torch.uint8
     # The weights are those after two steps: what a checkpoint of step 2 holds.
@@ -71,7 +71,7 @@ def test_a_gradient_that_a_scaler_leaves_out_is_no_error(tmp_path: Path) -> None
     """Half precision overflows now and then: the scaler skips the step and halves its scale."""
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     plugin = MixedPrecision("16-mixed", "cpu", scaler=scaler)
-    trainer = tiny_trainer(tmp_path, 4, 10, KeepBrokenStep(str(tmp_path / "broken")), plugins=[plugin])
+    trainer = tiny_trainer(tmp_path, 4, 10, NonFiniteGuard(str(tmp_path / "broken")), plugins=[plugin])
     trainer.fit(module := tiny_module(Breaks(2, gradient=float("nan"))), tiny_data(4))
     assert trainer.global_step == 4 and scaler.get_scale() == 512.0 and not (tmp_path / "broken").exists()
     assert all(torch.isfinite(value).all() for value in module.parameters())
@@ -96,8 +96,8 @@ def test_a_scaler_goes_on_where_it_was(tmp_path: Path) -> None:
 
 def test_a_kept_step_reads_back_equal(tmp_path: Path) -> None:
     for batch in (tiny_batch(), tiny_batch(flow=None)):
-        BrokenStep(batch, 7, "because").write(tmp_path)
-        again = BrokenStep.read(tmp_path)
+        NonFiniteStep(batch, 7, "because").write(tmp_path)
+        again = NonFiniteStep.read(tmp_path)
         assert (again.batch_idx, again.reason, again.batch.names) == (7, "because", batch.names)
         for one, other in zip(batch, again.batch, strict=True):
             if isinstance(one, torch.Tensor):
@@ -108,8 +108,8 @@ def test_a_kept_step_reads_back_equal(tmp_path: Path) -> None:
 
 def test_what_is_no_kept_step_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"batch\.safetensors does not exist; expected a folder that a run"):
-        BrokenStep.read(tmp_path)
-    BrokenStep(tiny_batch(), 7, "because").write(tmp_path)
+        NonFiniteStep.read(tmp_path)
+    NonFiniteStep(tiny_batch(), 7, "because").write(tmp_path)
     (tmp_path / "batch.json").write_text(json.dumps({"reason": "because"}))
     with pytest.raises(ValueError, match="does not hold a saved step"):
-        BrokenStep.read(tmp_path)
+        NonFiniteStep.read(tmp_path)

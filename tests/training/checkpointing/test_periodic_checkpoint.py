@@ -10,7 +10,7 @@ from lightning import Callback, LightningModule, Trainer
 from src.losses.mask_classification import MaskClassificationLoss
 from src.models.propagator import Propagator
 from src.structures import PairBatch
-from src.training.checkpointing.periodic_checkpoint import NewestCheckpoint
+from src.training.checkpointing.periodic_checkpoint import PeriodicCheckpoint
 from src.training.stages import SegmentorStage, Terms
 from tests.inference.tiny import CLASSES
 from tests.training.tiny_fit import tiny_data, tiny_module, tiny_trainer
@@ -40,7 +40,7 @@ class FakeTrainer(SimpleNamespace):
         self.saved.append((path.name, sorted(file.name for file in path.parent.iterdir())))
         path.touch()
 
-    def run(self, callback: NewestCheckpoint, last: int) -> None:
+    def run(self, callback: PeriodicCheckpoint, last: int) -> None:
         """Optimiser steps, each of some batches, and the validations between them."""
         for step in range(1, last + 1):
             for number in range(self.batches):
@@ -59,7 +59,7 @@ FIRST, SECOND, LAST = "step_0000003.ckpt", "step_0000006.ckpt", "step_0000007.ck
 @pytest.mark.parametrize("batches", [1, 3])
 def test_a_checkpoint_is_saved_of_every_third_step_and_of_the_last(tmp_path: Path, batches: int) -> None:
     trainer = FakeTrainer(batches)
-    trainer.run(NewestCheckpoint(str(tmp_path / "c"), 3, keep=1), 7)
+    trainer.run(PeriodicCheckpoint(str(tmp_path / "c"), 3, keep=1), 7)
     assert trainer.saved == [(FIRST, []), (SECOND, [FIRST]), (LAST, [SECOND])]
     assert [path.name for path in (tmp_path / "c").iterdir()] == [LAST]
 
@@ -67,28 +67,28 @@ def test_a_checkpoint_is_saved_of_every_third_step_and_of_the_last(tmp_path: Pat
 def test_the_newest_few_are_kept_and_what_is_not_of_the_callback_stays(tmp_path: Path) -> None:
     (tmp_path / "best.ckpt").touch()
     (tmp_path / ".step_0000002.aa.partial.ckpt").touch()
-    FakeTrainer().run(NewestCheckpoint(str(tmp_path), 3, keep=2), 7)
+    FakeTrainer().run(PeriodicCheckpoint(str(tmp_path), 3, keep=2), 7)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best.ckpt", SECOND, LAST]
 
 
 @pytest.mark.parametrize("batches", [1, 2])
 def test_a_step_that_is_validated_is_saved_after_its_validation(tmp_path: Path, batches: int) -> None:
     trainer = FakeTrainer(batches, validate_every=2 * batches)
-    trainer.run(NewestCheckpoint(str(tmp_path / "c"), 3, keep=1), 7)
+    trainer.run(PeriodicCheckpoint(str(tmp_path / "c"), 3, keep=1), 7)
     assert trainer.saved == ["validation", (FIRST, []), "validation", "validation", (SECOND, [FIRST]), (LAST, [SECOND])]
 
 
 def test_other_ranks_take_part_in_saving_and_delete_nothing(tmp_path: Path) -> None:
     trainer = FakeTrainer(is_global_zero=False)
-    trainer.run(NewestCheckpoint(str(tmp_path / "c"), 3, keep=1), 7)
+    trainer.run(PeriodicCheckpoint(str(tmp_path / "c"), 3, keep=1), 7)
     assert len(trainer.saved) == 3 == len(list((tmp_path / "c").iterdir()))
 
 
 def test_numbers_that_keep_nothing_are_refused() -> None:
     with pytest.raises(ValueError, match="every_n_steps=0, keep=2; expected at least 1"):
-        NewestCheckpoint("c", 0)
+        PeriodicCheckpoint("c", 0)
     with pytest.raises(ValueError, match="keep=0"):
-        NewestCheckpoint("c", 1, keep=0)
+        PeriodicCheckpoint("c", 1, keep=0)
 
 
 class Noise(SegmentorStage):

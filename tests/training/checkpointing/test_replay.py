@@ -7,7 +7,7 @@ import torch
 from src.losses.mask_classification import MaskClassificationLoss
 from src.models.propagator import Propagator
 from src.structures import PairBatch
-from src.training.checkpointing.nonfinite import BrokenStep
+from src.training.checkpointing.nonfinite import NonFiniteStep
 from src.training.checkpointing.replay import replay_step
 from src.training.stages import SegmentorStage, Terms
 from tests.inference.tiny import CLASSES
@@ -27,7 +27,7 @@ def test_the_first_module_that_goes_wrong_is_named(tmp_path: Path, caplog: pytes
     name = next(name for name in embedder if name.endswith("class_predictor"))
     with torch.no_grad():
         embedder[name].bias[0] = torch.nan
-    assert replay_step(module, BrokenStep(tiny_batch(), 3, "because"), trainer) == {}
+    assert replay_step(module, NonFiniteStep(tiny_batch(), 3, "because"), trainer) == {}
     assert f"segmentor.{name} is the first whose output is not finite" in caplog.text
     assert "matching costs are NaN or infinite" in caplog.text
 
@@ -42,7 +42,7 @@ class Overflows(SegmentorStage):
 
 def test_a_term_that_goes_wrong_after_the_network_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     broken = Overflows(MaskClassificationLoss(len(CLASSES), num_points=32))
-    terms = replay_step(tiny_module(broken), BrokenStep(tiny_batch(), 3, "because"), tiny_trainer(tmp_path, 1, 10))
+    terms = replay_step(tiny_module(broken), NonFiniteStep(tiny_batch(), 3, "because"), tiny_trainer(tmp_path, 1, 10))
     assert terms["dice"] == torch.inf and "loss_dice = inf" in caplog.text
     assert "is the first whose output" not in caplog.text
 
@@ -50,7 +50,7 @@ def test_a_term_that_goes_wrong_after_the_network_is_named(tmp_path: Path, caplo
 def test_a_step_that_is_sound_here_gives_the_terms_of_the_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     module, trainer, batch = tiny_module(stage()), tiny_trainer(tmp_path, 1, 10), tiny_batch()
     with caplog.at_level(logging.INFO):
-        found = replay_step(module, BrokenStep(batch, 3, "because"), trainer)
+        found = replay_step(module, NonFiniteStep(batch, 3, "because"), trainer)
     module.on_train_batch_start(batch, 3)
     expected = {name: float(value) for name, value in module.stage.losses(module.propagator, batch).items()}
     assert found == expected and "loss and gradients are finite on cpu with 32-true" in caplog.text

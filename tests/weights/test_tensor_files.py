@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from src.weights.foreign_files import read_tensors
+from src.weights.tensor_files import read_tensors
 
 ARRAYS = {
     "float32": np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3),

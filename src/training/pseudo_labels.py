@@ -10,7 +10,7 @@ from src.ops.masks import semantic_scores
 from src.structures import IGNORE_INDEX, PairBatch
 
 
-class SelfLabels:
+class PseudoLabels:
     """Self-distillation: the segmentor's own map of the non-key frame is the target of the masks that are carried there.
 
     A frame segmented by itself knows where things are now; the carried masks shall agree with it. Pixels that the segmentor is

@@ -5,7 +5,7 @@ import torch
 
 from src.ops.masks import semantic_map, semantic_scores
 from src.structures import IGNORE_INDEX
-from src.training.self_labels import SelfLabels
+from src.training.pseudo_labels import PseudoLabels
 from tests.inference.tiny import tiny_propagator
 from tests.training.tiny_batch import tiny_batch
 
@@ -14,7 +14,7 @@ def test_a_blank_frame_gets_the_segmentors_map_and_a_labelled_one_keeps_its_labe
     segmentor, batch = tiny_propagator().segmentor, tiny_batch()
     label = batch.nonkey_label.clone()
     label[1] = IGNORE_INDEX
-    found = SelfLabels(min_score=0.0)(segmentor, batch._replace(nonkey_label=label)).nonkey_label
+    found = PseudoLabels(min_score=0.0)(segmentor, batch._replace(nonkey_label=label)).nonkey_label
     assert torch.equal(found[0], batch.nonkey_label[0])
     with torch.no_grad():
         expected = semantic_map(segmentor(batch.nonkey_image[1:]))[0]
@@ -28,15 +28,15 @@ def test_what_the_segmentor_is_unsure_of_is_ignored() -> None:
         scores = semantic_scores(segmentor(batch.nonkey_image))
     share = scores.amax(1) / scores.sum(1)
     limit = float(share.median())
-    found = SelfLabels(limit)(segmentor, batch).nonkey_label
+    found = PseudoLabels(limit)(segmentor, batch).nonkey_label
     assert torch.equal(found == IGNORE_INDEX, share < limit)
 
 
 def test_the_segmentor_is_left_as_it_was() -> None:
     segmentor, batch = tiny_propagator().segmentor, tiny_batch()
     blank = batch._replace(nonkey_label=torch.full_like(batch.nonkey_label, IGNORE_INDEX))
-    label = SelfLabels()(segmentor.train(), blank).nonkey_label
+    label = PseudoLabels()(segmentor.train(), blank).nonkey_label
     assert segmentor.training and not label.requires_grad
-    assert SelfLabels()(segmentor, batch) is batch
+    assert PseudoLabels()(segmentor, batch) is batch
     with pytest.raises(ValueError, match="min_score is 2"):
-        SelfLabels(2)
+        PseudoLabels(2)
