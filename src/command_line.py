@@ -41,7 +41,6 @@ RENAMED_KEYS = {
     "head_starts": "interval_shifts",
     "scheduler.head_start": "scheduler.interval_shift",
     "callbacks.broken_numbers": "callbacks.nonfinite",
-    "stage.objective.fill": "stage.objective.disocclusion",
     "stage.objective.self_labels": "stage.objective.pseudo_labels",
     "scheduler.floor": "scheduler.min_interval",
     "scheduler.ceiling": "scheduler.max_interval",
