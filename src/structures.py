@@ -1,4 +1,4 @@
-"""The nouns of the project: what a clip, a pair, a prediction and the state of a stream are.
+"""Shared types: clips, frame pairs, predictions and the state of a stream.
 
 Shape letters, everywhere: B batch, T frames, Q queries, C channels, K classes, L decoder layers, H W image pixels, h w mask grid.
 """
@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from torch import Tensor
 
 IGNORE_INDEX = 255
-"""Label value of pixels that belong to no class: no loss, no metric."""
+"""Label value of pixels without a class; losses and metrics skip them."""
 
 Size = tuple[int, int]
 """(height, width) in pixels."""
@@ -24,12 +24,15 @@ frame; longest interval reached."""
 
 @dataclass(frozen=True)
 class Clip:
-    """One video on disk: its frames in time order and, where they exist, their labels.
+    """Files of one video: frames in time order, and their labels.
 
     Attributes:
-        name: unique within the dataset and split; also the name of its output folder.
+        name: unique name within the dataset and split; also the name of its output folder.
         images: T image files.
-        labels: T label files, ``None`` where a frame has no label.
+        labels: T label files, ``None`` for a frame without a label.
+
+    Raises:
+        ValueError: if images and labels differ in number.
     """
 
     name: str
@@ -38,24 +41,26 @@ class Clip:
 
     def __post_init__(self) -> None:
         if len(self.images) != len(self.labels):
-            raise ValueError(f"clip {self.name}: {len(self.images)} images but {len(self.labels)} labels; expected one each")
+            raise ValueError(
+                f"clip {self.name} has {len(self.images)} images and {len(self.labels)} labels; expected equal numbers"
+            )
 
     def __len__(self) -> int:
         return len(self.images)
 
     @property
     def labelled_frames(self) -> tuple[int, ...]:
-        """Indices of the frames that have a label."""
+        """Indices of the labelled frames."""
         return tuple(i for i, label in enumerate(self.labels) if label is not None)
 
 
 class FramePair(NamedTuple):
-    """Which two frames of which clip make a training pair.
+    """Indices of the two frames of a training pair.
 
     Attributes:
-        clip: index into the list of clips.
-        key: frame index of the key frame.
-        nonkey: frame index of the labelled non-key frame; equal to ``key`` for single-frame training.
+        clip: index in the list of clips.
+        key: index of the key frame.
+        nonkey: index of the labelled non-key frame; equal to ``key`` for single-frame training.
     """
 
     clip: int
@@ -64,14 +69,14 @@ class FramePair(NamedTuple):
 
 
 class PairSample(NamedTuple):
-    """One training sample on the CPU: two frames, the label of the second, and the flow between them where it is known.
+    """Training sample on the CPU: two frames, the label of the non-key frame, and the flow between them where known.
 
     Attributes:
         key_image: (3, H, W) uint8 RGB.
         nonkey_image: (3, H, W) uint8 RGB.
         nonkey_label: (H, W) uint8 or int64, classes or ``IGNORE_INDEX``.
         flow: (2, H, W) float32, backward flow in pixels: stored at the non-key pixel, pointing to its source in the key
-            frame; NaN where it is unknown or its source is hidden. ``None`` where the data has no flow.
+            frame; NaN where unknown or occluded in the key frame. ``None`` for data without flow.
         name: ``clip/key->nonkey``, for messages.
     """
 
@@ -83,17 +88,17 @@ class PairSample(NamedTuple):
 
 
 class PairBatch(NamedTuple):
-    """Training samples stacked: the fields of ``PairSample`` with a leading B, unpadded, RGB 0..255.
+    """Batch of training samples: the fields of ``PairSample`` with a leading B, unpadded, RGB 0..255.
 
     Attributes:
-        key_image: (B, 3, H, W) uint8; from the loader in the memory order of its samples, on the device channel by channel.
-        nonkey_image: the same.
+        key_image: (B, 3, H, W) uint8; from the loader in the memory order of its samples, on the device contiguous.
+        nonkey_image: (B, 3, H, W) uint8, as ``key_image``.
         nonkey_label: (B, H, W), from the loader uint8 or int64 as in its samples, on the device int64.
         flow: (B, 2, H, W) float32 with NaN where unknown, or ``None``.
         offset: (B,) int64, ``key - nonkey`` in frames (0 for single frames and for pairs without a time distance).
-        sample_id: (B,) int64, the number of each sample in the run; every random draw is keyed by it.
+        sample_id: (B,) int64, number of each sample in the run; the key of all its random draws.
         names: B names, for messages.
-        skipped: number of a sample that was replaced because a file is damaged, and which; usually none.
+        skipped: number and description of each sample that was replaced because of a damaged file; usually empty.
     """
 
     key_image: Tensor
@@ -108,11 +113,11 @@ class PairBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class DisocclusionScores:
-    """Class scores of a light branch, for places that no mask of the key frame explains.
+    """Class scores of the disocclusion head, for places without a source in the key frame.
 
     Attributes:
-        logits: (B, K, h, w), before the softmax; any grid that covers the padded image.
-        weight: (B, 1, h', w') in 0..1, the share of these scores in the result; 0 leaves the masks' scores as they are.
+        logits: (B, K, h, w), before the softmax, on any grid that covers the padded image.
+        weight: (B, 1, h', w') in 0..1, weight of these scores in the result; 0 leaves the masks' scores unchanged.
     """
 
     logits: Tensor
@@ -121,12 +126,12 @@ class DisocclusionScores:
 
 @dataclass(frozen=True)
 class MaskPrediction:
-    """What a query segmentor says about an image, before any post-processing.
+    """Output of a query-based segmentor, before post-processing.
 
     Attributes:
-        class_logits_per_layer: (L, B, Q, K + 1); the last class is "no object". ``[-1]`` is the final layer.
+        class_logits_per_layer: (L, B, Q, K + 1), the last class is "no object"; ``[-1]`` is the final layer.
         mask_logits_per_layer: (L, B, Q, h, w), before the sigmoid, on a grid that covers the padded image.
-        queries: (B, Q, C), segment embeddings of the last layer, after the decoder's layer norm.
+        queries: (B, Q, C), segment embeddings of the final layer, after the decoder's layer norm.
         image_size: (H, W) of the unpadded image.
         padded_size: (H, W) of the image that the mask grid covers; padding is at the right and bottom.
         disocclusion: class scores of disoccluded places; ``None`` on a key frame, and without a disocclusion head.
@@ -150,7 +155,7 @@ class MaskPrediction:
         return self.mask_logits_per_layer[-1]
 
     def final_layer(self) -> MaskPrediction:
-        """The same prediction with L = 1: all that inference needs."""
+        """Return the prediction of the final layer only (L = 1)."""
         return replace(
             self,
             class_logits_per_layer=self.class_logits_per_layer[-1:],
@@ -164,16 +169,16 @@ class FlowPrediction:
 
     Attributes:
         segment_flow: (B, Q, 2, h, w), one flow per query; Q = 1 means one flow for all segments.
-        pixel_flows: flows of the image as a whole, (B, 2, h_i, w_i), coarse to fine, each in pixels of its own grid; empty
-            where the estimator has none. Training supervises them.
+        pixel_flows: class-agnostic flows (B, 2, h_i, w_i), coarse to fine, supervised in training; empty for estimators
+            without them.
         padded_size: (H, W) of the image that all these grids cover.
-        confidence: (B, Q or 1, h, w) in 0..1, how likely the non-key pixel is visible in the key frame; ``None`` where the
-            estimator does not say. What has little of it is new, and no motion explains it.
+        confidence: (B, Q or 1, h, w) in 0..1, probability that the non-key pixel is visible in the key frame; low where it is
+            disoccluded. ``None`` for estimators without a visibility head.
         disocclusion_logits: (B, K, h', w'), class logits predicted from the non-key image, used where the confidence is low;
-            ``None`` where the estimator has no such branch.
-        sources: what the estimator makes ``detail`` from (``FlowEstimator.with_detail``); empty where it has none to offer.
-        detail: (B, 2, H, W), pixels of the padded image: what a bilinear enlargement of any of the finest flows misses there;
-            ``None`` where nobody asked for it.
+            ``None`` for estimators without a disocclusion head.
+        sources: features from which ``FlowEstimator.with_detail`` computes ``detail``; empty for estimators without it.
+        detail: (B, 2, H, W), flow of every pixel of the padded image minus the bilinearly upsampled finest flow, pixels;
+            ``None`` unless requested by ``with_detail``.
     """
 
     segment_flow: Tensor
@@ -187,17 +192,17 @@ class FlowPrediction:
 
 @dataclass(frozen=True)
 class KeyFrameState:
-    """All that a stream remembers between two frames.
+    """State of a stream between two frames.
 
     Attributes:
-        image: (B, 3, H, W) the key frame, RGB 0..255.
-        prediction: the segmentor's final layer on it.
-        index: number of the frame last seen, counted from 0 at the start of the stream.
+        image: (B, 3, H, W) key frame, RGB 0..255.
+        prediction: final layer of the segmentor's prediction on the key frame.
+        index: number of the latest frame, from 0 at the start of the stream.
         age: frames since the key frame; 0 on the key frame itself.
-        reason: why the frame last seen is a key frame; ``None`` where it is not, or nobody asked a scheduler.
-        schedule: what the scheduler remembers of the stream, a value of its own type; ``None`` for one that remembers nothing.
-        flow_features: what the flow estimator wants to see of the key frame again, made once
-            (``FlowEstimator.encode_key``); ``None`` where it looks at the image alone.
+        reason: reason for a key frame at the latest frame; ``None`` for a propagated frame, or without a scheduler.
+        schedule: state of the scheduler, a value of its own type; ``None`` for a stateless scheduler.
+        flow_features: features of the key frame, computed once by ``FlowEstimator.encode_key``; ``None`` for estimators
+            without them.
     """
 
     image: Tensor

@@ -33,6 +33,7 @@ def test_the_floors_hold() -> None:
         ({"training/__init__.py": "import hydra"}, "Hydra stays"),
         ({"web/__init__.py": "import omegaconf"}, "Hydra stays"),
         ({"inference/__init__.py": "import gradio"}, "Only the page knows Gradio"),
+        ({"inference/scheduling/__init__.py": "import src.inference.streaming"}, "Inference: schedulers"),
         ({"ops/warp.py": "import src.ops.masks", "ops/masks.py": "import src.ops.warp"}, "No import circles"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Laws of the nouns: a clip pairs every image with its label, and the final layer is the last one."""
+"""Laws of the shared types: a clip pairs every image with its label, and the final layer is the last one."""
 
 from dataclasses import FrozenInstanceError
 from pathlib import Path
@@ -25,14 +25,14 @@ def prediction_of(layers: int) -> MaskPrediction:
     )
 
 
-def test_labelled_frames_are_those_with_a_label() -> None:
+def test_labelled_frames_have_a_label() -> None:
     assert clip_of(False, True, True, False, True).labelled_frames == (1, 2, 4)
     assert clip_of(False, False).labelled_frames == ()
     assert len(clip_of(False, True, True)) == 3
 
 
 def test_a_clip_of_unequal_lists_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match="clip drive: 2 images but 1 labels"):
+    with pytest.raises(ValueError, match="clip drive has 2 images and 1 labels"):
         Clip("drive", (Path("0.jpg"), Path("1.jpg")), (None,))
 
 
