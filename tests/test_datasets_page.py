@@ -1,4 +1,4 @@
-"""docs/datasets.md keeps its word: commands are understood, the example page of classes is one, and named files are there."""
+"""docs/datasets.md is up to date: commands are valid, the example of classes.yaml is read, and named files exist."""
 
 import inspect
 import re
@@ -19,11 +19,11 @@ SCRIPTS = {f"scripts/{one.__name__.split('.')[1]}.py": one.main for one in (extr
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_commands_are_understood(line, tmp_path, monkeypatch, capsys):
+def test_commands_are_valid(line, tmp_path, monkeypatch, capsys):
     python, *words = shlex.split(line)
     assert python == "python"
     if words[0] in SCRIPTS:
-        # The files that it names are not there: that is all that may be wrong (argparse ends with SystemExit).
+        # Only the named files are missing: argparse would end with SystemExit.
         monkeypatch.chdir(tmp_path)
         assert SCRIPTS[words[0]](words[1:]) == 2
         assert "error: " in capsys.readouterr().out
@@ -35,13 +35,13 @@ def test_commands_are_understood(line, tmp_path, monkeypatch, capsys):
         inspect.signature(get_object(split["_target_"])).bind(**{key: split[key] for key in split if key != "_target_"})
 
 
-def test_the_example_page_of_classes_is_one(tmp_path):
+def test_the_example_of_classes_yaml_is_read(tmp_path):
     (example,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     (tmp_path / "classes.yaml").write_text(example)
     assert read_classes_yaml(tmp_path / "classes.yaml").values == {0: 0, 7: 1, 8: 2, 9: 2, 255: 255}
 
 
-def test_files_and_data_sets_are_there():
+def test_named_files_and_datasets_exist():
     files = re.findall(r"`((?:src|conf|scripts)/[\w./]+)[`,]", PAGE)
     assert len(files) > 10 and not [name for name in files if not (ROOT / name).exists()]
     listed = set(re.findall(r"^\| `(\w+)` \| `src/data", PAGE, re.MULTILINE))

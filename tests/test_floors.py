@@ -30,6 +30,8 @@ def test_the_floors_hold() -> None:
         ({"utils/__init__.py": ""}, "Floors"),
         ({"models/__init__.py": "import hydra"}, "The method works with torch alone"),
         ({"data/__init__.py": "from lightning import LightningDataModule"}, "In data, only the datamodule"),
+        ({"data/datasets/base.py": "import src.data.pairs.sampling"}, "Layers of data"),
+        ({"data/integrity/issues.py": "import src.data.datasets.palette"}, "Layers of data"),
         ({"training/__init__.py": "import hydra"}, "Hydra stays"),
         ({"web/__init__.py": "import omegaconf"}, "Hydra stays"),
         ({"inference/__init__.py": "import gradio"}, "Only the page knows Gradio"),
