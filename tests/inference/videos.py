@@ -55,6 +55,17 @@ def make_video(
     return path
 
 
+def remux(path: Path, target: Path, options: dict[str, str]) -> Path:
+    """Write the packets of a file to another one, with options of FFmpeg's muxer."""
+    with av.open(str(path)) as source, av.open(str(target), "w", options=options) as container:
+        streams = {stream.index: container.add_stream_from_template(stream) for stream in source.streams}
+        for packet in source.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream.index]
+                container.mux(packet)
+    return target
+
+
 def silence() -> av.AudioFrame:
     frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
     frame.sample_rate, frame.pts = 8000, 0

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.inference.video import decoder as video_frames
+from src.inference.video import decoder
 from src.inference.video.decoder import VideoFrames
 from src.inference.video.sources import Frame
 from tests.inference.tiny import frames
@@ -18,7 +18,7 @@ from tests.inference.videos import MPEG4, cut, lying_avi, make_video, zeroed
 
 def read(path: Path) -> tuple[list[Frame], list[str]]:
     source = VideoFrames(path)
-    return list(source), source.faults
+    return list(source), source.decode_errors
 
 
 def difference(a: Tensor, b: Tensor) -> float:
@@ -37,11 +37,11 @@ def difference(a: Tensor, b: Tensor) -> float:
         ("sound.mp4", {"sound": True}),
     ],
 )
-def test_every_frame_comes_once_in_order_and_on_time(tmp_path: Path, name: str, options: dict[str, object]) -> None:
+def test_every_frame_is_decoded_once_in_order_with_its_time(tmp_path: Path, name: str, options: dict[str, object]) -> None:
     clip = frames(9, (48, 64))
     path = make_video(tmp_path / name, clip, **options)  # type: ignore[arg-type]
-    found, faults = read(path)
-    assert faults == []
+    found, errors = read(path)
+    assert errors == []
     assert [frame.time for frame in found] == [pytest.approx(Fraction(i, 15), abs=1e-3) for i in range(9)]
     assert [frame.name for frame in found] == [f"{i:06d}" for i in range(9)]
     for frame, original in zip(found, clip, strict=True):
@@ -49,7 +49,7 @@ def test_every_frame_comes_once_in_order_and_on_time(tmp_path: Path, name: str, 
         assert difference(frame.image, original) < 8
     info = VideoFrames(path).info
     assert float(info.fps) == pytest.approx(15, rel=1e-3) and info.has_audio == ("sound" in options)
-    # The length of a Matroska file with sound would be that of the longer stream; these know their own.
+    # The length of a Matroska file with sound would be that of the longer stream; the streams of these have their own.
     assert info.seconds == pytest.approx(0.6, abs=0.01)
 
 
@@ -62,12 +62,12 @@ def test_odd_sizes_and_iterating_twice(tmp_path: Path) -> None:
 
 def test_a_variable_frame_rate_keeps_its_times(tmp_path: Path) -> None:
     ticks = [0, 40, 50, 500, 501, 2000]
-    found, faults = read(make_video(tmp_path / "vfr.mp4", frames(6, (48, 64)), times=ticks))
-    assert [frame.time for frame in found] == [Fraction(tick, 1000) for tick in ticks] and faults == []
+    found, errors = read(make_video(tmp_path / "vfr.mp4", frames(6, (48, 64)), times=ticks))
+    assert [frame.time for frame in found] == [Fraction(tick, 1000) for tick in ticks] and errors == []
 
 
 @pytest.mark.parametrize("angle", [90, 180, 270])
-def test_a_phone_held_upright_is_read_upright(tmp_path: Path, angle: int) -> None:
+def test_the_rotation_of_a_phone_is_applied(tmp_path: Path, angle: int) -> None:
     clip = frames(2, (32, 64))
     path = make_video(tmp_path / "phone.mp4", clip, rotation=angle, pixel_aspect=Fraction(4, 3))
     (first, _), _ = read(path)
@@ -78,64 +78,64 @@ def test_a_phone_held_upright_is_read_upright(tmp_path: Path, angle: int) -> Non
 
 
 @pytest.mark.parametrize("claimed", [3, 90, 5000])
-def test_a_header_that_lies_about_the_number_of_frames_is_no_damage(tmp_path: Path, claimed: int) -> None:
-    found, faults = read(lying_avi(tmp_path / "lie.avi", frames(9, (48, 64)), claimed))
-    assert len(found) == 9 and faults == []
+def test_a_wrong_number_of_frames_in_the_header_is_no_error(tmp_path: Path, claimed: int) -> None:
+    found, errors = read(lying_avi(tmp_path / "lie.avi", frames(9, (48, 64)), claimed))
+    assert len(found) == 9 and errors == []
 
 
 @pytest.mark.parametrize("name", ["fast.mp4", "a.mkv", "a.avi"])
-def test_a_file_cut_off_gives_what_it_has_and_says_so(tmp_path: Path, name: str) -> None:
+def test_a_truncated_file_yields_its_frames_and_is_reported(tmp_path: Path, name: str) -> None:
     clip = [torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8) for _ in range(20)]
     path = make_video(tmp_path / name, clip, codec=MPEG4 if name == "a.avi" else "libx264", faststart=True)
-    found, faults = read(cut(path, tmp_path / f"cut_{name}", 0.6))
+    found, errors = read(cut(path, tmp_path / f"cut_{name}", 0.6))
     assert 5 < len(found) < 18
-    assert faults and all(f"cut_{name}" in fault for fault in faults)
+    assert errors and all(f"cut_{name}" in error for error in errors)
     if name != "a.avi":
-        assert "cut off" in faults[-1] and f"{len(found)} frames" in faults[-1] and "of 1.33 s" in faults[-1]
+        assert "truncated" in errors[-1] and f"{len(found)} frames" in errors[-1] and "of 1.33 s" in errors[-1]
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi"])
-def test_a_hole_in_the_file_is_told(tmp_path: Path, name: str) -> None:
+def test_zeros_in_the_file_are_reported(tmp_path: Path, name: str) -> None:
     clip = [torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8) for _ in range(20)]
     path = make_video(tmp_path / name, clip, codec=MPEG4 if name == "a.avi" else "libx264")
-    found, faults = read(zeroed(path, tmp_path / f"hole_{name}", 0.4, 0.55))
-    assert 4 < len(found) <= 20 and faults and all(f"hole_{name}" in fault for fault in faults)
+    found, errors = read(zeroed(path, tmp_path / f"hole_{name}", 0.4, 0.55))
+    assert 4 < len(found) <= 20 and errors and all(f"hole_{name}" in error for error in errors)
 
 
 @pytest.mark.parametrize(
     ("name", "codec", "message"),
     [
-        # Neither decoder misses the frames, and no other frame is marked.
-        ("a.webm", "libvpx", r"damaged at byte [\d,]+, and frames there are lost"),
-        ("a.avi", "mjpeg", "frames that its index lists are not there"),
-        ("a.ts", "libx264", "parts of the stream are damaged|frames are damaged"),
+        # Neither decoder reports the missing frames, and no other frame is marked.
+        ("a.webm", "libvpx", "the container is damaged and frames are lost"),
+        ("a.avi", "mjpeg", "frames listed in the index of the file are missing"),
+        ("a.ts", "libx264", "packets are damaged|frames are damaged"),
     ],
 )
-def test_frames_that_a_hole_swallowed_without_a_word_are_told(tmp_path: Path, name: str, codec: str, message: str) -> None:
+def test_frames_that_the_decoder_skips_silently_are_reported(tmp_path: Path, name: str, codec: str, message: str) -> None:
     clip = [torch.randint(0, 256, (3, 96, 96), dtype=torch.uint8) for _ in range(20)]
     path = make_video(tmp_path / name, clip, codec=codec, pix_fmt="yuvj420p" if codec == "mjpeg" else "yuv420p")
-    whole, faults = read(path)
-    assert len(whole) == 20 and faults == []
+    whole, errors = read(path)
+    assert len(whole) == 20 and errors == []
     with av.open(str(path)) as container:
         sizes = [packet.size for packet in container.demux(video=0)]
-    found, faults = read(zeroed(path, tmp_path / f"hole_{name}", 0.4, 0.4 + max(sizes[3:]) / path.stat().st_size))
-    assert len(found) < 20 and len(faults) == 1 and faults[0].startswith(f"{tmp_path / f'hole_{name}'}: ")
-    assert re.search(message, faults[0])
+    found, errors = read(zeroed(path, tmp_path / f"hole_{name}", 0.4, 0.4 + max(sizes[3:]) / path.stat().st_size))
+    assert len(found) < 20 and len(errors) == 1 and errors[0].startswith(f"{tmp_path / f'hole_{name}'}: ")
+    assert re.search(message, errors[0])
 
 
-def test_frames_that_a_sound_file_leaves_out_are_no_damage(tmp_path: Path) -> None:
+def test_frames_that_an_intact_file_leaves_out_are_no_error(tmp_path: Path) -> None:
     # FFmpeg writes empty chunks into an AVI where nothing changes for a while.
     ticks = [0, 1, 2, 30, 31, 60]
     path = make_video(tmp_path / "a.avi", frames(6, (48, 64)), codec=MPEG4, times=ticks, time_base=Fraction(1, 15), sound=True)
-    found, faults = read(path)
-    assert len(found) == 6 and faults == []
+    found, errors = read(path)
+    assert len(found) == 6 and errors == []
 
 
 def test_frames_of_absurd_size_are_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make_video(tmp_path / "large.mp4", frames(3, (128, 128)))
-    monkeypatch.setattr(video_frames, "MOST_PIXELS", 10_000)
-    found, faults = read(path)
-    assert not found and faults
+    monkeypatch.setattr(decoder, "MAX_PIXELS", 10_000)
+    found, errors = read(path)
+    assert not found and errors
 
 
 @pytest.mark.parametrize(
@@ -151,12 +151,12 @@ def test_frames_of_absurd_size_are_not_decoded(tmp_path: Path, monkeypatch: pyte
         ),
     ],
 )
-def test_what_is_no_video_is_refused_by_name(tmp_path: Path, name: str, content: str, message: str) -> None:
+def test_other_files_are_refused_by_name(tmp_path: Path, name: str, content: str, message: str) -> None:
     make_video(tmp_path / "a.mp4", frames(2, (48, 64)))
     (tmp_path / name).write_text(content)
     with pytest.raises(ValueError, match=rf"{name}.*{message}") as refused:
         VideoFrames(tmp_path / name)
-    # The name once, as it was typed, and no number of FFmpeg's.
+    # The name appears once, as typed, and without FFmpeg's error number.
     assert str(refused.value).count(name) == 1 and "Errno" not in str(refused.value)
 
 
