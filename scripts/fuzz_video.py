@@ -147,8 +147,8 @@ def judge(folder: Path, told: bool) -> str:
         rows = len(list(csv.DictReader(file)))
     overlay = VideoFrames(folder / "out" / "overlay.mp4")
     counts = (sum(1 for _ in overlay), rows, len(os.listdir(folder / "out" / "labels")))
-    if len(set(counts)) != 1 or not rows or overlay.faults:
-        return f"BROKEN OUTPUT: frames, lines, labels {counts}; {overlay.faults}"
+    if len(set(counts)) != 1 or not rows or overlay.decode_errors:
+        return f"BROKEN OUTPUT: frames, lines, labels {counts}; {overlay.decode_errors}"
     return "complete, damage told" if told else "complete"
 
 

@@ -43,7 +43,7 @@ class Looped:
     def __init__(self, path: Path) -> None:
         self._video = VideoFrames(path)
         self.info = self._video.info
-        self.faults: list[str] = []
+        self.decode_errors: list[str] = []
 
     def __iter__(self) -> Iterator[Frame]:
         number, start = 0, self.info.time_base * 0

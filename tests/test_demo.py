@@ -47,15 +47,15 @@ def test_clips_are_those_of_the_folder_and_of_the_dataset(tmp_path: Path) -> Non
     assert [sum(1 for _ in source()) for source in found.values()] == [3, 3, 4, 3]
     assert find_clips(config("~data")) == {}
     (tmp_path / "empty").mkdir()
-    for folder, error, message in (("none", FileNotFoundError, "no folder"), ("empty", ValueError, "holds no video")):
+    for folder, error, message in (("none", FileNotFoundError, "no folder"), ("empty", ValueError, "contains no video")):
         with pytest.raises(error, match=message):
             find_clips(config(f"clips={tmp_path / folder}", "~data"))
 
 
 def test_the_model_comes_with_every_flow_that_it_can_have(tmp_path: Path) -> None:
     metadata = {"classes": CLASSES, "short_side": 40}
-    labeller = open_model(config(f"checkpoint={save_model(tiny_propagator('query'), tmp_path / 'a', metadata)}"))
-    assert labeller.flows == ["query", "copy", "dis", "pixel"] and labeller.classes == CLASSES
+    predictor = open_model(config(f"checkpoint={save_model(tiny_propagator('query'), tmp_path / 'a', metadata)}"))
+    assert predictor.flows == ["query", "copy", "dis", "pixel"] and predictor.classes == CLASSES
     plain = save_model(tiny_propagator("copy"), tmp_path / "b", metadata)
     assert open_model(config(f"checkpoint={plain}")).flows == ["dis", "copy"]
     assert open_model(config(f"checkpoint={plain}", "flow=copy")).flows == ["copy", "dis"]

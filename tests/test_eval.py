@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from src.command_line import quote_paths
 from src.commands.eval import evaluate
 from src.inference.methods import with_method
-from src.inference.video.writer import read_video
+from src.inference.video.decoder import VideoFrames
 from src.measure.cost import frame_cost
 from src.metrics.video_consistency import VideoConsistency
 from src.weights.model_folder import load_model, save_model
@@ -59,7 +59,7 @@ def test_it_writes_table_video_and_pictures(
     printed = capsys.readouterr().out
     assert all(text in printed for text in ("per_frame", "mIoU %", "GFLOPs"))
     assert str(output) in caplog.text
-    assert sum(1 for _ in read_video(tmp_path / "clip.mp4")[0]) == 9
+    assert sum(1 for _ in VideoFrames(tmp_path / "clip.mp4")) == 9
     # One comparison per clip, and the pair of every method but per_frame.
     assert len(list((tmp_path / "pictures").glob("*.png"))) == 2 * 5
 

@@ -57,14 +57,14 @@ def keys(folder: Path) -> list[int]:
         return [int(row["key"]) for row in csv.DictReader(file)]
 
 
-def test_a_video_is_labelled_as_the_stream_labels_it_whatever_its_name(
+def test_predictions_equal_those_of_the_stream_whatever_the_name_of_the_video(
     model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
     video = make_video(tmp_path / f"{ODD_NAME}.mp4", frames(7, (48, 64)), sound=True)
     out = tmp_path / f"out {ODD_NAME}"
     done = predict(config(f"input={video}", f"checkpoint={model}", f"output={out}", "labels=true", "flow_pictures=true"))
-    assert done.exit_code == 0 and done.faults == [] and done.progress.frames == 7
+    assert done.exit_code == 0 and done.decode_errors == [] and done.progress.frames == 7
     assert "has sound, which is dropped" in caplog.text and str(out / "overlay.mp4") in caplog.text
     assert count_frames(out / "overlay.mp4") == 7 and length(out / "overlay.mp4") == pytest.approx(length(video), abs=1e-3)
     assert keys(out) == [1, 0, 0, 0, 0, 1, 0]
@@ -206,7 +206,7 @@ def test_a_broken_video_gives_what_it_has_a_message_and_exit_code_one(
     done = predict(config(f"input={broken}", f"checkpoint={model}", f"output={out}"))
     assert done.exit_code == 1 and 5 < done.progress.frames < 18
     assert count_frames(out / "overlay.mp4") == done.progress.frames
-    assert f"{broken}: cut off" in caplog.text and "what could be read of it is written" in caplog.text
+    assert f"{broken}: truncated" in caplog.text and "the frames that could be decoded are written" in caplog.text
 
 
 def test_a_video_without_a_single_frame_leaves_nothing(model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,4 +1,4 @@
-"""Model, clips and schedules of the demo page: the work of ``python -m src.demo``."""
+"""Model, clips and schedules of the demo page: implementation of ``python -m src.demo``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from src.inference.video.decoder import VideoFrames
 from src.inference.video.sources import FrameSource, ImageFrames
 from src.measure.machine import autocast_named, device_named
 from src.ops.device import set_threads
-from src.web.predictor import ClipLabeller
+from src.web.predictor import ClipPredictor
 from src.weights.checkpoints import load_checkpoint
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _NO_GRADIO = (
-    "the demo needs Gradio, which is not installed: pip install --no-deps -r requirements-demo.txt "
-    "(src.predict does the same without a page)"
+    "Gradio is not installed; the demo needs it: pip install --no-deps -r requirements-demo.txt "
+    "(src.predict makes the same predictions without a page)"
 )
 
 
@@ -42,14 +42,14 @@ def run(cfg: DictConfig) -> int:
     """Serve the page until Ctrl-C.
 
     Args:
-        cfg: the composed configuration of ``conf/demo.yaml``.
+        cfg: composed configuration of ``conf/demo.yaml``.
 
     Returns:
-        The exit code of the process.
+        Exit code of the process.
     """
     try:
         with stopping_on_signals() as (stop, _), served(cfg) as (_, address):
-            log.info("the page is at %s, for this machine alone; Ctrl-C ends it", address)
+            log.info("the page is at %s, reachable only from this machine; stop it with Ctrl-C", address)
             stop.wait()
     except ModuleNotFoundError as error:
         if error.name != "gradio":
@@ -62,66 +62,66 @@ def run(cfg: DictConfig) -> int:
 
 @contextmanager
 def served(cfg: DictConfig) -> Iterator[tuple[DemoPage, str]]:
-    """Everything that ``conf/demo.yaml`` describes; the page is closed and its files are deleted on the way out.
+    """Serve the page configured by ``conf/demo.yaml``; on exit, close the page and delete its files.
 
     Args:
-        cfg: the composed configuration.
+        cfg: composed configuration.
 
     Yields:
         The page and its address.
 
     Raises:
         ModuleNotFoundError: if Gradio is not installed.
-        OSError: if checkpoint or clips cannot be read, or the port is taken.
-        ValueError: if an option is not a known one, or checkpoint or clips are not what they should be.
+        OSError: if the checkpoint or the clips cannot be read, or the port is in use.
+        ValueError: if an option, the checkpoint or the clips are invalid.
     """
     if importlib.util.find_spec("gradio") is None:
         raise ModuleNotFoundError(_NO_GRADIO, name="gradio")
     set_threads(cfg.threads)
-    labeller = open_model(cfg)
+    predictor = open_model(cfg)
     clips = find_clips(cfg)
     schedules = [instantiate(schedule) for schedule in cfg.schedules.values()]
     with tempfile.TemporaryDirectory(prefix="mpvss_demo_", ignore_cleanup_errors=True) as name:
         quiet_environment(Path(name))
-        # Gradio reads its settings from the environment when it is imported.
+        # Gradio reads its environment variables on import.
         from src.web.page import DemoPage
 
-        # Most folders of models are called "model"; what they lie in says which one it is.
-        name_of_model = "/".join(Path(str(cfg.checkpoint)).parts[-3:])
-        subtitle = f"{name_of_model} · {len(labeller.classes)} classes"
-        page = DemoPage(labeller, clips, schedules, Path(name), cfg.max_frames or 0, subtitle=subtitle)
+        # Most model folders are named "model", so the parent folders are shown as well.
+        model_name = "/".join(Path(str(cfg.checkpoint)).parts[-3:])
+        subtitle = f"{model_name} · {len(predictor.classes)} classes"
+        page = DemoPage(predictor, clips, schedules, Path(name), cfg.max_frames or 0, subtitle=subtitle)
         try:
             yield page, page.launch(cfg.port, cfg.open_browser, cfg.max_upload)
         finally:
             page.close()
 
 
-def open_model(cfg: DictConfig) -> ClipLabeller:
-    """The checkpoint with every flow that it can have, the configured one first."""
+def open_model(cfg: DictConfig) -> ClipPredictor:
+    """Load the checkpoint with every selectable flow, the configured one first."""
     propagator, metadata = load_checkpoint(typed_path(str(cfg.checkpoint)), device_named(cfg.device))
     classes, palette = names_and_colors(metadata, propagator.segmentor.num_classes)
     short_side, max_long_side = (
         metadata.get(name) if cfg[name] == "checkpoint" else cfg[name] for name in ("short_side", "max_long_side")
     )
     flows = selectable_flows(propagator, metadata, cfg.flow, cfg.dis_short_side)
-    return ClipLabeller(flows, classes, palette, short_side, max_long_side, autocast_named(cfg.autocast))
+    return ClipPredictor(flows, classes, palette, short_side, max_long_side, autocast_named(cfg.autocast))
 
 
 def find_clips(cfg: DictConfig) -> dict[str, Callable[[], FrameSource]]:
-    """What can be picked on the page, by its name: the videos of a folder, then the clips of a dataset.
+    """Return functions that open the offered clips, by name: videos of a folder, then clips of a dataset.
 
     Raises:
-        FileNotFoundError: if the folder is not there.
-        ValueError: if it holds no video.
+        FileNotFoundError: if the folder does not exist.
+        ValueError: if the folder contains no video.
     """
     found: dict[str, Callable[[], FrameSource]] = {}
     if cfg.clips is not None:
         folder = typed_path(str(cfg.clips))
         if not folder.is_dir():
-            raise FileNotFoundError(f"no folder {folder}; expected one with videos")
+            raise FileNotFoundError(f"no folder {folder}; expected a folder of videos")
         videos = sorted((path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES), key=natural_key)
         if not videos:
-            raise ValueError(f"{folder} holds no video; expected files that end in {', '.join(VIDEO_SUFFIXES)}")
+            raise ValueError(f"{folder} contains no video; expected files that end in {', '.join(VIDEO_SUFFIXES)}")
         found |= {path.name: partial(VideoFrames, path) for path in videos}
     if cfg.get("data") is not None:
         dataset: ClipDataset = instantiate(cfg.data[cfg.clip_split])
@@ -130,12 +130,12 @@ def find_clips(cfg: DictConfig) -> dict[str, Callable[[], FrameSource]]:
 
 
 def quiet_environment(workplace: Path) -> None:
-    """Set what Gradio reads from the environment: no reports to anybody, and its files in one folder.
+    """Set Gradio's environment variables: no telemetry, all files in one folder.
 
-    Whatever else it would read is taken away, because a variable can open the page to other machines.
+    Other ``GRADIO_`` variables are deleted, because they could open the page to other machines.
 
     Args:
-        workplace: for uploads.
+        workplace: folder for uploads.
     """
     for name in [name for name in os.environ if name.startswith("GRADIO_")]:
         del os.environ[name]

@@ -1,4 +1,4 @@
-"""Labelling of one video, or of many over several processes: the work of ``python -m src.predict``."""
+"""Prediction of one video, or of many in several processes: implementation of ``python -m src.predict``."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from src.inference.flow_choice import names_and_colors, with_flow
 from src.inference.scheduling.budget import Budget
 from src.inference.scheduling.step_costs import StepCosts
 from src.inference.streaming import StreamingSegmentor
-from src.inference.video.batch import Outcome, label_videos, list_videos, summary
+from src.inference.video.batch import VideoOutcome, list_videos, predict_videos, summary
 from src.inference.video.decoder import VideoFrames
 from src.inference.video.outputs import OutputOptions
-from src.inference.video.predictor import Labeller, Prediction
-from src.inference.video.progress import in_words
+from src.inference.video.predictor import VideoPrediction, VideoPredictor
+from src.inference.video.progress import progress_text
 from src.inference.video.sources import CameraFrames, FrameSource, ImageFrames, first_image, is_image
 from src.measure.cost import frame_cost
 from src.measure.machine import autocast_named, device_named
@@ -32,7 +32,7 @@ from src.weights.checkpoints import load_checkpoint
 
 log = logging.getLogger(__name__)
 
-# What the outputs of a video depend on: where the work was done and how fast does not matter.
+# Settings that the results depend on. Settings of the machine and of its speed are left out.
 _RESULT_KEYS = (
     "checkpoint", "flow", "dis_short_side", "short_side", "max_long_side", "max_frames", "labels", "flow_pictures", "legend",
     "alpha", "quality", "autocast", "map_size", "fps", "source_beside",
@@ -40,92 +40,92 @@ _RESULT_KEYS = (
 
 
 def run(cfg: DictConfig) -> int:
-    """Label one video, or every video of a folder or list.
+    """Predict one video, or every video of a folder or list.
 
     Args:
-        cfg: the composed configuration of ``conf/predict.yaml``.
+        cfg: composed configuration of ``conf/predict.yaml``.
 
     Returns:
-        The exit code of the process.
+        Exit code of the process.
     """
     try:
         videos = None if cfg.get("data") is not None else list_videos(typed_path(str(cfg.input)))
         if videos is None:
             return predict(cfg).exit_code
-        with join_world() as ranks:
-            return int(any(outcome.is_bad for outcome in predict_many(cfg, videos, ranks)))
+        with join_world() as world:
+            return int(any(outcome.needs_attention for outcome in predict_many(cfg, videos, world)))
     except KeyboardInterrupt:
         log.error("stopped; nothing is written")
         return 130
 
 
-def predict(cfg: DictConfig) -> Prediction:
-    """Everything that ``conf/predict.yaml`` describes, of one input; what cannot be done is refused before the work.
+def predict(cfg: DictConfig) -> VideoPrediction:
+    """Predict one input as configured by ``conf/predict.yaml``. Invalid settings are refused before the model is loaded.
 
     Args:
-        cfg: the composed configuration.
+        cfg: composed configuration.
 
     Returns:
-        How it ended. A broken input is no exception, because what could be read of it is written.
+        Result of the prediction. Decode errors do not raise, because the decodable frames are written.
 
     Raises:
-        FileExistsError: if something would be overwritten unasked.
-        OSError: if input or checkpoint cannot be opened.
-        ValueError: if an option is not a known one, or input or checkpoint are not what they should be.
+        FileExistsError: if an output exists and ``overwrite`` is false.
+        OSError: if the input or checkpoint cannot be opened.
+        ValueError: if an option, the input or the checkpoint is invalid.
     """
     options = output_options(cfg)
     output = typed_path(str(cfg.output))
     _check_output(output, cfg, options)
     source = open_source(cfg)
-    labeller = load_labeller(cfg, options, cfg.device)
-    with stopping_on_signals() as stopping:
-        prediction = labeller.label(source, output, Console(width=None if sys.stdout.isatty() else 120), stopping, partial=True)
+    predictor = load_predictor(cfg, options, cfg.device)
+    with stopping_on_signals() as signals:
+        prediction = predictor.predict(source, output, Console(width=None if sys.stdout.isatty() else 120), signals, partial=True)
     _report(prediction)
     return prediction
 
 
-def predict_many(cfg: DictConfig, videos: dict[str, Path], world: World = SINGLE) -> list[Outcome]:
-    """The same for many videos, each into a folder of its own below ``output``.
+def predict_many(cfg: DictConfig, videos: dict[str, Path], world: World = SINGLE) -> list[VideoOutcome]:
+    """Predict many videos, each into its own folder below ``output``.
 
     Args:
-        cfg: the composed configuration.
-        videos: of :func:`src.inference.video.batch.list_videos`.
+        cfg: composed configuration.
+        videos: videos of :func:`src.inference.video.batch.list_videos`.
         world: processes that share the videos.
 
     Returns:
-        How each ended, those of other processes too.
+        Outcomes of all videos, including those of other processes.
 
     Raises:
-        OSError, ValueError: if an option or the checkpoint is not what it should be; a video that is not is an outcome.
+        OSError, ValueError: if an option or the checkpoint is invalid; an invalid video is an outcome.
     """
     output = typed_path(str(cfg.output))
     if output.exists() and not output.is_dir():
-        raise FileExistsError(f"{output} is a file; expected the name of a folder")
-    labeller = load_labeller(cfg, output_options(cfg), world.device(cfg.device))
+        raise FileExistsError(f"{output} is a file; expected a folder")
+    predictor = load_predictor(cfg, output_options(cfg), world.device(cfg.device))
     console = Console(width=None if sys.stdout.isatty() else 120, quiet=not world.is_first)
     settings = {name: cfg[name] for name in _RESULT_KEYS} | {"scheduler": OmegaConf.to_container(cfg.scheduler, resolve=True)}
-    with stopping_on_signals() as stopping:
+    with stopping_on_signals() as signals:
 
-        def label(video: Path, folder: Path) -> Prediction:
-            return labeller.label(_open_path(video, cfg.fps), folder, console, stopping, partial=False)
+        def predict_one(video: Path, folder: Path) -> VideoPrediction:
+            return predictor.predict(_open_path(video, cfg.fps), folder, console, signals, partial=False)
 
-        outcomes = label_videos(videos, output, label, settings, world, stopping[0], cfg.overwrite)
+        outcomes = predict_videos(videos, output, predict_one, settings, world, signals[0], cfg.overwrite)
     if world.is_first:
         counts = {name: count for name, count in summary(outcomes).items() if isinstance(count, int) and count}
         log.info("%s; %s", ", ".join(f"{count} {name}" for name, count in counts.items()), output / "summary.json")
         for one in outcomes:
-            if one.is_bad:
-                log.error("%s: %s", one.video, "; ".join([one.ending, *one.faults]))
+            if one.needs_attention:
+                log.error("%s: %s", one.video, "; ".join([one.status, *one.errors]))
     return outcomes
 
 
 def output_options(cfg: DictConfig) -> OutputOptions:
-    """What is written, by the configuration."""
+    """Return the configured options of the output files."""
     return OutputOptions(cfg.labels, cfg.flow_pictures, cfg.legend, cfg.alpha, cfg.quality, cfg.overwrite, cfg.source_beside)
 
 
-def load_labeller(cfg: DictConfig, options: OutputOptions, device: str) -> Labeller:
-    """The model of the configuration, on a device, and how it is to be run.
+def load_predictor(cfg: DictConfig, options: OutputOptions, device: str) -> VideoPredictor:
+    """Load the configured model to a device.
 
     Raises:
         OSError, ValueError: see :func:`predict`.
@@ -139,15 +139,15 @@ def load_labeller(cfg: DictConfig, options: OutputOptions, device: str) -> Label
     )
     scheduler, autocast = instantiate(cfg.scheduler), autocast_named(cfg.autocast)
     stream = StreamingSegmentor(propagator, scheduler, short_side, max_long_side, autocast, cfg.compile, map_size=cfg.map_size)
-    schedule_for = partial(_with_costs, scheduler, stream) if isinstance(scheduler, Budget) else None
-    return Labeller(stream, classes, palette, options, cfg.max_frames, schedule_for)
+    scheduler_for = partial(_with_costs, scheduler, stream) if isinstance(scheduler, Budget) else None
+    return VideoPredictor(stream, classes, palette, options, cfg.max_frames, scheduler_for)
 
 
 def _with_costs(budget: Budget, stream: StreamingSegmentor, source: FrameSource) -> Budget:
-    """The budget, knowing what the frames of this source cost; a source without a frame tells so itself later.
+    """Return the budget with the costs of a source's frames; unchanged for a source without a frame.
 
     Raises:
-        ValueError: if the budget does not even pay for propagation.
+        ValueError: if the budget is less than the cost of propagation.
     """
     first = first_image(source)
     if first is None:
@@ -156,20 +156,20 @@ def _with_costs(budget: Budget, stream: StreamingSegmentor, source: FrameSource)
     if budget.unit == "ms":
         costs = measure_ms(stream, image)
     else:
-        seen = stream.resize(image)
-        size = (seen.shape[-2], seen.shape[-1])
+        resized = stream.resize(image)
+        size = (resized.shape[-2], resized.shape[-1])
         cost = frame_cost(stream.propagator, size)
         costs = StepCosts.of_parts(cost.key, cost.propagate, cost.post + budget.signal_gflops(size))
-    known = budget.with_costs(costs)
+    budget = budget.with_costs(costs)
     log.info(
-        "a key frame costs %.4g %s, a propagated one %.4g: %.4g a frame pay for a key frame every %.1f frames",
-        costs.key, "ms" if budget.unit == "ms" else "GFLOPs", costs.nonkey, budget.allowance, known.key_interval,
+        "a key frame costs %.4g %s, a non-key frame %.4g: a budget of %.4g per frame allows a key frame every %.1f frames",
+        costs.key, "ms" if budget.unit == "ms" else "GFLOPs", costs.nonkey, budget.allowance, budget.key_interval,
     )  # fmt: skip
-    return known
+    return budget
 
 
 def open_source(cfg: DictConfig) -> FrameSource:
-    """The source that ``input`` names: a clip of ``data``, an existing file or folder, or else the index of a camera."""
+    """Open the configured ``input``: a clip of ``data``, an existing file or folder, or the index of a camera."""
     name = str(cfg.input)
     if cfg.get("data") is not None:
         return ImageFrames.of_clip(instantiate(cfg.data[cfg.clip_split]), name)
@@ -183,26 +183,26 @@ def _open_path(path: Path, fps: float) -> FrameSource:
     return ImageFrames.of_files(path, fps) if path.is_dir() or is_image(path) else VideoFrames(path)
 
 
-def _report(prediction: Prediction) -> None:
+def _report(prediction: VideoPrediction) -> None:
     done = prediction.progress
-    log.info("%s in %.1f s; %.1f ms per frame in the networks", in_words(done), done.elapsed, done.milliseconds)
-    for fault in prediction.faults:
-        log.error("%s", fault)
+    log.info("%s in %.1f s; %.1f ms per frame in the networks", progress_text(done), done.elapsed, done.milliseconds)
+    for error in prediction.decode_errors:
+        log.error("%s", error)
     if prediction.stopped is not None:
         log.warning("stopped by %s", signal.Signals(prediction.stopped).name)
     for path in prediction.written:
         log.info("written: %s", path)
     if not prediction.written:
-        log.error("no frame was labelled, so nothing is written")
-    elif prediction.faults:
-        log.error("the input is broken; what could be read of it is written")
+        log.error("no frame was predicted, so nothing is written")
+    elif prediction.decode_errors:
+        log.error("the input is damaged; the frames that could be decoded are written")
 
 
 def _check_output(output: Path, cfg: DictConfig, options: OutputOptions) -> None:
-    """What :class:`VideoOutputs` refuses, before a model is loaded; and an input that the output would replace."""
+    """Refuse existing outputs, and an input that the output would replace, before a model is loaded."""
     options.refuse_existing(output)
     given = typed_path(str(cfg.input)).resolve()
     for name in options.names:
         target = (output / name).resolve()
         if cfg.get("data") is None and (given == target or target in given.parents):
-            raise FileExistsError(f"the input {cfg.input} would be replaced by the output {output / name}: name another output")
+            raise FileExistsError(f"the input {cfg.input} would be replaced by the output {output / name}; choose another output")

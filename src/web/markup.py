@@ -1,30 +1,30 @@
-"""What the page says in HTML and Markdown: the timeline with its key frames, the table of cost, messages."""
+"""HTML and Markdown of the demo page: timeline of key frames, cost table, messages."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
 
-from src.inference.video.progress import in_words
+from src.inference.video.progress import progress_text
 from src.structures import KeyReason
-from src.web.predictor import KeyMark, LabelledClip
+from src.web.predictor import ClipPrediction, KeyFrameMark
 from src.web.run_cost import CostRow
 
 REASONS: dict[KeyReason | None, tuple[str, str]] = {
     "first": ("first frame", "#6b7280"),
-    "interval": ("its turn", "#2563eb"),
-    "change": ("enough has changed", "#0d9488"),
+    "interval": ("key interval", "#2563eb"),
+    "change": ("accumulated change", "#0d9488"),
     "cut": ("scene cut", "#dc2626"),
     "max_interval": ("longest interval", "#7c3aed"),
     None: ("key frame", "#2563eb"),
 }
-"""What a reason is called, and its color."""
+"""Name and color of each reason."""
 
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)
-_MOST_TICKS = 12
+_MAX_TICKS = 12
 
 FOLLOW_THE_VIDEO = """
-const video = () => document.querySelector('#labelled video');
+const video = () => document.querySelector('#prediction video');
 setInterval(() => {
   const cursor = element.querySelector('.cursor'), shown = video();
   if (cursor && shown && shown.duration) cursor.style.left = 100 * shown.currentTime / shown.duration + '%';
@@ -38,7 +38,7 @@ element.addEventListener('click', event => {
   else if (share >= 0 && share <= 1) shown.currentTime = share * shown.duration;
 });
 """
-"""JavaScript of the timeline's component: the cursor follows the video, and a click leads there."""
+"""JavaScript of the timeline: the cursor follows the video, and a click seeks."""
 
 TIMELINE_CSS = """
 .track {position: relative; height: 30px; margin: 4px 8px 2px; border-radius: 4px; background: #e5e7eb; cursor: pointer}
@@ -52,16 +52,16 @@ TIMELINE_CSS = """
 """
 
 
-def timeline(keys: Sequence[KeyMark], seconds: float) -> str:
-    """A bar of the length of the clip, a mark for every key frame, an axis, and what the colors mean.
+def timeline(keys: Sequence[KeyFrameMark], seconds: float) -> str:
+    """Return a bar with a mark for every key frame, a time axis, and a legend of the reasons.
 
     Args:
         keys: key frames in order.
-        seconds: length of the clip.
+        seconds: duration of the clip.
     """
     length = max(seconds, 1e-6)
     marks = "".join(_mark(mark, length) for mark in keys)
-    step = next((step for step in _STEPS if length / step <= _MOST_TICKS), length / _MOST_TICKS)
+    step = next((step for step in _STEPS if length / step <= _MAX_TICKS), length / _MAX_TICKS)
     ticks = "".join(
         f'<span style="left:{100 * number * step / length:.3f}%">{number * step:g} s</span>'
         for number in range(int(length / step) + 1)
@@ -77,7 +77,7 @@ def timeline(keys: Sequence[KeyMark], seconds: float) -> str:
 
 
 def cost_table(rows: Sequence[CostRow], conditions: str) -> str:
-    """The table of cost in Markdown, and below it what the figures depend on."""
+    """Return the cost table in Markdown, followed by the conditions of the measurement."""
     lines = ["| | frames | GFLOPs per frame | ms per frame |", "|---|---:|---:|---:|"]
     for row in rows:
         frames = "" if row.frames is None else str(row.frames)
@@ -85,26 +85,26 @@ def cost_table(rows: Sequence[CostRow], conditions: str) -> str:
     return "\n".join([*lines, "", f"*{escape(conditions)}*"])
 
 
-def summary(clip: LabelledClip) -> str:
-    """How it went, in a sentence or two."""
-    told = message(f"{in_words(clip.progress)}, {clip.progress.elapsed:.1f} s in all.", "done")
-    if not clip.faults:
-        return told
-    faults = " ".join(f"{fault}." for fault in clip.faults)
-    return told + message(f"The clip is broken, and what could be read of it is shown. {faults}", "warning")
+def summary(clip: ClipPrediction) -> str:
+    """Return the number of frames and the time, and the decode errors of a damaged clip."""
+    done = message(f"{progress_text(clip.progress)}, {clip.progress.elapsed:.1f} s in total.", "done")
+    if not clip.decode_errors:
+        return done
+    errors = " ".join(f"{error}." for error in clip.decode_errors)
+    return done + message(f"The clip is damaged; only the frames that could be decoded are shown. {errors}", "warning")
 
 
 def message(text: str, kind: str) -> str:
-    """A line for the page.
+    """Return a message box.
 
     Args:
-        text: plain words; file names in it may look like anything.
+        text: plain text, which is escaped: file names may contain markup.
         kind: ``done``, ``warning`` or ``error``.
     """
     return f'<div class="message {kind}">{escape(text)}</div>'
 
 
-def _mark(mark: KeyMark, length: float) -> str:
+def _mark(mark: KeyFrameMark, length: float) -> str:
     name, color = REASONS[mark.reason]
     place = f'style="left:{100 * mark.seconds / length:.3f}%;background:{color}" data-seconds="{mark.seconds:.6f}"'
     return f'<div class="mark" {place} title="key frame {mark.frame}, {mark.seconds:.2f} s: {name}"></div>'

@@ -1,4 +1,4 @@
-"""The page of the demo: choose a clip and key frames, watch source and overlay, read the cost. Gradio is known here alone."""
+"""Demo page in Gradio: choose a clip and a schedule, watch source and overlay, read the cost."""
 
 from __future__ import annotations
 
@@ -13,52 +13,50 @@ import gradio as gr
 
 from src.inference.video.decoder import VideoFrames
 from src.inference.video.prediction import PredictionProgress
-from src.inference.video.progress import in_words
+from src.inference.video.progress import progress_text
 from src.inference.video.sources import FrameSource
 from src.web.markup import FOLLOW_THE_VIDEO, TIMELINE_CSS, cost_table, message, summary, timeline
-from src.web.predictor import ClipLabeller
+from src.web.predictor import ClipPredictor
 from src.web.schedules import Schedule
-from src.web.sessions import Visits
+from src.web.sessions import Sessions
 
 log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
-"""The only address that the page is served on."""
+"""The only address of the page."""
 
 _PAGE_CSS = """
 .message {padding: 8px 12px; border-radius: 6px; border-left: 4px solid #2563eb; background: var(--background-fill-secondary)}
 .message.warning {border-color: #d97706} .message.error {border-color: #dc2626}
 .message + .message {margin-top: 6px}
-#labelled video {max-height: 480px}
+#prediction video {max-height: 480px}
 #costs td + td {text-align: right}
 footer {display: none !important}
 """
-_TELL_EVERY = 0.2  # seconds between two reports of progress to the browser
-_UPLOADS_LIVE = 3600  # seconds
-_COLUMN = 280  # pixels; three of them stand side by side in the width that Gradio gives a page
-_WAITING = 16  # labellings that may wait for their turn
+_REPORT_INTERVAL = 0.2  # seconds between two progress reports to the browser
+_UPLOAD_SECONDS = 3600  # age at which uploads are deleted
+_COLUMN_WIDTH = 280  # pixels; three columns fit into the width of a Gradio page
+_QUEUE_LENGTH = 16  # predictions that may wait
 
 Clips = Mapping[str, Callable[[], FrameSource]]
 
 
 class DemoPage:
-    """The page and what its buttons do.
-
-    One labelling runs at a time, and the others wait for their turn in order.
+    """Demo page and the actions of its buttons. One prediction runs at a time; others wait in a queue.
 
     Args:
-        labeller: the model.
-        clips: what can be picked, opened when it is.
-        schedules: ways to place key frames; the first one is chosen at the start.
-        workplace: a folder for results.
-        max_frames: frames that are labelled unless the visitor wants more.
-        title: of the page.
-        subtitle: what model it shows, in a sentence.
+        predictor: predictor of the model.
+        clips: functions that open the offered clips, by name.
+        schedules: offered schedules; the first is the default.
+        workplace: parent folder of the results.
+        max_frames: default for the maximum number of frames; 0 for all.
+        title: title of the page.
+        subtitle: description of the model.
     """
 
     def __init__(
         self,
-        labeller: ClipLabeller,
+        predictor: ClipPredictor,
         clips: Clips,
         schedules: Sequence[Schedule],
         workplace: Path,
@@ -66,29 +64,29 @@ class DemoPage:
         title: str = "Video semantic segmentation by mask propagation",
         subtitle: str = "",
     ) -> None:
-        self._labeller = labeller
+        self._predictor = predictor
         self._clips = dict(clips)
         self._schedules = {schedule.title: schedule for schedule in schedules}
-        self._visits = Visits(workplace)
+        self._sessions = Sessions(workplace)
         self.blocks = self._build(title, subtitle, max_frames)
 
     def launch(self, port: int | None, open_browser: bool = False, max_upload: str = "500mb") -> str:
-        """Serve the page in threads of its own, on this machine alone.
+        """Serve the page in separate threads, only for browsers on this machine.
 
         Args:
-            port: ``None`` takes the first free one from 7860 on.
+            port: port; ``None`` for the first free one from 7860.
             open_browser: whether a browser is opened.
-            max_upload: size of a file, such as ``500mb``.
+            max_upload: maximum size of an uploaded file, such as ``500mb``.
 
         Returns:
-            Its address.
+            Address of the page.
 
         Raises:
-            OSError: if the port is taken.
+            OSError: if the port is in use.
         """
-        # Gradio asks its own server whether it is there, and would have every request told.
+        # Gradio polls its own server, and httpx would log every request.
         logging.getLogger("httpx").setLevel(logging.WARNING)
-        self.blocks.queue(max_size=_WAITING, default_concurrency_limit=1, api_open=False)
+        self.blocks.queue(max_size=_QUEUE_LENGTH, default_concurrency_limit=1, api_open=False)
         _, address, _ = self.blocks.launch(
             server_name=HOST, server_port=port, share=False, inbrowser=open_browser, max_file_size=max_upload, quiet=True,
             prevent_thread_lock=True, show_error=True, ssr_mode=False, mcp_server=False, pwa=False, enable_monitoring=False,
@@ -97,47 +95,47 @@ class DemoPage:
         return str(address)
 
     def close(self) -> None:
-        """End every labelling, then the server."""
-        self._visits.end_all()
+        """Stop all predictions, then the server."""
+        self._sessions.end_all()
         self.blocks.close(verbose=False)
 
     def _build(self, title: str, subtitle: str, max_frames: int) -> Any:
-        schedules, flows = list(self._schedules.values()), self._labeller.flows
-        with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, _UPLOADS_LIVE)) as blocks:
+        schedules, flows = list(self._schedules.values()), self._predictor.flows
+        with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, _UPLOAD_SECONDS)) as blocks:
             gr.Markdown(f"## {title}\n{subtitle}")
             with gr.Row():
-                with gr.Column(min_width=_COLUMN):
+                with gr.Column(min_width=_COLUMN_WIDTH):
                     names = list(self._clips)
                     clip = gr.Dropdown(names, value=names[0] if names else None, label="Clip")
-                    upload = gr.File(label="or a video of your own (goes first)", height=150)
-                with gr.Column(min_width=_COLUMN):
+                    upload = gr.File(label="or upload a video (takes precedence)", height=150)
+                with gr.Column(min_width=_COLUMN_WIDTH):
                     chosen = gr.Radio([s.title for s in schedules], value=schedules[0].title, label="Key frames")
                     sliders = [
                         gr.Slider(s.minimum, s.maximum, s.value, step=s.step, label=s.setting, visible=s is schedules[0])
                         for s in schedules
                     ]
-                with gr.Column(min_width=_COLUMN):
-                    flow = gr.Dropdown(flows, value=flows[0], label="Motion between key frames", interactive=len(flows) > 1)
-                    frames = gr.Number(max_frames, label="Frames at most (0: all)", precision=0, minimum=0)
+                with gr.Column(min_width=_COLUMN_WIDTH):
+                    flow = gr.Dropdown(flows, value=flows[0], label="Optical flow to the key frame", interactive=len(flows) > 1)
+                    frames = gr.Number(max_frames, label="Maximum number of frames (0: all)", precision=0, minimum=0)
                     with gr.Row():
-                        go = gr.Button("Label", variant="primary", min_width=100)
+                        go = gr.Button("Predict", variant="primary", min_width=100)
                         stop = gr.Button("Stop", min_width=100)
-            told = gr.HTML()
+            status = gr.HTML()
             with gr.Column(visible=False) as results:
-                video = gr.Video(label="Source and overlay", elem_id="labelled", autoplay=True, interactive=False)
+                video = gr.Video(label="Source and overlay", elem_id="prediction", autoplay=True, interactive=False)
                 line = gr.HTML(js_on_load=FOLLOW_THE_VIDEO, css_template=TIMELINE_CSS)
                 table = gr.Markdown(elem_id="costs")
-                shares = gr.File(label="Shares of the classes in every frame", interactive=False)
+                shares = gr.File(label="Class shares of every frame (CSV)", interactive=False)
 
             def act(values: dict[Any, Any], request: gr.Request, progress: Any = gr.Progress()) -> tuple[Any, ...]:  # noqa: B008
                 schedule = self._schedules[values[chosen]]
                 setting = values[sliders[schedules.index(schedule)]]
-                return self._label(
+                return self._predict(
                     values[clip], values[upload], schedule, setting, values[flow], values[frames], request, progress
                 )
 
-            outputs = [told, results, video, line, table, shares]
-            go.click(act, {clip, upload, chosen, flow, frames, *sliders}, outputs, api_name="label", concurrency_limit=1)
+            outputs = [status, results, video, line, table, shares]
+            go.click(act, {clip, upload, chosen, flow, frames, *sliders}, outputs, api_name="predict", concurrency_limit=1)
             stop.click(self._stop, None, None, queue=False, api_name=False)
             chosen.change(
                 lambda title: [gr.update(visible=s.title == title) for s in schedules] if len(schedules) > 1
@@ -147,7 +145,7 @@ class DemoPage:
             blocks.unload(self._leave)
         return blocks
 
-    def _label(
+    def _predict(
         self,
         clip: str | None,
         upload: str | None,
@@ -158,50 +156,51 @@ class DemoPage:
         request: Any,
         progress: Callable[..., None],
     ) -> tuple[Any, ...]:
-        visit = self._visits.begin(str(request.session_hash))
+        session = self._sessions.begin(str(request.session_hash))
         try:
             if upload is None and clip is None:
-                raise ValueError("Pick a clip, or give a video of your own.")
+                raise ValueError("Choose a clip or upload a video.")
             source = self._clips[str(clip)]() if upload is None else VideoFrames(upload)
             limit = int(max_frames) if max_frames else None
-            labelled = self._labeller.label(
-                source, schedule.scheduler(setting), flow, visit.folder, limit, visit.stop, _reporter(progress, source, limit)
+            report = _reporter(progress, source, limit)
+            prediction = self._predictor.predict(
+                source, schedule.scheduler(setting), flow, session.folder, limit, session.stop, report
             )
         except (OSError, ValueError) as error:
             log.warning("%s", error)
             return message(_without_folder(str(error), upload), "error"), gr.update(visible=False), None, "", "", None
-        log.info("%s: %s", source.info.name, in_words(labelled.progress))
+        log.info("%s: %s", source.info.name, progress_text(prediction.progress))
         return (
-            _without_folder(summary(labelled), upload),
+            _without_folder(summary(prediction), upload),
             gr.update(visible=True),
-            str(labelled.video),
-            timeline(labelled.keys, labelled.progress.position),
-            cost_table(labelled.costs, labelled.conditions),
-            str(labelled.shares),
+            str(prediction.video),
+            timeline(prediction.keys, prediction.progress.position),
+            cost_table(prediction.costs, prediction.conditions),
+            str(prediction.shares),
         )
 
     def _stop(self, request: gr.Request) -> None:
-        self._visits.stop(str(request.session_hash))
+        self._sessions.stop(str(request.session_hash))
 
     def _leave(self, request: gr.Request) -> None:
-        self._visits.end(str(request.session_hash))
+        self._sessions.end(str(request.session_hash))
 
 
 def _reporter(progress: Callable[..., None], source: FrameSource, limit: int | None) -> Callable[[PredictionProgress], None]:
-    said = 0.0
+    reported = 0.0
 
     def report(done: PredictionProgress) -> None:
-        nonlocal said
-        if time.monotonic() - said < _TELL_EVERY:
+        nonlocal reported
+        if time.monotonic() - reported < _REPORT_INTERVAL:
             return
-        said = time.monotonic()
+        reported = time.monotonic()
         seconds = source.info.seconds
         share = max(done.position / seconds if seconds else 0.0, done.frames / limit if limit else 0.0)
-        progress(min(share, 1.0), desc=in_words(done))
+        progress(min(share, 1.0), desc=progress_text(done))
 
     return report
 
 
 def _without_folder(text: str, upload: str | None) -> str:
-    """The visitor knows the name of the file, and not where it is kept here."""
+    """Remove the temporary folder of an upload from a message."""
     return text if upload is None else text.replace(f"{Path(upload).parent}{os.sep}", "")

@@ -1,4 +1,4 @@
-"""Labelling a clip for the page: the prediction that ``src.predict`` runs, with what the page tells about it."""
+"""Predictor of the demo page: the prediction of ``src.predict`` with key frames and costs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from src.inference.scheduling.signals import thumbnail_multiply_adds
 from src.inference.scheduling.step_costs import StepCosts
 from src.inference.streaming import StreamingSegmentor
 from src.inference.video.outputs import OVERLAY, SHARES, OutputOptions, VideoOutputs
-from src.inference.video.prediction import LabelledFrame, PredictionProgress, predict_video
+from src.inference.video.prediction import FramePrediction, PredictionProgress, predict_video
 from src.inference.video.sources import FrameSource, first_image
 from src.measure.cost import FrameCost, frame_cost
 from src.measure.latency import describe_machine
@@ -27,13 +27,13 @@ from src.web.schedules import BudgetShare
 
 
 @dataclass(frozen=True)
-class KeyMark:
-    """A key frame on the timeline.
+class KeyFrameMark:
+    """Key frame on the timeline.
 
     Attributes:
-        frame: its number, counted from 0.
-        seconds: when it is shown.
-        reason: why it is one; ``None`` if nobody said.
+        frame: frame number, from 0.
+        seconds: presentation time.
+        reason: reason of the scheduler; ``None`` if it gives none.
     """
 
     frame: int
@@ -42,33 +42,33 @@ class KeyMark:
 
 
 @dataclass(frozen=True)
-class LabelledClip:
-    """What there is to see and to tell about a clip.
+class ClipPrediction:
+    """Prediction of a clip with its key frames and costs.
 
     Attributes:
-        video: source and overlay side by side.
-        shares: share of every class in every frame, CSV.
+        video: video of source and overlay side by side.
+        shares: CSV file of the share of every class in every frame.
         keys: key frames in order.
         progress: frames, key frames and times.
-        costs: lines of the table.
-        conditions: what the figures depend on.
-        faults: what was broken in the source.
+        costs: rows of the cost table.
+        conditions: conditions of the measurement.
+        decode_errors: errors of the source.
     """
 
     video: Path
     shares: Path
-    keys: Sequence[KeyMark]
+    keys: Sequence[KeyFrameMark]
     progress: PredictionProgress
     costs: Sequence[CostRow]
     conditions: str
-    faults: Sequence[str]
+    decode_errors: Sequence[str]
 
 
-class ClipLabeller:
-    """A model that is ready to label clips.
+class ClipPredictor:
+    """Predictor of clips with a choice of flows.
 
     Args:
-        propagators: the segmentor with each flow that can be chosen, by the name of the flow; the first is the default.
+        propagators: propagator for each flow, by the flow's name; the first is the default.
         classes: K names.
         palette: K colors.
         short_side: see :class:`~src.inference.streaming.StreamingSegmentor`.
@@ -92,7 +92,7 @@ class ClipLabeller:
         autocast: torch.dtype | None = None,
     ) -> None:
         if not propagators:
-            raise ValueError("no flow to propagate with; expected at least one")
+            raise ValueError("there is no flow; expected at least one")
         self._propagators = dict(propagators)
         self.classes, self._palette = tuple(classes), tuple(palette)
         self._short_side, self._max_long_side, self._autocast = short_side, max_long_side, autocast
@@ -100,10 +100,10 @@ class ClipLabeller:
 
     @property
     def flows(self) -> list[str]:
-        """Names of the flows that can be chosen."""
+        """Names of the flows."""
         return list(self._propagators)
 
-    def label(
+    def predict(
         self,
         source: FrameSource,
         scheduler: KeyFrameScheduler | BudgetShare,
@@ -112,59 +112,59 @@ class ClipLabeller:
         max_frames: int | None = None,
         stop: threading.Event | None = None,
         progress: Callable[[PredictionProgress], None] | None = None,
-    ) -> LabelledClip:
-        """Label a source, or what can be read of it.
+    ) -> ClipPrediction:
+        """Predict the frames of a source that can be decoded.
 
         Args:
-            source: of the frames.
-            scheduler: which frames are key frames; a share becomes a budget by what the first frame costs.
+            source: frames to predict.
+            scheduler: key-frame scheduler; a share becomes a budget by the cost of the first frame.
             flow: one of :attr:`flows`.
-            folder: where the files go; nothing of their names may be there.
-            max_frames: the first so many alone.
-            stop: once set, the frame at hand is the last.
+            folder: output folder, without earlier outputs.
+            max_frames: maximum number of frames; ``None`` for all.
+            stop: once set, the current frame is the last.
             progress: called after every frame.
 
         Raises:
-            ValueError: if there is no such flow, or no frame could be read.
-            FileExistsError: if the files are there.
+            ValueError: if the flow is unknown, or no frame could be decoded.
+            FileExistsError: if an output exists.
         """
         if flow not in self._propagators:
-            raise ValueError(f"flow is {flow!r}, expected one of {', '.join(self._propagators)}")
+            raise ValueError(f"flow is {flow!r}; expected one of {', '.join(self._propagators)}")
         propagator = self._propagators[flow]
         if isinstance(scheduler, BudgetShare):
             scheduler = self._budget(scheduler, flow, source)
         stream = StreamingSegmentor(propagator, scheduler, self._short_side, self._max_long_side, self._autocast)
-        times, keys, sizes = RunTimes(), list[KeyMark](), list[Size]()
+        times, keys, sizes = RunTimes(), list[KeyFrameMark](), list[Size]()
         options = OutputOptions(source_beside=True)
         with VideoOutputs(folder, source.info, self.classes, self._palette, options) as outputs:
 
-            def consume(result: LabelledFrame) -> None:
+            def consume(result: FramePrediction) -> None:
                 if not sizes:
                     sizes.append((result.frame.image.shape[-2], result.frame.image.shape[-1]))
                 if result.is_key:
-                    keys.append(KeyMark(outputs.frames, float(result.frame.time), result.reason))
+                    keys.append(KeyFrameMark(outputs.frames, float(result.frame.time), result.reason))
                 times.add(result)
                 outputs.write(result)
 
             done = predict_video(stream, source, consume, max_frames=max_frames, stop=stop, progress=progress)
             if not done.frames:
-                raise ValueError("; ".join(source.faults) or f"{source.info.name}: stopped before the first frame")
+                raise ValueError("; ".join(source.decode_errors) or f"{source.info.name}: stopped before the first frame")
             outputs.finish()
-        # Clips whose frames change their size are priced by their first frame.
+        # If the frame size changes, the first frame determines the cost.
         size = short_side_size(sizes[0], self._short_side, self._max_long_side)
         rows = cost_rows(times, self._cost(flow, size), _signal_gflops(scheduler, size))
         machine = describe_machine(next(propagator.parameters()).device)
         precision = None if self._autocast is None else str(self._autocast).removeprefix("torch.")
-        told = conditions(machine, size, precision)
-        return LabelledClip(folder / OVERLAY, folder / SHARES, keys, done, rows, told, list(source.faults))
+        measured = conditions(machine, size, precision)
+        return ClipPrediction(folder / OVERLAY, folder / SHARES, keys, done, rows, measured, list(source.decode_errors))
 
     def _budget(self, share: BudgetShare, flow: str, source: FrameSource) -> KeyFrameScheduler:
         image = first_image(source)
         if image is None:
-            raise ValueError("; ".join(source.faults) or f"{source.info.name}: no frame could be read")
+            raise ValueError("; ".join(source.decode_errors) or f"{source.info.name}: no frame could be read")
         size = short_side_size((image.shape[-2], image.shape[-1]), self._short_side, self._max_long_side)
         cost = self._cost(flow, size)
-        return share.of(StepCosts.of_parts(cost.key, cost.propagate, cost.post + thumbnail_multiply_adds(size) / 1e9))
+        return share.budget(StepCosts.of_parts(cost.key, cost.propagate, cost.post + thumbnail_multiply_adds(size) / 1e9))
 
     def _cost(self, flow: str, size: Size) -> FrameCost:
         if (flow, size) not in self._costs:
@@ -173,6 +173,6 @@ class ClipLabeller:
 
 
 def _signal_gflops(scheduler: KeyFrameScheduler, size: Size) -> float:
-    """What a scheduler that looks at its frames spends on that."""
+    """Return the cost of a scheduler's own signal per frame, GFLOPs."""
     count: Callable[[Size], float] | None = getattr(scheduler, "signal_gflops", None)
     return 0.0 if count is None else count(size)

@@ -1,4 +1,4 @@
-"""The ways to place key frames that the page offers, each with the one number that a slider sets."""
+"""Key-frame schedulers that the demo page offers, each with one setting for a slider."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from src.inference.scheduling.step_costs import StepCosts
 
 @dataclass(frozen=True)
 class BudgetShare:
-    """A budget that is told as a share, because what a frame costs is known only with the clip.
+    """Budget relative to segmenting every frame, for clips whose frame size is not known yet.
 
     Attributes:
-        percent: of the GFLOPs that segmenting every frame takes.
+        percent: percentage of the GFLOPs of segmenting every frame.
     """
 
     percent: float = 40.0
 
-    def of(self, costs: StepCosts) -> Budget:
-        """The budget, in GFLOPs.
+    def budget(self, costs: StepCosts) -> Budget:
+        """Return the budget in GFLOPs.
 
         Raises:
-            ValueError: if it does not even pay for propagation.
+            ValueError: if the budget is less than the cost of propagation.
         """
         return Budget(gflops=self.percent / 100 * costs.key).with_costs(costs)
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """A kind of scheduler and the range of its setting.
+    """Kind of scheduler with the range of its setting.
 
-    Args:
-        title: what the page calls it.
-        setting: what the slider sets, with its unit.
-        argument: the scheduler's own name for that.
-        make: builds the scheduler from it.
-        minimum: of the slider.
-        maximum: of the slider.
-        value: where the slider stands at first.
-        step: of the slider; with a step of 1 the scheduler gets whole numbers.
+    Attributes:
+        title: name on the page.
+        setting: name and unit of the setting on the page.
+        argument: name of the setting in the scheduler's constructor.
+        make: constructor of the scheduler.
+        minimum: minimum of the slider.
+        maximum: maximum of the slider.
+        value: initial value of the slider.
+        step: step of the slider; for a step of 1 the scheduler gets an integer.
 
     Raises:
-        ValueError: if the value is not within the range.
+        ValueError: if the initial value is outside the range or the step is not positive.
     """
 
     title: str
@@ -59,12 +59,12 @@ class Schedule:
     def __post_init__(self) -> None:
         if not self.minimum <= self.value <= self.maximum or self.step <= 0:
             raise ValueError(
-                f"{self.title}: the {self.setting} is {self.value} in steps of {self.step}, "
+                f"{self.title}: {self.setting} is {self.value} with step {self.step}; "
                 f"expected {self.minimum}..{self.maximum} and a positive step"
             )
 
     def scheduler(self, value: float) -> KeyFrameScheduler | BudgetShare:
-        """The scheduler at a position of the slider.
+        """Return the scheduler for a value of the slider.
 
         Raises:
             ValueError: if the scheduler refuses the value.

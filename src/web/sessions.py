@@ -1,4 +1,4 @@
-"""What the page keeps for each visitor: a folder of results and a way to stop, until the visitor leaves."""
+"""Browser sessions of the demo page: a folder of results and a stop event for each."""
 
 from __future__ import annotations
 
@@ -10,55 +10,55 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Visit:
-    """One labelling.
+class Session:
+    """One prediction.
 
     Attributes:
-        folder: for its results; not made yet.
-        stop: set when it shall end.
+        folder: folder of the results, not created yet.
+        stop: event that ends the prediction when set.
     """
 
     folder: Path
     stop: threading.Event
 
 
-class Visits:
-    """The labellings under way and their results, one for each visitor.
+class Sessions:
+    """Running predictions and their results, one for each browser session.
 
     Args:
-        workplace: where the folders go; whoever made it deletes it.
+        workplace: parent of the result folders; the caller deletes it.
     """
 
     def __init__(self, workplace: Path) -> None:
         self._workplace = workplace
         self._lock = threading.Lock()
-        self._visits: dict[str, Visit] = {}
+        self._sessions: dict[str, Session] = {}
 
-    def begin(self, visitor: str) -> Visit:
-        """A new labelling; the results of the visitor's last one are deleted."""
-        self.end(visitor)
-        # Named here: what a browser calls itself is no name for a folder.
-        visit = Visit(Path(tempfile.mkdtemp(prefix="visit_", dir=self._workplace)) / "results", threading.Event())
+    def begin(self, session_id: str) -> Session:
+        """Start a prediction and delete the results of the previous one of the same session."""
+        self.end(session_id)
+        # The browser's session id is untrusted and must not name a folder.
+        session = Session(Path(tempfile.mkdtemp(prefix="session_", dir=self._workplace)) / "results", threading.Event())
         with self._lock:
-            self._visits[visitor] = visit
-        return visit
+            self._sessions[session_id] = session
+        return session
 
-    def stop(self, visitor: str) -> None:
-        """End a visitor's labelling with the frame at hand; what was labelled stays."""
+    def stop(self, session_id: str) -> None:
+        """Stop a session's prediction after the current frame and keep the results."""
         with self._lock:
-            visit = self._visits.get(visitor)
-        if visit is not None:
-            visit.stop.set()
+            session = self._sessions.get(session_id)
+        if session is not None:
+            session.stop.set()
 
-    def end(self, visitor: str) -> None:
-        """The visitor is gone: end the labelling and delete its results."""
-        self.stop(visitor)
+    def end(self, session_id: str) -> None:
+        """Stop a session's prediction and delete the results."""
+        self.stop(session_id)
         with self._lock:
-            visit = self._visits.pop(visitor, None)
-        if visit is not None:
-            shutil.rmtree(visit.folder.parent, ignore_errors=True)
+            session = self._sessions.pop(session_id, None)
+        if session is not None:
+            shutil.rmtree(session.folder.parent, ignore_errors=True)
 
     def end_all(self) -> None:
-        """:meth:`end` for everybody."""
-        for visitor in list(self._visits):
-            self.end(visitor)
+        """End all sessions."""
+        for session_id in list(self._sessions):
+            self.end(session_id)

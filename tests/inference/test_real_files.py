@@ -32,5 +32,5 @@ def test_frames_out_are_frames_in_and_the_length_stays(name: str, tmp_path: Path
         outputs.finish()
     overlay = tmp_path / "out" / "overlay.mp4"
     frames = min(MOST, FILES[name])
-    assert done.frames == frames == count_frames(overlay) and source.faults == []
+    assert done.frames == frames == count_frames(overlay) and source.decode_errors == []
     assert length(overlay) == pytest.approx(done.position, abs=1e-3)

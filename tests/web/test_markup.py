@@ -7,10 +7,10 @@ import pytest
 from src.inference.video.prediction import PredictionProgress
 from src.structures import KeyReason
 from src.web.markup import REASONS, cost_table, message, summary, timeline
-from src.web.predictor import KeyMark, LabelledClip
+from src.web.predictor import ClipPrediction, KeyFrameMark
 from src.web.run_cost import CostRow
 
-MARKS = [KeyMark(0, 0.0, "first"), KeyMark(5, 0.5, "interval"), KeyMark(8, 0.8, "cut")]
+MARKS = [KeyFrameMark(0, 0.0, "first"), KeyFrameMark(5, 0.5, "interval"), KeyFrameMark(8, 0.8, "cut")]
 
 
 def test_every_key_frame_has_a_mark_at_its_time_with_its_reason() -> None:
@@ -28,7 +28,7 @@ def test_the_axis_has_room_for_its_numbers(seconds: float) -> None:
     assert 1 <= len(places) <= 13 and places[0] == 0 and all(0 <= left <= 100 for left in places)
 
 
-def test_every_reason_of_a_scheduler_has_a_name() -> None:
+def test_every_reason_has_a_name() -> None:
     assert set(REASONS) == {*get_args(KeyReason), None}
 
 
@@ -44,8 +44,8 @@ def test_names_of_files_are_shown_and_never_run() -> None:
     )
 
 
-def test_a_broken_clip_is_told_beside_what_there_is() -> None:
-    clip = LabelledClip(Path("a"), Path("b"), MARKS, PredictionProgress(40, 8, 1.6, 4.0), [], "", [])
+def test_decode_errors_are_shown_beside_the_result() -> None:
+    clip = ClipPrediction(Path("a"), Path("b"), MARKS, PredictionProgress(40, 8, 1.6, 4.0), [], "", [])
     assert summary(clip).count("<div") == 1 and "40 frames, 10.0 fps, 20% key frames" in summary(clip)
-    broken = LabelledClip(Path("a"), Path("b"), MARKS, PredictionProgress(40, 8, 1.6, 4.0), [], "", ["x.mp4: cut off"])
-    assert "message warning" in summary(broken) and "x.mp4: cut off." in summary(broken)
+    broken = ClipPrediction(Path("a"), Path("b"), MARKS, PredictionProgress(40, 8, 1.6, 4.0), [], "", ["x.mp4: truncated"])
+    assert "message warning" in summary(broken) and "x.mp4: truncated." in summary(broken)

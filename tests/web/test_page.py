@@ -66,51 +66,51 @@ def client(served: tuple[str, Path]) -> Any:
     return gradio_client.Client(served[0], verbose=False)
 
 
-def label(
+def predict(
     client: Any, clip: str | None = None, upload: Path | None = None, k: int = 5, flow: str = "query", most: int = 8
 ) -> Any:
     given = None if upload is None else gradio_client.handle_file(str(upload))
-    return client.predict(clip, given, "every k-th frame", k, *OTHERS, flow, most, api_name="/label")
+    return client.predict(clip, given, "every k-th frame", k, *OTHERS, flow, most, api_name="/predict")
 
 
 def test_a_clip_gives_video_timeline_and_costs(client: Any) -> None:
-    told, video, line, table, shares = label(client, NAME)
-    assert "8 frames" in told and "25% key frames" in told
+    text, video, line, table, shares = predict(client, NAME)
+    assert "8 frames" in text and "25% key frames" in text
     assert len(list(VideoFrames(video["video"] if isinstance(video, dict) else video))) == 8
-    assert line.count('class="mark"') == 2 and "key frame 5, 0.33 s: its turn" in line
+    assert line.count('class="mark"') == 2 and "key frame 5, 0.33 s: key interval" in line
     assert "| key frame | 2 |" in table and "| non-key frame | 6 |" in table and "torch" in table and "32x43" in table
-    assert Path(shares).read_text(encoding="utf-8").startswith("frame,name,seconds,key,reason,new,sky")
+    assert Path(shares).read_text(encoding="utf-8").startswith("frame,name,seconds,key,reason,disoccluded,sky")
 
 
 def test_slider_flow_and_limit_are_obeyed(client: Any) -> None:
-    *_, line, table, _ = label(client, "b.mkv", k=1, flow="copy", most=0)
+    *_, line, table, _ = predict(client, "b.mkv", k=1, flow="copy", most=0)
     assert line.count('class="mark"') == 6 and "| non-key frame | 0 |  |  |" in table
 
 
 def test_a_video_of_ones_own_goes_first(client: Any, place: Path) -> None:
-    assert "6 frames" in label(client, NAME, place / "clips" / "b.mkv")[0]
+    assert "6 frames" in predict(client, NAME, place / "clips" / "b.mkv")[0]
 
 
 def test_what_is_broken_is_told_in_plain_words(client: Any, place: Path, tmp_path: Path) -> None:
-    told, video, *_ = label(client, None, place / "clips" / "notes.txt")
-    assert "notes.txt is not a readable video" in told and "error" in told and video is None
-    assert str(place) not in told and "gradio" not in told and "Traceback" not in told
+    text, video, *_ = predict(client, None, place / "clips" / "notes.txt")
+    assert "notes.txt is not a readable video" in text and "error" in text and video is None
+    assert str(place) not in text and "gradio" not in text and "Traceback" not in text
     whole = make_video(tmp_path / "whole.mp4", frames(30, (96, 128)), faststart=True)
-    told, video, *_ = label(client, None, cut(whole, tmp_path / NAME, 0.7), most=0)
-    assert "The clip is broken" in told and "two].mp4: cut off" in told and "<b>" not in told and video is not None
-    assert "Pick a clip" in label(client)[0]
+    text, video, *_ = predict(client, None, cut(whole, tmp_path / NAME, 0.7), most=0)
+    assert "The clip is damaged" in text and "two].mp4: truncated" in text and "<b>" not in text and video is not None
+    assert "Choose a clip" in predict(client)[0]
 
 
 def test_what_cannot_be_chosen_is_refused(client: Any) -> None:
     for clip, k, flow in (("../model/config.json", 5, "query"), (NAME, 500, "query"), (NAME, 5, "raft")):
         with pytest.raises(Exception, match=r"(?i)choice|maximum|value|error"):
-            label(client, clip, k=k, flow=flow)
+            predict(client, clip, k=k, flow=flow)
 
 
 def test_visitors_wait_for_their_turn_and_get_their_own(served: tuple[str, Path]) -> None:
     clients = [gradio_client.Client(served[0], verbose=False) for _ in range(3)]
     given = [(NAME, None, "every k-th frame", k, *OTHERS, "copy", 8) for k in (1, 2, 4)]
-    jobs = [client.submit(*values, api_name="/label") for client, values in zip(clients, given, strict=True)]
+    jobs = [client.submit(*values, api_name="/predict") for client, values in zip(clients, given, strict=True)]
     assert [job.result(timeout=200)[2].count('class="mark"') for job in jobs] == [8, 4, 2]
 
 
@@ -146,7 +146,7 @@ def test_a_browser_shows_it_and_asks_nobody_else(served: tuple[str, Path], tmp_p
     log = tmp_path / "net.json"
     command = [str(CHROMIUM), *FLAGS.split(), f"--user-data-dir={tmp_path / 'user'}", f"--log-net-log={log}", served[0]]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert all(word in done.stdout for word in ("Key frames", "every k-th frame", "Motion between key frames")), done.stderr
+    assert all(word in done.stdout for word in ("Key frames", "every k-th frame", "Optical flow to the key frame")), done.stderr
     # What the page asked for, not what the browser asks for itself.
     asked = re.findall(r'"network_isolation_key":"http://127.{0,400}?"url":"(https?://[^/"]+)', log.read_text(errors="replace"))
     assert len(asked) > 10 and set(asked) == {served[0].rstrip("/")}

@@ -10,7 +10,7 @@ from src.inference.video.decoder import VideoFrames
 from src.inference.video.sources import ImageFrames
 from src.measure.cost import frame_cost
 from src.structures import Size
-from src.web.predictor import ClipLabeller
+from src.web.predictor import ClipPredictor
 from src.web.schedules import BudgetShare
 from tests.inference.tiny import CLASSES, FakeClips, tiny_propagator
 
@@ -18,27 +18,27 @@ DATA = FakeClips((7,), (40, 56))
 
 
 @pytest.fixture(scope="module")
-def labeller() -> ClipLabeller:
+def predictor() -> ClipPredictor:
     flows = {name: tiny_propagator(name) for name in ("query", "copy")}
-    return ClipLabeller(flows, CLASSES, FakeClips.palette, short_side=48)
+    return ClipPredictor(flows, CLASSES, FakeClips.palette, short_side=48)
 
 
 def source() -> ImageFrames:
     return ImageFrames.of_clip(DATA, "0")
 
 
-def test_a_clip_is_labelled_as_the_stream_labels_it(labeller: ClipLabeller, tmp_path: Path) -> None:
-    clip = labeller.label(source(), FixedInterval(3), "query", tmp_path / "out")
+def test_predictions_equal_those_of_the_stream(predictor: ClipPredictor, tmp_path: Path) -> None:
+    clip = predictor.predict(source(), FixedInterval(3), "query", tmp_path / "out")
     assert [(mark.frame, mark.reason) for mark in clip.keys] == [(0, "first"), (3, "interval"), (6, "interval")]
     assert [mark.seconds for mark in clip.keys] == pytest.approx([0, 0.2, 0.4])
     frames = list(VideoFrames(clip.video))
-    assert len(frames) == 7 and frames[0].image.shape == (3, 40, 112) and clip.faults == []
+    assert len(frames) == 7 and frames[0].image.shape == (3, 40, 112) and clip.decode_errors == []
     stream = StreamingSegmentor(tiny_propagator("query"), FixedInterval(3), short_side=48)
     with clip.shares.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     for row, expected in zip(rows, stream.stream(DATA.images[0]), strict=True):
         assert float(row["car"]) == pytest.approx((expected == 3).float().mean().item(), abs=1e-6)
-    # Priced at the size that the network saw.
+    # Costs at the network's input size.
     cost = frame_cost(tiny_propagator("query"), (48, 67))
     assert clip.costs[0].gflops == cost.key + cost.post and clip.costs[2].gflops == pytest.approx(
         (3 * cost.key + 4 * cost.propagate) / 7 + cost.post
@@ -46,42 +46,42 @@ def test_a_clip_is_labelled_as_the_stream_labels_it(labeller: ClipLabeller, tmp_
     assert "48x67" in clip.conditions
 
 
-def test_flow_limit_and_stop_do_what_they_say(labeller: ClipLabeller, tmp_path: Path) -> None:
-    assert labeller.flows == ["query", "copy"]
-    clip = labeller.label(source(), FixedInterval(5), "copy", tmp_path / "a", max_frames=4)
+def test_flow_limit_and_stop_have_an_effect(predictor: ClipPredictor, tmp_path: Path) -> None:
+    assert predictor.flows == ["query", "copy"]
+    clip = predictor.predict(source(), FixedInterval(5), "copy", tmp_path / "a", max_frames=4)
     assert clip.progress.frames == 4 and clip.costs[1].frames == 3
     stop = threading.Event()
-    clip = labeller.label(source(), FixedInterval(5), "copy", tmp_path / "b", stop=stop, progress=lambda done: stop.set())
+    clip = predictor.predict(source(), FixedInterval(5), "copy", tmp_path / "b", stop=stop, progress=lambda done: stop.set())
     assert clip.progress.frames == 1 == sum(1 for _ in VideoFrames(clip.video))
-    with pytest.raises(ValueError, match="flow is 'raft', expected one of query, copy"):
-        labeller.label(source(), FixedInterval(5), "raft", tmp_path / "c")
+    with pytest.raises(ValueError, match="flow is 'raft'; expected one of query, copy"):
+        predictor.predict(source(), FixedInterval(5), "raft", tmp_path / "c")
     stop.set()
     with pytest.raises(ValueError, match="stopped before the first frame"):
-        labeller.label(source(), FixedInterval(5), "copy", tmp_path / "d", stop=stop)
+        predictor.predict(source(), FixedInterval(5), "copy", tmp_path / "d", stop=stop)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
 
 
-def test_a_scheduler_that_looks_at_frames_pays_for_it(labeller: ClipLabeller, tmp_path: Path) -> None:
+def test_the_cost_of_a_scheduler_is_counted(predictor: ClipPredictor, tmp_path: Path) -> None:
     class Looking(FixedInterval):
         def signal_gflops(self, size: Size) -> float:
             assert size == (48, 67)
             return 2.0
 
-    plain = labeller.label(source(), FixedInterval(3), "copy", tmp_path / "a", max_frames=2)
-    looking = labeller.label(source(), Looking(3), "copy", tmp_path / "b", max_frames=2)
+    plain = predictor.predict(source(), FixedInterval(3), "copy", tmp_path / "a", max_frames=2)
+    looking = predictor.predict(source(), Looking(3), "copy", tmp_path / "b", max_frames=2)
     for a, b in zip(plain.costs[:3], looking.costs[:3], strict=True):
         assert a.gflops is not None and b.gflops == pytest.approx(a.gflops + 2)
 
 
-def test_a_share_becomes_a_budget_that_a_dearer_share_spends_on_key_frames(labeller: ClipLabeller, tmp_path: Path) -> None:
+def test_a_larger_budget_share_has_more_key_frames(predictor: ClipPredictor, tmp_path: Path) -> None:
     few, many = (
-        labeller.label(source(), BudgetShare(percent), "copy", tmp_path / str(percent), max_frames=12) for percent in (30, 90)
+        predictor.predict(source(), BudgetShare(percent), "copy", tmp_path / str(percent), max_frames=12) for percent in (30, 90)
     )
     assert 1 <= len(few.keys) < len(many.keys)
     with pytest.raises(ValueError, match="cannot be held: a propagated frame alone takes"):
-        labeller.label(source(), BudgetShare(0.1), "copy", tmp_path / "none")
+        predictor.predict(source(), BudgetShare(0.1), "copy", tmp_path / "none")
 
 
-def test_a_labeller_needs_a_flow() -> None:
-    with pytest.raises(ValueError, match="no flow"):
-        ClipLabeller({}, CLASSES, FakeClips.palette)
+def test_a_predictor_needs_a_flow() -> None:
+    with pytest.raises(ValueError, match="there is no flow"):
+        ClipPredictor({}, CLASSES, FakeClips.palette)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from src.inference.video.prediction import LabelledFrame
+from src.inference.video.prediction import FramePrediction
 from src.inference.video.sources import Frame
 from src.measure.cost import FrameCost
 from src.structures import KeyReason
@@ -14,7 +14,7 @@ def times(*frames: tuple[KeyReason | None, float]) -> RunTimes:
     found = RunTimes()
     for reason, seconds in frames:
         picture = Frame(torch.zeros(3, 1, 1, dtype=torch.uint8), "", 0, 0)  # type: ignore[arg-type]
-        found.add(LabelledFrame(picture, torch.zeros(1, 1), reason is not None, None, reason, seconds))
+        found.add(FramePrediction(picture, torch.zeros(1, 1), reason is not None, None, reason, seconds))
     return found
 
 
@@ -53,8 +53,8 @@ def test_what_did_not_happen_has_no_figure() -> None:
 
 def test_the_machine_is_named() -> None:
     machine: dict[str, str | int] = {"device": "cpu: A", "threads": 3, "precision": "float32 products: high", "torch": "2"}
-    told = conditions(machine, (48, 64))
-    assert all(word in told for word in ("cpu: A", "threads: 3", "float32 products: high", "torch 2", "48x64"))
+    text = conditions(machine, (48, 64))
+    assert all(word in text for word in ("cpu: A", "threads: 3", "float32 products: high", "torch 2", "48x64"))
     # The threads of the CPU say nothing about a GPU.
-    told = conditions({**machine, "device": "cuda: B"}, (48, 64), "bfloat16")
-    assert "threads" not in told and "autocast bfloat16" in told and "float32" not in told
+    text = conditions({**machine, "device": "cuda: B"}, (48, 64), "bfloat16")
+    assert "threads" not in text and "autocast bfloat16" in text and "float32" not in text

@@ -1,12 +1,12 @@
-"""Many videos, shared out to several processes, each video done once.
+"""Prediction of many videos, divided among several processes.
 
 ```
-<output>/<video>/...            what one prediction writes, and finished.json: frames, faults, settings
-<output>/.<video>.partial/      the same while it is being made; it is renamed when it is whole
-<output>/summary.json           how every video ended
+<output>/<video>/...            results of one video, and finished.json: frames, errors, settings
+<output>/.<video>.partial/      the same while the prediction runs; renamed when complete
+<output>/summary.json           status of every video
 ```
 
-So a folder that is there is done, and is skipped when the command runs again.
+An existing folder is complete and is skipped when the command runs again.
 """
 
 from __future__ import annotations
@@ -18,78 +18,65 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, get_args
 
 from src.files.atomic_write import write_text
 from src.files.images import natural_key
 from src.files.suffixes import VIDEO_SUFFIXES
 from src.inference.distributed import World
+from src.inference.video.predictor import VideoPrediction
 from src.inference.video.sources import is_image
 
 log = logging.getLogger(__name__)
 
 FINISHED, SUMMARY = "finished.json", "summary.json"
+_ADVICE = "choose another output or set overwrite=true"
 
-Ending = Literal["done", "broken", "failed", "skipped", "left"]
-
-
-class VideoResult(Protocol):
-    """What labelling one video gives.
-
-    Attributes:
-        frames: how many were labelled.
-        faults: what was broken in it, in words.
-        stopped: signal that ended it early, or ``None``.
-    """
-
-    @property
-    def frames(self) -> int: ...  # noqa: D102
-    @property
-    def faults(self) -> list[str]: ...  # noqa: D102
-    @property
-    def stopped(self) -> int | None: ...  # noqa: D102
+Status = Literal["done", "damaged", "failed", "skipped", "interrupted"]
+Predict = Callable[[Path, Path], VideoPrediction]
+"""Function that predicts a video (first path) and writes the results to a folder (second path)."""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How one video ended.
+class VideoOutcome:
+    """Status of one video.
 
     Attributes:
-        video: its name below the output folder.
-        ending: ``done``; ``broken``: what could be read is labelled; ``failed``: nothing is; ``skipped``: an earlier run did it;
-            ``left``: the run was stopped before.
-        frames: labelled, 0 where it is not known.
-        faults: why it is broken or failed.
-        rank: process that had it.
+        video: name of the video, relative to the output folder.
+        status: ``done``; ``damaged``: results for the frames that could be decoded; ``failed``: no results; ``skipped``: done
+            by an earlier run; ``interrupted``: the run was stopped before.
+        frames: number of predicted frames, 0 where it is unknown.
+        errors: reasons for ``damaged`` or ``failed``.
+        rank: rank of the process that handled the video.
     """
 
     video: str
-    ending: Ending
+    status: Status
     frames: int
-    faults: list[str]
+    errors: list[str]
     rank: int
 
     @property
-    def is_bad(self) -> bool:
-        """Whether somebody should look at it."""
-        return self.ending in ("failed", "left") or bool(self.faults)
+    def needs_attention(self) -> bool:
+        """True if the results are missing or incomplete."""
+        return self.status in ("failed", "interrupted") or bool(self.errors)
 
 
 def list_videos(path: Path) -> dict[str, Path] | None:
-    """The videos that a folder or a list names, by their names below the output folder; ``None`` if it is neither.
+    """Return the videos of a folder or list by their names relative to the output folder; ``None`` if it is neither.
 
-    A folder is one of videos if it holds some, at any depth, and no image; its videos keep their paths. A list is a ``.txt`` file
-    with a path on each line, relative to the file; empty lines and those that begin with ``#`` are left out.
+    A folder counts if it contains videos, at any depth, and no images; videos keep their relative paths. A list is a ``.txt``
+    file with one path per line, relative to the list; empty lines and lines that begin with ``#`` are ignored.
 
     Args:
-        path: what the user named.
+        path: input of the user.
 
     Raises:
         ValueError: if a list is empty, or two videos would have the same output.
-        FileNotFoundError: if a list names what does not exist.
+        FileNotFoundError: if a list names a missing file.
     """
     if path.is_dir():
-        # A folder of frames, VSPW's `origin` too, is a video of its own.
+        # A folder of frames, also in VSPW's subfolder `origin`, is a single video.
         if any(is_image(file) for folder in (path, path / "origin") if folder.is_dir() for file in folder.iterdir()):
             return None
         files = [file for file in path.rglob("*") if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file()]
@@ -98,42 +85,47 @@ def list_videos(path: Path) -> dict[str, Path] | None:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
         listed = [path.parent / line for line in lines if line and not line.startswith("#")]
         missing = [file for file in listed if not file.exists()]
-        if not listed or missing:
-            found = f"{missing[0]} does not exist ({len(missing)} of {len(listed)})" if missing else "it names no video"
-            raise (FileNotFoundError if missing else ValueError)(f"{path}: {found}; expected a path on each line")
+        if missing:
+            raise FileNotFoundError(
+                f"{path}: {missing[0]} does not exist ({len(missing)} of {len(listed)} are missing); expected one path per line"
+            )
+        if not listed:
+            raise ValueError(f"{path} lists no video; expected one path per line")
         named = [(Path(file.stem), file) for file in listed]
     else:
         return None
     videos: dict[str, Path] = {}
     for name, file in sorted(named, key=lambda pair: natural_key(pair[1])):
         if name.as_posix() in videos:
-            raise ValueError(f"{file} and {videos[name.as_posix()]} would both go to {name}: expected different names")
+            raise ValueError(f"{file} and {videos[name.as_posix()]} have the same output {name}; expected different names")
         videos[name.as_posix()] = file
     return videos or None
 
 
-def label_videos(
+def predict_videos(
     videos: Mapping[str, Path],
     output: Path,
-    label: Callable[[Path, Path], VideoResult],
+    predict: Predict,
     settings: Mapping[str, Any],
     world: World,
     stop: threading.Event | None = None,
     overwrite: bool = False,
-) -> list[Outcome]:
-    """Label this process's share of the videos; one that cannot be read does not stop the rest.
+) -> list[VideoOutcome]:
+    """Predict this process's share of the videos and continue after videos that cannot be read.
+
+    The first process writes ``summary.json``.
 
     Args:
-        videos: of :func:`list_videos`, all of them.
-        output: folder of the outputs.
-        label: labels one video file into one folder.
-        settings: what the outputs depend on; plain values.
-        world: processes that share the work, by the size of the files.
-        stop: once set, no further video is begun.
-        overwrite: whether what an earlier run finished is done again.
+        videos: all videos, from :func:`list_videos`.
+        output: folder of the results.
+        predict: predicts one video.
+        settings: settings that the results depend on; plain values.
+        world: processes that share the work, by file size.
+        stop: once set, no further video is started.
+        overwrite: whether videos finished by an earlier run are predicted again.
 
     Returns:
-        Of every process's videos, in the order of the list; the same in all processes. The first has written ``summary.json``.
+        Outcomes of all processes, in the order of ``videos``; the same in every process.
     """
     names = list(videos)
     sizes = [videos[name].stat().st_size for name in names]
@@ -141,11 +133,11 @@ def label_videos(
     for number in world.assign(sizes):
         name = names[number]
         if stop is not None and stop.is_set():
-            outcomes.append(Outcome(name, "left", 0, [], world.rank))
+            outcomes.append(VideoOutcome(name, "interrupted", 0, [], world.rank))
             continue
-        outcome = _label_one(name, videos[name], output / name, label, settings, world.rank, overwrite)
+        outcome = _predict_one(name, videos[name], output / name, predict, settings, world.rank, overwrite)
         outcomes.append(outcome)
-        log.info("%s: %s", name, "; ".join([f"{outcome.ending}, {outcome.frames} frames", *outcome.faults]))
+        log.info("%s: %s", name, "; ".join([f"{outcome.status}, {outcome.frames} frames", *outcome.errors]))
     order = {name: number for number, name in enumerate(names)}
     every = sorted((one for share in world.gather(outcomes) for one in share), key=lambda one: order[one.video])
     if world.is_first:
@@ -153,53 +145,49 @@ def label_videos(
     return every
 
 
-def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """How many videos ended how, and each of them."""
-    counts = {ending: sum(one.ending == ending for one in outcomes) for ending in ("done", "broken", "failed", "skipped", "left")}
+def summary(outcomes: Sequence[VideoOutcome]) -> dict[str, Any]:
+    """Return the number of videos and frames, the number of videos of each status, and all outcomes."""
+    counts = {status: sum(one.status == status for one in outcomes) for status in get_args(Status)}
     frames = sum(one.frames for one in outcomes)
     return {"videos": len(outcomes), "frames": frames, **counts, "outcomes": [asdict(one) for one in outcomes]}
 
 
-def _label_one(
-    name: str,
-    video: Path,
-    folder: Path,
-    label: Callable[[Path, Path], VideoResult],
-    settings: Mapping[str, Any],
-    rank: int,
-    overwrite: bool,
-) -> Outcome:
+def _predict_one(
+    name: str, video: Path, folder: Path, predict: Predict, settings: Mapping[str, Any], rank: int, overwrite: bool
+) -> VideoOutcome:
     if folder.exists() and not overwrite:
-        return _skipped(name, folder, settings, rank)
+        return _existing(name, folder, settings, rank)
     unfinished = folder.with_name(f".{folder.name}.partial")
     try:
-        # Of an earlier run that was killed.
+        # A killed run may have left its folder.
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
-        result = label(video, unfinished)
-    # Whatever is wrong with one video; a fault of the program stops all.
+        result = predict(video, unfinished)
+    # Errors of one video; any other exception is a bug and stops the run.
     except (OSError, ValueError) as error:
         shutil.rmtree(unfinished, ignore_errors=True)
-        return Outcome(name, "failed", 0, [str(error)], rank)
+        return VideoOutcome(name, "failed", 0, [str(error)], rank)
+    errors = result.decode_errors
     if result.stopped is not None or not result.frames:
         shutil.rmtree(unfinished, ignore_errors=True)
-        faults = result.faults or ([] if result.stopped is not None else ["no frame"])
-        return Outcome(name, "failed" if result.stopped is None else "left", 0, faults, rank)
-    note = {"video": str(video), "frames": result.frames, "faults": result.faults, "settings": dict(settings)}
+        if result.stopped is not None:
+            return VideoOutcome(name, "interrupted", 0, errors, rank)
+        return VideoOutcome(name, "failed", 0, errors or ["no frame"], rank)
+    note = {"video": str(video), "frames": result.frames, "errors": errors, "settings": dict(settings)}
     write_text(unfinished / FINISHED, json.dumps(note, indent=2) + "\n")
     if folder.exists():
         shutil.rmtree(folder)
     unfinished.rename(folder)
-    return Outcome(name, "broken" if result.faults else "done", result.frames, result.faults, rank)
+    return VideoOutcome(name, "damaged" if errors else "done", result.frames, errors, rank)
 
 
-def _skipped(name: str, folder: Path, settings: Mapping[str, Any], rank: int) -> Outcome:
-    """What is there may be of this command, of the same with other settings, or of something else."""
-    advice = "name another output or set overwrite=true"
+def _existing(name: str, folder: Path, settings: Mapping[str, Any], rank: int) -> VideoOutcome:
+    """Return ``skipped`` for a folder of the same settings, else ``failed``."""
     if not (folder / FINISHED).is_file():
-        return Outcome(name, "failed", 0, [f"{folder} exists and holds no {FINISHED}: {advice}"], rank)
-    before = json.loads((folder / FINISHED).read_text(encoding="utf-8"))
-    changed = sorted(key for key in settings if before["settings"].get(key) != settings[key])
+        return VideoOutcome(name, "failed", 0, [f"{folder} exists without {FINISHED}; {_ADVICE}"], rank)
+    note = json.loads((folder / FINISHED).read_text(encoding="utf-8"))
+    changed = sorted(key for key in settings if note["settings"].get(key) != settings[key])
     if changed:
-        return Outcome(name, "failed", 0, [f"{folder} was made with another {', '.join(changed)}: {advice}"], rank)
-    return Outcome(name, "skipped", before["frames"], before["faults"], rank)
+        return VideoOutcome(name, "failed", 0, [f"{folder} has results of another {', '.join(changed)}; {_ADVICE}"], rank)
+    # Earlier revisions wrote the errors as "faults".
+    return VideoOutcome(name, "skipped", note["frames"], note["errors" if "errors" in note else "faults"], rank)

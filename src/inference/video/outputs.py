@@ -1,10 +1,10 @@
-"""What a prediction leaves on disk: overlay video, label maps, shares of the classes, pictures of the flow; all or nothing.
+"""Output files of a prediction: overlay video, class shares, label maps and flow images; all or none.
 
 ```
 <folder>/overlay.mp4
-<folder>/class_share.csv    one line per frame: its time, whether and why it is a key frame, what is new, the share of every class
-<folder>/labels/<frame>.png   class numbers, on request
-<folder>/flow/<frame>.png     motion from each non-key frame to its key frame, and what is new since then, on request
+<folder>/class_share.csv      one line per frame: time, key frame and reason, disoccluded share, share of every class
+<folder>/labels/<frame>.png   class indices, on request
+<folder>/flow/<frame>.png     motion from each non-key frame to its key frame and disoccluded pixels, on request
 ```
 """
 
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from src.inference.video.prediction import LabelledFrame
+from src.inference.video.prediction import FramePrediction
 from src.inference.video.sources import SourceInfo
 from src.inference.video.writer import VideoWriter
 from src.structures import Size
@@ -44,16 +44,16 @@ OVERLAY, SHARES, LABELS, FLOW = "overlay.mp4", "class_share.csv", "labels", "flo
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """What is written.
+    """Options of the output files.
 
     Attributes:
-        labels: whether label maps are.
-        flow_pictures: whether pictures of the flow are.
-        legend: whether the overlay names the classes in view.
-        alpha: share of the class colors in the overlay.
+        labels: whether label maps are written.
+        flow_pictures: whether flow images are written.
+        legend: whether the overlay has a legend of the visible classes and marks key frames.
+        alpha: weight of the class colors in the overlay, 0..1.
         quality: constant rate factor of the overlay, 0 (lossless) .. 51.
-        overwrite: whether what is there is replaced.
-        source_beside: whether the video shows the source, too, at the left of the overlay.
+        overwrite: whether existing outputs are replaced.
+        source_beside: whether the video shows the source to the left of the overlay.
     """
 
     labels: bool = False
@@ -66,36 +66,36 @@ class OutputOptions:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What there will be in the output folder."""
+        """Names of the outputs in the output folder."""
         return (OVERLAY, SHARES, *((LABELS,) if self.labels else ()), *((FLOW,) if self.flow_pictures else ()))
 
     def refuse_existing(self, folder: Path) -> None:
-        """Whether the output folder has room.
+        """Check that no output exists already.
 
         Raises:
-            FileExistsError: if something of that name is there and is not to be overwritten, or the folder is a file.
+            FileExistsError: if an output exists and ``overwrite`` is false, or the folder is a file.
         """
         if folder.exists() and not folder.is_dir():
-            raise FileExistsError(f"{folder} is a file; expected the name of a folder")
+            raise FileExistsError(f"{folder} is a file; expected a folder")
         taken = [folder / name for name in self.names if (folder / name).exists()]
         if taken and not self.overwrite:
-            raise FileExistsError(f"{taken[0]} exists already: name another output or set overwrite=true")
+            raise FileExistsError(f"{taken[0]} exists already; choose another output or set overwrite=true")
 
 
 class VideoOutputs:
-    """Writes the results of one source, frame by frame, to a hidden folder beside its own; :meth:`finish` puts them in place.
+    """Writer of the results of one source, frame by frame, to a hidden folder; :meth:`finish` moves them into place.
 
-    Use it as a context manager: whatever is not finished is deleted.
+    Use it as a context manager, which deletes unfinished results.
 
     Args:
-        folder: where to; made if missing. Other files in it stay.
-        info: of the source.
+        folder: output folder; created if missing. Other files in it stay.
+        info: properties of the source.
         classes: K names.
         palette: K colors.
-        options: what is written.
+        options: options of the output files.
 
     Raises:
-        FileExistsError: if something of that name is there and is not to be overwritten.
+        FileExistsError: if an output exists and is not to be overwritten.
         ValueError: if an option is out of range.
     """
 
@@ -109,7 +109,7 @@ class VideoOutputs:
         self._classes = tuple(classes)
         self._info = info
         target = self.folder.resolve()
-        # A folder that is there may be a file system of its own (a mounted volume), and renaming does not cross these.
+        # An existing folder may be a mounted volume, and a rename cannot cross file systems.
         home = target if target.is_dir() else target.parent
         home.mkdir(parents=True, exist_ok=True)
         self._scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=home))
@@ -126,7 +126,7 @@ class VideoOutputs:
             shutil.rmtree(self._scratch, ignore_errors=True)
             raise
         self._rows = csv.writer(self._table, lineterminator="\n")
-        self._rows.writerow(["frame", "name", "seconds", "key", "reason", "new", *self._classes])
+        self._rows.writerow(["frame", "name", "seconds", "key", "reason", "disoccluded", *self._classes])
 
     def __enter__(self) -> Self:
         return self
@@ -137,15 +137,15 @@ class VideoOutputs:
         if not self._keep:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
-    def write(self, result: LabelledFrame) -> None:
-        """Append one frame. One of another size than the first one is fitted into the overlay, and keeps its own elsewhere."""
+    def write(self, result: FramePrediction) -> None:
+        """Append one frame. In the overlay, it is resized to the first frame's size; label maps keep their own size."""
         frame = result.frame
-        found = result.semantic_map.numpy()
-        shares = np.bincount(found.ravel(), minlength=len(self._classes)) / found.size
-        picture = self._painter.paint(frame.image, found, shares, None if result.reason is None else f"key: {result.reason}")
+        labels = result.semantic_map.numpy()
+        shares = np.bincount(labels.ravel(), minlength=len(self._classes)) / labels.size
+        picture = self._painter.paint(frame.image, labels, shares, None if result.reason is None else f"key: {result.reason}")
         if self.options.source_beside:
             picture = torch.cat((frame.image, picture), dim=2)
-        self._video.write(self._fitted(picture), frame.time, frame.duration)
+        self._video.write(self._resize(picture), frame.time, frame.duration)
         self._rows.writerow(
             [
                 self.frames,
@@ -153,24 +153,24 @@ class VideoOutputs:
                 f"{float(frame.time):.6f}",
                 int(result.is_key),
                 result.reason or "",
-                "" if result.new_share is None else f"{result.new_share:.6f}",
+                "" if result.disoccluded_share is None else f"{result.disoccluded_share:.6f}",
                 *(f"{share:.6f}" for share in shares),
             ]
         )
         if self.options.labels:
-            self._save_labels(found, frame.name)
+            self._save_labels(labels, frame.name)
         if self.options.flow_pictures and result.flow is not None:
             self._save_flow(result, result.flow)
         self.frames += 1
 
     def finish(self) -> list[Path]:
-        """Complete the files and put them in place.
+        """Complete the outputs and move them into place.
 
         Returns:
-            What was written: files, and folders of files.
+            Written files, and folders of files.
 
         Raises:
-            ValueError: if there was no frame; nothing is left then.
+            ValueError: if there was no frame; nothing is written then.
             FileExistsError: see the class.
         """
         self._video.close()
@@ -179,7 +179,9 @@ class VideoOutputs:
             self.options.refuse_existing(self.folder)
         except FileExistsError as error:
             self._keep = True
-            raise FileExistsError(f"{error}; it was not there before, so the results are kept in {self._scratch}") from error
+            raise FileExistsError(
+                f"{error}; it was created during the prediction, so the results are kept in {self._scratch}"
+            ) from error
         self.folder.mkdir(parents=True, exist_ok=True)
         old = self._scratch / "replaced"
         old.mkdir()
@@ -190,32 +192,31 @@ class VideoOutputs:
             (self._scratch / name).rename(target)
         return [self.folder / name for name in self.options.names]
 
-    def _fitted(self, picture: Tensor) -> Tensor:
+    def _resize(self, picture: Tensor) -> Tensor:
         size = (picture.shape[-2], picture.shape[-1])
         if self._size is None:
             self._size = size
         if size == self._size:
             return picture
         log.warning("%s: frame %d is %dx%d (HxW) in a video of %dx%d", self._info.name, self.frames, *size, *self._size)
-        fitted = F.interpolate(picture[None].float(), size=self._size, mode="bilinear", antialias=True)[0]
-        return fitted.round().clamp(0, 255).byte()
+        return F.interpolate(picture[None], size=self._size, mode="bilinear", antialias=True)[0]
 
-    def _save_labels(self, found: NDArray[np.integer], name: str) -> None:
-        kind = np.uint8 if len(self._classes) <= 256 else np.uint16
-        # The fastest level: twice the size of the usual one, and five times as fast.
-        Image.fromarray(found.astype(kind)).save(self._scratch / LABELS / f"{name}.png", compress_level=1)
+    def _save_labels(self, labels: NDArray[np.integer], name: str) -> None:
+        dtype = np.uint8 if len(self._classes) <= 256 else np.uint16
+        # Level 1 is five times as fast as the default level, at twice the file size.
+        Image.fromarray(labels.astype(dtype)).save(self._scratch / LABELS / f"{name}.png", compress_level=1)
 
-    def _save_flow(self, result: LabelledFrame, flow: Tensor) -> None:
-        # At least one pixel, so that the noise of a still scene stays pale.
+    def _save_flow(self, result: FramePrediction, flow: Tensor) -> None:
+        # At least one pixel, so that noise in a static scene stays pale.
         scale, name = max(largest_motion(flow), 1.0), result.frame.name
         tiles = [Tile(f"{name}: full color at {scale:.1f} px", flow_to_color(flow, scale))]
-        if result.new is not None and result.new_share is not None:
+        if result.disoccluded is not None and result.disoccluded_share is not None:
             size = (flow.shape[-2], flow.shape[-1])
-            shown, new = (
-                F.interpolate(part[None].float(), size=size, mode="bilinear", antialias=True)[0]
-                for part in (result.frame.image, result.new[None])
+            image, disoccluded = (
+                F.interpolate(part[None], size=size, mode="bilinear", antialias=True)[0]
+                for part in (result.frame.image, result.disoccluded[None])
             )
-            newness = disocclusion_map(shown.round().clamp(0, 255).byte(), new[0].clamp(0, 1))
-            tiles.append(Tile(f"new since the key frame: {100 * result.new_share:.1f} %", newness))
+            title = f"disoccluded since the key frame: {100 * result.disoccluded_share:.1f} %"
+            tiles.append(Tile(title, disocclusion_map(image, disoccluded[0].clamp(0, 1))))
         picture = tile_grid([tiles])
         Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy()).save(self._scratch / FLOW / f"{name}.png")

@@ -1,4 +1,4 @@
-"""From a source of frames to labelled frames: decoding, inference and writing at the same time."""
+"""Prediction of a whole frame source, with decoding, inference and writing in parallel."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from src.structures import KeyFrameState, KeyReason
 
 
 @dataclass(frozen=True)
-class LabelledFrame:
-    """One frame and what was found in it; everything on the CPU.
+class FramePrediction:
+    """Prediction for one frame, on the CPU.
 
     Attributes:
-        frame: as the source gave it.
+        frame: frame of the source.
         semantic_map: (H, W) uint8 or, for more than 256 classes, int32, 0..K-1.
-        is_key: whether it was segmented anew.
-        flow: (2, h, w) float32, motion to its key frame in pixels of the image that the network saw; ``None`` on a key frame and
-            where nobody asked for it.
-        reason: why it was segmented; ``None`` where it was not.
-        seconds: what the networks and their post-processing took, on the clock; decoding and writing went on beside it.
-        new_share: share of the picture that the flow estimator finds nothing for in the key frame, 0..1; ``None`` on a key frame
-            and of an estimator that does not say.
-        new: (h, w) float32 in 0..1, the same for each pixel of the image that the network saw; comes with the flow.
+        is_key: whether the frame is a key frame.
+        flow: (2, h, w) float32, motion to the key frame, pixels of the image that the network received; ``None`` on a key frame
+            and unless requested.
+        reason: reason for a key frame; ``None`` on other frames.
+        seconds: wall-clock time of the networks and their post-processing; decoding and writing run in parallel.
+        disoccluded_share: share of the image without a source in the key frame, 0..1; ``None`` on a key frame and for a flow
+            estimator without confidence.
+        disoccluded: (h, w) float32, the same per pixel of the image that the network received, 0..1; requested with the flow.
     """
 
     frame: Frame
@@ -42,20 +42,20 @@ class LabelledFrame:
     flow: Tensor | None
     reason: KeyReason | None
     seconds: float
-    new_share: float | None = None
-    new: Tensor | None = None
+    disoccluded_share: float | None = None
+    disoccluded: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class PredictionProgress:
-    """How far a prediction is.
+    """Progress of a prediction.
 
     Attributes:
-        frames: labelled so far.
-        key_frames: of them, segmented anew.
-        position: seconds of the video done.
-        elapsed: seconds since the start, on the clock.
-        step_seconds: of them, in the networks and their post-processing.
+        frames: predicted frames.
+        key_frames: key frames among them.
+        position: end of the last predicted frame, seconds of the video.
+        elapsed: wall-clock seconds since the start.
+        step_seconds: part of ``elapsed`` spent in the networks and their post-processing.
     """
 
     frames: int
@@ -66,12 +66,12 @@ class PredictionProgress:
 
     @property
     def fps(self) -> float:
-        """Frames per second so far."""
+        """Frames per wall-clock second."""
         return self.frames / self.elapsed if self.elapsed > 0 else 0.0
 
     @property
     def milliseconds(self) -> float:
-        """Per frame, in the networks and their post-processing: the mean, which a budget in milliseconds is about."""
+        """Mean time of the networks and their post-processing per frame, which a budget in milliseconds limits."""
         return 1e3 * self.step_seconds / self.frames if self.frames else 0.0
 
     @property
@@ -80,12 +80,12 @@ class PredictionProgress:
         return self.key_frames / self.frames if self.frames else 0.0
 
 
-class FrameLabeller:
-    """Labels the frames of one video in order. A change of size within the video starts a new stream.
+class FramePredictor:
+    """Predictor for the frames of one video in order. A change of the frame size starts a new stream.
 
     Args:
-        stream: the segmentor.
-        with_flow: whether results hold the flow.
+        stream: streaming segmentor.
+        with_flow: whether predictions contain the flow.
     """
 
     def __init__(self, stream: StreamingSegmentor, with_flow: bool = False) -> None:
@@ -96,33 +96,33 @@ class FrameLabeller:
         self._dtype = torch.uint8 if stream.propagator.segmentor.num_classes <= 256 else torch.int32
 
     @torch.inference_mode()
-    def __call__(self, frame: Frame) -> LabelledFrame:
-        """Label the next frame."""
+    def __call__(self, frame: Frame) -> FramePrediction:
+        """Predict the next frame."""
         started = self._stream.clock()
         if frame.image.shape != self._size:
             self._state, self._size = None, frame.image.shape
         result = self._stream.predict(frame.image[None], self._state)
         labels = result.semantic_map((frame.image.shape[-2], frame.image.shape[-1]))[0].to(self._dtype).cpu()
-        # The copy waited for the device. What follows is for pictures alone.
+        # The copy waited for the device. The rest is for visualization only.
         seconds = self._stream.clock() - started
         self._state = self._stream.record_latency(result.state, seconds)
         reason = result.state.reason if result.is_key else None
-        labelled = LabelledFrame(frame, labels, result.is_key, None, reason, seconds)
+        prediction = FramePrediction(frame, labels, result.is_key, None, reason, seconds)
         if result.flow is None:
-            return labelled
-        new = disoccluded(result.flow, result.prediction.image_size)
-        if new is not None:
-            labelled = replace(labelled, new_share=float(new.mean()))
+            return prediction
+        mask = disoccluded(result.flow, result.prediction.image_size)
+        if mask is not None:
+            prediction = replace(prediction, disoccluded_share=float(mask.mean()))
         if self._with_flow:
             flow = winning_flow(result.prediction, result.flow)[0].cpu()
-            labelled = replace(labelled, flow=flow, new=None if new is None else new[0].cpu())
-        return labelled
+            prediction = replace(prediction, flow=flow, disoccluded=None if mask is None else mask[0].cpu())
+        return prediction
 
 
 def predict_video(
     stream: StreamingSegmentor,
     source: FrameSource,
-    consume: Callable[[LabelledFrame], None],
+    consume: Callable[[FramePrediction], None],
     *,
     with_flow: bool = False,
     max_frames: int | None = None,
@@ -130,43 +130,43 @@ def predict_video(
     progress: Callable[[PredictionProgress], None] | None = None,
     depth: int = 4,
 ) -> PredictionProgress:
-    """Label a whole source in constant memory. Three threads: the source's, this one for the networks, and ``consume``'s.
+    """Predict a whole source in constant memory, in three threads: decoding, networks (the calling thread) and ``consume``.
 
-    What was broken in the source stands in ``source.faults`` afterwards.
+    ``source.decode_errors`` is complete afterwards, unless the prediction was stopped or limited.
 
     Args:
-        stream: the segmentor.
-        source: of the frames.
-        consume: called with every labelled frame, in order, in a thread of its own.
-        with_flow: whether results hold the flow.
-        max_frames: the first so many alone.
-        stop: once set, the frame at hand is the last.
+        stream: streaming segmentor.
+        source: frames to predict.
+        consume: called with every prediction, in order, in its own thread.
+        with_flow: whether predictions contain the flow.
+        max_frames: maximum number of frames; ``None`` for all.
+        stop: once set, the current frame is the last.
         progress: called after every frame.
-        depth: how many frames wait between two threads at most.
+        depth: maximum number of frames that wait between two threads.
 
     Returns:
-        The final state.
+        The final progress.
     """
-    label = FrameLabeller(stream, with_flow)
+    predict = FramePredictor(stream, with_flow)
     started = time.perf_counter()
     done = PredictionProgress(0, 0, 0.0, 0.0)
 
-    def work(frame: Frame) -> LabelledFrame:
+    def work(frame: Frame) -> FramePrediction:
         nonlocal done
-        result = label(frame)
+        result = predict(frame)
         position = float(frame.time + frame.duration)
         elapsed = time.perf_counter() - started
-        spent = done.step_seconds + result.seconds
-        done = PredictionProgress(done.frames + 1, done.key_frames + result.is_key, position, elapsed, spent)
+        step_seconds = done.step_seconds + result.seconds
+        done = PredictionProgress(done.frames + 1, done.key_frames + result.is_key, position, elapsed, step_seconds)
         if progress is not None:
             progress(done)
         return result
 
-    run_pipeline(_first(source, max_frames), work, consume, depth, stop)
+    run_pipeline(_first_frames(source, max_frames), work, consume, depth, stop)
     return replace(done, elapsed=time.perf_counter() - started)
 
 
-def _first(source: FrameSource, count: int | None) -> Iterator[Frame]:
+def _first_frames(source: FrameSource, count: int | None) -> Iterator[Frame]:
     frames = iter(source)
     try:
         yield from islice(frames, count)

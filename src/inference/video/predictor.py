@@ -1,4 +1,4 @@
-"""A loaded model that labels one source after another, into files."""
+"""Predictor that writes the results of one source after another to files."""
 
 from __future__ import annotations
 
@@ -14,54 +14,55 @@ from src.inference.scheduling.scheduler import KeyFrameScheduler
 from src.inference.streaming import StreamingSegmentor
 from src.inference.video.outputs import OutputOptions, VideoOutputs
 from src.inference.video.prediction import PredictionProgress, predict_video
-from src.inference.video.progress import shown_progress
+from src.inference.video.progress import progress_bar
 from src.inference.video.sources import FrameSource
 from src.visualization.palette import Palette
 
 log = logging.getLogger(__name__)
 
-Stopping = tuple[threading.Event, list[int]]
-"""An event that a signal sets, and the signals received so far."""
+StopSignals = tuple[threading.Event, list[int]]
+"""Event that a signal sets, and the signals received so far."""
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """How a prediction ended.
+class VideoPrediction:
+    """Result of the prediction of one source.
 
     Attributes:
         progress: frames, key frames and times.
-        faults: what was broken in the input; empty if it was sound.
-        stopped: signal that ended it early, or ``None``.
+        decode_errors: errors of the source; empty for an intact source.
+        stopped: signal that ended the prediction early, or ``None``.
         written: files, and folders of files.
     """
 
     progress: PredictionProgress
-    faults: list[str]
+    decode_errors: list[str]
     stopped: int | None
     written: list[Path]
 
     @property
     def frames(self) -> int:
-        """How many were labelled."""
+        """Number of predicted frames."""
         return self.progress.frames
 
     @property
     def exit_code(self) -> int:
-        """0, 1 for a broken input, or 128 + signal."""
-        return 128 + self.stopped if self.stopped is not None else int(bool(self.faults))
+        """0; 1 after decode errors; 128 + signal after a signal."""
+        return 128 + self.stopped if self.stopped is not None else int(bool(self.decode_errors))
 
 
 @dataclass(frozen=True)
-class Labeller:
-    """A loaded model and how it is to be run.
+class VideoPredictor:
+    """A loaded model with the options of its predictions.
 
     Attributes:
-        stream: the segmentor.
+        stream: streaming segmentor.
         classes: K names.
         palette: K colors.
-        options: what is written.
-        max_frames: the first so many of each source.
-        schedule_for: makes the scheduler of a source, where it depends on what the source's frames cost; ``None``: the stream's.
+        options: options of the output files.
+        max_frames: maximum number of frames of each source; ``None`` for all.
+        scheduler_for: returns the scheduler of a source, if it depends on the cost of the source's frames; ``None`` for the
+            scheduler of ``stream``.
     """
 
     stream: StreamingSegmentor
@@ -69,29 +70,31 @@ class Labeller:
     palette: Palette
     options: OutputOptions
     max_frames: int | None
-    schedule_for: Callable[[FrameSource], KeyFrameScheduler] | None = None
+    scheduler_for: Callable[[FrameSource], KeyFrameScheduler] | None = None
 
-    def label(self, source: FrameSource, output: Path, console: Console, stopping: Stopping, partial: bool) -> Prediction:
-        """Label one source into one folder.
+    def predict(
+        self, source: FrameSource, output: Path, console: Console, signals: StopSignals, partial: bool
+    ) -> VideoPrediction:
+        """Predict one source and write the results to a folder.
 
         Args:
-            source: of the frames.
-            output: where to.
-            console: where progress is shown.
-            stopping: event and signals of :func:`stopping_on_signals`.
-            partial: whether what was labelled until a signal came is written.
+            source: frames to predict.
+            output: folder of the results.
+            console: console of the progress bar.
+            signals: event and signals of :func:`src.command_line.stopping_on_signals`.
+            partial: whether the frames predicted before a signal are written.
         """
-        stop, received = stopping
+        stop, received = signals
         if source.info.has_audio:
-            log.info("%s has sound, which is dropped: the overlay has pictures alone", source.info.name)
-        stream = self.stream if self.schedule_for is None else self.stream.with_scheduler(self.schedule_for(source))
+            log.info("%s has sound, which is dropped: the overlay has no sound", source.info.name)
+        stream = self.stream if self.scheduler_for is None else self.stream.with_scheduler(self.scheduler_for(source))
         written: list[Path] = []
         with VideoOutputs(output, source.info, self.classes, self.palette, self.options) as outputs:
-            with shown_progress(console, source) as progress:
+            with progress_bar(console, source) as progress:
                 done = predict_video(
                     stream, source, outputs.write,
                     with_flow=self.options.flow_pictures, max_frames=self.max_frames, stop=stop, progress=progress,
                 )  # fmt: skip
             if done.frames and (partial or not received):
                 written = outputs.finish()
-        return Prediction(done, list(source.faults), received[0] if received else None, written)
+        return VideoPrediction(done, list(source.decode_errors), received[0] if received else None, written)

@@ -1,4 +1,4 @@
-"""How far a prediction is, on the console."""
+"""Progress of a prediction on the console or in the log."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from src.inference.video.prediction import PredictionProgress
@@ -16,36 +17,38 @@ from src.inference.video.sources import FrameSource
 
 log = logging.getLogger(__name__)
 
-_LOG_EVERY = 30.0  # seconds between lines where there is no terminal to draw a bar on
+_LOG_INTERVAL = 30.0  # seconds between log lines if there is no terminal
 
 
 @contextmanager
-def shown_progress(console: Console, source: FrameSource) -> Iterator[Callable[[PredictionProgress], None]]:
-    """A bar with frames per second, share of key frames and time left; a line now and then where there is no terminal.
+def progress_bar(console: Console, source: FrameSource) -> Iterator[Callable[[PredictionProgress], None]]:
+    """Show a progress bar, or log a line every 30 s if there is no terminal.
 
-    Headers know the length of a video better than its number of frames, so the bar counts seconds.
+    The bar counts seconds, because headers declare the duration of a video more reliably than its number of frames.
+
+    Yields:
+        Function that shows the given progress.
     """
     columns = (
         TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[state]}"),
         TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
+    name = Path(source.info.name).name
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        # Square brackets in a file name would be read as markup.
-        title = Path(source.info.name).name.replace("[", r"\[")
-        task = bar.add_task(title, total=source.info.seconds, state="")
-        said = time.monotonic()
+        task = bar.add_task(escape(name), total=source.info.seconds, state="")
+        logged = time.monotonic()
 
         def show(done: PredictionProgress) -> None:
-            nonlocal said
-            bar.update(task, completed=done.position, state=in_words(done))
-            if not console.is_terminal and time.monotonic() - said > _LOG_EVERY:
-                said = time.monotonic()
+            nonlocal logged
+            bar.update(task, completed=done.position, state=progress_text(done))
+            if not console.is_terminal and time.monotonic() - logged > _LOG_INTERVAL:
+                logged = time.monotonic()
                 length = "" if source.info.seconds is None else f" of {source.info.seconds:.1f}"
-                log.info("%s: %.1f%s s, %s", Path(source.info.name).name, done.position, length, in_words(done))
+                log.info("%s: %.1f%s s, %s", name, done.position, length, progress_text(done))
 
         yield show
 
 
-def in_words(done: PredictionProgress) -> str:
-    """Frames, their rate and the share of key frames."""
+def progress_text(done: PredictionProgress) -> str:
+    """Return the number of frames, frames per second and the share of key frames."""
     return f"{done.frames} frames, {done.fps:.1f} fps, {done.key_share:.0%} key frames"

@@ -1,4 +1,4 @@
-"""Where frames come from: what a source of frames is, and the sources that are not video files."""
+"""Frame sources: the common protocol, image files, clips of datasets and cameras."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _CAMERA_TIME_BASE = Fraction(1, 90_000)
 
 
 class Frame(NamedTuple):
-    """One picture of a source.
+    """One frame of a source.
 
     Attributes:
         image: (3, H, W) uint8 RGB, upright.
-        name: of the frame within its source; names of label maps are made of it.
+        name: name of the frame within its source; its label map has the same name.
         time: seconds since the first frame; strictly increasing.
-        duration: seconds until the next frame, as far as the source knows.
+        duration: seconds until the next frame; nominal where the source has no better value.
     """
 
     image: Tensor
@@ -39,15 +39,15 @@ class Frame(NamedTuple):
 
 @dataclass(frozen=True)
 class SourceInfo:
-    """What a source says about itself before it is read. Headers lie: its length is for display only.
+    """Properties that a source declares before it is read.
 
     Attributes:
-        name: for messages.
-        fps: frames per second, the average where it varies.
+        name: name of the source in messages.
+        fps: frames per second, the average where the rate varies.
         time_base: seconds; every frame's time is a multiple of it.
-        seconds: declared length, ``None`` where nobody knows.
-        pixel_aspect: width of a pixel, its height being 1.
-        has_audio: whether there is sound, which nothing here reads.
+        seconds: declared duration, ``None`` if unknown. For display only, because headers can be wrong.
+        pixel_aspect: width of a pixel divided by its height.
+        has_audio: whether the source has sound, which is never read.
     """
 
     name: str
@@ -59,23 +59,24 @@ class SourceInfo:
 
 
 class FrameSource(Protocol):
-    """Frames in time order, one at a time; iterating again starts anew.
+    """Frames in time order, one at a time; iterating again starts from the first frame.
+
+    Frames that cannot be decoded are skipped and leave a gap in time.
 
     Attributes:
-        info: known from the start.
-        faults: what was found broken so far, in words; complete when the iteration has ended. Empty for a sound source. Broken
-            frames are left out, and their time with them stays a gap.
+        info: declared properties.
+        decode_errors: one sentence for each error, complete after the iteration; empty for an intact source.
     """
 
     info: SourceInfo
-    faults: list[str]
+    decode_errors: list[str]
 
     def __iter__(self) -> Iterator[Frame]:
-        """The frames that can be read."""
+        """Yield the frames that can be decoded."""
 
 
 def first_image(source: FrameSource) -> Tensor | None:
-    """The first frame of a source that is opened for it alone: (3, H, W) uint8 RGB, or ``None`` where there is none."""
+    """Open a source, return its first frame, (3, H, W) uint8 RGB, or ``None`` if it has none, and close it."""
     frames = iter(source)
     first = next(frames, None)
     getattr(frames, "close", lambda: None)()
@@ -83,60 +84,66 @@ def first_image(source: FrameSource) -> Tensor | None:
 
 
 class ImageFrames:
-    """Image files, or the frames of a dataset's clip, as a video of constant frame rate.
+    """Image files, or a clip of a dataset, as a video of constant frame rate.
 
     Args:
-        name: for messages.
-        names: of the frames, in time order.
+        name: name of the source in messages.
+        names: names of the frames, in time order.
         fps: frames per second.
-        read: gives a frame by its number.
+        read: function that returns a frame by its number.
 
     Raises:
-        ValueError: if there is no frame, two have the same name, or the frame rate is not positive.
+        ValueError: if there is no frame, two frames have the same name, or the frame rate is not positive.
     """
 
     def __init__(self, name: str, names: Sequence[str], fps: Fraction | float, read: Callable[[int], Tensor]) -> None:
         if not names:
-            raise ValueError(f"{name}: no frame")
+            raise ValueError(f"{name} has no frame; expected at least one")
         if not fps > 0:
-            raise ValueError(f"fps is {fps}, expected more than 0")
+            raise ValueError(f"fps is {fps}; expected more than 0")
         if len(set(names)) < len(names):
-            twice = next(n for i, n in enumerate(names) if n in names[:i])
-            raise ValueError(f"{name}: two files are frame {twice!r}; expected one each")
+            repeated = next(n for i, n in enumerate(names) if n in names[:i])
+            raise ValueError(f"{name}: two files are named {repeated!r}; expected one file per frame")
         self._names = tuple(names)
         self._read = read
         rate = Fraction(fps).limit_denominator(1001)
         self.info = SourceInfo(name, rate, 1 / rate, float(len(names) / rate))
-        self.faults: list[str] = []
+        self.decode_errors: list[str] = []
 
     def __iter__(self) -> Iterator[Frame]:
-        """The frames; a file that cannot be read is a fault and leaves a gap."""
-        self.faults.clear()
+        """Yield the frames; a file that cannot be read is a decode error and leaves a gap."""
+        self.decode_errors.clear()
         tick, start = self.info.time_base, None
         for number, name in enumerate(self._names):
             try:
                 image = self._read(number)
             except (OSError, ValueError) as error:
-                self.faults.append(str(error))
+                self.decode_errors.append(str(error))
                 continue
             start = number if start is None else start
             yield Frame(image, name, (number - start) * tick, tick)
 
     @classmethod
     def of_files(cls, path: Path, fps: Fraction | float) -> ImageFrames:
-        """An image, or those of a folder or of ``origin`` in it (VSPW), in the order of their names, numbers as numbers.
+        """Create a source of an image, of a folder's images, or of those in its subfolder ``origin`` (VSPW).
+
+        Files are sorted by name, with numbers in numeric order.
 
         Raises:
-            ValueError: see the class, and if there is no image.
+            ValueError: if there is no image; see also the class.
         """
         files = _images(path) or _images(path / "origin")
         if not files:
-            raise ValueError(f"{path} holds no image; expected files that end in {', '.join(IMAGE_SUFFIXES)}")
+            raise ValueError(f"{path} contains no image; expected files that end in {', '.join(IMAGE_SUFFIXES)}")
         return cls(str(path), [file.stem for file in files], fps, lambda number: read_rgb(files[number]))
 
     @classmethod
     def of_clip(cls, dataset: ClipDataset, name: str) -> ImageFrames:
-        """A clip of a dataset, by its name or its number. Frames have the names of their files, where each has its own.
+        """Create a source of a dataset's clip. Frames are named by their files, or numbered if two files share a name.
+
+        Args:
+            dataset: dataset with the clip.
+            name: name of the clip, or its number.
 
         Raises:
             ValueError: if there is no such clip.
@@ -155,15 +162,15 @@ class ImageFrames:
 
 
 class CameraFrames:
-    """A camera, for as long as it delivers. Frames are timed by the clock when they arrive.
+    """Frames of a camera, timed by the clock when they arrive.
 
-    A consumer slower than the camera makes the driver drop frames; nothing piles up here.
+    If the consumer is slower than the camera, the driver drops frames; no queue builds up.
 
     Args:
-        index: of the camera, counted from 0.
+        index: number of the camera, counted from 0.
 
     Raises:
-        OSError: if it cannot be opened.
+        OSError: if the camera cannot be opened.
     """
 
     def __init__(self, index: int) -> None:
@@ -171,15 +178,15 @@ class CameraFrames:
         opened, rate = capture.isOpened(), capture.get(cv2.CAP_PROP_FPS)
         capture.release()
         if not opened:
-            raise OSError(f"camera {index} cannot be opened; a video file is given by its path")
+            raise OSError(f"camera {index} cannot be opened; expected the number of a connected camera or the path of a video")
         fps = Fraction(rate).limit_denominator(1001) if 0 < rate <= 1000 else Fraction(_CAMERA_FPS)
         self._index = index
         self.info = SourceInfo(f"camera {index}", fps, _CAMERA_TIME_BASE)
-        self.faults: list[str] = []
+        self.decode_errors: list[str] = []
 
     def __iter__(self) -> Iterator[Frame]:
-        """Frames until the camera is gone, which is a fault, or until nobody asks any more."""
-        self.faults.clear()
+        """Yield frames until iteration stops; record a decode error if the camera disconnects."""
+        self.decode_errors.clear()
         capture = cv2.VideoCapture(self._index)
         try:
             start: float | None = None
@@ -187,7 +194,7 @@ class CameraFrames:
             while True:
                 read, image = capture.read()
                 if not read:
-                    self.faults.append(f"{self.info.name} delivered no frame after frame {number}")
+                    self.decode_errors.append(f"{self.info.name} delivered no frame after frame {number}")
                     return
                 now = time.monotonic()
                 start = now if start is None else start
@@ -201,7 +208,7 @@ class CameraFrames:
 
 
 def is_image(path: Path) -> bool:
-    """Whether it is a file with the ending of an image, and not a hidden one."""
+    """Return whether a path is an existing, non-hidden file with an image suffix."""
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 

@@ -1,22 +1,22 @@
-"""Presentation times that an encoder can take, made of those that a file gives."""
+"""Conversion of file timestamps to presentation times that an encoder accepts."""
 
 from __future__ import annotations
 
 from fractions import Fraction
 
-LONGEST_GAP = 3600
-"""Seconds; a longer step between two frames, or any step back of more than a second, is a break in the clock, not a pause."""
+MAX_GAP = 3600
+"""Seconds. A longer step between two frames, or a step back of more than a second, is a discontinuity, not a pause."""
 
 
 class Timeline:
-    """Turns the timestamps of decoded frames into strictly increasing times from 0, which keep their distances.
+    """Converter from timestamps of decoded frames to strictly increasing times from 0 with the same distances.
 
-    Times that go back a little (AVI files with B-frames swap neighbours) are put half an interval behind the frame before.
-    Where the clock breaks (a transport stream that starts over, a damaged timestamp), the frame follows the one before at the
-    usual interval, and the clock is read from there.
+    A frame slightly earlier than the previous one (AVI files with B-frames swap neighbours) is placed half an interval after
+    the previous one. At a discontinuity (a transport stream that restarts, a damaged timestamp), the frame is placed one
+    interval after the previous one, and later timestamps are counted from there.
 
     Args:
-        interval: usual seconds from frame to frame.
+        interval: nominal seconds between two frames.
     """
 
     def __init__(self, interval: Fraction) -> None:
@@ -25,10 +25,10 @@ class Timeline:
         self._shift = Fraction(0)
 
     def place(self, timestamp: Fraction | None) -> Fraction:
-        """When the next frame is shown.
+        """Return the presentation time of the next frame.
 
         Args:
-            timestamp: in seconds, as the file says it; ``None`` if it says nothing.
+            timestamp: seconds, as stored in the file; ``None`` if it is missing.
 
         Returns:
             Seconds since the first frame.
@@ -37,15 +37,15 @@ class Timeline:
             self._shift = -timestamp if timestamp is not None else Fraction(0)
             self._last = Fraction(0)
             return self._last
-        usual = self._last + self._interval
+        nominal = self._last + self._interval
         if timestamp is None:
-            found = usual
+            time = nominal
         else:
-            found = timestamp + self._shift
-            if not self._last - 1 < found < self._last + LONGEST_GAP:
-                self._shift += usual - found
-                found = usual
-            elif found <= self._last:
-                found = self._last + self._interval / 2
-        self._last = found
-        return found
+            time = timestamp + self._shift
+            if not self._last - 1 < time < self._last + MAX_GAP:
+                self._shift += nominal - time
+                time = nominal
+            elif time <= self._last:
+                time = self._last + self._interval / 2
+        self._last = time
+        return time

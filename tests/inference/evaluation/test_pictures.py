@@ -8,7 +8,7 @@ from src.inference.evaluation.pictures import write_comparison_video, write_pict
 from src.inference.methods import with_method
 from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
-from src.inference.video.writer import read_video
+from src.inference.video.decoder import VideoFrames
 from tests.inference.tiny import FakeClips, tiny_propagator
 
 
@@ -23,9 +23,9 @@ def streams(short_side: int | None = None) -> dict[str, StreamingSegmentor]:
 def test_the_video_has_every_frame_of_the_clip(tmp_path: Path) -> None:
     data, told = FakeClips((3, 5), unlabelled=frozenset({2})), []
     write_comparison_video(streams(), data, 1, tmp_path / "clip.mp4", lambda done, total: told.append((done, total)))
-    images, fps = read_video(tmp_path / "clip.mp4")
-    read = list(images)
-    assert len(read) == 5 and fps == 15 and told == [(i, 5) for i in range(1, 6)]
+    video = VideoFrames(tmp_path / "clip.mp4")
+    read = [frame.image for frame in video]
+    assert len(read) == 5 and video.info.fps == 15 and told == [(i, 5) for i in range(1, 6)]
     assert not torch.equal(read[0], read[4])
 
 

@@ -1,46 +1,44 @@
-"""Laws of many videos: each is whole or not there, and is done once."""
+"""Laws of batches: each video has complete results or none, and is predicted once."""
 
 import json
 import threading
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from src.inference.distributed import SINGLE, World
-from src.inference.video.batch import Outcome, label_videos, list_videos
+from src.inference.video.batch import VideoOutcome, list_videos, predict_videos
+from src.inference.video.prediction import PredictionProgress
+from src.inference.video.predictor import VideoPrediction
 
 SETTINGS = {"checkpoint": "model", "labels": True}
 
 
-@dataclass
-class Result:
-    frames: int = 3
-    faults: list[str] = field(default_factory=list)
-    stopped: int | None = None
+def result(frames: int = 3, errors: list[str] | None = None, stopped: int | None = None) -> VideoPrediction:
+    return VideoPrediction(PredictionProgress(frames, 1, 1.0, 1.0), errors or [], stopped, [])
 
 
-class Labeller:
-    """Writes a file; what a video's content says goes wrong."""
+class FakePredictor:
+    """Writes one file; the content of a video selects the result."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
 
-    def __call__(self, video: Path, folder: Path) -> Result:
+    def __call__(self, video: Path, folder: Path) -> VideoPrediction:
         self.seen.append(video.name)
         (folder / "overlay.mp4").write_text(video.read_text())
         match video.read_text():
-            case "broken":
-                return Result(2, ["frame 3 is damaged"])
+            case "damaged":
+                return result(2, ["frame 3 is damaged"])
             case "unreadable":
                 raise ValueError(f"{video} is no video")
             case "empty":
-                return Result(0)
+                return result(0)
             case "killed":
                 raise KeyboardInterrupt
             case "stopped":
-                return Result(1, stopped=15)
-        return Result()
+                return result(1, stopped=15)
+        return result()
 
 
 @pytest.fixture
@@ -48,7 +46,7 @@ def videos(tmp_path: Path) -> Path:
     folder = tmp_path / "videos"
     for name, text in {
         "a10.mp4": "fine",
-        "a9.mp4": "broken",
+        "a9.mp4": "damaged",
         "deep/b.MKV": "fine",
         "c.avi": "unreadable",
         "d.mov": "empty",
@@ -66,11 +64,11 @@ def listed(folder: Path) -> dict[str, Path]:
     return found
 
 
-def endings(outcomes: list[Outcome]) -> dict[str, str]:
-    return {one.video: one.ending for one in outcomes}
+def statuses(outcomes: list[VideoOutcome]) -> dict[str, str]:
+    return {one.video: one.status for one in outcomes}
 
 
-def test_a_folder_of_videos_is_told_from_one_of_frames(videos: Path, tmp_path: Path) -> None:
+def test_a_folder_of_videos_differs_from_a_folder_of_frames(videos: Path, tmp_path: Path) -> None:
     assert list(listed(videos)) == ["a9", "a10", "deep/b", "c", "d"], "numbers as numbers"
     frames = tmp_path / "frames"
     frames.mkdir()
@@ -79,75 +77,75 @@ def test_a_folder_of_videos_is_told_from_one_of_frames(videos: Path, tmp_path: P
     assert list_videos(frames) is None and list_videos(videos / "a9.mp4") is None and list_videos(tmp_path / "nowhere") is None
 
 
-def test_a_list_names_paths_beside_it(videos: Path) -> None:
+def test_a_list_contains_paths_relative_to_itself(videos: Path) -> None:
     path = videos / "list.txt"
     path.write_text("# two of them\n\na9.mp4\ndeep/b.MKV\n")
     assert listed(path) == {"a9": videos / "a9.mp4", "b": videos / "deep" / "b.MKV"}
     path.write_text("a9.mp4\nnone.mp4\n")
-    with pytest.raises(FileNotFoundError, match=r"none\.mp4 does not exist \(1 of 2\)"):
+    with pytest.raises(FileNotFoundError, match=r"none\.mp4 does not exist \(1 of 2 are missing\)"):
         list_videos(path)
     path.write_text("# nothing\n")
-    with pytest.raises(ValueError, match="it names no video"):
+    with pytest.raises(ValueError, match="lists no video"):
         list_videos(path)
 
 
-def test_two_videos_of_one_name_are_refused(videos: Path) -> None:
+def test_two_videos_with_the_same_output_are_refused(videos: Path) -> None:
     (videos / "a9.avi").touch()
-    with pytest.raises(ValueError, match="would both go to a9"):
+    with pytest.raises(ValueError, match="have the same output a9"):
         list_videos(videos)
 
 
-def test_one_bad_video_stops_nothing_and_done_ones_are_skipped(videos: Path, tmp_path: Path) -> None:
-    output, first, second = tmp_path / "out", Labeller(), Labeller()
-    outcomes = label_videos(listed(videos), output, first, SETTINGS, SINGLE)
-    expected = {"a9": "broken", "a10": "done", "deep/b": "done", "c": "failed", "d": "failed"}
-    assert endings(outcomes) == expected and {one.video for one in outcomes if one.is_bad} == {"a9", "c", "d"}
+def test_a_bad_video_does_not_stop_the_others_and_finished_ones_are_skipped(videos: Path, tmp_path: Path) -> None:
+    output, first, second = tmp_path / "out", FakePredictor(), FakePredictor()
+    outcomes = predict_videos(listed(videos), output, first, SETTINGS, SINGLE)
+    expected = {"a9": "damaged", "a10": "done", "deep/b": "done", "c": "failed", "d": "failed"}
+    assert statuses(outcomes) == expected and {one.video for one in outcomes if one.needs_attention} == {"a9", "c", "d"}
     assert {path.name for path in output.iterdir()} == {"a9", "a10", "deep", "summary.json"}
     summary = json.loads((output / "summary.json").read_text())
-    assert (summary["videos"], summary["done"], summary["broken"], summary["failed"], summary["frames"]) == (5, 2, 1, 2, 8)
-    again = label_videos(listed(videos), output, second, SETTINGS, SINGLE)
+    assert (summary["videos"], summary["done"], summary["damaged"], summary["failed"], summary["frames"]) == (5, 2, 1, 2, 8)
+    again = predict_videos(listed(videos), output, second, SETTINGS, SINGLE)
     assert sorted(second.seen) == ["c.avi", "d.mov"]
-    # A broken one stays on the list of what somebody should look at.
-    assert endings(again)["a9"] == "skipped" and next(one for one in again if one.video == "a9").is_bad
+    # The errors of a skipped video are reported again.
+    assert statuses(again)["a9"] == "skipped" and next(one for one in again if one.video == "a9").needs_attention
 
 
-def test_what_a_killed_run_left_is_made_anew(videos: Path, tmp_path: Path) -> None:
+def test_results_of_a_killed_run_are_replaced(videos: Path, tmp_path: Path) -> None:
     (videos / "a10.mp4").write_text("killed")
     with pytest.raises(KeyboardInterrupt):
-        label_videos(listed(videos), tmp_path / "out", Labeller(), SETTINGS, SINGLE)
+        predict_videos(listed(videos), tmp_path / "out", FakePredictor(), SETTINGS, SINGLE)
     assert not (tmp_path / "out" / "a10").exists() and (tmp_path / "out" / ".a10.partial" / "overlay.mp4").exists()
     (videos / "a10.mp4").write_text("fine")
-    assert endings(label_videos(listed(videos), tmp_path / "out", Labeller(), SETTINGS, SINGLE))["a10"] == "done"
+    assert statuses(predict_videos(listed(videos), tmp_path / "out", FakePredictor(), SETTINGS, SINGLE))["a10"] == "done"
     assert not (tmp_path / "out" / ".a10.partial").exists()
 
 
-def test_after_a_signal_the_rest_is_left(videos: Path, tmp_path: Path) -> None:
+def test_after_a_signal_the_remaining_videos_are_interrupted(videos: Path, tmp_path: Path) -> None:
     stop = threading.Event()
     stop.set()
-    outcomes = label_videos(listed(videos), tmp_path / "out", Labeller(), SETTINGS, SINGLE, stop)
-    assert set(endings(outcomes).values()) == {"left"} and all(one.is_bad for one in outcomes)
+    outcomes = predict_videos(listed(videos), tmp_path / "out", FakePredictor(), SETTINGS, SINGLE, stop)
+    assert set(statuses(outcomes).values()) == {"interrupted"} and all(one.needs_attention for one in outcomes)
     (videos / "a10.mp4").write_text("stopped")
-    assert endings(label_videos(listed(videos), tmp_path / "out", Labeller(), SETTINGS, SINGLE))["a10"] == "left"
+    assert statuses(predict_videos(listed(videos), tmp_path / "out", FakePredictor(), SETTINGS, SINGLE))["a10"] == "interrupted"
     assert not (tmp_path / "out" / "a10").exists()
 
 
-def test_other_settings_and_foreign_folders_are_not_taken_for_done(videos: Path, tmp_path: Path) -> None:
-    label_videos(listed(videos), tmp_path / "out", Labeller(), SETTINGS, SINGLE)
+def test_results_of_other_settings_and_foreign_folders_are_not_skipped(videos: Path, tmp_path: Path) -> None:
+    predict_videos(listed(videos), tmp_path / "out", FakePredictor(), SETTINGS, SINGLE)
     (tmp_path / "out" / "c").mkdir()
     (tmp_path / "out" / "c" / "precious").touch()
     changed = SETTINGS | {"labels": False}
-    outcomes = {one.video: one for one in label_videos(listed(videos), tmp_path / "out", Labeller(), changed, SINGLE)}
-    assert "made with another labels: name another output" in outcomes["a10"].faults[0]
-    assert "c exists and holds no finished.json" in outcomes["c"].faults[0] and (tmp_path / "out" / "c" / "precious").exists()
-    replaced = label_videos(listed(videos), tmp_path / "out", Labeller(), changed, SINGLE, overwrite=True)
-    assert endings(replaced)["a10"] == "done"
+    outcomes = {one.video: one for one in predict_videos(listed(videos), tmp_path / "out", FakePredictor(), changed, SINGLE)}
+    assert "has results of another labels; choose another output" in outcomes["a10"].errors[0]
+    assert "c exists without finished.json" in outcomes["c"].errors[0] and (tmp_path / "out" / "c" / "precious").exists()
+    replaced = predict_videos(listed(videos), tmp_path / "out", FakePredictor(), changed, SINGLE, overwrite=True)
+    assert statuses(replaced)["a10"] == "done"
 
 
 def test_processes_share_the_videos(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(World, "gather", lambda self, value: [value])
     seen = []
     for index in range(2):
-        labeller = Labeller()
-        label_videos(listed(videos), tmp_path / "out", labeller, SETTINGS, World(index, 2))
-        seen.append(set(labeller.seen))
+        predictor = FakePredictor()
+        predict_videos(listed(videos), tmp_path / "out", predictor, SETTINGS, World(index, 2))
+        seen.append(set(predictor.seen))
     assert seen[0] | seen[1] == {"a9.mp4", "a10.mp4", "b.MKV", "c.avi", "d.mov"} and not seen[0] & seen[1]

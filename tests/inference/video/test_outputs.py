@@ -12,7 +12,7 @@ from torch import Tensor
 
 from src.inference.video.decoder import VideoFrames
 from src.inference.video.outputs import OutputOptions, VideoOutputs
-from src.inference.video.prediction import LabelledFrame
+from src.inference.video.prediction import FramePrediction
 from src.inference.video.sources import Frame, SourceInfo
 from tests.inference.tiny import CLASSES, FakeClips, frames
 
@@ -20,28 +20,28 @@ INFO = SourceInfo("clip.mp4", Fraction(25), Fraction(1, 1000))
 EVERYTHING = OutputOptions(labels=True, flow_pictures=True)
 
 
-def results(count: int = 3, size: tuple[int, int] = (40, 56)) -> list[LabelledFrame]:
+def results(count: int = 3, size: tuple[int, int] = (40, 56)) -> list[FramePrediction]:
     found = []
     for i, image in enumerate(frames(count, size)):
         labels = torch.randint(0, 4, size, dtype=torch.uint8)
         flow = None if i == 0 else torch.randn(2, 20, 28)
         found.append(
-            LabelledFrame(
+            FramePrediction(
                 Frame(image, f"f{i}", Fraction(i * i, 50), Fraction(1, 25)),
                 labels,
                 i == 0,
                 flow,
                 "first" if i == 0 else None,
                 0.0,
-                # What an estimator without a confidence gives, and one that has it.
-                new_share=0.25 if i == 2 else None,
-                new=(torch.arange(28) < 7).float().expand(20, 28) if i == 2 else None,
+                # The result of an estimator without confidence, and of one with it.
+                disoccluded_share=0.25 if i == 2 else None,
+                disoccluded=(torch.arange(28) < 7).float().expand(20, 28) if i == 2 else None,
             )
         )
     return found
 
 
-def write(folder: Path, found: list[LabelledFrame], options: OutputOptions = EVERYTHING) -> list[Path]:
+def write(folder: Path, found: list[FramePrediction], options: OutputOptions = EVERYTHING) -> list[Path]:
     with VideoOutputs(folder, INFO, CLASSES, FakeClips.palette, options) as outputs:
         for result in found:
             outputs.write(result)
@@ -52,7 +52,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.rglob("*"))
 
 
-def test_everything_is_there_and_says_what_was_found(tmp_path: Path) -> None:
+def test_all_outputs_agree_with_the_predictions(tmp_path: Path) -> None:
     found = results(size=(41, 57))
     written = write(tmp_path / "deep" / "out", found)
     out = tmp_path / "deep" / "out"
@@ -75,19 +75,19 @@ def test_everything_is_there_and_says_what_was_found(tmp_path: Path) -> None:
         assert float(row["seconds"]) == float(result.frame.time)
         shares = [float((result.semantic_map == k).float().mean()) for k in range(4)]
         assert [float(row[name]) for name in CLASSES] == pytest.approx(shares, abs=1e-6)
-    assert [row["new"] for row in rows] == ["", "", "0.250000"]
-    # The picture of the flow shows what is new beside it, where the estimator says.
+    assert [row["disoccluded"] for row in rows] == ["", "", "0.250000"]
+    # The flow image also shows disoccluded pixels if the estimator has a confidence.
     plain, beside = (Image.open(out / "flow" / f"f{i}.png").size for i in (1, 2))
     assert beside[0] > 1.8 * plain[0] and beside[1] == plain[1]
 
 
-def test_only_what_was_asked_for_is_written(tmp_path: Path) -> None:
+def test_only_requested_outputs_are_written(tmp_path: Path) -> None:
     assert names(tmp_path / "out") == [] and write(tmp_path / "out", results(), OutputOptions())
     assert names(tmp_path / "out") == ["class_share.csv", "overlay.mp4"]
 
 
-def test_the_source_stands_beside_the_overlay_on_request(tmp_path: Path) -> None:
-    # One class all over: what is noisy in one half would blur the other one.
+def test_the_source_is_shown_beside_the_overlay_on_request(tmp_path: Path) -> None:
+    # A single class: the encoder would blur a noisy half into the other half.
     found = [replace(result, semantic_map=torch.full((40, 56), 3, dtype=torch.uint8)) for result in results(size=(40, 56))]
     for alpha in (0.0, 1.0):
         out = tmp_path / f"out{alpha}"
@@ -98,7 +98,7 @@ def test_the_source_stands_beside_the_overlay_on_request(tmp_path: Path) -> None
             assert left < 10 and (right < 10) == (alpha == 0)
 
 
-def test_nothing_has_its_name_before_it_is_complete_and_nothing_is_left_after_an_error(tmp_path: Path) -> None:
+def test_outputs_get_their_names_when_complete_and_are_deleted_after_an_error(tmp_path: Path) -> None:
     for folder in (tmp_path / "new", tmp_path / "there"):
         (tmp_path / "there").mkdir(exist_ok=True)
         with pytest.raises(KeyError), VideoOutputs(folder, INFO, CLASSES, FakeClips.palette, EVERYTHING) as outputs:
@@ -110,7 +110,7 @@ def test_nothing_has_its_name_before_it_is_complete_and_nothing_is_left_after_an
     assert names(tmp_path) == ["there"]
 
 
-def test_nothing_is_replaced_unasked(tmp_path: Path) -> None:
+def test_existing_outputs_are_replaced_only_with_overwrite(tmp_path: Path) -> None:
     out = tmp_path / "out"
     write(out, results(3))
     (out / "notes.txt").write_text("mine")
@@ -119,14 +119,14 @@ def test_nothing_is_replaced_unasked(tmp_path: Path) -> None:
         write(out, results(2))
     assert (out / "overlay.mp4").read_bytes() == before
     write(out, results(2), replace(EVERYTHING, overwrite=True))
-    # Two runs are not mixed, and what is not ours stays.
+    # The results of two runs are not mixed, and other files stay.
     assert sorted(os.listdir(out / "labels")) == ["f0.png", "f1.png"] and (out / "notes.txt").read_text() == "mine"
     assert sorted(os.listdir(out)) == ["class_share.csv", "flow", "labels", "notes.txt", "overlay.mp4"]
     write(out, results(1), replace(OutputOptions(), overwrite=True))
     assert sorted(os.listdir(out / "labels")) == ["f0.png", "f1.png"]
 
 
-def test_results_are_kept_when_something_appears_meanwhile(tmp_path: Path) -> None:
+def test_results_are_kept_if_an_output_is_created_meanwhile(tmp_path: Path) -> None:
     out = tmp_path / "out"
     with (
         pytest.raises(FileExistsError, match="results are kept in"),
@@ -141,7 +141,7 @@ def test_results_are_kept_when_something_appears_meanwhile(tmp_path: Path) -> No
     assert sum(1 for _ in VideoFrames(kept / "overlay.mp4")) == 1
 
 
-def test_a_file_in_the_way_and_no_frames_are_refused(tmp_path: Path) -> None:
+def test_a_file_as_folder_and_a_video_without_frames_are_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FileExistsError, match="file is a file"):
         write(tmp_path / "file", results(1))
@@ -152,7 +152,7 @@ def test_a_file_in_the_way_and_no_frames_are_refused(tmp_path: Path) -> None:
     assert names(tmp_path) == ["file"]
 
 
-def test_frames_of_another_size_are_fitted_into_the_video(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_frames_of_another_size_are_resized_in_the_overlay(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     first, second = results(2)
     image: Tensor = frames(1, (64, 64))[0]
     other = replace(second, frame=second.frame._replace(image=image), semantic_map=torch.zeros(64, 64, dtype=torch.uint8))

@@ -133,7 +133,7 @@ def test_no_thread_is_left() -> None:
 
 
 def test_a_source_that_waits_can_be_stopped(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr("src.inference.video.pipeline._PATIENCE", 0.2)
+    monkeypatch.setattr("src.inference.video.pipeline._JOIN_SECONDS", 0.2)
     hang, stop = threading.Event(), threading.Event()
 
     def camera() -> Iterator[int]:
@@ -144,4 +144,4 @@ def test_a_source_that_waits_can_be_stopped(monkeypatch: pytest.MonkeyPatch, cap
     out: list[int] = []
     run_pipeline(camera(), lambda item: item, out.append, stop=stop)
     hang.set()
-    assert out == [1] and "does not answer" in caplog.text
+    assert out == [1] and "does not respond" in caplog.text

@@ -11,7 +11,7 @@ from src.inference.scheduling.budget import Budget
 from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.scheduling.step_costs import StepCosts
 from src.inference.streaming import StreamingSegmentor
-from src.inference.video.prediction import LabelledFrame, PredictionProgress, predict_video
+from src.inference.video.prediction import FramePrediction, PredictionProgress, predict_video
 from src.inference.video.sources import Frame, ImageFrames, SourceInfo
 from src.models.flow import CopyFlow
 from src.models.propagator import Propagator
@@ -25,24 +25,24 @@ class Images:
     def __init__(self, images: list[Tensor]) -> None:
         self.images = images
         self.info = SourceInfo("images", Fraction(10), Fraction(1, 10))
-        self.faults: list[str] = []
+        self.decode_errors: list[str] = []
 
     def __iter__(self) -> Iterator[Frame]:
         for i, image in enumerate(self.images):
             yield Frame(image, f"{i}", Fraction(i, 10), Fraction(1, 10))
 
 
-def labelled(stream: StreamingSegmentor, images: list[Tensor], **options: object) -> list[LabelledFrame]:
-    out: list[LabelledFrame] = []
+def predicted(stream: StreamingSegmentor, images: list[Tensor], **options: object) -> list[FramePrediction]:
+    out: list[FramePrediction] = []
     predict_video(stream, Images(images), out.append, **options)  # type: ignore[arg-type]
     return out
 
 
 @pytest.mark.parametrize("flow", ["copy", "dis", "pixel", "query"])
-def test_maps_are_bit_for_bit_those_of_the_stream_that_is_evaluated(flow: str) -> None:
+def test_maps_equal_those_of_the_evaluated_stream_bit_for_bit(flow: str) -> None:
     data = FakeClips((7,))
     stream = StreamingSegmentor(tiny_propagator(flow), FixedInterval(3), short_side=48)
-    out: list[LabelledFrame] = []
+    out: list[FramePrediction] = []
     predict_video(stream, ImageFrames.of_clip(data, "0"), out.append)
     expected = list(stream.stream(data.images[0]))
     assert len(torch.stack(expected).unique()) > 1
@@ -51,41 +51,48 @@ def test_maps_are_bit_for_bit_those_of_the_stream_that_is_evaluated(flow: str) -
     assert all(result.flow is None for result in out)
 
 
-def test_flow_comes_on_request_and_not_on_key_frames() -> None:
-    out = labelled(StreamingSegmentor(tiny_propagator("dis"), FixedInterval(2)), frames(4), with_flow=True)
+def test_the_flow_is_returned_on_request_and_not_for_key_frames() -> None:
+    out = predicted(StreamingSegmentor(tiny_propagator("dis"), FixedInterval(2)), frames(4), with_flow=True)
     assert [result.flow is None for result in out] == [True, False, True, False]
-    # The picture drifts 2 px to the right per frame, so that its source lies 2 px to the left.
+    # The image moves 2 px to the right per frame, so its source is 2 px to the left.
     assert out[1].flow is not None and out[1].flow.shape == (2, 40, 56)
     assert out[1].flow[0].median() == pytest.approx(-2, abs=0.5) and out[1].flow[1].abs().median() < 0.5
 
 
-def test_what_is_new_is_counted_where_the_flow_says_and_drawn_on_request() -> None:
+def test_disoccluded_pixels_are_counted_if_the_flow_has_a_confidence_and_returned_on_request() -> None:
     stream = StreamingSegmentor(tiny_propagator("correlation"), FixedInterval(2))
-    counted, drawn = labelled(stream, frames(4)), labelled(stream, frames(4), with_flow=True)
+    counted, drawn = predicted(stream, frames(4)), predicted(stream, frames(4), with_flow=True)
     for result, pictured in zip(counted, drawn, strict=True):
-        assert result.new is None and (result.new_share is None) == result.is_key and result.new_share == pictured.new_share
-        if pictured.new is not None:
-            assert pictured.new.shape == (40, 56) and pictured.new_share == pytest.approx(pictured.new.mean().item())
-            assert bool(((pictured.new > 0) & (pictured.new <= 1)).all())
+        assert (
+            result.disoccluded is None
+            and (result.disoccluded_share is None) == result.is_key
+            and result.disoccluded_share == pictured.disoccluded_share
+        )
+        if pictured.disoccluded is not None:
+            assert pictured.disoccluded.shape == (40, 56) and pictured.disoccluded_share == pytest.approx(
+                pictured.disoccluded.mean().item()
+            )
+            assert bool(((pictured.disoccluded > 0) & (pictured.disoccluded <= 1)).all())
         else:
             assert pictured.is_key
     assert all(
-        result.new_share is None for result in labelled(StreamingSegmentor(tiny_propagator("dis"), FixedInterval(2)), frames(2))
+        result.disoccluded_share is None
+        for result in predicted(StreamingSegmentor(tiny_propagator("dis"), FixedInterval(2)), frames(2))
     )
 
 
 def test_another_size_starts_a_new_stream() -> None:
     stream = StreamingSegmentor(tiny_propagator(), FixedInterval(5))
     small, large = frames(3), frames(3, (48, 64), seed=3)
-    out = labelled(stream, [*small, *large])
+    out = predicted(stream, [*small, *large])
     assert [result.is_key for result in out] == [True, False, False] * 2
     assert [tuple(result.semantic_map.shape) for result in out] == [(40, 56)] * 3 + [(48, 64)] * 3
-    alone = labelled(stream, large)
+    alone = predicted(stream, large)
     assert all(torch.equal(a.semantic_map, b.semantic_map) for a, b in zip(out[3:], alone, strict=True))
 
 
 class FakeClock:
-    """Time passes while the networks run, and at no other time: 30 ms for the segmentor, 10 ms for a propagation."""
+    """Clock that advances only in the networks: 30 ms for the segmentor, 10 ms for a propagation."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -110,8 +117,8 @@ class FakeClock:
 
 
 @pytest.mark.parametrize("driver", ["predict_video", "step"])
-def test_a_budget_in_milliseconds_goes_by_what_frames_take(driver: str) -> None:
-    # A slow start: the first guess alone would have one key frame in 47.
+def test_a_budget_in_milliseconds_follows_the_measured_times(driver: str) -> None:
+    # The initial costs are too high and would allow one key frame in 47.
     budget = Budget(ms=14.0, weight=0.0).with_costs(StepCosts(key=60.0, nonkey=13.0))
     stream, images = FakeClock().stream(budget), frames(27)
     if driver == "step":
@@ -122,43 +129,43 @@ def test_a_budget_in_milliseconds_goes_by_what_frames_take(driver: str) -> None:
             ages.append(state.age)
         keys = [number for number, age in enumerate(ages) if age == 0]
     else:
-        told: list[PredictionProgress] = []
-        out = labelled(stream, images, progress=told.append)
+        reported: list[PredictionProgress] = []
+        out = predicted(stream, images, progress=reported.append)
         keys = [number for number, result in enumerate(out) if result.is_key]
-        assert told[-1].milliseconds == pytest.approx((6 * 30 + 21 * 10) / 27) == 1e3 * sum(r.seconds for r in out) / 27
+        assert reported[-1].milliseconds == pytest.approx((6 * 30 + 21 * 10) / 27) == 1e3 * sum(r.seconds for r in out) / 27
     assert keys == [0, 6, 11, 16, 21, 26]
 
 
 def test_progress_counts_frames_key_frames_and_seconds() -> None:
-    told: list[PredictionProgress] = []
-    labelled(StreamingSegmentor(tiny_propagator("copy"), FixedInterval(2)), frames(5), progress=told.append)
-    assert [done.frames for done in told] == [1, 2, 3, 4, 5] and told[-1].key_frames == 3
-    assert told[-1].position == pytest.approx(0.5) and told[-1].key_share == 0.6 and told[-1].fps > 0
+    reported: list[PredictionProgress] = []
+    predicted(StreamingSegmentor(tiny_propagator("copy"), FixedInterval(2)), frames(5), progress=reported.append)
+    assert [done.frames for done in reported] == [1, 2, 3, 4, 5] and reported[-1].key_frames == 3
+    assert reported[-1].position == pytest.approx(0.5) and reported[-1].key_share == 0.6 and reported[-1].fps > 0
     assert PredictionProgress(0, 0, 0.0, 0.0).fps == 0 == PredictionProgress(0, 0, 0.0, 0.0).key_share
 
 
-def test_every_frame_has_its_time_and_every_key_frame_its_reason() -> None:
+def test_every_frame_has_a_time_and_every_key_frame_a_reason() -> None:
     started = time.perf_counter()
-    found = labelled(StreamingSegmentor(tiny_propagator("copy"), FixedInterval(3)), frames(5))
+    found = predicted(StreamingSegmentor(tiny_propagator("copy"), FixedInterval(3)), frames(5))
     assert [result.reason for result in found] == ["first", None, None, "interval", None]
     assert all(result.seconds > 0 for result in found)
     assert sum(result.seconds for result in found) < time.perf_counter() - started
 
 
-def test_it_can_be_stopped_and_limited() -> None:
+def test_a_prediction_can_be_stopped_and_limited() -> None:
     stream = StreamingSegmentor(tiny_propagator("copy"), FixedInterval(2))
-    assert len(labelled(stream, frames(6), max_frames=4)) == 4 and len(labelled(stream, frames(2), max_frames=4)) == 2
+    assert len(predicted(stream, frames(6), max_frames=4)) == 4 and len(predicted(stream, frames(2), max_frames=4)) == 2
     stop = threading.Event()
-    out = labelled(stream, frames(9), stop=stop, progress=lambda done: stop.set() if done.frames == 3 else None)
+    out = predicted(stream, frames(9), stop=stop, progress=lambda done: stop.set() if done.frames == 3 else None)
     assert len(out) == 3
 
 
-def test_two_interleaved_predictions_do_not_touch_each_other() -> None:
+def test_interleaved_predictions_are_independent() -> None:
     stream = StreamingSegmentor(tiny_propagator(), FixedInterval(3))
     clips = [frames(6), frames(6, seed=7)]
-    apart = [labelled(stream, clip) for clip in clips]
-    together: list[list[LabelledFrame]] = [[], []]
-    threads = [threading.Thread(target=lambda i=i: together[i].extend(labelled(stream, clips[i]))) for i in range(2)]
+    apart = [predicted(stream, clip) for clip in clips]
+    together: list[list[FramePrediction]] = [[], []]
+    threads = [threading.Thread(target=lambda i=i: together[i].extend(predicted(stream, clips[i]))) for i in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -167,8 +174,8 @@ def test_two_interleaved_predictions_do_not_touch_each_other() -> None:
         assert all(torch.equal(a.semantic_map, b.semantic_map) for a, b in zip(alone, beside, strict=True))
 
 
-def test_more_than_256_classes_have_room() -> None:
+def test_more_than_256_classes_are_stored_exactly() -> None:
     stream = StreamingSegmentor(Propagator(tiny_segmentor(300), CopyFlow()), FixedInterval(2))
     clip = frames(2)
-    out = labelled(stream, clip)
+    out = predicted(stream, clip)
     assert all(torch.equal(a.semantic_map.long(), b) for a, b in zip(out, stream.stream(clip), strict=True))

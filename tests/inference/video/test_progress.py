@@ -4,9 +4,9 @@ from fractions import Fraction
 import pytest
 from rich.console import Console
 
-from src.inference.video import progress as prediction_progress
+from src.inference.video import progress as progress_module
 from src.inference.video.prediction import PredictionProgress
-from src.inference.video.progress import in_words, shown_progress
+from src.inference.video.progress import progress_bar, progress_text
 from src.inference.video.sources import ImageFrames, SourceInfo
 from tests.inference.tiny import FakeClips
 
@@ -19,23 +19,23 @@ def source(name: str, seconds: float | None) -> ImageFrames:
     return found
 
 
-def test_a_terminal_shows_rate_key_frames_and_share_done() -> None:
+def test_a_terminal_shows_rate_key_frames_and_completion() -> None:
     page = io.StringIO()
     console = Console(file=page, force_terminal=True, width=150)
-    with shown_progress(console, source("videos/clip [1].mp4", 4.0)) as show:
+    with progress_bar(console, source("videos/clip [1].mp4", 4.0)) as show:
         show(HALF)
     assert all(text in page.getvalue() for text in ("clip [1].mp4", "50%", "30 frames, 20.0 fps, 20% key frames"))
 
 
 @pytest.mark.parametrize(("seconds", "length"), [(4.0, "2.0 of 4.0 s"), (None, "2.0 s")])
-def test_a_log_gets_a_line_now_and_then(
+def test_without_a_terminal_lines_are_logged(
     seconds: float | None, length: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
     page = io.StringIO()
-    with shown_progress(Console(file=page), source("a/clip.mp4", seconds)) as show:
+    with progress_bar(Console(file=page), source("a/clip.mp4", seconds)) as show:
         show(HALF)
         assert not caplog.text
-        monkeypatch.setattr(prediction_progress, "_LOG_EVERY", 0.0)
+        monkeypatch.setattr(progress_module, "_LOG_INTERVAL", 0.0)
         show(HALF)
-    assert f"clip.mp4: {length}, {in_words(HALF)}" in caplog.text and not page.getvalue().strip()
+    assert f"clip.mp4: {length}, {progress_text(HALF)}" in caplog.text and not page.getvalue().strip()

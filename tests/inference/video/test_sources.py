@@ -24,39 +24,39 @@ def test_images_of_a_folder_come_in_the_order_of_their_numbers(tmp_path: Path) -
     for name, image in zip(("f2.png", "f10.png", "f1.png", "f9.png"), clip, strict=True):
         save(tmp_path / name, image)
     (tmp_path / "notes.txt").write_text("no image")
-    (tmp_path / "._f3.png").write_text("what archives leave behind")
+    (tmp_path / "._f3.png").write_text("left by archive tools")
     source = ImageFrames.of_files(tmp_path, 10)
     found = list(source)
     assert [frame.name for frame in found] == ["f1", "f2", "f9", "f10"]
     assert [frame.time for frame in found] == [Fraction(i, 10) for i in range(4)]
     assert torch.equal(found[0].image, clip[2]) and torch.equal(found[3].image, clip[1])
-    assert source.info.seconds == 0.4 and source.faults == []
+    assert source.info.seconds == 0.4 and source.decode_errors == []
 
 
-def test_a_video_of_vspw_and_a_single_image_are_sources_too(tmp_path: Path) -> None:
+def test_a_vspw_video_and_a_single_image_are_sources(tmp_path: Path) -> None:
     path = save(tmp_path / "video" / "origin" / "0001.png", frames(1)[0])
     assert [frame.name for frame in ImageFrames.of_files(tmp_path / "video", 15)] == ["0001"]
     assert [frame.name for frame in ImageFrames.of_files(path, 15)] == ["0001"]
 
 
-def test_a_broken_image_is_told_and_leaves_a_gap(tmp_path: Path) -> None:
+def test_a_broken_image_is_a_decode_error_and_leaves_a_gap(tmp_path: Path) -> None:
     for number, image in enumerate(frames(4)):
         save(tmp_path / f"{number}.png", image)
     (tmp_path / "2.png").write_bytes((tmp_path / "2.png").read_bytes()[:100])
     (tmp_path / "0.png").write_bytes(b"")
     source = ImageFrames.of_files(tmp_path, 5)
     assert [(frame.name, frame.time) for frame in source] == [("1", 0), ("3", Fraction(2, 5))]
-    assert len(source.faults) == 2 and "0.png" in source.faults[0] and "2.png" in source.faults[1]
+    assert len(source.decode_errors) == 2 and "0.png" in source.decode_errors[0] and "2.png" in source.decode_errors[1]
 
 
 def test_bad_folders_are_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=f"{tmp_path.name} holds no image"):
+    with pytest.raises(ValueError, match=f"{tmp_path.name} contains no image"):
         ImageFrames.of_files(tmp_path, 15)
     save(tmp_path / "a.png", frames(1)[0])
     with pytest.raises(ValueError, match="fps is 0"):
         ImageFrames.of_files(tmp_path, 0)
     save(tmp_path / "a.jpg", frames(1)[0])
-    with pytest.raises(ValueError, match="two files are frame 'a'"):
+    with pytest.raises(ValueError, match="two files are named 'a'"):
         ImageFrames.of_files(tmp_path, 15)
 
 
@@ -99,13 +99,13 @@ class FakeCamera:
         FakeCamera.released += 1
 
 
-def test_a_camera_runs_until_it_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_camera_runs_until_it_disconnects(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2, "VideoCapture", FakeCamera)
     source = CameraFrames(0)
     found = list(source)
     assert [frame.image[:, 0, 0].tolist() for frame in found] == [[200, 0, 0]] * 3
     assert found[0].time == 0 < found[1].time < found[2].time < 1
-    assert source.faults == ["camera 0 delivered no frame after frame 3"]
+    assert source.decode_errors == ["camera 0 delivered no frame after frame 3"]
     before = FakeCamera.released
     assert len(list(islice(source, 2))) == 2 and FakeCamera.released == before + 1
     with pytest.raises(OSError, match="camera 7 cannot be opened"):

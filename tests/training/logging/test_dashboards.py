@@ -13,7 +13,7 @@ from lightning.pytorch.loggers import CSVLogger
 
 from src.commands.train import train
 from src.inference.evaluation.clips import EvaluationOptions, evaluate_clips
-from src.inference.video.writer import read_video
+from src.inference.video.decoder import VideoFrames
 from src.losses.mask_classification import MaskClassificationLoss
 from src.training.logging.dashboards import OverlayClip, StreamedScore, git_state
 from src.training.stages import PropagationStage
@@ -61,7 +61,7 @@ def test_an_offline_run_holds_what_the_page_names(tmp_path: Path) -> None:
     (classes,) = (media / "table" / "val").glob("iou_per_class_*.table.json")
     assert [row[0] for row in json.loads(classes.read_text())["data"]][:2] == ["sky", "ground"]
     own = tmp_path / "default" / "segmentor" / "overlays" / "step_0000002.mp4"
-    assert sum(1 for _ in read_video(own)[0]) == 5
+    assert sum(1 for _ in VideoFrames(own)) == 5
 
 
 @pytest.mark.parametrize("key_interval", [1, 4])
