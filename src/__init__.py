@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from src.data.datasets.vspw import VSPW
     from src.inference.scheduling.scheduler import FixedInterval
     from src.inference.streaming import StreamingSegmentor
-    from src.inference.video.writer import VideoWriter, read_video
+    from src.inference.video.decoder import read_video
+    from src.inference.video.writer import VideoWriter
     from src.metrics.iou import MeanIoU
     from src.metrics.video_consistency import VideoConsistency
     from src.models.flow.base import FlowEstimator
@@ -27,7 +28,7 @@ _MODULES = {
     "FixedInterval": "src.inference.scheduling.scheduler",
     "FlowEstimator": "src.models.flow.base",
     "DISFlow": "src.models.flow.dis",
-    "read_video": "src.inference.video.writer",
+    "read_video": "src.inference.video.decoder",
     "VideoWriter": "src.inference.video.writer",
     "overlay": "src.visualization.overlay",
     "MeanIoU": "src.metrics.iou",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -22,6 +23,8 @@ from src.inference.video.decode_report import (
 )
 from src.inference.video.sources import Frame, SourceInfo
 from src.inference.video.timeline import Timeline
+
+log = logging.getLogger(__name__)
 
 MAX_PIXELS = 2**26
 """Largest frame that is decoded, pixels: twice 8K. A damaged header can request more memory than any machine has."""
@@ -95,6 +98,35 @@ class VideoFrames:
             stream.thread_type = "AUTO"
             stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
             yield container, stream
+
+
+def read_video(path: str | Path) -> tuple[Iterator[Tensor], Fraction]:
+    """Open a video file.
+
+    Args:
+        path: video file in any container and codec that FFmpeg reads.
+
+    Returns:
+        Frames, (3, H, W) uint8 RGB, upright, decoded during the iteration; and frames per second. ``VideoFrames`` also has the
+        times of the frames.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file holds no readable video; after the last frame, if the file is damaged. A truncated file is a
+            warning in the log.
+    """
+    source = VideoFrames(path)
+    return _images(source), source.info.fps
+
+
+def _images(source: VideoFrames) -> Iterator[Tensor]:
+    for frame in source:
+        yield frame.image
+    for error in source.decode_errors:
+        log.warning("%s", error)
+    damage = [error for error in source.decode_errors if ": truncated: " not in error]
+    if damage:
+        raise ValueError("; ".join(damage))
 
 
 def _decode(container: InputContainer, stream: VideoStream, report: DecodeReport) -> Iterator[av.VideoFrame]:

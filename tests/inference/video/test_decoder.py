@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from src.inference.video import decoder
-from src.inference.video.decoder import VideoFrames
+from src.inference.video.decoder import VideoFrames, read_video
 from src.inference.video.sources import Frame
 from tests.inference.tiny import frames
 from tests.inference.videos import MPEG4, cut, lying_avi, make_video, zeroed
@@ -176,3 +176,23 @@ with av.open(r"{tmp_path}/both.mkv") as source, av.open(r"{tmp_path}/sound.mkv",
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
     with pytest.raises(ValueError, match=r"sound\.mkv has no video stream"):
         VideoFrames(tmp_path / "sound.mkv")
+
+
+def test_a_damaged_video_raises_after_its_last_frame(tmp_path: Path) -> None:
+    clip = [torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8) for _ in range(20)]
+    path = make_video(tmp_path / "whole.mp4", clip)
+    images, fps = read_video(path)
+    assert fps == 15 and len(list(images)) == 20
+    images, _ = read_video(zeroed(path, tmp_path / "hole.mp4", 0.4, 0.5))
+    count = 0
+    with pytest.raises(ValueError, match=r"hole\.mp4"):
+        for _ in images:
+            count += 1
+    assert 5 < count <= 20
+
+
+def test_a_truncated_video_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    clip = [torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8) for _ in range(20)]
+    images, _ = read_video(cut(make_video(tmp_path / "a.mkv", clip), tmp_path / "cut.mkv", 0.5))
+    count = sum(1 for _ in images)
+    assert 5 < count < 15 and f"truncated: it ends after {count} frames" in caplog.text
