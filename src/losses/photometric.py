@@ -1,105 +1,122 @@
-"""Learning motion from two frames alone: what the flow fetches from the key frame should look like the non-key frame."""
+"""Photometric loss: motion learned from two frames without known flow."""
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
+from kornia.losses import ssim_loss
 from torch import Tensor, nn
 
 from src.losses.distributed import reduce_mean_over_ranks
 from src.ops.device import full_precision
 from src.ops.occlusion import inside_image
-from src.ops.warp import full_size_flow, warp
+from src.ops.warp import disoccluded, full_size_flow, warp
 from src.structures import FlowPrediction
 
+Structure = Literal["census", "ssim"]
+
+_WINDOW = 7  # pixels on each side that census and SSIM compare
 _SOFTNESS = 0.81  # of the ternary census, in squared normalised differences (Meister et al. 2018, arXiv 1711.07837)
-_ROBUST = 0.4  # exponent of the census distance: occlusions that nobody marked count less
+_ROBUST = 0.4  # exponent of the census distance: unmarked occlusions count less
 _TINY = 1e-8  # below any number of pairs, also as a mean over ranks
-_EDGE = 10.0  # how fast smoothness gives way to image edges, per unit of 0..1 intensity
+_EDGE = 10.0  # decay of the smoothness weight at image edges, per unit of 0..1 intensity
 
 
 class PhotometricLoss(nn.Module):
-    """Soft census distance of the warped key frame to the non-key frame, and smoothness of the flow away from image edges.
+    """Structural distance of the warped key frame to the non-key frame, and smoothness of the flow away from image edges.
 
-    For pairs without known flow; the confidence, where the estimator has one, says which pixels are not to be found and do not
-    count. The census compares each pixel with its 7 x 7 neighbours, so that changes of brightness do not matter.
+    For pairs without known flow. Pixels whose source lies outside the key frame do not count, and others count by the
+    estimator's confidence, if it has one. Both distances compare grey frames in a window of 7 x 7 pixels.
 
     Args:
-        weight: of the census distance.
-        smoothness: of the edge-aware first differences of the flow, in pixels of the image.
+        weight: factor of the structural distance.
+        smoothness: factor of the edge-aware first differences of the flow, in pixels of the image.
+        structure: ``census``: soft census distance, independent of brightness. ``ssim``: structural dissimilarity
+            (Wang et al. 2004), which a change of brightness raises slightly.
 
     Raises:
-        ValueError: if a weight is negative.
+        ValueError: if a weight is negative or ``structure`` is unknown.
     """
 
-    def __init__(self, weight: float = 1.0, smoothness: float = 0.02) -> None:
+    def __init__(self, weight: float = 1.0, smoothness: float = 0.02, structure: Structure = "census") -> None:
         super().__init__()
         if min(weight, smoothness) < 0:
-            raise ValueError(f"weight {weight}, smoothness {smoothness}; expected at least 0")
+            raise ValueError(f"weight is {weight} and smoothness {smoothness}; expected at least 0")
+        if structure not in get_args(Structure):
+            raise ValueError(f"structure is {structure!r}; expected one of {', '.join(get_args(Structure))}")
         self.weight = weight
         self.smoothness = smoothness
+        self.distance = census_distance if structure == "census" else ssim_distance
 
-    def forward(self, flow: FlowPrediction, key_image: Tensor, nonkey_image: Tensor, target: Tensor | None) -> dict[str, Tensor]:
-        """Compare the frames of the pairs whose flow is unknown everywhere.
+    def forward(
+        self,
+        flow: FlowPrediction,
+        key_image: Tensor,
+        nonkey_image: Tensor,
+        target: Float[Tensor, "B 2 H W"] | None,
+    ) -> dict[str, Float[Tensor, ""]]:
+        """Compute the loss on the pairs whose flow is unknown everywhere.
 
         Args:
-            flow: with at least one pixel flow.
+            flow: prediction with at least one pixel flow.
             key_image: (B, 3, H, W), RGB 0..255.
-            nonkey_image: (B, 3, H, W), the same.
-            target: (B, 2, H, W) known flow, NaN where unknown; ``None`` where no pair has any.
+            nonkey_image: (B, 3, H, W), RGB 0..255.
+            target: known flow, NaN where unknown; ``None`` if no pair has any.
 
         Returns:
-            ``photometric`` and ``smoothness``: weighted scalars; 0 where the flow of every pair is known.
+            ``photometric`` and ``smoothness``: weighted scalars; 0 if the flow of every pair is known.
         """
-        blank = torch.ones(len(key_image), dtype=torch.bool, device=key_image.device)
+        unknown = torch.ones(len(key_image), dtype=torch.bool, device=key_image.device)
         if target is not None:
-            blank = ~target.isfinite().flatten(1).any(1)
+            unknown = ~target.isfinite().flatten(1).any(1)
+        size = key_image.shape[-2], key_image.shape[-1]
         with full_precision(key_image):
-            vectors = full_size_flow(flow, (key_image.shape[-2], key_image.shape[-1]))[blank]
+            vectors = full_size_flow(flow, size)[unknown]
             distance = roughness = flow.pixel_flows[-1].float().sum() * 0
-            found = distance.detach()
+            counted = distance.detach()
             if len(vectors):
-                key, nonkey = (image[blank].float().mean(1, keepdim=True) / 255 for image in (key_image, nonkey_image))
-                counts = _findable(flow, blank, vectors)
-                distance, found = (_census_distance(warp(key, vectors), nonkey) * counts).sum(), counts.sum()
+                key, nonkey = (image[unknown].float().mean(1, keepdim=True) / 255 for image in (key_image, nonkey_image))
+                visible = inside_image(vectors)[:, None].to(vectors.dtype)
+                hidden = disoccluded(flow, size)
+                if hidden is not None:
+                    visible = visible * (1 - hidden.detach()[unknown, None])
+                distance, counted = (self.distance(warp(key, vectors), nonkey) * visible).sum(), visible.sum()
                 roughness = len(vectors) * _roughness(vectors, nonkey)
-            # Also a rank that has no such pair takes part: the others wait for it.
-            found, pairs = reduce_mean_over_ranks(torch.stack([found, blank.sum().to(found.dtype)]))
+            # A rank without such pairs takes part as well, because the other ranks wait for it.
+            counted, pairs = reduce_mean_over_ranks(torch.stack([counted, unknown.sum().to(counted.dtype)]))
             return {
-                "photometric": self.weight * distance / found.clamp(min=1),
+                "photometric": self.weight * distance / counted.clamp(min=1),
                 "smoothness": self.smoothness * roughness / pairs.clamp(min=_TINY),
             }
 
 
-def _findable(flow: FlowPrediction, blank: Tensor, vectors: Tensor) -> Tensor:
-    """(B, 1, H, W) in 0..1: how far a pixel's source is inside the key frame and not hidden there."""
-    height, width = vectors.shape[-2:]
-    inside = inside_image(vectors)[:, None].to(vectors.dtype)
-    if flow.confidence is None:
-        return inside
-    confidence = flow.confidence[blank].detach().float().mean(1, keepdim=True)
-    confidence = F.interpolate(confidence, size=flow.padded_size, mode="bilinear", align_corners=False)
-    return inside * confidence[..., :height, :width]
-
-
-def _census_distance(one: Tensor, other: Tensor) -> Tensor:
-    """(B, 1, H, W): robust mean over the neighbours of how differently both images step to them."""
+def census_distance(one: Float[Tensor, "B 1 H W"], other: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 1 H W"]:
+    """Compare the signs of the steps from each pixel to its neighbours: soft ternary census, images in 0..1."""
     signatures = [_census(image) for image in (one, other)]
     squared = (signatures[0] - signatures[1]).square()
     return torch.pow((squared / (0.1 + squared)).mean(1, keepdim=True) + 1e-3, _ROBUST)
 
 
+def ssim_distance(one: Float[Tensor, "B 1 H W"], other: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 1 H W"]:
+    """Return the structural dissimilarity (1 - SSIM) / 2 of images in 0..1."""
+    return ssim_loss(one, other, _WINDOW, reduction="none")
+
+
 def _census(image: Tensor) -> Tensor:
+    """Return the soft signs (B, 49, H, W) of the steps to all neighbours, each in -1..1."""
     batch, _, height, width = image.shape
-    padded = F.pad(image, (3, 3, 3, 3), mode="replicate")
-    around = F.unfold(padded, 7).reshape(batch, -1, height, width)
-    step = 255 * (around - image)
+    padded = F.pad(image, [_WINDOW // 2] * 4, mode="replicate")
+    neighbours = F.unfold(padded, _WINDOW).reshape(batch, -1, height, width)
+    step = 255 * (neighbours - image)
     return step * torch.rsqrt(_SOFTNESS + step.square())
 
 
 def _roughness(flow: Tensor, image: Tensor) -> Tensor:
     total = flow.sum() * 0
     for axis in (-1, -2):
-        calm = torch.exp(-_EDGE * image.diff(dim=axis).abs())
-        total = total + (calm * flow.diff(dim=axis).abs()).mean()
+        uniform = torch.exp(-_EDGE * image.diff(dim=axis).abs())
+        total = total + (uniform * flow.diff(dim=axis).abs()).mean()
     return total

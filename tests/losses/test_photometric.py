@@ -1,11 +1,13 @@
-"""Laws of the photometric loss: the true motion costs least, whatever the light does."""
+"""Laws of the photometric loss: the true motion costs least, also under a change of brightness."""
+
+from collections.abc import Callable
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from src.losses.photometric import PhotometricLoss
+from src.losses.photometric import PhotometricLoss, Structure, census_distance, ssim_distance
 from src.structures import FlowPrediction
 
 
@@ -23,24 +25,57 @@ def flow_of(dx: float, confidence: Tensor | None = None, requires_grad: bool = F
     return FlowPrediction(vectors[:, None], (vectors,), (64, 64), confidence)
 
 
-def photometric(flow: FlowPrediction, key: Tensor, nonkey: Tensor, target: Tensor | None = None) -> float:
-    return float(PhotometricLoss()(flow, key, nonkey, target)["photometric"])
+def photometric(
+    flow: FlowPrediction, key: Tensor, nonkey: Tensor, target: Tensor | None = None, structure: Structure = "census"
+) -> float:
+    return float(PhotometricLoss(structure=structure)(flow, key, nonkey, target)["photometric"])
 
 
-def test_the_true_motion_costs_least_even_as_the_light_changes(frames: tuple[Tensor, Tensor]) -> None:
+@pytest.mark.parametrize("structure", ["census", "ssim"])
+def test_the_true_motion_costs_least_under_a_change_of_brightness(frames: tuple[Tensor, Tensor], structure: Structure) -> None:
     key, nonkey = frames
     for change in (nonkey, nonkey + 40):
-        costs = {dx: photometric(flow_of(dx), key, change) for dx in (-8.0, -5.0, -4.0, -3.0, 0.0, 4.0)}
+        costs = {dx: photometric(flow_of(dx), key, change, structure=structure) for dx in (-8.0, -5.0, -4.0, -3.0, 0.0, 4.0)}
         assert min(costs, key=costs.__getitem__) == -4.0
 
 
-def test_a_flow_that_is_off_is_drawn_to_the_truth(frames: tuple[Tensor, Tensor]) -> None:
-    flow = flow_of(-3.2, requires_grad=True)
-    (gradient,) = torch.autograd.grad(PhotometricLoss()(flow, *frames, None)["photometric"], flow.pixel_flows[0])
+@pytest.mark.parametrize("structure", ["census", "ssim"])
+def test_the_gradient_points_to_the_true_motion(frames: tuple[Tensor, Tensor], structure: Structure) -> None:
+    flow, loss = flow_of(-3.2, requires_grad=True), PhotometricLoss(structure=structure)
+    (gradient,) = torch.autograd.grad(loss(flow, *frames, None)["photometric"], flow.pixel_flows[0])
     assert gradient[:, 0].sum() > 0
 
 
-def test_what_has_no_confidence_does_not_count(frames: tuple[Tensor, Tensor]) -> None:
+def test_ssim_of_equal_images_is_free_and_grows_with_a_shift(frames: tuple[Tensor, Tensor]) -> None:
+    image = frames[0].mean(1, keepdim=True) / 255
+    costs = [ssim_distance(image, image.roll(shift, -1)).mean() for shift in (0, 1, 2)]
+    assert costs[0] < 1e-5 < 0.01 < costs[1] < costs[2]
+
+
+@pytest.mark.parametrize("distance", [census_distance, ssim_distance])
+def test_brightness_is_cheaper_than_structure(
+    distance: Callable[[Tensor, Tensor], Tensor], frames: tuple[Tensor, Tensor]
+) -> None:
+    """Of two changes with one mean square, the one that adds a constant costs less than the one that adds noise."""
+    image = frames[0].mean(1, keepdim=True) / 255
+    noise = 0.1 * torch.randn_like(image).sign()
+    assert distance(image, image + 0.1).mean() < 0.5 * distance(image, image + noise).mean()
+
+
+@pytest.mark.parametrize("structure", ["census", "ssim"])
+def test_gradients_are_finite_on_images_without_texture(structure: Structure) -> None:
+    flow, image = flow_of(-3.2, requires_grad=True), torch.zeros(2, 3, 64, 64)
+    terms = PhotometricLoss(structure=structure)(flow, image, image + 255, None)
+    (gradient,) = torch.autograd.grad(sum(terms.values()), flow.pixel_flows[0])
+    assert gradient.isfinite().all()
+
+
+def test_an_unknown_structure_is_refused() -> None:
+    with pytest.raises(ValueError, match="structure is 'l1'; expected one of census, ssim"):
+        PhotometricLoss(structure="l1")  # type: ignore[arg-type]
+
+
+def test_pixels_without_confidence_do_not_count(frames: tuple[Tensor, Tensor]) -> None:
     key, nonkey = frames
     covered = nonkey.clone()
     covered[..., 32:] = 255 * torch.rand_like(covered[..., 32:])
