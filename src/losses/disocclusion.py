@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from src.losses.distributed import reduce_mean_over_ranks
@@ -30,12 +31,12 @@ class DisocclusionLoss(nn.Module):
         self.weight = weight
         self.disoccluded_factor = disoccluded_factor
 
-    def forward(self, flow: FlowPrediction, label: Tensor) -> dict[str, Tensor]:
+    def forward(self, flow: FlowPrediction, label: Int64[Tensor, "B H W"]) -> dict[str, Float[Tensor, ""]]:
         """Compute the loss.
 
         Args:
             flow: prediction with disocclusion logits and a confidence.
-            label: (B, H, W) int64 of the non-key frame.
+            label: of the non-key frame, classes or ``IGNORE_INDEX``.
 
         Returns:
             ``disocclusion``: weighted scalar; 0 where no pixel is labelled.

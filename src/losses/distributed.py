@@ -1,4 +1,4 @@
-"""One number for all ranks, so that a loss does not depend on how a batch is spread over processes."""
+"""Normalisers shared by all ranks, so that a loss is independent of how a batch is split over processes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def reduce_mean_over_ranks(value: Tensor) -> Tensor:
-    """The mean of a value of any shape over all ranks, detached; the value itself where there is only one process."""
+    """Return the mean of a value of any shape over all ranks, detached; the value itself in a single process."""
     value = value.detach()
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return value

@@ -1,29 +1,32 @@
-"""Which query answers for which segment: the Hungarian matching of the set loss."""
+"""Hungarian matching of queries to segments for the set loss."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Float32, Int64
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 
 def matching_cost(
-    class_logits: Tensor, point_logits: Tensor, classes: Tensor, target: Tensor, valid: Tensor, weights: tuple[float, ...]
-) -> Tensor:
-    """What it costs to let a query answer for a segment: class, mask cross-entropy and dice, weighted and summed.
+    class_logits: Float[Tensor, "L Q _"],
+    point_logits: Float[Tensor, "L Q P"],
+    classes: Int64[Tensor, " n"],
+    target: Float[Tensor, "L n P"],
+    valid: Float[Tensor, "L P"],
+    weights: tuple[float, ...],
+) -> Float32[Tensor, "L Q n"]:
+    """Compute the cost of matching each query to each segment: weighted sum of class, mask cross-entropy and dice cost.
 
     Args:
-        class_logits: (L, Q, K + 1) of one image.
-        point_logits: (L, Q, P), mask logits at the matching points.
-        classes: (n,) class of each segment.
-        target: (L, n, P), the segments at the points, 0..1.
-        valid: (L, P), 1 where a point counts, 0 where it does not.
-        weights: of class, mask and dice.
-
-    Returns:
-        (L, Q, n) float32.
+        class_logits: of one image.
+        point_logits: mask logits at the matching points.
+        classes: class of each segment.
+        target: segments at the points, 0..1.
+        valid: 1 where a point counts, else 0.
+        weights: factors of class, mask and dice cost.
     """
     class_weight, mask_weight, dice_weight = weights
     class_cost = -class_logits.softmax(-1)[..., classes]
@@ -40,18 +43,18 @@ def matching_cost(
 
 
 def match(costs: list[Tensor]) -> list[Tensor]:
-    """Give every segment its own query at the least total cost, per image and layer.
+    """Assign every segment its own query at the least total cost, per image and layer.
 
     Args:
-        costs: per image (L, Q, n); n may differ and may be 0.
+        costs: (L, Q, n) of each image; n may differ and may be 0.
 
     Returns:
-        Per image (L, 2, min(Q, n)) int64 on the CPU: queries, segments, in the order of the segments.
+        (L, 2, min(Q, n)) int64 of each image, on the CPU: queries and segments, in the order of the segments.
 
     Raises:
-        FloatingPointError: if a cost is not a finite number, that is, the network's logits are not.
+        FloatingPointError: if a cost is not finite, because the network's logits are not.
     """
-    # One transfer for the whole batch: every copy from a GPU waits for it.
+    # One transfer for the whole batch: every copy from a GPU synchronises.
     sizes = [cost.numel() for cost in costs]
     flat = torch.cat([cost.reshape(-1) for cost in costs]).cpu()
     matches = []

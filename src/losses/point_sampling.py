@@ -1,4 +1,4 @@
-"""Which points of an image a mask loss looks at, and what it reads there.
+"""Random points at which the mask loss reads masks and labels.
 
 Convention:
     points are (x, y) as fractions of the padded image, 0..1; maps are read bilinearly with pixel centres at (i + 0.5) / size
@@ -12,58 +12,59 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
 Padding = Literal["border", "zeros"]
 
 
-class PointDraws(NamedTuple):
-    """The random points of one image, every decoder layer with its own; all masks of a layer share them.
+class PointSamples(NamedTuple):
+    """Random points of one image, different for every decoder layer and shared by all masks of a layer.
 
     Attributes:
-        matching: (L, P, 2), uniform; the matching costs are measured there.
-        candidates: (L, P * oversample_ratio, 2), uniform; every mask keeps its most uncertain ones.
-        extra: (L, P * (1 - importance_ratio), 2), uniform; kept by all masks.
+        matching: (L, P, 2), uniform; points of the matching cost.
+        candidates: (L, P * oversample_ratio, 2), uniform; each mask uses the most uncertain ones.
+        extra: (L, P * (1 - importance_ratio), 2), uniform; used by all masks.
     """
 
     matching: Tensor
     candidates: Tensor
     extra: Tensor
 
-    def to(self, device: torch.device) -> PointDraws:
-        """The same draws on another device."""
-        return PointDraws(*(points.to(device, non_blocking=True) for points in self))
+    def to(self, device: torch.device) -> PointSamples:
+        """Copy the points to another device."""
+        return PointSamples(*(points.to(device, non_blocking=True) for points in self))
 
 
-def draw_points(
+def sample_points(
     seed: int, sample_id: int, layers: int, num_points: int, oversample_ratio: float, importance_ratio: float
-) -> PointDraws:
-    """Draw the points of one image; a pure function of its arguments, on the CPU.
+) -> PointSamples:
+    """Sample the points of one image: a pure function of its arguments, on the CPU.
 
     Args:
-        seed: of the run.
+        seed: seed of the run.
         sample_id: number of the sample in the run.
         layers: L.
         num_points: P, points per mask that the loss reads.
         oversample_ratio: candidates per point.
-        importance_ratio: share of the points that are chosen by uncertainty.
+        importance_ratio: share of the points chosen by uncertainty.
     """
-    # The CPU generator keeps only the low 32 bits of a seed: hash the pair instead of packing it.
+    # The CPU generator uses only the low 32 bits of a seed, so the pair is hashed instead of packed.
     key = np.random.SeedSequence([seed % 2**64, sample_id % 2**64]).generate_state(1)
     generator = torch.Generator().manual_seed(int(key[0]))
     counts = (num_points, int(num_points * oversample_ratio), num_points - int(num_points * importance_ratio))
-    return PointDraws(*(torch.rand(layers, count, 2, generator=generator) for count in counts))
+    return PointSamples(*(torch.rand(layers, count, 2, generator=generator) for count in counts))
 
 
-def read_points(maps: Tensor, points: Tensor, padding: Padding) -> Tensor:
-    """Read maps (N, C, h, w) at points (N, P, 2): (N, C, P)."""
+def read_points(maps: Float[Tensor, "N C h w"], points: Float[Tensor, "N P 2"], padding: Padding) -> Float[Tensor, "N C P"]:
+    """Read maps at points, bilinearly."""
     return F.grid_sample(maps, 2 * points[:, :, None] - 1, mode="bilinear", padding_mode=padding, align_corners=False).squeeze(-1)
 
 
 class LabelReading(NamedTuple):
-    """A label map read at points: the four pixels around each point and their bilinear weights.
+    """Label map read at points: the four pixels around each point and their bilinear weights.
 
-    Reading the label itself instead of one binary mask per class and layer keeps the memory independent of both.
+    Memory is independent of the numbers of classes and layers, because no binary masks are built.
 
     Attributes:
         values: (4, N, P) uint8.
@@ -73,8 +74,8 @@ class LabelReading(NamedTuple):
     values: Tensor
     weights: Tensor
 
-    def share(self, classes: Tensor) -> Tensor:
-        """What the binary masks of ``classes`` (N or 1, n) are at the points: (N, n, P), 0..1."""
+    def share(self, classes: Int64[Tensor, "_ n"]) -> Float[Tensor, "N n P"]:
+        """Return the values, 0..1, of the binary masks of ``classes`` (N or 1, n) at the points."""
         wanted = classes[..., None].to(self.values.dtype)
         shares = torch.zeros((), device=self.weights.device)
         for value, weight in zip(self.values, self.weights, strict=True):
@@ -82,10 +83,10 @@ class LabelReading(NamedTuple):
         return shares
 
 
-def read_label(label: Tensor, points: Tensor, padding: Padding) -> LabelReading:
-    """Read a label map (H, W) uint8 at points (N, P, 2).
+def read_label(label: UInt8[Tensor, "H W"], points: Float[Tensor, "N P 2"], padding: Padding) -> LabelReading:
+    """Read a label map at points.
 
-    Bytes and 32-bit indices are for speed: int64 ones took a third of the whole loss on a CPU.
+    Bytes and 32-bit indices are for speed: with int64, reading took a third of the whole loss on a CPU.
     """
     columns = _neighbours(points[..., 0], label.shape[1], padding)
     rows = _neighbours(points[..., 1], label.shape[0], padding)
@@ -95,7 +96,7 @@ def read_label(label: Tensor, points: Tensor, padding: Padding) -> LabelReading:
 
 
 def _neighbours(fraction: Tensor, size: int, padding: Padding) -> list[tuple[Tensor, Tensor]]:
-    """The two pixels around each position along one axis: index (int32, inside) and weight."""
+    """Return the two pixels around each position along one axis: index (int32, inside) and weight."""
     position = fraction * size - 0.5
     before = position.floor()
     weight = position - before
@@ -105,17 +106,19 @@ def _neighbours(fraction: Tensor, size: int, padding: Padding) -> list[tuple[Ten
     return [(pixel.clamp(0, size - 1).int(), weight) for pixel, weight in pairs]
 
 
-def uncertain_points(draws: PointDraws, logits: Tensor, usable: Tensor | None, count: int) -> Tensor:
+def uncertain_points(
+    samples: PointSamples, logits: Float[Tensor, "L m N"], usable: Bool[Tensor, "L N"] | None, count: int
+) -> Float[Tensor, "L m P 2"]:
     """Choose for every mask the ``count`` candidates nearest to its edge, and add the extra points (PointRend's sampling).
 
     Args:
-        draws: of this image.
-        logits: (L, m, candidates), the masks' logits at the candidates.
-        usable: (L, candidates) bool; others are taken only where there are too few usable ones. ``None``: all are usable.
-        count: how many to choose by uncertainty, the smallest absolute logit first.
+        samples: points of this image.
+        logits: the masks' logits at the N candidates.
+        usable: candidates to prefer; others are chosen only if these are too few. ``None``: all candidates are usable.
+        count: number of points chosen by uncertainty, smallest absolute logit first.
 
     Returns:
-        (L, m, count + extra, 2).
+        P = count + extra points of each mask.
     """
     layers, masks, _ = logits.shape
     distance = logits.abs()
@@ -123,5 +126,5 @@ def uncertain_points(draws: PointDraws, logits: Tensor, usable: Tensor | None, c
         distance = distance.masked_fill(~usable[:, None], torch.inf)
     chosen = distance.topk(count, dim=-1, largest=False, sorted=False).indices
     index = chosen.reshape(layers, masks * count, 1).expand(-1, -1, 2)
-    nearest = draws.candidates.gather(1, index).reshape(layers, masks, count, 2)
-    return torch.cat((nearest, draws.extra[:, None].expand(-1, masks, -1, -1)), dim=2)
+    nearest = samples.candidates.gather(1, index).reshape(layers, masks, count, 2)
+    return torch.cat((nearest, samples.extra[:, None].expand(-1, masks, -1, -1)), dim=2)

@@ -171,7 +171,7 @@ def test_one_flow_for_all_segments_has_no_segment_term() -> None:
     single = FlowPrediction(flow.segment_flow[:, :1], flow.pixel_flows, PADDED)
     terms = FlowLoss()(single, constant((0.0, 0.0), PADDED), key_of(stripes()))
     assert terms["segment_flow"] == 0 and terms["pixel_flow"] > 0
-    with pytest.raises(ValueError, match="nothing to supervise"):
+    with pytest.raises(ValueError, match="expected a flow to supervise"):
         FlowLoss()(FlowPrediction(flow.segment_flow[:, :1], (), PADDED), constant((0.0, 0.0), PADDED), key_of(stripes()))
 
 
@@ -184,17 +184,17 @@ def test_resizing_averages_the_known_pixels() -> None:
 
 def test_bad_input_is_named() -> None:
     flow, target, key = prediction_of((0.0, 0.0)), constant((0.0, 0.0), PADDED), key_of(stripes())
-    with pytest.raises(ValueError, match=r"3 scales but scale_weights \(1.0,\)"):
+    with pytest.raises(ValueError, match=r"scale_weights are \(1.0,\); expected one for each of 3 scales"):
         FlowLoss(scale_weights=(1.0,))(flow, target, key)
-    with pytest.raises(ValueError, match=r"target \(2, 2, 32, 64\) does not fit"):
+    with pytest.raises(ValueError, match=r"target is \(2, 2, 32, 64\) and segment_flow"):
         FlowLoss()(flow, target.expand(2, -1, -1, -1), key)
-    with pytest.raises(ValueError, match=r"does not fit .* key masks"):
+    with pytest.raises(ValueError, match=r"expected \(B, Q\) = .* of the key masks"):
         FlowLoss()(flow, target, key_of(torch.zeros(5, 8, 16)))
     with pytest.raises(ValueError, match="exponent 0"):
         FlowLoss(exponent=0)
 
 
-def test_at_full_size_a_sharp_motion_boundary_is_judged_as_sharp() -> None:
+def test_at_full_size_a_blurred_motion_boundary_costs() -> None:
     """Two motions meet within a cell: at the cell's own grid, their mean would be free of cost."""
     target = constant((0.0, 0.0), PADDED)
     target[..., 4:] = 8.0
@@ -208,5 +208,5 @@ def test_at_full_size_a_sharp_motion_boundary_is_judged_as_sharp() -> None:
 
 
 def test_segments_need_key_masks() -> None:
-    with pytest.raises(ValueError, match="no key masks"):
+    with pytest.raises(ValueError, match="key is None; expected the key frame's masks"):
         FlowLoss()(prediction_of((0.0, 0.0)), constant((0.0, 0.0), PADDED), None)

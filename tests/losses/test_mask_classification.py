@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from src.losses.mask_classification import MaskClassificationLoss
-from src.losses.point_sampling import draw_points
+from src.losses.point_sampling import sample_points
 from src.structures import IGNORE_INDEX, MaskPrediction
 
 CLASSES = 6
@@ -128,12 +128,12 @@ def test_negative_void_equals_transformers(monkeypatch: pytest.MonkeyPatch, padd
     padded = F.pad(label, (0, padded_size[1] - 40, 0, 0), value=IGNORE_INDEX)
     present = [torch.unique(image[image != IGNORE_INDEX]) for image in label]
     masks = [torch.stack([(image == k).float() for k in found]) for image, found in zip(padded, present, strict=True)]
-    draws = [draw_points(3, int(number), layers, POINTS, 3.0, 0.75) for number in IDS]
+    samples = [sample_points(3, int(number), layers, POINTS, 3.0, 0.75) for number in IDS]
     queue: deque[Tensor] = deque()
     for layer in (2, 0, 1):  # they take the final layer first
-        queue.extend(image.matching[layer][None] for image in draws)
+        queue.extend(image.matching[layer][None] for image in samples)
         for kind in ("candidates", "extra"):
-            rows = [getattr(d, kind)[layer].expand(len(k), -1, -1) for d, k in zip(draws, present, strict=True)]
+            rows = [getattr(d, kind)[layer].expand(len(k), -1, -1) for d, k in zip(samples, present, strict=True)]
             queue.append(torch.cat(rows))
 
     def scripted(*shape: int, device: torch.device) -> Tensor:
@@ -236,9 +236,9 @@ def test_half_precision_under_autocast_gives_finite_gradients_and_the_same_loss(
 
 def test_bad_input_is_named() -> None:
     label, prediction, loss = blocky_label(), random_prediction(), make_loss()
-    with pytest.raises(ValueError, match=r"label values \[17\]; expected 0\.\.5 or 255"):
+    with pytest.raises(ValueError, match=r"label values are \[17\]; expected 0\.\.5 or 255"):
         loss(prediction, label.masked_fill(label == 0, 17), IDS)
-    with pytest.raises(ValueError, match="do not fit a prediction for 2 images"):
+    with pytest.raises(ValueError, match=r"label is \(2, 31, 40\).*expected \(B, H, W\)"):
         loss(prediction, label[:, :-1], IDS)
     with pytest.raises(ValueError, match="7 channels; expected 9 classes"):
         MaskClassificationLoss(9)(prediction, label, IDS)
@@ -246,5 +246,5 @@ def test_bad_input_is_named() -> None:
     broken[1, 0, 3] = torch.nan
     with pytest.raises(FloatingPointError, match=r"image 0 of the batch.*NaN"):
         loss(replace(prediction, mask_logits_per_layer=broken), label, IDS)
-    with pytest.raises(ValueError, match="void='skip'"):
+    with pytest.raises(ValueError, match="void is 'skip'"):
         make_loss(void="skip")
