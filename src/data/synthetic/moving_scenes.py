@@ -1,4 +1,4 @@
-"""The project's own data: generated videos with exact labels and exact flow."""
+"""Generated videos with exact labels and exact flow."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from src.data.datasets.vspw import VSPW
 from src.data.shards.path import dataset_root
-from src.data.synthetic.scenes.files import SPLITS, SceneSettings, build_shots, generate, is_whole, read_json
+from src.data.synthetic.scenes.files import SPLITS, SceneSettings, build_shots, generate, is_complete, read_json
 from src.data.synthetic.scenes.rendering import flow_between
 from src.data.synthetic.scenes.shapes import SCENE_CLASSES
 from src.data.synthetic.scenes.world import Scene
@@ -30,10 +30,10 @@ _DEFAULT_FRAMES = {"train": 24, "val": 24, "test": 32}
 
 
 class MovingScenes(VSPW):
-    """Generated videos of a toy world: written to ``root`` once, then read as any VSPW folder; flow is computed from the scene.
+    """Generated videos, written to ``root`` once, then read as a VSPW folder; flow is computed from the scene.
 
-    Classes: sky, ground, wall, tree, ball, crate, ring, pole. Objects roll, bounce, tumble, sway, fly, pass behind one another,
-    enter and leave, before a camera that drives and looks about, with noise and changing brightness.
+    Classes: sky, ground, wall, tree, ball, crate, ring, pole. Objects roll, bounce, tumble, sway, fly, occlude one another, enter
+    and leave before a camera that drives and rotates, with noise and changing brightness.
     """
 
     def __init__(
@@ -46,22 +46,22 @@ class MovingScenes(VSPW):
         seed: int = 0,
         cuts: int = 0,
     ) -> None:
-        """Open a split, and generate it first where ``root`` does not hold it.
+        """Open a split; generate it first if ``root`` does not contain it.
 
         Args:
-            root: folder of the data set; created where it is missing.
+            root: folder of the data set; created if missing.
             split: ``train``, ``val`` or ``test``: different scenes.
             num_clips: default 60, 8 and 12.
             num_frames: default 24, 24 and 32.
             size: (H, W) in pixels.
-            seed: another seed gives other scenes.
+            seed: of the scenes.
             cuts: scene changes in each clip, at random frames.
 
         Raises:
-            ValueError: if the split is unknown, the settings are impossible, or ``root`` holds other data or another version.
+            ValueError: if the split is unknown, the settings are impossible, or ``root`` contains other data or another version.
         """
         if split not in SPLITS:
-            raise ValueError(f"unknown split {split!r}; expected one of {SPLITS}")
+            raise ValueError(f"split is {split!r}; expected one of {SPLITS}")
         settings = SceneSettings(
             num_clips=_DEFAULT_CLIPS[split] if num_clips is None else num_clips,
             num_frames=_DEFAULT_FRAMES[split] if num_frames is None else num_frames,
@@ -71,19 +71,19 @@ class MovingScenes(VSPW):
             cuts=cuts,
         )
         folder = dataset_root(root)
-        if not is_whole(folder, split, settings):
+        if not is_complete(folder, split, settings):
             generate(folder, split, settings)
         super().__init__(root, split, num_classes=len(SCENE_CLASSES), classes=SCENE_CLASSES, palette=PALETTE, fps=15.0)
         self.settings = settings
         self._shots: dict[int, list[tuple[int, Scene]]] = {}
 
     def read_flow(self, clip: int, nonkey: int, key: int) -> Tensor:
-        """Exact backward flow between any two frames of a clip.
+        """Compute the exact backward flow between any two frames of a clip.
 
         Args:
             clip: index of the clip.
             nonkey: frame at whose pixels the flow is stored.
-            key: frame that it points to.
+            key: frame that the flow points to.
 
         Returns:
             (2, H, W) float32, pixels; NaN where the source is hidden or outside in the key frame, everywhere across a cut.
@@ -93,19 +93,19 @@ class MovingScenes(VSPW):
         """
         for frame in (nonkey, key):
             if not 0 <= frame < len(self.clips[clip]):
-                raise IndexError(f"frame {frame} of clip {self.clips[clip].name}; expected 0..{len(self.clips[clip]) - 1}")
+                raise IndexError(f"frame of clip {self.clips[clip].name} is {frame}; expected 0..{len(self.clips[clip]) - 1}")
         size = self.settings.height, self.settings.width
         if nonkey == key:
             return torch.zeros(2, *size)
-        shots = self._worlds(clip)
+        shots = self._scenes(clip)
         first, second = (max(i for i, (start, _) in enumerate(shots) if start <= frame) for frame in (nonkey, key))
         if first != second:
             return torch.full((2, *size), torch.nan)
-        start, world = shots[first]
-        return torch.from_numpy(flow_between(world, nonkey - start, key - start))
+        start, scene = shots[first]
+        return torch.from_numpy(flow_between(scene, nonkey - start, key - start))
 
-    def _worlds(self, clip: int) -> list[tuple[int, Scene]]:
-        """First frame and scene of every shot, made again from the clip's seed."""
+    def _scenes(self, clip: int) -> list[tuple[int, Scene]]:
+        """Rebuild first frame and scene of every shot from the seed of the clip."""
         if clip not in self._shots:
             path = self.root / "data" / self.clips[clip].name / "scene.json"
             self._shots[clip] = build_shots(read_json(path), self.settings)

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from src.data.datasets.vspw import VSPW
 from src.data.synthetic.moving_scenes import MovingScenes
-from src.data.synthetic.scenes import files as scene_files
-from src.data.synthetic.scenes.rendering import draw
+from src.data.synthetic.scenes.rendering import render_frame
 from src.data.synthetic.scenes.world import build_scene
 from src.ops.warp import warp
 
@@ -19,7 +18,7 @@ SIZE = (64, 96)
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three clips of 24 small frames, two clips of another split, written once."""
+    """Three clips of 24 small frames and two clips of another split, written once."""
     folder = tmp_path_factory.mktemp("scenes")
     MovingScenes(folder, "train", num_clips=3, num_frames=24, size=SIZE)
     MovingScenes(folder, "val", num_clips=2, num_frames=3, size=SIZE)
@@ -36,7 +35,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def follow(flow: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Nearest rows and columns that a flow points to, and where it is known."""
+    """Return the nearest rows and columns that a flow points to, and a mask of known flow."""
     known = ~flow.isnan().any(0)
     flow = torch.nan_to_num(flow)
     x = (torch.arange(flow.shape[2]) + flow[0]).round().long().clamp(0, flow.shape[2] - 1)
@@ -45,7 +44,7 @@ def follow(flow: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def inner(label: Tensor) -> Tensor:
-    """Pixels all of whose neighbours have the same class."""
+    """Return the pixels whose neighbors all have the same class."""
     values = label.numpy().astype(np.uint8)
     return torch.from_numpy(cv2.dilate(values, np.ones((3, 3))) == cv2.erode(values, np.ones((3, 3))))
 
@@ -81,13 +80,13 @@ def test_flow_carries_the_image(scenes: MovingScenes, nonkey: int, key: int) -> 
         assert errors[0] < 0.85 * errors[1]
 
 
-def test_zero_lag_is_zero_flow(scenes: MovingScenes) -> None:
-    """A frame is where it is."""
+def test_zero_offset_is_zero_flow(scenes: MovingScenes) -> None:
+    """The flow of a frame to itself is zero."""
     assert torch.equal(scenes.read_flow(1, 5, 5), torch.zeros(2, *SIZE))
 
 
-def test_there_and_back(scenes: MovingScenes) -> None:
-    """Following the flow to the key frame and its flow back ends where it began, within what interpolation at edges allows."""
+def test_forward_and_backward_flow_agree(scenes: MovingScenes) -> None:
+    """Following the flow to the key frame and back ends at the start, within the error of interpolation at edges."""
     there, back = scenes.read_flow(0, 8, 6), scenes.read_flow(0, 6, 8)
     returned = warp(torch.nan_to_num(back, nan=1e4)[None], torch.nan_to_num(there)[None])[0]
     known = ~there.isnan().any(0) & inner(scenes.read_label(0, 8)) & (returned.abs().amax(0) < 1e3)
@@ -95,8 +94,8 @@ def test_there_and_back(scenes: MovingScenes) -> None:
     assert error.quantile(0.9) < 0.05
 
 
-def test_the_real_reader_reads_it(root: Path, scenes: MovingScenes) -> None:
-    """VSPW finds the same classes, frames and labels in the folder, both splits."""
+def test_vspw_reads_the_folder(root: Path, scenes: MovingScenes) -> None:
+    """VSPW reads the same classes, frames and labels from the folder, for both splits."""
     plain = VSPW(root, "train", num_classes=8)
     assert plain.classes == scenes.classes == ("sky", "ground", "wall", "tree", "ball", "crate", "ring", "pole")
     assert plain.clips == scenes.clips and [len(clip) for clip in plain.clips] == [24, 24, 24]
@@ -107,7 +106,7 @@ def test_the_real_reader_reads_it(root: Path, scenes: MovingScenes) -> None:
 
 
 def test_same_seed_same_bytes_and_splits_differ(root: Path, tmp_path: Path) -> None:
-    """A second folder gets the same files; another seed, another split and another clip give other pictures."""
+    """A second folder gets equal files; another seed, split or clip gives other images."""
     MovingScenes(tmp_path / "again", "val", num_clips=2, num_frames=3, size=SIZE)
     MovingScenes(tmp_path / "other", "val", num_clips=1, num_frames=3, size=SIZE, seed=1)
     frame = Path("origin") / "00000000.jpg"
@@ -119,18 +118,18 @@ def test_same_seed_same_bytes_and_splits_differ(root: Path, tmp_path: Path) -> N
 
 
 def test_objects_enter_and_leave() -> None:
-    """Over a clip some object appears that was not to be seen at first, and some that was is gone."""
+    """Over a clip, some object enters the image and some object leaves it."""
     came = left = 0
     for number in range(4):
-        world = build_scene((11, number), SIZE, 24)
-        present = [set(np.unique(draw(world, frame)[1]).tolist()) for frame in (0, 12, 23)]
+        scene = build_scene((11, number), SIZE, 24)
+        present = [set(np.unique(render_frame(scene, frame)[1]).tolist()) for frame in (0, 12, 23)]
         came += len(set.union(*present[1:]) - present[0])
         left += len(present[0] - present[-1])
     assert came >= 2 and left >= 2
 
 
-def test_motion_is_felt(scenes: MovingScenes) -> None:
-    """Copying the label of four frames earlier loses clearly, but not everything."""
+def test_motion_changes_labels(scenes: MovingScenes) -> None:
+    """Copying the label of four frames earlier is wrong for some pixels, but not for most."""
     same = [
         (scenes.read_label(clip, frame) == scenes.read_label(clip, frame - 4))[scenes.read_label(clip, frame) > 2].float().mean()
         for clip in range(3)
@@ -139,8 +138,8 @@ def test_motion_is_felt(scenes: MovingScenes) -> None:
     assert 0.4 < sum(same) / len(same) < 0.92
 
 
-def test_cuts(tmp_path: Path) -> None:
-    """Across a cut nothing can be followed; within a shot all is as before; the cuts are where scene.json says."""
+def test_flow_is_unknown_across_a_cut(tmp_path: Path) -> None:
+    """Flow is NaN across a cut, and carries the label within a shot; scene.json contains the frames of the cuts."""
     scenes = MovingScenes(tmp_path, "train", num_clips=1, num_frames=6, size=SIZE, cuts=1)
     starts = json.loads((tmp_path / "data" / "train_0000" / "scene.json").read_text())["shots"]
     assert len(starts) == 2 and starts[0] == 0 and 1 <= starts[1] <= 5
@@ -155,7 +154,7 @@ def test_cuts(tmp_path: Path) -> None:
 
 
 def test_other_settings_are_refused(root: Path) -> None:
-    """A folder made from other settings is not silently taken for what is asked: the message names both."""
+    """A folder with other settings is refused; the message contains both settings."""
     before = files(root)
     with pytest.raises(ValueError, match=r"'seed': 0.*'seed': 7"):
         MovingScenes(root, "train", num_clips=3, num_frames=24, size=SIZE, seed=7)
@@ -164,47 +163,13 @@ def test_other_settings_are_refused(root: Path) -> None:
     assert files(root) == before
 
 
-def test_other_version_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files of an older generator are not mixed with new ones, neither read nor added to."""
-    monkeypatch.setattr(scene_files, "FORMAT", scene_files.FORMAT + 1)
-    for split in ("train", "test"):
-        with pytest.raises(ValueError, match="format 1"):
-            MovingScenes(root, split, num_clips=3, num_frames=24, size=SIZE)
-
-
-def test_foreign_data_is_left_alone(tmp_path: Path) -> None:
-    """A real VSPW folder is never written to."""
-    (tmp_path / "data" / "train_0000").mkdir(parents=True)
-    with pytest.raises(ValueError, match=r"no dataset\.json"):
-        MovingScenes(tmp_path, "train", num_clips=1, num_frames=1, size=SIZE)
-    assert [path.name for path in tmp_path.rglob("*")] == ["data", "train_0000"]
-
-
-def test_interrupted_generation_leaves_nothing_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that dies leaves no list and no clip; the next run starts over and is complete."""
-
-    def dies(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    write_clip = scene_files._write_clip
-    monkeypatch.setattr(scene_files, "_write_clip", lambda *a: write_clip(*a) if a[0].name == "val_0000" else dies())
-    with pytest.raises(KeyboardInterrupt):
-        MovingScenes(tmp_path, "val", num_clips=2, num_frames=2, size=SIZE)
-    with pytest.raises(FileNotFoundError):
-        VSPW(tmp_path, "val", num_classes=8)
-    assert not list((tmp_path / "data").iterdir())
-    monkeypatch.undo()
-    assert len(MovingScenes(tmp_path, "val", num_clips=2, num_frames=2, size=SIZE).clips) == 2
-    assert not list(tmp_path.glob(".unfinished*"))
-
-
-def test_impossible_settings(tmp_path: Path, scenes: MovingScenes) -> None:
-    """Unknown splits, empty clips, too many cuts and frames outside the clip are named."""
-    with pytest.raises(ValueError, match="unknown split 'valid'"):
+def test_impossible_settings_are_refused(tmp_path: Path, scenes: MovingScenes) -> None:
+    """Unknown splits, empty clips, too many cuts and frames outside the clip are errors."""
+    with pytest.raises(ValueError, match="split is 'valid'"):
         MovingScenes(tmp_path, "valid")
     for settings in ({"num_clips": 0}, {"num_frames": 2, "cuts": 2}, {"size": (16, 96)}):
         with pytest.raises(ValueError, match="expected at least"):
             MovingScenes(tmp_path, "train", **settings)  # type: ignore[arg-type]
-    with pytest.raises(IndexError, match=r"frame 24 of clip train_0000; expected 0\.\.23"):
+    with pytest.raises(IndexError, match=r"frame of clip train_0000 is 24; expected 0\.\.23"):
         scenes.read_flow(0, 24, 3)
     assert not list(tmp_path.iterdir())

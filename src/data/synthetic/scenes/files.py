@@ -1,9 +1,9 @@
-"""Generated scenes on disk, in VSPW's layout: written once, as a whole or not at all.
+"""Generated scenes on disk in VSPW's layout, written completely or not at all.
 
 ```
 <root>/dataset.json                                 format version and the settings of every split
-<root>/train.txt, val.txt, test.txt                 written last: a split without its list is not there
-<root>/data/<split>_0000/origin/*.jpg, mask/*.png   frames and labels, as VSPW has them
+<root>/train.txt, val.txt, test.txt                 written last: a split exists if its list does
+<root>/data/<split>_0000/origin/*.jpg, mask/*.png   frames and labels
 <root>/data/<split>_0000/scene.json                 the seed of the clip and the first frames of its shots
 ```
 """
@@ -24,28 +24,28 @@ from filelock import FileLock
 from PIL import Image
 from rich.progress import track
 
-from src.data.synthetic.scenes.rendering import draw, expose
+from src.data.synthetic.scenes.rendering import expose, render_frame
 from src.data.synthetic.scenes.shapes import SCENE_CLASSES
 from src.data.synthetic.scenes.world import Scene, build_scene
-from src.files.atomic_write import write_label_png
+from src.files.atomic_write import write_label_png, write_text
 
 FORMAT = 1
-"""Changes whenever the same settings would give other files."""
+"""Version of the generator; changes whenever equal settings would give other files."""
 SPLITS = ("train", "val", "test")
 _JPEG_QUALITY = 92
 
 
 @dataclass(frozen=True)
 class SceneSettings:
-    """What a split is generated from.
+    """Settings of a generated split.
 
     Attributes:
-        num_clips: videos.
-        num_frames: frames in each.
+        num_clips: number of videos.
+        num_frames: frames per video.
         height: pixels.
         width: pixels.
-        seed: of everything.
-        cuts: sudden changes to another scene within each clip.
+        seed: of every draw.
+        cuts: changes to another scene within each clip.
     """
 
     num_clips: int
@@ -64,52 +64,50 @@ class SceneSettings:
             raise ValueError(f"{self}; expected at least 1 clip of 1 frame of 32x32 pixels, and 0 <= cuts < num_frames")
 
 
-def build_shots(scene: Mapping[str, Any], settings: SceneSettings) -> list[tuple[int, Scene]]:
-    """First frame and scene of every shot of a clip, from the content of its scene.json."""
+def build_shots(shots: Mapping[str, Any], settings: SceneSettings) -> list[tuple[int, Scene]]:
+    """Build first frame and scene of every shot of a clip from the content of its scene.json."""
     size = settings.height, settings.width
-    starts = [int(start) for start in scene["shots"]]
+    starts = [int(start) for start in shots["shots"]]
     ends = [*starts[1:], settings.num_frames]
     return [
-        (start, build_scene((*scene["seed"], shot), size, end - start))
+        (start, build_scene((*shots["seed"], shot), size, end - start))
         for shot, (start, end) in enumerate(zip(starts, ends, strict=True))
     ]
 
 
-def is_whole(root: Path, split: str, settings: SceneSettings) -> bool:
-    """Whether the split is there, made from these settings; ``False`` where ``root`` may be written to.
+def is_complete(root: Path, split: str, settings: SceneSettings) -> bool:
+    """Return true if the split exists with these settings, false if it can be generated.
 
     Raises:
-        ValueError: if it is there, but made from others, or the folder is not one of ours.
+        ValueError: if the split has other settings, or the folder contains other data.
     """
-    path, found = root / "dataset.json", (root / f"{split}.txt").is_file()
+    path, listed = root / "dataset.json", (root / f"{split}.txt").is_file()
     if not path.is_file():
-        if found or (root / "data").exists():
-            raise ValueError(f"{root} holds data but no dataset.json, so it was not generated; expected an empty or a new folder")
+        if listed or (root / "data").exists():
+            raise ValueError(f"{root} contains data but no dataset.json, so it was not generated; expected an empty folder")
         return False
     about = read_json(path)
     if about.get("format") != FORMAT:
-        raise ValueError(
-            f"{path}: format {about.get('format')} but this version writes {FORMAT}; remove {root} or choose another"
-        )
-    if not found:
+        raise ValueError(f"{path}: format is {about.get('format')}; expected {FORMAT}; remove {root} or choose another folder")
+    if not listed:
         return False
-    made, asked = about.get("splits", {}).get(split), asdict(settings)
-    if made != asked:
+    found, expected = about.get("splits", {}).get(split), asdict(settings)
+    if found != expected:
         raise ValueError(
-            f"{path}: split {split!r} was generated with {made} but {asked} is asked for; remove {root} or choose another"
+            f"{path}: settings of split {split!r} are {found}; expected {expected}; remove {root} or choose another folder"
         )
     return True
 
 
 def generate(root: Path, split: str, settings: SceneSettings) -> None:
-    """Write a split; its list comes last, by renaming, so that an interrupted run leaves nothing that looks whole.
+    """Write a split; its list is written last, so that an interrupted run leaves no list.
 
-    A second process that asks for the same waits for the first. Errors as of :func:`is_whole`.
+    A second process waits for the first. Errors as of :func:`is_complete`.
     """
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / ".lock"):
-        # Another process may have done it while this one waited.
-        if is_whole(root, split, settings):
+        # Another process may have generated the split while this one waited.
+        if is_complete(root, split, settings):
             return
         about = root / "dataset.json"
         splits = read_json(about)["splits"] if about.is_file() else {}
@@ -123,48 +121,41 @@ def generate(root: Path, split: str, settings: SceneSettings) -> None:
             for name in names:
                 shutil.rmtree(root / "data" / name, ignore_errors=True)
                 os.replace(Path(folder) / name, root / "data" / name)
-        _write_text(root / f"{split}.txt", "".join(f"{name}\n" for name in names))
+        write_text(root / f"{split}.txt", "".join(f"{name}\n" for name in names))
 
 
 def _write_clip(folder: Path, seed: tuple[int, int, int], settings: SceneSettings) -> None:
     rng = np.random.default_rng(seed)
     cuts = 1 + rng.permutation(settings.num_frames - 1)[: settings.cuts]
-    scene = {"seed": list(seed), "shots": [0, *sorted(int(cut) for cut in cuts)]}
+    shots = {"seed": list(seed), "shots": [0, *sorted(int(cut) for cut in cuts)]}
     noise, depth, pace, phase = rng.uniform((1.5, 0.03, 0.1, 0.0), (4.0, 0.1, 0.4, 6.3))
     (folder / "origin").mkdir(parents=True)
     (folder / "mask").mkdir()
-    for start, world in reversed(build_shots(scene, settings)):
-        kinds = np.array([thing.kind for thing in world.things])
-        end = min([shot for shot in scene["shots"] if shot > start], default=settings.num_frames)
+    for start, scene in reversed(build_shots(shots, settings)):
+        kinds = np.array([obj.kind for obj in scene.objects])
+        end = min([shot for shot in shots["shots"] if shot > start], default=settings.num_frames)
         for frame in range(start, end):
-            picture, owner = draw(world, frame - start)
-            image = expose(picture, 1 + depth * np.sin(pace * frame + phase), noise, np.random.default_rng((*seed, 1, frame)))
-            Image.fromarray(image).save(folder / "origin" / f"{frame:08d}.jpg", quality=_JPEG_QUALITY, subsampling=0)
+            image, owner = render_frame(scene, frame - start)
+            exposed = expose(image, 1 + depth * np.sin(pace * frame + phase), noise, np.random.default_rng((*seed, 1, frame)))
+            Image.fromarray(exposed).save(folder / "origin" / f"{frame:08d}.jpg", quality=_JPEG_QUALITY, subsampling=0)
             write_label_png(folder / "mask" / f"{frame:08d}.png", (kinds[owner] + 1).astype(np.uint8))
-    _write_json(folder / "scene.json", scene)
+    _write_json(folder / "scene.json", shots)
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file.
+    """Read a JSON object.
 
     Raises:
-        ValueError: if there is none; the message names the file.
+        ValueError: if the file is missing or contains no object; the message names the file.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read ({error}); expected the JSON that generated data carries") from error
+        raise ValueError(f"{path} cannot be read ({error}); expected the JSON of generated data") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path} holds a {type(content).__name__}; expected a JSON object")
+        raise ValueError(f"{path} contains a {type(content).__name__}; expected a JSON object")
     return content
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    _write_text(path, json.dumps(content, indent=1) + "\n")
-
-
-def _write_text(path: Path, text: str) -> None:
-    """Write a file as a whole or not at all."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, path)
+    write_text(path, json.dumps(content, indent=1) + "\n")

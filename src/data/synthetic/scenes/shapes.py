@@ -1,7 +1,7 @@
-"""The things that generated scenes are made of: what outline each class has.
+"""Outlines of the object classes of generated scenes.
 
 Convention:
-    a thing is drawn on a plane of its own with coordinates u (right) and v (down), in units; its outline is a map of signed
+    an object is drawn on its own plane with coordinates u (right) and v (down), in units; its outline is a map of signed
     distances to its edge, negative inside.
 """
 
@@ -27,11 +27,11 @@ _MARGIN = 0.12
 
 @dataclass(frozen=True)
 class Outline:
-    """The shape of a thing, sampled.
+    """Sampled shape of an object.
 
     Attributes:
         distance: (h, w) float32, signed distance to the edge in units, negative inside.
-        parts: (h, w) uint8, which part of the thing a sample belongs to (a tree's trunk is 0 and its crown 1).
+        parts: (h, w) uint8, part of the object at each sample (a tree's trunk is 0 and its crown 1).
         corner: (u, v) of sample (0, 0).
         density: samples per unit.
     """
@@ -42,15 +42,15 @@ class Outline:
     density: float
 
     def sample_positions(self, u: Singles, v: Singles) -> tuple[Singles, Singles]:
-        """Columns and rows of positions in the sampled maps, for ``cv2.remap``."""
+        """Convert positions to columns and rows of the sampled maps, for ``cv2.remap``."""
         return (u - np.float32(self.corner[0])) * np.float32(self.density), (v - np.float32(self.corner[1])) * np.float32(
             self.density
         )
 
     def at(self, u: Singles, v: Singles) -> Singles:
-        """Signed distance (units) at positions, bilinear; far outside it is at least the margin around the shape."""
+        """Interpolate the signed distance (units) bilinearly; far outside it is at least the margin around the shape."""
         columns, rows = self.sample_positions(u, v)
-        # A list of positions is a map of one row to OpenCV, which takes fewer than 2**15 columns.
+        # OpenCV treats a list of positions as a map of one row, of fewer than 2**15 columns.
         parts = [
             cv2.remap(self.distance, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(_MARGIN,)).reshape(
                 x.shape
@@ -61,7 +61,7 @@ class Outline:
 
 
 def outline(kind: int, rng: np.random.Generator) -> Outline:
-    """A new instance of a class of things: the family is the class's, the proportions are its own.
+    """Draw an instance of a class, with its own proportions.
 
     Args:
         kind: one of ``OBJECT_KINDS`` (within about -1..1 in u and v) or ``WALL`` (half sizes in units, standing at v = 0).
@@ -70,53 +70,53 @@ def outline(kind: int, rng: np.random.Generator) -> Outline:
     if kind == WALL:
         return _wall(rng)
     half_width = 0.45 if kind == POLE else 1.0
-    pen = _Pen((-half_width, -1.0, half_width, 1.0), 64.0)
+    builder = _OutlineBuilder((-half_width, -1.0, half_width, 1.0), 64.0)
     if kind == BALL:
-        pen.disk(0, 0, 1.0)
+        builder.disk(0, 0, 1.0)
     elif kind == CRATE:
         across, down = (1.0, rng.uniform(0.65, 1.0)) if rng.random() < 0.5 else (rng.uniform(0.65, 1.0), 1.0)
-        pen.box(-across, -down, across, down)
+        builder.box(-across, -down, across, down)
     elif kind == RING:
-        pen.disk(0, 0, 1.0)
-        pen.disk(0, 0, rng.uniform(0.48, 0.62), erase=True)
+        builder.disk(0, 0, 1.0)
+        builder.disk(0, 0, rng.uniform(0.48, 0.62), erase=True)
     elif kind == TREE:
         trunk = rng.uniform(0.06, 0.11)
-        pen.box(-trunk, -0.2, trunk, 1.0)
+        builder.box(-trunk, -0.2, trunk, 1.0)
         for angle in np.linspace(0, 2 * np.pi, int(rng.integers(5, 9)), endpoint=False) + rng.uniform(0, 1):
             reach, radius = rng.uniform(0.2, 0.42), rng.uniform(0.22, 0.38)
-            pen.disk(1.3 * reach * np.cos(angle), -0.38 + 0.8 * reach * np.sin(angle), radius, part=1)
-        pen.disk(0, -0.38, 0.4, part=1)
+            builder.disk(1.3 * reach * np.cos(angle), -0.38 + 0.8 * reach * np.sin(angle), radius, part=1)
+        builder.disk(0, -0.38, 0.4, part=1)
     elif kind == POLE:
         thickness = rng.uniform(0.04, 0.055)
-        pen.box(-thickness, -0.9, thickness, 1.0)
+        builder.box(-thickness, -0.9, thickness, 1.0)
         if rng.random() < 0.5:
-            pen.disk(0, -0.8, rng.uniform(0.1, 0.17), part=1)
+            builder.disk(0, -0.8, rng.uniform(0.1, 0.17), part=1)
         else:
-            pen.box(-thickness, -0.97, rng.choice([-1, 1]) * rng.uniform(0.25, 0.4), -0.9, part=1)
+            builder.box(-thickness, -0.97, rng.choice([-1, 1]) * rng.uniform(0.25, 0.4), -0.9, part=1)
     else:
         raise ValueError(f"kind {kind} has no outline; expected one of {(WALL, *OBJECT_KINDS)}")
-    return pen.outline()
+    return builder.outline()
 
 
 def _wall(rng: np.random.Generator) -> Outline:
-    """A facade: a block, perhaps with a gable or battlements and a gate."""
+    """Draw a facade: a block, sometimes with a gable or battlements and a gate."""
     half, height = rng.uniform(1.0, 3.0), rng.uniform(1.3, 3.0)
-    pen = _Pen((-half, -height - 0.7, half, 0.0), 40.0)
-    pen.box(-half, -height, half, 0.0)
+    builder = _OutlineBuilder((-half, -height - 0.7, half, 0.0), 40.0)
+    builder.box(-half, -height, half, 0.0)
     style = rng.integers(0, 3)
     if style == 1:
-        pen.polygon([(-half, -height), (half, -height), (rng.uniform(-0.5, 0.5) * half, -height - 0.65)], part=1)
+        builder.polygon([(-half, -height), (half, -height), (rng.uniform(-0.5, 0.5) * half, -height - 0.65)], part=1)
     if style == 2:
         for left in np.arange(-half, half, 0.8):
-            pen.box(left, -height - 0.35, min(left + 0.4, half), -height)
+            builder.box(left, -height - 0.35, min(left + 0.4, half), -height)
     if rng.random() < 0.3:
         middle = rng.uniform(-0.5, 0.5) * half
-        pen.box(middle - 0.3, -0.8, middle + 0.3, 0.1, erase=True)
-    return pen.outline()
+        builder.box(middle - 0.3, -0.8, middle + 0.3, 0.1, erase=True)
+    return builder.outline()
 
 
-class _Pen:
-    """Draws on a fine grid and measures distances there."""
+class _OutlineBuilder:
+    """Canvas with a fine grid on which shapes are drawn and distances measured."""
 
     def __init__(self, box: tuple[float, float, float, float], density: float) -> None:
         self.left, self.top = box[0] - _MARGIN, box[1] - _MARGIN
@@ -148,6 +148,6 @@ class _Pen:
         size = self.size[1], self.size[0]
         distance = np.asarray(cv2.resize(fine, size, interpolation=cv2.INTER_AREA), np.float32)
         parts = np.asarray(cv2.resize(self.parts, size, interpolation=cv2.INTER_NEAREST), np.uint8)
-        # A sample stands for the middle of its cell of fine pixels.
+        # A sample is the middle of its cell of fine pixels.
         shift = 0.5 * (_FINENESS - 1) / _FINENESS / self.density
         return Outline(distance, parts, (self.left + shift, self.top + shift), self.density)

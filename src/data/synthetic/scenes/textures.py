@@ -1,4 +1,4 @@
-"""What the things of generated scenes look like: a texture for each class, different for each instance."""
+"""Textures of generated scenes, different for each instance of a class."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from src.data.synthetic.deformation import Singles
 from src.data.synthetic.scenes.shapes import BALL, CRATE, POLE, RING, TREE, WALL, Outline
 
 TILE = 256
-"""Side of the ground's texture in samples; it repeats."""
+"""Side of the repeating ground texture, samples."""
 
 
 def fractal_noise(size: tuple[int, int], slope: float, rng: np.random.Generator) -> Singles:
-    """Noise (h, w), mean 0, standard deviation 1, whose amplitude falls with frequency to the power of ``slope``; it tiles."""
+    """Draw periodic noise (h, w), mean 0, standard deviation 1, with amplitude frequency ** -slope."""
     height, width = size
     frequency = np.hypot(np.fft.fftfreq(height)[:, None] * height, np.fft.rfftfreq(width) * width)
     frequency[0, 0] = 1
@@ -24,19 +24,19 @@ def fractal_noise(size: tuple[int, int], slope: float, rng: np.random.Generator)
 
 
 def color(hue: float, saturation: float, value: float) -> Singles:
-    """RGB 0..255 of a hue in degrees and saturation and value in 0..1."""
+    """Convert hue (degrees), saturation and value (0..1) to RGB 0..255."""
     pixel = np.array([[[hue % 360, saturation, value]]], np.float32)
     return np.asarray(cv2.cvtColor(pixel, cv2.COLOR_HSV2RGB)[0, 0] * 255, np.float32)
 
 
 def mix(first: Singles, second: Singles, share: Singles) -> Singles:
-    """Between two colors: ``share`` (h, w) of the second."""
+    """Blend two colors: ``share`` (h, w) of the second."""
     weight = np.clip(share, 0, 1)[..., None]
     return np.asarray(first * (1 - weight) + second * weight, np.float32)
 
 
 def ground_texture(rng: np.random.Generator) -> Singles:
-    """Grass, earth or sand with patches and stones, (TILE, TILE, 3), float32 0..255; tiles."""
+    """Draw grass, earth or sand with patches and stones: periodic (TILE, TILE, 3), float32 0..255."""
     hue, saturation, value = [(95, 0.5, 0.5), (75, 0.45, 0.55), (35, 0.4, 0.6), (45, 0.25, 0.72)][rng.integers(0, 4)]
     base = color(hue + rng.normal(0, 6), saturation, value + rng.normal(0, 0.04))
     patch = color(hue + rng.normal(-15, 10), saturation * 0.8, value * rng.uniform(0.6, 0.8))
@@ -48,7 +48,7 @@ def ground_texture(rng: np.random.Generator) -> Singles:
 
 
 def sky_texture(size: tuple[int, int], rng: np.random.Generator) -> Singles:
-    """A gradient with clouds, (h, w, 3), float32 0..255; tiles sideways."""
+    """Draw a gradient with clouds: horizontally periodic (h, w, 3), float32 0..255."""
     dusk = rng.random() < 0.25
     high = color(rng.uniform(205, 225), rng.uniform(0.45, 0.65), rng.uniform(0.75, 0.95))
     low = color(rng.uniform(20, 40), 0.25, 0.95) if dusk else color(rng.uniform(195, 215), 0.12, 0.97)
@@ -57,8 +57,8 @@ def sky_texture(size: tuple[int, int], rng: np.random.Generator) -> Singles:
     return mix(mix(high, low, rows), np.array([250, 249, 246], np.float32), np.clip(clouds, 0, 0.9))
 
 
-def thing_texture(kind: int, shape: Outline, rng: np.random.Generator) -> Singles:
-    """The surface of an object or a wall on the samples of its outline, (h, w, 3) float32 0..255, with light and shade."""
+def object_texture(kind: int, shape: Outline, rng: np.random.Generator) -> Singles:
+    """Draw the shaded surface of an object or wall on the samples of its outline, (h, w, 3) float32 0..255."""
     height, width = shape.distance.shape
     u = shape.corner[0] + np.arange(width, dtype=np.float32) / np.float32(shape.density) + np.zeros((height, 1), np.float32)
     v = shape.corner[1] + np.arange(height, dtype=np.float32)[:, None] / np.float32(shape.density) + np.zeros(width, np.float32)
@@ -69,7 +69,7 @@ def thing_texture(kind: int, shape: Outline, rng: np.random.Generator) -> Single
 
 
 def _shade(kind: int, shape: Outline, u: Singles, v: Singles) -> Singles:
-    """Light from the upper left: full where the surface looks there, dark at the far rim."""
+    """Compute shading for light from the upper left: bright where the surface faces it, dark at the far rim."""
     if kind == WALL:
         return np.ones(u.shape, np.float32)
     depth = np.clip(-shape.distance, 0, None)
@@ -81,7 +81,7 @@ def _shade(kind: int, shape: Outline, u: Singles, v: Singles) -> Singles:
 
 
 def _wall(shape: Outline, u: Singles, v: Singles, rng: np.random.Generator) -> Singles:
-    """Bricks with mortar, windows, and tiles on a gable."""
+    """Draw bricks with mortar, windows, and tiles on a gable."""
     base = color(rng.choice([12, 20, 30, 350, 215]) + rng.normal(0, 4), rng.uniform(0.2, 0.5), rng.uniform(0.5, 0.8))
     row = np.floor(v / 0.22)
     column = np.floor(u / 0.5 + 0.5 * (row % 2))

@@ -1,9 +1,9 @@
-"""The geometry of a generated scene over time: planes that move in space before a moving camera.
+"""Geometry of a generated scene over time: moving planes before a moving camera.
 
 Convention:
-    world axes x right, y down, z ahead; the ground is y = 0 and the camera one unit above it. Time is counted in frames. A thing
-    lives on a plane of its own with coordinates (u, v); its pose is the 3x3 matrix (U, V, O), so that (u, v, 1) is the world
-    point u U + v V + O. Pixel centres are at integer positions.
+    world axes x right, y down, z ahead; the ground is y = 0 and the camera one unit above it. Time is counted in frames.
+    An object lies on its own plane with coordinates (u, v); its pose is the 3x3 matrix (U, V, O), so that (u, v, 1) is the world
+    point u U + v V + O. Pixel centers are at integer positions.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from src.data.synthetic.deformation import Singles
 from src.data.synthetic.scenes.shapes import BALL, CRATE, GROUND, OBJECT_KINDS, POLE, RING, SKY, TREE, WALL, Outline, outline
-from src.data.synthetic.scenes.textures import ground_texture, sky_texture, thing_texture
+from src.data.synthetic.scenes.textures import ground_texture, object_texture, sky_texture
 from src.data.synthetic.segments import Floats
 
 _INVERSE_STEPS = 12
@@ -24,13 +24,13 @@ _INVERSE_STEPS = 12
 
 @dataclass(frozen=True)
 class Camera:
-    """A camera that drives, drifts and looks about.
+    """Camera that drives, drifts and rotates.
 
     Attributes:
         size: (H, W) of the image.
         focal: pixels.
         velocity: (3,), units per frame.
-        swing: (3, 3), for pitch, yaw and roll: amplitude (radians), frequency (radians per frame), phase.
+        swing: (3, 3), rows pitch, yaw and roll: amplitude (radians), frequency (radians per frame), phase.
     """
 
     size: tuple[int, int]
@@ -39,7 +39,7 @@ class Camera:
     swing: Floats
 
     def projection(self, time: float) -> tuple[Floats, Floats]:
-        """The matrix (3, 3) from world directions to pixels, and the camera's place (3,)."""
+        """Return the matrix (3, 3) from world directions to pixels, and the position (3,) of the camera."""
         angles = self.swing[:, 0] * np.sin(self.swing[:, 1] * time + self.swing[:, 2])
         rotation = np.asarray(cv2.Rodrigues(angles)[0], np.float64)
         height, width = self.size
@@ -49,21 +49,21 @@ class Camera:
 
 @dataclass(frozen=True)
 class SceneObject:
-    """One plane of the scene: the sky, the ground, a wall or an object.
+    """Plane of a scene: the sky, the ground, a wall or an object.
 
     Attributes:
-        kind: its class.
-        shape: its outline; ``None`` for sky and ground, which have no edge.
+        kind: class.
+        shape: outline; ``None`` for sky and ground, which have no edge.
         place: (3,), world position at ``moment``.
-        moment: frame at which it is there.
+        moment: reference time, frames.
         velocity: (3,), units per frame.
-        bounce: height (units) and frequency (radians per frame) of its bouncing.
+        bounce: height (units) and frequency (radians per frame) of the bouncing.
         size: units of the world per unit of the plane.
-        scale_wobble: amplitude and frequency of its breathing.
-        turn: angle in its plane at ``moment`` (radians), its rate per frame, and amplitude and frequency of rocking.
-        facing: angle about the vertical at ``moment`` and its rate.
+        scale_wobble: amplitude and frequency of the oscillating size.
+        turn: angle in the plane at ``moment`` (radians), its rate per frame, and amplitude and frequency of rocking.
+        facing: angle about the vertical at ``moment`` (radians) and its rate per frame.
         sway: (2, 4): amplitude (units of the plane), wave number, frequency, phase of the shift of u along v, and of v along u.
-        seed: of its texture.
+        seed: of the texture.
     """
 
     kind: int
@@ -81,24 +81,24 @@ class SceneObject:
 
     @cached_property
     def texture(self) -> Singles:
-        """(h, w, 3) float32 0..255."""
+        """Texture (h, w, 3), float32 0..255."""
         rng = np.random.default_rng(self.seed)
         if self.kind == SKY:
             return sky_texture((384, 768), rng)
         if self.shape is None:
             return ground_texture(rng)
-        return thing_texture(self.kind, self.shape, rng)
+        return object_texture(self.kind, self.shape, rng)
 
     @cached_property
     def pyramid(self) -> tuple[Singles, ...]:
-        """The texture, taken to tile, at four degrees of smoothness."""
+        """Texture at four degrees of smoothness, as a tile."""
         edge = 16
         padded = np.pad(self.texture, ((edge, edge), (edge, edge), (0, 0)), "wrap")
         smooth = [cv2.GaussianBlur(padded, (0, 0), 0.8 * 2.0**step)[edge:-edge, edge:-edge] for step in (1, 2, 3)]
         return (self.texture, *(np.asarray(texture, np.float32) for texture in smooth))
 
     def pose(self, time: float) -> Floats:
-        """(3, 3): columns U, V and O at a time."""
+        """Return (3, 3), columns U, V and O, at a time."""
         if self.kind == SKY:
             return np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1]])
         if self.kind == GROUND:
@@ -121,14 +121,14 @@ class SceneObject:
         return pose
 
     def undeform(self, u: Singles, v: Singles, time: float) -> tuple[Singles, Singles]:
-        """From a position on the swaying plane to the point of the thing that is there now."""
+        """Map a position on the swaying plane to the point of the object at that position."""
         (a, k, w, p), (b, m, x, q) = self.sway
         return u + np.float32(a) * np.sin(np.float32(k) * v + np.float32(w * time + p)), v + np.float32(b) * np.sin(
             np.float32(m) * u + np.float32(x * time + q)
         )
 
     def deform(self, u: Singles, v: Singles, time: float) -> tuple[Singles, Singles]:
-        """From a point of the thing to its position now: the inverse of :meth:`undeform`, by fixed-point iteration.
+        """Map a point of the object to its position: the inverse of :meth:`undeform`, by fixed-point iteration.
 
         Each step divides the error by at least 3, as sway amplitude times wave number is below 0.3.
         """
@@ -143,26 +143,26 @@ class SceneObject:
 
 @dataclass(frozen=True)
 class Scene:
-    """A camera and the things before it; the sky is the first of them and the ground the second."""
+    """Camera and objects; the sky is the first object and the ground the second."""
 
     camera: Camera
-    things: tuple[SceneObject, ...]
+    objects: tuple[SceneObject, ...]
 
-    def homography(self, thing: SceneObject, time: float) -> Floats:
-        """(3, 3) from (u, v, 1) to (x, y, 1) times depth; the sky is infinitely far, its depth has no meaning."""
+    def homography(self, obj: SceneObject, time: float) -> Floats:
+        """Return (3, 3) from (u, v, 1) to (x, y, 1) times depth; the depth of the sky has no meaning, as it is infinitely far."""
         projection, eye = self.camera.projection(time)
-        pose = thing.pose(time)
-        if thing.kind != SKY:
+        pose = obj.pose(time)
+        if obj.kind != SKY:
             pose[:, 2] -= eye
         result: Floats = projection @ pose
         return result
 
 
 def build_scene(seed: tuple[int, ...], size: tuple[int, int], num_frames: int) -> Scene:
-    """Draw a scene: a camera, walls in the distance, and objects that are all seen at some time.
+    """Draw a scene: a camera, distant walls, and objects that are each visible at some time.
 
     Args:
-        seed: of everything; textures have seeds of their own derived from it.
+        seed: of every draw; the seeds of textures derive from it.
         size: (H, W).
         num_frames: length of the shot.
     """
@@ -175,17 +175,17 @@ def build_scene(seed: tuple[int, ...], size: tuple[int, int], num_frames: int) -
             (np.deg2rad(rng.uniform((0.3, 1, 0.3), (0.8, 3.5, 1.5))), rng.uniform(0.12, 0.3, 3), rng.uniform(0, 6.3, 3))
         ),
     )
-    things = [_still_plane(SKY, (*seed, 0)), _still_plane(GROUND, (*seed, 1))]
+    objects = [_static_plane(SKY, (*seed, 0)), _static_plane(GROUND, (*seed, 1))]
     for number in range(int(rng.integers(3, 6))):
-        things.append(_wall(number, (*seed, len(things)), rng))
+        objects.append(_wall(number, (*seed, len(objects)), rng))
     kinds = rng.permutation(np.tile(OBJECT_KINDS, 2))[: int(rng.integers(6, 9))]
     for number, kind in enumerate(kinds):
         moment = (number + rng.uniform(0, 1)) / len(kinds) * num_frames
-        things.append(_object(int(kind), moment, camera, (*seed, len(things)), rng))
-    return Scene(camera, tuple(things))
+        objects.append(_object(int(kind), moment, camera, (*seed, len(objects)), rng))
+    return Scene(camera, tuple(objects))
 
 
-def _still_plane(kind: int, seed: tuple[int, ...]) -> SceneObject:
+def _static_plane(kind: int, seed: tuple[int, ...]) -> SceneObject:
     zero = np.zeros(3)
     return SceneObject(kind, None, zero, 0, zero, (0, 0), 1.0, (0, 0), (0, 0, 0, 0), (0, 0), np.zeros((2, 4)), seed)
 
@@ -201,7 +201,7 @@ def _wall(number: int, seed: tuple[int, ...], rng: np.random.Generator) -> Scene
 
 
 def _object(kind: int, moment: float, camera: Camera, seed: tuple[int, ...], rng: np.random.Generator) -> SceneObject:
-    """An object that is within the picture at ``moment``, standing, rolling, tumbling or flying as its kind does."""
+    """Draw an object inside the image at ``moment`` that stands, rolls, tumbles or flies, depending on its class."""
     rooted = kind in (TREE, POLE)
     low, high = {TREE: (0.8, 1.4), POLE: (0.8, 1.3), BALL: (0.28, 0.6), CRATE: (0.3, 0.6), RING: (0.35, 0.7)}[kind]
     size, depth = float(rng.uniform(low, high)), float(rng.uniform(2.6, 6.5))
@@ -210,7 +210,7 @@ def _object(kind: int, moment: float, camera: Camera, seed: tuple[int, ...], rng
     lift = 0.0 if rooted else size * 0.45 if tumbles else float(rng.uniform(0, 0.9)) if kind == RING else 0.0
     _, eye = camera.projection(moment)
     place = np.array([eye[0] + side, -size - lift, eye[2] + depth])
-    # Few are fast enough to cross the picture within a clip.
+    # Few are fast enough to cross the image within a clip.
     pace = 0.008 if rooted else 0.12 if rng.random() < 0.2 else 0.03
     velocity = np.array([rng.normal(0, pace), 0.0, rng.normal(0, 0.4 * pace)])
     spin = velocity[0] / size if kind in (BALL, RING) else rng.normal(0, 0.05) if tumbles else 0.0
