@@ -16,7 +16,8 @@ import torch
 
 # Check the shape annotations of these packages in every test. The hook must exist before they are imported.
 jaxtyping.install_import_hook(
-    ["src.losses", "src.models", "src.ops", "src.structures"], "importlib.import_module('tests.shape_checks').checked"
+    ["src.losses", "src.metrics", "src.models", "src.ops", "src.structures"],
+    "importlib.import_module('tests.shape_checks').checked",
 )
 
 ROOT = Path(__file__).resolve().parents[1]

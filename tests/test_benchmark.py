@@ -108,7 +108,7 @@ def test_published_figures_stand_only_beside_the_same_size_and_interval() -> Non
 
 
 def test_a_device_that_is_not_there_is_refused() -> None:
-    with pytest.raises(ValueError, match="device is 'gpu0'; expected auto or what this machine has: cpu"):
+    with pytest.raises(ValueError, match="device is 'gpu0'; expected auto or a device of this machine: cpu"):
         run("model/segmentor=tiny", "model/flow=copy", "device=gpu0")
 
 

@@ -59,7 +59,7 @@ def test_the_model_comes_with_every_flow_that_it_can_have(tmp_path: Path) -> Non
     plain = save_model(tiny_propagator("copy"), tmp_path / "b", metadata)
     assert open_model(config(f"checkpoint={plain}")).flows == ["dis", "copy"]
     assert open_model(config(f"checkpoint={plain}", "flow=copy")).flows == ["copy", "dis"]
-    with pytest.raises(ValueError, match="device is 'gpu0'; expected auto or what this machine has: cpu"):
+    with pytest.raises(ValueError, match="device is 'gpu0'; expected auto or a device of this machine: cpu"):
         open_model(config(f"checkpoint={plain}", "device=gpu0"))
     with pytest.raises(ValueError, match="needs a checkpoint with a QueryFlow"):
         open_model(config(f"checkpoint={plain}", "flow=query"))

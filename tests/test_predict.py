@@ -227,7 +227,7 @@ def test_a_video_without_a_single_frame_leaves_nothing(model: Path, tmp_path: Pa
         (["checkpoint=run/last.ckpt"], FileNotFoundError, "no model at run/last.ckpt"),
         (["flow=raft"], ValueError, "flow is 'raft'"),
         (["autocast=half"], ValueError, "autocast is 'half'"),
-        (["device=gpu0"], ValueError, "device is 'gpu0'; expected auto or what this machine has: cpu"),
+        (["device=gpu0"], ValueError, "device is 'gpu0'; expected auto or a device of this machine: cpu"),
         (["key_interval=0"], Exception, "key_interval is 0"),
         (["short_side=0"], ValueError, "short_side is 0"),
         (["quality=77"], ValueError, "quality is 77"),

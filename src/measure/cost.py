@@ -1,4 +1,4 @@
-"""What a frame costs: GFLOPs and parameters of a propagator, counted on tensors without data."""
+"""GFLOPs and parameters of a propagator, counted on tensors without data."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 @dataclass(frozen=True)
 class FrameCost:
-    """GFLOPs of the three things a stream does, one multiply-add counted as 1, batch 1.
+    """GFLOPs of the steps of a stream, one multiply-add counted as 1, batch 1.
 
     Attributes:
-        key: the segmentor on a key frame, without post-processing; the query-key products of its masked attention included.
-            Where the flow estimator keeps features of the key frame, making them is part of it.
-        propagate: the flow estimator and the warp of the last prediction's masks, on a non-key frame, and what a fill adds to
-            the post-processing.
+        key: the segmentor on a key frame, without post-processing, including the query-key products of masked attention and
+            the features that the flow estimator caches of the key frame.
+        propagate: the flow estimator and the warp of the last prediction's masks, on a non-key frame, and the work that
+            disocclusion scores add to post-processing.
         post: from masks to class scores, on every frame: masks upsampled to the padded image and summed by class; the last
             resize to another size is left out.
-        params_m: millions of parameters, by part: ``segmentor`` and ``flow``.
+        params_m: millions of parameters of ``segmentor`` and ``flow``.
     """
 
     key: float
@@ -41,7 +41,7 @@ class FrameCost:
     params_m: Mapping[str, float]
 
     def average(self, key_interval: int) -> float:
-        """GFLOPs per frame where every ``key_interval``-th is a key frame; 1 is the segmentor alone.
+        """Average the GFLOPs per frame over a key interval; 1 is only the segmentor.
 
         Raises:
             ValueError: if the interval is below 1.
@@ -52,28 +52,24 @@ class FrameCost:
 
 
 def frame_cost(propagator: Propagator, size: Size) -> FrameCost:
-    """Count what one key frame, one propagated frame and the post-processing of a frame take.
+    """Count the GFLOPs of a key frame, a propagated frame and the post-processing of a frame.
 
-    By this rule the paper's twelve GFLOPs figures (arXiv 2310.18954: six backbones, two sizes, key interval 5) come out
-    within 0.2 %.
+    The counts reproduce the paper's twelve GFLOPs figures (arXiv 2310.18954: six backbones, two sizes, key interval 5) within
+    0.2 %.
 
-    Nothing is computed: a copy runs whose tensors have shapes but no data, so that a count takes seconds on any machine and
-    does not depend on device, precision or compilation. The propagator is left as it is. An estimator without parameters runs for
-    real on two black images, since it may look at pixels; of it only what torch does is counted: 0 for ``copy``, and for
-    ``dis`` the resizing of its flow but not OpenCV's own work.
+    A copy runs on tensors with shapes but no data, so that counting takes seconds on any machine and does not depend on device,
+    precision or compilation. An estimator without parameters runs on two black images, since it may read pixels; only the work
+    of torch is counted: 0 for ``copy``, the resizing of the flow but not OpenCV's work for ``dis``.
 
     Args:
-        propagator: of any segmentor and any flow estimator.
-        size: (H, W) of the image that the network sees, before padding.
-
-    Returns:
-        The cost of batch 1.
+        propagator: propagator of any segmentor and flow estimator; not changed.
+        size: (H, W) of the network's input, before padding.
     """
-    # Not the meta device: autocast, which our operators switch off around themselves, does not know it.
-    # A shape environment lets through what depends on data in its shape only (OneFormer indexes with torch.where).
+    # Not the meta device: autocast, which our operators switch off, does not support it.
+    # A shape environment permits shapes that depend on data (OneFormer indexes with torch.where).
     without_data = FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv())
     with without_data:
-        # Without gradients altogether: torch's counter trips over a view of a parameter that asks for one.
+        # Parameters without gradients: torch's counter fails on a view of a parameter that requires one.
         shadow = copy_without_data(propagator).eval().requires_grad_(False)
         image = torch.empty(1, 3, *size, device="cpu")
         key, key_count = count_multiply_adds(lambda: shadow.segmentor(image))
@@ -98,7 +94,7 @@ def frame_cost(propagator: Propagator, size: Size) -> FrameCost:
 
 
 class _KnownFlow(FlowEstimator):
-    """Stands in for an estimator that has already run."""
+    """Replacement of an estimator by its known result."""
 
     def __init__(self, flow: FlowPrediction) -> None:
         super().__init__()
@@ -114,7 +110,7 @@ class _KnownFlow(FlowEstimator):
 
 
 def copy_without_data(module: ModuleT) -> ModuleT:
-    """A copy whose parameters and buffers are made anew, float32 on the CPU: fake ones inside a fake tensor mode."""
+    """Copy a module with empty parameters and buffers, float32 on the CPU; inside a fake tensor mode they are fake."""
     memo: dict[int, Any] = {}
     for tensor in (*module.parameters(), *module.buffers()):
         dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype

@@ -1,4 +1,4 @@
-"""Counting the multiply-adds of whatever torch runs."""
+"""Multiply-adds of torch functions, counted by ``FlopCounterMode`` with fvcore's conventions."""
 
 from __future__ import annotations
 
@@ -16,20 +16,19 @@ _aten = torch.ops.aten
 
 
 def count_multiply_adds(function: Callable[[], T]) -> tuple[T, int]:
-    """Multiply-adds of everything that a function runs in torch, by fvcore's convention, which the paper's figures follow.
+    """Count the multiply-adds of a function by fvcore's conventions, which the paper's figures follow.
 
-    One multiply-add counts 1: convolutions, matrix products and attention, whichever kernel runs them. Layer and group norm
-    count 5 per element, batch norm 2, bilinear resizing and ``grid_sample`` 4 per output element, ``embedding_bag`` 1 per
-    element of each row it adds. All else counts 0: activations, softmax, sums, resizing by other modes, and what other
-    libraries than torch do.
+    One multiply-add counts 1: convolutions, matrix products and attention of every kernel. Layer and group norm count 5 per
+    element, batch norm 2, bilinear resizing and ``grid_sample`` 4 per output element, ``embedding_bag`` 1 per element of each
+    added row. All other operators count 0 (activations, softmax, sums, other resizing), and so does work outside torch.
 
     Args:
-        function: called once, without gradients.
+        function: function to call once, without gradients.
 
     Returns:
-        What the function returned, and the count. Work on tensors without data (meta device) counts like any other.
+        The function's result and the count. Tensors without data (meta device) count like any other.
     """
-    # The fused inference path of torch's own transformer layers is one operator, whose inside could not be counted.
+    # The fused inference path of torch's transformer layers is one operator, which cannot be counted.
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -37,12 +36,12 @@ def count_multiply_adds(function: Callable[[], T]) -> tuple[T, int]:
             result = function()
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
-    # torch's formulas count a multiply-add as 2, and so do ours, to be of one kind.
+    # The formulas of torch count a multiply-add as 2, and so do ours.
     return result, counter.get_total_flops() // 2
 
 
 def _formulas() -> dict[Any, Formula]:
-    """What torch's counter does not know, in its units (a multiply-add is 2)."""
+    """Return formulas of operators that torch's counter lacks, in its units (a multiply-add is 2)."""
     return {
         **dict.fromkeys((_aten.native_layer_norm, _aten.native_group_norm), _per_output(5)),
         **dict.fromkeys(
@@ -70,10 +69,10 @@ def _formulas() -> dict[Any, Formula]:
 
 
 def _per_output(count: int) -> Formula:
-    """``count`` for every element of the (first) output."""
+    """Return a formula of ``count`` multiply-adds per element of the first output."""
 
     def formula(*args: object, out_shape: Any, **kwargs: object) -> int:
-        # Normalisations give (output, mean, inverse deviation); torch hands over the shape of each.
+        # Normalizations return (output, mean, inverse deviation), each with its shape.
         shape = out_shape if isinstance(out_shape, torch.Size) else out_shape[0]
         return 2 * count * prod(shape)
 
@@ -81,13 +80,13 @@ def _per_output(count: int) -> Formula:
 
 
 def _attention(query: torch.Size, key: torch.Size, value: torch.Size, *args: object, **kwargs: object) -> int:
-    """(B, heads, tokens, width) each: query-key products and the weighted sum of values."""
+    """Count query-key products and the weighted sum of values; arguments (B, heads, tokens, width)."""
     *batch, tokens, width = query
     return 2 * prod(batch) * tokens * key[-2] * (width + value[-1])
 
 
 def _weighted_rows(table: torch.Size, indices: torch.Size, *args: object, **kwargs: object) -> int:
-    """Each index fetches a row and adds it: for deformable attention as much as ``grid_sample``, four corners a sample."""
+    """Count the added rows; deformable attention then costs as much as by ``grid_sample``, four corners per sample."""
     return 2 * prod(indices) * table[-1]
 
 

@@ -1,4 +1,4 @@
-"""What a flow estimator costs on a non-key frame: multiply-adds, parameters, time."""
+"""Multiply-adds, parameters and time of flow estimators on a non-key frame."""
 
 from __future__ import annotations
 
@@ -20,12 +20,11 @@ from src.structures import Size
 
 @dataclass(frozen=True)
 class FlowCost:
-    """Of one estimator, batch 1.
+    """Cost of one estimator, batch 1.
 
     Attributes:
-        gflops: on a non-key frame, one multiply-add counted as 1: the estimator alone, with its detail where it has one, neither
-            the warp of the masks nor their post-processing, nor what it keeps of the key frame. ``None`` where another library
-            than torch does the work.
+        gflops: GFLOPs of a non-key frame, one multiply-add counted as 1: only the estimator with its detail, without warp,
+            post-processing and cached features of the key frame. ``None`` if the work is done outside torch.
         params_m: millions of parameters.
     """
 
@@ -37,18 +36,18 @@ def flow_cost(flow: FlowEstimator, queries: tuple[int, int], size: Size) -> Flow
     """Count an estimator by the rule of :func:`src.measure.counting.count_multiply_adds`, on tensors without data.
 
     Args:
-        flow: left as it is.
-        queries: (Q, C) of the queries that it is given.
+        flow: estimator; not changed.
+        queries: number and width (Q, C) of the queries.
         size: (H, W) of the image, before padding.
     """
     params_m = sum(parameter.numel() for parameter in flow.parameters()) / 1e6
     if params_m == 0:
-        # OpenCV's and other work outside torch is there but cannot be counted; copying is none.
+        # The work of OpenCV and other libraries cannot be counted; copying is none.
         return FlowCost(0.0 if isinstance(flow, CopyFlow) else None, params_m)
     with FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv()):
         shadow = copy_without_data(flow).eval().requires_grad_(False)
         image = torch.empty(1, 3, *size, device="cpu")
-        # Made once for all the frames that follow a key frame.
+        # Computed once for all frames that follow a key frame.
         features = shadow.encode_key(image)
         no_queries = torch.empty(1, *queries, device="cpu")
         _, count = count_multiply_adds(lambda: shadow.with_detail(shadow(image, image, no_queries, features)))
@@ -58,13 +57,13 @@ def flow_cost(flow: FlowEstimator, queries: tuple[int, int], size: Size) -> Flow
 def cost_rows(
     costs: Mapping[str, FlowCost], calls: Mapping[str, Callable[[], object]], repeats: int, device: torch.device | str
 ) -> dict[str, Row]:
-    """Cost and time of estimators as parts of table rows: ``gflops``, ``params_m``, ``ms`` (median) and what the time depends on.
+    """Build the columns of estimators' costs: ``gflops``, ``params_m``, ``ms`` (median), device, threads and precision.
 
     Args:
-        costs: of :func:`flow_cost`, by the names of the estimators.
-        calls: one non-key frame of each.
+        costs: results of :func:`flow_cost` by estimator.
+        calls: one non-key frame of each estimator.
         repeats: timed calls of each, in turn, after an untimed one; 0: ``ms`` is ``None``.
-        device: where they run.
+        device: device of the estimators.
     """
     times = time_in_turn(calls, warmup=1, repeats=repeats) if repeats else {}
     machine = describe_machine(device)

@@ -1,4 +1,4 @@
-"""How long a call takes, and on what machine."""
+"""Latency of calls, and the machine that they run on."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Timing:
     """Wall time of one call, milliseconds.
 
     Attributes:
-        median_ms: half of the calls took longer.
-        p10: a tenth of the calls took less.
-        p90: a tenth of the calls took longer.
-        worst_ms: the longest call.
+        median_ms: median.
+        p10: 10th percentile.
+        p90: 90th percentile.
+        worst_ms: maximum.
     """
 
     median_ms: float
@@ -35,20 +35,17 @@ class Timing:
 
 
 def time_in_turn(functions: Mapping[NameT, Callable[[], object]], warmup: int = 3, repeats: int = 10) -> dict[NameT, Timing]:
-    """Time several functions, one call of each in turn, so that a machine that slows down slows all of them.
+    """Time several functions, one call of each in turn, so that a change of the machine's speed affects all of them.
 
-    Every call is waited for on its device.
+    Every call is synchronized with its device.
 
     Args:
-        functions: each is called ``warmup + repeats`` times.
-        warmup: calls that are not timed: first calls allocate, tune and compile.
-        repeats: calls that are.
-
-    Returns:
-        The times by the names of the functions.
+        functions: functions to call ``warmup + repeats`` times each.
+        warmup: untimed calls: first calls allocate, tune and compile.
+        repeats: timed calls.
 
     Raises:
-        ValueError: if there is nothing to time.
+        ValueError: if there is no function or no timed call.
     """
     if warmup < 0 or repeats < 1 or not functions:
         raise ValueError(f"{len(functions)} functions, warmup is {warmup} and repeats {repeats}; expected at least 1, 0 and 1")
@@ -70,10 +67,10 @@ def _timing(milliseconds: list[float]) -> Timing:
 
 
 def describe_machine(device: torch.device | str = "cpu") -> dict[str, str | int]:
-    """What a time depends on besides the code: ``device``, ``threads``, ``precision`` of float32 products, ``torch``.
+    """Describe the conditions of a time: ``device``, ``threads``, ``precision`` of float32 products, ``torch``.
 
     Args:
-        device: where the timed code runs.
+        device: device of the timed code.
     """
     device = torch.device(device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
@@ -86,7 +83,7 @@ def describe_machine(device: torch.device | str = "cpu") -> dict[str, str | int]
 
 
 def _processor() -> str:
-    """The CPU's own name where Linux tells it, else its architecture."""
+    """Return the CPU's model name on Linux, its architecture elsewhere."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""How fast training pairs are read: one loader process, beside the bare decoding of the same JPEGs."""
+"""Rate of reading training pairs in one loader process, compared with bare decoding of the same JPEGs."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from src.structures import PairSample
 
 @dataclass(frozen=True)
 class LoaderRate:
-    """What one loader process does, in one thread.
+    """Rates of one loader process with one thread.
 
     Attributes:
-        pairs_per_s: pairs read, transformed and collated.
-        decode_pairs_per_s: pairs whose two images are decoded to pixels and nothing else, by the names of ``DECODERS``.
-        parts_ms: milliseconds per pair in each part of the work, means.
+        pairs_per_s: pairs read, transformed and collated per second.
+        decode_pairs_per_s: pairs whose two images are only decoded, per second and decoder of ``DECODERS``.
+        parts_ms: mean milliseconds per pair of each part of the work.
     """
 
     pairs_per_s: float
@@ -41,7 +41,7 @@ class LoaderRate:
     parts_ms: Mapping[str, float]
 
     def ratio(self, decoder: str = "pillow") -> float:
-        """How much of a decoder's bare rate is left."""
+        """Compute the ratio of the loader's rate to a decoder's."""
         return self.pairs_per_s / self.decode_pairs_per_s[decoder]
 
 
@@ -53,24 +53,23 @@ def loader_rates(
     batch_size: int = 8,
     seed: int = 0,
 ) -> dict[str, LoaderRate]:
-    """Read training pairs as a loader process would, in blocks; each block is followed by bare decoding of its own JPEGs.
+    """Read training pairs in blocks as a loader process does; each block is followed by bare decoding of its JPEGs.
 
-    All take turns, block by block, and rates are medians over the blocks: a moment in which the machine did something else does
-    not count.
+    Rates are medians over the blocks, so that moments in which the machine is busy do not count.
 
     Args:
-        dataset: clips of image files. Files are read more than once, so they come from the system's cache.
-        sampling: which frames make a pair.
-        transforms: of the pairs, by name; each must end in one size.
-        num_pairs: at least ``batch_size``.
+        dataset: clips of image files. Files are read repeatedly and so come from the system's cache.
+        sampling: sampling of the pairs' frames.
+        transforms: transforms of the pairs by name; each must produce one size.
+        num_pairs: number of pairs, at least ``batch_size``.
         batch_size: pairs per block.
-        seed: of sampling and transforms.
+        seed: seed of sampling and transforms.
 
     Returns:
-        The rates by the names of the transforms.
+        The rates by transform.
 
     Raises:
-        ValueError: if there are fewer pairs than a block has.
+        ValueError: if there is less than one block of pairs.
     """
     if not 1 <= batch_size <= num_pairs:
         raise ValueError(f"num_pairs={num_pairs}, batch_size={batch_size}; expected at least one block of at least one pair")
@@ -109,20 +108,20 @@ def _decode_opencv(path: Path) -> object:
 
 
 DECODERS: Mapping[str, Callable[[Path], object]] = {"pillow": _decode_pillow, "opencv": _decode_opencv}
-"""Ways from a JPEG to RGB pixels: Pillow's, which torchvision's data sets use, and the faster one of OpenCV."""
+"""Decoders from JPEG to RGB: Pillow, which torchvision's data sets use, and OpenCV, which is faster."""
 
 
 class _TimedLoader:
-    """Reads blocks of pairs and adds up what each part of the work takes.
+    """Reader of blocks of pairs that times each part of the work.
 
     Attributes:
-        parts: seconds by the names of the parts.
+        parts: total seconds by part.
     """
 
     def __init__(self, dataset: FileClips, sampling: PairSampling, transform: PairTransform, num_pairs: int, seed: int) -> None:
         self.parts: defaultdict[str, float] = defaultdict(float)
         timed = copy(dataset)
-        # Instance attributes hide the methods, which is how a copy of any data set is timed without knowing its class.
+        # Instance attributes hide the methods, so that a copy of any data set can be timed.
         timed.read_image = self._timed("read images", dataset.read_image)  # type: ignore[method-assign]
         timed.read_label = self._timed("read label", dataset.read_label)  # type: ignore[method-assign]
         steps = [self._timed(type(step).__name__, step) for step in transform.steps]
@@ -136,7 +135,7 @@ class _TimedLoader:
         self.collate = self._timed("collate", collate_pairs)
 
     def read(self, block: Sequence[int]) -> object:
-        """One batch."""
+        """Read one batch."""
         return self.collate([self.pairs[number] for number in block])
 
     def _timed(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -164,7 +163,7 @@ def _seconds(function: Callable[[], object]) -> float:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """As in a loader process, for bare decoding too: the memory kept for the next picture serves Pillow most of all."""
+    """Run with the settings of a loader process: one thread, and memory that is kept for the next image."""
     threads = torch.get_num_threads(), cv2.getNumThreads()
     prepare_worker(0)
     try:

@@ -1,4 +1,4 @@
-"""How much memory a call needs at its peak."""
+"""Peak memory of a call."""
 
 from __future__ import annotations
 
@@ -14,17 +14,14 @@ from src.ops.device import synchronize
 
 
 def peak_memory_mib(function: Callable[[], object], device: torch.device | str = "cpu") -> float:
-    """Run a function once and say how much memory was in use at its peak, with all that was there before: weights above all.
+    """Measure the peak memory of a function, including memory in use before the call such as weights, in MiB.
 
-    On CUDA what torch allocated on the device. On a CPU what the process had in real memory, interpreter and libraries
-    (about 500 MiB) included; where the system cannot forget an earlier peak (only Linux can), that may be the higher one.
+    On CUDA this is the memory that torch allocated on the device. On a CPU it is the resident memory of the process, including
+    interpreter and libraries (about 500 MiB); outside Linux, which can reset it, the peak may be that of earlier calls.
 
     Args:
-        function: called once.
-        device: where it works.
-
-    Returns:
-        MiB.
+        function: function to call once.
+        device: device of the function.
     """
     device = torch.device(device)
     gc.collect()
@@ -40,7 +37,7 @@ def peak_memory_mib(function: Callable[[], object], device: torch.device | str =
 
 
 def _forget_peak() -> None:
-    """Set the process's peak to what it uses now."""
+    """Reset the process's peak to its current memory."""
     switch = Path("/proc/self/clear_refs")
     # Some containers mount /proc read-only.
     if os.access(switch, os.W_OK):
@@ -52,7 +49,7 @@ def _peak_kib() -> float:
     if status.exists():
         lines = dict(line.partition(":")[::2] for line in status.read_text().splitlines())
         return float(lines["VmHWM"].removesuffix("kB"))
-    import resource  # not there on Windows
+    import resource  # not available on Windows
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # Bytes on macOS, KiB elsewhere.

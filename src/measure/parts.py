@@ -1,4 +1,4 @@
-"""What each part of a key frame and of a non-key frame costs and takes."""
+"""Multiply-adds and times of the parts of key and non-key frames."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ _SEGMENTOR_PARTS = ("backbone", "pixel_decoder", "transformer_decoder")
 
 
 class Step(Protocol):
-    """What a stream gives for a frame, before and after its post-processing."""
+    """Result of a stream for a frame, before post-processing."""
 
     @property
     def state(self) -> KeyFrameState:
-        """For the next frame."""
+        """State for the next frame."""
 
     def semantic_map(self, size: Size) -> Tensor:
-        """(B, H, W) classes."""
+        """Compute classes (B, H, W)."""
 
 
 class Stream(Protocol):
-    """A streaming segmentor, as far as it is timed."""
+    """Interface of a timed streaming segmentor."""
 
     def step(self, image: Tensor, state: KeyFrameState | None) -> tuple[Tensor, KeyFrameState]:
-        """Classes (B, H, W) of a frame, and what the next step wants."""
+        """Return classes (B, H, W) of a frame and the next state."""
 
     def predict(self, image: Tensor, state: KeyFrameState | None) -> Step:
-        """The same without post-processing."""
+        """Predict a frame without post-processing."""
 
 
 def timed_modules(propagator: Propagator) -> dict[str, nn.Module]:
-    """The parts by name: the segmentor's networks, and the children of the flow estimator (itself, where it has none)."""
+    """Return the timed modules by name: the segmentor's networks, and the flow estimator's children or itself."""
     nested = propagator.segmentor.parts()
     parts = {f"key: {name}": nested[name] for name in _SEGMENTOR_PARTS if name in nested}
     children = {name: child for name, child in propagator.flow.named_children() if not isinstance(child, nn.Identity)}
@@ -55,14 +55,14 @@ def timed_modules(propagator: Propagator) -> dict[str, nn.Module]:
 
 
 def part_costs(propagator: Propagator, size: Size) -> dict[str, float]:
-    """1e9 multiply-adds of every part, by the rule of :func:`src.measure.cost.frame_cost`, whatever shortcuts inference takes.
+    """Count 1e9 multiply-adds of every part like :func:`src.measure.cost.frame_cost`, without inference fast paths.
 
     Args:
-        propagator: left as it is.
-        size: (H, W) of the image that the network sees, before padding.
+        propagator: propagator; not changed.
+        size: (H, W) of the network's input, before padding.
 
     Returns:
-        The parts of :func:`timed_modules`, ``key: other``, ``non-key: warp and other`` and ``post-processing``.
+        Counts of :func:`timed_modules`, ``key: other``, ``non-key: warp and other`` and ``post-processing``.
     """
     total = frame_cost(propagator, size)
     counts: defaultdict[str, int] = defaultdict(int)
@@ -84,20 +84,20 @@ def part_costs(propagator: Propagator, size: Size) -> dict[str, float]:
 def part_times(
     propagator: Propagator, stream: Stream, key_image: Tensor, nonkey_image: Tensor, warmup: int, repeats: int
 ) -> dict[str, float]:
-    """Median milliseconds of every part of :func:`part_costs`, while whole frames run.
+    """Measure median milliseconds of every part of :func:`part_costs` within whole frames.
 
     Args:
-        propagator: what the stream runs.
-        stream: with a key interval of at least 2.
+        propagator: propagator of the stream.
+        stream: stream with a key interval of at least 2.
         key_image: (1, 3, H, W).
         nonkey_image: (1, 3, H, W).
         warmup: untimed rounds of a key and a non-key frame.
-        repeats: timed ones.
+        repeats: timed rounds.
     """
     taken: defaultdict[str, list[float]] = defaultdict(list)
     size = (key_image.shape[-2], key_image.shape[-1])
     for number in range(warmup + repeats):
-        with watched(timed_modules(propagator)) as inside, torch.inference_mode():
+        with module_times(timed_modules(propagator)) as inside, torch.inference_mode():
             key_ms, step = milliseconds(lambda: stream.predict(key_image, None))
             nonkey_ms, carried = milliseconds(lambda step=step: stream.predict(nonkey_image, step.state))  # type: ignore[misc]
             post_ms, _ = milliseconds(lambda carried=carried: carried.semantic_map(size))  # type: ignore[misc]
@@ -121,8 +121,8 @@ def _counted(forward: Callable[..., Any], name: str, counts: defaultdict[str, in
 
 
 @contextmanager
-def watched(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, float]]:
-    """Milliseconds inside of each module, added up by its name while the context lasts."""
+def module_times(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, float]]:
+    """Yield the milliseconds spent in each module, accumulated by name within the context."""
     inside = dict.fromkeys(modules, 0.0)
     starts: dict[str, float] = {}
 
@@ -146,7 +146,7 @@ def watched(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, float]]:
 
 
 def milliseconds(function: Callable[[], Any]) -> tuple[float, Any]:
-    """What a call takes, its device waited for, and its result."""
+    """Time a call with synchronization of its device; return milliseconds and result."""
     synchronize()
     start = time.perf_counter()
     result = function()

@@ -1,4 +1,4 @@
-"""What the paper says about its models, to compare with."""
+"""Published figures of the paper's models."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _FILE = Path(__file__).with_name("published.json")
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """One row of the paper's tables (source and doubts: ``published.json``).
+    """One row of the paper's tables (sources in ``published.json``).
 
-    Scores are in percent, ``gflops`` the average per frame (a multiply-add is 1), ``params_m`` in
-    millions, ``fps`` on the authors' GPU.
+    Scores are in percent, ``gflops`` the average per frame (a multiply-add counts 1), ``params_m`` in millions, ``fps`` on the
+    authors' GPU.
 
     Attributes:
-        experiment: the name of ours that rebuilds it.
-        size: (H, W) of the images that it was tested with.
+        experiment: name of our experiment with this model.
+        size: (H, W) of the test images.
         key_interval: frames from key frame to key frame.
-        per_frame: figures of its segmentor on every frame.
+        per_frame: figures of the segmentor on every frame.
         mpvss: figures with propagation.
-        note: what is doubtful about them, or ``None``.
+        note: doubts about the figures, or ``None``.
     """
 
     experiment: str
@@ -39,11 +39,11 @@ class PublishedModel:
 
 @cache
 def published_models() -> dict[str, PublishedModel]:
-    """The twelve models of the paper by the names of their experiments, in the paper's order."""
+    """Return the twelve models of the paper by experiment, in the paper's order."""
     models = json.loads(_FILE.read_text(encoding="utf-8"))["models"]
     return {row["experiment"]: PublishedModel(**{**row, "size": tuple(row["size"])}) for row in models}
 
 
 def deviation_percent(ours: float, theirs: float) -> float:
-    """How far a figure lies from the published one, in percent of it; positive: ours is higher."""
+    """Compute the deviation of our figure from the published one, in percent of it; positive: ours is higher."""
     return 100 * (ours / theirs - 1)

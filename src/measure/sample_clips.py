@@ -1,4 +1,4 @@
-"""Files like those of a real data set, made for the occasion, so that reading them can be timed without one."""
+"""Generated clips in the layout of VSPW, to time reading without a data set."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from src.files.atomic_write import write_label_png, write_text
 from src.structures import PairBatch, Size
 
 _JPEG_QUALITY = 85
-"""With 4:2:0 chroma: about 75 KiB at 480x853, and 12 or 13 KiB for the label."""
+"""JPEG quality with 4:2:0 chroma: about 75 KiB at 480x853, and 12 or 13 KiB for the label."""
 
 
 def sample_clips(
@@ -31,13 +31,13 @@ def sample_clips(
     Args:
         root: an empty folder.
         size: (H, W) of the frames.
-        num_classes: K; labels are 1..K, as VSPW has them.
-        num_frames: distinct frames.
-        seed: of everything.
-        filtered_labels: PNGs as Pillow writes them by default, instead of the ones of ``scripts/prepare_vspw.py``.
+        num_classes: K; label files contain 1..K, as in VSPW.
+        num_frames: number of distinct frames.
+        seed: random seed.
+        filtered_labels: write PNGs with Pillow's default filters instead of those of ``scripts/prepare_vspw.py``.
 
     Returns:
-        The training split of it.
+        The training split.
     """
     origin, mask = root / "data" / "sample" / "origin", root / "data" / "sample" / "mask"
     for folder in (origin, mask):
@@ -56,15 +56,15 @@ def sample_clips(
 def sample_batch(
     root: Path, size: Size, num_classes: int, transform: PairTransform | None, batch_size: int, seed: int = 0
 ) -> PairBatch:
-    """Training pairs of such a video, as a step gets them, with a flow drawn at random: for times, not for learning.
+    """Build a batch of training pairs from a generated video, with random flow: for timing, not for learning.
 
     Args:
         root: an empty folder.
         size: (H, W) of the frames, before the transform.
         num_classes: K.
-        transform: of the pairs.
+        transform: transform of the pairs.
         batch_size: B.
-        seed: of everything.
+        seed: random seed.
     """
     clips = sample_clips(root, size, num_classes, seed=seed)
     pairs = PairDataset(clips, UniformSampling(), transform, num_samples=batch_size, seed=seed)
@@ -74,12 +74,12 @@ def sample_batch(
 
 
 def moving_clip(root: Path, size: Size, num_frames: int) -> list[Tensor]:
-    """The decoded frames of a generated clip, (1, 3, H, W) uint8 each: things that move, not noise, which no stream consists of.
+    """Generate a clip of moving objects, decoded frames (1, 3, H, W) uint8; noise would be no realistic stream.
 
     Args:
         root: an empty folder.
         size: (H, W) of the frames.
-        num_frames: how many.
+        num_frames: number of frames.
     """
     clips = MovingScenes(root, "test", num_clips=1, num_frames=num_frames, size=size)
     return [clips.read_image(0, frame)[None] for frame in range(num_frames)]
@@ -89,14 +89,14 @@ def _frame(size: Size, num_classes: int, rng: np.random.Generator) -> tuple[NDAr
     segments = np.stack([_noise(size, rng, coarsest=3, octaves=3) for _ in range(12)]).argmax(0)
     kinds = rng.integers(1, num_classes + 1, 12).astype(np.uint8)
     colors = rng.uniform(40, 215, (12, 3)).astype(np.float32)
-    # Photographs hold as much contrast in each octave: that, not the number of edges, makes the size of their JPEGs.
+    # Photographs have equal contrast in each octave, which determines the size of their JPEGs.
     texture = _noise(size, rng, coarsest=2, octaves=9) * 30
     pixels = colors[segments] + texture[..., None]
     return pixels.clip(0, 255).astype(np.uint8), kinds[segments]
 
 
 def _noise(size: Size, rng: np.random.Generator, coarsest: int, octaves: int) -> NDArray[np.float32]:
-    """(H, W) sum of smooth noises, each twice as fine as the one before and of 0.7 its strength."""
+    """Sum smooth noises (H, W), each twice as fine as the previous one and 0.7 times as strong."""
     total = np.zeros(size, np.float32)
     for octave in range(octaves):
         cells = coarsest * 2**octave

@@ -1,16 +1,18 @@
-"""How far predicted flow points from where it should."""
+"""End-point error of optical flow."""
 
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torchmetrics import Metric
 
 
 class EndPointError(Metric):
-    """Mean end-point error and outlier rate over all known pixels.
+    """Mean end-point error and outlier rate over all pixels with known flow.
 
-    An outlier is more than 3 px **and** more than 5 % of the true vector's length off (KITTI 2015's Fl).
+    The end-point error is the Euclidean distance of a vector from the true one (Otte and Nagel, ECCV 1994). An outlier errs by
+    more than 3 px **and** more than 5 % of the true vector's length (Fl of KITTI 2015; Menze and Geiger, CVPR 2015).
     """
 
     full_state_update = False
@@ -25,12 +27,12 @@ class EndPointError(Metric):
         self.add_state("outliers", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("known", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, flow: Tensor, target: Tensor) -> None:
-        """Count the errors of flow maps.
+    def update(self, flow: Float[Tensor, "*batch 2 H W"], target: Float[Tensor, "*batch 2 H W"]) -> None:
+        """Add the errors of flow maps.
 
         Args:
-            flow: (..., 2, H, W), pixels of this grid.
-            target: (..., 2, H, W), the same; NaN where it is unknown.
+            flow: predicted vectors, pixels of this grid.
+            target: true vectors; NaN where unknown.
 
         Raises:
             ValueError: if the shapes differ or the flow is not finite at a known pixel.
@@ -42,12 +44,14 @@ class EndPointError(Metric):
         known = target.isfinite().all(-3)
         error = torch.linalg.vector_norm(flow.double() - target.double(), dim=-3)[known]
         if not error.isfinite().all():
-            raise ValueError(f"flow is NaN or infinite at {int((~error.isfinite()).sum())} of {error.numel()} known pixels")
+            raise ValueError(
+                f"flow is NaN or infinite at {int((~error.isfinite()).sum())} of {error.numel()} known pixels; expected numbers"
+            )
         length = torch.linalg.vector_norm(target.double(), dim=-3)[known]
         self.total += error.sum()
         self.outliers += ((error > 3) & (error > 0.05 * length)).sum()
         self.known += error.numel()
 
     def compute(self) -> dict[str, Tensor]:
-        """``epe`` in pixels and ``outlier_rate`` 0..1, float64 scalars; NaN where no pixel was known."""
+        """Compute ``epe`` (pixels) and ``outlier_rate`` (0..1) as float64 scalars; NaN without known pixels."""
         return {"epe": self.total / self.known, "outlier_rate": self.outliers.double() / self.known}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -15,12 +16,12 @@ IoUProtocol = Literal["present_in_label", "reference"]
 
 
 class MeanIoU(Metric):
-    """Mean, frequency-weighted and per-class IoU; void pixels of the label are dropped.
+    """Mean, frequency-weighted and per-class IoU (Long, Shelhamer and Darrell, CVPR 2015, section 5); void pixels are dropped.
 
     Args:
         num_classes: K.
-        protocol: ``present_in_label``: the mean is over classes that some label holds, as in the VSPW scripts in common use.
-            ``reference``: also over classes that were only predicted, as in MPVSS's published code.
+        protocol: ``present_in_label``: mean over the classes present in the labels, as in the VSPW scripts in common use.
+            ``reference``: mean over the classes present in labels or predictions, as in MPVSS's published code.
 
     Raises:
         ValueError: if the protocol is unknown or there are more classes than label values.
@@ -37,12 +38,12 @@ class MeanIoU(Metric):
         self.protocol = protocol
         self.add_state("confusion", torch.zeros(num_classes, num_classes, dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, prediction: Tensor, label: Tensor) -> None:
+    def update(self, prediction: Int64[Tensor, "*batch H W"], label: Int64[Tensor, "*batch H W"]) -> None:
         """Count pixels.
 
         Args:
-            prediction: (..., H, W) int64, 0..K-1.
-            label: (..., H, W) int64, 0..K-1 or ``IGNORE_INDEX``.
+            prediction: classes 0..K-1.
+            label: classes 0..K-1 or ``IGNORE_INDEX``.
 
         Raises:
             ValueError: if shapes or types differ or a value is out of range.
@@ -51,19 +52,21 @@ class MeanIoU(Metric):
         self.confusion += count_pixels(prediction, label, self.num_classes)
 
     def compute(self) -> dict[str, Tensor]:
-        """Figures as float64, 0..1, NaN where nothing was seen: ``miou``, ``wiou`` and ``iou_per_class`` (K,)."""
+        """Compute ``miou``, ``wiou`` and ``iou_per_class`` (K,) as float64, 0..1; NaN for absent classes."""
         return iou_figures(self.confusion, self.protocol)
 
 
-def count_pixels(prediction: Tensor, label: Tensor, num_classes: int) -> Tensor:
-    """The confusion matrix (K, K) int64 of two label maps: row = label, column = prediction; void labels are dropped."""
+def count_pixels(
+    prediction: Int64[Tensor, "*batch H W"], label: Int64[Tensor, "*batch H W"], num_classes: int
+) -> Int64[Tensor, "{num_classes} {num_classes}"]:
+    """Compute the confusion matrix of two label maps: row = label, column = prediction; void labels are dropped."""
     valid = label != IGNORE_INDEX
     pairs = label[valid] * num_classes + prediction[valid]
     return torch.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
-def iou_figures(confusion: Tensor, protocol: IoUProtocol) -> dict[str, Tensor]:
-    """Figures of a confusion matrix (K, K): see :meth:`MeanIoU.compute`."""
+def iou_figures(confusion: Int64[Tensor, "K K"], protocol: IoUProtocol) -> dict[str, Tensor]:
+    """Compute the figures of :meth:`MeanIoU.compute` from a confusion matrix."""
     in_label, in_prediction = confusion.sum(1), confusion.sum(0)
     intersection = confusion.diagonal()
     union = in_label + in_prediction - intersection
@@ -74,7 +77,7 @@ def iou_figures(confusion: Tensor, protocol: IoUProtocol) -> dict[str, Tensor]:
 
 
 def check_iou_arguments(num_classes: int, protocol: str) -> None:
-    """Check what every metric on confusion matrices is constructed with.
+    """Check the constructor arguments of metrics on confusion matrices.
 
     Raises:
         ValueError: if the protocol is unknown or there are more classes than label values.

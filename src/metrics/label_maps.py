@@ -1,4 +1,4 @@
-"""What every metric asks of the label maps that it is given."""
+"""Validation of label maps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from src.structures import IGNORE_INDEX
 
 
 def check_label_maps(prediction: Tensor, label: Tensor, num_classes: int = IGNORE_INDEX) -> None:
-    """Check a pair of label maps.
+    """Check the shapes, types and values of a prediction and a label.
 
     Args:
         prediction: (..., H, W) int64, 0..num_classes-1.
@@ -17,7 +17,7 @@ def check_label_maps(prediction: Tensor, label: Tensor, num_classes: int = IGNOR
         num_classes: K.
 
     Raises:
-        ValueError: if shapes or types differ or a value is out of range; names what was found.
+        ValueError: if shapes or types differ or a value is out of range.
     """
     if prediction.shape != label.shape or label.ndim < 2:
         raise ValueError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -13,8 +14,8 @@ from src.metrics.label_maps import check_label_maps
 class IoUByOffset(Metric):
     """One confusion matrix per offset of a frame from its key frame, 0 .. D-1 frames.
 
-    Cityscapes has one label per snippet: evaluated once with each of 0 .. k-1 frames between key and labelled frame, the mean
-    over these offsets says how good a method is on an average frame, and the minimum how good at its worst offset.
+    Cityscapes has one label per snippet. Evaluated at each of the offsets 0 .. k-1, the mean is the score of an average frame
+    and the minimum that of the worst offset (Accel; Jain, Wang and Gonzalez, CVPR 2019).
 
     Args:
         num_classes: K.
@@ -42,12 +43,12 @@ class IoUByOffset(Metric):
         self.add_state("confusion", confusion, dist_reduce_fx="sum")
         self.add_state("frames", torch.zeros(num_offsets, dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, prediction: Tensor, label: Tensor, offset: int) -> None:
+    def update(self, prediction: Int64[Tensor, "H W"], label: Int64[Tensor, "H W"], offset: int) -> None:
         """Count the pixels of one frame.
 
         Args:
-            prediction: (H, W) int64, 0..K-1.
-            label: (H, W) int64, 0..K-1 or ``IGNORE_INDEX``.
+            prediction: classes 0..K-1.
+            label: classes 0..K-1 or ``IGNORE_INDEX``.
             offset: frames since the key frame, 0..D-1.
 
         Raises:
@@ -60,11 +61,11 @@ class IoUByOffset(Metric):
         self.frames[offset] += 1
 
     def compute(self) -> dict[str, Tensor]:
-        """Figures as float64, 0..1, NaN where nothing was seen.
+        """Compute the figures as float64, 0..1; NaN without pixels.
 
         Returns:
-            ``miou_by_offset`` and ``wiou_by_offset`` (D,), ``iou_per_class_by_offset`` (D, K), and over the offsets that were
-            seen ``miou_mean`` and ``miou_min``. (torchmetrics drops the dimensions of single values: where D is 1, (D,) is ().)
+            ``miou_by_offset`` and ``wiou_by_offset`` (D,), ``iou_per_class_by_offset`` (D, K), and over the offsets with pixels
+            ``miou_mean`` and ``miou_min``. (torchmetrics drops the dimensions of single values: where D is 1, (D,) is ().)
         """
         figures = [iou_figures(confusion, self.protocol) for confusion in self.confusion]
         miou = torch.stack([figure["miou"] for figure in figures])

@@ -1,4 +1,4 @@
-"""Video consistency: do predictions hold still where the labels do?"""
+"""Video consistency of VSPW (mVC): constancy of predictions where the labels are constant."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -14,22 +15,22 @@ from src.structures import IGNORE_INDEX
 
 VideoConsistencyProtocol = Literal["official", "strict"]
 
-# A window's share is added as a whole number of 2^-53, the resolution of a float64 below 1, in two parts that never overflow:
-# whole numbers add up to the same sum in any order, which floating point does not.
+# A window's share is summed as an integer multiple of 2^-53, the resolution of a float64 below 1, in two parts that never
+# overflow: integers have the same sum in any order, floating-point numbers do not.
 _RESOLUTION = 53
 _LOW_BITS = 26
 
 
 @dataclass
 class _OpenClip:
-    """What is remembered of a clip whose frames are still coming; its size does not depend on the clip or the window.
+    """State of an unfinished clip; its size does not depend on the clip or the window.
 
     Attributes:
         prediction: (H, W), last frame.
         label: (H, W), last frame.
-        prediction_run: (H, W) int32, for how many frames up to the last one a pixel has been constant (strict: and right).
-        label_run: (H, W) int32, the same of the label (strict: and not void).
-        frames: how many there were.
+        prediction_run: (H, W) int32, number of frames up to the last one with a constant (strict: correct) prediction.
+        label_run: (H, W) int32, number of frames up to the last one with a constant (strict: not void) label.
+        frames: number of frames so far.
     """
 
     prediction: Tensor
@@ -40,18 +41,18 @@ class _OpenClip:
 
 
 class VideoConsistency(Metric):
-    """mVC_n of VSPW: over windows of n frames, the share of pixels with a constant label whose prediction is right as well.
+    """mVC_n (Miao et al., "VSPW", CVPR 2021): over windows of n frames, the share of constant-label pixels predicted correctly.
 
     ``official`` follows the scripts in common use: void counts as a label, the last window of a clip is left out, and
-    "right" only means constant: **a constant wrong map scores 1**, so report it beside mIoU only. ``strict``: void pixels are
+    "correctly" means constantly: **a constant wrong map scores 1**, so report it only beside mIoU. ``strict``: void pixels are
     left out, every window counts, and the prediction must equal the label throughout the window.
 
-    Windows without any pixel of constant label count nowhere; clips too short for a window (official: of ``window`` frames or
-    fewer; strict: of fewer) neither. The result is the same, bit for bit, however a clip is cut into updates and however clips
-    are spread over ranks, as long as each clip stays on one rank and is given once.
+    Windows without pixels of constant label do not count, nor do clips too short for a window (official: of ``window`` frames or
+    fewer; strict: of fewer). The result is the same, bit for bit, however a clip is split into updates and however clips are
+    distributed over ranks, provided that each clip stays on one rank and is added once.
 
     Args:
-        window: n, in frames.
+        window: n, frames.
         protocol: ``official`` or ``strict``.
 
     Raises:
@@ -76,13 +77,13 @@ class VideoConsistency(Metric):
             self.add_state(name, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
         self._clip: _OpenClip | None = None
 
-    def update(self, prediction: Tensor, label: Tensor, end_of_clip: bool = True) -> None:
-        """Count the windows of one clip, given whole or, as a stream, part by part.
+    def update(self, prediction: Int64[Tensor, "T H W"], label: Int64[Tensor, "T H W"], end_of_clip: bool = True) -> None:
+        """Add the windows of one clip, whole or, as a stream, part by part.
 
         Args:
-            prediction: (T, H, W) int64, frames of one clip in time order; T = 1 for a stream of frames.
-            label: (T, H, W) int64, classes or ``IGNORE_INDEX``.
-            end_of_clip: whether these are the clip's last frames; ``False`` lets the next update, or :meth:`end_clip`, go on.
+            prediction: frames of one clip in time order; T = 1 for a stream of frames.
+            label: classes or ``IGNORE_INDEX``.
+            end_of_clip: whether these are the clip's last frames; otherwise the next update continues it.
 
         Raises:
             ValueError: if shapes or types differ, a value is out of range, this is not one clip, or its size changes.
@@ -99,35 +100,37 @@ class VideoConsistency(Metric):
             self.end_clip()
 
     def end_clip(self) -> None:
-        """No window reaches beyond the frames given so far."""
+        """End the clip: no window continues past the frames added so far."""
         self._clip = None
 
-    def forward(self, prediction: Tensor, label: Tensor, end_of_clip: bool = True) -> Tensor:
-        """:meth:`update` with the value of this clip alone.
+    def forward(self, prediction: Int64[Tensor, "T H W"], label: Int64[Tensor, "T H W"], end_of_clip: bool = True) -> Tensor:
+        """:meth:`update`, and return the value of this clip.
 
         Raises:
             ValueError: if this is not a whole clip.
         """
         if self._clip is not None or not end_of_clip:
-            raise ValueError("a part of a clip has no value of its own; give parts of clips to update()")
+            raise ValueError(
+                "forward() received a part of a clip, which has no value; expected a whole clip (update() accepts parts)"
+            )
         value: Tensor = super().forward(prediction, label)
         return value
 
     def compute(self) -> Tensor:
-        """Mean over all windows of all clips, float64, 0..1; NaN where there was none."""
+        """Compute the mean over all windows of all clips, float64, 0..1; NaN without windows."""
         total, windows = (int(self.share_high) << _LOW_BITS) + int(self.share_low), int(self.windows)
-        # Division of Python's whole numbers is exact to the last bit, of any size.
+        # Python's division of integers of any size is correctly rounded.
         mean = total / (windows << _RESOLUTION) if windows else float("nan")
         return torch.tensor(mean, dtype=torch.float64, device=self.windows.device)
 
     def reset(self) -> None:
-        """Forget all clips, an unfinished one too."""
+        """Reset all counts and the unfinished clip."""
         super().reset()
         self._clip = None
 
     def _add_frame(self, prediction: Tensor, label: Tensor) -> None:
         clip = self._clip
-        # The official protocol leaves out a clip's last window, so that a window counts once another frame follows it.
+        # The official protocol leaves out a clip's last window: a window counts when another frame follows it.
         if self.protocol == "official" and clip is not None and clip.frames >= self.window:
             self._count(clip)
         self._clip = clip = self._extend(clip, prediction, label)
@@ -148,11 +151,11 @@ class VideoConsistency(Metric):
         return _OpenClip(prediction, label, prediction_run, label_run, frames)
 
     def _count(self, clip: _OpenClip) -> None:
-        """Count the window that ends with the clip's last frame: constant throughout iff the run is at least n frames."""
-        steady = clip.label_run >= self.window
-        held = (steady & (clip.prediction_run >= self.window)).sum()
-        pixels = steady.sum()
-        share = torch.where(pixels > 0, held.double() / pixels, 0.0)
+        """Add the window that ends with the clip's last frame; a pixel is constant in it if its run is at least n frames."""
+        constant = clip.label_run >= self.window
+        consistent = (constant & (clip.prediction_run >= self.window)).sum()
+        pixels = constant.sum()
+        share = torch.where(pixels > 0, consistent.double() / pixels, 0.0)
         units = (share * 2.0**_RESOLUTION).round().long()
         self.share_high += units >> _LOW_BITS
         self.share_low += units & ((1 << _LOW_BITS) - 1)

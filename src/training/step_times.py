@@ -10,7 +10,7 @@ from statistics import median
 import torch
 from torch import Tensor, nn
 
-from src.measure.parts import milliseconds, watched
+from src.measure.parts import milliseconds, module_times
 from src.structures import PairBatch
 from src.training.module import PropagationModule
 from src.training.stages import FlowStage
@@ -71,7 +71,7 @@ def _step(
         optimizer.zero_grad()
 
     module.on_train_batch_start(batch, number)
-    with watched(modules) as inside:
+    with module_times(modules) as inside:
         forward_ms, loss = milliseconds(forward)
     backward_ms, _ = milliseconds(loss.backward)
     update_ms, _ = milliseconds(update)

@@ -41,6 +41,7 @@ def test_nothing_known_is_nan() -> None:
     assert all(value.isnan() for value in metric.compute().values())
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_bad_input_is_named() -> None:
     with pytest.raises(ValueError, match=r"flow \(1, 2, 3, 3\) and target \(1, 2, 3, 4\)"):
         EndPointError().update(torch.zeros(1, 2, 3, 3), torch.zeros(1, 2, 3, 4))

@@ -63,6 +63,7 @@ def test_nothing_visible_is_nan() -> None:
     assert TemporalConsistency()(label, label, shift(-30, 0), shift(30, 0)).isnan()
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_bad_input_is_named() -> None:
     label = torch.zeros(8, 10).long()
     with pytest.raises(ValueError, match=r"maps \(8, 10\), flows \(2, 8, 10\) and \(2, 4, 4\)"):

@@ -1,4 +1,4 @@
-"""Schedulers compared at equal cost: what a fixed interval would have scored for the same GFLOPs."""
+"""Comparison of schedulers with fixed intervals of equal GFLOPs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from src.visualization.trade_off import cost_curves_picture
 
 
 def curves(rows: Sequence[Row]) -> dict[str, list[tuple[float, float]]]:
-    """Measured GFLOPs per frame and mIoU of every method and scheduler, by rising cost.
+    """Collect measured GFLOPs per frame and mIoU of every method and scheduler, by increasing cost.
 
-    The row of key interval 1 belongs to every method: nothing is propagated there.
+    The row of key interval 1 belongs to every method, since nothing is propagated there.
 
     Args:
-        rows: of :func:`src.inference.evaluation.table.result_row`.
+        rows: rows of :func:`src.inference.evaluation.table.result_row`.
 
     Returns:
         ``<method>, <scheduler>`` -> (GFLOPs, mIoU 0..1) of each row.
@@ -34,16 +34,15 @@ def curves(rows: Sequence[Row]) -> dict[str, list[tuple[float, float]]]:
 
 
 def over_fixed(rows: Sequence[Row]) -> list[float | None]:
-    """By how much each row scores more than fixed intervals of the same method would at its cost.
+    """Compute each row's gain over fixed intervals of the same method at equal measured cost.
 
-    Between two fixed intervals the straight line counts, which is what switching between the two scores; measured costs on both
-    sides. ``None`` for fixed rows, and where the fixed intervals do not reach so low or so high a cost.
+    Scores between two fixed intervals are interpolated linearly, which is the score of switching between the two.
 
     Args:
-        rows: of :func:`src.inference.evaluation.table.result_row`, all of one evaluation.
+        rows: all rows of one evaluation.
 
     Returns:
-        Differences of mIoU (0..1), in the order of the rows.
+        Differences of mIoU (0..1) in the order of the rows; ``None`` for fixed rows and for costs outside the fixed intervals'.
     """
     lines = {name: points for name, points in curves(rows).items() if name.endswith(", fixed")}
     gains: list[float | None] = []
@@ -62,14 +61,14 @@ def write_curves(rows: Sequence[Row], folder: Path) -> dict[str, Path]:
     """Draw :func:`curves` as ``miou_by_gflops.png``.
 
     Args:
-        rows: as for :func:`curves`.
-        folder: made if missing; a file of the same name is replaced.
+        rows: all rows of one evaluation.
+        folder: created if missing; a file of the same name is replaced.
 
     Returns:
-        The file by its name without ending; nothing where nothing was propagated.
+        The file by its name without suffix; empty if nothing was propagated.
     """
     lines = {name: [(cost, 100 * score) for cost, score in points] for name, points in curves(rows).items()}
     if not lines:
         return {}
-    picture = cost_curves_picture(lines, "GFLOPs per frame, as spent", "mIoU, %")
+    picture = cost_curves_picture(lines, "measured GFLOPs per frame", "mIoU, %")
     return {"miou_by_gflops": write_rgb(picture, folder / "miou_by_gflops.png")}

@@ -1,4 +1,4 @@
-"""Videos and pictures that show methods side by side on a clip."""
+"""Videos and pictures of several methods on a clip."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def write_comparison_video(
     path: str | Path,
     progress: ProgressCallback | None = None,
 ) -> None:
-    """An mp4 of one clip: image, label and the overlay of every method, all in step.
+    """Write an mp4 of one clip: image, label and the overlay of every method.
 
     Args:
-        streams: the methods by the titles they get.
-        dataset: where the clip is.
-        clip: its number.
-        path: of the mp4.
-        progress: called with (frames done, frames in all).
+        streams: streams of the methods by title.
+        dataset: dataset of the clip.
+        clip: index of the clip.
+        path: path of the mp4.
+        progress: called after every frame.
     """
     frames = len(dataset.clips[clip])
     labelled = set(dataset.clips[clip].labelled_frames)
@@ -59,18 +59,18 @@ def write_pictures(
     clips: int = 4,
     progress: ProgressCallback | None = None,
 ) -> list[Path]:
-    """PNG files of one frame per clip, ``offset`` frames after its key frame.
+    """Write PNG files of one frame per clip, ``offset`` frames after its key frame.
 
-    ``<clip>_<frame>.png`` has the overlay of every method; ``<clip>_<frame>_<method>.png`` the pair, the error map and the flow
-    of each method that moves masks.
+    ``<clip>_<frame>.png`` contains the overlays of all methods, ``<clip>_<frame>_<method>.png`` the pair, the error map and the
+    flow of each method that propagates masks.
 
     Args:
-        streams: the methods by the names their files get; their schedulers are not asked.
-        dataset: where the clips are.
-        folder: made if missing; files of the same name are replaced.
-        offset: frames from the key frame to the pictured one; less where a clip is shorter.
-        clips: how many, spread evenly over the dataset.
-        progress: called with (clips done, clips in all).
+        streams: streams of the methods by name; their schedulers are not used.
+        dataset: dataset of the clips.
+        folder: created if missing; files of the same name are replaced.
+        offset: frames from the key frame to the pictured frame; fewer in shorter clips.
+        clips: number of clips, spread evenly over the dataset.
+        progress: called after every clip.
 
     Returns:
         The files.

@@ -1,7 +1,7 @@
-"""Label maps as PNG files in the layout of a VSPW submission, and their scores.
+"""Prediction files in the layout of a VSPW submission, and their scores.
 
 ```
-<folder>/<video>/<frame>.png    one channel, 8 bit, class numbers 0..K-1; the names are those of the images
+<folder>/<video>/<frame>.png    one channel, 8 bit, class numbers 0..K-1, named as the images
 ```
 """
 
@@ -28,11 +28,11 @@ class PredictionFolder:
     """The prediction files of a dataset's clips.
 
     Args:
-        folder: holds one folder per clip, named as the clip is.
-        dataset: whose frames they are for.
+        folder: contains one folder per clip, named as the clip.
+        dataset: dataset of the predicted frames.
 
     Raises:
-        ValueError: if a clip's name would leave the folder, or two frames of a clip would share a file.
+        ValueError: if a clip's name leads out of the folder, or two frames of a clip have the same file.
     """
 
     def __init__(self, folder: str | Path, dataset: ClipDataset) -> None:
@@ -41,15 +41,15 @@ class PredictionFolder:
         self._files = [_clip_files(self.folder, clip) for clip in dataset.clips]
 
     def path(self, clip: int, frame: int) -> Path:
-        """Where the prediction of a frame is, or belongs."""
+        """Return the path of a frame's prediction."""
         return self._files[clip][frame]
 
     def write(self, clip: int, frame: int, semantic_map: Tensor) -> None:
-        """Write one frame's file, whole or not at all; one that exists is replaced.
+        """Write one frame's file, complete or not at all; an existing file is replaced.
 
         Args:
-            clip: its number.
-            frame: its number in the clip.
+            clip: index of the clip.
+            frame: index of the frame in the clip.
             semantic_map: (H, W) int64, 0..K-1.
 
         Raises:
@@ -64,16 +64,16 @@ class PredictionFolder:
         """Read one frame's file.
 
         Args:
-            clip: its number.
-            frame: its number in the clip.
-            size: (H, W) that it must have.
+            clip: index of the clip.
+            frame: index of the frame in the clip.
+            size: expected (H, W).
 
         Returns:
             (H, W) int64, 0..K-1.
 
         Raises:
-            FileNotFoundError: if it is missing.
-            ValueError: if it cannot be decoded, has color channels or another size, or a class is out of range; names the file.
+            FileNotFoundError: if the file is missing.
+            ValueError: if it cannot be decoded, has color channels or another size, or a class is out of range.
         """
         path = self.path(clip, frame)
         found = read_label_png(path)
@@ -85,10 +85,10 @@ class PredictionFolder:
         return found
 
     def check_complete(self) -> None:
-        """Whether every labelled frame has its file.
+        """Check that every labelled frame has its file.
 
         Raises:
-            FileNotFoundError: if the folder or a file is missing; names the first one and says how many there are.
+            FileNotFoundError: if the folder or a file is missing.
         """
         if not self.folder.is_dir():
             raise FileNotFoundError(f"{self.folder} is not a folder; expected <video>/<frame>.png in it")
@@ -116,22 +116,22 @@ def evaluate_predictions(
     temporal_consistency: bool = False,
     world: World = SINGLE,
 ) -> EvaluationResult:
-    """Score prediction files against the labels of their dataset; nothing is known of key frames and times.
+    """Score prediction files against the labels of their dataset, without key frames and times.
 
     Args:
-        predictions: the files.
-        progress: told after every frame.
-        temporal_consistency: whether to compare each map with the flow-warped one before it; reads the images, too.
-        world: processes over which the clips are spread, each of them whole.
+        predictions: prediction files.
+        progress: called after every frame.
+        temporal_consistency: compare each map with the flow-warped previous map; also reads the images.
+        world: processes that share the clips, each clip whole in one process.
 
     Raises:
-        FileNotFoundError: if a file is missing; nothing is read then.
-        ValueError: if there is nothing to score, or a file is not as expected; names it.
+        FileNotFoundError: if a file is missing; checked before any is read.
+        ValueError: if there is no labelled frame, or a file is invalid.
     """
     dataset = predictions.dataset
     total = sum(len(clip.labelled_frames) for clip in dataset.clips)
     if not total:
-        raise ValueError(f"{type(dataset).__name__} has no labelled frame in its {len(dataset.clips)} clips: nothing to score")
+        raise ValueError(f"{type(dataset).__name__} has no labelled frame in its {len(dataset.clips)} clips; expected at least 1")
     predictions.check_complete()
     scores, done = Scores(dataset.num_classes), 0
     labelled = [len(clip.labelled_frames) for clip in dataset.clips]
@@ -164,7 +164,7 @@ def _end_sequence(scores: Scores, agreement: WarpedAgreement | None) -> None:
 def _clip_files(folder: Path, clip: Clip) -> list[Path]:
     parts = PurePosixPath(clip.name)
     if parts.is_absolute() or ".." in parts.parts or "\\" in clip.name or not parts.parts:
-        raise ValueError(f"clip name {clip.name!r} is not the name of a folder in {folder}")
+        raise ValueError(f"clip name is {clip.name!r}; expected the name of a folder in {folder}")
     files = [folder / parts / f"{image.stem}.png" for image in clip.images]
     if len(set(files)) != len(files):
         repeated = next(path for n, path in enumerate(files) if path in files[:n])

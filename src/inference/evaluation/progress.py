@@ -11,15 +11,11 @@ from src.inference.evaluation.clips import ProgressCallback
 
 
 def progress_bars(console: Console | None = None) -> AbstractContextManager[Progress]:
-    """Bars with a count and the time left, gone when they are done.
-
-    Args:
-        console: where they are shown.
-    """
+    """Build progress bars with count and remaining time, which disappear when done."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, transient=True)
 
 
 def advance(progress: Progress, task: TaskID) -> ProgressCallback:
-    """The callback that moves one bar."""
+    """Return the callback that advances one bar."""
     return lambda done, total: progress.update(task, completed=done, total=total)

@@ -1,4 +1,4 @@
-"""Schedulers of an evaluation: which there are, how they are made for a row, and what the row says of their cost."""
+"""Schedulers of an evaluation: their construction for each row, and the cost of the row."""
 
 from __future__ import annotations
 
@@ -19,23 +19,25 @@ SCHEDULERS = ("fixed", "adaptive", "budget")
 
 
 def check_schedulers(names: Sequence[str], interval_shifts: int, allowances: Sequence[float | None]) -> None:
-    """Refuse what cannot be evaluated, before a model is loaded.
+    """Check the schedulers before a model is loaded.
 
     Args:
-        names: of the schedulers.
-        interval_shifts: runs to average.
-        allowances: of the budget, as configured.
+        names: names of the schedulers.
+        interval_shifts: number of runs to average.
+        allowances: configured allowances of the budget scheduler; expected ``None``, since each row has its own.
 
     Raises:
-        ValueError: if a name is unknown, there is none, nothing is run, or a budget is given that is made for each row.
+        ValueError: if a name is unknown, there is no name or no run, or an allowance is set.
     """
     if not names or interval_shifts < 1 or not set(names) <= set(SCHEDULERS):
         raise ValueError(
-            f"schedulers={list(names)}, interval_shifts={interval_shifts}: expected some of {', '.join(SCHEDULERS)}, "
+            f"schedulers={list(names)}, interval_shifts={interval_shifts}; expected some of {', '.join(SCHEDULERS)}, "
             "and at least 1"
         )
     if "budget" in names and any(allowance is not None for allowance in allowances):
-        raise ValueError("budget.gflops and budget.ms stay null here: the allowance is what the fixed interval of each row costs")
+        raise ValueError(
+            f"budget.gflops and budget.ms are {list(allowances)}; expected null: a row's allowance is its fixed interval's cost"
+        )
 
 
 def scheduler_makers(
@@ -45,14 +47,14 @@ def scheduler_makers(
     costs: Mapping[str, StepCosts],
     size: Size,
 ) -> dict[str, SchedulerMaker | None]:
-    """What makes the scheduler of a row: adaptive at the row's key interval, budget at what its fixed interval costs.
+    """Return the factories of a row's scheduler: adaptive at the row's key interval, budget at the cost of its fixed interval.
 
     Args:
-        names: of the schedulers.
-        make_adaptive: with ``key_interval`` and ``interval_shift``.
-        make_budget: with ``gflops`` and ``interval_shift``.
-        costs: GFLOPs of the methods, without the schedulers' look at the frames.
-        size: (H, W) of the image that the network sees.
+        names: names of the schedulers.
+        make_adaptive: constructor with ``key_interval`` and ``interval_shift``.
+        make_budget: constructor with ``gflops`` and ``interval_shift``.
+        costs: GFLOPs of the methods, without the signals of the schedulers.
+        size: (H, W) of the network's input.
     """
 
     def adaptive(job: Job, interval_shift: float) -> KeyFrameScheduler:
@@ -68,12 +70,12 @@ def scheduler_makers(
 
 
 def scheduled_row(one: MethodResult, cost: StepCosts, size: Size, classes: Sequence[str]) -> Row:
-    """A row with its cost as it was: key frames, and the scheduler's look at every frame.
+    """Build a row with its measured cost: the key and non-key frames, and the scheduler's signals of every frame.
 
     Args:
-        one: a result with a key interval.
-        cost: GFLOPs of its method, without that look.
-        size: (H, W) of the image that the network sees.
+        one: result with a key interval.
+        cost: GFLOPs of its method, without the signals.
+        size: (H, W) of the network's input.
         classes: K names.
     """
     result, interval = one.result, one.key_interval or 1

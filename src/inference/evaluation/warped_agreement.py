@@ -1,4 +1,4 @@
-"""Temporal consistency of a stream of frames and their maps, by optical flow."""
+"""Temporal consistency of a stream of frames and maps, with DIS flow."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from torch import Tensor
 from src.metrics.temporal_consistency import TemporalConsistency
 from src.models.flow.dis import DISFlow
 
-# VSPW's: flow at a higher resolution costs more than segmenting, and moves the figure little.
+# The evaluation size of VSPW: flow at a higher resolution costs more than segmentation and changes the figure little.
 _SHORT_SIDE = 480
 
 
 class WarpedAgreement:
-    """:class:`TemporalConsistency` with DIS flow between neighbouring frames; holds one frame and its map.
+    """:class:`TemporalConsistency` with DIS flow between neighbouring frames; stores one frame and its map.
 
     Attributes:
-        metric: what was counted so far.
+        metric: counts so far.
     """
 
     def __init__(self) -> None:
@@ -26,14 +26,14 @@ class WarpedAgreement:
         self._previous: tuple[Tensor, Tensor] | None = None
 
     def add(self, image: Tensor, semantic_map: Tensor) -> None:
-        """The next frame of the clip.
+        """Add the next frame of the clip.
 
         Args:
             image: (3, H, W) RGB 0..255.
             semantic_map: (H, W) int64 classes.
 
         Raises:
-            ValueError: if the image is too small for DIS, or its size is not that of the map or of the frame before.
+            ValueError: if the image is too small for DIS, or its size differs from that of the map or of the previous frame.
         """
         if self._previous is not None:
             earlier_image, earlier_map = self._previous
@@ -42,11 +42,11 @@ class WarpedAgreement:
         self._previous = (image, semantic_map)
 
     def end_clip(self) -> None:
-        """The next frame has none before it."""
+        """End the clip: the next frame starts another."""
         self._previous = None
 
     def _between(self, source: Tensor, at: Tensor) -> Tensor:
-        """(2, H, W): stored at the pixels of ``at``, pointing into ``source``."""
+        """Estimate the flow (2, H, W) stored at the pixels of ``at``, pointing into ``source``."""
         prediction = self._flow(source[None].cpu(), at[None].cpu(), torch.empty(1, 0, 0))
         flow: Tensor = prediction.segment_flow[0, 0]
         return flow

@@ -106,7 +106,7 @@ def test_a_wrong_class_is_not_written(tmp_path: Path) -> None:
 def test_no_clip_name_leaves_the_folder(tmp_path: Path, name: str) -> None:
     data = FakeClips((2,))
     data.clips = [Clip(name, data.clips[0].images, data.clips[0].labels)]
-    with pytest.raises(ValueError, match="is not the name of a folder"):
+    with pytest.raises(ValueError, match="expected the name of a folder"):
         PredictionFolder(tmp_path, data)
 
 

@@ -1,4 +1,4 @@
-"""Several flows over the same data: the scores of each, with a bar."""
+"""Comparison of flow methods on the same data, with progress bars."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class FlowComparison:
-    """By what flows are judged, and on which data.
+    """Task and data of a comparison.
 
     Attributes:
         task: ``label_propagation`` or ``endpoint_error``.
-        dataset: clips with labels, or with known flow.
-        offsets: of label propagation, frames.
+        dataset: clips with labels, or with ground-truth flow.
+        offsets: offsets of label propagation, frames.
         target_stride: see :func:`src.inference.evaluation.flow.label_propagation.label_pairs`.
 
     Raises:
@@ -49,12 +49,12 @@ class FlowComparison:
             flow_pairs(self.dataset)
 
     def rows(self, methods: Mapping[str, FlowMethod], costs: Mapping[str, Row], console: Console | None = None) -> list[Row]:
-        """The table.
+        """Score the methods and build their rows.
 
         Args:
-            methods: to score, by their names.
-            costs: what each of them costs; also of those that have a cost alone and are not scored, which come last.
-            console: where progress is shown.
+            methods: methods to score, by name.
+            costs: costs by name; methods with a cost that are not scored come last.
+            console: console of the progress bars.
         """
         names = [*methods, *(name for name in costs if name not in methods)]
         if self.task == "endpoint_error":

@@ -1,4 +1,4 @@
-"""How far a flow points from the truth, where a data set knows the truth."""
+"""End-point errors of flows on data with ground-truth flow."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from src.metrics.endpoint_error import EndPointError
 
 @dataclass(frozen=True)
 class ClipError:
-    """The error on one clip.
+    """Errors on one clip.
 
     Attributes:
-        clip: its name.
-        epe: mean end-point error over the known pixels of all its pairs, pixels.
-        outlier_rate: 0..1, of :class:`EndPointError`.
-        pairs: how many pairs of frames were judged.
+        clip: name of the clip.
+        epe: mean end-point error over the known pixels of all pairs, pixels.
+        outlier_rate: 0..1, see :class:`EndPointError`.
+        pairs: number of frame pairs.
     """
 
     clip: str
@@ -28,30 +28,30 @@ class ClipError:
 
 
 def flow_pairs(dataset: ClipDataset) -> list[tuple[int, int, int]]:
-    """(clip, nonkey, key) of all neighbouring frames whose flow the data knows, in whichever directions it knows it.
+    """List (clip, nonkey, key) of all neighbouring frames with ground-truth flow, in either direction.
 
     Raises:
-        ValueError: if it knows none.
+        ValueError: if there is none.
     """
     pairs = []
     for clip, frames in enumerate(dataset.clips):
         neighbours = [(a, b) for t in range(1, len(frames)) for a, b in ((t, t - 1), (t - 1, t))]
         pairs += [(clip, nonkey, key) for nonkey, key in neighbours if dataset.read_flow(clip, nonkey, key) is not None]
     if not pairs:
-        raise ValueError(f"{type(dataset).__name__} knows no flow: end-point errors need data that does, e.g. data=middlebury")
+        raise ValueError(f"{type(dataset).__name__} has no ground-truth flow; expected data with flow, e.g. data=middlebury")
     return pairs
 
 
 def endpoint_errors(method: FlowMethod, dataset: ClipDataset, progress: ProgressCallback | None = None) -> list[ClipError]:
-    """The error on each clip that has pairs with a known flow; pixels without one are left out.
+    """Compute the errors on each clip with ground-truth flow; pixels of unknown flow are left out.
 
     Args:
-        method: whose flow is judged.
-        dataset: data that knows its flow.
-        progress: told after every pair.
+        method: flow method to evaluate.
+        dataset: data with ground-truth flow.
+        progress: called after every pair.
 
     Raises:
-        ValueError: if it knows none.
+        ValueError: if the data has no ground-truth flow.
     """
     pairs = flow_pairs(dataset)
     metrics: dict[int, EndPointError] = {}

@@ -1,7 +1,7 @@
-"""How well a flow carries labels: the true label of an earlier frame, moved along the flow, against that of a later frame.
+"""Label propagation: the label of a key frame, warped along a flow, is scored against the label of a later frame.
 
-No segmentor blurs the comparison, and every class counts the same, however few pixels it has: what a flow does to poles and
-people shows, which an end-point error over all pixels hides.
+The score does not depend on a segmentor, and the mean over classes shows errors on thin objects, which an end-point error over
+all pixels hides.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from src.structures import IGNORE_INDEX
 
 @dataclass(frozen=True)
 class OffsetScore:
-    """The score at one distance in time.
+    """Score at one offset.
 
     Attributes:
-        offset: frames from key to target frame.
-        miou: 0..1, over the classes present in the target labels.
-        wiou: 0..1, weighted by their pixels.
+        offset: frames from key frame to target frame, positive.
+        miou: 0..1, mean over the classes present in the target labels.
+        wiou: 0..1, weighted by the classes' pixels.
         iou_per_class: K values 0..1, NaN where absent.
-        pairs: how many pairs of frames were judged.
+        pairs: number of frame pairs.
     """
 
     offset: int
@@ -40,19 +40,19 @@ class OffsetScore:
 
 
 def label_pairs(dataset: ClipDataset, offsets: Sequence[int], target_stride: int = 1) -> list[tuple[int, int, int]]:
-    """(clip, key, target) of every pair of labelled frames that are one of the offsets apart, those of a key frame together.
+    """List (clip, key, target) of all labelled frames at one of the offsets, grouped by key frame.
 
     Args:
         dataset: clips with labels.
-        offsets: frames, all different.
-        target_stride: targets are the frames 0, n, 2n, ... of a clip.
+        offsets: frames from key frame to target frame, positive and different.
+        target_stride: n; the targets are the frames 0, n, 2n, ... of a clip.
 
     Raises:
-        ValueError: if an offset or the stride is not positive, an offset comes twice, or one has no pair.
+        ValueError: if an offset or the stride is not positive, an offset is repeated, or an offset has no pair.
     """
     if not offsets or min(offsets) < 1 or len(set(offsets)) < len(offsets) or target_stride < 1:
         raise ValueError(
-            f"offsets {list(offsets)}, target_stride {target_stride}; expected different numbers of frames from 1 on, and 1"
+            f"offsets {list(offsets)}, target_stride {target_stride}; expected different offsets and a stride, all positive"
         )
     pairs = []
     for number, clip in enumerate(dataset.clips):
@@ -72,16 +72,16 @@ def propagate_labels(
     target_stride: int = 1,
     progress: ProgressCallback | None = None,
 ) -> list[OffsetScore]:
-    """Carry labels over each of the offsets and score them.
+    """Warp labels over each offset and score them.
 
-    One confusion matrix per offset over all pairs; a pixel whose target label or carried label is void is left out.
+    Each offset has one confusion matrix over all pairs; a pixel whose target label or warped label is void is left out.
 
     Args:
-        method: whose flow carries.
+        method: flow method to evaluate.
         dataset: clips with labels.
-        offsets: frames from key to target, all different.
+        offsets: see :func:`label_pairs`.
         target_stride: see :func:`label_pairs`.
-        progress: told after every pair.
+        progress: called after every pair.
 
     Raises:
         ValueError: see :func:`label_pairs`.
@@ -91,21 +91,21 @@ def propagate_labels(
     last, key, key_label = None, None, torch.empty(0)
     for done, (clip, key_frame, target) in enumerate(pairs, start=1):
         if key is None or last != (clip, key_frame):
-            # Segmented once for all of its offsets.
+            # Segmented once for all offsets.
             key = method.start(dataset.read_image(clip, key_frame))
             key_label, last = dataset.read_label(clip, key_frame), (clip, key_frame)
         flow = method.to_key(key, dataset.read_image(clip, target))
-        carried = warp_label(key_label[None], flow[None], dataset.num_classes)[0]
-        scores[target - key_frame].update(*_judged(carried, dataset.read_label(clip, target)))
+        warped = warp_label(key_label[None], flow[None], dataset.num_classes)[0]
+        scores[target - key_frame].update(*_without_void(warped, dataset.read_label(clip, target)))
         if progress is not None:
             progress(done, len(pairs))
     return [_score(offset, scores[offset], sum(target - key == offset for _, key, target in pairs)) for offset in offsets]
 
 
-def _judged(carried: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-    """Prediction and label for the metric, which knows void in labels alone."""
-    void = carried == IGNORE_INDEX
-    return carried.masked_fill(void, 0), label.masked_fill(void, IGNORE_INDEX)
+def _without_void(warped: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    """Move void pixels of the warped label to the label, since metrics accept void only there."""
+    void = warped == IGNORE_INDEX
+    return warped.masked_fill(void, 0), label.masked_fill(void, IGNORE_INDEX)
 
 
 def _score(offset: int, metric: MeanIoU, pairs: int) -> OffsetScore:

@@ -1,4 +1,4 @@
-"""A flow estimator as something to judge: a key frame in, then frames, and one vector for every pixel out."""
+"""Flow method under evaluation: from a key frame and a non-key frame to one vector per pixel."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from src.structures import FlowPrediction, MaskPrediction, Size
 
 
 class KeyFrame(NamedTuple):
-    """What is kept of a key frame.
+    """State of a key frame.
 
     Attributes:
-        image: (1, 3, h, w), RGB 0..255, at the size that the networks see.
-        prediction: of the segmentor; ``None`` for a flow that looks at images alone.
-        features: what the estimator keeps of it; ``None`` where it keeps nothing.
+        image: (1, 3, h, w), RGB 0..255, at the networks' input size.
+        prediction: prediction of the segmentor; ``None`` for an estimator that reads only images.
+        features: cached features of the estimator; ``None`` if it caches none.
     """
 
     image: Tensor
@@ -32,13 +32,13 @@ class KeyFrame(NamedTuple):
 
 
 class FlowMethod:
-    """An estimator, and the segmentor whose queries it reads.
+    """Flow estimator with the segmentor that predicts its queries.
 
     Args:
-        flow: the estimator; put into eval mode.
-        segmentor: gives queries and masks of key frames; ``None``: the estimator looks at images alone.
-        short_side: the networks see images of this shorter side, pixels; ``None``: their own size.
-        max_long_side: and of no longer a longer side.
+        flow: estimator; put into eval mode.
+        segmentor: segmentor of key frames; ``None`` for an estimator that reads only images.
+        short_side: shorter side of the networks' input, pixels; ``None``: the image's own size.
+        max_long_side: maximum longer side of the networks' input, pixels.
     """
 
     def __init__(
@@ -55,20 +55,20 @@ class FlowMethod:
 
     @property
     def segmentor(self) -> KeyFrameSegmentor | None:
-        """What it was made with."""
+        """Segmentor of key frames."""
         return None if self.propagator is None else self.propagator.segmentor
 
     @property
     def queries(self) -> tuple[int, int]:
-        """(Q, C) of the queries that the estimator is given."""
+        """Number and width (Q, C) of the queries."""
         if self.propagator is not None:
             return self.propagator.segmentor.num_queries, self.propagator.segmentor.query_dim
-        # Without a segmentor they are zeros, in the shape that an estimator which reads them insists on.
+        # Without a segmentor the queries are zeros, in the shape that the estimator requires.
         return getattr(self.flow, "num_queries", 1), getattr(self.flow, "query_dim", 1)
 
     @torch.inference_mode()
     def start(self, key_image: Tensor) -> KeyFrame:
-        """Take a key frame.
+        """Process a key frame.
 
         Args:
             key_image: (3, H, W) uint8 RGB.
@@ -79,11 +79,11 @@ class FlowMethod:
 
     @torch.inference_mode()
     def estimate(self, key: KeyFrame, image: Tensor) -> FlowPrediction:
-        """What the estimator itself says, detail included: all that a frame costs beside the warp.
+        """Run the estimator, including its detail: all work on a non-key frame except the warp.
 
         Args:
-            key: of :meth:`start`.
-            image: (1, 3, h, w), RGB 0..255, as large as the key frame's.
+            key: result of :meth:`start`.
+            image: (1, 3, h, w), RGB 0..255, of the key frame's size.
         """
         none = image.new_zeros((1, *self.queries), dtype=torch.float32)
         queries = none if key.prediction is None else key.prediction.queries
@@ -91,16 +91,16 @@ class FlowMethod:
 
     @torch.inference_mode()
     def to_key(self, key: KeyFrame, nonkey_image: Tensor) -> Tensor:
-        """The motion of every pixel of a frame back to the key frame.
+        """Estimate the flow of every pixel of a frame back to the key frame.
 
-        Of an estimator with a flow for each segment it is, at each pixel, the flow of the segment that wins there after its mask
-        was carried (:func:`src.ops.segment_flow.winning_flow`): the one by which the pixel gets its class.
+        With a flow per segment, each pixel has the flow of the segment that wins there after the masks are warped
+        (:func:`src.ops.segment_flow.winning_flow`), which determines the pixel's class.
 
         Convention:
-            backward flow at the size of the image, channel 0 right, channel 1 down, in its pixels.
+            backward flow at the size of the image, in its pixels; channel 0 right, channel 1 down.
 
         Args:
-            key: of :meth:`start`.
+            key: result of :meth:`start`.
             nonkey_image: (3, H, W) uint8 RGB.
 
         Returns:
@@ -121,27 +121,27 @@ class FlowMethod:
 
     @torch.inference_mode()
     def confidence(self, key: KeyFrame, nonkey_image: Tensor) -> Tensor | None:
-        """How likely the estimator thinks each pixel visible in the key frame; ``None`` where it does not say.
+        """Estimate the probability that each pixel is visible in the key frame; ``None`` without a confidence head.
 
         Args:
-            key: of :meth:`start`.
+            key: result of :meth:`start`.
             nonkey_image: (3, H, W) uint8 RGB.
 
         Returns:
-            (H, W) float32 in 0..1 on the CPU; of several segments' the surest.
+            (H, W) float32 in 0..1 on the CPU; the maximum over segments.
         """
         image = self.network_image(nonkey_image)
         found = self.estimate(key, image)
         if found.confidence is None:
             return None
-        surest = found.confidence.float().amax(1, keepdim=True)
-        padded = F.interpolate(surest, size=found.padded_size, mode="bilinear", align_corners=False)
+        highest = found.confidence.float().amax(1, keepdim=True)
+        padded = F.interpolate(highest, size=found.padded_size, mode="bilinear", align_corners=False)
         size = (nonkey_image.shape[-2], nonkey_image.shape[-1])
         seen = padded[..., : image.shape[-2], : image.shape[-1]]
         return F.interpolate(seen, size=size, mode="bilinear", align_corners=False)[0, 0].cpu()
 
     def network_image(self, image: Tensor) -> Tensor:
-        """(1, 3, h, w) as the networks see it, on their device, for (3, H, W) uint8 RGB."""
+        """Resize (3, H, W) uint8 RGB to the networks' input (1, 3, h, w) on their device."""
         size: Size = (image.shape[-2], image.shape[-1])
         seen = short_side_size(size, self.short_side, self.max_long_side)
         resized = image if seen == size else resize_image(image, seen)

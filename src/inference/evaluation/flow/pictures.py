@@ -1,4 +1,4 @@
-"""Pictures of what flows do with the labels of a clip."""
+"""Pictures of flows and the labels that they warp."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ def write_flow_pictures(
     """Write ``<clip>_<frame>_offset_<offset>.png`` for a few pairs, spread evenly over all that are ``offset`` frames apart.
 
     Args:
-        methods: by their names.
+        methods: methods by name.
         dataset: clips with labels.
-        folder: made if missing; files of the same name are replaced.
-        offset: frames from key to target.
-        pairs: how many.
-        progress: told after every picture.
+        folder: created if missing; files of the same name are replaced.
+        offset: frames from key frame to target frame.
+        pairs: number of pairs.
+        progress: called after every picture.
 
     Returns:
         The files.
 
     Raises:
-        ValueError: if no two labelled frames are so far apart.
+        ValueError: if no two labelled frames are ``offset`` frames apart.
     """
     found = label_pairs(dataset, [offset])
-    # In the middle of equal parts: neither the first nor the last pair, where a drive begins or ends.
+    # From the middle of equal parts: neither the first nor the last pair, where a drive begins or ends.
     chosen = [found[(2 * i + 1) * len(found) // (2 * pairs)] for i in range(min(pairs, len(found)))]
     files = []
     for done, (clip, key, target) in enumerate(chosen, start=1):
@@ -62,13 +62,13 @@ def write_flow_pictures(
 
 @torch.inference_mode()
 def carry(method: FlowMethod, key_image: Tensor, nonkey_image: Tensor, key_label: Tensor, num_classes: int) -> CarriedLabel:
-    """What a method makes of a pair.
+    """Warp the key frame's label to a non-key frame and mark disoccluded pixels.
 
-    Pixels without a source in the key frame are those whose confidence is below a half; of an estimator that gives none, those
-    whose way to the key frame and back does not end where it began.
+    Disoccluded pixels are those with a confidence below a half or, for an estimator without confidence, those that fail the
+    forward-backward check.
 
     Args:
-        method: whose flow carries.
+        method: flow method.
         key_image: (3, H, W) uint8 RGB.
         nonkey_image: (3, H, W) uint8 RGB.
         key_label: (H, W) int64.

@@ -35,7 +35,7 @@ def test_data_without_flow_is_refused() -> None:
         def read_flow(self, clip: int, nonkey: int, key: int) -> None:
             return None
 
-    with pytest.raises(ValueError, match=r"Unknown knows no flow: .*data=middlebury"):
+    with pytest.raises(ValueError, match=r"Unknown has no ground-truth flow; .*data=middlebury"):
         endpoint_errors(FlowMethod(CopyFlow()), Unknown())
 
 

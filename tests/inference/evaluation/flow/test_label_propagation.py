@@ -58,7 +58,7 @@ def test_copying_scores_the_labels_themselves_and_leaves_void_out() -> None:
     [
         ([], "offsets"),
         ([0], "offsets"),
-        ([2, 2], "different numbers"),
+        ([2, 2], "expected different offsets"),
         ([1, 6], "no two labelled frames of a clip are 6 frames apart"),
     ],
 )

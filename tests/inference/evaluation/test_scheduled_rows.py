@@ -1,0 +1,51 @@
+"""Laws of schedulers in an evaluation: a budget gets the cost of its row's fixed interval, and rows state the measured cost."""
+
+from dataclasses import replace
+from functools import partial
+
+import pytest
+
+from src.inference.evaluation.comparison import Job, MethodResult
+from src.inference.evaluation.scheduled_rows import check_schedulers, scheduled_row, scheduler_makers
+from src.inference.evaluation.scores import StepTimes
+from src.inference.scheduling.adaptive import Adaptive
+from src.inference.scheduling.budget import Budget
+from src.inference.scheduling.signals import thumbnail_multiply_adds
+from src.inference.scheduling.step_costs import StepCosts
+from tests.inference.evaluation.test_table import RESULT
+
+SIZE = (64, 96)
+COST = StepCosts(key=10.0, nonkey=1.0)
+CLASSES = ("sky", "road")
+
+
+def test_a_budget_has_the_cost_of_the_fixed_interval() -> None:
+    makers = scheduler_makers(("fixed", "adaptive", "budget"), Adaptive, Budget, {"dis": COST}, SIZE)
+    assert makers["fixed"] is None and makers["adaptive"] is not None and makers["budget"] is not None
+    adaptive, budget = (makers[name](Job("dis", name, 4), 0.25) for name in ("adaptive", "budget"))  # type: ignore[misc]
+    assert isinstance(adaptive, Adaptive) and (adaptive.key_interval, adaptive.interval_shift) == (4, 0.25)
+    assert isinstance(budget, Budget) and budget.gflops == pytest.approx((10 + 3 * 1) / 4)
+
+
+def test_a_fixed_row_states_its_interval_and_others_the_frames_that_were_run() -> None:
+    result = replace(RESULT, key_times=StepTimes(1.0, 1.0, 1.0, 2), nonkey_times=StepTimes(1.0, 1.0, 1.0, 6))
+    row = partial(scheduled_row, cost=COST, size=SIZE, classes=CLASSES)
+    fixed = row(MethodResult("dis", 5, result))
+    assert fixed["gflops"] == pytest.approx((10 + 4) / 5) and fixed["gflops_measured"] == pytest.approx((2 * 10 + 6) / 8)
+    adaptive = row(MethodResult("dis", 5, result, "adaptive"))
+    signals = thumbnail_multiply_adds(SIZE) / 1e9
+    assert adaptive["gflops"] == adaptive["gflops_measured"] == pytest.approx((2 * 10 + 6) / 8 + signals)
+
+
+@pytest.mark.parametrize(
+    "names, shifts, allowance, message",
+    [
+        ([], 1, None, "expected some of fixed"),
+        (["some"], 1, None, "expected some of fixed"),
+        (["fixed"], 0, None, "at least 1"),
+        (["budget"], 1, 2.0, "expected null"),
+    ],
+)
+def test_impossible_schedulers_are_refused(names: list[str], shifts: int, allowance: float | None, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_schedulers(names, shifts, (allowance, None))
