@@ -32,17 +32,23 @@ _SWIN = {
 def network(family: str) -> PreTrainedModel:
     """Random weights, also of norms and deformable attention, whose initial values hide wrong connections."""
     made = {"mask2former": _mask2former, "maskformer": _maskformer, "oneformer": _oneformer, "eomt": _eomt}[family]()
-    for module in made.modules():
-        if isinstance(module, nn.LayerNorm | nn.GroupNorm):
-            nn.init.normal_(module.weight, 1.0, 0.3)
-            nn.init.normal_(module.bias, 0.0, 0.3)
+    randomize(made)
     for name, parameter in made.named_parameters():
-        if "sampling_offsets.weight" in name or "attention_weights.weight" in name:
-            nn.init.normal_(parameter, std=0.05)
         # Initially all queries agree.
         if name.endswith(("queries_features.weight", "queries_embedder.weight", "query.weight")):
             nn.init.normal_(parameter, std=3.0)
     return made.eval()
+
+
+def randomize(network: nn.Module) -> None:
+    """Randomize norms and deformable attention, whose initial values hide wrong connections."""
+    for module in network.modules():
+        if isinstance(module, nn.LayerNorm | nn.GroupNorm):
+            nn.init.normal_(module.weight, 1.0, 0.3)
+            nn.init.normal_(module.bias, 0.0, 0.3)
+    for name, parameter in network.named_parameters():
+        if "sampling_offsets.weight" in name or "attention_weights.weight" in name:
+            nn.init.normal_(parameter, std=0.05)
 
 
 def picture(height: int = 64, width: int = 64, batch: int = 2) -> Tensor:

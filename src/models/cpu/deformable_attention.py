@@ -72,24 +72,24 @@ class DeformableAttention(nn.Module):
         Returns:
             (B, S, C), and the attention weights (B, S, heads, levels, points).
         """
-        placed = hidden_states if position_embeddings is None else hidden_states + position_embeddings
+        positioned = hidden_states if position_embeddings is None else hidden_states + position_embeddings
         value = self._value(encoder_hidden_states, attention_mask)
         layers = (*self.sampling_offsets.parameters(), *self.attention_weights.parameters())
-        learning = torch.is_grad_enabled() and any(x.requires_grad for x in (value, placed, *layers))
-        if value.device.type == "cpu" and not learning:  # the sum's backward pass is slower than that of grid_sample
+        with_gradients = torch.is_grad_enabled() and any(x.requires_grad for x in (value, positioned, *layers))
+        if value.device.type == "cpu" and not with_gradients:  # the sum's backward pass is slower than that of grid_sample
             table = SampledTable.of(value, spatial_shapes_list)
-            positions, by_head = self._samples(placed, reference_points, table)
+            positions, by_head = self._samples(positioned, reference_points, table)
             output, weights = table.sums(positions, by_head), by_head.permute(3, 0, 1, 2)
-            weights = weights.reshape(*placed.shape[:2], *weights.shape[1:])
+            weights = weights.reshape(*positioned.shape[:2], *weights.shape[1:])
         else:
-            batch, tokens, _ = placed.shape
+            batch, tokens, _ = positioned.shape
             shape = (batch, tokens, self.num_heads, self.num_levels, self.num_points)
-            offsets = self.sampling_offsets(placed).view(*shape, 2)
-            weights = self.attention_weights(placed).view(*shape[:3], -1).softmax(-1).view(shape)
+            offsets = self.sampling_offsets(positioned).view(*shape, 2)
+            weights = self.attention_weights(positioned).view(*shape[:3], -1).softmax(-1).view(shape)
             sizes = torch.tensor([(width, height) for height, width in spatial_shapes_list], device=value.device)[:, None]
             locations = reference_points[:, :, None, :, None] + offsets / sizes
             output = multi_scale_deformable_attention(value, list(spatial_shapes_list), locations, weights)
-        return self.output_proj(output.view(placed.shape)), weights
+        return self.output_proj(output.view(positioned.shape)), weights
 
     def table(self, encoder_hidden_states: Tensor, attention_mask: Tensor | None, shapes: Shapes) -> SampledTable:
         """Return the table that :meth:`attend` samples for all tokens; the arguments are those of :meth:`forward`."""
@@ -98,9 +98,9 @@ class DeformableAttention(nn.Module):
             attention_mask = None
         return SampledTable.of(self._value(encoder_hidden_states, attention_mask), shapes)
 
-    def attend(self, placed: Tensor, reference_points: Tensor, table: SampledTable) -> Tensor:
+    def attend(self, positioned: Tensor, reference_points: Tensor, table: SampledTable) -> Tensor:
         """Compute :meth:`forward` for some tokens (B, T, C), positions added, without gradients on a CPU; (B, T, C)."""
-        output: Tensor = self.output_proj(table.sums(*self._samples(placed, reference_points, table)).view(placed.shape))
+        output: Tensor = self.output_proj(table.sums(*self._samples(positioned, reference_points, table)).view(positioned.shape))
         return output
 
     def _value(self, encoder_hidden_states: Tensor, attention_mask: Tensor | None) -> Tensor:
@@ -110,7 +110,7 @@ class DeformableAttention(nn.Module):
             value = value.masked_fill(attention_mask[..., None], 0.0)
         return value.view(*value.shape[:2], self.num_heads, -1)
 
-    def _samples(self, placed: Tensor, reference_points: Tensor, table: SampledTable) -> tuple[Tensor, Tensor]:
+    def _samples(self, positioned: Tensor, reference_points: Tensor, table: SampledTable) -> tuple[Tensor, Tensor]:
         """Return positions and weights for :meth:`SampledTable.sums` of tokens (B, T, C) with positions added.
 
         Tokens come last, so that each step runs along whole rows: several times as fast as transformers' order, whose last
@@ -119,9 +119,9 @@ class DeformableAttention(nn.Module):
         rows, last = table.rows, table.last
         # One product: all x, then all y, then the weights.
         offsets, weights = self.sampling_offsets, self.attention_weights
-        matrix = torch.cat((offsets.weight.view(-1, 2, placed.shape[-1]).transpose(0, 1).flatten(0, 1), weights.weight))
+        matrix = torch.cat((offsets.weight.view(-1, 2, positioned.shape[-1]).transpose(0, 1).flatten(0, 1), weights.weight))
         bias = torch.cat((offsets.bias.view(-1, 2).T.flatten(), weights.bias))
-        found = torch.addmm(bias[:, None], matrix, placed.flatten(0, 1).T).to(rows.dtype)
+        found = torch.addmm(bias[:, None], matrix, positioned.flatten(0, 1).T).to(rows.dtype)
         moved, logits = torch.split(found, [2 * len(weights.weight), len(weights.weight)])
         # Offsets are already in pixels of their level.
         start = reference_points.flatten(0, 1).permute(2, 1, 0).to(rows.dtype) * last[..., 0] - 0.5
@@ -174,7 +174,7 @@ class SampledTable:
         of a table, which ``embedding_bag`` computes without storing the samples.
 
         Convention:
-            ``positions`` are x, then y, in pixels of their level, pixel centres at whole numbers; zero outside of the map.
+            ``positions`` are x, then y, in pixels of their level, pixel centers at whole numbers; zero outside of the map.
 
         Args:
             positions: (2, heads, levels, points, B * T), tokens of all images one after another; overwritten.

@@ -43,9 +43,9 @@ class EncoderLayer(Mask2FormerPixelDecoderEncoderLayer):  # type: ignore[misc]
         **options: Any,
     ) -> tuple[Tensor, ...]:
         """Return a tuple whose first item is (B, S, C); the argument names are transformers'."""
-        learning = self.training or not torch.is_inference_mode_enabled()
         attention = self.self_attn
-        if learning or hidden_states.device.type != "cpu" or options.get("output_attentions"):
+        inference = torch.is_inference_mode_enabled() and not self.training
+        if not inference or hidden_states.device.type != "cpu" or options.get("output_attentions"):
             result: tuple[Tensor, ...] = super().forward(
                 hidden_states, attention_mask, position_embeddings, reference_points, spatial_shapes_list, **options
             )

@@ -208,18 +208,18 @@ def _load_lite0(module: nn.Module, file: Path) -> None:
     saved = torch.load(file, map_location="cpu", weights_only=True)
     head = ("_conv_head.", "_bn1.", "_fc.")
     tensors = [(key, value) for key, value in saved.items() if not key.startswith(head)]
-    own = list(module.state_dict().items())
-    if len(tensors) != len(own) or len(saved) - len(tensors) != 8:
+    expected = list(module.state_dict().items())
+    if len(tensors) != len(expected) or len(saved) - len(tensors) != 8:
         raise ValueError(
-            f"{file}: {len(tensors)} tensors and {len(saved) - len(tensors)} of the classifier; expected {len(own)} and 8"
+            f"{file}: {len(tensors)} tensors and {len(saved) - len(tensors)} of the classifier; expected {len(expected)} and 8"
         )
-    for (key, value), (own_key, own_value) in zip(tensors, own, strict=True):
-        if value.shape != own_value.shape or key.rsplit(".", 1)[1] != own_key.rsplit(".", 1)[1]:
+    for (key, value), (expected_key, expected_value) in zip(tensors, expected, strict=True):
+        if value.shape != expected_value.shape or key.rsplit(".", 1)[1] != expected_key.rsplit(".", 1)[1]:
             raise ValueError(
-                f"{file}: {key} has shape {tuple(value.shape)}; expected {own_key} of {tuple(own_value.shape)} there"
+                f"{file}: {key} has shape {tuple(value.shape)}; expected {expected_key} of {tuple(expected_value.shape)} there"
             )
-    module.load_state_dict({own_key: value for (own_key, _), (_, value) in zip(own, tensors, strict=True)})
-    logger.info("backbone efficientnet_lite0: loaded %d tensors from %s", len(own), file.name)
+    module.load_state_dict({expected_key: value for (expected_key, _), (_, value) in zip(expected, tensors, strict=True)})
+    logger.info("backbone efficientnet_lite0: loaded %d tensors from %s", len(expected), file.name)
 
 
 @contextmanager

@@ -5,23 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from src.models.segmentors.mask2former import Mask2FormerSegmentor
 from src.ops.padding import pad_to
+from tests.models.families import randomize
 
 BACKBONES = ["tiny", "small_resnet", "efficientnet_lite0"]
-
-
-def randomize(network: nn.Module) -> None:
-    """Randomize norms and deformable attention, whose initial values hide wrong connections."""
-    for module in network.modules():
-        if isinstance(module, nn.LayerNorm | nn.GroupNorm):
-            nn.init.normal_(module.weight, 1.0, 0.3)
-            nn.init.normal_(module.bias, 0.0, 0.3)
-    for name, parameter in network.named_parameters():
-        if "sampling_offsets.weight" in name or "attention_weights.weight" in name:
-            nn.init.normal_(parameter, std=0.05)
 
 
 def picture(height: int = 64, width: int = 96, batch: int = 2) -> Tensor:
