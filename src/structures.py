@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from jaxtyping import Float, Num
 from torch import Tensor
 
 IGNORE_INDEX = 255
@@ -120,8 +121,8 @@ class DisocclusionScores:
         weight: (B, 1, h', w') in 0..1, weight of these scores in the result; 0 leaves the masks' scores unchanged.
     """
 
-    logits: Tensor
-    weight: Tensor
+    logits: Float[Tensor, "B K _ _"]
+    weight: Float[Tensor, "B 1 _ _"]
 
 
 @dataclass(frozen=True)
@@ -137,20 +138,20 @@ class MaskPrediction:
         disocclusion: class scores of disoccluded places; ``None`` on a key frame, and without a disocclusion head.
     """
 
-    class_logits_per_layer: Tensor
-    mask_logits_per_layer: Tensor
-    queries: Tensor
+    class_logits_per_layer: Float[Tensor, "L B Q _"]
+    mask_logits_per_layer: Float[Tensor, "L B Q h w"]
+    queries: Float[Tensor, "B Q C"]
     image_size: Size
     padded_size: Size
     disocclusion: DisocclusionScores | None = None
 
     @property
-    def class_logits(self) -> Tensor:
+    def class_logits(self) -> Float[Tensor, "B Q _"]:
         """(B, Q, K + 1) of the final layer."""
         return self.class_logits_per_layer[-1]
 
     @property
-    def mask_logits(self) -> Tensor:
+    def mask_logits(self) -> Float[Tensor, "B Q h w"]:
         """(B, Q, h, w) of the final layer."""
         return self.mask_logits_per_layer[-1]
 
@@ -181,13 +182,13 @@ class FlowPrediction:
             ``None`` unless requested by ``with_detail``.
     """
 
-    segment_flow: Tensor
-    pixel_flows: tuple[Tensor, ...]
+    segment_flow: Float[Tensor, "B Q 2 h w"]
+    pixel_flows: tuple[Float[Tensor, "B 2 _ _"], ...]
     padded_size: Size
-    confidence: Tensor | None = None
-    disocclusion_logits: Tensor | None = None
+    confidence: Float[Tensor, "B _ _ _"] | None = None
+    disocclusion_logits: Float[Tensor, "B K _ _"] | None = None
     sources: tuple[Tensor, ...] = ()
-    detail: Tensor | None = None
+    detail: Float[Tensor, "B 2 H W"] | None = None
 
 
 @dataclass(frozen=True)
@@ -205,7 +206,7 @@ class KeyFrameState:
             without them.
     """
 
-    image: Tensor
+    image: Num[Tensor, "B 3 H W"]
     prediction: MaskPrediction
     index: int
     age: int

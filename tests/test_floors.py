@@ -36,6 +36,8 @@ def test_the_floors_hold() -> None:
         ({"web/__init__.py": "import omegaconf"}, "Hydra stays"),
         ({"inference/__init__.py": "import gradio"}, "Only the page knows Gradio"),
         ({"inference/scheduling/__init__.py": "import src.inference.streaming"}, "Inference: schedulers"),
+        ({"models/flow/__init__.py": "import src.models.segmentors.eomt"}, "Floors of models"),
+        ({"models/segmentors/eomt.py": "import src.models.segmentors.maskformer"}, "Floors of segmentors"),
         ({"ops/warp.py": "import src.ops.masks", "ops/masks.py": "import src.ops.warp"}, "No import circles"),
     ],
 )

@@ -186,6 +186,7 @@ def test_an_image_is_judged_alike_in_any_batch() -> None:
             prediction,
             class_logits_per_layer=prediction.class_logits_per_layer[:, images],
             mask_logits_per_layer=prediction.mask_logits_per_layer[:, images],
+            queries=prediction.queries[images],
         )
         terms = loss(chosen, label[images], ids[images])
         segments = sum(len(image.unique()) - 1 for image in label[images])

@@ -11,7 +11,8 @@ HIDDEN = torch.nan
 
 
 def flow_with(confidence: Tensor | None) -> FlowPrediction:
-    return FlowPrediction(torch.zeros(1, 1, 2, 8, 16), (), (32, 64), confidence)
+    batch = 1 if confidence is None else len(confidence)
+    return FlowPrediction(torch.zeros(batch, 1, 2, 8, 16), (), (32, 64), confidence)
 
 
 def target() -> Tensor:

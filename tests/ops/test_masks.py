@@ -45,6 +45,7 @@ def test_no_object_queries_change_nothing() -> None:
         prediction,
         mask_logits_per_layer=torch.cat((masks, prediction.mask_logits_per_layer), 2),
         class_logits_per_layer=torch.cat((logits, prediction.class_logits_per_layer), 2),
+        queries=torch.zeros(2, 8, 4),
     )
     torch.testing.assert_close(semantic_scores(more), semantic_scores(prediction))
 

@@ -64,20 +64,6 @@ def test_padding_is_zero_after_normalization_and_at_the_right_and_bottom(build_s
     assert not torch.allclose(prediction.mask_logits, other_corner.masks_queries_logits, atol=1e-3)
 
 
-def test_an_image_of_one_cell_is_refused_by_its_size(build_segmentor):
-    segmentor = build_segmentor().eval()
-    with pytest.raises(ValueError, match="image of 20x32: expected a side of more than 32 pixels"):
-        segmentor(picture(20, 32, batch=1))
-    assert segmentor(picture(20, 33, batch=1)).padded_size == (32, 64)
-
-
-def test_bytes_and_floats_are_the_same_image(build_segmentor):
-    segmentor = build_segmentor().eval()
-    image = picture()
-    with torch.no_grad():
-        assert torch.equal(segmentor(image).mask_logits, segmentor(image.float()).mask_logits)
-
-
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_autocast_keeps_logits_and_positions_in_float32(build_segmentor, backbone):
     segmentor = build_segmentor(backbone).eval()
@@ -136,13 +122,6 @@ def test_config_rebuilds_the_network(build_segmentor, backbone):
 def test_config_from_elsewhere_builds_only_known_architectures(build_segmentor, change, message):
     config = {**build_segmentor().config(), **change}
     with pytest.raises(ValueError, match=message):
-        Mask2FormerSegmentor.from_config(config)
-
-
-def test_config_lacking_a_field_is_refused(build_segmentor):
-    config = build_segmentor().config()
-    del config["num_queries"]
-    with pytest.raises(ValueError, match="num_queries"):
         Mask2FormerSegmentor.from_config(config)
 
 
