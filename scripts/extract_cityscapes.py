@@ -14,7 +14,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 # The package is not installed; it is a neighbour of this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.data.prepare.cityscapes_archive import ExtractionPlan, extract_entries, is_unpacked, plan_extraction
+from src.data.prepare.cityscapes_archive import ExtractionPlan, extract_entries, is_extracted, plan_extraction
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def describe(plan: ExtractionPlan, output: Path, console: Console) -> None:
     """Print the numbers and sizes of the files to extract."""
-    existing = sum(is_unpacked(entry, output) for entry in plan.entries)
+    existing = sum(is_extracted(entry, output) for entry in plan.entries)
     console.print(
         f"{len(plan.entries)} files for {plan.labelled} labels, {decimal(plan.wanted_bytes)} of the {decimal(plan.total_bytes)} "
         f"of frames and labels in the archives; {existing} exist already",

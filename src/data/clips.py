@@ -38,35 +38,13 @@ class ClipDataset(Protocol):
         return len(self.classes)
 
     def read_image(self, clip: int, frame: int, interleaved: bool = False) -> Tensor:
-        """Read one frame.
-
-        Args:
-            clip: index into ``clips``.
-            frame: index into the frames of the clip.
-            interleaved: keep the memory order of the decoder; otherwise memory is contiguous.
-
-        Returns:
-            (3, H, W) uint8 RGB.
-        """
+        """Read one frame as (3, H, W) uint8 RGB; with ``interleaved`` in the memory order of the decoder, else contiguous."""
 
     def read_label(self, clip: int, frame: int, dtype: torch.dtype = torch.int64) -> Tensor:
-        """Read the label of one frame.
-
-        Args:
-            clip: index into ``clips``.
-            frame: index into the frames of the clip.
-            dtype: of the result; uint8 holds every class in an eighth of the memory.
-
-        Returns:
-            (H, W): classes 0..K-1 or ``IGNORE_INDEX``.
-        """
+        """Read the label of one frame as (H, W) of ``dtype``: classes 0..K-1 or ``IGNORE_INDEX``."""
 
     def read_flow(self, clip: int, nonkey: int, key: int) -> Tensor | None:
-        """Read the true backward flow between two frames of a clip.
-
-        Returns:
-            (2, H, W) float32 in pixels, NaN where unknown or occluded; ``None`` if the dataset has no such flow.
-        """
+        """Read the true backward flow, (2, H, W) float32 in pixels, NaN where unknown or occluded; ``None`` without flow."""
         return None
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 import re
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -34,12 +36,8 @@ class CorruptFileError(ValueError):
 
 _LABEL_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
 _COLOR_MODES = ("RGB", "RGBA")
-_GREY_PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
-_PNG_END = b"IEND\xaeB`\x82"
-_JPEG_START = b"\xff\xd8\xff"
-_JPEG_END = b"\xff\xd9"
-# Tables and comments precede the frame header of a JPEG; if they are longer, Pillow searches for the header.
-_HEADER_BYTES = 2**14
+_END = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
+_PNG_BIT_DEPTH = 24  # byte position
 
 
 def read_rgb(path: Path, interleaved: bool = False) -> Tensor:
@@ -57,18 +55,17 @@ def read_rgb(path: Path, interleaved: bool = False) -> Tensor:
         CorruptFileError: if the file is empty, truncated or not an image; the message names it.
     """
     content = _read_bytes(path)
-    pixels = _decode_jpeg(content)
-    if pixels is None:
-        try:
-            with Image.open(BytesIO(content)) as image:
-                pixels = np.array(image.convert("RGB"))
-        except DECODE_ERRORS as error:
-            raise _undecodable(path, error) from error
+    with _opened(path, content) as image:
+        # OpenCV and Pillow convert CMYK differently. Pillow does not apply the EXIF orientation.
+        flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+        pixels = _decode_complete(image, content, flags) if image.format == "JPEG" and image.mode in ("L", "RGB") else None
+        if pixels is None:
+            pixels = np.array(image.convert("RGB"))
     planes = torch.from_numpy(pixels).permute(2, 0, 1)
     return planes if interleaved else planes.contiguous()
 
 
-def read_label_png(path: Path, channel: int | None = None) -> Tensor:
+def read_label_png(path: Path, channel: int | None = None) -> NDArray[np.integer[Any]]:
     """Read the raw values of a label image; of a palette PNG, the indices.
 
     Args:
@@ -77,35 +74,25 @@ def read_label_png(path: Path, channel: int | None = None) -> Tensor:
             files.
 
     Returns:
-        (H, W) int64.
+        (H, W), of the file's integer type.
 
     Raises:
         FileNotFoundError: if the file does not exist.
         CorruptFileError: if the file is empty, truncated or not an image; the message names it.
         ValueError: if the file has color channels and ``channel`` is ``None``.
     """
-    return torch.from_numpy(read_label_array(path, channel).astype(np.int64))
-
-
-def read_label_array(path: Path, channel: int | None = None) -> NDArray[np.integer[Any]]:
-    """Read the raw values of a label image as (H, W) of the file's integer type; see :func:`read_label_png`."""
     content = _read_bytes(path)
-    grey = decode_unfiltered_png(content, Image.MAX_IMAGE_PIXELS or math.inf)
-    if grey is None:
-        grey = _decode_grey_png(content)
-    if grey is not None:
-        return grey
-    try:
-        with Image.open(BytesIO(content)) as image:
-            mode = image.mode
-            if mode in _LABEL_MODES:
-                values = np.asarray(image)
-            elif channel is not None and mode in _COLOR_MODES:
-                values = np.asarray(image.getchannel(channel))
-            else:
-                values = None
-    except DECODE_ERRORS as error:
-        raise _undecodable(path, error) from error
+    values: NDArray[Any] | None = decode_unfiltered_png(content, Image.MAX_IMAGE_PIXELS or math.inf)
+    if values is not None:
+        return values
+    with _opened(path, content) as image:
+        if image.format == "PNG" and image.mode == "L" and content[_PNG_BIT_DEPTH] == 8:
+            values = _decode_complete(image, content, cv2.IMREAD_UNCHANGED)
+        if values is None and image.mode in _LABEL_MODES:
+            values = np.asarray(image)
+        elif values is None and channel is not None and image.mode in _COLOR_MODES:
+            values = np.asarray(image.getchannel(channel))
+        mode = image.mode
     if values is None:
         raise ValueError(f"{path} has color channels (mode {mode}); expected a one-channel label of class numbers")
     return values.astype(np.uint8) if mode == "1" else values
@@ -113,53 +100,8 @@ def read_label_array(path: Path, channel: int | None = None) -> NDArray[np.integ
 
 def image_size(path: Path) -> Size:
     """Return (H, W) of an image file from its header; errors as of :func:`read_rgb`."""
-    jpeg = _jpeg_header(_read_bytes(path, _HEADER_BYTES))
-    if jpeg is not None:
-        return jpeg[:2]
-    try:
-        with path.open("rb") as file, Image.open(file) as image:
-            return image.height, image.width
-    except DECODE_ERRORS as error:
-        raise CorruptFileError(f"{path} cannot be read as an image ({error}); expected a JPEG or PNG") from error
-
-
-def _decode_jpeg(content: bytes) -> NDArray[np.uint8] | None:
-    """Decode a complete JPEG to (H, W, 3) RGB; ``None`` for other files. OpenCV would fill truncated JPEGs with grey."""
-    header = _jpeg_header(content) if content.endswith(_JPEG_END) else None
-    # OpenCV and Pillow convert CMYK differently, and Pillow must refuse decompression bombs.
-    if header is None or header[2] not in (1, 3) or header[0] * header[1] > (Image.MAX_IMAGE_PIXELS or math.inf):
-        return None
-    # Pillow does not apply the EXIF orientation.
-    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
-    return None if pixels is None or pixels.shape[:2] != header[:2] else np.asarray(pixels, np.uint8)
-
-
-def _decode_grey_png(content: bytes) -> NDArray[np.uint8] | None:
-    """Decode a complete 8-bit grey PNG to (H, W); ``None`` for other files."""
-    if not (content.startswith(_GREY_PNG_START) and content[24:26] == b"\x08\x00" and content.endswith(_PNG_END)):
-        return None
-    width, height = struct.unpack_from(">II", content, 16)
-    if height * width > (Image.MAX_IMAGE_PIXELS or math.inf):
-        return None
-    values = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    return None if values is None or values.shape != (height, width) else np.asarray(values, np.uint8)
-
-
-def _jpeg_header(content: bytes) -> tuple[int, int, int] | None:
-    """Return (H, W, channels) of the frame header of an 8-bit JPEG (ITU T.81, B.2.2); ``None`` for other files."""
-    if not content.startswith(_JPEG_START):
-        return None
-    position = 2
-    while position + 10 <= len(content) and content[position] == 0xFF:
-        marker, length = content[position + 1], int.from_bytes(content[position + 2 : position + 4])
-        # Baseline, extended sequential and progressive; Pillow decodes the other, rare kinds.
-        if marker in (0xC0, 0xC1, 0xC2):
-            bits, height, width, channels = struct.unpack_from(">BHHB", content, position + 4)
-            return (height, width, channels) if bits == 8 and height and width else None
-        if marker == 0xDA or length < 2:
-            return None
-        position += 2 + length
-    return None
+    with _opened(path, _read_bytes(path)) as image:
+        return image.height, image.width
 
 
 def natural_key(path: Path) -> tuple[tuple[bool, int, str], ...]:
@@ -167,17 +109,37 @@ def natural_key(path: Path) -> tuple[tuple[bool, int, str], ...]:
     return tuple((part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", path.name))
 
 
-def _read_bytes(path: Path, length: int = -1) -> bytes:
-    """Read the file's bytes, or the first ``length``, in a single access, as the file system may be slow."""
+def _decode_complete(image: Image.Image, content: bytes, flags: int) -> NDArray[Any] | None:
+    """Decode a complete file by OpenCV; ``None`` for truncated files, the rest of which OpenCV would fill with grey.
+
+    Args:
+        image: the file as opened by Pillow, which refuses decompression bombs.
+        content: its bytes.
+        flags: of ``cv2.imdecode``.
+    """
+    if not content.endswith(_END[str(image.format)]):
+        return None
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    expected = (image.height, image.width) if flags == cv2.IMREAD_UNCHANGED else (image.height, image.width, 3)
+    return pixels if pixels is not None and pixels.shape == expected else None
+
+
+@contextmanager
+def _opened(path: Path, content: bytes) -> Iterator[Image.Image]:
+    """Open an image by Pillow; decoding errors name the file."""
     try:
-        with path.open("rb") as file:
-            content = file.read(length)
+        with Image.open(BytesIO(content)) as image:
+            yield image
+    except DECODE_ERRORS as error:
+        raise CorruptFileError(f"{path} cannot be decoded ({error}); expected a complete JPEG or PNG") from error
+
+
+def _read_bytes(path: Path) -> bytes:
+    """Read the file in a single access, as the file system may be slow."""
+    try:
+        content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         raise FileNotFoundError(f"{path} does not exist; expected an image file") from error
     if not content:
         raise CorruptFileError(f"{path} is empty (0 bytes); expected an image")
     return content
-
-
-def _undecodable(path: Path, error: Exception) -> CorruptFileError:
-    return CorruptFileError(f"{path} cannot be decoded ({error}); expected a complete JPEG or PNG")

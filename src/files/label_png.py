@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from src.files.images import read_label_array
+from src.files.images import read_label_png
 from src.structures import IGNORE_INDEX
 
 UNDEFINED = 254
@@ -40,7 +40,7 @@ class LabelFormat:
 
     def read_raw(self, path: Path) -> NDArray[np.integer[Any]]:
         """Return the (H, W) values of a file; errors as of :func:`read_label_png`."""
-        return read_label_array(path, self.channel)
+        return read_label_png(path, self.channel)
 
     def to_classes(self, raw: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
         """Translate (H, W) values to classes 0..K-1, ``IGNORE_INDEX`` or ``UNDEFINED``."""

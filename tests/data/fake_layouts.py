@@ -21,13 +21,13 @@ def write_label(path: Path, values) -> None:
 
 
 def label(*values: int, size=SIZE) -> np.ndarray:
-    """Columns of the given values, as even as they go."""
+    """Return equally wide columns of the given values."""
     columns = np.array(values, np.uint8)[np.arange(size[1]) * len(values) // size[1]]
     return np.tile(columns, (size[0], 1))
 
 
 def write_vspw(root: Path, videos: dict[str, list[str]], split="train", masks=True, names=None) -> Path:
-    """Videos by name with the stems of their frames; frame number i has grey value i and the label values 0, i + 1, 255."""
+    """Write videos, name -> stems of frames; frame i has grey value i and the label values 0, i + 1, 255."""
     for video, frames in videos.items():
         for i, frame in enumerate(frames):
             write_image(root / "data" / video / "origin" / f"{frame}.jpg", value=i)

@@ -40,7 +40,7 @@ def test_a_label_of_another_size_names_both_files(clips, tmp_path):
         clips.read_image(0, 0)
 
 
-def test_a_frame_without_label_says_so(clips):
+def test_reading_a_missing_label_is_an_error(clips):
     with pytest.raises(ValueError, match="frame 1 of clip a has no label"):
         clips.read_label(0, 1)
 
@@ -50,7 +50,7 @@ def test_every_class_has_a_color(clips):
         FileClips(clips.clips, ("x", "y"), ((1, 1, 1),), 5.0, {0: 0})
 
 
-def test_short_clips_are_left_out_when_asked(clips):
+def test_short_clips_are_left_out(clips):
     rest = {"classes": ("x",), "palette": ((1, 1, 1),), "fps": 5.0, "label_values": {0: 0}}
     short = Clip("short", clips.clips[0].images[:1], (None,))
     assert [c.name for c in FileClips([*clips.clips, short], **rest, min_clip_length=2).clips] == ["a"]

@@ -49,7 +49,7 @@ def attach(module, rank=0, world=1, step=0, accumulate=1):
 
 
 class Recorder(L.LightningModule):
-    """Remembers which samples it saw, in training and in validation."""
+    """Records the samples of training and validation."""
 
     def __init__(self):
         super().__init__()
@@ -90,7 +90,7 @@ def fit(module, folder, accumulate=1, checkpoint=None):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_a_resumed_run_sees_what_the_uninterrupted_one_saw(make_module, tmp_path, accumulate):
+def test_a_resumed_run_reads_the_samples_of_the_uninterrupted_run(make_module, tmp_path, accumulate):
     whole, _ = fit(make_module(), tmp_path / "whole", accumulate)
     assert [i for _, ids, _, _ in whole.seen for i in ids] == list(range(STEPS * accumulate * BATCH))
     rest, trainer = fit(make_module(), tmp_path / "rest", accumulate, checkpoint=tmp_path / "whole" / "3.ckpt")
@@ -109,13 +109,13 @@ def test_ranks_share_each_step_as_one_process_would(make_module):
     assert sorted(i for loader in validated for batch in loader for i in batch.sample_id.tolist()) == list(range(5))
 
 
-def test_a_rank_without_validation_pairs_is_an_error_before_the_others_wait_for_it(make_module):
+def test_fewer_validation_pairs_than_ranks_are_an_error(make_module):
     for rank in range(3):
         with pytest.raises(ValueError, match=r"data\.val_samples=2 for 3 processes; expected at least one pair for each"):
             attach(make_module(val_samples=2), rank, world=3).val_dataloader()
 
 
-def test_the_length_is_that_of_the_whole_run_wherever_it_stands(make_module):
+def test_the_length_is_that_of_the_whole_run_at_any_step(make_module):
     loader = attach(make_module(), rank=1, world=2, step=4, accumulate=3).train_dataloader()
     assert len(loader) == STEPS * 3
     batches = list(loader)
@@ -132,7 +132,7 @@ def test_validation_pairs_do_not_depend_on_the_seed_and_training_pairs_do(make_m
 
 
 @pytest.mark.filterwarnings("ignore:This process")
-def test_worker_processes_read_what_the_main_process_reads(make_module):
+def test_worker_processes_read_the_samples_of_the_main_process(make_module):
     plain, workers = (list(attach(make_module(num_workers=n)).train_dataloader()) for n in (0, 2))
     for one, two in zip(plain, workers, strict=True):
         assert one.names == two.names
@@ -157,7 +157,7 @@ def test_any_number_of_workers_and_ranks_replaces_the_same_samples(make_module, 
     assert any(skipped for _, _, skipped, _ in alone) and alone == read(0, 1, max_steps=2 * STEPS, num_workers=2)
     first, second = read(0, 2), read(1, 2)
     assert [batch for both in zip(first, second, strict=True) for batch in both] == alone
-    # A score is of the pairs that it says.
+    # Validation pairs are never replaced.
     with pytest.raises(CorruptFileError):
         list(attach(make_module(on_corrupt="skip", val_samples=40)).val_dataloader())
 
@@ -172,7 +172,7 @@ def test_bad_arguments_are_refused(make_module, tmp_path):
         make_module().train_dataloader()
 
 
-def test_what_is_left_to_the_device_is_done_in_training_alone(make_module):
+def test_steps_for_the_device_are_applied_only_in_training(make_module):
     module = make_module(seed=5, train_transform=PairTransform([RandomCrop((8, 8)), ColorJitter(where="device")]))
     batch = next(iter(attach(module).train_dataloader()))
     module.trainer.training = False

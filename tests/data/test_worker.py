@@ -9,7 +9,7 @@ import torch
 
 from src.data.worker import start_worker
 
-# In a process of its own: what the C library has learnt cannot be unlearnt.
+# In a separate process, as glibc never lowers its threshold.
 PAGES = """
 import resource
 import numpy as np
@@ -30,14 +30,14 @@ print(first, empty_pages_taken())
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="about the C library of Linux")
-def test_the_memory_of_pictures_is_kept_for_the_next_ones():
+def test_the_memory_of_images_is_reused():
     done = subprocess.run([sys.executable, "-c", PAGES], capture_output=True, text=True, check=True, timeout=300)
     before, after = map(int, done.stdout.split())
     # 80 pictures of 300 pages each.
     assert before > 10_000 and after < 100
 
 
-def test_a_signal_to_all_processes_of_a_job_leaves_the_loaders_alive() -> None:
+def test_loaders_survive_a_signal_to_all_processes_of_a_job() -> None:
     numbers = (signal.SIGTERM, signal.SIGUSR1)
     before = [signal.getsignal(number) for number in numbers]
     threads = torch.get_num_threads(), cv2.getNumThreads()

@@ -7,7 +7,7 @@ from src.files.atomic_write import atomic_path, write_label_png, write_text
 from src.files.images import read_label_png
 
 
-def test_a_file_is_there_whole_or_not_at_all(tmp_path):
+def test_a_file_appears_complete_or_not_at_all(tmp_path):
     path = tmp_path / "new" / "a.png"
     with pytest.raises(RuntimeError), atomic_path(path) as unfinished:
         assert unfinished.suffix == ".png" and unfinished != path
@@ -35,7 +35,7 @@ def test_labels_keep_their_values_and_have_no_row_filters(tmp_path, dtype):
 
 
 @pytest.mark.parametrize("values", [np.zeros((2, 3)), np.zeros((2, 3), np.int64), np.zeros((2, 3, 3), np.uint8)])
-def test_what_is_no_label_is_not_written(tmp_path, values):
+def test_arrays_of_other_shapes_and_types_are_not_written(tmp_path, values):
     with pytest.raises(ValueError, match=rf"a\.png: label of {values.ndim} dimensions, {values.dtype}; expected"):
         write_label_png(tmp_path / "a.png", values)
     assert list(tmp_path.iterdir()) == []

@@ -8,12 +8,12 @@ from src.files.flo import read_flo
 
 
 def flo(flow: np.ndarray) -> bytes:
-    """(H, W, 2) as the format's description says."""
+    """Encode (H, W, 2) by the format's description."""
     height, width = flow.shape[:2]
     return struct.pack("<fii", 202021.25, width, height) + flow.astype("<f4").tobytes()
 
 
-def test_vectors_stand_where_the_file_has_them(tmp_path):
+def test_vectors_keep_their_pixels(tmp_path):
     flow = np.arange(24, dtype=np.float32).reshape(3, 4, 2) / 4 - 2
     (tmp_path / "a.flo").write_bytes(flo(flow))
     found = read_flo(tmp_path / "a.flo")
@@ -44,7 +44,7 @@ def test_a_vector_with_an_unknown_component_is_unknown(tmp_path, bad, component)
         (struct.pack("<fii", 202021.25, 65535, 65535), "expected 34358689812 for"),
     ],
 )
-def test_what_is_no_flow_is_refused_by_name(tmp_path, content, message):
+def test_malformed_files_are_refused_by_name(tmp_path, content, message):
     (tmp_path / "a.flo").write_bytes(content)
     with pytest.raises(ValueError, match=rf"a\.flo .*{message}"):
         read_flo(tmp_path / "a.flo")

@@ -1,4 +1,4 @@
-"""Law: what is decoded is what Pillow reads; everything else is left to other decoders."""
+"""Law: decoded values equal Pillow's; other and damaged files return ``None``."""
 
 import zlib
 from io import BytesIO
@@ -40,14 +40,14 @@ def png(height, width, rows, parts=1):
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (33, 1), (480, 853)])
-def test_labels_as_they_are_written_are_decoded(tmp_path, shape):
+def test_labels_of_write_label_png_are_decoded(tmp_path, shape):
     values = np.random.default_rng(1).integers(0, 125, shape).astype(np.uint8)
     write_label_png(tmp_path / "a.png", values)
     assert np.array_equal(decode_unfiltered_png((tmp_path / "a.png").read_bytes(), NO_LIMIT), values)
 
 
 @pytest.mark.parametrize("parts", [1, 3])
-def test_data_may_come_in_several_chunks_and_between_others(parts):
+def test_data_in_several_chunks_is_decoded(parts):
     content = png(2, 3, b"\0abc\0def", parts)
     assert (
         decode_unfiltered_png(content, NO_LIMIT).tolist()
@@ -71,11 +71,11 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("content", OTHERS.values(), ids=OTHERS)
-def test_other_files_are_left_to_others(content):
+def test_other_kinds_of_files_return_none(content):
     assert decode_unfiltered_png(content, NO_LIMIT) is None
 
 
-def test_damaged_and_oversized_files_are_left_to_others(plain):
+def test_damaged_and_oversized_files_return_none(plain):
     assert np.array_equal(decode_unfiltered_png(plain, VALUES.size), VALUES)
     assert decode_unfiltered_png(plain, VALUES.size - 1) is None
     for place in range(len(plain)):

@@ -8,14 +8,14 @@ from PIL import Image
 from src.files.images import image_size, natural_key, read_label_png, read_rgb
 from tests.data.fake_layouts import write_label
 
-COLOURS = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
+COLORS = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
 
 
 def test_images_are_rgb_whatever_the_file(tmp_path):
-    Image.fromarray(COLOURS).save(tmp_path / "rgb.png")
-    Image.fromarray(COLOURS).convert("RGBA").save(tmp_path / "rgba.png")
-    Image.fromarray(COLOURS[..., 0]).save(tmp_path / "grey.png")
-    expected = torch.from_numpy(COLOURS).permute(2, 0, 1)
+    Image.fromarray(COLORS).save(tmp_path / "rgb.png")
+    Image.fromarray(COLORS).convert("RGBA").save(tmp_path / "rgba.png")
+    Image.fromarray(COLORS[..., 0]).save(tmp_path / "grey.png")
+    expected = torch.from_numpy(COLORS).permute(2, 0, 1)
     assert torch.equal(read_rgb(tmp_path / "rgb.png"), expected)
     assert torch.equal(read_rgb(tmp_path / "rgba.png"), expected)
     assert torch.equal(read_rgb(tmp_path / "grey.png"), expected[:1].expand(3, -1, -1))
@@ -27,7 +27,7 @@ def test_labels_keep_their_values(tmp_path, dtype):
     values = np.array([[0, 1, 7], [254, 255, np.iinfo(dtype).max]], dtype)
     write_label(tmp_path / "label.png", values)
     read = read_label_png(tmp_path / "label.png")
-    assert read.dtype == torch.int64
+    assert read.dtype == dtype
     assert read.tolist() == values.tolist()
 
 
@@ -40,7 +40,7 @@ def test_a_palette_label_gives_indices_not_colors(tmp_path, bits):
 
 
 def test_a_colored_label_is_refused(tmp_path):
-    Image.fromarray(COLOURS).save(tmp_path / "label.png")
+    Image.fromarray(COLORS).save(tmp_path / "label.png")
     with pytest.raises(ValueError, match=r"label\.png has color channels"):
         read_label_png(tmp_path / "label.png")
 
@@ -58,7 +58,7 @@ def test_missing_empty_and_foreign_files_are_named(tmp_path, read):
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png"])
-def test_a_file_cut_anywhere_is_named_or_read_whole(tmp_path, suffix):
+def test_a_truncated_file_is_an_error_or_read_completely(tmp_path, suffix):
     noise = np.random.default_rng(0).integers(0, 255, (24, 24, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / f"whole.{suffix}")
     content, whole = (tmp_path / f"whole.{suffix}").read_bytes(), read_rgb(tmp_path / f"whole.{suffix}")
@@ -73,15 +73,15 @@ def test_a_file_cut_anywhere_is_named_or_read_whole(tmp_path, suffix):
     assert refused > 0.9 * len(content) / 7
 
 
-def test_a_channel_of_a_colored_label_can_be_asked_for(tmp_path):
-    Image.fromarray(COLOURS).save(tmp_path / "rgb.png")
-    Image.fromarray(COLOURS[..., 1]).save(tmp_path / "grey.png")
+def test_a_channel_of_a_colored_label_can_be_chosen(tmp_path):
+    Image.fromarray(COLORS).save(tmp_path / "rgb.png")
+    Image.fromarray(COLORS[..., 1]).save(tmp_path / "grey.png")
     for channel in range(3):
-        assert read_label_png(tmp_path / "rgb.png", channel).tolist() == COLOURS[..., channel].tolist()
-        assert read_label_png(tmp_path / "grey.png", channel).tolist() == COLOURS[..., 1].tolist()
+        assert read_label_png(tmp_path / "rgb.png", channel).tolist() == COLORS[..., channel].tolist()
+        assert read_label_png(tmp_path / "grey.png", channel).tolist() == COLORS[..., 1].tolist()
 
 
-def test_a_picture_that_would_fill_the_memory_is_named(tmp_path, monkeypatch):
+def test_a_decompression_bomb_is_an_error(tmp_path, monkeypatch):
     write_label(tmp_path / "bomb.png", np.zeros((40, 50), np.uint8))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(ValueError, match=r"bomb\.png cannot be decoded"):
@@ -132,7 +132,7 @@ def test_a_jpeg_has_the_pixels_that_pillow_gives(tmp_path, content, interleaved)
     assert image_size(tmp_path / "a.jpg") == expected.shape[:2]
 
 
-def test_a_label_with_a_broken_byte_is_named_or_what_pillow_reads(tmp_path):
+def test_a_label_with_a_broken_byte_is_an_error_or_equals_pillows(tmp_path):
     values = np.kron(np.random.default_rng(0).integers(0, 124, (6, 8)), np.ones((5, 5))).astype(np.uint8)
     write_label(tmp_path / "label.png", values)
     content, refused = (tmp_path / "label.png").read_bytes(), 0

@@ -8,7 +8,7 @@ VALUES = {0: IGNORE_INDEX, 1: 0, 2: 1, 7: 2}
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32])
-def test_values_become_classes_and_all_others_are_told_apart(dtype):
+def test_values_become_classes_and_all_others_undefined(dtype):
     largest = np.iinfo(dtype).max
     raw = np.array([[0, 1, 2], [7, 3, 8], [largest, 200, 2]], dtype)
     assert LabelFormat(VALUES).to_classes(raw).tolist() == [[255, 0, 1], [2, UNDEFINED, UNDEFINED], [UNDEFINED, UNDEFINED, 1]]
@@ -19,7 +19,7 @@ def test_a_negative_value_is_no_class():
 
 
 @pytest.mark.parametrize("number", [-1, UNDEFINED, 300])
-def test_a_class_that_a_byte_cannot_tell_from_the_marks_is_refused(number):
+def test_a_class_equal_to_a_reserved_byte_is_refused(number):
     with pytest.raises(ValueError, match=rf"label value 7 is class {number}; expected 0\.\.253 or 255"):
         LabelFormat({0: 253, 1: IGNORE_INDEX, 7: number})
 

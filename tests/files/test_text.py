@@ -13,13 +13,13 @@ def test_a_byte_order_mark_and_windows_line_endings_are_no_content(tmp_path: Pat
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"one\n\xe9two\n"])
-def test_a_list_that_is_no_text_is_named(tmp_path: Path, content: bytes) -> None:
+def test_a_list_of_another_encoding_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "train.txt").write_bytes(content)
     with pytest.raises(ValueError, match=r"train\.txt cannot be read \(.*codec.*\); expected UTF-8 text"):
         read_video_list(tmp_path / "train.txt", lambda name: tmp_path / name, IssuePolicy(tmp_path))
 
 
-def test_a_list_that_the_disk_does_not_give_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_list_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "train.txt").write_text("a\n")
 
     def broken(*_: object, **__: object) -> str:

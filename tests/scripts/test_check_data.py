@@ -29,8 +29,8 @@ def run_check(tmp_path, *overrides):
         return check(cfg, console)
 
 
-def test_the_command_reports_and_its_exit_code_says_whether_all_is_well(root, tmp_path):
-    """As a user runs it, from elsewhere, with a path that Hydra's grammar would not take."""
+def test_the_command_reports_and_exits_with_0_for_a_complete_copy(root, tmp_path):
+    """Run as a user would, from another folder, with a path that Hydra's grammar refuses."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [*COMMAND, "data=vspw", f"data.root={root}", "workers=0"]
     sound = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
@@ -41,7 +41,7 @@ def test_the_command_reports_and_its_exit_code_says_whether_all_is_well(root, tm
 
 
 @pytest.mark.parametrize(("arguments", "code", "text"), [(["--help"], 0, "exclusion:"), ([], 2, "no dataset is chosen")])
-def test_without_a_data_set_it_says_how_to_choose_one(tmp_path, arguments, code, text):
+def test_without_a_dataset_the_error_names_the_option(tmp_path, arguments, code, text):
     run = subprocess.run([*COMMAND, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert (run.returncode, text in run.stdout) == (code, True), run.stdout + run.stderr
     assert "Traceback" not in run.stderr
@@ -62,7 +62,7 @@ def test_issues_are_counted_listed_and_can_be_excluded(root, tmp_path):
     assert run_check(tmp_path, "data=vspw", f"data.root='{root}'", f"data.exclude={exclude}", *again) == 0
 
 
-def test_a_report_is_not_replaced_unasked(root, tmp_path):
+def test_a_report_is_replaced_only_with_overwrite(root, tmp_path):
     (tmp_path / "check_data").mkdir()
     (tmp_path / "check_data/vspw.json").write_text("old")
     with pytest.raises(FileExistsError, match=r"vspw\.json exist already: name other files or set overwrite=true"):
@@ -84,5 +84,5 @@ def test_generated_data_can_be_checked_too(tmp_path):
     assert run_check(tmp_path, "data=moving_scenes", f"data.root={tmp_path}/scenes", *scenes) == 0
 
 
-def test_real_recordings_are_sound(tmp_path, shared_data):
+def test_real_recordings_are_complete(tmp_path, shared_data):
     assert run_check(tmp_path, "data=kitti_step", f"data.root={shared_data}/kitti_step", "splits=[train]") == 0

@@ -3,7 +3,7 @@ from src.data.prepare.cityscapes_archive import extract_entries
 from tests.data.prepare.test_cityscapes_archive import image_name, label_name, write_zip
 
 
-def test_the_frames_before_the_labels_are_unpacked(tmp_path, capsys):
+def test_the_frames_before_the_labels_are_extracted(tmp_path, capsys):
     images = write_zip(tmp_path / "seq.zip", [image_name(n) for n in range(30)])
     labels = write_zip(tmp_path / "gt.zip", [label_name(19)])
     out = tmp_path / "out"
@@ -27,7 +27,7 @@ def test_labels_without_frames_and_bad_archives_show_in_the_exit_code(tmp_path, 
     assert f"{label_name(19)}: the labelled frame is in no archive" in " ".join(capsys.readouterr().out.split())
     evil = write_zip(tmp_path / "evil.zip", ["../x"])
     assert main([str(evil), "--output", str(tmp_path / "out")]) == 2
-    assert "points out of its folder" in " ".join(capsys.readouterr().out.split())
+    assert "is outside its folder" in " ".join(capsys.readouterr().out.split())
 
 
 def test_ctrl_c_ends_with_a_message_and_the_same_command_continues(tmp_path, capsys, monkeypatch):

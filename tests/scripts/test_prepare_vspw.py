@@ -5,7 +5,7 @@ from src.data.datasets.vspw import VSPW
 from tests.data.fake_layouts import write_vspw
 
 
-def test_a_small_copy_is_made_and_taken_up_again(tmp_path, capsys):
+def test_a_small_copy_is_made_and_continued(tmp_path, capsys):
     source = write_vspw(tmp_path / "full", {"a": ["1", "4"], "b": ["0"]}, split="val", names={"others": 0, "sky": 1})
     arguments = [str(source), str(tmp_path / "small"), "--short-side", "6", "--workers", "2"]
     assert main(arguments) == 0
@@ -42,7 +42,7 @@ def test_ctrl_c_ends_with_a_message_and_the_same_command_continues(tmp_path, cap
     assert "3 files written" in capsys.readouterr().out
 
 
-def test_fewer_than_no_process_is_refused(tmp_path, capsys):
+def test_a_negative_number_of_processes_is_refused(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main([str(tmp_path), str(tmp_path / "small"), "--workers", "-1"])
     assert "--workers -1; expected 0 or more" in capsys.readouterr().err

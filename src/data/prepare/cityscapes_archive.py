@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -19,13 +20,7 @@ _LABEL = re.compile(r"gtFine/(?P<split>\w+)/(?P<city>[\w-]+)/(?P<name>[\w-]+_gtF
 
 
 class Entry(NamedTuple):
-    """A file in an archive.
-
-    Attributes:
-        archive: the zip file.
-        name: path within the archive, and below the target folder.
-        size: size in bytes.
-    """
+    """A file in a zip archive: its path within the archive, which is also its path below the target folder, and its bytes."""
 
     archive: Path
     name: str
@@ -78,11 +73,11 @@ def plan_extraction(
     if key_interval < 1 or pair_range < 0:
         raise ValueError(f"key_interval={key_interval}, pair_range={pair_range}; expected at least 1 and at least 0 frames")
     entries = {entry.name: entry for path in archives for entry in _list_archive(path)}
-    unpacked = [path.relative_to(target).as_posix() for path in target.glob("gtFine/*/*/*_labelIds.png")]
-    labels = {name: match for name in (*entries, *unpacked) if (match := _LABEL.fullmatch(name)) and match["split"] in splits}
+    extracted = [path.relative_to(target).as_posix() for path in target.glob("gtFine/*/*/*_labelIds.png")]
+    labels = {name: match for name in (*entries, *extracted) if (match := _LABEL.fullmatch(name)) and match["split"] in splits}
     if not labels:
         raise ValueError(
-            f"no gtFine labels of {', '.join(splits)} in {_names(archives)} or {target}; "
+            f"no gtFine labels of {', '.join(splits)} in {', '.join(map(str, archives))} or {target}; "
             f"expected gtFine/<split>/<city>/<city>_<seq6>_<frame6>_gtFine_labelIds.png"
         )
     before = max(key_interval - 1, pair_range)
@@ -113,21 +108,15 @@ def extract_entries(entries: Iterable[Entry], target: Path) -> Iterator[int]:
     Raises:
         ValueError: if an archive is damaged; the message names the entry, which is not written.
     """
-    opened: dict[Path, zipfile.ZipFile] = {}
-    try:
-        for entry in entries:
-            path = target / entry.name
-            if not is_unpacked(entry, target):
-                if entry.archive not in opened:
-                    opened[entry.archive] = zipfile.ZipFile(entry.archive)
-                _extract(opened[entry.archive], entry, path)
-            yield entry.size
-    finally:
-        for archive in opened.values():
-            archive.close()
+    for path, group in groupby(entries, key=lambda entry: entry.archive):
+        with zipfile.ZipFile(path) as archive:
+            for entry in group:
+                if not is_extracted(entry, target):
+                    _extract(archive, entry, target / entry.name)
+                yield entry.size
 
 
-def is_unpacked(entry: Entry, target: Path) -> bool:
+def is_extracted(entry: Entry, target: Path) -> bool:
     """Return whether the complete file exists."""
     path = target / entry.name
     return path.is_file() and path.stat().st_size == entry.size
@@ -141,7 +130,7 @@ def _extract(archive: zipfile.ZipFile, entry: Entry, path: Path) -> None:
     # zipfile raises RuntimeError for passwords and unknown compression methods.
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise ValueError(
-            f"{entry.archive}: {entry.name} cannot be unpacked ({error}); expected the archive as published"
+            f"{entry.archive}: {entry.name} cannot be extracted ({error}); expected the archive as published"
         ) from error
 
 
@@ -157,7 +146,7 @@ def _list_archive(path: Path) -> list[Entry]:
         parts = PurePosixPath(info.filename).parts
         # Only names of Cityscapes' pattern are extracted; other paths show that the archive is not the published one.
         if "\\" in info.filename or ":" in info.filename or info.filename.startswith("/") or ".." in parts:
-            raise ValueError(f"{path}: entry {info.filename!r} points out of its folder; refusing the archive")
+            raise ValueError(f"{path}: entry {info.filename!r} is outside its folder; expected the archive as published")
     return [Entry(path, i.filename, i.file_size) for i in infos if _IMAGE.fullmatch(i.filename) or _LABEL.fullmatch(i.filename)]
 
 
@@ -171,7 +160,3 @@ def _frames_before(label: re.Match[str], before: int) -> list[str]:
     return [
         f"{folder}/{parts['city']}_{parts['sequence']}_{n:06d}{IMAGE_SUFFIX}" for n in range(max(number - before, 0), number + 1)
     ]
-
-
-def _names(paths: Iterable[Path]) -> str:
-    return ", ".join(map(str, paths))

@@ -76,7 +76,7 @@ class PredictionFolder:
             ValueError: if it cannot be decoded, has color channels or another size, or a class is out of range.
         """
         path = self.path(clip, frame)
-        found = read_label_png(path)
+        found = torch.from_numpy(read_label_png(path).astype(np.int64))
         if tuple(found.shape) != tuple(size):
             raise ValueError(
                 f"{path} is {found.shape[0]}x{found.shape[1]} (HxW); expected {size[0]}x{size[1]}, the size of the frame's label"

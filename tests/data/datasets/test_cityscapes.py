@@ -38,7 +38,7 @@ def test_a_snippet_at_the_start_of_its_recording(tmp_path):
     assert Cityscapes(tmp_path, "train").clips[0].labelled_frames == (2,)
 
 
-def test_without_sequences_the_labelled_frame_stands_alone(tmp_path):
+def test_without_sequences_clips_are_single_frames(tmp_path):
     write_snippet(tmp_path, [19], 19, folder="leftImg8bit")
     (clip,) = Cityscapes(tmp_path, "train").clips
     assert (len(clip), clip.labelled_frames) == (1, (0,))
@@ -63,7 +63,7 @@ def test_a_strange_label_name_is_named(tmp_path):
         Cityscapes(tmp_path, "train")
 
 
-def test_frames_belong_to_a_label_by_number_not_by_place(tmp_path):
+def test_frame_numbers_determine_the_frames_of_a_label(tmp_path):
     """Two snippets of one long recording: the frames of the other are not this one's."""
     write_snippet(tmp_path, [*range(274, 304), *range(304, 334)], 293)
     write_snippet(tmp_path, [], 323)
@@ -100,7 +100,7 @@ def test_an_excluded_frame_ends_the_run(tmp_path):
     assert [c.name for c in Cityscapes(tmp_path, "train", exclude=tmp_path / "list.json").clips] == ["ulm_000001_000019"]
 
 
-def test_holes_and_missing_images_are_noted(tmp_path):
+def test_missing_frames_and_images_are_collected(tmp_path):
     write_snippet(tmp_path, [*range(10, 14), *range(15, 20)], 19)
     write_snippet(tmp_path, [18], 19, sequence="000001")
     write_label(tmp_path / "gtFine/train/ulm/ulm_19_gtFine_labelIds.png", label(7))

@@ -44,7 +44,7 @@ def test_a_list_chooses_videos(root):
         FolderClips(root, "train")
 
 
-def test_unlabelled_videos_are_videos(root):
+def test_unlabelled_videos_are_read(root):
     write_image(root / "frames/raw/0.jpg")
     assert [clip.labelled_frames for clip in FolderClips(root).clips] == [(1,), (0,), ()]
     with pytest.raises(ValueError, match=r"has no label; expected .*masks.drive"):

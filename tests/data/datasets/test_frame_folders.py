@@ -33,19 +33,19 @@ def test_which_frames_must_have_labels(video, tmp_path, labelling, allowed):
                 read_clip(video, IssuePolicy(tmp_path), labelling)
 
 
-def test_a_label_without_an_image_is_never_passed_over(video, tmp_path):
+def test_a_label_without_an_image_is_always_an_error(video, tmp_path):
     (tmp_path / "frames" / "9.jpg").unlink()
     with pytest.raises(ValueError, match=r"masks.9\.png has no image"):
         read_clip(video, IssuePolicy(tmp_path), "any")
 
 
-def test_a_video_without_frames_is_noted_as_a_whole(tmp_path):
+def test_a_video_without_frames_is_one_issue(tmp_path):
     collected = []
     assert read_clip(FrameFolders("v", tmp_path / "f", tmp_path / "m"), IssuePolicy(tmp_path, issues=collected), "any") is None
     assert [(issue.kind, issue.path.name, issue.entry) for issue in collected] == [("missing", "f", "v")]
 
 
-def test_an_excluded_file_makes_way_for_another_of_the_same_frame(video, tmp_path):
+def test_an_excluded_file_is_replaced_by_another_of_the_same_frame(video, tmp_path):
     write_image(tmp_path / "frames" / "9.png")
     with pytest.raises(ValueError, match=r"9\.png: more than one file for the same frame; 9\.jpg also exists"):
         read_clip(video, IssuePolicy(tmp_path), "any")

@@ -36,7 +36,7 @@ def test_the_classes_are_in_the_red_channel(tmp_path, images):
     assert [clip.name for clip in KittiStep(tmp_path, "all").clips] == ["0009", "0011", "0018"]
 
 
-def test_loose_sequences_are_told_apart_by_their_numbers(tmp_path):
+def test_single_sequences_are_split_by_their_numbers(tmp_path):
     for sequence in ("0000", "0002"):
         write_image(tmp_path / sequence / "image" / "000004.jpg", size=SIZE)
         write_label(tmp_path / sequence / "label" / "000004.png", label(18, 255, size=SIZE))
@@ -46,7 +46,7 @@ def test_loose_sequences_are_told_apart_by_their_numbers(tmp_path):
     assert len(VAL_SEQUENCES) == 9
 
 
-def test_what_is_missing_is_named(tmp_path):
+def test_missing_files_are_named(tmp_path):
     with pytest.raises(ValueError, match="unknown KITTI-STEP split 'test'; expected one of train, val, all"):
         KittiStep(tmp_path, "test")
     with pytest.raises(FileNotFoundError, match="holds no sequence of split 'val'; expected panoptic_maps/<split>/<seq4>"):

@@ -37,13 +37,13 @@ def test_a_scene_is_a_clip_of_two_frames_with_a_flow(root):
     assert flow[:, 0, 0].isnan().all() and flow[:, 1, 2].tolist() == [1, -1]
 
 
-def test_only_the_direction_of_the_file_is_known(root):
+def test_only_the_direction_of_the_file_has_a_flow(root):
     data = Middlebury(root)
     assert data.read_flow(0, KEY, NONKEY) is None
     assert torch.equal(data.read_flow(0, 1, 1), torch.zeros(2, *SIZE))
 
 
-def test_what_is_missing_is_named(root):
+def test_missing_files_are_named(root):
     with pytest.raises(FileNotFoundError, match=r"nowhere holds no <scene>/flow10\.flo"):
         Middlebury(root / "nowhere")
     (gone,) = root.rglob("Grove2/frame11.png")
@@ -62,7 +62,7 @@ def test_a_flow_of_another_size_than_its_image_is_refused(tmp_path):
 
 
 def test_the_real_flow_explains_the_real_frames(shared_data):
-    """Frame 10, read where the flow says in frame 11, is frame 10 again; the other direction would double the motion."""
+    """Frame 11 warped by the flow equals frame 10; the other direction would double the motion."""
     data = Middlebury(shared_data / "middlebury")
     assert [clip.name for clip in data.clips] == ["Dimetrodon", "Grove2", "RubberWhale", "Urban2"]
     for clip in range(4):

@@ -1,4 +1,4 @@
-"""Law: every pixel keeps its class under the other name, and what has no name there is ignored."""
+"""Law: every pixel keeps its class under the new name, and classes without a new name are ignored."""
 
 import pytest
 import torch
@@ -39,14 +39,14 @@ def test_images_and_clips_are_the_same(data):
     assert data.clips == []
 
 
-def test_pairs_are_read_as_from_any_data(data):
+def test_pairs_have_translated_labels(data):
     renamed = RemappedClasses(data, ["x"], {"a": "x"})
     sample = PairDataset(renamed, SingleFrameSampling(), num_samples=1, seed=0)[0].sample
     assert sample.nonkey_label.dtype == torch.uint8 and sample.nonkey_label.equal(renamed.read_label(0, 0).byte())
     assert sample.nonkey_image.equal(data.read_image(0, 0))
 
 
-def test_names_that_neither_knows_are_refused(data):
+def test_unknown_class_names_are_refused(data):
     with pytest.raises(ValueError, match="no such class: d, z; the data has a, b, c, to be named x"):
         RemappedClasses(data, ["x"], {"a": "x", "d": "x", "b": "z"})
     with pytest.raises(ValueError, match="none is mapped"):

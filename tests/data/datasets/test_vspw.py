@@ -53,7 +53,7 @@ def test_own_classes_and_palette_are_taken(root):
 @pytest.mark.parametrize(
     "text", ["b_street\na_one", "b_street\r\na_one\r\n", "\n b_street \n\n\na_one\n\n", "\ufeffb_street\na_one\n"]
 )
-def test_a_list_may_end_and_break_lines_in_any_way(root, text):
+def test_a_list_may_have_any_line_endings(root, text):
     (root / "train.txt").write_bytes(text.encode())
     assert [clip.name for clip in VSPW(root, "train").clips] == ["b_street", "a_one"]
 
@@ -84,7 +84,7 @@ def test_lists_that_are_missing_empty_or_double(root):
         VSPW(root, "train")
 
 
-def test_an_empty_root_says_what_was_expected(tmp_path):
+def test_an_empty_root_is_refused_with_the_expected_layout(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"holds no data/; expected train\.txt and data/<video>/origin"):
         VSPW(tmp_path, "train")
     with pytest.raises(FileNotFoundError, match="holds no data/"):
@@ -131,7 +131,7 @@ def test_a_label_value_beyond_the_classes_is_an_error(root):
         VSPW(root, "train", num_classes=2).read_label(0, 2)
 
 
-def test_videos_shorter_than_asked_for_are_left_out(root):
+def test_videos_shorter_than_the_minimum_are_left_out(root):
     assert [clip.name for clip in VSPW(root, "train", min_clip_length=2).clips] == ["b_street"]
     assert [clip.name for clip in VSPW(root, "train", min_clip_length=3).clips] == ["b_street"]
     with pytest.raises(ValueError, match="min_clip_length=4"):
@@ -158,7 +158,7 @@ def test_a_void_label_and_a_palette_png_are_labels(root):
     assert VSPW(root, "train").read_label(1, 0).unique().tolist() == [1, IGNORE_INDEX]
 
 
-def test_what_an_exclusion_list_names_is_not_used(root, tmp_path):
+def test_excluded_files_and_videos_are_not_used(root, tmp_path):
     (root / "train.txt").write_text("b_street\ngone\na_one\nb_street\n../evil")
     (root / "data/b_street/mask/00000013.png").unlink()
     write_label(root / "data/b_street/mask/00000099.png", [[1]])
@@ -174,7 +174,7 @@ def test_what_an_exclusion_list_names_is_not_used(root, tmp_path):
         VSPW(root, "train", exclude=tmp_path / "list.json")
 
 
-def test_issues_are_noted_where_that_is_asked_for(root):
+def test_issues_are_collected_on_request(root):
     (root / "train.txt").write_text("gone\nb_street\nb_street")
     (root / "data/b_street/mask/00000013.png").unlink()
     issues = []

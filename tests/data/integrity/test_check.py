@@ -17,7 +17,7 @@ def root(tmp_path):
 
 
 def damage(root):
-    """One issue of every kind; gives path -> kind."""
+    """Add one issue of every kind; return path -> kinds."""
     bad = root / "data/bad"
     whole = (bad / "origin/00.jpg").read_bytes()
     (bad / "origin/00.jpg").write_bytes(b"")
@@ -67,7 +67,7 @@ def test_every_issue_is_found_and_named_with_its_path(root, workers):
     assert {path: sorted(kinds) for path, kinds in found.items()} == expected
 
 
-def test_the_exclusion_list_makes_the_rest_usable(root):
+def test_with_the_exclusion_list_the_rest_is_read(root):
     damage(root)
     with pytest.raises(FileNotFoundError, match="'gone' is missing"):
         VSPW(root, "train")
@@ -89,7 +89,7 @@ def test_issues_of_two_datasets_in_one_list(root):
     assert "train.txt" not in listed.files and "data/bad/origin/00.jpg" in listed.files
 
 
-def test_a_sound_copy_is_counted(root):
+def test_a_complete_copy_is_counted(root):
     write_label(root / "data/void/mask/5.png", label(0, 255))
     calls = []
     data = VSPW(root, "train", num_classes=12)

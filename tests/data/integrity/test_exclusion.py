@@ -3,7 +3,7 @@ import pytest
 from src.data.integrity.exclusion import Exclusion
 
 
-def test_what_is_written_is_read_back(tmp_path):
+def test_a_written_list_is_read_back(tmp_path):
     exclusion = Exclusion(("data/ü v/origin/1.jpg",), ("video",), ("twice",))
     exclusion.write(tmp_path / "list.json")
     assert Exclusion.read(tmp_path / "list.json") == exclusion
@@ -23,13 +23,13 @@ def test_what_is_written_is_read_back(tmp_path):
         ('{"files": ["/a.jpg"]}', r"'/a\.jpg' is not a path below the root"),
     ],
 )
-def test_another_file_is_refused_by_name(tmp_path, text, message):
+def test_malformed_lists_are_refused_by_name(tmp_path, text, message):
     path = tmp_path / "list.json"
     path.write_text(text)
     with pytest.raises(ValueError, match=rf"list\.json.*{message}"):
         Exclusion.read(path)
 
 
-def test_a_list_that_is_not_there_is_named(tmp_path):
+def test_a_missing_list_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.json does not exist; expected an exclusion list"):
         Exclusion.read(tmp_path / "none.json")

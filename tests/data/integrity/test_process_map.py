@@ -13,10 +13,10 @@ def test_results_come_in_order_and_errors_through(workers):
         list(map_files(int, ["1", "x"], workers))
 
 
-def test_processes_leave_ctrl_c_to_the_one_that_has_started_them():
+def test_workers_ignore_ctrl_c():
     assert list(map_files(signal.getsignal, [signal.SIGINT], 1)) == [signal.SIG_IGN]
 
 
-def test_fewer_than_no_process_is_refused():
+def test_a_negative_number_of_processes_is_refused():
     with pytest.raises(ValueError, match="workers=-1"):
         list(map_files(int, ["1"], -1))

@@ -43,7 +43,7 @@ def archives(tmp_path):
 
 
 @pytest.mark.parametrize(("key_interval", "pair_range", "before"), [(5, 0, 4), (5, 10, 10), (12, 10, 11), (1, 0, 0)])
-def test_just_the_frames_that_are_read_are_taken(archives, tmp_path, key_interval, pair_range, before):
+def test_only_the_frames_that_are_read_are_planned(archives, tmp_path, key_interval, pair_range, before):
     plan = plan_extraction(archives, tmp_path / "out", ["train"], key_interval, pair_range)
     names = {entry.name for entry in plan.entries}
     expected = {image_name(n) for last in (293, 323) for n in range(last - before, last + 1)}
@@ -53,7 +53,7 @@ def test_just_the_frames_that_are_read_are_taken(archives, tmp_path, key_interva
     assert plan.wanted_bytes < plan.total_bytes
 
 
-def test_what_is_taken_can_be_read(archives, tmp_path):
+def test_extracted_files_are_a_dataset(archives, tmp_path):
     plan = plan_extraction(archives, tmp_path / "out", ["train", "val"], 5, 3)
     assert sum(extract_entries(plan.entries, tmp_path / "out")) == plan.wanted_bytes
     data = Cityscapes(tmp_path / "out", "train")
@@ -66,7 +66,7 @@ def test_what_is_taken_can_be_read(archives, tmp_path):
     assert len(list((tmp_path / "out").rglob("*.*"))) == len(plan.entries)
 
 
-def test_files_that_are_there_in_full_are_left_alone(archives, tmp_path):
+def test_complete_files_are_kept(archives, tmp_path):
     plan = plan_extraction(archives, tmp_path / "out", ["val"], 2, 1)
     list(extract_entries(plan.entries, tmp_path / "out"))
     kept, cut = tmp_path / "out" / image_name(18, "val"), tmp_path / "out" / image_name(19, "val")
@@ -78,7 +78,7 @@ def test_files_that_are_there_in_full_are_left_alone(archives, tmp_path):
     assert cut.read_bytes() == whole
 
 
-def test_labels_may_be_unpacked_already(archives, tmp_path):
+def test_extracted_labels_are_used(archives, tmp_path):
     with zipfile.ZipFile(archives[1]) as archive:
         archive.extractall(tmp_path / "out")
     plan = plan_extraction(archives[:1], tmp_path / "out", ["val"], 3, 0)
@@ -95,14 +95,14 @@ TRAVERSAL = "leftImg8bit_sequence/train/../../../ulm_000000_000000_leftImg8bit.p
 
 
 @pytest.mark.parametrize("name", ["../evil.png", "/etc/evil.png", "a\\..\\evil.png", "C:/evil.png", TRAVERSAL])
-def test_an_archive_that_points_out_of_its_folder_is_refused(archives, tmp_path, name):
+def test_an_archive_with_an_entry_outside_its_folder_is_refused(archives, tmp_path, name):
     evil = write_zip(tmp_path / "evil.zip", [image_name(293), name])
-    with pytest.raises(ValueError, match=r"evil\.zip: entry .* points out of its folder"):
+    with pytest.raises(ValueError, match=r"evil\.zip: entry .* is outside its folder"):
         plan_extraction([evil, archives[1]], tmp_path / "out", ["train"], 5, 0)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_link_in_an_archive_becomes_no_link(archives, tmp_path):
+def test_a_link_in_an_archive_is_extracted_as_a_file(archives, tmp_path):
     info = zipfile.ZipInfo(image_name(293))
     info.create_system, info.external_attr = 3, 0o120777 << 16
     with zipfile.ZipFile(tmp_path / "link.zip", "w") as archive:
@@ -117,7 +117,7 @@ def test_damaged_archives_are_named_and_leave_nothing(archives, tmp_path):
     content = archives[0].read_bytes()
     pixels = png(np.zeros((4, 6, 3), np.uint8))
     archives[0].write_bytes(content.replace(pixels, pixels[:-9] + b"!" + pixels[-8:]))
-    with pytest.raises(ValueError, match=r"seq\.zip: leftImg8bit_sequence/val/.*cannot be unpacked .*CRC"):
+    with pytest.raises(ValueError, match=r"seq\.zip: leftImg8bit_sequence/val/.*cannot be extracted .*CRC"):
         list(extract_entries(plan.entries, tmp_path / "out"))
     assert [path.name for path in (tmp_path / "out").rglob("*_leftImg8bit*")] == []
     archives[0].write_bytes(content[:-30])
@@ -134,7 +134,7 @@ def test_an_entry_that_cannot_be_inflated_is_named(archives, tmp_path):
     content = bytearray(packed.read_bytes())
     content[30 + len(name)] = 0xFF
     packed.write_bytes(content)
-    with pytest.raises(ValueError, match=r"packed\.zip: leftImg8bit_sequence/val/.*cannot be unpacked .*block type"):
+    with pytest.raises(ValueError, match=r"packed\.zip: leftImg8bit_sequence/val/.*cannot be extracted .*block type"):
         list(extract_entries(plan.entries, tmp_path / "out"))
 
 
