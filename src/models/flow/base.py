@@ -7,10 +7,16 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from jaxtyping import Float, Num
 from torch import Tensor, nn
 
 from src.ops.padding import padded_size
 from src.structures import FlowPrediction, Size
+
+Images = Num[Tensor, "B 3 H W"]
+"""RGB 0..255, unpadded."""
+QueryEmbeddings = Float[Tensor, "_ Q C"]
+"""Segment embeddings of the key frame; estimators that do not read them accept any batch."""
 
 
 class FlowBranch(StrEnum):
@@ -69,7 +75,7 @@ class FlowEstimator(nn.Module, ABC):
             raise ValueError(f"method is {name!r}; expected one that {type(self).__name__} provides: {provided}")
         return self
 
-    def encode_key(self, key_image: Tensor) -> tuple[Tensor, ...] | None:
+    def encode_key(self, key_image: Images) -> tuple[Tensor, ...] | None:
         """Compute the features of the key frame that serve every later non-key frame.
 
         Args:
@@ -83,7 +89,7 @@ class FlowEstimator(nn.Module, ABC):
 
     @abstractmethod
     def forward(
-        self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor, key_features: tuple[Tensor, ...] | None = None
+        self, key_image: Images, nonkey_image: Images, queries: QueryEmbeddings, key_features: tuple[Tensor, ...] | None = None
     ) -> FlowPrediction:
         """Estimate one flow per query, or one for all.
 

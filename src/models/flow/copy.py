@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from src.models.flow.base import FlowEstimator, check_pair
+from src.models.flow.base import FlowEstimator, Images, QueryEmbeddings, check_pair
 from src.structures import FlowPrediction
 
 
@@ -26,7 +26,7 @@ class CopyFlow(FlowEstimator):
         self.size_divisor = size_divisor
 
     def forward(
-        self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor, key_features: tuple[Tensor, ...] | None = None
+        self, key_image: Images, nonkey_image: Images, queries: QueryEmbeddings, key_features: tuple[Tensor, ...] | None = None
     ) -> FlowPrediction:
         """Return zero flow (B, 1, 2, h, w), float32, on the images' device; see :meth:`FlowEstimator.forward`."""
         padded = check_pair(key_image, nonkey_image, self.size_divisor)

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from src.models.flow.base import FlowBranch, FlowEstimator, check_pair
+from src.models.flow.base import FlowBranch, FlowEstimator, Images, QueryEmbeddings, check_pair
 from src.models.flow.correlation_decoder import CorrelationDecoder, Motion
 from src.models.flow.correlation_detail import FlowDetail
 from src.models.flow.correlation_encoder import ImageEncoder
@@ -73,13 +73,13 @@ class CorrelationFlow(FlowEstimator):
         """Return the confidence, and the disocclusion head and the flow of every pixel if they exist."""
         return {branch: part for branch in FlowBranch if (part := getattr(self, branch)) is not None}
 
-    def encode_key(self, key_image: Tensor) -> tuple[Tensor, ...]:
+    def encode_key(self, key_image: Images) -> tuple[Tensor, ...]:
         """Encode the key frame for every later frame: at 1/32, 1/16, 1/8, 1/4, and 1/2 for :meth:`with_detail`."""
         features: tuple[Tensor, ...] = self.encoder(key_image)
         return features[: 4 if self.detail is None else 5]
 
     def forward(
-        self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor, key_features: tuple[Tensor, ...] | None = None
+        self, key_image: Images, nonkey_image: Images, queries: QueryEmbeddings, key_features: tuple[Tensor, ...] | None = None
     ) -> FlowPrediction:
         """Estimate one flow for all segments; see :meth:`FlowEstimator.forward`.
 

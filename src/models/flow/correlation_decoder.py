@@ -1,4 +1,4 @@
-"""From the features of two frames to a flow, coarse to fine: warp, correlate, correct."""
+"""Decoder from the features of two frames to a flow, coarse to fine: warp, correlate, correct."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from src.ops.device import full_precision
 from src.ops.warp import resize_flow, warp
 
 CONTRAST = 4.0
-"""Factor on cosines before the convolutions: most lie close together."""
+"""Factor of the cosines before the convolutions, because most cosines are close together."""
 
 
 class Motion(NamedTuple):
-    """What a level of the decoder knows.
+    """Output of a level of the decoder.
 
     Attributes:
         flow: (B, 2, h, w) float32, pixels of this grid.
-        hidden: (B, C, h, w), for the next level and the heads.
+        hidden: (B, C, h, w), input of the next level and the heads.
     """
 
     flow: Tensor
@@ -31,14 +31,14 @@ class Motion(NamedTuple):
 
 
 class CorrelationLevel(nn.Module):
-    """One step: key features are warped by the flow so far, and the window around each position says how to correct it.
+    """One level: warp key features by the coarser flow, correlate them in a window, and predict a correction of the flow.
 
     Args:
-        channels: of the features at this level.
+        channels: channels of the features at this level.
         carried: channels of the coarser level's hidden features; 0 at the coarsest level.
-        context: channels that the non-key features are projected to.
-        radius: of the correlation window, in pixels of this grid.
-        widths: of the convolutions.
+        context: channels of the projected non-key features.
+        radius: radius of the correlation window, in pixels of this grid.
+        widths: channels of the convolutions.
     """
 
     def __init__(self, channels: int, carried: int, context: int, radius: int, widths: Sequence[int]) -> None:
@@ -54,30 +54,30 @@ class CorrelationLevel(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.correction = nn.Conv2d(inside, 2, 3, padding=1)
         with torch.no_grad():
-            # A level starts by believing the coarser one.
+            # At the start a level passes on the coarser flow.
             self.correction.weight.mul_(0.1)
             self.correction.bias.zero_()  # type: ignore[union-attr]
 
     def forward(self, key: Tensor, nonkey: Tensor, coarser: Motion | None) -> Motion:
-        """Correct the flow of the coarser level, or find a first one.
+        """Correct the flow of the coarser level, or estimate the first flow.
 
         Args:
             key: (B, C, h, w) features of the key frame.
-            nonkey: (B, C, h, w) of the non-key frame.
-            coarser: of half the resolution; ``None`` at the coarsest level.
+            nonkey: (B, C, h, w) features of the non-key frame.
+            coarser: motion at half the resolution; ``None`` at the coarsest level.
         """
         size = (nonkey.shape[-2], nonkey.shape[-1])
         first, second = comparable(nonkey), comparable(key)
         start = None
         if coarser is not None:
             start = resize_flow(coarser.flow, size)
-            # Where to look is given; only what is found there teaches. The warp's gradient would cost as much as its result.
+            # Without gradient through the sampling positions, which would cost as much as the warp itself.
             second = warp(second, start.detach())
-        seen = [F.leaky_relu(CONTRAST * local_correlation(first, second, self.radius), SLOPE), self.context(nonkey)]
+        inputs = [F.leaky_relu(CONTRAST * local_correlation(first, second, self.radius), SLOPE), self.context(nonkey)]
         if coarser is not None and self.carry is not None and start is not None:
             carried = self.carry(coarser.hidden)
-            seen += [F.interpolate(carried, size=size, mode="bilinear", align_corners=False), start]
-        hidden = self.layers(torch.cat([part.to(seen[-1].dtype) for part in seen], 1))
+            inputs += [F.interpolate(carried, size=size, mode="bilinear", align_corners=False), start]
+        hidden = self.layers(torch.cat([part.to(inputs[-1].dtype) for part in inputs], 1))
         correction = self.correction(hidden)
         with full_precision(hidden):
             flow = correction.float()
@@ -85,13 +85,13 @@ class CorrelationLevel(nn.Module):
 
 
 class CorrelationDecoder(nn.Module):
-    """The levels from 1/32 to 1/4.
+    """Levels from 1/32 to 1/4; all lists are coarse to fine.
 
     Args:
-        channels: of the features, coarse to fine.
-        context: channels of projected features at each level, coarse to fine.
-        radii: of the correlation windows, coarse to fine.
-        widths: of the convolutions of each level, coarse to fine.
+        channels: channels of the features at each level.
+        context: channels of the projected non-key features at each level.
+        radii: radius of the correlation window at each level.
+        widths: channels of the convolutions of each level.
     """
 
     def __init__(
@@ -104,13 +104,8 @@ class CorrelationDecoder(nn.Module):
         )
 
     def forward(self, key: Sequence[Tensor], nonkey: Sequence[Tensor]) -> list[Motion]:
-        """Motion at every level, coarse to fine.
-
-        Args:
-            key: features of the key frame, coarse to fine.
-            nonkey: of the non-key frame.
-        """
-        found: list[Motion] = []
-        for level, of_key, of_nonkey in zip(self.levels, key, nonkey, strict=True):
-            found.append(level(of_key, of_nonkey, found[-1] if found else None))
-        return found
+        """Estimate the motion at every level from the features of both frames, coarse to fine."""
+        motions: list[Motion] = []
+        for level, key_features, nonkey_features in zip(self.levels, key, nonkey, strict=True):
+            motions.append(level(key_features, nonkey_features, motions[-1] if motions else None))
+        return motions

@@ -1,4 +1,4 @@
-"""The convolutional encoder that both frames go through, each by itself, so that a key frame is encoded once."""
+"""Convolutional encoder of single frames, so that a key frame is encoded once."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from src.ops.device import full_precision
 from src.ops.padding import padded_size
 
 SLOPE = 0.1
-"""Of every leaky rectifier in the estimator."""
+"""Negative slope of every leaky rectifier in the estimator."""
 
 
 class ImageEncoder(nn.Module):
     """Features of one image at 1/2, 1/4, 1/8, 1/16 and 1/32.
 
     Args:
-        channels: of the five stages, at 1/2 to 1/32 of the image.
-        depths: 3x3 convolutions that follow the one with stride 2 in each stage.
-        input_mean: of R, G, B in 0..1.
-        size_divisor: the padded image is a multiple of this, itself one of 32.
+        channels: channels of the five stages, at 1/2 to 1/32 of the image.
+        depths: 3x3 convolutions after the convolution with stride 2 in each stage.
+        input_mean: mean of R, G, B in 0..1.
+        size_divisor: the padded image is a multiple of this, itself a multiple of 32.
 
     Raises:
-        ValueError: if there are not five stages of both, or the divisor is no multiple of 32.
+        ValueError: if there are not five channels and depths, or the divisor is not a multiple of 32.
     """
 
     mean: Tensor
@@ -34,7 +34,7 @@ class ImageEncoder(nn.Module):
         super().__init__()
         if len(channels) != 5 or len(depths) != 5 or size_divisor % 32:
             raise ValueError(
-                f"channels {tuple(channels)}, depths {tuple(depths)}, size_divisor {size_divisor}; expected five stages of "
+                f"channels are {tuple(channels)}, depths {tuple(depths)}, size_divisor {size_divisor}; expected five stages of "
                 "each (1/2 to 1/32) and a multiple of 32"
             )
         self.size_divisor = size_divisor
@@ -60,9 +60,9 @@ class ImageEncoder(nn.Module):
         height, width = image.shape[-2:]
         size = padded_size((height, width), self.size_divisor)
         with full_precision(image):
-            # Bytes of 0..255 would lose their last bit in bf16, and a difference of two frames more than that.
+            # bf16 would drop the last bit of 0..255, and small differences between frames with it.
             features = (image.float() - self.mean) / 128
-        # The border goes on, rather than ending in a dark frame that moves with no image.
+        # Replicate padding moves with the image; zeros would be a dark border that stands still.
         features = F.pad(features, (0, size[1] - width, 0, size[0] - height), mode="replicate")
         found = []
         for stage in self.stages:
@@ -72,20 +72,20 @@ class ImageEncoder(nn.Module):
 
 
 class ResidualConv(nn.Module):
-    """``x + act(conv(x))``, 3x3."""
+    """Residual 3x3 convolution: ``x + act(conv(x))``."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv = conv(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Same shape."""
+        """Convolve (B, C, h, w); the shape stays."""
         result: Tensor = x + self.conv(x)
         return result
 
 
 def conv(inside: int, outside: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    """Convolution and leaky rectifier, initialised to keep the variance."""
+    """Build a convolution with leaky rectifier, initialised to keep the variance."""
     layer = nn.Conv2d(inside, outside, kernel, stride, kernel // 2)
     nn.init.kaiming_normal_(layer.weight, a=SLOPE)
     assert layer.bias is not None
@@ -94,12 +94,9 @@ def conv(inside: int, outside: int, kernel: int = 3, stride: int = 1) -> nn.Sequ
 
 
 def comparable(features: Tensor) -> Tensor:
-    """Features whose inner products say how alike two places are: spatial mean removed, unit length at every position.
+    """Normalise features (B, C, h, w) so that inner products are cosines: spatial mean removed, unit length at every position.
 
-    Without this the network does not learn to match: raw features share a large common part, which drowns what differs.
-
-    Args:
-        features: (B, C, h, w).
+    Without it the network does not learn to match: raw features share a large common part that hides the differences.
     """
     with full_precision(features):
         centred = features.float() - features.float().mean((-2, -1), keepdim=True)

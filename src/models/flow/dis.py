@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from src.models.flow.base import FlowEstimator, check_pair
+from src.models.flow.base import FlowEstimator, Images, QueryEmbeddings, check_pair
 from src.ops.warp import resize_flow
 from src.structures import FlowPrediction, Size
 
@@ -55,7 +55,7 @@ class DISFlow(FlowEstimator):
 
     @torch.no_grad()
     def forward(
-        self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor, key_features: tuple[Tensor, ...] | None = None
+        self, key_image: Images, nonkey_image: Images, queries: QueryEmbeddings, key_features: tuple[Tensor, ...] | None = None
     ) -> FlowPrediction:
         """Return segment_flow (B, 1, 2, Hp / stride, Wp / stride), float32, on the images' device.
 

@@ -1,4 +1,4 @@
-"""A light branch that names what became visible: class scores of the non-key frame from the flow's own features."""
+"""Disocclusion head: class scores of the non-key frame from the flow estimator's features."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class DisocclusionHead(nn.Module):
     """Class logits at 1/8 of the image from features at 1/8, 1/16 and 1/32.
 
     Args:
-        channels: of the features, coarse to fine.
-        width: of the sum that they are projected to.
+        channels: channels of the features, coarse to fine.
+        width: channels of the projected features.
         num_classes: K.
     """
 
@@ -28,16 +28,16 @@ class DisocclusionHead(nn.Module):
         """Classify every position.
 
         Args:
-            features: (B, C, h, w) each, coarse to fine, each twice as fine as the one before.
+            features: (B, C_i, h_i, w_i), coarse to fine, each at twice the resolution of the previous level.
 
         Returns:
-            (B, K, h, w) logits on the grid of the finest.
+            (B, K, h, w) logits on the grid of the finest level.
         """
         total: Tensor | None = None
         for projection, level in zip(self.projections, features, strict=True):
-            found = projection(level)
+            projected = projection(level)
             if total is not None:
-                found = found + F.interpolate(total, size=found.shape[-2:], mode="bilinear", align_corners=False)
-            total = found
+                projected = projected + F.interpolate(total, size=projected.shape[-2:], mode="bilinear", align_corners=False)
+            total = projected
         result: Tensor = self.mix(total)
         return result

@@ -1,4 +1,4 @@
-"""The convolutional encoder of FlowNetS, and the preparation of the images it reads."""
+"""Convolutional encoder of FlowNetS, and the preparation of its input images."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from src.structures import Size
 
 LEAKY_SLOPE = 0.1
 _KERNELS = (7, 5, 5, 3, 3, 3)
-_MANY_CHANNELS = 256  # from here on Winograd's way saves more than its sums and differences cost
+_MANY_CHANNELS = 256  # from here on Winograd's convolution saves more than its transforms cost
 
 
 class ImagePreparation(nn.Module):
-    """RGB images to the encoder's input: normalise, zero beyond the content, pad, halve, stack (paper's estimator).
+    """Converts RGB images to the encoder's input: normalise, zero beyond the content, pad, halve, stack (paper's estimator).
 
     Args:
-        mean: of each channel of RGB images in 0..1.
+        mean: mean of each channel of RGB images in 0..1.
         size_divisor: the padded image is a multiple of this, itself a multiple of 8.
 
     Raises:
@@ -34,7 +34,7 @@ class ImagePreparation(nn.Module):
     def __init__(self, mean: Sequence[float], size_divisor: int) -> None:
         super().__init__()
         if size_divisor < 8 or size_divisor % 8:
-            raise ValueError(f"size_divisor is {size_divisor}; expected a multiple of 8, because flow lives at 1/8 of the image")
+            raise ValueError(f"size_divisor is {size_divisor}; expected a multiple of 8, the stride of the flow")
         self.size_divisor = size_divisor
         self.register_buffer("mean", 255 * torch.tensor(list(mean)).view(3, 1, 1), persistent=False)
 
@@ -43,7 +43,7 @@ class ImagePreparation(nn.Module):
 
         Args:
             images: n times (B, 3, H, W), RGB 0..255.
-            content_size: rows and columns from here on hold no image and become 0; default all is image.
+            content_size: rows and columns of the images; the rest becomes 0. ``None``: no rest.
 
         Returns:
             (B, 3 * n, Hp / 2, Wp / 2) in the order of the images, float32 (float64 where the estimator is).
@@ -51,13 +51,13 @@ class ImagePreparation(nn.Module):
         batch, channels, height, width = images[0].shape
         size = padded_size((height, width), self.size_divisor)
         rows, columns = (height, width) if content_size is None else content_size
-        # Zero is the mean color here, so that is what the padding has before normalising, which is for a quarter of the pixels.
+        # Padding with the mean color becomes 0 by normalising, which follows after halving, on a quarter of the pixels.
         canvas = self.mean.repeat(batch, len(images), *size)
         for number, image in enumerate(images):
             part = canvas[:, channels * number : channels * (number + 1), :rows, :columns]
             part.copy_(image[..., :rows, :columns])
-        # Both sides are even, so the mean of 2x2 blocks is the bilinear half size (align_corners=False).
-        # Two sums, of rows first, take a quarter of the time of torch's pooling.
+        # Both sides are even, so the mean of 2x2 blocks equals bilinear resizing by half (align_corners=False).
+        # Two sums, rows first, take a quarter of the time of torch's pooling.
         pairs = canvas[..., 0::2, :] + canvas[..., 1::2, :]
         return ((pairs[..., 0::2] + pairs[..., 1::2]) / 4 - self.mean.repeat(len(images), 1, 1)) / 255
 
@@ -67,7 +67,7 @@ class FlowEncoder(nn.Module):
 
     Args:
         channels: output channels of the six stages.
-        in_channels: of the stacked image pair.
+        in_channels: channels of the stacked image pair.
 
     Raises:
         ValueError: if there are not six widths.
@@ -76,17 +76,17 @@ class FlowEncoder(nn.Module):
     def __init__(self, channels: Sequence[int] = (64, 128, 256, 512, 512, 1024), in_channels: int = 6) -> None:
         super().__init__()
         if len(channels) != len(_KERNELS):
-            raise ValueError(f"encoder channels {tuple(channels)}: expected {len(_KERNELS)} widths, one per stage")
+            raise ValueError(f"encoder channels are {tuple(channels)}; expected {len(_KERNELS)} widths, one per stage")
         self.stages = nn.ModuleList()
         for index, ((inside, outside), kernel) in enumerate(zip(pairwise((in_channels, *channels)), _KERNELS, strict=True)):
             stage = nn.Sequential(_convolution(inside, outside, kernel, 2), nn.LeakyReLU(LEAKY_SLOPE))
-            # The two finest stages have one convolution, all others two.
+            # The two finest stages have one convolution, the others two.
             if index >= 2:
                 stage.extend((_convolution(outside, outside, 3, 1), nn.LeakyReLU(LEAKY_SLOPE)))
             self.stages.append(stage)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                # Without normalisation layers torch's default shrinks the signal of nine layers to nothing.
+                # Without normalisation layers, torch's default initialisation lets the signal vanish over nine layers.
                 nn.init.kaiming_normal_(module.weight, a=LEAKY_SLOPE)
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
 
@@ -94,8 +94,8 @@ class FlowEncoder(nn.Module):
         """Encode a prepared pair.
 
         Args:
-            pair: (B, 6, Hp / 2, Wp / 2), non-key channels first; these alone (B, 3, Hp / 2, Wp / 2) with ``key_half``.
-            key_half: of :meth:`key_half`, for the prepared key image.
+            pair: (B, 6, Hp / 2, Wp / 2), non-key channels first; with ``key_half`` only these, (B, 3, Hp / 2, Wp / 2).
+            key_half: result of :meth:`key_half` for the prepared key image.
 
         Returns:
             Features of the last five stages, coarse to fine: 1/128, 1/64, 1/32, 1/16, 1/8 of the padded image.
@@ -107,13 +107,13 @@ class FlowEncoder(nn.Module):
             x = F.leaky_relu_(self._half(pair, first.weight[:, : pair.shape[1]], first.bias) + key_half, LEAKY_SLOPE)
         features: list[Tensor] = []
         for stage in self.stages[1:]:
-            # Winograd's way leaves the channels last, which slows a convolution of stride 2 on few pixels down.
+            # Winograd's convolution returns channels last, which slows down convolutions of stride 2 on few pixels.
             x = stage(x.contiguous())
             features.append(x)
         return tuple(reversed(features))
 
     def key_half(self, key: Tensor) -> Tensor:
-        """What a prepared key image (B, 3, Hp / 2, Wp / 2) adds to the first convolution, (B, C, Hp / 4, Wp / 4)."""
+        """Return the share (B, C, Hp / 4, Wp / 4) of a prepared key image (B, 3, Hp / 2, Wp / 2) in the first convolution."""
         return self._half(key, self._first().weight[:, key.shape[1] :], None)
 
     def _first(self) -> nn.Conv2d:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from src.models.flow.base import FlowEstimator, check_pair
+from src.models.flow.base import FlowEstimator, Images, QueryEmbeddings, check_pair
 from src.models.flow.encoder import FlowEncoder, ImagePreparation
 from src.models.flow.pixel_decoder import PixelFlowDecoder
 from src.structures import FlowPrediction
@@ -39,7 +39,7 @@ class PixelFlow(FlowEstimator):
         self.pixel_decoder = PixelFlowDecoder(list(encoder_channels)[:0:-1], refine_channels)
 
     def forward(
-        self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor, key_features: tuple[Tensor, ...] | None = None
+        self, key_image: Images, nonkey_image: Images, queries: QueryEmbeddings, key_features: tuple[Tensor, ...] | None = None
     ) -> FlowPrediction:
         """Return the finest pixel flow as segment_flow (B, 1, 2, Hp / 8, Wp / 8); see :meth:`FlowEstimator.forward`."""
         padded = check_pair(key_image, nonkey_image, self.size_divisor)

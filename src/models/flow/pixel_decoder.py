@@ -1,4 +1,4 @@
-"""The refinement of FlowNetS: flow of the image as a whole, coarse to fine."""
+"""Refinement of FlowNetS: flow of the whole image, coarse to fine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from src.models.flow.encoder import LEAKY_SLOPE
 from src.ops.device import full_precision
 
 FLOW_INIT_STD = 1e-3
-"""Standard deviation of the weights that predict flow: it begins near zero, yet everything before it gets a gradient."""
+"""Standard deviation of the weights that predict flow: flow starts near zero, but all earlier layers get a gradient."""
 
 
 class PixelFlowDecoder(nn.Module):
@@ -23,17 +23,17 @@ class PixelFlowDecoder(nn.Module):
 
     Args:
         level_channels: channels of the five feature levels, coarse to fine.
-        refine_channels: channels that each of the four upsampling steps hands to the next level.
+        refine_channels: output channels of each of the four upsampling steps.
 
     Raises:
-        ValueError: if the numbers of widths do not fit one another.
+        ValueError: if there is not one upsampling step fewer than levels.
     """
 
     def __init__(self, level_channels: Sequence[int], refine_channels: Sequence[int]) -> None:
         super().__init__()
         if len(refine_channels) != len(level_channels) - 1:
             raise ValueError(
-                f"refine channels {tuple(refine_channels)} for level channels {tuple(level_channels)}: "
+                f"refine channels are {tuple(refine_channels)} for level channels {tuple(level_channels)}; "
                 "expected one step fewer than levels"
             )
         inputs = [level_channels[0]]
@@ -46,7 +46,7 @@ class PixelFlowDecoder(nn.Module):
         """Predict flow at every level.
 
         Args:
-            features: (B, C_i, h_i, w_i), coarse to fine, each at most twice the size of the one before.
+            features: (B, C_i, h_i, w_i), coarse to fine, each at most twice the size of the previous one.
 
         Returns:
             Flows (B, 2, h_i, w_i), coarse to fine, in pixels of their own grids, in the precision of the weights.
@@ -57,7 +57,7 @@ class PixelFlowDecoder(nn.Module):
             height, width = level.shape[-2:]
             flow = _in_weight_precision(self.upsample_flow[i], flows[-1])
             step = F.leaky_relu(self.upsample_features[i](x), LEAKY_SLOPE)
-            # A level of odd size is one row or column smaller than twice the coarser one.
+            # A level of odd size is one row or column smaller than twice the coarser level.
             x = torch.cat((level, step[..., :height, :width], flow[..., :height, :width].to(step.dtype)), dim=1)
             flows.append(_flow_of(self.predict[i + 1], x))
         return tuple(flows)
@@ -72,28 +72,28 @@ def _predict(inside: int) -> nn.Conv2d:
 def _flow_of(layer: nn.Module, x: Tensor) -> Tensor:
     """Run a layer of :func:`_predict` in the precision of its weights.
 
-    With two channels to make, a convolution on CPUs takes three times as long as the product of all nine taps with the features
-    and the sum of these products, each at its place.
+    On CPUs a convolution to two channels takes three times as long as multiplying the features by all nine taps and summing the
+    shifted products.
     """
     if not torch.is_inference_mode_enabled() or x.device.type != "cpu":
         return _in_weight_precision(layer, x)
     weight = layer.weight
     assert isinstance(weight, Tensor)
     with full_precision(x):
-        # What a pixel adds to its neighbours: the kernel turned round.
+        # The flipped kernel gives each pixel's contribution to its neighbours.
         taps = weight.flip(2, 3).permute(0, 2, 3, 1).flatten(0, 2) @ x.to(weight.dtype).flatten(2)
         return F.fold(taps, x.shape[-2:], kernel_size=3, padding=1)
 
 
 def _double(inside: int, outside: int) -> nn.ConvTranspose2d:
-    """Transposed convolution to twice the size; each output sees a quarter of the 4x4 kernel."""
+    """Build a transposed convolution to twice the size; each output depends on a quarter of the 4x4 kernel."""
     layer = nn.ConvTranspose2d(inside, outside, 4, stride=2, padding=1, bias=False)
     nn.init.normal_(layer.weight, std=math.sqrt(2 / (1 + LEAKY_SLOPE**2) / (4 * inside)))
     return layer
 
 
 def _in_weight_precision(layer: nn.Module, x: Tensor) -> Tensor:
-    """Run a layer outside autocast: bf16 would leave a flow of 20 px with steps of 0.1 px."""
+    """Run a layer outside autocast: bf16 would round a flow of 20 px to steps of 0.1 px."""
     weight = layer.weight
     assert isinstance(weight, Tensor)
     with full_precision(x):

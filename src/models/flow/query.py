@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from src.models.flow.base import FlowEstimator, check_pair
+from src.models.flow.base import FlowEstimator, Images, QueryEmbeddings, check_pair
 from src.models.flow.encoder import FlowEncoder, ImagePreparation
 from src.models.flow.pixel_decoder import PixelFlowDecoder
 from src.models.flow.query_decoder import QueryDecoder
@@ -83,12 +83,12 @@ class QueryFlow(FlowEstimator):
         """Return the estimator itself, or for ``pixel`` its pixel flow; see :meth:`FlowEstimator.for_method`."""
         return PixelBranch(self) if name == "pixel" else super().for_method(name)
 
-    def encode_key(self, key_image: Tensor) -> tuple[Tensor, ...] | None:
+    def encode_key(self, key_image: Images) -> tuple[Tensor, ...] | None:
         """Return the key image's share of the encoder's first convolution in inference mode; ``None`` otherwise."""
         return (self.encoder.key_half(self.prepare(key_image)),) if torch.is_inference_mode_enabled() else None
 
     def forward(
-        self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor, key_features: tuple[Tensor, ...] | None = None
+        self, key_image: Images, nonkey_image: Images, queries: QueryEmbeddings, key_features: tuple[Tensor, ...] | None = None
     ) -> FlowPrediction:
         """Estimate one flow per query; see :meth:`FlowEstimator.forward`.
 
@@ -104,7 +104,7 @@ class QueryFlow(FlowEstimator):
         return FlowPrediction(segment_flow, pixel_flows, padded)
 
     def image_features(
-        self, key_image: Tensor, nonkey_image: Tensor, key_features: tuple[Tensor, ...] | None = None
+        self, key_image: Images, nonkey_image: Images, key_features: tuple[Tensor, ...] | None = None
     ) -> tuple[tuple[Tensor, ...], Size]:
         """Encode a pair: features coarse to fine, and (H, W) of the padded image. Arguments and errors: :meth:`forward`."""
         padded = check_pair(key_image, nonkey_image, self.size_divisor)
@@ -113,7 +113,7 @@ class QueryFlow(FlowEstimator):
             return self.encoder(self.prepare(nonkey_image, key_image)), padded
         return self.encoder(self.prepare(nonkey_image), *cached), padded
 
-    def image_flow(self, features: Sequence[Tensor], queries: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def image_flow(self, features: Sequence[Tensor], queries: QueryEmbeddings) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Estimate the flow of the whole image, whose coarse features attend to the queries.
 
         Args:
@@ -150,7 +150,7 @@ class PixelBranch(FlowEstimator):
         self.query_flow = query_flow
 
     def forward(
-        self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor, key_features: tuple[Tensor, ...] | None = None
+        self, key_image: Images, nonkey_image: Images, queries: QueryEmbeddings, key_features: tuple[Tensor, ...] | None = None
     ) -> FlowPrediction:
         """Return the finest pixel flow as segment_flow (B, 1, 2, Hp / 8, Wp / 8); see :meth:`QueryFlow.forward`."""
         features, padded = self.query_flow.image_features(key_image, nonkey_image)

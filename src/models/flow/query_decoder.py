@@ -1,4 +1,4 @@
-"""The query part of the paper's flow decoder: queries and image features attend to one another."""
+"""Query part of the paper's flow decoder: queries and image features attend to one another."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from src.structures import Size
 
 
 class QueryDecoder(nn.Module):
-    """Joint self-attention over [queries ; features of one level], level after level (reference.md section 1.2).
+    """Joint self-attention over [queries ; features of one level], one level per layer (paper section 3.2).
 
-    Both the queries and the features of the visited level are updated; level i of layer n is n modulo the number of levels.
+    Each layer updates the queries and the features of its level; layer n uses level n modulo the number of levels.
 
     Args:
-        level_channels: channels of the feature levels, in the order of the visits (coarse to fine).
-        num_queries: Q; every query position has a learned embedding of its own.
+        level_channels: channels of the feature levels in the order of the layers (coarse to fine).
+        num_queries: Q; every query position has a learned embedding.
         hidden_dim: C, width of the attention.
-        num_heads: of the attention.
+        num_heads: heads of the attention.
         ffn_dim: hidden width of the feed-forward layers.
-        num_layers: 0 leaves the queries as they are and only projects the features.
+        num_layers: number of layers; 0 leaves the queries unchanged and only projects the features.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class QueryDecoder(nn.Module):
         self.projections = nn.ModuleList(_projection(width, hidden_dim) for width in level_channels)
         self.level_embed = nn.Embedding(len(level_channels), hidden_dim)
         self.layers = nn.ModuleList(JointLayer(hidden_dim, num_heads, ffn_dim) for _ in range(num_layers))
-        # Without a layer nobody would read it, and a parameter without a gradient breaks distributed training.
+        # Without a layer it would get no gradient, and DDP waits for every gradient.
         self.query_embed = nn.Embedding(num_queries, hidden_dim) if num_layers else None
 
     def forward(self, queries: Tensor, features: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -41,7 +41,7 @@ class QueryDecoder(nn.Module):
 
         Args:
             queries: (B, Q, C).
-            features: (B, C_i, h_i, w_i) of the levels.
+            features: levels (B, C_i, h_i, w_i).
 
         Returns:
             Queries (B, Q, C) and the refined levels (B, C, h_i, w_i).
@@ -55,14 +55,14 @@ class QueryDecoder(nn.Module):
             num_queries = queries.shape[1]
             for number, layer in enumerate(self.layers):
                 i = number % len(tokens)
-                # The embeddings are part of values and residual, and so are added anew at every visit.
+                # The embeddings are part of values and residual, so every layer adds them again.
                 joint = torch.cat((queries + self.query_embed.weight, tokens[i] + positions[i]), dim=1)
                 queries, tokens[i] = layer(joint).split((num_queries, tokens[i].shape[1]), dim=1)
         return queries, tuple(level.mT.view(*level.mT.shape[:2], *size) for level, size in zip(tokens, sizes, strict=True))
 
 
 class JointLayer(nn.Module):
-    """A post-norm transformer layer: self-attention over all tokens, then a feed-forward network.
+    """Post-norm transformer layer: self-attention over all tokens, then a feed-forward network.
 
     Args:
         dim: C, width of the tokens.
@@ -76,7 +76,7 @@ class JointLayer(nn.Module):
     def __init__(self, dim: int, num_heads: int, ffn_dim: int) -> None:
         super().__init__()
         if dim % num_heads:
-            raise ValueError(f"{num_heads} heads do not divide a width of {dim}")
+            raise ValueError(f"hidden_dim is {dim}; expected a multiple of num_heads={num_heads}")
         self.num_heads = num_heads
         self.attention_in = nn.Linear(dim, 3 * dim)
         self.attention_out = nn.Linear(dim, dim)
@@ -89,19 +89,19 @@ class JointLayer(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, N, C) to tokens of the same shape."""
+        """Update tokens (B, N, C)."""
         heads = self.attention_in(tokens).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(*heads.unbind(0)).transpose(1, 2).flatten(2)
         tokens = self.attention_norm(tokens + self.attention_out(attended))
         inside = self.ffn_in(tokens)
-        # In place where no gradient needs what the layer made.
+        # In place if no gradient needs the layer's output.
         inside = inside.relu_() if torch.is_inference_mode_enabled() else F.relu(inside)
         updated: Tensor = self.ffn_norm(tokens + self.ffn_out(inside))
         return updated
 
 
 def _project(layer: nn.Module, level: Tensor) -> Tensor:
-    """Tokens (B, h * w, C) of a level (B, C_i, h, w); with channels last it is one product, and nothing is copied."""
+    """Project a level (B, C_i, h, w) to tokens (B, h * w, C); with channels last this is one product without copies."""
     assert isinstance(layer, nn.Conv2d)
     return F.linear(level.flatten(2).mT, layer.weight.flatten(1), layer.bias)
 

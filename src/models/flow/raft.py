@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.models.optical_flow import Raft_Large_Weights, Raft_Small_Weights, raft_large, raft_small
 
-from src.models.flow.base import FlowEstimator, check_pair
+from src.models.flow.base import FlowEstimator, Images, QueryEmbeddings, check_pair
 from src.ops.device import full_precision
 from src.structures import FlowPrediction
 
@@ -56,7 +56,7 @@ class RAFTFlow(FlowEstimator):
             self.network.load_state_dict(_download(known[weights]))
 
     def forward(
-        self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor, key_features: tuple[Tensor, ...] | None = None
+        self, key_image: Images, nonkey_image: Images, queries: QueryEmbeddings, key_features: tuple[Tensor, ...] | None = None
     ) -> FlowPrediction:
         """Return segment_flow (B, 1, 2, Hp, Wp), float32, of the last update; see :meth:`FlowEstimator.forward`.
 

@@ -1,4 +1,4 @@
-"""From queries to one flow per segment, and the fusion with the flow of the image as a whole."""
+"""Flow of each segment from its query, and its fusion with the flow of the whole image."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from src.ops.device import full_precision
 FuseInit = Literal["pixel", "reference"]
 
 MAP_INIT_SCALE = 0.3
-"""Shrinks the last layer of the motion map at the start, so that every segment begins close to the flow of the image."""
+"""Initial scale of the motion map's last layer, so that every segment starts close to the flow of the image."""
 
 _BLOCK = 1024
-"""Pixels at a time in inference: what is 512 wide for them stays in a core's cache."""
+"""Pixels per block in inference: their features of width 512 fit into a core's cache."""
 
 
 class SegmentFlowHead(nn.Module):
-    """Query flow = product of queries and motion map (paper section 3.2), as x = map[C:], y = map[:C].
+    """Query flow as the product of queries and motion map (paper section 3.2), x = map[C:], y = map[:C].
 
     Args:
         hidden_dim: C, width of the queries.
-        feature_channels: of the finest features.
+        feature_channels: channels of the finest features.
         mlp_dim: hidden width of both MLPs.
     """
 
@@ -40,7 +40,7 @@ class SegmentFlowHead(nn.Module):
             last.bias.zero_()
 
     def motion_map(self, features: Tensor) -> Tensor:
-        """What the pixels offer the queries.
+        """Compute the features of each pixel that are multiplied by the queries.
 
         Args:
             features: (B, C_f, h, w), raw features at 1/8 of the image.
@@ -52,7 +52,7 @@ class SegmentFlowHead(nn.Module):
         return result
 
     def forward(self, queries: Tensor, features: Tensor) -> Tensor:
-        """One flow per query.
+        """Compute one flow per query.
 
         Args:
             queries: (B, Q, C) after the query decoder.
@@ -72,18 +72,14 @@ class SegmentFlowHead(nn.Module):
             return flow.flip(1).transpose(1, 2).reshape(*queries.shape[:2], 2, *features.shape[-2:])
 
     def _folded(self, queries: Tensor, features: Tensor) -> Tensor:
-        """The same, to float rounding, with a third of the multiply-adds.
+        """Compute the flow of queries (B, Q, C) after their MLP, equal to rounding, with a third of the multiply-adds.
 
-        The map's last layer is linear, and there are fewer queries than pixels: so its weights multiply the queries.
-
-        Args:
-            queries: (B, Q, C) after their MLP.
-            features: (B, C_f, h, w).
+        The last layer of the map is linear, and queries are fewer than pixels, so its weights are multiplied by the queries.
         """
         first, second, last = (layer for layer in self.map_mlp if isinstance(layer, nn.Linear))
         dtype = last.weight.dtype
         with full_precision(queries):
-            # Their order is y, x.
+            # The weights are ordered y, x.
             width = last.out_features // 2
             weight, bias = last.weight.view(2, width, -1).flip(0), last.bias.view(2, width).flip(0)
             directed = (queries.to(dtype)[:, None] @ weight).transpose(1, 2).flatten(1, 2)
@@ -98,22 +94,22 @@ class SegmentFlowHead(nn.Module):
 
 
 class FlowFusion(nn.Module):
-    """A 3x3 convolution of [pixel flow ; query flow] to the flow of each segment (paper section 3.2).
+    """3x3 convolution of [pixel flow ; query flow] to the flow of each segment (paper section 3.2).
 
     Args:
-        init: ``pixel`` starts as the sum of both flows, the query flow being near zero then: every segment moves like the
-            image, and every parameter learns from the first step. ``reference`` starts with weight 0 and bias 1 like the
-            published code: the flow is 1 everywhere and nothing but this layer learns at the first step.
+        init: ``pixel`` starts as the sum of both flows. The query flow is near zero then, so every segment moves like the image
+            and every parameter learns from the first step. ``reference`` starts with weight 0 and bias 1 like the published
+            code: the flow is 1 everywhere, and only this layer learns at the first step.
 
     Raises:
-        ValueError: if ``init`` is neither.
+        ValueError: if ``init`` is unknown.
     """
 
     def __init__(self, init: FuseInit = "pixel") -> None:
         super().__init__()
         self.conv = nn.Conv2d(4, 2, 3, padding=1)
         if init not in ("pixel", "reference"):
-            raise ValueError(f"unknown fuse_init {init!r}; expected 'pixel' or 'reference'")
+            raise ValueError(f"fuse_init is {init!r}; expected 'pixel' or 'reference'")
         bias = self.conv.bias
         assert bias is not None
         with torch.no_grad():
@@ -135,10 +131,10 @@ class FlowFusion(nn.Module):
         """
         weight, bias = self.conv.weight, self.conv.bias
         with full_precision(query_flow):
-            # The pixel flow is the same for all queries, so its half of the convolution is done once instead of Q times.
+            # The pixel flow is the same for all queries, so its half of the convolution runs once instead of Q times.
             image = F.conv2d(pixel_flow.to(weight.dtype), weight[:, :2], bias, padding=1)
             if torch.is_inference_mode_enabled() and query_flow.device.type == "cpu":
-                # One image whose pairs of channels keep to themselves needs no copies.
+                # A grouped convolution, one group per query, needs no copies.
                 pairs = query_flow.shape[1]
                 flows = query_flow.to(weight.dtype).flatten(1, 2)
                 segments = F.conv2d(flows, weight[:, 2:].repeat(pairs, 1, 1, 1), padding=1, groups=pairs)

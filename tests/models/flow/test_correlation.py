@@ -106,6 +106,7 @@ def test_sources_outside_the_key_frame_have_no_confidence(correlation: Correlati
     assert (confidence[..., 13:] == 0).all() and (confidence[..., 12:, :] == 0).all()
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_unequal_images_and_missing_stages_are_refused(correlation: CorrelationFlow) -> None:
     with pytest.raises(ValueError, match="expected two equal"):
         correlation(torch.zeros(2, 3, 32, 32), torch.zeros(2, 3, 32, 64), torch.zeros(2, 5, 24))

@@ -1,4 +1,4 @@
-"""Laws of the step from the masks' grid to every pixel: what an enlargement may do, and what it is made of."""
+"""Laws of the step from the masks' grid to every pixel: learned upsampling stays between the neighbours."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from src.models.flow.correlation_decoder import Motion
-from src.models.flow.correlation_detail import Enlargement, FlowDetail, bilinear_weights
+from src.models.flow.correlation_detail import ConvexUpsampling, FlowDetail, bilinear_weights
 from src.ops.warp import resize_flow
 
 
@@ -14,19 +14,19 @@ def motion(height: int = 5, width: int = 7, channels: int = 6) -> Motion:
     return Motion(torch.randn(2, 2, height, width), torch.randn(2, channels, height, width))
 
 
-def with_logits(enlargement: Enlargement, logits: Tensor) -> Enlargement:
+def with_logits(upsampling: ConvexUpsampling, logits: Tensor) -> ConvexUpsampling:
     """Weights (9, factor^2) that do not depend on the features."""
-    torch.nn.init.zeros_(enlargement.weights.weight)
-    assert enlargement.weights.bias is not None
-    enlargement.weights.bias.data.copy_(logits.flatten())
-    return enlargement
+    torch.nn.init.zeros_(upsampling.weights.weight)
+    assert upsampling.weights.bias is not None
+    upsampling.weights.bias.data.copy_(logits.flatten())
+    return upsampling
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("factor", [2, 4])
-def test_bilinear_is_one_of_its_enlargements(factor: int) -> None:
+def test_bilinear_is_one_of_its_upsamplings(factor: int) -> None:
     coarse = motion()
-    found = with_logits(Enlargement(6, factor), bilinear_weights(factor).log().clamp(min=-100))(coarse)
+    found = with_logits(ConvexUpsampling(6, factor), bilinear_weights(factor).log().clamp(min=-100))(coarse)
     torch.testing.assert_close(found, resize_flow(coarse.flow, (5 * factor, 7 * factor)))
 
 
@@ -34,7 +34,7 @@ def test_bilinear_is_one_of_its_enlargements(factor: int) -> None:
 def test_a_border_between_two_motions_can_be_sharp() -> None:
     coarse = motion()
     own = F.one_hot(torch.full((4,), 4), 9).T * 200.0
-    found = with_logits(Enlargement(6, 2), own)(coarse)
+    found = with_logits(ConvexUpsampling(6, 2), own)(coarse)
     torch.testing.assert_close(found, 2 * coarse.flow.repeat_interleave(2, -1).repeat_interleave(2, -2))
 
 
@@ -42,15 +42,15 @@ def test_a_border_between_two_motions_can_be_sharp() -> None:
 def test_every_pixel_moves_between_its_neighbours() -> None:
     """Weights are shares: whatever was learned, no pixel moves further than all cells around it, and a common motion stays."""
     factor, coarse = 2, motion()
-    enlargement = Enlargement(6, factor)
-    torch.nn.init.normal_(enlargement.weights.weight, std=3.0)
+    upsampling = ConvexUpsampling(6, factor)
+    torch.nn.init.normal_(upsampling.weights.weight, std=3.0)
     around = F.pad(factor * coarse.flow, (1, 1, 1, 1), mode="replicate")
     most, least = F.max_pool2d(around, 3, 1), -F.max_pool2d(-around, 3, 1)
-    found = enlargement(coarse)
+    found = upsampling(coarse)
     most, least = (F.interpolate(limit, scale_factor=factor, mode="nearest") for limit in (most, least))
     assert (found <= most + 1e-5).all() and (found >= least - 1e-5).all()
     shift = torch.tensor([1.5, -0.25]).view(2, 1, 1)
-    still = enlargement(Motion(shift.expand(2, 2, 5, 7), coarse.hidden))
+    still = upsampling(Motion(shift.expand(2, 2, 5, 7), coarse.hidden))
     torch.testing.assert_close(still, (factor * shift).expand_as(still))
 
 

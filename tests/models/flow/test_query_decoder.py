@@ -56,5 +56,5 @@ def test_a_layer_equals_torchs_own_encoder_layer() -> None:
 
 
 def test_heads_that_do_not_divide_the_width_are_refused() -> None:
-    with pytest.raises(ValueError, match="do not divide"):
+    with pytest.raises(ValueError, match="expected a multiple of num_heads"):
         JointLayer(10, 4, 8)

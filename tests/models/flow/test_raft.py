@@ -94,7 +94,8 @@ def test_without_a_network_the_error_says_what_to_do(tmp_path: Path, monkeypatch
         RAFTFlow("small", weights="C_T_V2")
 
 
-def test_what_cannot_be_is_refused() -> None:
+@pytest.mark.usefixtures("unchecked_shapes")
+def test_unknown_settings_and_unequal_images_are_refused() -> None:
     with pytest.raises(ValueError, match="RAFT size is 'tiny'; expected one of small, large"):
         RAFTFlow("tiny")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="weights of raft_small are 'C_T_SKHT_V2'; expected one of torchvision's C_T_V1, C_T_V2"):
