@@ -1,7 +1,7 @@
-"""Memory while training pairs are read: python scripts/memory_over_pairs.py [--pairs 2000] [--workers 1]
+"""Measure memory while training pairs are read: python scripts/memory_over_pairs.py [--pairs 2000] [--workers 1]
 
-Pairs of generated 480p files go through the training transform of VSPW and a loader as in training, batches of eight. Prints the
-memory of this process and its loader processes, shared pages counted once; exit code 1 if it is more than 5 % larger at the end
+Reads pairs of generated 480p files through VSPW's training transform and a loader, in batches of eight. Prints the memory of this
+process and its loader processes, with shared pages counted once. The exit code is 1 if memory at the end is more than 5 % larger
 than after a quarter of the pairs (Linux).
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from torch.utils.data import DataLoader
 
-# The package is not installed: it lies beside this folder.
+# The package is not installed; it is beside this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from src.data.pairs.color_jitter import ColorJitter
@@ -54,7 +54,7 @@ def main() -> int:
 
 
 def memory_mb() -> float:
-    """Proportional set size of this process and its children."""
+    """Return the proportional set size of this process and its children, MB."""
     ids = ["self", *(str(child.pid) for child in multiprocessing.active_children())]
     pages = [Path(f"/proc/{number}/smaps_rollup").read_text() for number in ids]
     return sum(int(line.split()[1]) for text in pages for line in text.splitlines() if line.startswith("Pss:")) / 1e3

@@ -1,4 +1,4 @@
-"""From a dataset and a sampling rule to training samples and batches."""
+"""Training samples and batches from a data set of clips and a sampling rule."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from src.ops.random_streams import RandomStream
 from src.structures import PairBatch, PairSample
 
 Motion = Callable[[Tensor, Tensor, np.random.Generator], PairSample]
-"""(image, label, rng) -> a pair made from one labelled still."""
+"""(image, label, rng) -> synthetic pair from one labelled still."""
 
 Transform = Callable[[PairSample, np.random.Generator], PairSample]
 """(sample, rng) -> sample; one draw for both frames."""
 
-# Where so many samples in a row cannot be read, more than a file is wrong.
+# More unreadable samples in a row indicate a fault of the storage, not of files.
 _MAX_REPLACEMENTS = 8
 
 log = logging.getLogger(__name__)
 
 OnCorrupt = Literal["raise", "skip"]
-"""What happens at a file that cannot be read: an error, or another sample in the place of its own."""
+"""Treatment of a damaged file: raise the error, or replace its sample by another one."""
 
 
 class NumberedSample(NamedTuple):
-    """A sample with what a batch must know about it.
+    """Sample with its number and origin.
 
     Attributes:
         sample: the pair.
-        offset: ``key - nonkey`` in frames; 0 for pairs made from a still.
-        number: its number in the run.
-        skipped: messages of the samples that it replaces.
+        offset: ``key - nonkey`` in frames; 0 for pairs from a still.
+        number: of the sample in the run.
+        skipped: error messages of the samples that this one replaces.
     """
 
     sample: PairSample
@@ -49,18 +49,18 @@ class NumberedSample(NamedTuple):
 
 
 class PairDataset(Dataset[NumberedSample]):
-    """Map-style: item ``n`` is a pure function of ``(seed, n)``, whatever process reads it and whatever was read before.
+    """Map-style data set: item ``n`` is a function of ``(seed, n)`` in any process and order of reading.
 
     Args:
         dataset: clips with labels.
-        sampling: which frames make pair ``n``.
+        sampling: choice of frames.
         transform: applied last, to both frames, label and flow.
-        motion: where given, pairs are made from the non-key frame alone by this (``still_motion``), with exact flow.
-        samples_per_pair: so many consecutive samples are the same two frames under different transforms. Making a pair costs
-            several times what the transform does; of a wide frame, crops show different things.
+        motion: synthetic motion; if given, pairs with exact flow are generated from the non-key frame only.
+        samples_per_pair: number of consecutive samples from one pair under different transforms. Building a pair costs several
+            times as much as the transform, and crops of a wide frame differ.
         num_samples: length.
         seed: 0 or more.
-        on_corrupt: ``skip`` replaces a sample with a damaged file by one that ``(seed, n)`` draws, and says so in the log.
+        on_corrupt: ``skip`` replaces a sample with a damaged file by one drawn from ``(seed, n)``, and logs a warning.
 
     Raises:
         ValueError: if a number is too small, or ``on_corrupt`` is unknown.
@@ -98,14 +98,14 @@ class PairDataset(Dataset[NumberedSample]):
         return self.num_samples
 
     def __getitem__(self, number: int) -> NumberedSample:
-        """Sample ``number``.
+        """Return sample ``number``.
 
         Raises:
             IndexError: if ``number`` is outside 0..len-1.
-            ValueError, FileNotFoundError: of the reader; the message names the file. With ``skip``, not of a damaged one.
+            ValueError, FileNotFoundError: of the reader; the message names the file. With ``skip``, not for damaged files.
         """
         if not 0 <= number < self.num_samples:
-            raise IndexError(f"sample {number} of {self.num_samples}")
+            raise IndexError(f"sample is {number}; expected 0..{self.num_samples - 1}")
         skipped: list[str] = []
         source = number
         while True:
@@ -116,7 +116,7 @@ class PairDataset(Dataset[NumberedSample]):
                     raise
                 log.warning("sample %d is replaced: %s", number, error)
                 skipped.append(str(error))
-            # From all samples of an endless run, so that the length of this one makes no difference.
+            # Drawn from an endless run, so that the length of this one has no influence.
             draw = np.random.default_rng((self.seed, RandomStream.REPLACEMENT, number, len(skipped)))
             source = int(draw.integers(2**31))
 
@@ -127,12 +127,12 @@ class PairDataset(Dataset[NumberedSample]):
         return NumberedSample(sample, offset, number)
 
     def _pair(self, number: int) -> tuple[PairSample, int]:
-        """Pair ``number`` before the transform, and its offset; the last one is kept for the samples that share it."""
+        """Return pair ``number`` before the transform, and its offset; the last pair is cached for the samples that share it."""
         if self._last is not None and self._last[0] == number:
             return self._last[1:]
         pair = self.sampling.sample(self.dataset.clips, number, self.seed)
         image = self.dataset.read_image(pair.clip, pair.nonkey, interleaved=True)
-        # An eighth of the bytes to move until the batch is on its device; the makers of motion take them as they are given out.
+        # uint8 is an eighth of the bytes to transfer to the device; synthetic motion takes int64.
         label_type = torch.uint8 if self.motion is None else torch.int64
         label = self.dataset.read_label(pair.clip, pair.nonkey, dtype=label_type)
         name = f"{self.dataset.clips[pair.clip].name}/{pair.key}->{pair.nonkey}"
@@ -143,7 +143,7 @@ class PairDataset(Dataset[NumberedSample]):
             key_image = image if pair.key == pair.nonkey else self.dataset.read_image(pair.clip, pair.key, interleaved=True)
             if key_image.shape != image.shape:
                 raise ValueError(
-                    f"{name}: key frame {tuple(key_image.shape)} and non-key frame {tuple(image.shape)} differ in size"
+                    f"{name}: key frame is {tuple(key_image.shape)}; expected {tuple(image.shape)} of the non-key frame"
                 )
             flow = self.dataset.read_flow(pair.clip, nonkey=pair.nonkey, key=pair.key)
             sample, offset = PairSample(key_image, image, label, flow, name), pair.key - pair.nonkey
@@ -156,7 +156,7 @@ class PairDataset(Dataset[NumberedSample]):
 
 
 def collate_pairs(items: Sequence[NumberedSample]) -> PairBatch:
-    """Stack samples of one size, bytes as they are: see :func:`settle`.
+    """Stack samples of one size without converting them (:func:`settle` does).
 
     Raises:
         ValueError: if sizes differ, or only some samples have flow; the message names the samples.
@@ -183,14 +183,14 @@ def collate_pairs(items: Sequence[NumberedSample]) -> PairBatch:
 
 
 def _stack_images(images: Sequence[Tensor]) -> Tensor:
-    """(B, 3, H, W) over memory ordered pixel by pixel, as images come from their files: reordering is the device's."""
-    # In a loader process default_collate writes to memory shared with the training process, so nothing is copied again.
+    """Stack to (B, 3, H, W) in the files' memory order (interleaved channels), which the device converts."""
+    # In a loader process, default_collate writes to memory shared with the training process, without a further copy.
     stacked: Tensor = default_collate([image.permute(1, 2, 0) for image in images])
     return stacked.permute(0, 3, 1, 2)
 
 
 def settle(batch: PairBatch) -> PairBatch:
-    """What loaders leave to the device: images channel by channel, labels int64."""
+    """Convert a batch on the device: contiguous images, int64 labels."""
     return batch._replace(
         key_image=batch.key_image.contiguous(),
         nonkey_image=batch.nonkey_image.contiguous(),

@@ -1,4 +1,4 @@
-"""Training samples from several places at once: labelled pairs, stills, and videos that nobody labelled."""
+"""Mixtures of training samples from several data sets: labelled pairs, stills and unlabelled videos."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from src.structures import IGNORE_INDEX
 
 @dataclass(frozen=True)
 class PairSource:
-    """Where a share of the training samples comes from, beside the main data set.
+    """Additional source of a share of the training samples.
 
     Attributes:
-        dataset: its clips.
-        sampling: which pairs; ``FrameSampling`` where frames have no labels.
+        dataset: the clips.
+        sampling: choice of frames; ``FrameSampling`` for unlabelled videos.
         share: of all training samples, above 0 and below 1.
-        transform: must end in the size of the main data set's.
-        motion: makes pairs from stills, see :class:`PairDataset`.
-        labelled: ``False`` hides labels (of other classes, say): pixels are ``IGNORE_INDEX``.
+        transform: to the size of the main data set's samples.
+        motion: synthetic motion, see :class:`PairDataset`.
+        labelled: ``False`` replaces labels, for example of other classes, by ``IGNORE_INDEX``.
         samples_per_pair: see :class:`PairDataset`.
     """
 
@@ -41,12 +41,12 @@ class PairSource:
 
 
 class MixedPairs(Dataset[NumberedSample]):
-    """Map-style: item ``n`` comes from the source that ``(seed, n)`` draws, and is that source's own item ``n``.
+    """Map-style data set: item ``n`` is item ``n`` of the source drawn from ``(seed, n)``.
 
-    Where a source does not know its flow, the flow is NaN, so that all samples can share a batch.
+    Unknown flow is NaN, so that all samples can share a batch.
 
     Args:
-        main: what the other sources leave.
+        main: source of the remaining share.
         extra: the other sources.
 
     Raises:
@@ -72,21 +72,21 @@ class MixedPairs(Dataset[NumberedSample]):
         return len(self.main)
 
     def __getitem__(self, number: int) -> NumberedSample:
-        """Sample ``number``; errors as of :class:`PairDataset`."""
+        """Return sample ``number``; errors as of :class:`PairDataset`."""
         draw = np.random.default_rng((self.main.seed, RandomStream.PAIR_SOURCE, number)).random()
         chosen = int(np.searchsorted(self.bounds, draw, side="right"))
         item = (self.extra[chosen] if chosen < len(self.extra) else self.main)[number]
         sample = item.sample
         flow = torch.full((2, *sample.nonkey_label.shape), torch.nan) if sample.flow is None else sample.flow
-        # Makers of motion give labels of another integer type than files do.
+        # Labels of synthetic motion are int64, those of files uint8.
         return item._replace(sample=sample._replace(flow=flow, nonkey_label=sample.nonkey_label.to(torch.uint8)))
 
 
-class Unlabelled:
-    """A data set without its labels.
+class Unlabelled(ClipDataset):
+    """Data set with every label pixel ``IGNORE_INDEX``.
 
     Args:
-        dataset: where the clips come from; it may have no labels, or those of other classes.
+        dataset: source of the clips, without labels or with those of other classes.
     """
 
     def __init__(self, dataset: ClipDataset) -> None:
@@ -97,11 +97,6 @@ class Unlabelled:
         self.clips = dataset.clips
         self._last_image: tuple[int, int, torch.Size] | None = None
 
-    @property
-    def num_classes(self) -> int:
-        """K."""
-        return self.dataset.num_classes
-
     def read_image(self, clip: int, frame: int, interleaved: bool = False) -> Tensor:
         """See :meth:`ClipDataset.read_image`."""
         image = self.dataset.read_image(clip, frame, interleaved)
@@ -109,8 +104,8 @@ class Unlabelled:
         return image
 
     def read_label(self, clip: int, frame: int, dtype: torch.dtype = torch.int64) -> Tensor:
-        """(H, W) of ``IGNORE_INDEX``."""
-        # Where pairs are made, the label's own image has just been read, and reading it takes most of a loader's time.
+        """Return (H, W) of ``IGNORE_INDEX``."""
+        # Pair building has just read the image; reading it again would take most of a loader's time.
         if self._last_image is None or self._last_image[:2] != (clip, frame):
             self.read_image(clip, frame)
         assert self._last_image is not None

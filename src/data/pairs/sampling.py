@@ -1,6 +1,6 @@
-"""Which two frames make a training pair.
+"""Choice of the two frames of a training pair.
 
-All draws are keyed by ``(seed, number)``: pair number ``n`` of a run is the same in any process, after any restart.
+All draws are keyed by ``(seed, number)``: pair ``n`` of a run is the same in any process and after any restart.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from src.structures import Clip, FramePair
 
 
 class PairSampling(ABC):
-    """Visits every labelled frame once a pass, in a fresh order each pass, and gives each a key frame."""
+    """Visits every labelled frame once per pass, in a new random order, and pairs it with another frame."""
 
     def __init__(self) -> None:
         self._clips: Sequence[Clip] | None = None
-        self._labelled: NDArray[np.int64] = np.empty((0, 2), np.int64)
+        self._visited: NDArray[np.int64] = np.empty((0, 2), np.int64)
 
     def sample(self, clips: Sequence[Clip], number: int, seed: int) -> FramePair:
-        """Pair ``number`` of the run with ``seed``.
+        """Return pair ``number`` of the run with ``seed``.
 
         Args:
             clips: the videos to draw from; must not change between calls.
@@ -35,22 +35,27 @@ class PairSampling(ABC):
             ValueError: if no frame of the clips is labelled.
         """
         if self._clips is not clips:
-            self._labelled = self._visited_frames(clips)
+            self._visited = self._visited_frames(clips)
             self._clips = clips
-        count = len(self._labelled)
-        clip, frame = (int(value) for value in self._labelled[_visit_order(count, seed, number // count)[number % count]])
+        count = len(self._visited)
+        clip, frame = (int(value) for value in self._visited[_visit_order(count, seed, number // count)[number % count]])
         return self._pair(clip, clips[clip], frame, np.random.default_rng((seed, RandomStream.PAIR_PARTNER, number)))
 
     def _visited_frames(self, clips: Sequence[Clip]) -> NDArray[np.int64]:
-        return _labelled_frames(clips)
+        """Return (N, 2): clip and frame of every label."""
+        frames = [(index, frame) for index, clip in enumerate(clips) for frame in clip.labelled_frames]
+        if not frames:
+            names = ", ".join(clip.name for clip in clips[:3])
+            raise ValueError(f"none of the {len(clips)} clips ({names}, ...) has a labelled frame; expected at least one")
+        return np.array(frames, np.int64)
 
     @abstractmethod
     def _pair(self, index: int, clip: Clip, frame: int, rng: np.random.Generator) -> FramePair:
-        """A pair with the labelled ``frame`` in it."""
+        """Pair ``frame`` with another one."""
 
 
 class _NearbySampling(PairSampling):
-    """A frame with one up to ``max_offset`` frames away.
+    """Pair of frames up to ``max_offset`` apart.
 
     Args:
         max_offset: in frames, at least 1.
@@ -64,10 +69,10 @@ class _NearbySampling(PairSampling):
 
 
 class UniformSampling(_NearbySampling):
-    """A labelled frame and one up to ``max_offset`` frames away: the earlier is key, the later (labelled) non-key (paper 4.1).
+    """Labelled frame and one up to ``max_offset`` frames away: the earlier is key, the later (labelled) non-key (paper 4.1).
 
-    The partner is uniform over the frames of the clip that may serve: any earlier one, and any later one that has a label. Where
-    there is none (a clip of one frame), the frame is paired with itself.
+    The partner is uniform over the earlier frames and the labelled later ones. Without any (a clip of one frame), the frame is
+    paired with itself.
 
     Args:
         max_offset: in frames, at least 1.
@@ -85,9 +90,9 @@ class UniformSampling(_NearbySampling):
 
 
 class FixedOffsetSampling(PairSampling):
-    """Every labelled frame with the frame at a fixed distance: ``key = nonkey + offset``.
+    """Every labelled frame with the frame at a fixed offset: ``key = nonkey + offset``.
 
-    Frames too near the end of the clip for the offset get its outermost frame as key (the offset is clamped, never dropped).
+    Near the ends of the clip, the key frame is clamped to the first or last frame.
 
     Args:
         offset: in frames, signed; negative = the key frame is the earlier one.
@@ -109,9 +114,9 @@ class SingleFrameSampling(PairSampling):
 
 
 class FrameSampling(_NearbySampling):
-    """Every frame, labelled or not, as non-key frame with a key frame up to ``max_offset`` frames before or behind it.
+    """Every frame, labelled or not, as non-key frame, with a key frame up to ``max_offset`` frames before or after it.
 
-    For videos without labels: motion and self-made labels can be learned from any two frames.
+    For unlabelled videos: motion and pseudo-labels can be learned from any two frames.
 
     Args:
         max_offset: in frames, at least 1.
@@ -129,18 +134,7 @@ class FrameSampling(_NearbySampling):
         return FramePair(index, key=partners[rng.integers(len(partners))] if partners else frame, nonkey=frame)
 
 
-def _labelled_frames(clips: Sequence[Clip]) -> NDArray[np.int64]:
-    """(N, 2): clip and frame of every label."""
-    frames = [(index, frame) for index, clip in enumerate(clips) for frame in clip.labelled_frames]
-    if not frames:
-        names = ", ".join(clip.name for clip in clips[:3])
-        raise ValueError(
-            f"none of the {len(clips)} clips ({names}, ...) has a labelled frame; pairs need a label on the non-key frame"
-        )
-    return np.array(frames, np.int64)
-
-
-# Two passes meet in a loader that prefetches, for training and for validation.
+# A loader that prefetches reads from two passes at once, for training and for validation.
 @lru_cache(maxsize=8)
 def _visit_order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.random.default_rng((seed, RandomStream.VISIT_ORDER, epoch)).permutation(count)

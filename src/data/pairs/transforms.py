@@ -88,23 +88,6 @@ class ResizeStep(PairStep):
         return redraw_pair(sample, self.draw_size(pair_size(sample), rng))
 
 
-class ResizeShortSide(ResizeStep):
-    """Resize to a short side, for evaluation (VSPW: 480 with a long side of at most 853).
-
-    Args:
-        short_side: pixels.
-        max_long_side: pixels; where the long side would exceed it, both are scaled down.
-    """
-
-    def __init__(self, short_side: int, max_long_side: int | None = None) -> None:
-        self.short_side = short_side
-        self.max_long_side = max_long_side
-
-    def draw_size(self, size: Size, rng: np.random.Generator) -> Size:
-        """Return (H, W) without drawing."""
-        return short_side_size(size, self.short_side, self.max_long_side)
-
-
 class RandomShortSide(ResizeStep):
     """Resize to a short side drawn from a list (paper, VSPW: 480..1920 in 16 steps, the long side capped at 960).
 
@@ -120,6 +103,18 @@ class RandomShortSide(ResizeStep):
     def draw_size(self, size: Size, rng: np.random.Generator) -> Size:
         """Draw a short side and return (H, W)."""
         return short_side_size(size, self.short_sides[rng.integers(len(self.short_sides))], self.max_long_side)
+
+
+class ResizeShortSide(RandomShortSide):
+    """Resize to a short side, for evaluation (VSPW: 480 with a long side of at most 853).
+
+    Args:
+        short_side: pixels.
+        max_long_side: pixels; where the long side would exceed it, both are scaled down.
+    """
+
+    def __init__(self, short_side: int, max_long_side: int | None = None) -> None:
+        super().__init__((short_side,), max_long_side)
 
 
 class ScaleJitter(ResizeStep):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from src.data.clips import ClipDataset, Color
+from src.data.clips import ClipDataset
 from src.data.synthetic.stills.motion import SyntheticMotion
 from src.structures import Clip, PairSample
 
@@ -17,7 +16,7 @@ KEY, NONKEY = 0, 1
 """Frame numbers: the rendered frame is first, the still second."""
 
 
-class StillPairs:
+class StillPairs(ClipDataset):
     """Clip of two labelled frames with known flow for each labelled frame of another data set.
 
     Args:
@@ -31,16 +30,11 @@ class StillPairs:
         self.motion = motion
         self.seed = seed
         self.classes: tuple[str, ...] = tuple(stills.classes)
-        self.palette: Sequence[Color] = stills.palette
+        self.palette = stills.palette
         self.fps = 1.0
         self._places = [(clip, frame) for clip, frames in enumerate(stills.clips) for frame in frames.labelled_frames]
         self.clips = [_clip(stills.clips[clip], frame) for clip, frame in self._places]
         self._last: tuple[int, PairSample, Tensor] | None = None
-
-    @property
-    def num_classes(self) -> int:
-        """K."""
-        return len(self.classes)
 
     def read_image(self, clip: int, frame: int, interleaved: bool = False) -> Tensor:
         """Read one frame, (3, H, W) uint8 RGB."""

@@ -5,25 +5,25 @@ import torch
 from src.data.pairs.color_jitter import ColorChange, ColorJitter, change_bytes, change_images
 from src.data.pairs.transforms import PairTransform, RandomCrop, RandomHorizontalFlip
 from src.structures import PairBatch, PairSample
-from tests.data.pairs.test_transforms import COLOURS, moving_sample
+from tests.data.pairs.test_transforms import COLORS, moving_sample
 
 
-def test_color_jitter_moves_each_of_its_four_quantities():
+def test_color_jitter_changes_each_of_its_four_quantities():
     grey = PairSample(*[torch.full((3, 4, 4), 100, dtype=torch.uint8)] * 2, torch.zeros(4, 4, dtype=torch.int64), None, "grey")
     images = [ColorJitter()(grey, np.random.default_rng(d)).nonkey_image for d in range(300)]
-    assert all((image == image[0, 0, 0]).all() for image in images), "grey has no hue to turn"
+    assert all((image == image[0, 0, 0]).all() for image in images), "grey has no hue"
     levels = np.array([int(image[0, 0, 0]) for image in images])
     assert 0.15 < (levels == 100).mean() < 0.4
     assert 30 <= levels.min() < 60 < 150 < levels.max() <= 198
-    red = grey._replace(key_image=COLOURS[1].view(3, 1, 1).expand(3, 4, 4))._replace(
-        nonkey_image=COLOURS[1].view(3, 1, 1).expand(3, 4, 4)
+    red = grey._replace(key_image=COLORS[1].view(3, 1, 1).expand(3, 4, 4))._replace(
+        nonkey_image=COLORS[1].view(3, 1, 1).expand(3, 4, 4)
     )
-    turned = {tuple(ColorJitter(0, 0, 0, 0.1)(red, np.random.default_rng(d)).nonkey_image[:, 0, 0].tolist()) for d in range(100)}
-    assert len(turned) > 10
-    assert {max(color) for color in turned} == {230}
-    assert {min(color) for color in turned} <= {59, 60, 61}
-    paled = [ColorJitter(0, 0, 0.5, 0)(red, np.random.default_rng(d)).nonkey_image[:, 0, 0].tolist() for d in range(50)]
-    assert min(min(color) for color in paled) < 20 < 100 < max(min(color) for color in paled)
+    rotated = {tuple(ColorJitter(0, 0, 0, 0.1)(red, np.random.default_rng(d)).nonkey_image[:, 0, 0].tolist()) for d in range(100)}
+    assert len(rotated) > 10
+    assert {max(color) for color in rotated} == {230}
+    assert {min(color) for color in rotated} <= {59, 60, 61}
+    desaturated = [ColorJitter(0, 0, 0.5, 0)(red, np.random.default_rng(d)).nonkey_image[:, 0, 0].tolist() for d in range(50)]
+    assert min(min(color) for color in desaturated) < 20 < 100 < max(min(color) for color in desaturated)
 
 
 def test_without_strength_colors_stay():
@@ -46,7 +46,7 @@ def test_without_strength_colors_stay():
         ColorChange(-25.0, 1.4, False, 0.7, 0.08),
     ],
 )
-def test_the_device_changes_colors_as_the_worker_does(change):
+def test_device_and_worker_change_colors_alike(change):
     pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
     batch = torch.from_numpy(pixels).permute(2, 0, 1)[None]
     found = change_images(batch, [change])[0].permute(1, 2, 0).numpy().astype(int)
@@ -65,7 +65,7 @@ def make_batch(numbers):
     return PairBatch(images, images.clone(), labels, None, torch.zeros_like(numbers), numbers, ["n"] * len(numbers))
 
 
-def test_on_the_device_the_draw_is_that_of_the_sample_wherever_it_stands():
+def test_on_the_device_a_draw_is_a_function_of_seed_and_sample():
     jitter = ColorJitter(where="device")
     whole, part = jitter.apply_to_batch(make_batch(range(20)), seed=3), jitter.apply_to_batch(make_batch([7]), seed=3)
     assert torch.equal(whole.key_image, whole.nonkey_image), "both frames change alike"
@@ -74,7 +74,7 @@ def test_on_the_device_the_draw_is_that_of_the_sample_wherever_it_stands():
     assert not torch.equal(jitter.apply_to_batch(make_batch(range(20)), seed=4).key_image, whole.key_image)
 
 
-def test_the_worker_leaves_colors_to_the_device_and_draws_the_rest_alike():
+def test_other_draws_do_not_depend_on_where_colors_change():
     def transform(on, strength):
         jitter = ColorJitter(32 * strength, 0.5 * strength, 0, 0, where=on)
         return PairTransform([RandomCrop((44, 60)), jitter, RandomHorizontalFlip()])

@@ -20,7 +20,7 @@ def same(one: NumberedSample, two: NumberedSample) -> bool:
     return one[1:] == two[1:] and all(torch.equal(a, b) for a, b in zip(one.sample[:3], two.sample[:3], strict=True))
 
 
-def test_the_frames_the_label_and_the_offset_belong_together(data):
+def test_label_and_offset_match_the_frames(data):
     for number in range(26):
         sample, offset, same_number, _ = PairDataset(data, UniformSampling(5), num_samples=26, seed=0)[number]
         key, nonkey = int(sample.key_image[0, 0, 0]), int(sample.nonkey_image[0, 0, 0])
@@ -58,7 +58,7 @@ def test_a_raised_error_does_not_desynchronise_the_next_pair(data):
             assert same(pairs[number], undisturbed[number])
 
 
-def test_a_damaged_file_is_an_error_or_another_sample_takes_the_place(data, caplog):
+def test_a_damaged_file_is_an_error_or_its_sample_is_replaced(data, caplog):
     sound = [PairDataset(data, UniformSampling(5), RandomCrop((6, 6)), num_samples=40, seed=0)[n] for n in range(40)]
     damaged = data.clips[0].images[4]
     damaged.write_bytes(damaged.read_bytes()[:-40])
@@ -72,7 +72,7 @@ def test_a_damaged_file_is_an_error_or_another_sample_takes_the_place(data, capl
         item = pairs[number]
         assert item.number == number and item.skipped and all("004.jpg" in message for message in item.skipped)
         assert f"sample {number} is replaced" in caplog.text
-    # Drawn by the number: not all alike, and not by what was read before or how long the run is.
+    # Drawn from the sample number: replacements differ, and do not depend on earlier reads or the length of the run.
     longer = PairDataset(data, UniformSampling(5), RandomCrop((6, 6)), num_samples=90, seed=0, on_corrupt="skip")
     assert all(same(longer[number], pairs[number]) for number in reversed(replaced))
     assert len({pairs[number].sample.name for number in replaced}) > 2
@@ -81,7 +81,7 @@ def test_a_damaged_file_is_an_error_or_another_sample_takes_the_place(data, capl
     assert [number for number, _ in batch.skipped] == sorted(n for n in replaced for _ in pairs[n].skipped)
 
 
-def test_where_no_file_can_be_read_skipping_ends(data):
+def test_skipping_ends_if_no_file_can_be_read(data):
     for path in {path for clip in data.clips for path in clip.images}:
         path.write_bytes(b"")
     with pytest.raises(CorruptFileError, match=r"is empty \(0 bytes\)"):
@@ -90,14 +90,14 @@ def test_where_no_file_can_be_read_skipping_ends(data):
         PairDataset(data, UniformSampling(5), num_samples=9, seed=0, on_corrupt="ignore")
 
 
-def test_what_is_no_damage_is_an_error_all_the_same(data):
+def test_other_errors_are_not_skipped(data):
     data.clips[0].images[4].unlink()
     pairs = PairDataset(data, FixedOffsetSampling(0), num_samples=13, seed=0, on_corrupt="skip")
     with pytest.raises(FileNotFoundError, match=r"004\.jpg does not exist"):
         [pairs[number] for number in range(13)]
 
 
-def test_what_motion_draws_does_not_move_what_the_transform_draws(data):
+def test_draws_of_the_motion_do_not_change_those_of_the_transform(data):
     first_draws = []
 
     def transform(sample, rng):
@@ -122,7 +122,7 @@ def test_what_motion_draws_does_not_move_what_the_transform_draws(data):
     assert crop(1).sample.name.endswith("+motion")
 
 
-def test_the_flow_asked_for_is_from_nonkey_to_key(data, monkeypatch):
+def test_flow_is_read_from_nonkey_to_key(data, monkeypatch):
     asked = []
     monkeypatch.setattr(data, "read_flow", lambda clip, nonkey, key: asked.append((nonkey, key)))
     _, offset, *_ = PairDataset(data, FixedOffsetSampling(-1), num_samples=26, seed=0)[3]
@@ -133,7 +133,7 @@ def test_the_flow_asked_for_is_from_nonkey_to_key(data, monkeypatch):
 def test_frames_of_different_size_are_refused(data):
     write_image(data.clips[0].images[4], size=(10, 16))
     pairs = PairDataset(data, FixedOffsetSampling(-1), num_samples=13, seed=0)
-    with pytest.raises(ValueError, match=r"long/4->5: key frame \(3, 10, 16\) and non-key frame \(3, 12, 16\) differ"):
+    with pytest.raises(ValueError, match=r"long/4->5: key frame is \(3, 10, 16\); expected \(3, 12, 16\)"):
         [
             pairs[n]
             for n in range(13)
@@ -171,14 +171,14 @@ def test_batches_keep_order_and_numbers():
     assert collate_pairs([item(0, flow=True)] * 2).flow.shape == (2, 2, 4, 6)
 
 
-def test_samples_that_do_not_stack_are_named():
+def test_samples_that_cannot_be_stacked_are_named():
     with pytest.raises(ValueError, match=r"differ in size \(n0: 4x6, n1: 5x6\)"):
         collate_pairs([item(0), item(1, size=(5, 6))])
     with pytest.raises(ValueError, match=r"1 of 2 samples have flow and n0 has none"):
         collate_pairs([item(0), item(1, flow=True)])
 
 
-def test_the_seed_decides(data):
+def test_samples_depend_on_the_seed(data):
     def ids(seed):
         return [PairDataset(data, UniformSampling(5), num_samples=26, seed=seed)[n].sample.name for n in range(13)]
 
@@ -187,7 +187,7 @@ def test_the_seed_decides(data):
 
 
 @pytest.mark.parametrize("label_type", [torch.uint8, torch.int64])
-def test_batches_keep_the_bytes_of_the_samples_until_they_are_settled_on_the_device(label_type):
+def test_batches_keep_bytes_until_they_are_settled_on_the_device(label_type):
     pixels = torch.arange(2 * 5 * 6 * 3, dtype=torch.uint8).view(2, 5, 6, 3)
     images = [p.permute(2, 0, 1)[:, 1:, 1:] for p in pixels]
     samples = [
@@ -203,7 +203,7 @@ def test_batches_keep_the_bytes_of_the_samples_until_they_are_settled_on_the_dev
     assert settled.nonkey_label.dtype == torch.int64
 
 
-def test_samples_that_share_a_pair_differ_by_the_transform_alone(data):
+def test_samples_of_one_pair_differ_only_by_the_transform(data):
     class Motion:
         made = 0
 
@@ -222,7 +222,7 @@ def test_samples_that_share_a_pair_differ_by_the_transform_alone(data):
     found = [shared[number].sample.nonkey_label for number in range(12)]
     assert motion.made == 4
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
-    # Whatever was read before, a sample is the same.
+    # A sample does not depend on earlier reads.
     assert torch.equal(shared[5].sample.nonkey_label, expected[5]) and torch.equal(shared[1].sample.nonkey_label, expected[1])
     cropped = pairs(3, lambda sample, rng: sample._replace(name=str(rng.integers(10**9))))
     assert len({cropped[number].sample.name for number in range(12)}) == 12

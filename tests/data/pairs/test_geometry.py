@@ -4,7 +4,7 @@ from src.data.pairs.geometry import redraw_pair
 from src.structures import PairSample
 
 
-def test_a_frame_paired_with_itself_is_worked_on_once() -> None:
+def test_a_frame_paired_with_itself_is_processed_once() -> None:
     image = torch.randint(0, 256, (3, 60, 80), dtype=torch.uint8)
     label = torch.randint(0, 3, (60, 80), dtype=torch.int16)
     sample = redraw_pair(PairSample(image, image, label, torch.zeros(2, 60, 80), "still"), (30, 40), mirrored=True)

@@ -1,4 +1,4 @@
-"""Laws of mixing sources: shares, purity, and what an unlabelled sample looks like."""
+"""Laws of mixing sources: shares, samples equal to those of the source, and unlabelled samples."""
 
 import pytest
 import torch
@@ -38,7 +38,7 @@ def test_each_source_gives_its_share_and_its_own_samples() -> None:
     assert mixed[number].sample.name == pairs[number].sample.name and mixed[number].number == number
 
 
-def test_a_sample_depends_on_seed_and_number_alone() -> None:
+def test_a_sample_is_a_function_of_seed_and_number() -> None:
     first, again = MixedPairs(main(), [video()]), MixedPairs(main(), [video()])
     numbers = list(range(20))
     assert [first[n].sample.name for n in numbers] == [again[n].sample.name for n in reversed(numbers)][::-1]

@@ -20,7 +20,7 @@ CLIPS = [make_clip(30), make_clip(1), make_clip(7)]
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS, ids=lambda s: type(s).__name__)
-def test_a_pair_is_a_function_of_seed_and_number_alone(sampling):
+def test_a_pair_is_a_function_of_seed_and_number(sampling):
     numbers = [*range(100), 10_000]
     fresh = copy.deepcopy(sampling)
     once = {n: sampling.sample(CLIPS, n, 5) for n in numbers}
@@ -30,7 +30,7 @@ def test_a_pair_is_a_function_of_seed_and_number_alone(sampling):
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS, ids=lambda s: type(s).__name__)
-def test_each_pass_visits_every_labelled_frame_once_in_a_fresh_order(sampling):
+def test_each_pass_visits_every_labelled_frame_once_in_a_new_order(sampling):
     count = sum(len(clip) for clip in CLIPS)
     passes = [[sampling.sample(CLIPS, p * count + i, 0) for i in range(count)] for p in range(3)]
     frames = {(c, f) for c, clip in enumerate(CLIPS) for f in range(len(clip))}
@@ -58,7 +58,7 @@ def test_the_nonkey_frame_is_always_labelled():
     assert all(pair.nonkey in clips[pair.clip].labelled_frames and pair.key <= pair.nonkey for pair in pairs)
     assert {pair.key for pair in pairs if pair.clip == 1} == set(range(10))
     assert any(pair.key not in clips[pair.clip].labelled_frames for pair in pairs)
-    # Frame 0 has no earlier partner and is never left alone while a later frame, be it the last, is labelled.
+    # Frame 0 has no earlier partner, and is paired with any later labelled frame, including the last.
     assert all(pair.key < pair.nonkey for pair in pairs)
 
 

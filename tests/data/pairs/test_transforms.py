@@ -30,7 +30,7 @@ ALL = GEOMETRY | {
     "color": ColorJitter(),
     "all with color": PairTransform([ScaleJitter(0.5, 2.0), RandomCrop((44, 60)), RandomHorizontalFlip(), ColorJitter()]),
 }
-COLOURS = torch.tensor([[20, 200, 40], [230, 60, 90], [100, 120, 250]], dtype=torch.uint8)
+COLORS = torch.tensor([[20, 200, 40], [230, 60, 90], [100, 120, 250]], dtype=torch.uint8)
 
 
 def each(transforms):
@@ -41,7 +41,7 @@ def make_sample(flow=None):
     label = torch.zeros(SIZE, dtype=torch.int64)
     label[10:40, 20:60] = 1
     label[30:, 45:] = 2
-    image = COLOURS[label].permute(2, 0, 1).contiguous()
+    image = COLORS[label].permute(2, 0, 1).contiguous()
     return PairSample(image, image.clone(), label, flow, "pair")
 
 
@@ -103,7 +103,7 @@ def test_the_label_follows_the_image(transform):
         # Resizing blends colors next to a boundary: compare where the label is constant around the pixel.
         wide = F.pad(label[None, None].float(), (2, 2, 2, 2), value=-1)
         constant = (F.max_pool2d(wide, 5, stride=1) == -F.max_pool2d(-wide, 5, stride=1))[0, 0] & (label != IGNORE_INDEX)
-        expected = COLOURS[label.clamp(max=2)].permute(2, 0, 1)
+        expected = COLORS[label.clamp(max=2)].permute(2, 0, 1)
         assert constant.float().mean() > 0.2
         assert torch.equal(sample.nonkey_image[:, constant], expected[:, constant])
 
@@ -147,7 +147,7 @@ def test_bad_scales_are_refused():
 
 
 def coordinates():
-    """A pair whose pixels say where they are: the images in steps of 3 and 4 levels a pixel, the label in whole pixels."""
+    """A pair whose pixels encode their position: the images in steps of 3 and 4 levels a pixel, the label in whole pixels."""
     y, x = torch.meshgrid(torch.arange(SIZE[0]), torch.arange(SIZE[1]), indexing="ij")
     image = torch.stack((3 * x, 4 * y, 0 * x + 7)).to(torch.uint8)
     return PairSample(image, image.clone(), (y * SIZE[1] + x).to(torch.int16), None, "pair")
@@ -155,7 +155,7 @@ def coordinates():
 
 @pytest.mark.parametrize("flips", [[], [RandomHorizontalFlip()]])
 @pytest.mark.parametrize("resize", [ScaleJitter(0.5, 2.0), RandomShortSide((40, 60, 90), 110), ResizeShortSide(97, 120)])
-def test_a_resized_crop_shows_what_resize_crop_and_flip_show_half_a_pixel_of_the_frame_beside_at_most(resize, flips):
+def test_a_resized_crop_is_within_half_a_pixel_of_resize_crop_and_flip(resize, flips):
     sample = coordinates()
     joined = PairTransform([resize, RandomCrop((30, 38)), *flips])
     assert [type(step) for step in joined.steps] == [ResizedCrop]
@@ -167,11 +167,11 @@ def test_a_resized_crop_shows_what_resize_crop_and_flip_show_half_a_pixel_of_the
             expected = flip(expected, rng)
         found = joined(sample, np.random.default_rng(draw))
         assert torch.equal(found.key_image, found.nonkey_image)
-        # Of 8 bits each value is one level off at most, and of two values both are.
+        # Each of the two 8-bit values differs by at most one level.
         apart = (found.nonkey_image.float() - expected.nonkey_image.float()).abs() - 1
         apart = torch.stack((apart[0] / 3, apart[1] / 4))
         assert apart[:, 1:-1, 1:-1].max() <= 0.5, draw
-        # At the edge nothing from beyond it is blended in.
+        # Pixels beyond the edge are not blended in.
         assert apart.max() <= 1, draw
         displacements.append(apart.max())
         places = [torch.stack((s.nonkey_label % SIZE[1], s.nonkey_label // SIZE[1])).int() for s in (found, expected)]
@@ -180,8 +180,8 @@ def test_a_resized_crop_shows_what_resize_crop_and_flip_show_half_a_pixel_of_the
 
 
 @pytest.mark.parametrize("resize", [ResizeShortSide(60), ScaleJitter(0.4, 0.8), ScaleJitter(1.1, 1.3)])
-def test_a_resized_crop_of_whole_pixels_has_the_bits_of_resize_crop_and_flip(resize):
-    """Where nothing is resized, and where all of the frame is seen."""
+def test_a_resized_crop_of_whole_pixels_equals_resize_crop_and_flip(resize):
+    """Without a resize, and with the whole frame visible."""
     noise = torch.randint(0, 256, (2, 3, *SIZE), dtype=torch.uint8)
     sample = moving_sample(True)._replace(
         key_image=noise[0], nonkey_image=noise[1], nonkey_label=torch.randint(0, 9, SIZE, dtype=torch.uint8)
@@ -199,4 +199,4 @@ def test_a_resized_crop_of_whole_pixels_has_the_bits_of_resize_crop_and_flip(res
             found.nonkey_image, PairTransform([resize, crop])(sample, np.random.default_rng(draw)).nonkey_image
         )
     assert 5 < mirrored < 15
-    assert torch.equal(sample.key_image, noise[0]), "mirrored where it was"
+    assert torch.equal(sample.key_image, noise[0]), "mirrored in place"

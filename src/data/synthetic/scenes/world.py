@@ -149,7 +149,7 @@ class Scene:
     objects: tuple[SceneObject, ...]
 
     def homography(self, obj: SceneObject, time: float) -> Floats:
-        """Return (3, 3) from (u, v, 1) to (x, y, 1) times depth; the depth of the sky has no meaning, as it is infinitely far."""
+        """Return (3, 3) from (u, v, 1) to (x, y, 1) times depth; the sky is infinitely far and its depth undefined."""
         projection, eye = self.camera.projection(time)
         pose = obj.pose(time)
         if obj.kind != SKY:
