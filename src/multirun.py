@@ -1,4 +1,4 @@
-"""The end of a multirun: a table of its jobs, and an exit code that knows of those that failed."""
+"""Table of the jobs of a multirun, and an exit code for failed jobs."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _TABLE = Path(__file__).resolve().parents[1] / "scripts" / "sweep_table.py"
 
 
 class MultirunTable(Callback):
-    """Hydra calls this when all jobs have ended, whichever launcher ran them."""
+    """Hydra callback for the end of a multirun, under any launcher."""
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Write ``sweep.md``, ``sweep.csv`` and ``sweep.png`` into the folder of the multirun, and print the table.
 
         Raises:
-            SystemExit: with code 1, if a job failed.
+            SystemExit: with code 1 if a job failed.
         """
         folder = Path(config.hydra.sweep.dir)
         failed = sorted(folder.glob("*/failed.txt"), key=lambda path: (len(path.parent.name), path.parent.name))
-        # A study of Optuna's that goes on writes the table anew.
+        # A continued Optuna study replaces the table.
         subprocess.run([sys.executable, str(_TABLE), str(folder), "--overwrite"], check=False)
         for path in failed:
             log.error("job %s failed: %s", path.parent.name, path.read_text(encoding="utf-8").strip())

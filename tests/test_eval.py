@@ -121,7 +121,7 @@ def test_methods_agree_at_interval_one_and_differ_behind_it(model: Path, tmp_pat
         (["key_intervals=[0]"], ValueError, "key_interval is 0"),
         (["autocast=half"], ValueError, "autocast is 'half'"),
         (["device=gpu0"], ValueError, "device is 'gpu0'; expected auto or a device of this machine: cpu"),
-        (["checkpoint=nowhere"], FileNotFoundError, "no model at nowhere"),
+        (["checkpoint=nowhere"], FileNotFoundError, "nowhere does not exist"),
         (["max_clips=0"], ValueError, "no clip"),
         (["methods=[]"], ValueError, "nothing to evaluate"),
         (["save_predictions=maps"], ValueError, "save_predictions writes one result, and 21 were asked for"),

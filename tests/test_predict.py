@@ -223,8 +223,8 @@ def test_a_video_without_a_single_frame_leaves_nothing(model: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("overrides", "error", "message"),
     [
-        (["checkpoint=nowhere"], FileNotFoundError, "no model at nowhere"),
-        (["checkpoint=run/last.ckpt"], FileNotFoundError, "no model at run/last.ckpt"),
+        (["checkpoint=nowhere"], FileNotFoundError, "nowhere does not exist"),
+        (["checkpoint=run/last.ckpt"], FileNotFoundError, "run/last.ckpt does not exist"),
         (["flow=raft"], ValueError, "flow is 'raft'"),
         (["autocast=half"], ValueError, "autocast is 'half'"),
         (["device=gpu0"], ValueError, "device is 'gpu0'; expected auto or a device of this machine: cpu"),

@@ -131,8 +131,8 @@ def test_sigterm_saves_the_step_and_exits_with_75(
     # A scheduler signals the loader processes, too.
     run.signal(signal.SIGTERM, whole_group=True)
     assert run.wait() == 75, run.printed
-    (saved,) = re.findall(r"asked to stop: step (\d+) is saved as \S+\.ckpt", run.printed)
-    assert 1 <= int(saved) < STEPS and "resume=true goes on" in run.printed and "Traceback" not in run.printed
+    (saved,) = re.findall(r"stopping on a signal: step (\d+) is saved as \S+\.ckpt", run.printed)
+    assert 1 <= int(saved) < STEPS and "resume=true continues" in run.printed and "Traceback" not in run.printed
     run = processes.start(*arguments, "resume=true")
     assert run.wait() == 0 and f"step_{int(saved):07d}.ckpt" in run.printed
     check_equal(run_dir(tmp_path), unbroken)
@@ -214,10 +214,10 @@ def test_a_loss_that_is_not_a_number_is_kept_and_replayed(
     said = re.search(r"FloatingPointError: (step \d: .*)", run.printed)
     assert said is not None and re.search(r" on \S+/\d+->\d+, \S+/\d+->\d+$", said[1])
     (folder,) = (run_dir(tmp_path) / "broken").iterdir()
-    assert f"the same command plus replay={folder}" in run.printed
+    assert f"the same command with replay={folder}" in run.printed
     again = processes.start(*diverging, f"replay={folder}")
     assert again.wait() == 0, again.printed
-    assert f"kept was: {said[1]}" in again.printed and "is the first whose output is not finite" in again.printed
+    assert f"saved because: {said[1]}" in again.printed and "is the first whose output is not finite" in again.printed
 
 
 @pytest.fixture
@@ -241,7 +241,7 @@ def test_a_damaged_image_follows_the_policy(
     assert len(rows) > 1 and all(int(row["sample"]) // 2 + 1 == int(row["step"]) for row in rows)
     assert all(f"sample {row['sample']} is replaced: {row['message']}" in run.printed for row in rows)
     run = processes.start(*there, "overwrite=true", "data.on_corrupt=skip", "data.max_skipped=1")
-    assert run.wait() == 1 and "more than data.max_skipped=1" in run.printed
+    assert run.wait() == 1 and "expected at most data.max_skipped=1" in run.printed
 
 
 def test_a_list_that_cannot_be_read_is_named(processes: TrainingProcesses, arguments: list[str], own_scenes: Path) -> None:
@@ -314,7 +314,7 @@ def test_a_process_that_is_lost_ends_the_others(
     start = time.monotonic()
     assert first.wait() == 1
     assert time.monotonic() - start < 60
-    assert "RuntimeError: process 0 of 2 lost another one, which ended or did not answer within" in first.printed
+    assert "RuntimeError: process 0 of 2 lost another process, which ended or did not respond within" in first.printed
     assert bool(re.search("timed? ?out", first.printed.rsplit(" (", 1)[1], re.IGNORECASE)) == (number == signal.SIGSTOP)
     assert (run_dir(tmp_path) / "checkpoints" / "step_0000002.ckpt").is_file()
     if number == signal.SIGSTOP:

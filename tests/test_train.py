@@ -172,7 +172,7 @@ def test_ctrl_c_says_how_to_go_on(run: Run, monkeypatch: pytest.MonkeyPatch, cap
     finally:
         # Lightning ignores the signal from the first one on.
         signal.signal(signal.SIGINT, handler)
-    assert "stopped at step 5; the same command with resume=true goes on" in caplog.text
+    assert "stopped at step 5; the same command with resume=true continues" in caplog.text
     monkeypatch.undo()
     with caplog.at_level(logging.INFO):
         assert run("stage=segmentor", "resume=true")

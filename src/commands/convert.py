@@ -19,27 +19,27 @@ from src.weights.official import load_official, to_official
 
 log = logging.getLogger(__name__)
 
-# What the user is told about a backbone.
-_TOLD = ("model_type", "embed_dim", "hidden_sizes", "depths", "num_heads", "window_size")
+# Settings of a backbone that the log shows.
+_SHOWN = ("model_type", "embed_dim", "hidden_sizes", "depths", "num_heads", "window_size")
 
 
 def convert(cfg: DictConfig) -> Path:
-    """What ``conf/convert.yaml`` describes.
+    """Convert the weights in ``input`` and write them to ``output``.
 
     Args:
-        cfg: the composed configuration.
+        cfg: the composed configuration of ``conf/convert.yaml``.
 
     Returns:
-        What was written.
+        The written file or folder.
 
     Raises:
-        FileExistsError: if something would be overwritten unasked.
-        FileNotFoundError: if the input does not exist.
-        ValueError: if the input is not weights of a known network, in whole, or has another number of classes than ``data``.
+        FileExistsError: if ``output`` exists and ``overwrite`` is not set.
+        FileNotFoundError: if ``input`` does not exist.
+        ValueError: if ``input`` is not the complete weights of a known network, or its number of classes differs from ``data``.
     """
     output = Path(cfg.output)
     if output.exists() and not cfg.overwrite and not (output.is_dir() and not any(output.iterdir())):
-        raise FileExistsError(f"{output} exists already: name another one or set overwrite=true")
+        raise FileExistsError(f"{output} exists; choose another output or set overwrite=true")
     if cfg.to == "official":
         return _write_official(Path(cfg.input), output)
     if cfg.to != "ours" or cfg.flow not in ("copy", "dis"):
@@ -51,11 +51,11 @@ def convert(cfg: DictConfig) -> Path:
         save_flow(network, output, source)
         log.info("%s: %s, %.3f M parameters", cfg.input, type(network).__name__, size)
         log.info("written: %s; train with it by model/flow=pretrained model.flow.path=%s", output, output)
-        log.info("its encoder alone, in the paper's flow: add +model/flow@model.flow.into=query")
+        log.info("to start the paper's flow with its encoder, add +model/flow@model.flow.into=query")
         return output
     save_model(network, output, source | _metadata(cfg, network.segmentor.num_classes))
     segmentor = network.segmentor.config()
-    backbone = {key: segmentor["backbone_config"][key] for key in _TOLD if key in segmentor["backbone_config"]}
+    backbone = {key: segmentor["backbone_config"][key] for key in _SHOWN if key in segmentor["backbone_config"]}
     log.info(
         "%s: %d classes, %d queries, %d decoder layers, backbone %s; %s, warp grid %s; %.3f M parameters",
         cfg.input, segmentor["num_classes"], segmentor["num_queries"], segmentor["decoder_layers"] - 1, backbone,
@@ -70,7 +70,7 @@ def _metadata(cfg: DictConfig, num_classes: int) -> dict[str, Any]:
         return {}
     fill_num_classes(cfg.data)
     if cfg.data.num_classes != num_classes:
-        raise ValueError(f"data={cfg.data.name} has {cfg.data.num_classes} classes, {cfg.input} {num_classes}")
+        raise ValueError(f"{cfg.input} has {num_classes} classes; expected {cfg.data.num_classes}, as in data={cfg.data.name}")
     values: dict[str, Any] = {"data": cfg.data.name}
     values |= {key: OmegaConf.select(cfg.data, f"eval.{key}") for key in ("short_side", "max_long_side")}
     try:
@@ -78,14 +78,14 @@ def _metadata(cfg: DictConfig, num_classes: int) -> dict[str, Any]:
     except InstantiationException as error:
         if not isinstance(error.__cause__, FileNotFoundError):
             raise
-        log.warning("class names and colors are left out, as they come with the data: %s", error.__cause__)
+        log.warning("class names and colors are left out, since the data that contains them is missing: %s", error.__cause__)
         return values
     return values | {"classes": list(dataset.classes), "palette": [list(color) for color in dataset.palette]}
 
 
 def _write_official(source: Path, output: Path) -> Path:
     if output.is_dir():
-        raise FileExistsError(f"{output} is a folder; to=official writes a file, such as {output}.pth")
+        raise FileExistsError(f"{output} is a folder; expected a file for to=official, such as {output}.pth")
     propagator, _ = load_model(source)
     try:
         tensors = to_official(propagator)

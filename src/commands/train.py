@@ -39,12 +39,12 @@ def train(cfg: DictConfig) -> dict[str, float]:
         cfg: the composed configuration of ``conf/train.yaml``.
 
     Returns:
-        The last logged metrics; none if the run had reached its last step before.
+        The last logged metrics; empty if the resumed run had already reached its last step.
 
     Raises:
-        FileExistsError: if the run folder holds another run and neither ``resume`` nor ``overwrite`` is set.
+        FileExistsError: if the run folder contains another run and neither ``resume`` nor ``overwrite`` is set.
         RuntimeError: if another process trains in the run folder.
-        SystemExit: if the run was asked to stop.
+        SystemExit: if the run stopped on a signal.
     """
     fill_num_classes(cfg.data)
     run_dir = Path(cfg.run_dir)
@@ -53,7 +53,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
 
 
 def replay(cfg: DictConfig) -> dict[str, float]:
-    """Compute the step again that a run left in ``cfg.replay``; see :func:`src.training.checkpointing.replay.replay_step`."""
+    """Repeat the failed step saved in ``cfg.replay``; see :func:`src.training.checkpointing.replay.replay_step`."""
     fill_num_classes(cfg.data)
     folder = Path(cfg.replay)
     step = NonFiniteStep.read(folder)
@@ -67,7 +67,7 @@ def replay(cfg: DictConfig) -> dict[str, float]:
 def _train(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     checkpoint = find_checkpoint(run_dir, cfg.resume, cfg.overwrite)
     lightning.seed_everything(cfg.seed, verbose=False)
-    # First what takes no time: a misspelt key should not wait for data and weights.
+    # First the fast parts: a misspelt key should not wait for data and weights.
     trainer = _trainer(cfg)
     objective, optim = instantiate(cfg.stage.objective), instantiate(cfg.stage.optim)
     datamodule = instantiate(cfg.datamodule)
@@ -87,13 +87,15 @@ def _train(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
         logger.log_hyperparams(plain(OmegaConf.to_container(cfg, resolve=True)) | {"git": git_state(Path(__file__).parent)})
     trainable = sum(p.numel() for p in propagator.parameters() if p.requires_grad)
     total = sum(p.numel() for p in propagator.parameters())
-    log.info("stage %s: %.3f M of %.3f M parameters train, into %s", cfg.stage.name, trainable / 1e6, total / 1e6, run_dir)
+    log.info("stage %s: %.3f M of %.3f M parameters train; run folder %s", cfg.stage.name, trainable / 1e6, total / 1e6, run_dir)
     try:
         with explain_lost_processes(trainer):
             trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
     except SystemExit:
-        # Lightning turns Ctrl-C into an exit; a signal ends in one of its own.
-        log.warning("stopped at step %d; the same command with resume=true goes on from its last checkpoint", trainer.global_step)
+        # Lightning turns Ctrl-C into an exit, and StopOnSignal exits by itself.
+        log.warning(
+            "stopped at step %d; the same command with resume=true continues from its last checkpoint", trainer.global_step
+        )
         raise
     whole = full_model(propagator, trainer)
     if trainer.is_global_zero:
@@ -115,7 +117,7 @@ def _trainer(cfg: DictConfig) -> Trainer:
 
 
 def _metadata(cfg: DictConfig, datamodule: PairDataModule) -> dict[str, Any]:
-    """What the saved model says about itself."""
+    """Return the class names, palette and evaluation size to save with the model."""
     values: dict[str, Any] = plain(
         {
             "classes": list(datamodule.val.classes),

@@ -1,4 +1,4 @@
-"""The LightningModule: a clerk that moves batches, sums loss terms and logs."""
+"""LightningModule that sums the loss terms of a stage, scores its predictions and logs both."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from src.training.stages import Stage, StagePrediction
 from src.training.strategies import gather_parameters, reshard_parameters, shard_model
 from src.weights.model_folder import model_config
 
-# The paper's pairs are at most ten frames apart; of wider ones the scores by offset would flood the log.
+# Frames. The paper's pairs are at most ten frames apart; one score per larger offset would flood the log.
 _MAX_SCORED_OFFSET = 10
 
 
@@ -36,14 +36,15 @@ class PropagationModule(LightningModule):
 
     Args:
         propagator: the model.
-        stage: what trains and what is optimised.
+        stage: trainable parts and losses.
         optim: optimiser settings.
         num_classes: K, for the validation metric.
-        metadata: what a saved model says about itself (class names, palette, evaluation size); plain values only.
-        seed: with sample and step numbers it seeds every random layer, so that a resumed run draws what an unbroken one would.
+        metadata: class names, palette and evaluation size, saved with the model; plain values only.
+        seed: seeds every random layer together with sample and step numbers, so that a resumed run repeats the random draws of
+            an uninterrupted run.
 
     Attributes:
-        iou_per_class: (K,) of the last validation, for the class table; ``None`` before the first.
+        iou_per_class: (K,) IoU of the last validation, for the class table; ``None`` before the first.
     """
 
     def __init__(
@@ -73,23 +74,23 @@ class PropagationModule(LightningModule):
         self.iou_per_class: Tensor | None = None
 
     def configure_model(self) -> None:
-        """Spread the model over the processes where the strategy is FSDP; Lightning may ask twice."""
+        """Shard the model under FSDP; Lightning may call this twice."""
         shard_model(self, self.propagator)
 
     def on_train_batch_start(self, batch: PairBatch, batch_idx: int) -> None:
-        """Key what layers draw for each sample by its number, and seed dropout by the step: not by how the run came here."""
+        """Seed random layers per sample by sample number, and dropout by step: independent of interruptions of the run."""
         seed_per_sample(self.propagator, self.seed, batch.sample_id)
         torch.manual_seed((self.seed * 1_000_003 + batch_idx) * 4_099 + self.global_rank)
 
     def on_train_batch_end(self, outputs: Any, batch: PairBatch, batch_idx: int) -> None:
-        """The draws were those of this batch."""
+        """Clear the per-sample seeds of this batch."""
         clear_per_sample(self.propagator)
 
     def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
-        """Sum of the stage's loss terms.
+        """Compute and log the stage's loss terms, and return their sum.
 
         Raises:
-            FloatingPointError: if a term, or a logit that it is matched by, is NaN or infinite; names the samples.
+            FloatingPointError: if a loss term or a matching cost is NaN or infinite; the message names the samples.
         """
         samples = ", ".join(batch.names)
         try:
@@ -100,7 +101,7 @@ class PropagationModule(LightningModule):
         if broken:
             raise FloatingPointError(f"step {self.global_step}: loss {', '.join(broken)} is not finite on {samples}")
         size = len(batch.names)
-        # What is logged is the loss of all ranks' samples; one message for all terms.
+        # The logged loss is the mean over all ranks, reduced in one message for all terms.
         shown = reduce_mean_over_ranks(torch.stack([value.float() for value in terms.values()]))
         self.log_dict({f"train/loss_{name}": value for name, value in zip(terms, shown, strict=True)}, batch_size=size)
         self.log("train/loss", shown.sum(), prog_bar=True, batch_size=size)
@@ -108,21 +109,21 @@ class PropagationModule(LightningModule):
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Log the gradient norm before clipping, and the learning rate of all but the backbone."""
-        # The loggers write after every so many steps, and this one is not counted yet.
+        # Loggers write every log_every_n_steps steps, and global_step does not count this step yet.
         if (self.trainer.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self.log("train/gradient_norm", gradient_norm(self.propagator))
             self.log("train/learning_rate", max(group["lr"] for group in optimizer.param_groups))
 
     def on_validation_start(self) -> None:
-        """Under FSDP each process validates with the whole model."""
+        """Gather the whole model in each process under FSDP."""
         gather_parameters(self.propagator)
 
     def on_validation_end(self) -> None:
-        """Back to shares."""
+        """Shard the model again under FSDP."""
         reshard_parameters(self.propagator)
 
     def validation_step(self, batch: PairBatch, batch_idx: int) -> dict[str, StagePrediction]:
-        """Score the stage's prediction for the non-key frame; returns it as ``prediction`` for the picture callback."""
+        """Score the stage's prediction for the non-key frame, and return it as ``prediction`` for the picture callback."""
         outcome = self.stage.predict(self.propagator, batch)
         height, width = batch.nonkey_label.shape[-2:]
         found = semantic_map(outcome.nonkey, (height, width))
@@ -165,7 +166,7 @@ class PropagationModule(LightningModule):
         self._log_iou_by_offset()
 
     def _updated(self, metric: Metric) -> bool:
-        """Whether any rank has seen what it scores: all add up their counts, or none, or one would wait for the others."""
+        """Return whether any rank updated the metric: all ranks or none must take part in its reduction."""
         return self.trainer.strategy.reduce_boolean_decision(metric.update_called, all=False)
 
     def _score_disoccluded(self, probability: Tensor, flow: Tensor) -> None:
@@ -178,7 +179,7 @@ class PropagationModule(LightningModule):
     def _log_iou_by_offset(self) -> None:
         for offset, iou in enumerate(self.val_iou_by_offset, start=1):
             assert isinstance(iou, MeanIoU)
-            # World add up their counts here, so one that saw no such pair takes part all the same.
+            # compute() sums counts over all ranks, so ranks without a pair of this offset must call it too.
             with warnings.catch_warnings(action="ignore", category=UserWarning):
                 score = float(iou.compute()["miou"])
             if not math.isnan(score):
@@ -186,10 +187,10 @@ class PropagationModule(LightningModule):
             iou.reset()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW over the trainable parameters, its learning rate stepped every optimiser step."""
+        """Build AdamW over the trainable parameters, and a schedule that steps with every optimiser step."""
         optimizer, schedule = self.optim.build(self.propagator, int(self.trainer.max_steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put the model's configuration beside its weights, as plain values, so that a .ckpt loads on its own."""
+        """Add the model's configuration as plain values, so that :func:`load_model` can read a .ckpt without other files."""
         checkpoint["model_config"] = model_config(self.propagator, self.metadata)

@@ -1,4 +1,4 @@
-"""The paper's optimiser: AdamW with parameter groups and a polynomial decay of the learning rate."""
+"""AdamW with parameter groups and a polynomial decay of the learning rate, as in the paper."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
 
 @dataclass(frozen=True)
 class AdamWPoly:
-    """AdamW settings (reference recipe: 5e-5, 0.05, backbone x0.1, power 0.9, no warm-up).
+    """Optimiser settings; the defaults are the published recipe's.
 
     Attributes:
         lr: base learning rate.
-        weight_decay: of everything but norms, embeddings and relative-position tables; plain biases keep it.
+        weight_decay: weight decay of all parameters except norms, embeddings and relative-position tables.
         backbone_factor: learning rate of ``segmentor.backbone`` relative to ``lr``.
         power: exponent of the polynomial decay from ``lr`` to 0.
         warmup_steps: optimiser steps of linear warm-up.
@@ -34,10 +34,10 @@ class AdamWPoly:
     warmup_steps: int = 0
 
     def build(self, model: Propagator, max_steps: int) -> tuple[AdamW, LambdaLR]:
-        """Optimiser and per-step schedule over the trainable parameters of ``model``.
+        """Build the optimiser and per-step schedule over the trainable parameters of ``model``.
 
         Raises:
-            ValueError: if nothing is trainable.
+            ValueError: if no parameter is trainable.
         """
         backbone = {id(p) for p in model.parts()["segmentor.backbone"].parameters()}
         undecayed = _undecayed_parameters(model)
@@ -59,7 +59,7 @@ class AdamWPoly:
 
 
 def _undecayed_parameters(model: nn.Module) -> set[int]:
-    """Identities of norm weights and biases, embeddings and relative-position tables."""
+    """Return the ids of norm parameters, embeddings and relative-position tables."""
     undecayed: set[int] = set()
     for module in model.modules():
         if isinstance(module, (*_NORMS, nn.Embedding)):
@@ -71,6 +71,6 @@ def _undecayed_parameters(model: nn.Module) -> set[int]:
 
 
 def gradient_norm(model: nn.Module) -> torch.Tensor:
-    """Global 2-norm of the gradients, for the log."""
+    """Compute the 2-norm of all gradients."""
     norms = [full_tensor(p.grad.detach().float().norm()) for p in model.parameters() if p.grad is not None]
     return torch.stack(norms).norm() if norms else torch.zeros(())

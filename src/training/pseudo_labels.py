@@ -1,4 +1,4 @@
-"""Labels for frames that nobody labelled: what the per-frame segmentor says about them."""
+"""Pseudo-labels of unlabelled frames, predicted by the per-frame segmentor."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from src.structures import IGNORE_INDEX, PairBatch
 
 
 class PseudoLabels:
-    """Self-distillation: the segmentor's own map of the non-key frame is the target of the masks that are carried there.
+    """Self-distillation: the per-frame semantic map of the non-key frame is the target of the masks warped to it.
 
-    A frame segmented by itself knows where things are now; the carried masks shall agree with it. Pixels that the segmentor is
-    unsure of are ignored. Frames that have a label keep it.
+    Pixels of low confidence are ignored. Labelled frames keep their label.
 
     Args:
-        min_score: least share that the best class must have of all scores of a pixel, 0..1.
+        min_score: lowest share of the best class in all scores of a pixel, 0..1; pixels below are ignored.
 
     Raises:
-        ValueError: if it is not within 0..1.
+        ValueError: if ``min_score`` is not within 0..1.
     """
 
     def __init__(self, min_score: float = 0.6) -> None:
@@ -30,21 +29,21 @@ class PseudoLabels:
 
     @torch.no_grad()
     def __call__(self, segmentor: KeyFrameSegmentor, batch: PairBatch) -> PairBatch:
-        """The batch, its unlabelled frames labelled by ``segmentor``, which is in eval mode for it."""
-        blank = (batch.nonkey_label == IGNORE_INDEX).flatten(1).all(1)
-        if not blank.any():
+        """Return the batch with its unlabelled frames labelled by ``segmentor``, run in eval mode."""
+        unlabelled = (batch.nonkey_label == IGNORE_INDEX).flatten(1).all(1)
+        if not unlabelled.any():
             return batch
         training = segmentor.training
         try:
-            found = self._labels(segmentor.eval(), batch.nonkey_image[blank])
+            found = self._labels(segmentor.eval(), batch.nonkey_image[unlabelled])
         finally:
             segmentor.train(training)
         label = batch.nonkey_label.clone()
-        label[blank] = found
+        label[unlabelled] = found
         return batch._replace(nonkey_label=label)
 
     def _labels(self, segmentor: KeyFrameSegmentor, image: Tensor) -> Tensor:
         scores = semantic_scores(segmentor(image))
         best = scores.max(1)
-        sure = best.values >= self.min_score * scores.sum(1)
-        return torch.where(sure, best.indices, IGNORE_INDEX)
+        confident = best.values >= self.min_score * scores.sum(1)
+        return torch.where(confident, best.indices, IGNORE_INDEX)

@@ -1,4 +1,4 @@
-"""How many training samples were replaced because a file is damaged, which, and when it is enough."""
+"""List of the training samples that were replaced because of damaged files, and its limit."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _Row = tuple[int, int, str]
 
 
 class SkippedSamples(Callback):
-    """With ``data.on_corrupt=skip``: lists what was replaced, on all ranks together, and ends a run in which it is too much.
+    """Callback for ``data.on_corrupt=skip`` that lists the replaced samples of all ranks and ends a run with too many.
 
-    The count goes on in a resumed run, whose list is that of an unbroken one.
+    The list is part of the checkpoint: a resumed run writes the same list as an uninterrupted run.
 
     Args:
-        path: CSV file with the columns step, sample, message; not written where nothing is replaced.
-        max_skipped: how many may be.
+        path: CSV file with the columns step, sample, message; not written if no sample is replaced.
+        max_skipped: largest number of replaced samples.
 
     Raises:
         ValueError: if ``max_skipped`` is negative.
@@ -40,10 +40,10 @@ class SkippedSamples(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: PairBatch, batch_idx: int
     ) -> None:
-        """Add what this batch replaced.
+        """Add the replaced samples of this batch.
 
         Raises:
-            RuntimeError: if that is too much.
+            RuntimeError: if more than ``max_skipped`` samples were replaced.
         """
         if trainer.datamodule.on_corrupt == "raise":  # type: ignore[attr-defined]
             return
@@ -58,16 +58,17 @@ class SkippedSamples(Callback):
             write_text(self.path, text.getvalue())
         if len(self._rows) > self.max_skipped:
             raise RuntimeError(
-                f"damaged files had {len(self._rows)} samples replaced, more than data.max_skipped={self.max_skipped}; "
-                f"{self.path} lists them: repair them, or exclude them with the list that scripts/check_data.py writes"
+                f"{len(self._rows)} samples were replaced because of damaged files; expected at most data.max_skipped="
+                f"{self.max_skipped}; repair the files listed in {self.path}, or exclude them by data.exclude=<list> of "
+                "scripts/check_data.py"
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """What was replaced so far."""
+        """Return the list of replaced samples."""
         return {"rows": [list(row) for row in self._rows]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Restore the list of replaced samples."""
         self._rows = [(int(step), int(sample), str(message)) for step, sample, message in state_dict["rows"]]
 
 

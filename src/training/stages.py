@@ -1,4 +1,4 @@
-"""What each training stage optimises: which parts move, what is lost, what is validated."""
+"""Trainable parts, losses and validation predictions of each training stage."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ Terms = dict[str, Tensor]
 
 
 class StagePrediction(NamedTuple):
-    """What a stage says about a pair, for validation.
+    """Validation prediction of a stage for a batch of pairs.
 
     Attributes:
         nonkey: prediction for the non-key frame.
-        flow: that carried it there, or ``None`` where nothing was carried.
-        key: prediction for the key frame that it was carried from, or ``None``.
+        flow: flow that warped ``key`` to ``nonkey``; ``None`` for a per-frame prediction.
+        key: prediction for the key frame; ``None`` for a per-frame prediction.
     """
 
     nonkey: MaskPrediction
@@ -37,18 +37,18 @@ class StagePrediction(NamedTuple):
 
 
 class Stage(Protocol):
-    """One of the stages of training. All are modules, since losses may hold buffers."""
+    """One training stage. Every stage is a module, since losses may hold buffers."""
 
     trainable: tuple[str, ...]
-    """Names of the propagator's parts that train; everything else is frozen, statistics included."""
+    """Names of the propagator's trainable parts; all other parts are frozen, batch-norm statistics included."""
     idle: tuple[FlowBranch, ...]
     """Branches of the flow estimator that none of the stage's losses reaches: frozen, as DDP would wait for their gradients."""
 
     def losses(self, model: Propagator, batch: PairBatch) -> Terms:
-        """The loss terms of a batch."""
+        """Compute the loss terms of a batch."""
 
     def predict(self, model: Propagator, batch: PairBatch) -> StagePrediction:
-        """What the stage says about the non-key frame, for validation."""
+        """Predict the non-key frame, for validation."""
 
 
 class SegmentorStage(nn.Module):
@@ -56,7 +56,7 @@ class SegmentorStage(nn.Module):
 
     Args:
         loss: set loss on the masks of every decoder layer.
-        trainable: parts that train.
+        trainable: names of the trainable parts.
     """
 
     def __init__(self, loss: MaskClassificationLoss, trainable: Sequence[str] = ("segmentor",)) -> None:
@@ -66,22 +66,22 @@ class SegmentorStage(nn.Module):
         self.idle: tuple[FlowBranch, ...] = ()
 
     def losses(self, model: Propagator, batch: PairBatch) -> Terms:
-        """Mask classification loss of the frame's own prediction."""
+        """Compute the set loss of the per-frame prediction."""
         terms: Terms = self.loss(model.segmentor(batch.nonkey_image), batch.nonkey_label, batch.sample_id)
         return terms
 
     def predict(self, model: Propagator, batch: PairBatch) -> StagePrediction:
-        """The per-frame prediction."""
+        """Segment the non-key frame."""
         return StagePrediction(model.segmentor(batch.nonkey_image))
 
 
 class AuxiliaryLosses(nn.Module):
-    """What a flow estimator learns beside its flow; terms that are ``None`` are left out.
+    """Losses of a flow estimator beside the end-point error; losses that are ``None`` are left out.
 
     Args:
-        visibility: of its confidence, where the flow is known.
-        disocclusion: of its disocclusion head, where there is a label.
-        photometric: of the flow itself, on pairs whose flow is unknown.
+        visibility: loss of the confidence, where the true flow is known.
+        disocclusion: loss of the disocclusion head, where a label is known.
+        photometric: loss of the flow on pairs without a true flow.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class AuxiliaryLosses(nn.Module):
         self.idle = tuple(branch for branch, loss in supervised.items() if loss is None)
 
     def forward(self, flow: FlowPrediction, batch: PairBatch) -> Terms:
-        """The terms of a batch."""
+        """Compute the loss terms of a batch."""
         terms: Terms = {}
         if self.visibility is not None:
             terms |= self.visibility(flow, _known_flow(batch))
@@ -107,14 +107,14 @@ class AuxiliaryLosses(nn.Module):
 
 
 class FlowStage(nn.Module):
-    """Supervised flow pretraining: end-point error of the image's flow and of each query's flow inside its segment.
+    """Supervised flow pretraining: end-point error of the pixel flow and of each query's flow inside its segment.
 
     Args:
         loss: end-point error at every scale and per segment.
-        visibility: teaches the confidence; ``None`` for estimators that have none.
-        disocclusion: teaches the disocclusion head; ``None`` for estimators that have none.
-        photometric: teaches motion on pairs whose flow is unknown; ``None``: these teach none.
-        trainable: parts that train.
+        visibility: loss of the confidence; ``None`` for estimators without one.
+        disocclusion: loss of the disocclusion head; ``None`` for estimators without one.
+        photometric: loss of the flow on pairs without a true flow; ``None`` leaves such pairs out.
+        trainable: names of the trainable parts.
     """
 
     def __init__(
@@ -132,10 +132,10 @@ class FlowStage(nn.Module):
         self.idle = self.auxiliary_losses.idle
 
     def losses(self, model: Propagator, batch: PairBatch) -> Terms:
-        """End-point errors against the known flow; the segmentor runs only for a flow that reads its queries.
+        """Compute the end-point errors; the segmentor runs only for a flow estimator that reads its queries.
 
         Raises:
-            ValueError: if the batch has no flow, or the estimator not what a loss is for.
+            ValueError: if the batch has no true flow, or the estimator lacks an output that a loss supervises.
         """
         target = _known_flow(batch)
         key, queries = None, batch.key_image.new_empty((len(batch.key_image), 0, 0), dtype=torch.float32)
@@ -149,7 +149,7 @@ class FlowStage(nn.Module):
         return terms
 
     def predict(self, model: Propagator, batch: PairBatch) -> StagePrediction:
-        """The key frame's prediction carried to the non-key frame."""
+        """Propagate the key frame's prediction to the non-key frame."""
         return _propagate(model, batch)
 
 
@@ -157,14 +157,14 @@ class PropagationStage(nn.Module):
     """The paper's second stage: set loss on the warped masks of all decoder layers, against the non-key frame's label.
 
     Args:
-        loss: set loss; its matching is done on the warped masks.
-        flow_loss: end-point error added where the data knows its flow; ``None`` for the paper's recipe.
+        loss: set loss; queries are matched by their warped masks.
+        flow_loss: additional end-point error, for data with a true flow; ``None`` in the paper's recipe.
         flow_weight: factor of ``flow_loss``.
-        visibility: see :class:`FlowStage`, like the two that follow.
-        disocclusion: see there.
-        photometric: see there.
-        pseudo_labels: labels the frames that have none; ``None``: these teach no masks.
-        trainable: parts that train.
+        visibility: see :class:`FlowStage`.
+        disocclusion: see :class:`FlowStage`.
+        photometric: see :class:`FlowStage`.
+        pseudo_labels: labels for frames without one; ``None`` leaves such frames out of the set loss.
+        trainable: names of the trainable parts.
     """
 
     def __init__(
@@ -185,15 +185,15 @@ class PropagationStage(nn.Module):
         self.auxiliary_losses = AuxiliaryLosses(visibility, disocclusion, photometric)
         self.pseudo_labels = pseudo_labels
         self.trainable = tuple(trainable)
-        # Carried masks do not teach the flow of single pixels.
+        # The loss of the warped masks does not reach the flow of single pixels.
         self.detailed = flow_loss is not None or photometric is not None
         self.idle = self.auxiliary_losses.idle if self.detailed else (*self.auxiliary_losses.idle, FlowBranch.DETAIL)
 
     def losses(self, model: Propagator, batch: PairBatch) -> Terms:
-        """Set loss of the carried masks and, where asked for, the end-point errors.
+        """Compute the set loss of the warped masks and the configured flow losses.
 
         Raises:
-            ValueError: if ``flow_loss`` is given and the batch has no flow.
+            ValueError: if ``flow_loss`` is given and the batch has no true flow.
         """
         if self.pseudo_labels is not None:
             batch = self.pseudo_labels(model.segmentor, batch)
@@ -209,7 +209,7 @@ class PropagationStage(nn.Module):
         return terms
 
     def predict(self, model: Propagator, batch: PairBatch) -> StagePrediction:
-        """The key frame's prediction carried to the non-key frame."""
+        """Propagate the key frame's prediction to the non-key frame."""
         return _propagate(model, batch)
 
 
@@ -222,7 +222,7 @@ def _propagate(model: Propagator, batch: PairBatch) -> StagePrediction:
 def _known_flow(batch: PairBatch) -> Tensor:
     if batch.flow is None:
         raise ValueError(
-            f"no flow is known for {batch.names[0]}: supervised flow needs moving_scenes, or stills with data.motion set "
-            "(conf/data/camvid.yaml shows how)"
+            f"{batch.names[0]} has no true flow; expected data=moving_scenes, or stills with data.motion set "
+            "(as in conf/data/camvid.yaml)"
         )
     return batch.flow

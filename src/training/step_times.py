@@ -1,4 +1,4 @@
-"""What a training step takes, part by part, and what leaving autograd out of frozen parts saves."""
+"""Time of a training step by part, with and without autograd through frozen parts."""
 
 from __future__ import annotations
 
@@ -15,49 +15,49 @@ from src.structures import PairBatch
 from src.training.module import PropagationModule
 from src.training.stages import FlowStage
 
-UNCHANGED = "as it is"
+CONFIGURED = "configured"
 WITH_AUTOGRAD = "frozen parts with autograd"
 
 
 def step_times(
     module: PropagationModule, batch: PairBatch, autocast: torch.dtype | None = None, warmup: int = 1, repeats: int = 3
 ) -> dict[str, dict[str, float]]:
-    """Take optimiser steps on one batch, each way in turn, and time their parts.
+    """Take optimiser steps on one batch, each variant in turn, and time their parts.
 
     Args:
-        module: what trains; its weights move.
-        batch: on the module's device, as a step gets it.
-        autocast: precision of the forward pass; ``None``: that of the weights.
-        warmup: untimed steps of each way.
-        repeats: timed ones.
+        module: the module to train; its weights change.
+        batch: batch on the module's device.
+        autocast: precision of the forward pass; ``None`` for the precision of the weights.
+        warmup: untimed steps of each variant.
+        repeats: timed steps of each variant.
 
     Returns:
-        Median milliseconds by way and part. The ways are the step as it is and, where parts of the segmentor are frozen, one in
-        which autograd goes through them all the same, as it does where an optimiser is merely not given their weights. The parts
-        are ``segmentor``, ``flow``, ``losses``, ``warp and other``, ``backward``, ``optimiser`` and ``step``, their sum.
+        Median milliseconds by variant and part. One variant is the configured step. If parts of the segmentor are frozen, the
+        other variant runs autograd through these parts, as an optimiser that merely lacks their weights would. The parts are
+        ``segmentor``, ``flow``, ``losses``, ``warp and other``, ``backward``, ``optimiser`` and ``step``, their sum.
     """
     unused = {id(parameter) for parameter in module.propagator.unused_parameters()}
     frozen = [p for p in module.propagator.segmentor.parameters() if not p.requires_grad and id(p) not in unused]
     optimizer, _ = module.optim.build(module.propagator, warmup + repeats + 1)
-    ways: dict[str, Callable[[], AbstractContextManager[None]]] = {UNCHANGED: nullcontext}
-    # Supervised flow asks the segmentor without autograd, whatever is frozen.
+    variants: dict[str, Callable[[], AbstractContextManager[None]]] = {CONFIGURED: nullcontext}
+    # Supervised flow runs the segmentor without autograd in any case.
     if frozen and not isinstance(module.stage, FlowStage):
-        ways[WITH_AUTOGRAD] = lambda: _learning(frozen)
-    taken: dict[str, defaultdict[str, list[float]]] = {way: defaultdict(list) for way in ways}
+        variants[WITH_AUTOGRAD] = lambda: _with_gradients(frozen)
+    taken: dict[str, defaultdict[str, list[float]]] = {variant: defaultdict(list) for variant in variants}
     for number in range(warmup + repeats):
-        for way, context in ways.items():
+        for variant, context in variants.items():
             with context():
                 parts = _step(module, batch, optimizer, autocast, number)
             if number >= warmup:
                 for part, ms in parts.items():
-                    taken[way][part].append(ms)
-    return {way: {part: median(values) for part, values in parts.items()} for way, parts in taken.items()}
+                    taken[variant][part].append(ms)
+    return {variant: {part: median(values) for part, values in parts.items()} for variant, parts in taken.items()}
 
 
 def _step(
     module: PropagationModule, batch: PairBatch, optimizer: torch.optim.Optimizer, autocast: torch.dtype | None, number: int
 ) -> dict[str, float]:
-    """Milliseconds of the parts of one step."""
+    """Take one step and return the milliseconds of its parts."""
     modules: dict[str, nn.Module] = {"segmentor": module.propagator.segmentor, "flow": module.propagator.flow}
     modules |= {f"losses {name}": child for name, child in module.stage.named_children()}  # type: ignore[attr-defined]
     precision = nullcontext() if autocast is None else torch.autocast(batch.key_image.device.type, dtype=autocast)
@@ -84,8 +84,8 @@ def _step(
 
 
 @contextmanager
-def _learning(parameters: list[nn.Parameter]) -> Iterator[None]:
-    """Have autograd go through frozen parameters, and forget what it leaves there."""
+def _with_gradients(parameters: list[nn.Parameter]) -> Iterator[None]:
+    """Run autograd through frozen parameters, and delete their gradients afterwards."""
     for parameter in parameters:
         parameter.requires_grad_(True)
     try:

@@ -1,4 +1,4 @@
-"""How several processes train one model: a copy in each (DDP), or a share of it in each (FSDP)."""
+"""Training of one model by several processes: a copy per process (DDP) or a shard per process (FSDP)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from torch.distributed.tensor import DTensor
 from src.models.propagator import Propagator
 from src.weights.model_folder import build_model, model_config
 
-# Gloo has no error of a type of its own; of some messages its source file is a part.
-_GLOO_SAYS = re.compile(r"/gloo/|application timeout|timed out waiting|connection (reset|closed|refused)", re.IGNORECASE)
+# Gloo has no error type of its own; some of its messages contain its source path.
+_GLOO_ERROR = re.compile(r"/gloo/|application timeout|timed out waiting|connection (reset|closed|refused)", re.IGNORECASE)
 
 
 def ddp_strategy(
@@ -29,14 +29,14 @@ def ddp_strategy(
     gradient_as_bucket_view: bool = True,
     process_group_backend: str | None = None,
 ) -> DDPStrategy:
-    """Lightning's DDP with its settings by name, so that a misspelt one is an error.
+    """Build Lightning's DDP with named settings, so that a misspelt setting is an error.
 
     Args:
-        timeout_seconds: how long a process waits for the others before the run ends with an error.
+        timeout_seconds: longest wait of a process for the others; after it the run ends with an error.
         find_unused_parameters: search each step for parameters without a gradient; no stage of this project has any.
-        static_graph: tell DDP that the same parameters take part in every step.
-        gradient_as_bucket_view: gradients live in the buckets that are sent, which saves their size in memory.
-        process_group_backend: ``nccl`` or ``gloo``; ``None`` takes what fits the device.
+        static_graph: promise DDP that the same parameters take part in every step.
+        gradient_as_bucket_view: store gradients in the communication buckets, which saves a copy of all gradients.
+        process_group_backend: ``nccl`` or ``gloo``; ``None`` chooses by device.
     """
     return DDPStrategy(
         find_unused_parameters=find_unused_parameters,
@@ -49,33 +49,33 @@ def ddp_strategy(
 
 @contextmanager
 def explain_lost_processes(trainer: Trainer) -> Iterator[None]:
-    """Say what the errors of gloo and NCCL mean: that another process of the run died, or did not answer in time.
+    """Replace errors of gloo and NCCL by one that explains them: another process of the run died or did not respond in time.
 
     Raises:
-        RuntimeError: in the place of such an error.
+        RuntimeError: instead of such an error.
     """
     try:
         yield
     except RuntimeError as error:
-        if not isinstance(error, DistError) and not _GLOO_SAYS.search(str(error)):
+        if not isinstance(error, DistError) and not _GLOO_ERROR.search(str(error)):
             raise
         raise RuntimeError(
-            f"process {trainer.global_rank} of {trainer.world_size} lost another one, which ended or did not answer within "
-            f"trainer.strategy.timeout_seconds: the end of its output says why. The same command with resume=true goes on from "
-            f"the last checkpoint. ({error})"
+            f"process {trainer.global_rank} of {trainer.world_size} lost another process, which ended or did not respond within "
+            f"trainer.strategy.timeout_seconds; see the end of its output for the reason. The same command with resume=true "
+            f"continues from the last checkpoint. ({error})"
         ) from error
 
 
 class FullyShardedStrategy(ModelParallelStrategy):
-    """FSDP2: parameters, gradients and optimiser state are spread over all processes; each works on its own samples.
+    """FSDP2 strategy: parameters, gradients and optimiser state are sharded over all processes.
 
-    Lightning's older ``FSDPStrategy`` cannot clip gradients by their norm, which the recipe does. Checkpoints are single files
-    with the whole model, as those of any other run.
+    Lightning's older ``FSDPStrategy`` cannot clip gradients by their norm, which the recipe needs. Checkpoints are single files
+    with the whole model, as under other strategies.
 
     Args:
-        block_size: smallest unit that is gathered and dropped on its own, in parameters.
-        timeout_seconds: how long a process waits for the others before the run ends with an error.
-        process_group_backend: ``nccl`` or ``gloo``; ``None`` takes what fits the device.
+        block_size: smallest unit that is gathered and freed by itself, in parameters.
+        timeout_seconds: longest wait of a process for the others; after it the run ends with an error.
+        process_group_backend: ``nccl`` or ``gloo``; ``None`` chooses by device.
 
     Raises:
         ValueError: if ``block_size`` is not positive.
@@ -95,14 +95,14 @@ class FullyShardedStrategy(ModelParallelStrategy):
         self.block_size = block_size
 
     def setup_environment(self) -> None:
-        """Spread the data over all processes; Lightning's own guess is one share per machine."""
+        """Divide the data among all processes; Lightning's default is one part per machine."""
         self._data_parallel_size = self.num_nodes * self.num_processes
         super().setup_environment()
 
     def shard(self, propagator: Propagator) -> None:
-        """Spread a model over the processes; afterwards its parameters are new objects."""
+        """Shard a model over the processes; its parameters are replaced by new objects."""
         mesh = self.device_mesh["data_parallel"]
-        # Inner units first. Only what is called through forward() can be one, and the elements of a list of layers are.
+        # Inner units first. A unit must be called through its forward(), as the elements of a list of layers are.
         for module in reversed(list(propagator.modules())):
             for block in module if isinstance(module, nn.ModuleList) else ():
                 if not isinstance(block, FSDPModule) and _size(block) >= self.block_size:
@@ -113,16 +113,16 @@ class FullyShardedStrategy(ModelParallelStrategy):
 
 
 def shard_model(module: LightningModule, propagator: Propagator) -> None:
-    """What ``configure_model`` does: spread the model where the strategy asks for it, once."""
+    """Shard the model once if the strategy is :class:`FullyShardedStrategy`; called by ``configure_model``."""
     strategy = module.trainer.strategy
     if isinstance(strategy, FullyShardedStrategy) and not is_sharded(propagator):
         strategy.shard(propagator)
 
 
 def gather_parameters(propagator: Propagator) -> None:
-    """Give each process the whole model until :func:`reshard_parameters`; all of them must call both.
+    """Gather the whole model in each process until :func:`reshard_parameters`; all processes must call both.
 
-    In validation the processes have different numbers of samples: one that gathered in a forward pass would wait for ever.
+    The processes validate different numbers of samples, so one that gathered in a forward pass would wait forever.
     """
     for module in propagator.modules():
         if isinstance(module, FSDPModule):
@@ -131,7 +131,7 @@ def gather_parameters(propagator: Propagator) -> None:
 
 
 def reshard_parameters(propagator: Propagator) -> None:
-    """The end of :func:`gather_parameters`; nothing, where the model is not spread over processes."""
+    """Undo :func:`gather_parameters`; without effect on a model that is not sharded."""
     for module in propagator.modules():
         if isinstance(module, FSDPModule):
             module.set_reshard_after_forward(True, recurse=False)
@@ -139,15 +139,15 @@ def reshard_parameters(propagator: Propagator) -> None:
 
 
 def is_sharded(propagator: Propagator) -> bool:
-    """Whether each process has but a share of the parameters."""
+    """Return whether each process holds only a shard of the parameters."""
     return any(isinstance(parameter, DTensor) for parameter in propagator.parameters())
 
 
 def full_model(propagator: Propagator, trainer: Trainer) -> Propagator:
-    """The model to save: itself, or a copy with what lies on the other processes. All of them must call this.
+    """Return the model to save: the model, or a gathered copy of a sharded model. All processes must call this.
 
     Returns:
-        On processes other than the first, the copy has weights of no meaning.
+        The whole model; on processes other than the first, a gathered copy has meaningless weights.
     """
     if not is_sharded(propagator):
         return propagator
@@ -159,7 +159,7 @@ def full_model(propagator: Propagator, trainer: Trainer) -> Propagator:
 
 
 def full_tensor(tensor: Tensor) -> Tensor:
-    """A scalar that may be spread over the processes, put together; all of them must call this."""
+    """Gather a tensor that may be sharded over the processes; all processes must call this."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 

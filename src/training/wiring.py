@@ -1,4 +1,4 @@
-"""What a training run needs around the module: what it starts from, how large its steps are, who listens."""
+"""Parts of a training run around the module: initial model, size of a step, loggers, quiet libraries."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ _NOISE = (
     ("lightning.pytorch.trainer.connectors.checkpoint_connector", "`weights_only` was not set"),
 )
 _NEEDLESS_WARNINGS = (
-    ".*LeafSpec.* is deprecated",  # Lightning's own use of torch
-    r"Found \d+ module\(s\) in eval mode at the start of training",  # frozen parts are
-    "You're resuming from a checkpoint that ended before the epoch ended",  # the datamodule's batches go on where it ended
+    ".*LeafSpec.* is deprecated",  # in Lightning's use of torch
+    r"Found \d+ module\(s\) in eval mode at the start of training",  # the frozen parts
+    "You're resuming from a checkpoint that ended before the epoch ended",  # the datamodule continues at that batch
 )
 
 
@@ -46,18 +46,18 @@ def build_propagator(
     num_classes: int | None = None,
     new_class_head: bool = False,
 ) -> Propagator:
-    """The model a stage starts from: fresh, or with what an earlier stage left.
+    """Build the model that a stage starts from: fresh parts, and parts of an earlier stage.
 
     Args:
-        segmentor: a fresh segmentor; ``None`` takes the one of ``init_from``.
-        flow: a fresh flow estimator; ``None`` takes the one of ``init_from``.
+        segmentor: fresh segmentor; ``None`` takes the segmentor of ``init_from``.
+        flow: fresh flow estimator; ``None`` takes the flow estimator of ``init_from``.
         init_from: model folder or checkpoint of an earlier stage.
         warp_grid: see :func:`src.ops.warp.warp`.
         num_classes: K of the data.
-        new_class_head: whether a segmentor of ``init_from`` with other classes gets a new class head, or is refused.
+        new_class_head: give a segmentor of ``init_from`` with another number of classes a new class head instead of refusing it.
 
     Raises:
-        ValueError: if a part is given by neither, or the classes are other ones.
+        ValueError: if a part is in neither place, or the number of classes differs.
         FileNotFoundError: if ``init_from`` does not exist.
     """
     if init_from is not None:
@@ -74,47 +74,49 @@ def build_propagator(
             if num_classes not in (None, segmentor.num_classes):
                 if not new_class_head:
                     raise ValueError(
-                        f"stage.init_from={init_from} knows {segmentor.num_classes} classes, the data has {num_classes}: "
-                        "train it for them first (stage=segmentor stage.segmentor=null stage.init_from=<this>)"
+                        f"stage.init_from={init_from} has {segmentor.num_classes} classes; expected the data's {num_classes}; "
+                        "train its segmentor on the data first (stage=segmentor stage.segmentor=null stage.init_from=<this>)"
                     )
                 segmentor = replace_class_head(segmentor, num_classes)
         flow = flow or earlier.flow
     if segmentor is None or flow is None:
-        raise ValueError("a model needs a segmentor and a flow estimator: configure both or set stage.init_from")
+        raise ValueError("segmentor or flow estimator is missing; configure both or set stage.init_from")
     return Propagator(segmentor, flow, warp_grid)
 
 
 def set_gradient_accumulation(trainer: Trainer, global_batch_size: int | None, batch_size: int) -> None:
-    """Have a trainer accumulate gradients, so that an optimiser step has one size on any number of devices.
+    """Accumulate gradients so that an optimiser step has the same number of samples on any number of devices.
 
-    Validation moves along: between two, Lightning counts forward passes and the configuration steps. The loss is normalised pass
-    by pass, so 8 passes of one device and one pass of 8 devices are not the same to the last digit.
+    The validation interval is multiplied by the same factor, since Lightning counts forward passes and the configuration counts
+    steps. The loss is normalised per pass: 8 passes on one device and one pass on 8 devices differ in the last digits.
 
     Args:
-        trainer: as Lightning made it: only there it is known what ``devices=auto`` found and how many machines there are.
-        global_batch_size: samples per optimiser step over all devices; ``None`` leaves the trainer as it is.
+        trainer: its ``world_size`` has resolved ``devices=auto`` and the number of machines.
+        global_batch_size: samples per optimiser step over all devices; ``None`` changes nothing.
         batch_size: samples per device and forward pass.
 
     Raises:
-        ValueError: if it does not come out even (names what would), or the trainer accumulates already.
+        ValueError: if the sizes do not divide (the message lists sizes that do), or the trainer already accumulates.
     """
     if global_batch_size is None:
         return
     if trainer.accumulate_grad_batches != 1:
-        raise ValueError("trainer.accumulate_grad_batches follows from global_batch_size: choose it with global_batch_size=null")
+        raise ValueError(
+            "trainer.accumulate_grad_batches is set together with global_batch_size; to choose it, set global_batch_size=null"
+        )
     devices = trainer.world_size
     passes, rest = divmod(global_batch_size, batch_size * devices)
     if rest or not passes:
         fitting = [str(n) for n in range(1, global_batch_size + 1) if global_batch_size % (n * devices) == 0]
         advice = f"batch_size={'|'.join(fitting)}" if fitting else f"a number of devices that divides {global_batch_size}"
         raise ValueError(
-            f"global_batch_size={global_batch_size} cannot be made of passes of {devices} device(s) x batch_size={batch_size}: "
+            f"global_batch_size={global_batch_size} is no multiple of {devices} device(s) x batch_size={batch_size}; "
             f"expected {advice}; global_batch_size=null takes steps of {batch_size * devices}"
         )
     trainer.accumulate_grad_batches = passes
     if isinstance(trainer.val_check_interval, int):
         trainer.val_check_interval *= passes
-    log.info("a step is %d pairs: %d device(s) x %d pass(es) of %d", global_batch_size, devices, passes, batch_size)
+    log.info("one step is %d pairs: %d device(s) x %d pass(es) of %d", global_batch_size, devices, passes, batch_size)
 
 
 def wandb_logger(
@@ -129,32 +131,32 @@ def wandb_logger(
     finish_timeout: float = 300.0,
     job: int | None = None,
 ) -> ResilientWandbLogger:
-    """W&B, online where a key and the server are at hand, offline otherwise (and it says so).
+    """Build the W&B logger: online with an API key and a reachable server, else offline (logged).
 
     Args:
         project: W&B project.
         name: the run's display name.
-        save_dir: folder that receives ``wandb/``; ``wandb sync`` uploads an offline run from there.
-        group: runs of one experiment share it.
-        job_type: the stage.
+        save_dir: folder that receives ``wandb/``; ``wandb sync`` uploads an offline run from it.
+        group: group of the runs of one experiment.
+        job_type: name of the stage.
         tags: free labels.
-        mode: ``auto`` decides by key and network.
-        init_timeout: seconds that an online run may take to start; then it is offline.
-        finish_timeout: seconds that the upload at the end may take; then the rest stays for ``wandb sync``.
-        job: number of the run within a multirun, which its name ends with.
+        mode: ``auto`` chooses online or offline by key and network.
+        init_timeout: time limit for the start of an online run, seconds; after it the run is offline.
+        finish_timeout: time limit for the upload at the end, seconds; the rest is left to ``wandb sync``.
+        job: number of the run within a multirun, appended to its name.
 
     Raises:
         ValueError: if the mode is unknown.
     """
     if mode not in get_args(WandbMode):
-        raise ValueError(f"W&B mode {mode!r}; expected one of {', '.join(get_args(WandbMode))}")
+        raise ValueError(f"W&B mode is {mode!r}; expected one of {', '.join(get_args(WandbMode))}")
     if mode == "auto":
         reason = _why_offline()
         mode = "offline" if reason else "online"
         if reason:
             log.info("W&B is offline (%s); upload later with: wandb sync %s/wandb/offline-run-*", reason, save_dir)
     Path(save_dir).mkdir(parents=True, exist_ok=True)
-    import wandb  # takes a second, and most tests never log to it
+    import wandb  # takes a second
 
     settings = wandb.Settings(init_timeout=init_timeout, finish_timeout=finish_timeout)
     name = name if job is None else f"{name}-{job}"
@@ -175,14 +177,14 @@ def tensorboard_logger(save_dir: str) -> TensorBoardLogger:
 def _why_offline() -> str | None:
     if os.environ.get("WANDB_MODE") in {"offline", "dryrun"}:
         return "WANDB_MODE=offline"
-    import wandb  # takes a second, and most tests never log to it
+    import wandb  # takes a second
 
     server = str(wandb.setup().settings.base_url)
     key = os.environ.get("WANDB_API_KEY") or requests.utils.get_netrc_auth(server)
     if not key:
         return "no API key; `wandb login` sets one"
     try:
-        # Any answer will do; a server that takes connections and says nothing would hold up the start.
+        # Any response will do. The timeout keeps a server that accepts connections without responding from delaying the start.
         requests.head(server, timeout=_PROBE_SECONDS)
     except requests.RequestException as error:
         return f"{server} cannot be reached: {error}"
@@ -190,7 +192,7 @@ def _why_offline() -> str | None:
 
 
 def silence_lightning() -> None:
-    """Drop Lightning's advertisements, and warnings about what this project does on purpose."""
+    """Drop Lightning's advertisements, and its warnings about intended behavior of this project."""
     for logger, words in _NOISE:
         logging.getLogger(logger).addFilter(lambda record, words=words: words not in record.getMessage())  # type: ignore[misc]
     for words in _NEEDLESS_WARNINGS:
@@ -198,13 +200,13 @@ def silence_lightning() -> None:
 
 
 def quiet_other_ranks() -> None:
-    """Of several processes, only the first says what is not a warning; all of them would say the same."""
+    """Log only warnings on processes other than the first, whose messages would be the same."""
     if getattr(rank_zero_only, "rank", 0):
         logging.getLogger().setLevel(logging.WARNING)
 
 
 def plain(value: Any) -> Any:
-    """A copy of nested containers with only plain Python values, so that checkpoints load with ``weights_only=True``."""
+    """Copy nested containers into plain Python values, so that checkpoints load with ``weights_only=True``."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""The sizes of a published network, read from the shapes of its tensors."""
+"""Configuration of a published network, read from the shapes of its tensors."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Shapes = Mapping[str, tuple[int, ...]]
 LEVELS = 3
 """Feature levels of the pixel decoder's deformable attention (1/8, 1/16, 1/32)."""
 POINTS = 4
-"""Sampling points of a head and level: fixed, so that the number of heads follows."""
+"""Sampling points per head and level, fixed; the number of heads follows from it."""
 MOTION_HEADS = 8
-"""Of the motion decoder: no shape tells, and the published code has no other number."""
+"""Attention heads of the motion decoder: not visible in shapes, and fixed in the published code."""
 DROP_PATH = 0.3
-"""Of Swin in the published recipes; it matters to further training alone, and no shape tells."""
+"""Drop path of Swin in the published recipes: not visible in shapes, and used only in further training."""
 
 _PIXEL = "sem_seg_head.pixel_decoder."
 _PREDICTOR = "sem_seg_head.predictor."
@@ -35,13 +35,13 @@ _STAGES = ["stage1", "stage2", "stage3", "stage4"]
 
 
 def segmentor_config(shapes: Shapes) -> dict[str, Any]:
-    """The configuration of the ``Mask2FormerSegmentor`` that a detectron2 checkpoint holds.
+    """Return the configuration of the ``Mask2FormerSegmentor`` in a detectron2 checkpoint.
 
     Args:
-        shapes: of tensors in official names.
+        shapes: shapes by official name.
 
     Raises:
-        ValueError: if a tensor that tells a size is missing, or its shape is impossible.
+        ValueError: if a tensor that determines a size is missing, or its shape is impossible.
     """
     _need(shapes, _SEGMENTOR_NEEDS, "Mask2Former")
     mask_width, width = _shape(shapes, _SEGMENTOR_NEEDS[0], 4)[:2]
@@ -63,7 +63,7 @@ def segmentor_config(shapes: Shapes) -> dict[str, Any]:
         "dropout": 0.0,
         "dim_feedforward": _shape(shapes, f"{_PREDICTOR}transformer_ffn_layers.0.linear1.bias", 1)[0],
         "pre_norm": False,
-        # A projection between different widths is there anyway.
+        # Between different widths there is always a projection.
         "enforce_input_projection": width == hidden and f"{_PREDICTOR}input_proj.0.weight" in shapes,
         "common_stride": 4,
         "num_queries": queries,
@@ -73,13 +73,13 @@ def segmentor_config(shapes: Shapes) -> dict[str, Any]:
 
 
 def query_flow_config(shapes: Shapes) -> dict[str, Any]:
-    """The arguments of the ``QueryFlow`` that the published motion module holds; defaults stand for what no shape tells.
+    """Return the ``QueryFlow`` arguments of the published motion module, with defaults for sizes that no shape shows.
 
     Args:
-        shapes: of tensors in official names, without the prefix of whole models.
+        shapes: shapes by official name, without the prefix of whole models.
 
     Raises:
-        ValueError: if a tensor that tells a size is missing, or its shape is impossible.
+        ValueError: if a tensor that determines a size is missing, or its shape is impossible.
     """
     sizes = ("query_embed.weight", "transformer_ffn_layers.0.linear1.bias", "output_head.layers.0.bias")
     needs = [f"decoder.{name}" for name in sizes]
@@ -99,13 +99,13 @@ def query_flow_config(shapes: Shapes) -> dict[str, Any]:
 
 
 def pixel_flow_config(shapes: Shapes) -> dict[str, Any]:
-    """The arguments of the ``PixelFlow`` that mmtracking's ``FlowNetSimple`` is.
+    """Return the ``PixelFlow`` arguments of mmtracking's ``FlowNetSimple``.
 
     Args:
-        shapes: of tensors in mmtracking's names.
+        shapes: shapes by name of mmtracking.
 
     Raises:
-        ValueError: if a tensor that tells a size is missing, or its shape is impossible.
+        ValueError: if a tensor that determines a size is missing, or its shape is impossible.
     """
     return {"encoder_channels": _encoder_channels(shapes, ""), "refine_channels": _refine_channels(shapes, "")}
 
@@ -158,7 +158,7 @@ def _resnet(shapes: Shapes) -> dict[str, Any]:
         "layer_type": "bottleneck",
         "hidden_act": "relu",
         "downsample_in_first_stage": False,
-        # The published models have their stride in the 3x3 convolution (STRIDE_IN_1X1: False); no shape tells.
+        # The published models have their stride in the 3x3 convolution (STRIDE_IN_1X1: False); not visible in shapes.
         "downsample_in_bottleneck": False,
         "out_features": _STAGES,
     }
@@ -190,7 +190,7 @@ def _shape(shapes: Shapes, name: str, dimensions: int) -> tuple[int, ...]:
 
 
 def _count(shapes: Shapes, prefix: str) -> int:
-    """How many different numbers follow a prefix; that they are 0, 1, 2, ... is for the comparison of names to find."""
+    """Count the different numbers after a prefix; a gap in them is found later, when names are compared."""
     pattern = re.compile(re.escape(prefix) + r"(\d+)\.")
     return len({found[1] for name in shapes if (found := pattern.match(name))})
 

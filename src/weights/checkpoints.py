@@ -1,8 +1,7 @@
-"""A model by its name on the command line: one of this project, or a segmentor that transformers saved."""
+"""Loading of a ``checkpoint=`` argument: a model of this project, or a segmentor saved by transformers."""
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from pathlib import Path
@@ -14,6 +13,7 @@ from transformers import PreTrainedConfig
 from src.models.flow import CopyFlow
 from src.models.propagator import Propagator
 from src.models.segmentors.registry import load_segmentor
+from src.weights.folder_files import CONFIG_FILE, read_config
 from src.weights.model_folder import load_model
 
 log = logging.getLogger(__name__)
@@ -22,56 +22,55 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def load_checkpoint(checkpoint: str | Path, device: str | torch.device = "cpu") -> tuple[Propagator, dict[str, Any]]:
-    """A model of this project, or a segmentor that transformers saved.
+    """Load a model of this project, or a segmentor saved by transformers.
 
     Args:
-        checkpoint: a path, or an id of the hub.
-        device: where the model goes.
+        checkpoint: path, or id on the Hugging Face hub.
+        device: device of the model.
 
     Returns:
         The network in eval mode and its metadata.
 
     Raises:
-        FileNotFoundError, OSError, ValueError: if it cannot be read or is neither; names it.
+        FileNotFoundError, OSError, ValueError: if the checkpoint cannot be read or is neither; the message names it.
     """
     path = Path(checkpoint)
     if path.exists():
         return load_transformers_model(str(path), device) if is_transformers_folder(path) else load_model(path, device)
     if not _HUB_ID.fullmatch(str(checkpoint)) or path.suffix in (".ckpt", ".safetensors"):
-        raise FileNotFoundError(f"no model at {checkpoint}: expected a model folder, a .safetensors or .ckpt file, or a hub id")
-    log.info("%s is no folder here; asking the hub for it", checkpoint)
+        raise FileNotFoundError(
+            f"{checkpoint} does not exist; expected a model folder, a .safetensors or .ckpt file, or a hub id"
+        )
+    log.info("%s is not a local folder; loading it from the hub", checkpoint)
     return load_transformers_model(str(checkpoint), device)
 
 
 def is_transformers_folder(path: Path) -> bool:
-    """Whether transformers saved a model there: its config names a ``model_type``, and ours does not.
+    """Return whether a folder was saved by transformers: its config has a ``model_type``, and ours has a ``format``.
 
     Raises:
-        ValueError: if there is a config that cannot be read.
+        ValueError: if the config cannot be read.
     """
-    config = path / "config.json"
+    config = path / CONFIG_FILE
     if not config.is_file():
         return False
-    try:
-        values = json.loads(config.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{config} is not valid JSON: {error}") from error
-    return isinstance(values, dict) and "model_type" in values and "format" not in values
+    values = read_config(config)
+    return "model_type" in values and "format" not in values
 
 
 def load_transformers_model(path_or_id: str, device: str | torch.device = "cpu") -> tuple[Propagator, dict[str, Any]]:
-    """A segmentor that transformers saved, without any motion yet, and the class names that it brings.
+    """Load a segmentor saved by transformers, with a flow that copies masks, and its class names.
 
     Args:
         path_or_id: local folder, or id on the hub.
-        device: where the model goes.
+        device: device of the model.
 
     Returns:
-        The network in eval mode and its metadata, as :func:`src.weights.model_folder.load_model` gives them.
+        The network in eval mode and its metadata, as from :func:`src.weights.model_folder.load_model`.
 
     Raises:
-        ValueError: if it is another architecture, or its weights are incomplete.
-        OSError: if it cannot be reached.
+        ValueError: if the architecture is another one, or the weights are incomplete.
+        OSError: if the hub cannot be reached.
     """
     segmentor = load_segmentor(path_or_id)
     values, _ = PreTrainedConfig.get_config_dict(path_or_id)

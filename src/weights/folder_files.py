@@ -1,4 +1,4 @@
-"""A folder of ``config.json`` and ``model.safetensors`` on disk: written whole or not at all, read as data, loaded strictly."""
+"""Folder of ``config.json`` and ``model.safetensors``: atomic writing, safe reading, strict loading."""
 
 from __future__ import annotations
 
@@ -18,35 +18,37 @@ WEIGHTS_FILE = "model.safetensors"
 
 
 def plain_json(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The same values as JSON gives them back (tuples become lists).
+    """Convert values to plain JSON values (tuples become lists).
 
     Raises:
-        ValueError: if a value is not JSON-able.
+        ValueError: if a value has no JSON form.
     """
     try:
         plain: dict[str, Any] = json.loads(json.dumps(config, allow_nan=False))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"model config must hold plain JSON values only: {error}") from error
+        raise ValueError(f"model config has a value without a JSON form ({error}); expected plain JSON values") from error
     return plain
 
 
 def write_folder(folder: Path, config: Mapping[str, Any], module: nn.Module, formats: Sequence[str]) -> None:
-    """Write a folder, all of it or nothing: it is made under a temporary name and renamed.
+    """Write a folder atomically: under a temporary name, then renamed.
 
-    An existing folder of ours is replaced; files in it that are not ours stay.
+    An existing model folder is replaced; other files in it stay.
 
     Args:
-        folder: where to.
+        folder: folder to write.
         config: plain JSON values.
-        module: the network.
+        module: network to save.
         formats: values of ``format`` in the config of folders that may be replaced.
 
     Raises:
-        FileExistsError: if ``folder`` is a file, or a non-empty folder that is not ours.
+        FileExistsError: if ``folder`` is a file, or a non-empty folder of another kind.
     """
     target = folder.resolve()
     if target.exists() and not _may_replace(target, formats):
-        raise FileExistsError(f"{folder} exists and is not a model folder (no {CONFIG_FILE} of ours in it); nothing was written")
+        raise FileExistsError(
+            f"{folder} exists without a {CONFIG_FILE} of this project; expected a model folder or a new name; nothing was written"
+        )
     tensors = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in module.state_dict().items()}
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
@@ -71,32 +73,32 @@ def write_folder(folder: Path, config: Mapping[str, Any], module: nn.Module, for
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """A JSON object.
+    """Read a JSON object.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is not JSON, or not an object.
+        FileNotFoundError: if the file does not exist.
+        ValueError: if the file is not a JSON object.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"no {path}: a model folder holds {CONFIG_FILE} and {WEIGHTS_FILE}")
+        raise FileNotFoundError(f"{path} does not exist; expected a model folder of {CONFIG_FILE} and {WEIGHTS_FILE}")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(config, dict):
-        raise ValueError(f"{path} holds a {type(config).__name__}, expected an object")
+        raise ValueError(f"{path} contains a {type(config).__name__}; expected an object")
     return config
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file.
+    """Read the tensors of a safetensors file.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is damaged.
+        FileNotFoundError: if the file does not exist.
+        ValueError: if the file is damaged.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"no {path}: a model folder holds {CONFIG_FILE} and {WEIGHTS_FILE}")
+        raise FileNotFoundError(f"{path} does not exist; expected a model folder of {CONFIG_FILE} and {WEIGHTS_FILE}")
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
@@ -107,12 +109,12 @@ def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) 
     """Load tensors that must be exactly those of the network.
 
     Args:
-        module: the network.
-        tensors: by its own names.
-        path: where they come from, for the error message.
+        module: network.
+        tensors: tensors by name in the network.
+        path: file or folder of the tensors, for the error message.
 
     Raises:
-        ValueError: lists what is missing, unexpected or of another shape.
+        ValueError: if tensors are missing, unexpected or of another shape; the message lists them.
     """
     expected = module.state_dict()
     faults = [f"missing {name}" for name in sorted(expected.keys() - tensors.keys())]

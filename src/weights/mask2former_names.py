@@ -1,4 +1,4 @@
-"""Names of Mask2Former's weights in detectron2's checkpoints (facebookresearch/Mask2Former, MPVSS) and in ours."""
+"""Names of Mask2Former's weights in detectron2 checkpoints (facebookresearch/Mask2Former, MPVSS) and in ours."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 Names = dict[str, tuple[str, ...]]
-"""Official name to ours; three of ours where the official tensor holds query, key and value on top of one another."""
+"""Official name to ours; three of ours if the official tensor concatenates query, key and value."""
 
 _PIXEL_LAYER = {
     "self_attn.sampling_offsets": "self_attn.sampling_offsets",
@@ -41,7 +41,7 @@ _BATCH_NORM = (*_BOTH, "running_mean", "running_var", "num_batches_tracked")
 
 
 class _Table:
-    """Collects names below one prefix on either side."""
+    """Name pairs below one official and one own prefix."""
 
     def __init__(self, official: str, ours: str) -> None:
         self.official = official
@@ -54,16 +54,16 @@ class _Table:
 
 
 def segmentor_names(config: Mapping[str, Any]) -> Names:
-    """Every tensor that an official checkpoint and our segmentor both have.
+    """Return the names of all tensors that an official checkpoint and our segmentor share.
 
-    Two of ours have no official counterpart: ``swin.layernorm`` (see :func:`unused_names`), which nothing reads. Official
-    checkpoints hold buffers that follow from the sizes beside these: see :func:`position_index_names`.
+    Two tensors of ours have no official counterpart, see :func:`unused_names`. Official checkpoints also contain buffers that
+    follow from the sizes, see :func:`position_index_names`.
 
     Args:
-        config: of a ``Mask2FormerSegmentor``, as its ``config()`` gives it.
+        config: result of ``Mask2FormerSegmentor.config()``.
 
     Raises:
-        ValueError: if there are no official names for its backbone.
+        ValueError: if the backbone has no official names.
     """
     backbone: Mapping[str, Any] = config["backbone_config"]
     if backbone["model_type"] == "swin":
@@ -71,19 +71,19 @@ def segmentor_names(config: Mapping[str, Any]) -> Names:
     elif backbone["model_type"] == "resnet":
         names = _resnet_names(backbone)
     else:
-        raise ValueError(f"backbone {backbone['model_type']!r} has no official names; they exist for Swin and ResNet")
+        raise ValueError(f"backbone is {backbone['model_type']!r}; expected 'swin' or 'resnet', which have official names")
     return {**names, **_pixel_decoder_names(config), **_predictor_names(config)}
 
 
 def unused_names(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Tensors of ours that transformers makes and no result depends on."""
+    """Return our names of the tensors that transformers creates and no result depends on."""
     if config["backbone_config"]["model_type"] != "swin":
         return ()
     return tuple(f"network.model.pixel_level_module.encoder.swin.layernorm.{kind}" for kind in _BOTH)
 
 
 def position_index_names(config: Mapping[str, Any]) -> list[str]:
-    """Official names of Swin's ``relative_position_index``: (w * w, w * w) int64, which follows from the window w alone."""
+    """Return the official names of Swin's ``relative_position_index``: (w * w, w * w) int64, a function of the window w."""
     backbone: Mapping[str, Any] = config["backbone_config"]
     return [
         f"backbone.layers.{stage}.blocks.{block}.attn.relative_position_index"

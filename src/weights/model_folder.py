@@ -1,4 +1,4 @@
-"""A trained model on disk: a folder of ``config.json`` and ``model.safetensors``, complete enough to be rebuilt from it alone."""
+"""Model folder of ``config.json`` and ``model.safetensors``, from which a trained model is rebuilt without other files."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ logger = logging.getLogger(__name__)
 
 FORMAT = "mpvss-model"
 FLOW_FORMAT = "mpvss-flow"
-"""Of a folder with a flow estimator alone."""
+"""Format of a folder with only a flow estimator."""
 FORMAT_VERSION = 1
 CHECKPOINT_PREFIX = "propagator."
-"""Where the training module keeps the model: the prefix of its tensors in a Lightning checkpoint."""
+"""Prefix of the model's tensors in a Lightning checkpoint."""
 
 
 def model_config(propagator: Propagator, metadata: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """All that :func:`build_model` needs to rebuild the network, as plain JSON values (tuples become lists).
+    """Return the configuration for :func:`build_model`, as plain JSON values (tuples become lists).
 
     Args:
-        propagator: the network.
-        metadata: anything JSON-able that belongs to the weights: class names, palette, evaluation short side.
+        propagator: network.
+        metadata: further JSON values of the model: class names, palette, evaluation short side.
 
     Raises:
-        ValueError: if the flow estimator is not a registered one, or a value is not JSON-able.
+        ValueError: if the flow estimator is not registered, or a value has no JSON form.
     """
     return plain_json(
         {
@@ -57,20 +57,22 @@ def model_config(propagator: Propagator, metadata: Mapping[str, Any] | None = No
 
 
 def build_model(config: Mapping[str, Any]) -> Propagator:
-    """The network that a config describes, with fresh weights. Nothing is downloaded and no code of the config is run.
+    """Build the network of a config with fresh weights, without downloads and without running code of the config.
 
     Raises:
-        ValueError: if the config is not one of :func:`model_config`, or names a flow estimator that does not exist.
+        ValueError: if the config is not from :func:`model_config`, or has an unknown flow estimator.
     """
     if config.get("format") == FLOW_FORMAT:
-        raise ValueError(f"format is {FLOW_FORMAT!r}, a flow without a segmentor: use it as model/flow=pretrained")
+        raise ValueError(
+            f"format is {FLOW_FORMAT!r}, a flow without a segmentor; expected {FORMAT!r}; use the folder as model/flow=pretrained"
+        )
     _check_format(config, FORMAT)
     missing = [key for key in ("segmentor", "flow", "warp_grid") if key not in config]
     if missing:
-        raise ValueError(f"model config lacks {', '.join(missing)}")
+        raise ValueError(f"model config has no {', '.join(missing)}")
     estimator = _build_flow(config["flow"])
     if config["warp_grid"] not in ("exact", "reference"):
-        raise ValueError(f"unknown warp grid {config['warp_grid']!r}; expected 'exact' or 'reference'")
+        raise ValueError(f"warp_grid is {config['warp_grid']!r}; expected 'exact' or 'reference'")
     try:
         segmentor = build_segmentor(config["segmentor"])
     except (TypeError, KeyError, AttributeError) as error:
@@ -79,13 +81,11 @@ def build_model(config: Mapping[str, Any]) -> Propagator:
 
 
 def save_model(propagator: Propagator, folder: str | Path, metadata: Mapping[str, Any] | None = None) -> Path:
-    """Write a model folder, all of it or nothing: it is made under a temporary name and renamed.
-
-    An existing model folder is replaced; files in it that are not ours stay.
+    """Write a model folder atomically; an existing model folder is replaced, and other files in it stay.
 
     Args:
-        propagator: the network.
-        folder: where to.
+        propagator: network.
+        folder: folder to write.
         metadata: see :func:`model_config`.
 
     Returns:
@@ -101,11 +101,11 @@ def save_model(propagator: Propagator, folder: str | Path, metadata: Mapping[str
 
 
 def save_flow(flow: FlowEstimator, folder: str | Path, metadata: Mapping[str, Any] | None = None) -> Path:
-    """Write a folder with a flow estimator alone, for :func:`load_flow`.
+    """Write a folder with only a flow estimator, for :func:`load_flow`.
 
     Args:
-        flow: the estimator.
-        folder: where to, see :func:`save_model`.
+        flow: flow estimator.
+        folder: folder to write, see :func:`save_model`.
         metadata: see :func:`model_config`.
 
     Returns:
@@ -120,22 +120,22 @@ def save_flow(flow: FlowEstimator, folder: str | Path, metadata: Mapping[str, An
 
 
 def load_model(path: str | Path, device: str | torch.device = "cpu") -> tuple[Propagator, dict[str, Any]]:
-    """Rebuild a trained model, in eval mode. Files are read as data: nothing in them is executed.
+    """Rebuild a trained model in eval mode. Files are read as data; nothing in them is executed.
 
     Args:
-        path: a model folder, the ``.safetensors`` file in it, or a Lightning checkpoint (``.ckpt``) of this project.
-        device: where the model goes.
+        path: model folder, the ``.safetensors`` file in it, or a Lightning checkpoint (``.ckpt``) of this project.
+        device: device of the model.
 
     Returns:
-        The network and the metadata it was saved with.
+        The network and its saved metadata.
 
     Raises:
         FileNotFoundError: if the path, or a file of the folder, does not exist.
-        ValueError: if a file is damaged or not ours, or its tensors are not exactly those of the network.
+        ValueError: if a file is damaged or of another kind, or its tensors are not exactly those of the network.
     """
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"no model at {path}: expected a folder of {CONFIG_FILE} and {WEIGHTS_FILE}, or a .ckpt")
+        raise FileNotFoundError(f"{path} does not exist; expected a folder of {CONFIG_FILE} and {WEIGHTS_FILE}, or a .ckpt")
     if path.is_file() and path.suffix != ".safetensors":
         config, tensors = _read_checkpoint(path)
         source = path
@@ -151,17 +151,17 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> tuple[Pr
     load_strictly(propagator, tensors, path)
     metadata = config.get("metadata", {})
     if not isinstance(metadata, dict):
-        raise ValueError(f"{source}: metadata is {type(metadata).__name__}, expected an object")
+        raise ValueError(f"{source}: metadata is {type(metadata).__name__}; expected an object")
     return propagator.to(device).eval(), metadata
 
 
 def load_flow(path: str | Path, into: FlowEstimator | None = None) -> FlowEstimator:
-    """A trained flow estimator alone, for another segmentor with as many queries of the same width.
+    """Load only the flow estimator of a trained model, for another segmentor with as many queries of the same width.
 
     Args:
         path: see :func:`load_model`; or a folder of :func:`save_flow`.
-        into: a fresh estimator that takes the encoder of the trained one and keeps its own weights otherwise; so FlowNet's
-            encoder starts a query flow, as in the paper.
+        into: fresh estimator that receives only the trained encoder; as in the paper, where FlowNet's encoder initialises the
+            query flow.
 
     Raises:
         FileNotFoundError, ValueError: see :func:`load_model`; or if ``into`` has another encoder.
@@ -174,9 +174,11 @@ def load_flow(path: str | Path, into: FlowEstimator | None = None) -> FlowEstima
     if not tensors or {name: own[name].shape for name in own if name.startswith("encoder.")} != {
         name: value.shape for name, value in tensors.items()
     }:
-        raise ValueError(f"{path}: the encoder of its {type(flow).__name__} is not that of the {type(into).__name__} to start")
+        raise ValueError(
+            f"{path}: the encoder of its {type(flow).__name__} has other tensors; expected those of {type(into).__name__}"
+        )
     into.load_state_dict(own | tensors)
-    logger.info("%s: the encoder (%d tensors) is that of %s, the other %d are new", type(into).__name__, len(tensors), path,
+    logger.info("%s: encoder (%d tensors) loaded from %s, the other %d tensors are new", type(into).__name__, len(tensors), path,
                 len(own) - len(tensors))  # fmt: skip
     return into
 
@@ -198,23 +200,23 @@ def _load_flow_folder(path: Path) -> FlowEstimator | None:
 
 def _check_format(config: Mapping[str, Any], expected: str) -> None:
     if config.get("format") != expected:
-        raise ValueError(f"format is {config.get('format')!r}, expected {expected!r}: not a model config of this project")
+        raise ValueError(f"format is {config.get('format')!r}; expected {expected!r}, as in a model config of this project")
     if config.get("format_version") != FORMAT_VERSION:
-        raise ValueError(f"format_version is {config.get('format_version')!r}; this code reads version {FORMAT_VERSION}")
+        raise ValueError(f"format_version is {config.get('format_version')!r}; expected {FORMAT_VERSION}")
 
 
 def _flow_config(flow: FlowEstimator) -> dict[str, Any]:
     for name, estimator in FLOW_ESTIMATORS.items():
         if type(flow) is estimator:
             return {"name": name, "config": flow.config()}
-    raise ValueError(f"{type(flow).__name__} is not a registered flow estimator; known are {', '.join(FLOW_ESTIMATORS)}")
+    raise ValueError(f"flow is {type(flow).__name__}; expected a registered flow estimator: {', '.join(FLOW_ESTIMATORS)}")
 
 
 def _build_flow(flow: Any) -> FlowEstimator:
     if not isinstance(flow, Mapping) or "name" not in flow:
-        raise ValueError(f"flow is {flow!r}, expected {{'name': ..., 'config': {{...}}}}")
+        raise ValueError(f"flow is {flow!r}; expected {{'name': ..., 'config': {{...}}}}")
     if flow["name"] not in FLOW_ESTIMATORS:
-        raise ValueError(f"unknown flow estimator {flow['name']!r}; known are {', '.join(FLOW_ESTIMATORS)}")
+        raise ValueError(f"flow estimator is {flow['name']!r}; expected one of {', '.join(FLOW_ESTIMATORS)}")
     try:
         return FLOW_ESTIMATORS[flow["name"]](**flow.get("config", {}))
     except (TypeError, KeyError, AttributeError) as error:
@@ -226,11 +228,11 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
-    # On a damaged file torch's unpickler fails in any way it likes.
+    # On a damaged file torch's unpickler raises errors of many types.
     except Exception as error:
         raise ValueError(f"{path} cannot be read as a checkpoint of tensors and plain values: {error}") from error
     if not isinstance(checkpoint, dict) or not {"model_config", "state_dict"} <= set(checkpoint):
-        raise ValueError(f"{path} is not a checkpoint of this project: expected the keys 'model_config' and 'state_dict'")
+        raise ValueError(f"{path} is not a checkpoint of this project; expected the keys 'model_config' and 'state_dict'")
     tensors = {
         name.removeprefix(CHECKPOINT_PREFIX): value
         for name, value in checkpoint["state_dict"].items()
@@ -238,5 +240,5 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     }
     config = checkpoint["model_config"]
     if not isinstance(config, dict):
-        raise ValueError(f"{path}: model_config is {type(config).__name__}, expected a dict")
+        raise ValueError(f"{path}: model_config is {type(config).__name__}; expected a dict")
     return config, tensors

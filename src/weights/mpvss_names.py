@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 MOTION_PREFIX = "motion."
-"""What the published whole-model checkpoints put before every name of :func:`motion_names`."""
+"""Prefix of the names of :func:`motion_names` in published whole-model checkpoints."""
 
 _ENCODER = ("1.0", "2.0", "3.0", "3.1", "4.0", "4.1", "5.0", "5.1", "6.0", "6.1")
 _PREDICT = ("6", "5", "4", "3", "")
@@ -22,12 +22,12 @@ _BOTH = ("weight", "bias")
 
 @cache
 def motion_names(layers: int = 9) -> dict[str, str]:
-    """Every tensor of the published motion module (no prefix) to its name in our ``QueryFlow``; shapes are equal.
+    """Map each tensor of the published motion module (without prefix) to its name in our ``QueryFlow``; shapes are equal.
 
-    Invert the dictionary for the way back: no name of ours occurs twice.
+    The mapping is one to one.
 
     Args:
-        layers: of the query decoder.
+        layers: number of layers of the query decoder.
     """
     names = _flownet("encoder.", "decoder.")
 
@@ -52,17 +52,17 @@ def motion_names(layers: int = 9) -> dict[str, str]:
 
 @cache
 def flownet_names() -> dict[str, str]:
-    """Every tensor of mmtracking's ``FlowNetSimple`` (``flownet_simple.pth``) to its name in our ``PixelFlow``."""
+    """Map each tensor of mmtracking's ``FlowNetSimple`` (``flownet_simple.pth``) to its name in our ``PixelFlow``."""
     return _flownet("", "")
 
 
 def _flownet(encoder: str, decoder: str) -> dict[str, str]:
-    """The two halves of FlowNetS, which the published motion module keeps apart and FlowNetSimple does not."""
+    """Map the tensors of FlowNetS; the published motion module has prefixes for its two halves, FlowNetSimple has none."""
     names: dict[str, str] = {}
     for name in _ENCODER:
         stage, part = name.split(".")
         for kind in _BOTH:
-            # Ours counts the activations between the convolutions too.
+            # Our indices also count the activations between the convolutions.
             names[f"{encoder}conv{name}.conv.{kind}"] = f"encoder.stages.{int(stage) - 1}.{2 * int(part)}.{kind}"
     for level, name in enumerate(_PREDICT):
         names[f"{decoder}predict_flow{name}.conv.weight"] = f"pixel_decoder.predict.{level}.weight"

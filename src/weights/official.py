@@ -1,4 +1,4 @@
-"""Whole networks between the published layouts and ours: Mask2Former and MPVSS of detectron2, FlowNetSimple of mmtracking."""
+"""Conversion of published networks: Mask2Former and MPVSS of detectron2, FlowNetSimple of mmtracking."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from src.weights.tensor_files import read_tensors
 logger = logging.getLogger(__name__)
 
 FLOWNET_SCALE = 20.0
-"""FlowNetS was trained on flow divided by this, in pixels of its input; ours is in pixels of its own grid."""
+"""Divisor of FlowNetS's training flow, in pixels of its input; our flow is in pixels of its own grid."""
 
 _HEAD = "sem_seg_head."
 _COUNTER = "num_batches_tracked"
@@ -31,15 +31,15 @@ _FLOWNET_MARK = "conv1.0.conv.weight"
 
 
 def load_official(path: str | Path, flow: Literal["copy", "dis"] = "copy") -> Propagator | PixelFlow:
-    """The network in a file of published weights: see :func:`read_tensors` and :func:`from_official`.
+    """Load the network of a file of published weights, by :func:`read_tensors` and :func:`from_official`.
 
     Args:
-        path: the file.
+        path: file of weights.
         flow: see :func:`from_official`.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: see both; the message names the file.
+        FileNotFoundError: if the file does not exist.
+        ValueError: see both functions; the message names the file.
     """
     tensors = read_tensors(path)
     try:
@@ -49,25 +49,25 @@ def load_official(path: str | Path, flow: Literal["copy", "dis"] = "copy") -> Pr
 
 
 def from_official(tensors: Mapping[str, Tensor], flow: Literal["copy", "dis"] = "copy") -> Propagator | PixelFlow:
-    """The network that published weights belong to, with these weights. Every tensor must be accounted for.
+    """Build the network of published weights and load them; every tensor must be accounted for.
 
-    A whole MPVSS checkpoint becomes a propagator with the warp grid that it was trained with, a Mask2Former checkpoint one
+    A whole MPVSS checkpoint becomes a propagator with the warp grid of its training, a Mask2Former checkpoint a propagator
     without a trained flow, and FlowNetSimple a ``PixelFlow``.
 
     Args:
-        tensors: by official name. ``criterion.*`` may be there and is left out; Swin's ``relative_position_index`` and the
-            counters of batch norms may be there or not.
-        flow: for a checkpoint that has no flow: the key frame's masks as they are, or OpenCV's DIS.
+        tensors: tensors by official name. ``criterion.*`` is left out; Swin's ``relative_position_index`` and the counters of
+            batch norms are optional.
+        flow: flow of a checkpoint without one: ``copy`` for the key frame's masks unchanged, or ``dis`` for OpenCV's DIS.
 
     Raises:
-        ValueError: if it is none of these, or tensors are missing, unknown, of another shape, or not what they must be; lists
-            them.
+        ValueError: if the weights are of another network, or tensors are missing, unknown, or of another shape or value; the
+            message lists them.
     """
     if _FLOWNET_MARK in tensors:
         return _flownet(tensors)
     if not any(name.startswith(_HEAD) for name in tensors):
         shown = ", ".join(sorted(tensors)[:5])
-        raise ValueError(f"neither MPVSS or Mask2Former ({_HEAD}*) nor FlowNetSimple ({_FLOWNET_MARK}): it has {shown}, ...")
+        raise ValueError(f"tensors are {shown}, ...; expected MPVSS or Mask2Former ({_HEAD}*) or FlowNetSimple ({_FLOWNET_MARK})")
     named = _present_names(tensors)
     segmentor = _segmentor({name: value for name, value in named.items() if not name.startswith(MOTION_PREFIX)})
     motion = {name.removeprefix(MOTION_PREFIX): value for name, value in named.items() if name.startswith(MOTION_PREFIX)}
@@ -77,24 +77,26 @@ def from_official(tensors: Mapping[str, Tensor], flow: Literal["copy", "dis"] = 
     load_renamed(estimator, motion, _motion_names(estimator), prefix=MOTION_PREFIX)
     if estimator.num_queries != segmentor.num_queries or estimator.query_dim != segmentor.query_dim:
         raise ValueError(
-            f"the flow is for {estimator.num_queries} queries of width {estimator.query_dim}, the segmentor has "
-            f"{segmentor.num_queries} of width {segmentor.query_dim}"
+            f"the flow reads {estimator.num_queries} queries of width {estimator.query_dim}; expected {segmentor.num_queries} of "
+            f"width {segmentor.query_dim}, as the segmentor predicts"
         )
     return Propagator(segmentor, estimator, warp_grid="reference")
 
 
 def to_official(propagator: Propagator) -> dict[str, Tensor]:
-    """The weights under their published names, and the buffers that the published code saves beside them but ``criterion.*``.
+    """Return weights and buffers by published name, without ``criterion.*``.
 
     Args:
-        propagator: Mask2Former on Swin or ResNet, with a query flow or one without weights.
+        propagator: Mask2Former on Swin or ResNet, with a query flow or a flow without weights.
 
     Raises:
-        ValueError: if the published code has no such network.
+        ValueError: if the published code cannot build this network.
     """
     segmentor, flow = propagator.segmentor, propagator.flow
     if not isinstance(segmentor, Mask2FormerSegmentor):
-        raise ValueError(f"{type(segmentor).__name__} has no official names; Mask2FormerSegmentor has")
+        raise ValueError(
+            f"segmentor is {type(segmentor).__name__}; expected Mask2FormerSegmentor, the only one with official names"
+        )
     config = segmentor.config()
     result = export_renamed(segmentor, segmentor_names(config))
     _check_published(config, segmentor_config(_shapes(result)))
@@ -105,48 +107,50 @@ def to_official(propagator: Propagator) -> dict[str, Tensor]:
             _check_published(flow.config(), QueryFlow(**query_flow_config(_shapes(motion))).config())
         return result | {MOTION_PREFIX + name: value for name, value in motion.items()}
     if not isinstance(flow, CopyFlow | DISFlow):
-        raise ValueError(f"{type(flow).__name__} has no official names; QueryFlow has, and CopyFlow and DISFlow need none")
+        raise ValueError(f"flow is {type(flow).__name__}; expected QueryFlow, or CopyFlow or DISFlow, which have no weights")
     return result
 
 
 def _check_published(own: Mapping[str, Any], published: Mapping[str, Any]) -> None:
-    """Refuse what no tensor tells and the published code has in one way only, such as the heads of the flow's attention."""
+    """Refuse settings that the published code fixes and no shape shows, such as the attention heads of the flow."""
     for name, value in own.items():
         if isinstance(value, Mapping):
             _check_published(value, published[name])
         elif name not in _TRAINING_ONLY and published[name] != value:
-            raise ValueError(f"{name} is {value!r}; the published code has {published[name]!r}, which weights cannot change")
+            raise ValueError(f"{name} is {value!r}; expected {published[name]!r}, which is fixed in the published code")
 
 
 def _present_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names of checkpoints that are older than the released Mask2Former, brought up to date as it does itself."""
+    """Rename tensors of checkpoints older than the released Mask2Former, as its own loader does."""
     renamed: dict[str, Tensor] = {}
     for name, value in tensors.items():
         new = name.replace("predictor.static_query.", "predictor.query_feat.") if name.startswith(_HEAD) else name
         if new.startswith(_HEAD) and not new.startswith((f"{_HEAD}pixel_decoder.", f"{_HEAD}predictor.")):
             new = f"{_HEAD}pixel_decoder." + new.removeprefix(_HEAD)
         if new != name and new in tensors:
-            raise ValueError(f"{name} is the old name of {new}, and both are there")
+            raise ValueError(
+                f"{name} and {new} are both present; expected one of them, as the first is the old name of the second"
+            )
         renamed[new] = value
     return renamed
 
 
 def _segmentor(tensors: Mapping[str, Tensor]) -> Mask2FormerSegmentor:
-    given = {name: value for name, value in tensors.items() if not name.startswith("criterion.")}
-    config = segmentor_config(_shapes(given))
-    index_names = [name for name in position_index_names(config) if name in given]
+    weights = {name: value for name, value in tensors.items() if not name.startswith("criterion.")}
+    config = segmentor_config(_shapes(weights))
+    index_names = [name for name in position_index_names(config) if name in weights]
     for name in index_names:
-        if not torch.equal(given.pop(name), _position_index(config)):
-            raise ValueError(f"{name} is not the index of a window of {config['backbone_config']['window_size']} pixels")
-    names, kept = segmentor_names(config), unused_names(config)
-    # Frozen batch norms count nothing, so their checkpoints have no counters; a new network has 0.
-    counters = {name: torch.tensor(0) for name in names if name.endswith(_COUNTER) and name not in given}
+        if not torch.equal(weights.pop(name), _position_index(config)):
+            raise ValueError(f"{name} differs from the index of a window of {config['backbone_config']['window_size']} pixels")
+    names, unused = segmentor_names(config), unused_names(config)
+    # Checkpoints of frozen batch norms have no counters; a new network starts at 0.
+    counters = {name: torch.tensor(0) for name in names if name.endswith(_COUNTER) and name not in weights}
     segmentor = Mask2FormerSegmentor.from_config(config)
-    load_renamed(segmentor, given | counters, names, kept)
+    load_renamed(segmentor, weights | counters, names, unused)
     left_out = [name for name in tensors if name.startswith("criterion.")] + _counted(len(index_names), "relative_position_index")
-    fresh = [*kept, *_counted(len(counters), _COUNTER)]
-    logger.info("segmentor: %d tensors taken; left out, as nothing reads them: %s", len(given), ", ".join(left_out) or "none")
-    logger.info("segmentor: not in the file, of no effect on results: %s", ", ".join(fresh) or "none")
+    fresh = [*unused, *_counted(len(counters), _COUNTER)]
+    logger.info("segmentor: %d tensors loaded; left out, as unused: %s", len(weights), ", ".join(left_out) or "none")
+    logger.info("segmentor: missing in the file, without effect on results: %s", ", ".join(fresh) or "none")
     return segmentor
 
 
@@ -159,7 +163,7 @@ def _flownet(tensors: Mapping[str, Tensor]) -> PixelFlow:
         for stride, layer in zip((64, 32, 16, 8, 4), decoder.predict, strict=True):
             cast(nn.Conv2d, layer).weight.mul_(FLOWNET_SCALE / stride)
         for stride, layer in zip((64, 32, 16, 8), decoder.upsample_flow, strict=True):
-            # What the next level sees of this flow stays what it was trained on.
+            # Keeps the scale of the flow that the next level was trained on.
             cast(nn.ConvTranspose2d, layer).weight.mul_(stride / FLOWNET_SCALE)
     return estimator
 
@@ -169,7 +173,7 @@ def _motion_names(flow: QueryFlow) -> Names:
 
 
 def _position_index(config: Mapping[str, Any]) -> Tensor:
-    """(w * w, w * w): which row of Swin's table belongs to two pixels of a window, w = 0 for other backbones."""
+    """Return (w * w, w * w): the row of Swin's bias table for each pair of pixels of a window; w = 0 for other backbones."""
     window = config["backbone_config"].get("window_size", 0)
     row, column = (place.flatten() for place in torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij"))
     rows, columns = (place[:, None] - place[None, :] + window - 1 for place in (row, column))
@@ -186,4 +190,4 @@ def _shapes(tensors: Mapping[str, Tensor]) -> Shapes:
 
 
 def _tuples(names: Mapping[str, str]) -> Names:
-    return {foreign: (ours,) for foreign, ours in names.items()}
+    return {published: (ours,) for published, ours in names.items()}

@@ -1,4 +1,4 @@
-"""Moving tensors between two sets of names, strictly: what is missing, unknown or of another shape is an error that lists it."""
+"""Strict transfer of tensors between published names and ours; missing, unknown and misshapen tensors are an error."""
 
 from __future__ import annotations
 
@@ -8,39 +8,39 @@ import torch
 from torch import Tensor, nn
 
 Names = Mapping[str, tuple[str, ...]]
-"""Foreign name to ours; several of ours where the foreign tensor holds them on top of one another, in equal parts."""
+"""Published name to ours; several of ours if the published tensor is their concatenation in equal parts."""
 
 SHOWN = 20
-"""Faults that an error lists before it only counts them."""
+"""Number of faults that an error lists; further ones are counted."""
 
 
 def load_renamed(
-    module: nn.Module, tensors: Mapping[str, Tensor], names: Names, kept: Sequence[str] = (), prefix: str = ""
+    module: nn.Module, tensors: Mapping[str, Tensor], names: Names, unchanged: Sequence[str] = (), prefix: str = ""
 ) -> None:
-    """Load foreign tensors into a network of ours.
+    """Load published tensors into a network of ours.
 
     Args:
-        module: all its tensors must be in ``names`` or ``kept``.
-        tensors: by foreign name, exactly those of ``names``.
-        names: foreign to ours.
-        kept: names of ours that stay as they are.
-        prefix: what error messages put before foreign names.
+        module: network; all its tensors must be in ``names`` or ``unchanged``.
+        tensors: tensors by published name, exactly those of ``names``.
+        names: published names to ours.
+        unchanged: our names of the tensors that keep their value.
+        prefix: prefix of published names in error messages.
 
     Raises:
-        ValueError: lists the tensors that are missing, unknown, or of another shape or kind.
+        ValueError: if tensors are missing, unknown, or of another shape or kind; the message lists them.
     """
     state = module.state_dict()
     faults = [f"missing {prefix}{name}" for name in names if name not in tensors]
     faults += [f"unknown {prefix}{name} {tuple(value.shape)}" for name, value in tensors.items() if name not in names]
-    loaded: dict[str, Tensor] = {name: state[name] for name in kept}
-    for foreign, ours in names.items():
-        if foreign not in tensors:
+    loaded: dict[str, Tensor] = {name: state[name] for name in unchanged}
+    for published, ours in names.items():
+        if published not in tensors:
             continue
-        value, first = tensors[foreign], state[ours[0]]
+        value, first = tensors[published], state[ours[0]]
         expected = (len(ours) * first.shape[0], *first.shape[1:]) if len(ours) > 1 else tuple(first.shape)
         if tuple(value.shape) != expected or value.is_floating_point() != first.is_floating_point():
             found = f"{tuple(value.shape)} {value.dtype}".replace("torch.", "")
-            faults.append(f"{prefix}{foreign} is {found}, expected {expected} {first.dtype}".replace("torch.", ""))
+            faults.append(f"{prefix}{published} is {found}, expected {expected} {first.dtype}".replace("torch.", ""))
             continue
         loaded.update(zip(ours, value.chunk(len(ours)) if len(ours) > 1 else (value,), strict=True))
     if faults:
@@ -50,13 +50,14 @@ def load_renamed(
 
 
 def export_renamed(module: nn.Module, names: Names) -> dict[str, Tensor]:
-    """The reverse of :func:`load_renamed`: the tensors of a network of ours under their foreign names.
+    """Return the tensors of a network of ours by published name: the inverse of :func:`load_renamed`.
 
     Args:
-        module: the network.
-        names: foreign to ours.
+        module: network.
+        names: published names to ours.
     """
     state = module.state_dict()
     return {
-        foreign: torch.cat([state[name] for name in ours]) if len(ours) > 1 else state[ours[0]] for foreign, ours in names.items()
+        published: torch.cat([state[name] for name in ours]) if len(ours) > 1 else state[ours[0]]
+        for published, ours in names.items()
     }

@@ -1,4 +1,4 @@
-"""Tensors out of files that others made, read as data: nothing that a file names is imported or run."""
+"""Safe reading of tensors from published files: nothing that a file names is imported or run."""
 
 from __future__ import annotations
 
@@ -16,47 +16,46 @@ from torch import Tensor
 
 _WRAPPERS = ("model", "state_dict")
 _ZIP_START = b"PK"
-# The number that a .pth of torch before 1.6 begins with, as pickle writes it.
+# Magic number at the start of a .pth of torch before 1.6, as pickle writes it.
 _LEGACY_TORCH_START = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _NUMBER_CODE = re.compile(r"[|<>=]?(b1|[iu][1248]|f[248])")
 
 
 class PickledDType:
-    """Stands for ``numpy.dtype``; plain numbers only.
+    """Replacement of ``numpy.dtype`` in a pickle, for plain numbers only.
 
-    numpy's own would take flags and fields from the file and believe them, which a crafted file could use to make numpy read
-    bytes as pointers.
+    ``numpy.dtype`` itself would trust flags and fields of the file; a crafted file could make numpy read bytes as pointers.
 
     Args:
-        code: such as ``f4``.
+        code: type code such as ``f4``.
         align: ignored, as plain numbers have no fields.
         copy: ignored.
 
     Raises:
-        UnpicklingError: if it is not the code of a plain number.
+        UnpicklingError: if ``code`` is not the code of a plain number.
     """
 
     def __init__(self, code: Any, align: Any = False, copy: Any = False) -> None:
         if not isinstance(code, str) or not _NUMBER_CODE.fullmatch(code):
-            raise pickle.UnpicklingError(f"numpy type {code!r}: only plain numbers are read")
+            raise pickle.UnpicklingError(f"numpy type is {code!r}; expected a plain number")
         self.dtype = np.dtype(code)
 
     def __setstate__(self, state: Any) -> None:
-        """Take the byte order, the only part of the state that plain numbers have."""
+        """Set the byte order, the only state of plain numbers."""
         if not isinstance(state, tuple) or len(state) < 2 or state[1] not in ("<", ">", "|", "="):
-            raise pickle.UnpicklingError(f"state {state!r} of a numpy type is not one of plain numbers")
+            raise pickle.UnpicklingError(f"state of a numpy type is {state!r}; expected the state of a plain number")
         self.dtype = self.dtype.newbyteorder(state[1])
 
 
 class PickledArray:
-    """Stands for ``numpy.ndarray``: empty first, filled by its state."""
+    """Replacement of ``numpy.ndarray`` in a pickle: created empty, filled by its state."""
 
     array: np.ndarray[Any, Any] | None = None
 
     def __setstate__(self, state: Any) -> None:
-        """Take (version, shape, dtype, column order, bytes)."""
+        """Build the array from (version, shape, dtype, column order, bytes)."""
         if not isinstance(state, tuple) or len(state) != 5:
-            raise pickle.UnpicklingError("state of a numpy array is not (version, shape, type, order, bytes)")
+            raise pickle.UnpicklingError("state of a numpy array has another form; expected (version, shape, type, order, bytes)")
         _, shape, dtype, column_order, data = state
         self.array = _array(data, dtype, shape, "F" if column_order else "C")
 
@@ -66,9 +65,9 @@ def _array(data: Any, dtype: Any, shape: Any, order: str) -> np.ndarray[Any, Any
         data = data.encode("latin-1")  # bytes of Python 2
     plain_shape = isinstance(shape, tuple) and all(type(side) is int and side >= 0 for side in shape)
     if not isinstance(dtype, PickledDType) or not isinstance(data, bytes | bytearray) or not plain_shape or order not in "CF":
-        raise pickle.UnpicklingError("a numpy array that does not consist of plain numbers")
+        raise pickle.UnpicklingError("a numpy array has other elements; expected plain numbers")
     if len(data) != math.prod(shape) * dtype.dtype.itemsize:
-        raise pickle.UnpicklingError(f"a numpy array of shape {shape} and type {dtype.dtype} in {len(data)} bytes")
+        raise pickle.UnpicklingError(f"a numpy array of shape {shape} and type {dtype.dtype} has {len(data)} bytes")
     return np.frombuffer(data, dtype.dtype).reshape(shape, order="F" if order == "F" else "C")
 
 
@@ -88,71 +87,71 @@ def _scalar(dtype: Any, data: Any) -> Any:
 
 def _latin1(text: Any, encoding: Any) -> bytes:
     if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
-        raise pickle.UnpicklingError(f"text in {encoding!r}: expected latin1, as pickle writes bytes")
+        raise pickle.UnpicklingError(f"encoding is {encoding!r}; expected latin1, as pickle writes bytes")
     return text.encode("latin-1")
 
 
 # numpy renamed its inner package in version 2.
 _NUMPY = {
-    f"numpy.{core}.{name}": stand_in
+    f"numpy.{core}.{name}": replacement
     for core in ("core", "_core")
-    for name, stand_in in {
+    for name, replacement in {
         "multiarray._reconstruct": _empty_array,
         "multiarray.scalar": _scalar,
         "numeric._frombuffer": _from_buffer,
     }.items()
 } | {"numpy.ndarray": PickledArray, "numpy.dtype": PickledDType}
-# Old protocols have no opcode for sets and for empty bytes; Python 2 had another name for the module.
+# Old pickle protocols have no opcode for sets and empty bytes; Python 2 named the module __builtin__.
 _BUILTINS = {f"{module}.{kind.__name__}": kind for module in ("builtins", "__builtin__") for kind in (set, bytes)}
-_PLAIN: dict[str, Any] = {**_NUMPY, **_BUILTINS, "collections.OrderedDict": OrderedDict, "_codecs.encode": _latin1}
+_ALLOWED: dict[str, Any] = {**_NUMPY, **_BUILTINS, "collections.OrderedDict": OrderedDict, "_codecs.encode": _latin1}
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Knows containers, plain values and numpy arrays of numbers; any other name in the file is an error."""
+    """Unpickler of containers, plain values and numpy arrays of numbers; any other name in the file is an error."""
 
     def find_class(self, module_name: str, global_name: str) -> Any:
         name = f"{module_name}.{global_name}"
-        if name not in _PLAIN:
-            raise pickle.UnpicklingError(f"it names {name}")
-        return _PLAIN[name]
+        if name not in _ALLOWED:
+            raise pickle.UnpicklingError(f"its content refers to {name}")
+        return _ALLOWED[name]
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a ``.pth`` (torch, old or new format) or ``.pkl`` (numpy arrays, as detectron2's model zoo has them).
+    """Read the tensors of a ``.pth`` (torch, old or new format) or ``.pkl`` (numpy arrays, as in detectron2's model zoo).
 
-    What kind of file it is, is read from its content. The tensors may lie beside others under ``model`` or ``state_dict``.
+    The content decides the format. The tensors may be nested under ``model`` or ``state_dict``.
 
     Args:
-        path: the file.
+        path: file to read.
 
     Returns:
-        Tensors by name, on the CPU, as they were saved.
+        Tensors by name, on the CPU, in their saved type.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is damaged, names anything but tensors, arrays of numbers, plain values and containers, or holds no
-            tensors by name.
+        FileNotFoundError: if the file does not exist.
+        ValueError: if the file is damaged, contains anything but tensors, arrays of numbers, plain values and containers, or
+            contains no named tensors.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"no file {path}: expected a .pth or .pkl of weights")
+        raise FileNotFoundError(f"{path} does not exist; expected a .pth or .pkl of weights")
     with path.open("rb") as file:
         start = file.read(64)
     try:
         content = _read_torch(path) if start.startswith(_ZIP_START) or _LEGACY_TORCH_START in start else _read_pickle(path)
     except OSError:
         raise
-    # On a damaged file both unpicklers fail in any way they like.
+    # On a damaged file both unpicklers raise errors of many types.
     except Exception as error:
         reason = _reason(error)
-        # Not chained: torch's own message advises to switch the protection off.
-        raise ValueError(f"{path} was not read: {reason}. Only tensors, numbers and containers are taken") from None
+        # Not chained, as torch's message advises to disable the protection.
+        raise ValueError(f"{path} cannot be read: {reason}; expected only tensors, numbers and containers") from None
     return _named_tensors(content, path)
 
 
 def _read_torch(path: Path) -> Any:
-    # Trainers save numpy numbers beside the weights (best score so far).
-    with torch.serialization.safe_globals([(stand_in, name) for name, stand_in in _NUMPY.items()]):
+    # Trainers save numpy numbers beside the weights, such as the best score.
+    with torch.serialization.safe_globals([(replacement, name) for name, replacement in _NUMPY.items()]):
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
@@ -162,10 +161,10 @@ def _read_pickle(path: Path) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    """The reason in one line, of which torch's message has a page."""
+    """Return the reason of an error in one line; torch's own message has a page."""
     text = str(error)
     if named := re.search(r"GLOBAL (\S+)", text):
-        return f"it names {named[1]}"
+        return f"its content refers to {named[1]}"
     if found := re.search(r"WeightsUnpickler error: (.+)", text):
         return found[1]
     first = text.partition("\n")[0]
@@ -178,7 +177,7 @@ def _named_tensors(content: Any, path: Path) -> dict[str, Tensor]:
             content = content[wrapper]
             break
     if not isinstance(content, Mapping) or not content:
-        raise ValueError(f"{path} holds a {type(content).__name__}; expected tensors by name, bare or under 'model'")
+        raise ValueError(f"{path} contains a {type(content).__name__}; expected named tensors, at the top or under 'model'")
     tensors = {str(name): _tensor(value) for name, value in content.items()}
     others = [name for name, value in tensors.items() if value is None]
     if others:
@@ -192,5 +191,5 @@ def _tensor(value: Any) -> Tensor | None:
     array = value.array if isinstance(value, PickledArray) else value if isinstance(value, np.generic) else None
     if array is None:
         return None
-    # Bytes are read-only, and torch knows only the machine's own order of them.
+    # Copied, as the bytes are read-only and torch supports only the native byte order.
     return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C", copy=True))

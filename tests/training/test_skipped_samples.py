@@ -63,7 +63,7 @@ def test_a_resumed_run_ends_with_the_list_of_an_unbroken_one(whole: Path, tmp_pa
 
 def test_too_many_end_the_run(tmp_path: Path) -> None:
     with pytest.raises(
-        RuntimeError, match=r"damaged files had [23] samples replaced, more than data.max_skipped=1; .*skipped.csv"
+        RuntimeError, match=r"[23] samples were replaced .* data.max_skipped=1; repair the files listed in .*skipped.csv"
     ):
         fit(tmp_path, data("skip"), limit=1)
     with pytest.raises(ValueError, match="max_skipped=-1"):

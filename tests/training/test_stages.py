@@ -139,7 +139,7 @@ def test_the_flow_stage_loses_nothing_to_a_segmentor_that_it_does_not_train() ->
 
 @pytest.mark.parametrize("stage", [FlowStage(FlowLoss()), PropagationStage(set_loss(), FlowLoss())])
 def test_a_batch_without_flow_is_refused_where_flow_is_supervised(stage: FlowStage | PropagationStage) -> None:
-    with pytest.raises(ValueError, match=r"no flow is known for clip\d/\d->\d: supervised flow needs moving_scenes, or stills"):
+    with pytest.raises(ValueError, match=r"clip\d/\d->\d has no true flow; expected data=moving_scenes, or stills"):
         stage.losses(tiny_propagator(), tiny_batch(flow=None))
 
 

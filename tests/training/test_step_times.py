@@ -7,7 +7,7 @@ from src.losses.flow import FlowLoss
 from src.losses.mask_classification import MaskClassificationLoss
 from src.training.module import PropagationModule
 from src.training.stages import FlowStage, PropagationStage, SegmentorStage, Stage
-from src.training.step_times import UNCHANGED, WITH_AUTOGRAD, step_times
+from src.training.step_times import CONFIGURED, WITH_AUTOGRAD, step_times
 from tests.inference.tiny import CLASSES
 from tests.training.tiny_batch import tiny_batch
 from tests.training.tiny_fit import tiny_module
@@ -29,7 +29,7 @@ def timed(stage: Stage) -> tuple[PropagationModule, dict[str, dict[str, float]],
 
 def test_a_frozen_segmentor_is_timed_both_ways_and_stays_frozen() -> None:
     module, ways, before = timed(PropagationStage(set_loss()))
-    assert list(ways) == [UNCHANGED, WITH_AUTOGRAD]
+    assert list(ways) == [CONFIGURED, WITH_AUTOGRAD]
     for parts in ways.values():
         assert set(parts) == PARTS and min(parts.values()) > 0
         assert parts["backward"] < parts["step"]
@@ -42,4 +42,4 @@ def test_a_frozen_segmentor_is_timed_both_ways_and_stays_frozen() -> None:
 @pytest.mark.parametrize("stage", [SegmentorStage(set_loss()), FlowStage(FlowLoss())], ids=["segmentor", "flow"])
 def test_where_autograd_has_nothing_frozen_to_go_through_there_is_one_way(stage: Stage) -> None:
     _, ways, _ = timed(stage)
-    assert list(ways) == [UNCHANGED]
+    assert list(ways) == [CONFIGURED]

@@ -29,7 +29,7 @@ TRAINER = SimpleNamespace(global_rank=1, world_size=4, is_global_zero=False)
     ],
 )
 def test_an_error_of_the_group_names_the_process_and_what_to_do(error: RuntimeError) -> None:
-    expected = r"^process 1 of 4 lost another one.*resume=true.*last checkpoint"
+    expected = r"^process 1 of 4 lost another process.*resume=true.*last checkpoint"
     with pytest.raises(RuntimeError, match=expected) as raised, explain_lost_processes(TRAINER):
         raise error
     assert raised.value.__cause__ is error and str(error) in str(raised.value)

@@ -47,7 +47,7 @@ def test_a_stage_takes_from_an_earlier_one_what_it_does_not_make_anew(tmp_path: 
 def test_a_segmentor_of_other_classes_gets_a_new_class_head_or_is_refused(tmp_path: Path) -> None:
     earlier = tiny_propagator("copy")
     folder, known = str(save_model(earlier, tmp_path / "model")), earlier.segmentor.num_classes
-    with pytest.raises(ValueError, match=f"knows {known} classes, the data has {known + 3}"):
+    with pytest.raises(ValueError, match=f"has {known} classes; expected the data's {known + 3}"):
         build_propagator(None, CopyFlow(), folder, num_classes=known + 3)
     assert same(build_propagator(None, CopyFlow(), folder, num_classes=known, new_class_head=True), earlier)
     segmentor = build_propagator(None, CopyFlow(), folder, num_classes=known + 3, new_class_head=True).segmentor
@@ -60,7 +60,7 @@ def test_a_segmentor_of_other_classes_gets_a_new_class_head_or_is_refused(tmp_pa
 
 
 def test_a_missing_part_or_earlier_stage_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="a model needs a segmentor and a flow estimator"):
+    with pytest.raises(ValueError, match="segmentor or flow estimator is missing"):
         build_propagator(None, CopyFlow(), None)
     with pytest.raises(FileNotFoundError, match=r"stage.init_from=.*nowhere does not exist; run the earlier stage first"):
         build_propagator(None, CopyFlow(), str(tmp_path / "nowhere"))
@@ -115,7 +115,7 @@ def test_wandb_is_offline_where_the_user_says_so(
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     assert "WANDB_MODE=offline" in str(offline_reason(tmp_path, caplog))
-    with pytest.raises(ValueError, match="W&B mode 'of-line'; expected one of auto, online"):
+    with pytest.raises(ValueError, match="W&B mode is 'of-line'; expected one of auto, online"):
         wandb_logger("mpvss", "a", str(tmp_path), mode="of-line")
 
 
@@ -164,11 +164,11 @@ def test_a_step_that_does_not_come_out_even_is_refused() -> None:
     untouched = trainer_on(2, accumulate=3)
     set_gradient_accumulation(untouched, None, 7)
     assert (untouched.accumulate_grad_batches, untouched.val_check_interval) == (3, 5000)
-    with pytest.raises(ValueError, match="choose it with global_batch_size=null"):
+    with pytest.raises(ValueError, match="to choose it, set global_batch_size=null"):
         set_gradient_accumulation(untouched, 16, 2)
-    with pytest.raises(ValueError, match=r"4 device\(s\) x batch_size=3: expected batch_size=1\|2\|4; .* steps of 12"):
+    with pytest.raises(ValueError, match=r"4 device\(s\) x batch_size=3; expected batch_size=1\|2\|4; .* steps of 12"):
         set_gradient_accumulation(trainer_on(4), 16, 3)
-    with pytest.raises(ValueError, match="batch_size=2: expected batch_size=1;"):
+    with pytest.raises(ValueError, match="batch_size=2; expected batch_size=1;"):
         set_gradient_accumulation(trainer_on(16), 16, 2)
     with pytest.raises(ValueError, match="expected a number of devices that divides 16"):
         set_gradient_accumulation(trainer_on(6), 16, 1)

@@ -62,7 +62,7 @@ def test_checkpoints_of_both_kinds_are_known_by_their_config(folder: Path, tmp_p
 
 def test_what_is_no_model_is_refused_by_name() -> None:
     for name in ("nowhere", "run/last.ckpt", "outputs/a/b/model", "run/model.safetensors"):
-        with pytest.raises(FileNotFoundError, match=f"no model at {name}"):
+        with pytest.raises(FileNotFoundError, match=f"{name} does not exist"):
             load_checkpoint(name)
     # The tests run offline.
     with pytest.raises(OSError, match="nobody/nothing"):

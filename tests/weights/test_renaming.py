@@ -50,7 +50,7 @@ def test_what_is_kept_stays_and_what_nobody_names_is_an_error() -> None:
     bias = module[2].bias.clone()
     names = {name: ours for name, ours in NAMES.items() if name != "b2"}
     source = {name: value for name, value in tensors().items() if name != "b2"}
-    load_renamed(module, source, names, kept=["2.bias"])
+    load_renamed(module, source, names, unchanged=["2.bias"])
     assert torch.equal(module[2].bias, bias)
     with pytest.raises(RuntimeError, match=r"2\.bias"):
         load_renamed(module, source, names)

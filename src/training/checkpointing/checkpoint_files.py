@@ -1,4 +1,4 @@
-"""Checkpoints as files: how they are written, which of them are whole, and which one a run goes on from."""
+"""Checkpoint files: durable writing, integrity check, and the choice of the one to resume from."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ log = logging.getLogger(__name__)
 CHECKPOINT_FOLDER = "checkpoints"
 _NAMES = "step_*.ckpt"
 _UNFINISHED = ".*.partial.ckpt"
-# What a checkpoint must hold for a run to go on from it exactly.
+# Keys that an exact resume needs.
 _NEEDED = ("state_dict", "optimizer_states", "lr_schedulers", "loops")
 _DAMAGE = (OSError, EOFError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile, pickle.UnpicklingError)
 
 
 class DurableCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint so that a crash, a full disk or a power cut leaves either all of it or nothing.
+    """Writes checkpoints so that a crash, a full disk or a power cut leaves a whole file or none.
 
-    It goes to a temporary name in the same folder, to the disk (fsync), and then to its own name, whose folder is synced too.
-    Lightning's own way makes the file in memory first, which doubles what a large model needs, and does not sync.
+    The file is written under a temporary name in the same folder, synced to disk and renamed, and the folder is synced.
+    Lightning's own plugin builds the file in memory, which doubles the memory of a large model, and does not sync.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None) -> None:
         """Write ``checkpoint`` to ``path``, replacing a file of that name.
 
         Raises:
-            OSError: if it cannot be written; names the file, the reason, and the space that is left.
-            TypeError: if ``storage_options`` are given: there is no storage but files.
+            OSError: if writing fails; the message names the file, the reason and the free space.
+            TypeError: if ``storage_options`` are given, since checkpoints are local files.
         """
         if storage_options is not None:
-            raise TypeError(f"storage_options={storage_options!r}: checkpoints here are files and take none")
+            raise TypeError(f"storage_options is {storage_options!r}; expected None, as checkpoints are local files")
         target = Path(path)
         try:
             with atomic_path(target) as unfinished, unfinished.open("wb") as file:
@@ -51,21 +51,21 @@ class DurableCheckpointIO(TorchCheckpointIO):
                 os.fsync(file.fileno())
             _sync_folder(target.parent)
         except (OSError, RuntimeError) as error:
-            # torch's writer answers a failed write with an error of its own, which says nothing of the disk.
+            # torch's writer replaces the error of a failed write by its own, without the reason.
             reason = _os_error(error)
             if reason is None:
                 raise
             raise OSError(
                 reason.errno,
                 f"{target}: the checkpoint could not be written ({reason.strerror}; {_free_space(target.parent)} free); "
-                "earlier checkpoints are untouched: make room, then resume=true goes on from the newest",
+                "earlier checkpoints are intact: free some space, then resume=true continues from the newest",
             ) from error
 
 
 def checkpoint_damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint file, or ``None`` if a run can go on from it.
+    """Describe the damage of a checkpoint file; ``None`` if a run can resume from it.
 
-    Every record's checksum is compared and the content is read as plain data (``weights_only=True``).
+    All checksums are compared, and the content is read as plain data (``weights_only=True``).
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -82,75 +82,76 @@ def checkpoint_damage(path: Path) -> str | None:
 
 
 def checkpoints_by_age(folder: Path) -> list[Path]:
-    """The checkpoints of a folder, the newest last; unfinished files and the best model are not among them."""
+    """List the checkpoints of a folder, newest last, without unfinished files and the best model."""
     return sorted(folder.glob(_NAMES), key=lambda path: (path.stat().st_mtime_ns, path.name))
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Delete what a process left that was killed while it wrote."""
+    """Delete the unfinished files of killed processes."""
     for path in folder.glob(_UNFINISHED):
         path.unlink(missing_ok=True)
 
 
 def find_checkpoint(run_dir: Path, resume: bool, overwrite: bool) -> Path | None:
-    """The checkpoint to continue from, by the user's wish. Nothing is deleted: see :func:`discard_checkpoints`.
+    """Return the checkpoint to resume from; ``None`` for a start at step 0. Deletes nothing, see :func:`discard_checkpoints`.
 
     Args:
-        run_dir: the run's folder.
-        resume: continue from the newest whole checkpoint, or start where nothing was left. Damaged ones are passed over, and the
-            log says so.
-        overwrite: start anew although the folder holds a run.
+        run_dir: run folder.
+        resume: continue from the newest intact checkpoint, or start if there is none. Damaged checkpoints are logged and skipped.
+        overwrite: start at step 0 although the folder contains a run.
 
     Raises:
-        ValueError: if both are asked for, or every checkpoint is damaged.
-        FileExistsError: if the folder holds a run and neither was asked for, or its model is all that is left of it.
+        ValueError: if both are set, or every checkpoint is damaged.
+        FileExistsError: if the folder contains a run and neither is set, or contains only the run's final model.
     """
     if resume and overwrite:
-        raise ValueError("resume=true continues a run and overwrite=true replaces it: set one of them")
+        raise ValueError(
+            "resume and overwrite are both true; expected at most one: resume=true continues a run, overwrite=true replaces it"
+        )
     if overwrite:
         return None
     checkpoints = checkpoints_by_age(run_dir / CHECKPOINT_FOLDER)
     model = run_dir / "model"
     if resume:
-        return _newest_whole(checkpoints, run_dir, model)
+        return _newest_intact(checkpoints, run_dir, model)
     if checkpoints or model.exists():
         found = (checkpoints or [model])[-1]
         raise FileExistsError(
-            f"{run_dir} already holds a run ({found.name}): add resume=true to continue it, overwrite=true to replace it, "
+            f"{run_dir} already contains a run ({found.name}): add resume=true to continue it, overwrite=true to replace it, "
             "or name=<other> to keep both"
         )
     return None
 
 
 def discard_checkpoints(run_dir: Path) -> None:
-    """Delete the checkpoints of an earlier run; its model, logs and pictures stay until they are written over."""
+    """Delete the checkpoints of an earlier run; its model, logs and pictures stay until they are overwritten."""
     for path in (run_dir / CHECKPOINT_FOLDER).glob("*.ckpt"):
-        # Every rank of a run that torchrun started comes here.
+        # Every rank of a run started by torchrun calls this.
         path.unlink(missing_ok=True)
 
 
-def _newest_whole(checkpoints: list[Path], run_dir: Path, model: Path) -> Path | None:
+def _newest_intact(checkpoints: list[Path], run_dir: Path, model: Path) -> Path | None:
     for path in reversed(checkpoints):
-        fault = checkpoint_damage(path)
-        if fault is None:
+        damage = checkpoint_damage(path)
+        if damage is None:
             log.info("resuming from %s", path)
             return path
-        log.warning("%s is damaged (%s): trying the checkpoint before it", path, fault)
+        log.warning("%s is damaged (%s): trying the checkpoint before it", path, damage)
     if checkpoints:
-        raise ValueError(f"no checkpoint in {checkpoints[0].parent} is whole; overwrite=true starts the run anew")
+        raise ValueError(f"every checkpoint in {checkpoints[0].parent} is damaged; overwrite=true starts the run at step 0")
     if model.exists():
-        raise FileExistsError(f"{model} is trained, but no checkpoint is left to go on from: overwrite=true trains it anew")
+        raise FileExistsError(f"{model} exists without a checkpoint to resume from; overwrite=true trains the model again")
     log.info("resume=true: no checkpoint in %s yet, starting from step 0", run_dir)
     return None
 
 
 def _sync_folder(folder: Path) -> None:
-    """Without this a power cut may take back the new name."""
+    """Sync a folder to disk; without this a power cut may undo a rename."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        # Some network file systems cannot sync a folder, and rename safely all the same.
+        # Some network file systems cannot sync a folder but rename durably.
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
     finally:

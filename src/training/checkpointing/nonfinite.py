@@ -1,4 +1,4 @@
-"""What is kept of a step whose loss or gradients are not numbers, so that it can be computed again."""
+"""Detection of NaN and infinite gradients, and the saved step to repeat."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 from safetensors.torch import load_file, save_file
-from torch import Tensor
-from torch.distributed.tensor import DTensor
 
 from src.files.atomic_write import atomic_path, write_text
 from src.structures import PairBatch
+from src.training.strategies import full_tensor, is_sharded
 from src.weights.model_folder import save_model
 
 log = logging.getLogger(__name__)
@@ -25,12 +24,12 @@ _TENSORS, _FACTS = "batch.safetensors", "batch.json"
 
 @dataclass(frozen=True)
 class NonFiniteStep:
-    """One step as it was.
+    """A saved training step.
 
     Attributes:
-        batch: what the network saw, on the CPU.
+        batch: input of the step, on the CPU.
         batch_idx: number of the forward pass, which seeds dropout.
-        reason: the error's message.
+        reason: message of the error.
     """
 
     batch: PairBatch
@@ -38,7 +37,7 @@ class NonFiniteStep:
     reason: str
 
     def write(self, folder: Path) -> None:
-        """As ``batch.safetensors`` and ``batch.json``; files of these names are replaced."""
+        """Write ``batch.safetensors`` and ``batch.json``, replacing files of these names."""
         tensors = {name: value.cpu().contiguous() for name, value in self.batch._asdict().items() if torch.is_tensor(value)}
         with atomic_path(folder / _TENSORS) as unfinished:
             save_file(tensors, unfinished)
@@ -47,15 +46,17 @@ class NonFiniteStep:
 
     @classmethod
     def read(cls, folder: Path) -> NonFiniteStep:
-        """From such a folder.
+        """Read a folder of :meth:`write`.
 
         Raises:
-            FileNotFoundError: if it is none.
-            ValueError: if its files are not as :meth:`write` leaves them.
+            FileNotFoundError: if a file is missing.
+            ValueError: if a file has other content.
         """
         for name in (_TENSORS, _FACTS):
             if not (folder / name).is_file():
-                raise FileNotFoundError(f"{folder / name} does not exist; expected a folder that a run with a broken step left")
+                raise FileNotFoundError(
+                    f"{folder / name} does not exist; expected the folder that a run saved its failed step in"
+                )
         try:
             facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
             tensors: dict[str, Any] = {"flow": None} | load_file(folder / _TENSORS)
@@ -66,13 +67,13 @@ class NonFiniteStep:
 
 
 class NonFiniteGuard(Callback):
-    """Checks the gradients before they reach the optimiser; of a step with a broken loss or gradient keeps batch and weights.
+    """Callback that checks gradients before the optimiser step, and saves batch and weights of a step that is not finite.
 
-    The loss is checked in the training step. Gradients that a gradient scaler (fp16) finds infinite are none of its business: the
-    scaler leaves such a step out and goes on with a smaller scale.
+    The training step checks the loss. Gradients under a gradient scaler (fp16) are not checked: the scaler skips a step with
+    infinite gradients and continues with a smaller scale.
 
     Args:
-        folder: receives ``step_<step>_rank_<rank>/``, which ``replay=<that>`` computes again.
+        folder: folder that receives ``step_<step>_rank_<rank>/``, for ``replay=<path>``.
     """
 
     def __init__(self, folder: str) -> None:
@@ -80,40 +81,36 @@ class NonFiniteGuard(Callback):
         self._current: tuple[PairBatch, int] | None = None
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: PairBatch, batch_idx: int) -> None:
-        """Remember the batch."""
+        """Store the batch."""
         self._current = (batch, batch_idx)
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check the gradients.
 
         Raises:
-            FloatingPointError: if one is NaN or infinite and no scaler handles it; names parameters and samples.
+            FloatingPointError: if a gradient is NaN or infinite without a scaler; the message names parameters and samples.
         """
         if getattr(trainer.precision_plugin, "scaler", None) is not None or self._current is None:
             return
         named = [(name, value.grad) for name, value in pl_module.named_parameters() if value.grad is not None]
-        # One number for all, so that a device is waited for once.
-        if not named or torch.isfinite(_whole(torch.nn.utils.get_total_norm([grad for _, grad in named]))):
+        # One norm of all gradients needs a single synchronisation with the device.
+        if not named or torch.isfinite(full_tensor(torch.nn.utils.get_total_norm([grad for _, grad in named]))):
             return
-        broken = [name for name, grad in named if not _whole(torch.isfinite(grad).all())]
+        broken = [name for name, grad in named if not full_tensor(torch.isfinite(grad).all())]
         which = ", ".join(broken[:3]) + (f" and {len(broken) - 3} more" if len(broken) > 3 else "") or "their norm"
         samples = ", ".join(self._current[0].names)
         raise FloatingPointError(f"step {trainer.global_step}: gradient of {which} is not finite on {samples}")
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Keep what is needed to compute the step again."""
+        """Save the failed step."""
         if not isinstance(exception, FloatingPointError) or self._current is None:
             return
         batch, batch_idx = self._current
         folder = self.folder / f"step_{trainer.global_step:07d}_rank_{trainer.global_rank}"
         NonFiniteStep(batch, batch_idx, str(exception)).write(folder)
         module: Any = pl_module
-        if any(isinstance(parameter, DTensor) for parameter in module.parameters()):
-            log.error("the batch is kept in %s; the weights are not: each process has but a share, and not all come here", folder)
+        if is_sharded(module.propagator):
+            log.error("saved the batch in %s, but not the sharded weights: not all processes fail together", folder)
             return
         save_model(module.propagator, folder / "model", module.metadata)
-        log.error("batch and weights are kept: the same command plus replay=%s computes the step again", folder)
-
-
-def _whole(tensor: Tensor) -> Tensor:
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+        log.error("saved batch and weights; the same command with replay=%s repeats the step", folder)

@@ -1,4 +1,4 @@
-"""The callback that saves what a run goes on from."""
+"""Callback that saves the checkpoints for resuming a run."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from src.training.checkpointing.checkpoint_files import checkpoints_by_age, remo
 
 
 class PeriodicCheckpoint(Checkpoint):
-    """Keeps the newest checkpoints of a run: one every so many optimiser steps, and always one of the last step.
+    """Saves a checkpoint at a fixed interval and at the last step, and keeps the newest few.
 
-    Lightning's own callback leaves out a last step that is no multiple of the interval, and then a finished run cannot be told
-    from one that was killed. Where a step is validated, its checkpoint is saved after the validation: Lightning would leave that
-    validation out of a run that goes on from a checkpoint saved before it. The names hold no ``=``, which would break Hydra's
-    command line.
+    Lightning's own callback skips a last step that is no multiple of the interval; a finished run then looks like a killed one.
+    A validated step is saved after its validation, because a run resumed from a checkpoint before it would skip the validation.
+    File names contain no ``=``, which would break Hydra's command line.
 
     Args:
-        folder: where the files go.
-        every_n_steps: optimiser steps from one to the next.
-        keep: how many there are; the older ones are for the day the newest is damaged.
+        folder: folder of the checkpoints.
+        every_n_steps: interval, optimiser steps.
+        keep: number of checkpoints to keep; older ones replace a damaged newest one.
 
     Raises:
         ValueError: if a number is not positive.
@@ -40,19 +39,19 @@ class PeriodicCheckpoint(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: PairBatch, batch_idx: int
     ) -> None:
-        """Save where one is due, unless the validation comes first."""
+        """Save if a checkpoint is due and no validation follows this batch."""
         if self._due(trainer) and not validates_now(trainer):
             self.save(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save where one was due."""
+        """Save if a checkpoint is due."""
         if not trainer.sanity_checking and self._due(trainer):
             self.save(trainer)
 
     def save(self, trainer: Trainer) -> Path:
-        """Save the step that has just ended, then delete what is older than the newest few: at no time is there none."""
+        """Save the finished step, then delete all but the newest ``keep`` checkpoints."""
         path = self.folder / f"step_{trainer.global_step:07d}.ckpt"
-        # What a logger still holds of earlier steps would be lost with the process, and no resumed run logs it again.
+        # Unwritten rows of a logger would be lost with the process, and a resumed run does not log them again.
         for logger in trainer.loggers:
             logger.save()
         trainer.save_checkpoint(path)
@@ -65,12 +64,12 @@ class PeriodicCheckpoint(Checkpoint):
 
     def _due(self, trainer: Trainer) -> bool:
         step = trainer.global_step
-        # With accumulated gradients several batches end at one step.
+        # With gradient accumulation several batches end at the same step.
         return step not in (0, self._saved) and (step % self.every_n_steps == 0 or step == trainer.max_steps)
 
 
 def validates_now(trainer: Trainer) -> bool:
-    """Whether the batch that ends now is followed by a validation."""
+    """Return whether a validation follows the batch that ends now."""
     interval = trainer.val_check_batch
     batches = trainer.fit_loop.epoch_loop.total_batch_idx + 1
     return bool(trainer.enable_validation and interval and batches % interval == 0)

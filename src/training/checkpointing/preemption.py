@@ -1,4 +1,4 @@
-"""What a run does when it is asked to end: by a person, by a scheduler that wants the machine back, or by a time limit."""
+"""Orderly end of a run on a signal: a checkpoint, an exit code, and a requeue under SLURM."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from src.training.checkpointing.periodic_checkpoint import PeriodicCheckpoint, v
 log = logging.getLogger(__name__)
 
 EXIT_CODE = os.EX_TEMPFAIL
-"""75: the run was asked to stop, saved a checkpoint, and wants to be started again."""
+"""75: the run stopped on a signal, saved a checkpoint and can be resumed."""
 
 _SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
@@ -28,12 +28,12 @@ class StopOnSignal(Callback):
     """On SIGTERM or SIGUSR1: finish the optimiser step (and a validation that follows it), save, and exit with code 75.
 
     Lightning saves inside the signal handler, which may interrupt an optimiser step or a collective
-    (https://github.com/Lightning-AI/pytorch-lightning/issues/21406), and exits with code 0. Here the handler leaves a note, the
-    ranks agree on it after each step, and all of them save the same one. They exit when the next step would begin: only then
-    have the loggers got this one. A repeated signal changes nothing.
+    (https://github.com/Lightning-AI/pytorch-lightning/issues/21406), and exits with code 0. Here the handler only sets a flag,
+    the ranks agree on it after each step, and all of them save the same step. They exit before the next step, when the loggers
+    have received this one. Further signals have no effect.
 
     Args:
-        requeue: within a batch job of SLURM, have the job queued again; its command should say ``resume=true``.
+        requeue: requeue the batch job under SLURM; its command should contain ``resume=true``.
     """
 
     def __init__(self, requeue: bool = True) -> None:
@@ -41,51 +41,51 @@ class StopOnSignal(Callback):
         self._received = self._stopping = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the place of Lightning's handlers, which are set just before; it restores all signals when the fit ends."""
+        """Replace Lightning's signal handlers, which are set just before; Lightning restores all handlers when the fit ends."""
         self._received = self._stopping = False
         for number in _SIGNALS:
-            signal.signal(number, self._note)
+            signal.signal(number, self._set_received)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: PairBatch, batch_idx: int) -> None:
-        """Exit, if the step before was the last.
+        """Exit if the previous step was saved because of a signal.
 
         Raises:
-            SystemExit: if a signal came.
+            SystemExit: with code 75 on the first rank and 0 on the others.
         """
         if self._stopping:
             if trainer.is_global_zero and self.requeue and SLURMEnvironment.detect():
                 _requeue()
-            # Lightning kills a process whose children end with anything but 0, and it may be sending its logs just then.
+            # Lightning kills a process whose children end with another code than 0, possibly while it uploads its logs.
             raise SystemExit(EXIT_CODE if trainer.is_global_zero else 0)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: PairBatch, batch_idx: int
     ) -> None:
-        """Save where a signal came, unless gradients are still to be added up or a validation comes first."""
+        """Save after a signal, unless gradients still accumulate or a validation follows."""
         if (batch_idx + 1) % trainer.accumulate_grad_batches == 0 and not validates_now(trainer):
-            self._save_if_asked(trainer)
+            self._save_if_signalled(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save after a validation within training."""
+        """Save after a signal and a validation within training."""
         if not trainer.sanity_checking:
-            self._save_if_asked(trainer)
+            self._save_if_signalled(trainer)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _set_received(self, number: int, frame: FrameType | None) -> None:
         self._received = True
 
-    def _save_if_asked(self, trainer: Trainer) -> None:
-        # A run that has just ended needs no more than its last lines.
-        if self._stopping or trainer.global_step >= trainer.max_steps or not self._anyone_asked(trainer):
+    def _save_if_signalled(self, trainer: Trainer) -> None:
+        # A run at its last step ends by itself.
+        if self._stopping or trainer.global_step >= trainer.max_steps or not self._any_rank_received(trainer):
             return
         self._stopping = True
         for callback in trainer.checkpoint_callbacks:
             if isinstance(callback, PeriodicCheckpoint):
                 path = callback.save(trainer)
-                log.warning("asked to stop: step %d is saved as %s", trainer.global_step, path)
+                log.warning("stopping on a signal: step %d is saved as %s", trainer.global_step, path)
 
-    def _anyone_asked(self, trainer: Trainer) -> bool:
-        asked = torch.tensor(float(self._received), device=trainer.strategy.root_device)
-        return bool(trainer.strategy.reduce(asked, reduce_op="sum") > 0) if trainer.world_size > 1 else bool(asked)
+    def _any_rank_received(self, trainer: Trainer) -> bool:
+        received = torch.tensor(float(self._received), device=trainer.strategy.root_device)
+        return bool(trainer.strategy.reduce(received, reduce_op="sum") > 0) if trainer.world_size > 1 else bool(received)
 
 
 def _requeue() -> None:
@@ -94,11 +94,11 @@ def _requeue() -> None:
     command = ["scontrol", "requeue", job]
     try:
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
-        log.warning("SLURM queues job %s again", job)
+        log.warning("requeued SLURM job %s", job)
     except (OSError, subprocess.SubprocessError) as error:
-        said = str(getattr(error, "stderr", None) or error).strip()
-        # What SLURM 22.05 answers where the signal came from a requeue.
-        if "pending execution" in said:
-            log.warning("SLURM has queued job %s again already", job)
+        message = str(getattr(error, "stderr", None) or error).strip()
+        # The message of SLURM 22.05 if a requeue sent the signal.
+        if "pending execution" in message:
+            log.warning("SLURM job %s is already requeued", job)
         else:
-            log.error("%s failed (%s): start the job again by hand, with resume=true", " ".join(command), said)
+            log.error("%s failed (%s); start the job again by hand, with resume=true", " ".join(command), message)

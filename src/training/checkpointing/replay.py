@@ -1,4 +1,4 @@
-"""A step that went wrong, computed again to see where."""
+"""Repetition of a saved step, to find its first value that is not finite."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ log = logging.getLogger(__name__)
 
 
 def replay_step(module: PropagationModule, step: NonFiniteStep, trainer: Trainer) -> dict[str, float]:
-    """Compute the loss terms and gradients of a kept step, and log what is not finite, the first module of the network first.
+    """Repeat a saved step, and log the first module output and all gradients that are not finite.
 
     Args:
-        module: with the weights that were kept.
-        step: the kept batch.
-        trainer: gives device and precision.
+        module: module with the saved weights.
+        step: the saved batch.
+        trainer: trainer with the device and precision to use.
 
     Returns:
-        The loss terms; none if the logits were too broken to be matched.
+        The loss terms; empty if queries could not be matched because their logits are not finite.
     """
     device = trainer.strategy.root_device
     module.to(device).train()
     batch = trainer.strategy.batch_to_device(step.batch, device)
-    log.info("kept was: %s", step.reason)
+    log.info("saved because: %s", step.reason)
     module.on_train_batch_start(batch, step.batch_idx)
     try:
-        with trainer.precision_plugin.forward_context(), _first_broken_output(module.propagator):
+        with trainer.precision_plugin.forward_context(), _log_first_nonfinite_output(module.propagator):
             terms = module.stage.losses(module.propagator, batch)
     except FloatingPointError as error:
         log.error("%s", error)
@@ -53,8 +53,8 @@ def replay_step(module: PropagationModule, step: NonFiniteStep, trainer: Trainer
 
 
 @contextmanager
-def _first_broken_output(network: nn.Module) -> Iterator[None]:
-    """Logs the first module, innermost first, that answers with numbers that are not finite."""
+def _log_first_nonfinite_output(network: nn.Module) -> Iterator[None]:
+    """Log the first module, innermost first, with an output that is not finite."""
     found: list[str] = []
 
     def check(name: str, output: Any) -> None:

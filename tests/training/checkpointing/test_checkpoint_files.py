@@ -99,12 +99,14 @@ def test_a_changed_byte_is_found_where_the_file_still_loads(run_dir: Path) -> No
 def test_a_run_without_any_whole_checkpoint_does_not_start_anew_by_itself(run_dir: Path) -> None:
     for path in checkpoints_by_age(run_dir / "checkpoints"):
         cut_short(path)
-    with pytest.raises(ValueError, match=r"no checkpoint in .*checkpoints is whole; overwrite=true starts the run anew"):
+    with pytest.raises(
+        ValueError, match=r"every checkpoint in .*checkpoints is damaged; overwrite=true starts the run at step 0"
+    ):
         find_checkpoint(run_dir, resume=True, overwrite=False)
 
 
 def test_an_earlier_run_is_refused_unless_it_is_to_be_replaced(run_dir: Path) -> None:
-    with pytest.raises(FileExistsError, match=r"already holds a run \(step_0000250.ckpt\): add resume=true"):
+    with pytest.raises(FileExistsError, match=r"already contains a run \(step_0000250.ckpt\): add resume=true"):
         find_checkpoint(run_dir, resume=False, overwrite=False)
     assert find_checkpoint(run_dir, resume=False, overwrite=True) is None
     # Asking is not deleting: the new run may yet fail to start.
@@ -112,16 +114,16 @@ def test_an_earlier_run_is_refused_unless_it_is_to_be_replaced(run_dir: Path) ->
     discard_checkpoints(run_dir)
     assert not list((run_dir / "checkpoints").iterdir())
     assert find_checkpoint(run_dir, resume=False, overwrite=False) is None
-    with pytest.raises(ValueError, match="set one of them"):
+    with pytest.raises(ValueError, match="expected at most one: resume=true continues"):
         find_checkpoint(run_dir, resume=True, overwrite=True)
 
 
 def test_a_model_without_checkpoints_is_a_run_too(tmp_path: Path) -> None:
     assert find_checkpoint(tmp_path, resume=True, overwrite=False) is None
     (tmp_path / "model").mkdir()
-    with pytest.raises(FileExistsError, match=r"already holds a run \(model\)"):
+    with pytest.raises(FileExistsError, match=r"already contains a run \(model\)"):
         find_checkpoint(tmp_path, resume=False, overwrite=False)
-    with pytest.raises(FileExistsError, match="no checkpoint is left to go on from: overwrite=true trains it anew"):
+    with pytest.raises(FileExistsError, match="exists without a checkpoint to resume from; overwrite=true trains"):
         find_checkpoint(tmp_path, resume=True, overwrite=False)
 
 
@@ -171,10 +173,10 @@ def test_a_checkpoint_that_does_not_fit_is_a_clear_error_and_leaves_the_earlier_
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     assert f"{newest(run_dir)}: the checkpoint could not be written (File too large; " in last and "MB free" in last
-    assert "earlier checkpoints are untouched" in last
+    assert "earlier checkpoints are intact" in last
     assert newest(run_dir).read_bytes() == before and len(list((run_dir / "checkpoints").iterdir())) == 2
 
 
 def test_other_storage_than_files_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match="checkpoints here are files"):
+    with pytest.raises(TypeError, match="checkpoints are local files"):
         DurableCheckpointIO().save_checkpoint(STATE, tmp_path / "a.ckpt", storage_options={"key": 1})

@@ -47,7 +47,7 @@ def test_of_a_broken_loss_the_batch_and_the_weights_before_it_are_kept(tmp_path:
     said = run(tmp_path, Breaks(2, loss=float("nan")))
     assert said.startswith("step 2: loss square is not finite on clip")
     folder = tmp_path / "broken" / "step_0000002_rank_0"
-    assert f"the same command plus replay={folder}" in caplog.text
+    assert f"the same command with replay={folder}" in caplog.text
     step = NonFiniteStep.read(folder)
     assert (step.reason, step.batch_idx, step.batch.sample_id.tolist()) == (said, 2, [2])
     assert step.batch.names[0] in said and step.batch.nonkey_image.dtype == torch.uint8
@@ -107,7 +107,7 @@ def test_a_kept_step_reads_back_equal(tmp_path: Path) -> None:
 
 
 def test_what_is_no_kept_step_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"batch\.safetensors does not exist; expected a folder that a run"):
+    with pytest.raises(FileNotFoundError, match=r"batch\.safetensors does not exist; expected the folder that a run"):
         NonFiniteStep.read(tmp_path)
     NonFiniteStep(tiny_batch(), 7, "because").write(tmp_path)
     (tmp_path / "batch.json").write_text(json.dumps({"reason": "because"}))

@@ -110,14 +110,14 @@ def install(folder: Path, end: str) -> Path:
 def test_slurm_is_asked_to_queue_the_job_again(slurm: Path, caplog: pytest.LogCaptureFixture) -> None:
     said = install(slurm, "exit 0")
     preemption._requeue()
-    assert said.read_text() == "requeue 80_3\n" and "SLURM queues job 80_3 again" in caplog.text
+    assert said.read_text() == "requeue 80_3\n" and "requeued SLURM job 80_3" in caplog.text
     install(slurm, "echo 'no such job' >&2; exit 1")
     preemption._requeue()
-    assert "scontrol requeue 80_3 failed (no such job): start the job again by hand" in caplog.text
+    assert "scontrol requeue 80_3 failed (no such job); start the job again by hand" in caplog.text
     caplog.clear()
     install(slurm, "echo 'Job is pending execution for job 81' >&2; exit 1")
     preemption._requeue()
-    assert "job 80_3 again already" in caplog.text and "by hand" not in caplog.text
+    assert "job 80_3 is already requeued" in caplog.text and "by hand" not in caplog.text
     (slurm / "scontrol").unlink()
     os.environ["PATH"] = str(slurm)
     preemption._requeue()
