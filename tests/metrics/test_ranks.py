@@ -10,7 +10,6 @@ from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
 from src.metrics.iou import MeanIoU
-from src.metrics.offset_iou import IoUByOffset
 from src.metrics.temporal_consistency import TemporalConsistency
 from src.metrics.video_consistency import VideoConsistency
 from src.structures import IGNORE_INDEX
@@ -32,7 +31,6 @@ def figures(clips: list[int]) -> dict[str, Tensor]:
         "reference": MeanIoU(4, protocol="reference"),
         "official": VideoConsistency(3),
         "strict": VideoConsistency(3, protocol="strict"),
-        "offset": IoUByOffset(4, 3),
         "temporal": TemporalConsistency(),
     }
     still = torch.zeros(2, 7, 9)
@@ -40,8 +38,6 @@ def figures(clips: list[int]) -> dict[str, Tensor]:
         prediction, label = clip(number)
         for name in ("iou", "reference", "official", "strict"):
             metrics[name].update(prediction, label)
-        for frame in range(len(label)):
-            metrics["offset"].update(prediction[frame], label[frame], frame % 3)
         for frame in range(1, len(label)):
             metrics["temporal"].update(prediction[frame - 1], prediction[frame], still, still)
     return MetricCollection(metrics, compute_groups=False).compute()

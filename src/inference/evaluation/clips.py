@@ -12,19 +12,18 @@ from torch import Tensor
 
 from src.data.clips import ClipDataset
 from src.inference.distributed import SINGLE, World
+from src.inference.evaluation.pairs import check_data, evaluate_pairs
+from src.inference.evaluation.progress import FrameCounter, ProgressCallback
 from src.inference.evaluation.scores import EvaluationResult, Scores
 from src.inference.evaluation.warped_agreement import WarpedAgreement
 from src.inference.scheduling.scheduler import FixedInterval, KeyFrameScheduler
 from src.inference.streaming import StreamingSegmentor
 from src.models.propagator import Propagator
 from src.ops.device import synchronize
-from src.ops.masks import semantic_map
 from src.structures import Clip, KeyFrameState
 
 EvaluationProtocol = Literal["stream", "pairs"]
 KeyFrameOffsets = Literal["all", "first"]
-ProgressCallback = Callable[[int, int], None]
-"""Called with (frames done, frames in total) after every frame."""
 MapSink = Callable[[int, int, Tensor], None]
 """Called with (clip, frame, semantic_map (H, W) int64) for every frame of every clip."""
 
@@ -103,14 +102,13 @@ def evaluate_clips(
         return evaluate_pairs(options.stream(propagator, FixedInterval(key_interval)), dataset, key_interval, progress, world)
     phases = range(key_interval if options.key_frame_offsets == "all" else 1)
     streams = [options.stream(propagator, FixedInterval(key_interval, phase)) for phase in phases]
-    return evaluate_streams(streams, dataset, progress, key_interval, options.temporal_consistency, sink, world)
+    return evaluate_streams(streams, dataset, progress, options.temporal_consistency, sink, world)
 
 
 def evaluate_streams(
     streams: Sequence[StreamingSegmentor],
     dataset: ClipDataset,
     progress: ProgressCallback | None = None,
-    num_offsets: int | None = None,
     temporal_consistency: bool = False,
     sink: MapSink | None = None,
     world: World = SINGLE,
@@ -121,7 +119,6 @@ def evaluate_streams(
         streams: runs of one method that differ in the positions of the key frames.
         dataset: clips with labels.
         progress: called after every frame.
-        num_offsets: upper bound of the frames from key frame to key frame; default: frames of the longest clip.
         temporal_consistency: compare each map with the flow-warped previous map; costs two DIS flows a frame.
         sink: receives the maps of the first stream, including those of frames after the last label. With a sink, labels may be
             absent.
@@ -132,13 +129,13 @@ def evaluate_streams(
     """
     if not streams:
         raise ValueError("0 streams to evaluate; expected at least 1")
-    _check(streams[0], dataset, needs_labels=sink is None)
+    check_data(streams[0], dataset, needs_labels=sink is None)
     num_frames = [
         [_frames_to_run(clip) if n or sink is None else len(clip) for clip in dataset.clips] for n in range(len(streams))
     ]
     mine = world.assign([sum(counts) for counts in zip(*num_frames, strict=True)])
-    advance = _Counter(sum(counts[clip] for counts in num_frames for clip in mine), progress)
-    scores = Scores(dataset.num_classes, num_offsets or max(map(max, num_frames)))
+    counter = FrameCounter(sum(counts[clip] for counts in num_frames for clip in mine), progress)
+    scores = Scores(dataset.num_classes)
     for number, stream in enumerate(streams):
         scores.start_run()
         agreement = WarpedAgreement() if temporal_consistency else None
@@ -154,7 +151,7 @@ def evaluate_streams(
                     scores.add_frame(step.semantic_map, dataset.read_label(clip, step.frame), step.state.age)
                 else:
                     scores.end_sequence()
-                advance()
+                counter.advance()
             scores.end_sequence()
             if agreement is not None:
                 agreement.end_clip()
@@ -181,95 +178,6 @@ def _run_clip(stream: StreamingSegmentor, dataset: ClipDataset, clip: int, num_f
         yield _Step(frame, image, maps[0].cpu(), state, seconds)
 
 
-def evaluate_pairs(
-    stream: StreamingSegmentor,
-    dataset: ClipDataset,
-    key_interval: int,
-    progress: ProgressCallback | None = None,
-    world: World = SINGLE,
-) -> EvaluationResult:
-    """Score every labelled frame with its key frame 0, 1, ... k-1 frames earlier (the paper's Cityscapes protocol).
-
-    The prediction of a non-key frame depends only on its key frame and itself, so only these two are read and run. The runs of
-    the result are the offsets: ``miou`` is their mean, ``miou_by_offset`` contains each. Labels with too few frames before them
-    are left out at that offset (``frames_by_offset``). Consistency over time is not measured.
-
-    Args:
-        stream: the method; its scheduler is not used.
-        dataset: clips with labels.
-        key_interval: k.
-        progress: called after every scored frame.
-        world: see :func:`evaluate_streams`.
-
-    Raises:
-        ValueError: if no labelled frame has k-1 frames before it, or see :func:`evaluate_streams`.
-    """
-    _check(stream, dataset, needs_labels=True)
-    labelled = [(number, frame) for number, clip in enumerate(dataset.clips) for frame in clip.labelled_frames]
-    furthest = max(frame for _, frame in labelled)
-    if furthest < key_interval - 1:
-        raise ValueError(
-            f"no labelled frame has {key_interval - 1} frames before it (at most {furthest}): lower the key interval"
-        )
-    own = set(world.assign([len(clip.labelled_frames) for clip in dataset.clips]))
-    mine = [(clip, frame) for clip, frame in labelled if clip in own]
-    advance = _Counter(sum(frame >= offset for _, frame in mine for offset in range(key_interval)), progress)
-    scores = Scores(dataset.num_classes, key_interval)
-    for offset in range(key_interval):
-        scores.start_run()
-        for clip, frame in mine:
-            if frame < offset:
-                continue
-            image = dataset.read_image(clip, frame)
-            key_image = image if offset == 0 else dataset.read_image(clip, frame - offset)
-            found = _segment_or_propagate(stream, key_image[None], None if offset == 0 else image[None], scores)
-            scores.add_frame(found, dataset.read_label(clip, frame), offset)
-            scores.end_sequence()
-            advance()
-        scores.end_run()
-    return scores.result(len(labelled), world)
-
-
-def _segment_or_propagate(stream: StreamingSegmentor, key_image: Tensor, image: Tensor | None, scores: Scores) -> Tensor:
-    """Return the map of the key frame, or of the non-key frame where there is one; only that frame's step is timed."""
-    start = time.perf_counter()
-    prediction, state = stream.segment_key(key_image)
-    if image is not None:
-        synchronize(prediction.mask_logits.device)
-        start = time.perf_counter()
-        prediction, _ = stream.propagate(image, state)
-    scored = key_image if image is None else image
-    found = semantic_map(prediction, (scored.shape[-2], scored.shape[-1]))
-    synchronize(found.device)
-    scores.add_time(time.perf_counter() - start, image is None)
-    return found[0].cpu()
-
-
-def _check(stream: StreamingSegmentor, dataset: ClipDataset, needs_labels: bool) -> None:
-    if needs_labels and not any(clip.labelled_frames for clip in dataset.clips):
-        raise ValueError(f"{type(dataset).__name__} has no labelled frame in its {len(dataset.clips)} clips; expected at least 1")
-    classes = stream.propagator.segmentor.num_classes
-    if classes != dataset.num_classes:
-        raise ValueError(
-            f"the network has {classes} classes, the data {dataset.num_classes} ({', '.join(dataset.classes[:5])}, ...); "
-            "expected the same number"
-        )
-
-
 def _frames_to_run(clip: Clip) -> int:
     """Count the frames up to the last label: a third of every Cityscapes snippet comes after it."""
     return max(clip.labelled_frames, default=-1) + 1
-
-
-class _Counter:
-    """Frame counter that calls a progress callback."""
-
-    def __init__(self, total: int, progress: ProgressCallback | None) -> None:
-        self.total = total
-        self.progress = progress
-        self.done = 0
-
-    def __call__(self) -> None:
-        self.done += 1
-        if self.progress is not None:
-            self.progress(self.done, self.total)

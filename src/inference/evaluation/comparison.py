@@ -131,7 +131,7 @@ def evaluate_methods(
                     result = evaluate_clips(network, dataset, job.key_interval, options, callback, maps, world)
                 else:
                     streams = _scheduled_streams(network, job, make, options)
-                    result = evaluate_streams(streams, dataset, callback, None, options.temporal_consistency, maps, world)
+                    result = evaluate_streams(streams, dataset, callback, options.temporal_consistency, maps, world)
                 progress.remove_task(task)
             every_frame = result if job.key_interval == 1 else every_frame
             results.append(MethodResult(job.method, job.key_interval, result, job.scheduler))

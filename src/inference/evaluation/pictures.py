@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from src.data.clips import ClipDataset
-from src.inference.evaluation.clips import ProgressCallback
+from src.inference.evaluation.progress import ProgressCallback
 from src.inference.streaming import StreamingSegmentor
 from src.inference.video.writer import VideoWriter
 from src.ops.masks import semantic_map

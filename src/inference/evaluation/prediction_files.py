@@ -18,7 +18,7 @@ from src.data.clips import ClipDataset
 from src.files.atomic_write import atomic_path
 from src.files.images import read_label_png
 from src.inference.distributed import SINGLE, World
-from src.inference.evaluation.clips import ProgressCallback
+from src.inference.evaluation.progress import ProgressCallback
 from src.inference.evaluation.scores import EvaluationResult, Scores
 from src.inference.evaluation.warped_agreement import WarpedAgreement
 from src.structures import Clip, Size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
@@ -13,8 +14,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from src.inference.distributed import SINGLE, World
-from src.metrics.iou import MeanIoU, iou_figures
-from src.metrics.offset_iou import IoUByOffset
+from src.metrics.iou import MeanIoU, count_pixels, iou_figures
 from src.metrics.temporal_consistency import TemporalConsistency
 from src.metrics.video_consistency import VideoConsistency
 from src.ops.resize import resize_nearest
@@ -104,12 +104,12 @@ class Scores:
 
     Args:
         num_classes: K.
-        num_offsets: largest number of frames between a frame and its key frame, plus one.
     """
 
-    def __init__(self, num_classes: int, num_offsets: int = 1) -> None:
+    def __init__(self, num_classes: int) -> None:
         self.num_classes = num_classes
-        self.by_offset = IoUByOffset(num_classes, num_offsets)
+        self._confusion_by_offset: dict[int, Tensor] = {}
+        self._frames_by_offset: Counter[int] = Counter()
         self._runs: list[_Run] = []
         self._seconds: dict[bool, list[float]] = {True: [], False: []}
         self.start_run()
@@ -137,7 +137,9 @@ class Scores:
             semantic_map = resize_nearest(semantic_map, (label.shape[0], label.shape[1]))
         self._iou.update(semantic_map, label)
         if offset is not None:
-            self.by_offset.update(semantic_map, label, offset)
+            pixels = count_pixels(semantic_map, label, self.num_classes)
+            self._confusion_by_offset[offset] = self._confusion_by_offset.get(offset, 0) + pixels
+            self._frames_by_offset[offset] += 1
         for consistency in self._consistency.values():
             consistency.update(semantic_map[None], label[None], end_of_clip=False)
 
@@ -164,9 +166,10 @@ class Scores:
         self._add_up(world)
         figures = [run.figures() for run in self._runs]
         mean = {name: torch.stack([scores[name] for scores in figures]).mean(0) for name in figures[0]}
-        # torchmetrics makes a scalar of a single value.
-        by_offset = _compute(self.by_offset)["miou_by_offset"].reshape(-1).tolist()
-        frames_by_offset = {d: count for d, count in enumerate(self.by_offset.frames.tolist()) if count}
+        by_offset = {
+            offset: float(iou_figures(confusion, "present_in_label")["miou"])
+            for offset, confusion in sorted(self._confusion_by_offset.items())
+        }
         return EvaluationResult(
             miou=float(mean["miou"]),
             miou_reference=float(mean["miou_reference"]),
@@ -175,8 +178,8 @@ class Scores:
             strict_video_consistency={window: float(mean[f"strict_vc{window}"]) for window in WINDOWS},
             temporal_consistency=float(mean["temporal"]),
             iou_per_class=tuple(mean["iou_per_class"].tolist()),
-            miou_by_offset={offset: by_offset[offset] for offset in frames_by_offset},
-            frames_by_offset=frames_by_offset,
+            miou_by_offset=by_offset,
+            frames_by_offset={offset: self._frames_by_offset[offset] for offset in by_offset},
             confusion=torch.stack([run.iou.confusion for run in self._runs]).sum(0),
             key_times=StepTimes.of(self._seconds[True]),
             nonkey_times=StepTimes.of(self._seconds[False]),
@@ -186,12 +189,18 @@ class Scores:
 
     def _add_up(self, world: World) -> None:
         """Sum the counts of all processes. Counts are integers, so the sums equal those of one process bit for bit."""
-        metrics = [self.by_offset, *(metric for run in self._runs for metric in run.metrics())]
-        counts = world.gather(([metric.metric_state for metric in metrics], self._seconds))
+        metrics = [metric for run in self._runs for metric in run.metrics()]
+        states = [metric.metric_state for metric in metrics]
+        gathered = world.gather((states, self._confusion_by_offset, self._frames_by_offset, self._seconds))
         for number, metric in enumerate(metrics):
             for name in metric.metric_state:
-                setattr(metric, name, sum(states[number][name] for states, _ in counts))
-        self._seconds = {is_key: [value for _, seconds in counts for value in seconds[is_key]] for is_key in self._seconds}
+                setattr(metric, name, sum(states[number][name] for states, _, _, _ in gathered))
+        self._frames_by_offset = sum((frames for _, _, frames, _ in gathered), Counter())
+        self._confusion_by_offset = {
+            offset: torch.stack([pixels[offset] for _, pixels, _, _ in gathered if offset in pixels]).sum(0)
+            for offset in self._frames_by_offset
+        }
+        self._seconds = {is_key: [value for *_, seconds in gathered for value in seconds[is_key]] for is_key in self._seconds}
 
 
 class _Run(NamedTuple):

@@ -16,7 +16,7 @@ CLASSES = ("sky", "road", "tree", "car")
 
 def result(offsets: int = 1) -> EvaluationResult:
     """Sky half right, road right, tree predicted only, no car."""
-    scores = Scores(4, offsets)
+    scores = Scores(4)
     for offset in range(offsets):
         scores.add_frame(torch.tensor([[0, 0, 2, 2, 1, 1]]), torch.tensor([[0, 0, 0, 0, 1, 1]]), offset)
     scores.end_run()

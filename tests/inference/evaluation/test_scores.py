@@ -18,7 +18,7 @@ def frames(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def scored(clips: list[tuple[torch.Tensor, torch.Tensor]]) -> EvaluationResult:
-    scores = Scores(5, 3)
+    scores = Scores(5)
     for prediction, label in clips:
         for number, pair in enumerate(zip(prediction, label, strict=True)):
             scores.add_frame(*pair, number % 3)
@@ -45,12 +45,17 @@ def test_every_figure_is_that_of_its_metric() -> None:
                 metric.update(*pair)
             assert found[window] == metric.compute()
     assert math.isnan(result.temporal_consistency) and result.frames_by_offset == {0: 13, 1: 13, 2: 11}
+    for offset, miou in result.miou_by_offset.items():
+        apart = MeanIoU(5)
+        for prediction, label in clips:
+            apart.update(prediction[offset::3], label[offset::3])
+        assert miou == apart.compute()["miou"]
 
 
 def test_runs_are_averaged_and_their_pixels_added() -> None:
     first, second = [frames(9, 1)], [frames(9, 2)]
     apart = [scored(first), scored(second)]
-    scores = Scores(5, 1)
+    scores = Scores(5)
     for clips in (first, second):
         scores.start_run()
         for pair in zip(*clips[0], strict=True):

@@ -10,12 +10,11 @@ from rich.console import Console
 
 from src.data.clips import ClipDataset
 from src.files.tables import Row
-from src.inference.evaluation.clips import ProgressCallback
 from src.inference.evaluation.flow.endpoint_errors import endpoint_errors, flow_pairs
 from src.inference.evaluation.flow.label_propagation import label_pairs, propagate_labels
 from src.inference.evaluation.flow.method import FlowMethod
 from src.inference.evaluation.flow.table import error_row, offset_rows
-from src.inference.evaluation.progress import advance, progress_bars
+from src.inference.evaluation.progress import ProgressCallback, advance, progress_bars
 
 FlowTask = Literal["label_propagation", "endpoint_error"]
 Result = TypeVar("Result")

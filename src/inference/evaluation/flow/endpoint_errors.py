@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from src.data.clips import ClipDataset
-from src.inference.evaluation.clips import ProgressCallback
 from src.inference.evaluation.flow.method import FlowMethod
+from src.inference.evaluation.progress import ProgressCallback
 from src.metrics.endpoint_error import EndPointError
 
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from src.data.clips import ClipDataset
-from src.inference.evaluation.clips import ProgressCallback
 from src.inference.evaluation.flow.method import FlowMethod
+from src.inference.evaluation.progress import ProgressCallback
 from src.metrics.iou import MeanIoU
 from src.ops.label_warp import warp_label
 from src.structures import IGNORE_INDEX
