@@ -71,7 +71,7 @@ def test_every_schedule_of_the_page_makes_a_scheduler() -> None:
     for schedule in schedules:
         for value in (schedule.minimum, schedule.value, schedule.maximum):
             scheduler = schedule.scheduler(value)
-            assert isinstance(scheduler, BudgetShare) or callable(scheduler.before)
+            assert isinstance(scheduler, BudgetShare) or callable(scheduler.decide)
     assert schedules[0].title == "every k-th frame" and schedules[0].value == schedules[1].value == 7
 
 

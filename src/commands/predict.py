@@ -163,7 +163,7 @@ def _with_costs(budget: Budget, stream: StreamingSegmentor, source: FrameSource)
     budget = budget.with_costs(costs)
     log.info(
         "a key frame costs %.4g %s, a non-key frame %.4g: a budget of %.4g per frame allows a key frame every %.1f frames",
-        costs.key, "ms" if budget.unit == "ms" else "GFLOPs", costs.nonkey, budget.allowance, budget.key_interval,
+        costs.key, "ms" if budget.unit == "ms" else "GFLOPs", costs.nonkey, budget.per_frame, budget.key_interval,
     )  # fmt: skip
     return budget
 

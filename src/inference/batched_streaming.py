@@ -1,4 +1,4 @@
-"""Several streams at once that need not agree on their key frames."""
+"""Batched inference of several streams with independent key frames."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from src.inference.scheduling.scheduler import Decision, KeyFrameScheduler
+from src.inference.scheduling.scheduler import KeyFrameScheduler
 from src.inference.streaming import StepResult, StreamingSegmentor
-from src.ops.masks import MapSize
 from src.structures import DisocclusionScores, FlowPrediction, KeyFrameState, MaskPrediction
 
 
@@ -21,19 +20,19 @@ def step_streams(
     states: Sequence[KeyFrameState | None],
     schedulers: Sequence[KeyFrameScheduler] | None = None,
 ) -> list[StepResult]:
-    """The next frame of several streams: those that need a key frame are segmented as one batch, the others propagated as one.
+    """Advance several streams by one frame: key frames are segmented as one batch, the other frames propagated as one.
 
-    Every stream has a state of its own and is decided for alone, as if there were no other; they may start and end at any time,
-    and have different sizes (each size is a batch of its own). With one stream this is :meth:`StreamingSegmentor.predict` bit
-    for bit, and so it is with several as far as the networks give each row of a batch what they give it alone; larger batches
-    may be rounded differently. Compiled networks are compiled anew for each new batch size. Nobody tells a budget in
-    milliseconds what a stream's part of a batch took: it stays at the costs that it was given.
+    Streams are independent: each has its own state and key frames, starts and ends at any time, and has its own size (each size
+    is a separate batch). A single stream gives the bits of :meth:`StreamingSegmentor.predict`; several streams do as far as the
+    networks compute each row of a batch as they compute it alone, since larger batches may be rounded differently. Compiled
+    networks are recompiled for each new batch size. Millisecond budgets are not updated from batch times: they keep their first
+    estimate of the costs.
 
     Args:
-        stream: the segmentor.
+        stream: segmentor.
         images: (3, H, W) each, RGB 0..255, the next frame of every stream.
-        states: what the last call returned for the same streams; ``None`` where one begins.
-        schedulers: of each stream, such as budgets for different sizes; ``None``: the segmentor's for all.
+        states: states returned by the previous call for the same streams; ``None`` for a stream that begins.
+        schedulers: scheduler of each stream; ``None``: the segmentor's for all.
 
     Returns:
         One result per stream, with B = 1.
@@ -41,55 +40,37 @@ def step_streams(
     Raises:
         ValueError: if images, states and schedulers differ in number, or see :meth:`StreamingSegmentor.predict`.
     """
-    if len(images) != len(states):
-        raise ValueError(f"{len(images)} images and {len(states)} states: expected one state, or None, per image")
-    own = [stream.scheduler] * len(images) if schedulers is None else schedulers
-    if len(own) != len(images):
-        raise ValueError(f"{len(images)} images and {len(own)} schedulers: expected one scheduler per image")
-    seen = [stream.resize(image[None]) for image in images]
-    decisions = [scheduler.before(image, state) for scheduler, image, state in zip(own, seen, states, strict=True)]
+    schedulers = [stream.scheduler] * len(images) if schedulers is None else schedulers
+    if not len(images) == len(states) == len(schedulers):
+        raise ValueError(
+            f"found {len(images)} images, {len(states)} states and {len(schedulers)} schedulers; expected one of each per stream"
+        )
+    frames = [stream.resize(image[None]) for image in images]
+    decisions = [scheduler.decide(image, state) for scheduler, image, state in zip(schedulers, frames, states, strict=True)]
+    propagated = {n: state for n, state in enumerate(states) if state is not None and decisions[n].reason is None}
     results: dict[int, StepResult] = {}
-    going_on = {
-        number: state
-        for number, (state, decision) in enumerate(zip(states, decisions, strict=True))
-        if state is not None and decision.reason is None
-    }
-    for batch in _groups(
-        {number: (seen[number].shape, seen[number].dtype, state.image.shape) for number, state in going_on.items()}
-    ):
-        old = [going_on[number] for number in batch]
-        done = stream.propagate_with_flow(torch.cat([seen[number] for number in batch]), _together(old))
-        assert done.flow is not None
-        for row, (number, state) in enumerate(zip(batch, old, strict=True)):
-            prediction, flow = _prediction_row(done.prediction, row), _flow_row(done.flow, row)
-            state = replace(state, index=state.index + 1, age=state.age + 1, reason=None, schedule=decisions[number].schedule)
-            results[number] = StepResult(prediction, flow, state, stream.map_size)
-    keys = [number for number in range(len(seen)) if number not in results]
-    for batch in _groups({number: (seen[number].shape, seen[number].dtype) for number in keys}):
-        prediction, key = stream.segment_key(torch.cat([seen[number] for number in batch]))
-        for row, number in enumerate(batch):
-            features = _rows(key.flow_features, row)
-            own_key = replace(key, image=seen[number], prediction=_prediction_row(prediction, row), flow_features=features)
-            results[number] = _segmented(own_key, states[number], decisions[number], stream.map_size)
-    return [results[number] for number in range(len(seen))]
+    for batch in _groups({n: (frames[n].shape, frames[n].dtype, state.image.shape) for n, state in propagated.items()}):
+        batched = stream.propagate(torch.cat([frames[n] for n in batch]), _concatenate([propagated[n] for n in batch]))
+        results |= {n: _propagated_row(batched, row, propagated[n]) for row, n in enumerate(batch)}
+    for batch in _groups({n: (frame.shape, frame.dtype) for n, frame in enumerate(frames) if n not in propagated}):
+        _, key = stream.segment_key(torch.cat([frames[n] for n in batch]))
+        for row, n in enumerate(batch):
+            state = _key_row(key, row, frames[n], states[n])
+            results[n] = StepResult(state.prediction, None, state, stream.map_size)
+    ordered = [(results[n], decision) for n, decision in enumerate(decisions)]
+    return [replace(one, state=replace(one.state, reason=made.reason, schedule=made.schedule)) for one, made in ordered]
 
 
 def _groups(kinds: Mapping[int, object]) -> list[list[int]]:
-    """Numbers of one kind: only images of one size and type share a batch."""
+    """Group streams whose frames fit into one batch."""
     groups: dict[object, list[int]] = {}
     for number, kind in kinds.items():
         groups.setdefault(kind, []).append(number)
     return list(groups.values())
 
 
-def _segmented(key: KeyFrameState, state: KeyFrameState | None, decision: Decision, map_size: MapSize) -> StepResult:
-    index = 0 if state is None else state.index + 1
-    state = replace(key, index=index, reason=decision.reason, schedule=decision.schedule)
-    return StepResult(key.prediction, None, state, map_size)
-
-
-def _together(states: Sequence[KeyFrameState]) -> KeyFrameState:
-    """A batch of the key frames of several streams; its index and age are the first one's."""
+def _concatenate(states: Sequence[KeyFrameState]) -> KeyFrameState:
+    """Join the key frames of several streams into a batch; index and age are those of the first."""
     first = states[0]
     if len(states) == 1:
         return first
@@ -100,17 +81,25 @@ def _together(states: Sequence[KeyFrameState]) -> KeyFrameState:
         mask_logits_per_layer=torch.cat([p.mask_logits_per_layer for p in predictions], dim=1),
         queries=torch.cat([p.queries for p in predictions]),
     )
-    kept = [state.flow_features for state in states if state.flow_features is not None]
-    features = tuple(torch.cat(level) for level in zip(*kept, strict=True)) if kept else None
-    return replace(first, image=torch.cat([state.image for state in states]), prediction=prediction, flow_features=features)
+    features = [state.flow_features for state in states if state.flow_features is not None]
+    together = tuple(torch.cat(level) for level in zip(*features, strict=True)) if features else None
+    return replace(first, image=torch.cat([state.image for state in states]), prediction=prediction, flow_features=together)
 
 
-def _rows(features: tuple[Tensor, ...] | None, row: int) -> tuple[Tensor, ...] | None:
-    return None if features is None else tuple(level[row : row + 1].clone() for level in features)
+def _propagated_row(batched: StepResult, row: int, old: KeyFrameState) -> StepResult:
+    assert batched.flow is not None
+    prediction, flow = _prediction_row(batched.prediction, row), _flow_row(batched.flow, row)
+    return StepResult(prediction, flow, replace(old, index=old.index + 1, age=old.age + 1), batched.map_size)
+
+
+def _key_row(batched: KeyFrameState, row: int, frame: Tensor, old: KeyFrameState | None) -> KeyFrameState:
+    features = batched.flow_features and tuple(level[row : row + 1].clone() for level in batched.flow_features)
+    index = 0 if old is None else old.index + 1
+    return KeyFrameState(frame, _prediction_row(batched.prediction, row), index, age=0, flow_features=features)
 
 
 def _prediction_row(prediction: MaskPrediction, row: int) -> MaskPrediction:
-    # Copies, because a view would keep the key frames of all other streams in memory for as long as this one lives.
+    # Copies, because a view would keep the key frames of all other streams in memory for the life of this stream.
     scores = prediction.disocclusion
     return replace(
         prediction,
@@ -122,12 +111,15 @@ def _prediction_row(prediction: MaskPrediction, row: int) -> MaskPrediction:
 
 
 def _flow_row(flow: FlowPrediction, row: int) -> FlowPrediction:
+    def one(level: Tensor) -> Tensor:
+        return level[row : row + 1]
+
     return replace(
         flow,
-        segment_flow=flow.segment_flow[row : row + 1],
-        pixel_flows=tuple(pixel_flow[row : row + 1] for pixel_flow in flow.pixel_flows),
-        confidence=None if flow.confidence is None else flow.confidence[row : row + 1],
-        disocclusion_logits=None if flow.disocclusion_logits is None else flow.disocclusion_logits[row : row + 1],
-        sources=tuple(source[row : row + 1] for source in flow.sources),
-        detail=None if flow.detail is None else flow.detail[row : row + 1],
+        segment_flow=one(flow.segment_flow),
+        pixel_flows=tuple(one(level) for level in flow.pixel_flows),
+        confidence=None if flow.confidence is None else one(flow.confidence),
+        disocclusion_logits=None if flow.disocclusion_logits is None else one(flow.disocclusion_logits),
+        sources=tuple(one(level) for level in flow.sources),
+        detail=None if flow.detail is None else one(flow.detail),
     )

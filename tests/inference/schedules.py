@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from src.inference.scheduling.scheduler import KeyFrameScheduler, LearningScheduler
+from src.inference.scheduling.scheduler import KeyFrameScheduler, LatencyAwareScheduler
 from src.structures import KeyFrameState, KeyReason, MaskPrediction
 from tests.inference.tiny import frames
 
@@ -37,14 +37,14 @@ def run(
     reasons: list[KeyReason | None] = []
     credits: list[float] = []
     for index, image in enumerate(images):
-        decision = scheduler.before(image[None], state)
+        decision = scheduler.decide(image[None], state)
         assert decision.reason is not None or state is not None
         reasons.append(decision.reason)
         credits.append(getattr(decision.schedule, "credit", 0.0))
         age = 0 if decision.reason is not None or state is None else state.age + 1
         state = KeyFrameState(image[None], PREDICTION, index, age, decision.reason, decision.schedule)
         if takes is not None:
-            assert isinstance(scheduler, LearningScheduler)
+            assert isinstance(scheduler, LatencyAwareScheduler)
             state = replace(state, schedule=scheduler.record_latency(state, takes(index, state.reason is not None)))
     return Schedule(reasons, credits)
 

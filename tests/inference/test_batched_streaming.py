@@ -7,7 +7,7 @@ from torch import Tensor
 
 from src.inference.batched_streaming import step_streams
 from src.inference.scheduling.adaptive import Adaptive
-from src.inference.scheduling.budget import Account, Budget
+from src.inference.scheduling.budget import Budget, BudgetState
 from src.inference.scheduling.change import ChangeState
 from src.inference.scheduling.scheduler import Decision, FixedInterval, KeyFrameScheduler
 from src.inference.scheduling.step_costs import StepCosts
@@ -21,7 +21,7 @@ from tests.inference.tiny import frames, tiny_propagator
 class DarkFirstPixel:
     """A key frame wherever the first pixel is black; its state counts the frames."""
 
-    def before(self, image: Tensor, state: KeyFrameState | None) -> Decision:
+    def decide(self, image: Tensor, state: KeyFrameState | None) -> Decision:
         seen = 1 if state is None else state.schedule + 1  # type: ignore[operator]
         if state is None:
             return Decision("first", seen)
@@ -132,14 +132,14 @@ def _stacked(rows: list[MaskPrediction]) -> MaskPrediction:
     )
 
 
-def remembers(state: KeyFrameState) -> list[Tensor | float | bool]:
-    """All that a scheduler of this project keeps in a state."""
+def change_of(state: KeyFrameState) -> list[Tensor | float | bool]:
+    """Everything that a scheduler of this project keeps in a state."""
     schedule, credit = state.schedule, 0.0
-    if isinstance(schedule, Account):
-        schedule, credit = schedule.watched, schedule.credit
+    if isinstance(schedule, BudgetState):
+        schedule, credit = schedule.change, schedule.credit
     assert isinstance(schedule, ChangeState)
     numbers = [schedule.change, schedule.difference_sum, schedule.difference_weight, schedule.cut, credit]
-    return [schedule.thumbnail, schedule.key_thumbnail, *numbers]
+    return [schedule.thumbnail, *numbers]
 
 
 def same(found: StepResult, expected: StepResult, equal: Callable[[Tensor, Tensor], bool] = torch.equal) -> bool:
@@ -147,7 +147,7 @@ def same(found: StepResult, expected: StepResult, equal: Callable[[Tensor, Tenso
     masks = equal(found.prediction.mask_logits, expected.prediction.mask_logits)
     classes = equal(found.prediction.class_logits, expected.prediction.class_logits)
     told = [(r.state.reason, r.state.index, r.state.age, r.is_key) for r in (found, expected)]
-    kept = zip(remembers(found.state), remembers(expected.state), strict=True)
+    kept = zip(change_of(found.state), change_of(expected.state), strict=True)
     return masks and classes and told[0] == told[1] and all(torch.equal(torch.as_tensor(a), torch.as_tensor(b)) for a, b in kept)
 
 
@@ -195,10 +195,10 @@ def test_one_stream_is_the_plain_step_bit_for_bit() -> None:
 def test_each_network_runs_once_for_all_streams_of_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = StreamingSegmentor(tiny_propagator("copy"), DarkFirstPixel())
     calls: list[tuple[str, int]] = []
-    segment, propagate = stream.segment_key, stream.propagate_with_flow
+    segment, propagate = stream.segment_key, stream.propagate
     monkeypatch.setattr(stream, "segment_key", lambda image: calls.append(("key", len(image))) or segment(image))
     monkeypatch.setattr(
-        stream, "propagate_with_flow", lambda image, state: calls.append(("propagate", len(image))) or propagate(image, state)
+        stream, "propagate", lambda image, state: calls.append(("propagate", len(image))) or propagate(image, state)
     )
     together(stream, [images[:3] for images in CLIPS[:3]])
     assert calls == [("key", 3), ("propagate", 3), ("propagate", 2), ("key", 1)]
@@ -217,10 +217,10 @@ def test_streams_begin_and_end_when_they_like() -> None:
 
 def test_bad_calls_are_refused() -> None:
     stream = StreamingSegmentor(tiny_propagator("copy"), FixedInterval(3))
-    with pytest.raises(ValueError, match="2 images and 1 states"):
+    with pytest.raises(ValueError, match="2 images, 1 states and 2 schedulers"):
         step_streams(stream, CLIPS[0][:2], [None])
-    with pytest.raises(ValueError, match="2 images and 1 schedulers"):
+    with pytest.raises(ValueError, match="2 images, 2 states and 1 schedulers"):
         step_streams(stream, CLIPS[0][:2], [None, None], [FixedInterval(3)])
     states = [result.state for result in step_streams(stream, [CLIPS[0][0], CLIPS[3][0]], [None, None])]
-    with pytest.raises(ValueError, match="expected one size within a stream"):
+    with pytest.raises(ValueError, match="since a stream has one size"):
         step_streams(stream, [CLIPS[0][1], CLIPS[0][1]], states)

@@ -56,7 +56,8 @@ def test_propagation_moves_masks_and_keeps_classes() -> None:
     stream = StreamingSegmentor(tiny_propagator(), FixedInterval(5))
     clip = frames(3)
     key, state = stream.segment_key(clip[0][None])
-    moved, state = stream.propagate(clip[2][None], state)
+    result = stream.propagate(clip[2][None], state)
+    moved, state = result.prediction, result.state
     assert not torch.equal(moved.mask_logits, key.mask_logits)
     assert torch.equal(moved.class_logits, key.class_logits)
     assert torch.equal(state.prediction.mask_logits, key.mask_logits)
@@ -187,7 +188,7 @@ def test_classes_are_summed_at_the_size_of_the_masks_where_that_is_asked_for() -
         assert torch.equal(together.semantic_map((40, 56)), expected)
         found, state = rough.step(frame[None], state)
         assert torch.equal(found, expected)
-    with pytest.raises(ValueError, match="map_size is 'grid', expected image or mask"):
+    with pytest.raises(ValueError, match="map_size is 'grid'; expected image or mask"):
         StreamingSegmentor(propagator, FixedInterval(5), map_size="grid")  # type: ignore[arg-type]
 
 
@@ -210,9 +211,9 @@ def test_a_compiled_backbone_keeps_its_names_and_others_are_refused() -> None:
     assert list(propagator.state_dict()) == names
     whole = tiny_propagator()
     whole.segmentor.parts = lambda: {"backbone": torch.nn.ModuleList()}  # type: ignore[method-assign]
-    with pytest.raises(ValueError, match="compile=backbone: that of a Mask2FormerSegmentor is no network of its own"):
+    with pytest.raises(ValueError, match="the backbone of a Mask2FormerSegmentor is no separate network"):
         StreamingSegmentor(whole, FixedInterval(2), compile="backbone")
-    with pytest.raises(ValueError, match="compile is 'all', expected true, false or backbone"):
+    with pytest.raises(ValueError, match="compile is 'all'; expected true, false or backbone"):
         StreamingSegmentor(propagator, FixedInterval(2), compile="all")  # type: ignore[arg-type]
 
 

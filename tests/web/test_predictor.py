@@ -78,7 +78,7 @@ def test_a_larger_budget_share_has_more_key_frames(predictor: ClipPredictor, tmp
         predictor.predict(source(), BudgetShare(percent), "copy", tmp_path / str(percent), max_frames=12) for percent in (30, 90)
     )
     assert 1 <= len(few.keys) < len(many.keys)
-    with pytest.raises(ValueError, match="cannot be held: a propagated frame alone takes"):
+    with pytest.raises(ValueError, match=r"expected more than the .* of a propagated frame"):
         predictor.predict(source(), BudgetShare(0.1), "copy", tmp_path / "none")
 
 

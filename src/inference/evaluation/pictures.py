@@ -106,7 +106,7 @@ def _clip_pictures(
             maps[name] = _map(stream.segment_key(image[None])[0], image)
             continue
         _, state = stream.segment_key(key_image[None])
-        result = stream.propagate_with_flow(image[None], state)
+        result = stream.propagate(image[None], state)
         maps[name] = _map(result.prediction, image)
         shown, key_shown = stream.resize(image[None])[0].cpu(), state.image[0].cpu()
         size = (shown.shape[-2], shown.shape[-1])

@@ -1,4 +1,4 @@
-"""Key frames within a budget: so many GFLOPs, or milliseconds, per frame on average."""
+"""Budget scheduler: key frames at a fixed mean cost per frame, in GFLOPs or milliseconds."""
 
 from __future__ import annotations
 
@@ -7,178 +7,157 @@ from typing import Literal, Self
 
 from torch import Tensor
 
-from src.inference.scheduling.adaptive import check_change_options
-from src.inference.scheduling.change import ChangeState, update_change
+from src.inference.scheduling.change import ChangeSettings, ChangeState, restored
 from src.inference.scheduling.running_costs import RunningCosts
 from src.inference.scheduling.scheduler import Decision
-from src.inference.scheduling.signals import thumbnail_multiply_adds
 from src.inference.scheduling.step_costs import StepCosts
-from src.structures import KeyFrameState, KeyReason, Size
+from src.structures import KeyFrameState, KeyReason
 
 Unit = Literal["gflops", "ms"]
 
-_LONGEST = 100
-"""Frames from key frame to key frame, where a machine is too slow for its milliseconds: no mask lives for ever."""
+_MAX_INTERVAL = 100
+"""Frames between key frames on a machine that is too slow for its budget in milliseconds."""
 
 
 @dataclass(frozen=True)
-class Account:
-    """What a budget remembers of a stream.
+class BudgetState:
+    """State of a budget in one stream.
 
     Attributes:
-        watched: what was seen.
-        credit: what is left of the allowances of all frames so far, in the budget's unit; negative: borrowed.
-        measured: what frames took so far; ``None`` where costs are counted, or nobody has told.
+        change: image change of the stream.
+        credit: unspent budget of all frames so far, in the budget's unit; negative if overdrawn.
+        latencies: measured latencies; ``None`` for a budget in GFLOPs, and before the first measurement.
     """
 
-    watched: ChangeState
+    change: ChangeState
     credit: float
-    measured: RunningCosts | None = None
+    latencies: RunningCosts | None = None
 
 
 @dataclass(frozen=True)
-class Budget:
-    """Key frames where they pay, at a fixed average cost per frame; causal: a frame is decided for when it comes.
+class Budget(ChangeSettings):
+    """Key frames at a fixed mean cost per frame, decided causally.
 
-    Every frame earns the allowance and pays what is done for it; what a key frame costs beyond the allowance is its *surcharge*.
-    The change since the key frame (see :class:`src.inference.scheduling.adaptive.Adaptive`) has to reach the interval that the
-    budget pays
-    for in a stream of even motion, more while the account is overdrawn, less while it is in credit: a threshold that adapts to
-    what the stream has spent.
+    Every frame adds the budget per frame to a credit and subtracts its own cost. A key frame is due when the change since the
+    last one reaches the interval that the budget pays for in a stream of even motion; the threshold rises while the credit is
+    negative and falls while it is positive.
 
-    Law: any n frames in a row cost at most ``n * allowance + 2 * surcharge + reserve``, and the first n of a stream at most
-    ``n * allowance + 2 * surcharge`` (more by the head start). So the average of a long run is within the budget, whatever the
-    stream shows. The account is never overdrawn by more than two surcharges (one key frame on credit; a second one at
-    a cut) and never saves more than the reserve: a surcharge, or what one propagated frame leaves over
-    where that is more. A cut that cannot be paid waits.
+    Law: any n consecutive frames cost at most ``n * per_frame + 2 * key_excess + max_credit``, and the first n frames of a
+    stream at most ``n * per_frame + 2 * key_excess`` (plus the initial credit of ``interval_shift``), where ``key_excess`` is the
+    cost of a key frame beyond the budget per frame. The mean cost of a long stream is therefore within the budget, whatever it
+    shows. The credit is at least ``-2 * key_excess`` (one key frame on credit, and a second one at a cut) and at most
+    ``max_credit``: one key excess, or the unspent part of a propagated frame if that is more. A cut that cannot be paid waits.
 
-    Milliseconds are priced by what the frames of the stream take while it runs (:meth:`learn`), with ``costs`` as a first guess.
-    Where a price changes, the account keeps its balance in surcharges: what was borrowed for one key frame stays one key frame.
+    A budget in milliseconds uses the measured latencies of the stream (:meth:`record_latency`), with ``costs`` as the first
+    estimate. When costs change, the credit keeps its value in key excesses: a key frame on credit stays one key frame.
 
     Args:
-        gflops: allowance per frame; or else
-        ms: allowance per frame, on this machine; kept for the time that frames usually take (medians).
-        weight: see :class:`src.inference.scheduling.adaptive.Adaptive`.
-        cut_similarity: see :class:`src.inference.scheduling.adaptive.Adaptive`.
-        interval_shift: share of an interval that the first one is shortened by, 0..1, and share of a surcharge that the account
-            starts with.
-        costs: what the two kinds of frames cost; see :meth:`with_costs`.
+        gflops: budget per frame in GFLOPs, or ``None``.
+        ms: budget per frame in milliseconds of this machine, or ``None``; held for typical (median) latencies.
+        costs: cost of both kinds of frames, in the budget's unit; see :meth:`with_costs`.
+        weight: see :class:`~src.inference.scheduling.change.ChangeSettings`.
+        cut_similarity: see :class:`~src.inference.scheduling.change.ChangeSettings`.
+        interval_shift: see :class:`~src.inference.scheduling.change.ChangeSettings`; also the initial credit in key excesses.
 
     Raises:
-        ValueError: if not exactly one allowance is given, or it does not even pay for propagation.
+        ValueError: unless exactly one of ``gflops`` and ``ms`` is given, and more than the cost of a propagated frame.
     """
 
     gflops: float | None = None
     ms: float | None = None
-    weight: float = 0.3
-    cut_similarity: float = 0.65
-    interval_shift: float = 0.0
     costs: StepCosts | None = None
 
     def __post_init__(self) -> None:
-        if (self.gflops is None) == (self.ms is None) or not self.allowance > 0:
-            raise ValueError(f"gflops is {self.gflops} and ms {self.ms}: expected one of them, and that more than 0")
-        check_change_options(self.weight, self.cut_similarity, self.interval_shift)
+        super().__post_init__()
+        if (self.gflops is None) == (self.ms is None) or not self.per_frame > 0:
+            raise ValueError(f"gflops is {self.gflops} and ms is {self.ms}; expected exactly one of them, above 0")
         if self.costs is not None and self.costs.key <= self.costs.nonkey:
-            raise ValueError(f"{self.costs}: a budget has nothing to choose where propagating costs no less than segmenting")
-        if self.costs is not None and self.allowance <= self.costs.nonkey:
+            raise ValueError(f"{self.costs}; expected a more expensive key frame; segment every frame instead")
+        if self.costs is not None and self.per_frame <= self.costs.nonkey:
             raise ValueError(
-                f"a budget of {self.allowance:.4g} {self.unit} a frame cannot be held: a propagated frame alone takes "
-                f"{self.costs.nonkey:.4g}, a key frame {self.costs.key:.4g}"
+                f"the budget is {self.per_frame:.4g} {self.unit} a frame; expected more than the {self.costs.nonkey:.4g} of a "
+                f"propagated frame (a key frame costs {self.costs.key:.4g})"
             )
 
     @property
     def unit(self) -> Unit:
-        """What the allowance is counted in."""
+        """Unit of the budget."""
         return "ms" if self.gflops is None else "gflops"
 
     @property
-    def allowance(self) -> float:
-        """Per frame."""
+    def per_frame(self) -> float:
+        """Budget per frame."""
         return self.gflops if self.gflops is not None else self.ms or 0.0
 
     def with_costs(self, costs: StepCosts) -> Self:
-        """The same budget, knowing what frames cost, in its unit.
+        """Return the same budget with known costs.
 
         Raises:
             ValueError: see the class.
         """
         return replace(self, costs=costs)
 
-    def signal_gflops(self, size: Size) -> float:
-        """What looking at a frame of (H, W) costs; pixelwise work on finished masks counts nothing, as everywhere."""
-        return thumbnail_multiply_adds(size) / 1e9
-
     @property
     def key_interval(self) -> float:
-        """Frames from key frame to key frame that the allowance pays for in a stream of even motion."""
+        """Frames between key frames that the budget pays for in a stream of even motion."""
         costs = self._known_costs()
-        return max(1.0, (costs.key - costs.nonkey) / (self.allowance - costs.nonkey))
+        return max(1.0, (costs.key - costs.nonkey) / (self.per_frame - costs.nonkey))
 
     @property
-    def surcharge(self) -> float:
-        """What a key frame costs beyond the allowance."""
-        return max(0.0, self._known_costs().key - self.allowance)
+    def key_excess(self) -> float:
+        """Cost of a key frame beyond the budget per frame."""
+        return max(0.0, self._known_costs().key - self.per_frame)
 
     @property
-    def reserve(self) -> float:
-        """What the account saves at most."""
-        return max(self.surcharge, self.allowance - self._known_costs().nonkey) if self.surcharge else 0.0
+    def max_credit(self) -> float:
+        """Upper bound of the credit."""
+        return max(self.key_excess, self.per_frame - self._known_costs().nonkey) if self.key_excess else 0.0
 
-    def before(self, image: Tensor, state: KeyFrameState | None) -> Decision:
-        """A key frame at a cut or after enough change, where the account has the means."""
-        old = self._account(state)
+    def decide(self, image: Tensor, state: KeyFrameState | None) -> Decision:
+        """Decide for a key frame at a cut or after enough change, if the credit allows it."""
+        old = restored(state, BudgetState)
         start = self.interval_shift * self.key_interval
-        seen = update_change(image, None if old is None else old.watched, self.weight, self.cut_similarity, start)
-        account = Account(seen, self.interval_shift * self.surcharge) if old is None else replace(old, watched=seen)
-        priced = self._priced(account.measured)
-        reason = "first" if state is None else priced._reason(account)
-        if reason is None:
-            return Decision(None, priced._paid(account, priced._known_costs().nonkey))
-        return Decision(reason, priced._paid(replace(account, watched=seen.key()), priced._known_costs().key))
+        change = self.update_change(image, None if old is None else old.change, start)
+        new = BudgetState(change, self.interval_shift * self.key_excess) if old is None else replace(old, change=change)
+        current = self._with_latencies(new.latencies)
+        costs = current._known_costs()
+        reason = "first" if state is None else current._reason(new)
+        cost = costs.nonkey if reason is None else costs.key
+        credit = min(new.credit + self.per_frame - cost, current.max_credit)
+        return Decision(reason, replace(new, change=change if reason is None else change.reset(), credit=credit))
 
     def record_latency(self, state: KeyFrameState, milliseconds: float) -> object | None:
-        """Correct the prices by the time that a frame took; a budget of GFLOPs, which are counted, has nothing to learn."""
-        account = self._account(state)
-        if self.unit != "ms" or account is None:
-            return account
-        known = account.measured or RunningCosts.starting_at(self._known_costs())
-        measured = known.with_frame(state.reason is not None, milliseconds)
-        before, after = self._priced(account.measured).surcharge, self._priced(measured).surcharge
-        return replace(account, measured=measured, credit=account.credit * after / before if before else 0.0)
+        """Update the costs of a budget in milliseconds by the latency of a frame; a budget in GFLOPs is not changed."""
+        old = restored(state, BudgetState)
+        if self.unit != "ms" or old is None:
+            return old
+        latencies = old.latencies or RunningCosts.starting_at(self._known_costs())
+        latencies = latencies.with_frame(state.reason is not None, milliseconds)
+        before, after = self._with_latencies(old.latencies).key_excess, self._with_latencies(latencies).key_excess
+        return replace(old, latencies=latencies, credit=old.credit * after / before if before else 0.0)
 
-    def _priced(self, measured: RunningCosts | None) -> Self:
-        """The budget at what frames take now, as near to that as it can be held."""
-        if measured is None:
+    def _with_latencies(self, latencies: RunningCosts | None) -> Self:
+        """Return the budget at measured costs, limited to costs at which it can be held."""
+        if latencies is None:
             return self
-        costs = measured.costs
-        if costs.key <= max(costs.nonkey, self.allowance):
-            # Every frame is segmented; what propagating would cost is not asked.
-            return replace(self, costs=replace(costs, key=self.allowance, nonkey=self.allowance / 2))
-        most = max(0.0, self.allowance - (costs.key - self.allowance) / (_LONGEST - 1))
-        return replace(self, costs=replace(costs, nonkey=min(costs.nonkey, most)))
+        costs = latencies.costs
+        if costs.key <= max(costs.nonkey, self.per_frame):
+            # Every frame is segmented, so the cost of propagation has no effect.
+            return replace(self, costs=StepCosts(key=self.per_frame, nonkey=self.per_frame / 2))
+        highest = max(0.0, self.per_frame - (costs.key - self.per_frame) / (_MAX_INTERVAL - 1))
+        return replace(self, costs=replace(costs, nonkey=min(costs.nonkey, highest)))
 
-    def _reason(self, account: Account) -> KeyReason | None:
-        surcharge, seen = self.surcharge, account.watched
-        if surcharge == 0:
+    def _reason(self, state: BudgetState) -> KeyReason | None:
+        if self.key_excess == 0:
             return "change"
-        held = account.credit / surcharge
-        if seen.cut and held >= -1:
+        credit = state.credit / self.key_excess
+        if state.change.cut and credit >= -1:
             return "cut"
-        # Half a frame: to the nearest one, as in Adaptive.
-        enough = seen.change >= self.key_interval * (1 - held) - 0.5
-        return "change" if enough and held >= -0.5 else None
-
-    def _paid(self, account: Account, cost: float) -> Account:
-        return replace(account, credit=min(account.credit + self.allowance - cost, self.reserve))
-
-    def _account(self, state: KeyFrameState | None) -> Account | None:
-        found = None if state is None else state.schedule
-        if found is not None and not isinstance(found, Account):
-            raise ValueError(f"the stream's state comes from another scheduler ({type(found).__name__}): start a new stream")
-        return found
+        # Half a frame of tolerance, as in Adaptive.
+        due = state.change.change >= self.key_interval * (1 - credit) - 0.5
+        return "change" if due and credit >= -0.5 else None
 
     def _known_costs(self) -> StepCosts:
         if self.costs is None:
-            raise ValueError("the budget does not know yet what a frame costs: use the scheduler that with_costs returns")
+            raise ValueError("the costs of the budget are missing; expected a scheduler returned by with_costs")
         return self.costs

@@ -1,88 +1,116 @@
-"""A stream seen through its thumbnails: how much has changed since the key frame, and whether the scene was cut."""
+"""Image change of a stream, measured on thumbnails: change since the key frame, and scene cuts."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from torch import Tensor
 
-from src.inference.scheduling.signals import difference_and_similarity, thumbnail
-from src.structures import KeyFrameState
+from src.inference.scheduling.signals import difference_and_similarity, thumbnail, thumbnail_multiply_adds
+from src.structures import KeyFrameState, Size
 
-_MEMORY = 100  # frames; a stop at a red light is not to become typical, a change of road is
-_CUT_RATIO = 2.0  # times the typical difference: in darkness or fog, noise alone makes neighbours dissimilar
+StateT = TypeVar("StateT")
+
+_MEMORY = 100  # frames: a stop at a red light must not become typical, a change of road must
+_CUT_RATIO = 2.0  # times the typical difference: in darkness or fog, noise makes neighbouring frames dissimilar
 
 
 @dataclass(frozen=True)
 class ChangeState:
-    """What is restored of a stream.
+    """Image change of a stream up to its latest frame.
 
     Attributes:
-        thumbnail: of the frame last seen.
-        key_thumbnail: of the key frame.
-        change: since the key frame, in frames of typical change.
-        difference_sum: of neighbouring frames, grey levels, fading; a cut counts no more than twice the typical difference.
-        difference_weight: of that sum, so that their ratio is the typical difference.
-        cut: whether the scene was cut since the key frame.
+        thumbnail: thumbnail of the latest frame.
+        change: change since the key frame, in frames of typical change.
+        difference_sum: fading sum of the differences of neighbouring frames, grey levels; a cut adds at most twice the ratio.
+        difference_weight: fading number of these differences; the ratio of both is the typical difference.
+        cut: True after a scene cut since the key frame.
     """
 
     thumbnail: Tensor
-    key_thumbnail: Tensor
     change: float = 0.0
     difference_sum: float = 0.0
     difference_weight: float = 0.0
     cut: bool = False
 
-    def key(self) -> ChangeState:
-        """The frame last seen became the key frame."""
-        return replace(self, key_thumbnail=self.thumbnail, change=0.0, cut=False)
+    def reset(self) -> ChangeState:
+        """Return the state with the latest frame as the key frame."""
+        return replace(self, change=0.0, cut=False)
 
 
-def update_change(
-    image: Tensor, before: ChangeState | None, weight: float, cut_similarity: float, start: float = 0.0
-) -> ChangeState:
-    """Look at the next frame of a stream.
-
-    Its step counts ``1 - weight + weight * difference / typical difference``: in a stream of even motion each frame counts 1, so
-    that ``change`` is the number of frames since the key frame; where more moves than usual it runs ahead.
+@dataclass(frozen=True, kw_only=True)
+class ChangeSettings:
+    """Settings of the schedulers that measure image change.
 
     Args:
-        image: (1, 3, H, W), RGB 0..255.
-        before: what was restored; ``None`` at the start.
-        weight: of what is seen against what has passed, 0..1.
-        cut_similarity: neighbours less similar than this are a cut, unless the whole stream is as restless.
-        start: ``change`` at the start.
+        weight: weight of image change relative to elapsed frames, 0..1; see :meth:`update_change`.
+        cut_similarity: correlation of neighbouring thumbnails below which a scene cut is detected; -1 detects none.
+        interval_shift: shortening of the first interval as a fraction of an interval, 0 <= shift < 1. Scores averaged over
+            several shifts do not depend on the position of the key frames.
 
     Raises:
-        ValueError: if the batch is not one stream.
+        ValueError: if a value is out of range.
     """
-    if len(image) != 1:
+
+    weight: float = 0.3
+    cut_similarity: float = 0.65
+    interval_shift: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.weight <= 1:
+            raise ValueError(f"weight is {self.weight}; expected 0..1")
+        if not -1 <= self.cut_similarity <= 1:
+            raise ValueError(f"cut_similarity is {self.cut_similarity}; expected -1..1")
+        if not 0 <= self.interval_shift < 1:
+            raise ValueError(f"interval_shift is {self.interval_shift}; expected 0 <= interval_shift < 1")
+
+    def signal_gflops(self, size: Size) -> float:
+        """Return the cost of measuring the change of a frame of (H, W), GFLOPs."""
+        return thumbnail_multiply_adds(size) / 1e9
+
+    def update_change(self, image: Tensor, previous: ChangeState | None, start: float = 0.0) -> ChangeState:
+        """Add the next frame of a stream.
+
+        Each frame adds ``1 - weight + weight * difference / typical difference`` to the change: exactly 1 in even motion, where
+        the change counts frames since the key frame, and more where the image changes more than usual.
+
+        Args:
+            image: (1, 3, H, W), RGB 0..255.
+            previous: state of the frame before; ``None`` at the start of a stream.
+            start: initial change.
+
+        Raises:
+            ValueError: if the batch is not one stream.
+        """
+        if len(image) != 1:
+            raise ValueError(f"the batch has {len(image)} streams; expected 1, as key frames differ by stream; use step_streams")
+        current = thumbnail(image)
+        if previous is None or previous.thumbnail.shape != current.shape:
+            return ChangeState(current, start)
+        difference, similarity = difference_and_similarity(previous.thumbnail, current)
+        typical = previous.difference_sum / previous.difference_weight if previous.difference_weight else None
+        cut = similarity < self.cut_similarity and (typical is None or difference > _CUT_RATIO * typical)
+        # The difference at a cut does not measure motion, but a stream of cuts has to become typical.
+        counted = difference if not cut else 0.0 if typical is None else _CUT_RATIO * typical
+        fade = 1 - 1 / _MEMORY
+        total = fade * previous.difference_sum + counted
+        count = fade * previous.difference_weight + (counted > 0 or not cut)
+        # In a stream of equal frames the typical difference is 0, and so is every difference.
+        step = 1.0 if cut else 1 - self.weight + self.weight * (difference / (total / count) if total > 0 else 0.0)
+        return ChangeState(current, previous.change + step, total, count, previous.cut or cut)
+
+
+def restored(state: KeyFrameState | None, kind: type[StateT]) -> StateT | None:
+    """Return the scheduler's own state from a stream's state; ``None`` at the start of a stream.
+
+    Raises:
+        ValueError: if the state comes from another scheduler.
+    """
+    schedule = None if state is None else state.schedule
+    if schedule is not None and not isinstance(schedule, kind):
         raise ValueError(
-            f"{len(image)} streams go in step, but this scheduler decides for each by what it sees: use step_streams for several"
+            f"the stream's state comes from another scheduler: it has a {type(schedule).__name__}; expected a {kind.__name__}; "
+            "start a new stream"
         )
-    shown = thumbnail(image)
-    if before is None or before.thumbnail.shape != shown.shape:
-        return ChangeState(shown, shown, start)
-    difference, similarity = difference_and_similarity(before.thumbnail, shown)
-    typical = before.difference_sum / before.difference_weight if before.difference_weight else None
-    cut = similarity < cut_similarity and (typical is None or difference > _CUT_RATIO * typical)
-    # A cut does not say how much moves here; cut after cut does.
-    counted = difference if not cut else 0.0 if typical is None else _CUT_RATIO * typical
-    fade = 1 - 1 / _MEMORY
-    total = fade * before.difference_sum + counted
-    count = fade * before.difference_weight + (counted > 0 or not cut)
-    # In a stream of equal frames nothing changes, and nothing is more than typical.
-    step = 1.0 if cut else 1 - weight + weight * (difference / (total / count) if total > 0 else 0.0)
-    return ChangeState(shown, before.key_thumbnail, before.change + step, total, count, before.cut or cut)
-
-
-def restored(state: KeyFrameState | None, kind: type[ChangeState] = ChangeState) -> ChangeState | None:
-    """What the state holds of an earlier look.
-
-    Raises:
-        ValueError: if another scheduler has left something else there.
-    """
-    found = None if state is None else state.schedule
-    if found is not None and not isinstance(found, kind):
-        raise ValueError(f"the stream's state comes from another scheduler ({type(found).__name__}): start a new stream")
-    return found
+    return schedule

@@ -1,4 +1,4 @@
-"""What frames of a stream have lately taken, as prices that follow the machine."""
+"""Running median of the latencies of a stream's frames."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Self
 
 from src.inference.scheduling.step_costs import StepCosts
 
-_WINDOW = 9  # frames of a kind: four that the machine stood still at change nothing, five that it is slower at do
+_WINDOW = 9  # frames of a kind: four stalled frames do not move the median, five slower ones do
 
 
 @dataclass(frozen=True)
 class RunningCosts:
-    """The last few times of each kind of frame.
+    """Latencies of the most recent frames of each kind.
 
-    A cost is their median (the lower one of two): what delays a frame makes it slower and never faster, so that a warm-up, or a
-    frame that the machine stood still at, is outvoted. What was measured before the stream counts as one frame of each kind.
+    Disturbances only ever slow a frame down, so the cost is the median (the lower of two middle values): warm-up and stalled
+    frames are outvoted. The estimate made before the stream counts as one frame of each kind.
 
     Attributes:
         key: milliseconds of key frames, the latest last.
-        nonkey: of propagated frames.
+        nonkey: milliseconds of propagated frames, the latest last.
     """
 
     key: tuple[float, ...]
@@ -28,16 +28,16 @@ class RunningCosts:
 
     @classmethod
     def starting_at(cls, costs: StepCosts) -> Self:
-        """With nothing but what was measured before."""
+        """Start from an estimate."""
         return cls((costs.key,), (costs.nonkey,))
 
     def with_frame(self, is_key: bool, milliseconds: float) -> Self:
-        """One more frame was timed."""
+        """Add the latency of a frame."""
         if is_key:
             return replace(self, key=(*self.key, milliseconds)[-_WINDOW:])
         return replace(self, nonkey=(*self.nonkey, milliseconds)[-_WINDOW:])
 
     @property
     def costs(self) -> StepCosts:
-        """The prices as they are now."""
+        """Current cost of both kinds of frames, milliseconds."""
         return StepCosts(median_low(self.key), median_low(self.nonkey))

@@ -1,4 +1,4 @@
-"""Which frames of a stream are key frames: what a scheduler is, and the fixed interval."""
+"""Interface of key-frame schedulers, and the fixed interval."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from src.structures import KeyFrameState, KeyReason
 
 @dataclass(frozen=True)
 class Decision:
-    """What a scheduler says about one frame.
+    """Decision of a scheduler about one frame.
 
     Attributes:
-        reason: why the frame is to be segmented; ``None``: it is to be propagated.
-        schedule: what the scheduler remembers of the stream from now on; it becomes ``KeyFrameState.schedule``.
+        reason: reason to segment the frame; ``None``: propagate.
+        schedule: state of the scheduler after the frame, to become ``KeyFrameState.schedule``.
     """
 
     reason: KeyReason | None
@@ -24,48 +24,47 @@ class Decision:
 
 
 class KeyFrameScheduler(Protocol):
-    """Decides, frame by frame, between segmenting and propagating.
+    """Scheduler that decides frame by frame between segmentation and propagation.
 
-    It remembers nothing: what it knows of a stream goes in with the state and comes out with the decision, so that one object
-    serves any number of streams.
+    A scheduler is stateless: its state enters with the stream's state and leaves with the decision, so that one object serves
+    any number of streams.
     """
 
-    def before(self, image: Tensor, state: KeyFrameState | None) -> Decision:
-        """Decide before anything is computed for a frame.
+    def decide(self, image: Tensor, state: KeyFrameState | None) -> Decision:
+        """Decide about the next frame, before any network runs.
 
         Args:
-            image: (B, 3, H, W), RGB 0..255, the frame after ``state.index`` as the network sees it.
-            state: what the stream remembers, its ``index`` and ``age`` those of the frame before; ``None`` at the start of a
-                stream, whose first frame is always a key frame.
+            image: (B, 3, H, W), RGB 0..255, frame ``state.index + 1`` at the input size of the network.
+            state: state of the stream after the previous frame; ``None`` at the start, where the frame is always a key frame.
         """
         ...
 
 
 @runtime_checkable
-class LearningScheduler(KeyFrameScheduler, Protocol):
-    """One that wants to know what its frames took."""
+class LatencyAwareScheduler(KeyFrameScheduler, Protocol):
+    """Scheduler that adapts to the measured latency of frames."""
 
     def record_latency(self, state: KeyFrameState, milliseconds: float) -> object | None:
-        """What to remember once it is known how long a frame took.
+        """Update the scheduler's state by the latency of a frame.
 
         Args:
-            state: behind that frame.
+            state: state of the stream after that frame.
             milliseconds: from the decoded frame to its label map.
 
         Returns:
-            The new ``KeyFrameState.schedule``.
+            New ``KeyFrameState.schedule``.
         """
         ...
 
 
 @dataclass(frozen=True)
 class FixedInterval:
-    """A key frame at index 0 and at every index with ``(index - phase) % key_interval == 0`` (paper: interval 5, phase 0).
+    """Key frames at index 0 and wherever ``(index - phase) % key_interval == 0`` (paper: interval 5, phase 0).
 
     Args:
-        key_interval: frames from one key frame to the next; 1 segments every frame.
-        phase: 0 .. key_interval - 1, index of the first key frame after frame 0 (0 means ``key_interval`` itself). Averaging a
-            score over all phases takes the luck of the key frames' positions out of it.
+        key_interval: frames between key frames; 1 segments every frame.
+        phase: 0 .. key_interval - 1, index of the first key frame after frame 0 (0 means ``key_interval``). A score averaged over
+            all phases does not depend on the position of the key frames.
 
     Raises:
         ValueError: if a value is out of range.
@@ -77,14 +76,14 @@ class FixedInterval:
     def __post_init__(self) -> None:
         for name, value in (("key_interval", self.key_interval), ("phase", self.phase)):
             if isinstance(value, bool) or not isinstance(value, int):
-                raise ValueError(f"{name} is {value!r}, expected a whole number")
+                raise ValueError(f"{name} is {value!r}; expected a whole number")
         if self.key_interval < 1:
-            raise ValueError(f"key_interval is {self.key_interval}, expected at least 1")
+            raise ValueError(f"key_interval is {self.key_interval}; expected at least 1")
         if not 0 <= self.phase < self.key_interval:
-            raise ValueError(f"phase is {self.phase}, expected 0..{self.key_interval - 1} for key_interval {self.key_interval}")
+            raise ValueError(f"phase is {self.phase}; expected 0..{self.key_interval - 1} for key_interval {self.key_interval}")
 
-    def before(self, image: Tensor, state: KeyFrameState | None) -> Decision:
-        """A key frame where its turn has come; the image itself is not read."""
+    def decide(self, image: Tensor, state: KeyFrameState | None) -> Decision:
+        """Decide by the frame's index; the image is not read."""
         if state is None:
             return Decision("first")
         return Decision("interval" if (state.index + 1 - self.phase) % self.key_interval == 0 else None)

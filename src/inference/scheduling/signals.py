@@ -1,8 +1,4 @@
-"""What says that a propagation is not to be trusted, each as one number.
-
-The first three look at thumbnails alone and cost next to nothing, so that they can decide before any flow is computed. The others
-judge a finished propagation. None of them needs a label.
-"""
+"""Image-change signals on thumbnails; they cost far less than any network."""
 
 from __future__ import annotations
 
@@ -13,17 +9,17 @@ from torch import Tensor
 from src.structures import Size
 
 THUMBNAIL_SIDE = 48
-"""Short side of a thumbnail, pixels: noise and fine texture are averaged away, objects stay."""
+"""Short side of a thumbnail, pixels: averages out noise and fine texture, keeps objects."""
 
 
 def thumbnail(image: Tensor) -> Tensor:
-    """A small grey picture of a frame, every pixel the mean of its block.
+    """Reduce a frame to a small grey image whose pixels are means of blocks.
 
     Args:
         image: (1, 3, H, W), RGB 0..255.
 
     Returns:
-        (1, 1, h, w) float32; the short side is :data:`THUMBNAIL_SIDE`, or the image's own where that is smaller.
+        (1, 1, h, w) float32; the short side is :data:`THUMBNAIL_SIDE`, or that of the image if smaller.
     """
     weights = image.new_tensor([0.299, 0.587, 0.114], dtype=torch.float32).view(3, 1, 1)
     grey = (image.float() * weights).sum(1, keepdim=True)
@@ -33,7 +29,7 @@ def thumbnail(image: Tensor) -> Tensor:
 
 
 def thumbnail_multiply_adds(size: Size) -> int:
-    """Multiply-adds of a thumbnail and of its comparison with the one before.
+    """Count the multiply-adds of a thumbnail and of its comparison with the previous one.
 
     Three per pixel for grey, one for the mean of blocks, and ten per pixel of the thumbnail.
 
@@ -46,15 +42,15 @@ def thumbnail_multiply_adds(size: Size) -> int:
 
 
 def difference_and_similarity(earlier: Tensor, later: Tensor) -> tuple[float, float]:
-    """How far two thumbnails differ once their brightness agrees, and how far they show the same picture.
+    """Compare two thumbnails.
 
     Args:
         earlier: (1, 1, h, w).
         later: (1, 1, h, w).
 
     Returns:
-        The mean absolute difference in grey levels, after the earlier one was brought to the later one's mean; and the
-        correlation of the pixels, -1..1, which brightness and contrast do not change (1 where a picture is flat).
+        Mean absolute difference in grey levels, after scaling the earlier thumbnail to the mean of the later one; and the
+        correlation of the pixels, -1..1, which is invariant to brightness and contrast (1 for an image without contrast).
     """
     matched = earlier * (later.mean() / earlier.mean().clamp(min=1))
     a, b = earlier - earlier.mean(), later - later.mean()

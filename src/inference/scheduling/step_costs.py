@@ -1,4 +1,4 @@
-"""What a key frame and a propagated frame cost a stream."""
+"""Cost of a key frame and of a propagated frame."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class StepCosts:
-    """Everything that is done for one frame, signals and post-processing included; in one unit, GFLOPs or milliseconds.
+    """Total cost of a frame, change signals and post-processing included, in GFLOPs or milliseconds.
 
     Attributes:
-        key: of a key frame.
-        nonkey: of a propagated frame.
+        key: cost of a key frame.
+        nonkey: cost of a propagated frame.
 
     Raises:
         ValueError: if a cost is negative.
@@ -22,11 +22,11 @@ class StepCosts:
 
     def __post_init__(self) -> None:
         if min(self.key, self.nonkey) < 0:
-            raise ValueError(f"{self}: expected no negative cost")
+            raise ValueError(f"costs are {self.key} and {self.nonkey}; expected no negative cost")
 
     @classmethod
     def of_parts(cls, key: float, propagate: float, every: float) -> StepCosts:
-        """From the segmentor on a key frame, flow and warp on a propagated one, and what every frame takes besides."""
+        """Add ``every``, the cost common to all frames, to the segmentor's cost and to that of flow and warp."""
         return cls(key=key + every, nonkey=propagate + every)
 
     def mean(self, keys: int, nonkeys: int) -> float:

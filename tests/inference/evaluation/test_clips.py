@@ -22,7 +22,7 @@ class Oracle(StreamingSegmentor):
         self.answer = answer
 
     def step(self, image: Tensor, state: KeyFrameState | None) -> tuple[Tensor, KeyFrameState]:
-        if state is None or self.scheduler.before(image, state).reason is not None:
+        if state is None or self.scheduler.decide(image, state).reason is not None:
             prediction = None if state is None else state.prediction
             new = KeyFrameState(image, prediction, 0 if state is None else state.index + 1, 0)  # type: ignore[arg-type]
         else:

@@ -35,8 +35,8 @@ def test_every_late_frame_is_a_key_frame_of_one_interval_shift() -> None:
 
 def test_a_state_of_another_scheduler_is_refused() -> None:
     image = torch.zeros(1, 3, 64, 64)
-    with pytest.raises(ValueError, match=r"another scheduler .*str"):
-        Adaptive().before(image, KeyFrameState(image, PREDICTION, 3, 1, None, "something"))
+    with pytest.raises(ValueError, match="another scheduler: it has a str; expected a ChangeState"):
+        Adaptive().decide(image, KeyFrameState(image, PREDICTION, 3, 1, None, "something"))
 
 
 @pytest.mark.parametrize(

@@ -1,64 +1,68 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
-from src.inference.scheduling.change import ChangeState, update_change
+from src.inference.scheduling.change import ChangeSettings, ChangeState
 from tests.inference.schedules import cut_clip, drift
 
+SETTINGS = ChangeSettings(weight=0.3, cut_similarity=0.65)
 
-def watched(images: list[torch.Tensor], weight: float = 0.3, similarity: float = 0.65) -> list[ChangeState]:
+
+def states_of(images: list[torch.Tensor], weight: float = 0.3) -> list[ChangeState]:
     found: list[ChangeState] = []
     for image in images:
-        found.append(update_change(image[None], found[-1] if found else None, weight, similarity))
+        found.append(replace(SETTINGS, weight=weight).update_change(image[None], found[-1] if found else None))
     return found
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
 def test_in_even_motion_change_counts_frames(weight: float) -> None:
-    changes = [one.change for one in watched(drift(12), weight)]
+    changes = [one.change for one in states_of(drift(12), weight)]
     assert changes == pytest.approx(list(range(12)), rel=0.1 if weight else 1e-6)
 
 
 def test_change_runs_ahead_where_more_moves_and_falls_behind_where_nothing_does() -> None:
     even = drift(30)
     slow_then_fast = [*even[:10], *even[10::2]]
-    changes = [one.change for one in watched(slow_then_fast, weight=1.0)]
+    changes = [one.change for one in states_of(slow_then_fast, weight=1.0)]
     assert changes[-1] - changes[-2] > 1.3 * (changes[9] - changes[8])
     still = [*even[:10], *[even[9]] * 5]
-    changes = [one.change for one in watched(still, weight=0.3)]
+    changes = [one.change for one in states_of(still, weight=0.3)]
     assert changes[14] - changes[9] == pytest.approx(5 * 0.7, abs=1e-6)
 
 
 def test_cuts_are_seen_where_they_are_and_nowhere_else() -> None:
-    found = watched(cut_clip((5, 1, 6, 7)))
+    found = states_of(cut_clip((5, 1, 6, 7)))
     assert [number for number, one in enumerate(found) if one.cut] == [*range(5, 19)]
     # Once the frame is a key frame, the cut lies behind; a cut in the second frame is seen, too.
-    after = update_change(drift(2, seed=3)[1][None], found[-1].key(), 0.3, 0.65)
-    assert not found[-1].key().cut and found[-1].key().change == 0 and after.cut
-    assert [one.cut for one in watched(cut_clip((1, 2)))] == [False, True, True]
+    after = SETTINGS.update_change(drift(2, seed=3)[1][None], found[-1].reset())
+    assert not found[-1].reset().cut and found[-1].reset().change == 0 and after.cut
+    assert [one.cut for one in states_of(cut_clip((1, 2)))] == [False, True, True]
 
 
 def test_noise_in_the_dark_is_no_cut_and_brightness_is_none_either() -> None:
     generator = torch.Generator().manual_seed(0)
     noise = [torch.randint(0, 9, (3, 64, 96), generator=generator, dtype=torch.uint8) for _ in range(20)]
     # Before anything is typical of a stream, noise is a cut; then it is what the stream looks like.
-    second = update_change(noise[1][None], watched(noise[:1])[0], 0.3, 0.65)
+    second = SETTINGS.update_change(noise[1][None], states_of(noise[:1])[0])
     assert second.cut
-    third = update_change(drift(1)[0][None], second.key(), 0.3, 0.65)
+    third = SETTINGS.update_change(drift(1)[0][None], second.reset())
     assert third.cut
-    settled = update_change(noise[2][None], watched(drift(3))[-1], 0.3, 0.65).key()
+    settled = SETTINGS.update_change(noise[2][None], states_of(drift(3))[-1]).reset()
     for image in noise[3:]:
-        settled = update_change(image[None], settled, 0.3, 0.65)
+        settled = SETTINGS.update_change(image[None], settled)
     assert not settled.cut
     flash = drift(6)
     flash[3] = (flash[3].float() * 0.5).byte()
-    assert not any(one.cut for one in watched(flash))
+    assert not any(one.cut for one in states_of(flash))
 
 
 def test_several_streams_in_step_are_refused() -> None:
     with pytest.raises(ValueError, match="step_streams"):
-        update_change(torch.zeros(2, 3, 64, 64), None, 0.3, 0.65)
+        SETTINGS.update_change(torch.zeros(2, 3, 64, 64), None)
 
 
 def test_another_size_begins_anew() -> None:
-    first = watched(drift(4))[-1]
-    assert update_change(torch.zeros(1, 3, 64, 200), first, 0.3, 0.65).change == 0
+    first = states_of(drift(4))[-1]
+    assert SETTINGS.update_change(torch.zeros(1, 3, 64, 200), first).change == 0

@@ -12,7 +12,7 @@ def key_frames(scheduler: FixedInterval, count: int) -> list[int]:
     keys = [0]
     for index in range(1, count):
         state = KeyFrameState(IMAGE, PREDICTION, index=index - 1, age=index - 1 - keys[-1])
-        reason = scheduler.before(IMAGE, state).reason
+        reason = scheduler.decide(IMAGE, state).reason
         assert reason in (None, "interval")
         if reason is not None:
             keys.append(index)
@@ -20,7 +20,7 @@ def key_frames(scheduler: FixedInterval, count: int) -> list[int]:
 
 
 def test_the_first_frame_is_a_key_frame() -> None:
-    assert FixedInterval(5, phase=3).before(IMAGE, None).reason == "first"
+    assert FixedInterval(5, phase=3).decide(IMAGE, None).reason == "first"
 
 
 def test_key_frames_of_the_paper() -> None:
