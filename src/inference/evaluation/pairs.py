@@ -71,7 +71,7 @@ def _segment_or_propagate(stream: StreamingSegmentor, key_image: Tensor, image: 
     if image is not None:
         synchronize(prediction.mask_logits.device)
         start = time.perf_counter()
-        prediction, _ = stream.propagate(image, state)
+        prediction = stream.propagate(image, state).prediction
     scored = key_image if image is None else image
     found = semantic_map(prediction, (scored.shape[-2], scored.shape[-1]))
     synchronize(found.device)
