@@ -57,9 +57,9 @@ def make(options: argparse.Namespace, console: Console) -> int:
     kept = 0
     with Progress(*_columns(DownloadColumn()), console=console, transient=True) as progress:
         task = progress.add_task("shards", total=total)
-        for files, done in zip(shards, write_shards(options.source, options.target, shards), strict=True):
+        for files, was_kept in zip(shards, write_shards(options.source, options.target, shards), strict=True):
             progress.advance(task, sum(file.size for file in files))
-            kept += done.kept
+            kept += was_kept
     before = f", {kept} of them from an earlier run" if kept else ""
     console.print(f"{sum(map(len, shards))} files, {total / 1e6:.1f} MB, in {len(shards)} shards in {options.target}{before}")
     return 0

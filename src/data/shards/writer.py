@@ -36,14 +36,6 @@ class SourceFile(NamedTuple):
     time: int
 
 
-class WrittenShard(NamedTuple):
-    """Finished shard: number of files, bytes, and true if an earlier run had written it."""
-
-    files: int
-    bytes: int
-    kept: bool
-
-
 def find_files(source: Path, leave_out: Sequence[str] = ()) -> list[SourceFile]:
     """List the files below a folder in natural order of their names; hidden ones are skipped, links followed.
 
@@ -102,7 +94,7 @@ def plan_shards(files: Sequence[SourceFile], shard_bytes: int) -> list[list[Sour
     return shards
 
 
-def write_shards(source: Path, target: Path, shards: Sequence[Sequence[SourceFile]]) -> Iterator[WrittenShard]:
+def write_shards(source: Path, target: Path, shards: Sequence[Sequence[SourceFile]]) -> Iterator[bool]:
     """Write the shards, each completely or not at all, then the index.
 
     Shards of an earlier run are kept if their files have the names, sizes and times of the source's.
@@ -113,7 +105,7 @@ def write_shards(source: Path, target: Path, shards: Sequence[Sequence[SourceFil
         shards: files of each shard (:func:`plan_shards`).
 
     Yields:
-        Each finished shard.
+        For each finished shard, true if an earlier run had written it.
 
     Raises:
         FileExistsError: if the target contains an index or other files.
@@ -140,7 +132,7 @@ def write_shards(source: Path, target: Path, shards: Sequence[Sequence[SourceFil
             raise OSError(f"{path} does not contain what was written to it")
         members |= found
         written.append(ShardFile(path.name, path.stat().st_size))
-        yield WrittenShard(len(files), written[-1].size, kept is not None)
+        yield kept is not None
     for name in present - {shard.name for shard in written}:
         (target / name).unlink()
     write_text(target / INDEX, ShardIndex.of(written, members).to_json())

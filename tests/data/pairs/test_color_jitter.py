@@ -1,3 +1,5 @@
+"""Laws of color jitter: both frames change alike, and worker and device agree."""
+
 import numpy as np
 import pytest
 import torch

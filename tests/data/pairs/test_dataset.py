@@ -1,3 +1,5 @@
+"""Laws of pair data sets: a sample is a function of seed and number, and batches keep it."""
+
 import numpy as np
 import pytest
 import torch

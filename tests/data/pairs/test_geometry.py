@@ -1,3 +1,5 @@
+"""Laws of pair geometry: frames of a pair change alike."""
+
 import torch
 
 from src.data.pairs.geometry import redraw_pair

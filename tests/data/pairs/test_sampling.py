@@ -1,3 +1,5 @@
+"""Laws of pair sampling: offsets within bounds, every labelled frame once per pass."""
+
 import copy
 from collections import Counter
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Laws of pair transforms: frames, label and flow stay aligned."""
+
 import numpy as np
 import pytest
 import torch

@@ -82,14 +82,14 @@ def test_a_stopped_run_is_resumed(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "shards"
     plan = plan_shards(find_files(source), 4000)
     run = write_shards(source, target, plan)
-    assert not next(run).kept and not next(run).kept
+    assert not next(run) and not next(run)
     run.close()
     assert not (target / INDEX).exists() and len(list(target.iterdir())) == 2
     # The second is truncated, as by a disk that lost its last blocks, and the third is unfinished.
     os.truncate(target / "shard_000001.tar", 1000)
     (target / ".shard_000002.0123abcd.partial.tar").write_bytes(b"half")
     again = write(source, target)
-    assert [written.kept for written in again] == [True, False] + [False] * (len(plan) - 2)
+    assert again == [True, False] + [False] * (len(plan) - 2)
     assert contents(target) == contents(shard(source, tmp_path / "unbroken", 4000))
 
 
@@ -100,7 +100,7 @@ def test_a_shard_of_other_files_is_written_anew(source: Path, tmp_path: Path) ->
     run.close()
     (source / "train.txt").write_bytes(os.urandom(900))
     os.utime(source / "train.txt", (1, 1))
-    assert not write(source, target)[0].kept
+    assert not write(source, target)[0]
     assert set(check_shards(Shards(str(target)))) == {None}
     assert Shards(str(target)).read("train.txt") == (source / "train.txt").read_bytes()
 

@@ -1,3 +1,5 @@
+"""Laws of deformations: the inverse undoes the field, and draws do not depend on the amplitude."""
+
 import cv2
 import numpy as np
 
@@ -5,7 +7,7 @@ from src.data.synthetic.deformation import invert_deformation, smooth_field
 
 
 def test_inverse_undoes_the_field() -> None:
-    """A position shifted by the inverse and then by the field is back within 0.1 pixels, away from the border."""
+    """Shifting by the inverse and then by the field returns within 0.1 pixels, away from the border."""
     field = smooth_field((240, 320), 5.0, np.random.default_rng(0))
     assert field is not None and field.shape == (240, 320, 2)
     inverse = invert_deformation(field)
@@ -16,8 +18,8 @@ def test_inverse_undoes_the_field() -> None:
     assert np.abs(field).max() > 1 and error.max() < 0.1 and error.mean() < 0.03
 
 
-def test_amplitude_does_not_change_what_is_drawn() -> None:
-    """A field that is not felt draws as much from the generator as one that is."""
+def test_amplitude_does_not_change_the_number_of_draws() -> None:
+    """A field below the smallest amplitude takes as many numbers from the generator as any other."""
     states = []
     for amplitude in (0.0, 1.0):
         rng = np.random.default_rng(0)

@@ -1,3 +1,5 @@
+"""Laws of generated videos: flow carries labels and images, and files are those of VSPW's layout."""
+
 import json
 from pathlib import Path
 

@@ -1,10 +1,12 @@
+"""Laws of segments: a full partition into connected segments, small ones merged."""
+
 import numpy as np
 
 from src.data.synthetic.segments import split_segments
 
 
-def test_pieces_of_one_class_are_apart() -> None:
-    """Connected pieces get numbers of their own, with the class, box and area that they have."""
+def test_connected_segments_of_one_class_are_separate() -> None:
+    """Each connected segment has its own number, class, box and area."""
     label = np.zeros((40, 60), np.int64)
     label[5:15, 5:20] = 3
     label[25:35, 30:50] = 3
@@ -19,8 +21,8 @@ def test_pieces_of_one_class_are_apart() -> None:
         assert (x, y, width, height) == (columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1)
 
 
-def test_small_pieces_join_a_neighbour() -> None:
-    """Nothing is left over: specks belong to what surrounds them, and extents cover them."""
+def test_small_segments_are_merged_into_a_neighbor() -> None:
+    """Small segments belong to the segment around them, and extents cover them."""
     label = np.zeros((40, 60), np.int64)
     label[:, 30:] = 1
     label[10:12, 10:12] = 2
@@ -32,7 +34,7 @@ def test_small_pieces_join_a_neighbour() -> None:
 
 
 def test_any_label_is_partitioned() -> None:
-    """Noise labels, numbers above 255 and a tight limit still give a full partition without gaps in the numbers."""
+    """Noise labels, values above 255 and a low limit give a full partition with consecutive numbers."""
     rng = np.random.default_rng(0)
     for values, limit in ((3, 64), (1000, 5)):
         label = rng.integers(0, values, (37, 53))

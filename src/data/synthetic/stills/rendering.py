@@ -123,7 +123,7 @@ def _paint_layers(scene: LayeredScene, backdrop_index: Ints, layer_index: Ints) 
     """Paint coats over one another: the extended background, the layers, the cut-outs.
 
     Returns:
-        Number of the topmost coat per key pixel (H, W), the layer of every coat, and the number of the first layer's coat.
+        Number of the topmost coat of every key pixel (H, W), layer of every coat, and number of the first layer's coat.
     """
     layers, count = scene.layers, len(scene.layers.planes)
     height, width = layer_index.shape
@@ -173,7 +173,7 @@ def _mask_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
 
 
 def _paint(painted: Ints, coat: int, mask: NDArray[np.bool_], corner: tuple[int, int], homography: Floats, ratio: Floats) -> None:
-    """Mark the key pixels that a mask maps to; ``ratio`` is the inverse depth ratio, linear in the key position."""
+    """Mark the key pixels that a mask maps to; ``ratio`` (3,) gives the depth ratio from a key position to the non-key frame."""
     height, width = painted.shape
     left, top = corner
     right, bottom = left + mask.shape[1] - 1, top + mask.shape[0] - 1

@@ -51,8 +51,8 @@ def test_exposure_scales_and_adds_noise() -> None:
     assert abs(noisy.mean() - 100) < 0.2 and abs(noisy.std() - 3) < 0.2
 
 
-def test_locate_undoes_projection() -> None:
-    """The point of a plane that is seen at a pixel projects to that pixel, at that depth."""
+def test_unproject_inverts_projection() -> None:
+    """The visible point of a plane at a pixel projects to that pixel, at that depth."""
     scene = build_scene((3, 4), (64, 96), 24)
     x, y = np.meshgrid(np.arange(0, 96, 7, dtype=np.float32), np.arange(0, 64, 7, dtype=np.float32))
     for obj in scene.objects:
@@ -65,16 +65,16 @@ def test_locate_undoes_projection() -> None:
         np.testing.assert_allclose(position[2][front], depth[front], rtol=1e-3)
 
 
-def test_flow_without_time_is_zero() -> None:
-    """The general computation, not only the shortcut of the reader, gives no motion and hides nothing at lag zero."""
+def test_zero_offset_is_zero_flow() -> None:
+    """Without the shortcut of the reader, too, the flow at offset zero is zero and no pixel is hidden."""
     flow = flow_between(build_scene((5, 6), (64, 96), 24), 9.0, 9.0)
     known = ~np.isnan(flow).any(0)
     assert known[1:-1, 1:-1].mean() > 0.99
     assert np.abs(flow[:, known]).max() < 0.02
 
 
-def test_sky_above_ground_below() -> None:
-    """The picture is filled: no ground along the upper border, no sky along the lower one, and something to see."""
+def test_sky_is_above_the_ground() -> None:
+    """The image has no ground along the upper border, no sky along the lower one, and contrast."""
     for number in range(4):
         scene = build_scene((7, number), (64, 96), 24)
         picture, owner = render_frame(scene, 0)

@@ -1,6 +1,9 @@
+"""Laws of the geometry: deformations are inverted, and every object crosses the image."""
+
 import numpy as np
 
 from src.data.synthetic.scenes.rendering import NEAR
+from src.data.synthetic.scenes.shapes import OBJECT_KINDS
 from src.data.synthetic.scenes.world import build_scene
 
 
@@ -16,3 +19,21 @@ def test_deform_undoes_undeform() -> None:
         assert max(np.abs(back[0] - u).max(), np.abs(back[1] - v).max()) * scale < 1e-3 * scale / 10
         amplitude, wave = obj.sway[:, 0], obj.sway[:, 1]
         assert (amplitude * wave < 0.3).all()
+
+
+def test_every_object_is_in_the_image_at_its_moment() -> None:
+    for seed in range(6):
+        scene = build_scene((9, seed), (64, 96), 24)
+        objects = [obj for obj in scene.objects if obj.kind in OBJECT_KINDS]
+        assert len(objects) >= 6
+        for obj in objects:
+            x, y, depth = scene.homography(obj, obj.moment) @ (0, 0, 1)
+            assert depth > NEAR and -0.1 * 96 < x / depth < 1.1 * 96 and 0 < y / depth < 64
+            assert 0 <= obj.moment <= 24
+
+
+def test_the_camera_moves_by_its_velocity() -> None:
+    camera = build_scene((9, 0), (64, 96), 24).camera
+    positions = [camera.projection(time)[1] for time in (0.0, 5.0, 10.0)]
+    np.testing.assert_allclose(positions[2] - positions[0], 10 * camera.velocity)
+    np.testing.assert_allclose(positions[0], (0, -1, 0))

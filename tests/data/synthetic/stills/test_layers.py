@@ -1,3 +1,5 @@
+"""Laws of layers: planes are ordered by depth, and the background continues behind the foreground."""
+
 import numpy as np
 
 from src.data.synthetic.segments import split_segments
@@ -6,7 +8,7 @@ from src.structures import IGNORE_INDEX
 
 
 def scene(seed: int) -> tuple[np.ndarray, Layers]:
-    """Sky (0) over a road (1); a near post (2) and a far one; void along the lower border."""
+    """Sky (0) over a road (1); a near and a far post (2); void along the lower border."""
     label = np.zeros((96, 128), np.int64)
     label[40:] = 1
     label[20:80, 22:28] = 2
@@ -17,7 +19,7 @@ def scene(seed: int) -> tuple[np.ndarray, Layers]:
 
 
 def test_planes_fit_the_scene() -> None:
-    """The sky is infinitely far, ground rises in inverse depth towards the camera, and the post that stands lower is nearer."""
+    """The sky is infinitely far, the inverse depth of the ground increases towards the camera, and the lower post is nearer."""
     for seed in range(5):
         _, layers = scene(seed)
         of = {
@@ -32,8 +34,8 @@ def test_planes_fit_the_scene() -> None:
         assert not layers.movable[[of["sky"], of["road"], of["car"]]].any() and layers.movable[of["far"]]
 
 
-def test_background_goes_on_behind() -> None:
-    """Without the foreground only background layers and their colors remain, and they do not change where they were seen."""
+def test_background_continues_behind_the_foreground() -> None:
+    """After removing the foreground, only background layers and their colors remain, unchanged where they were visible."""
     label, layers = scene(0)
     still = np.where((label == 2)[..., None], 255, 40 + 60 * (label == 1)[..., None]).astype(np.uint8).repeat(3, axis=-1)
     index, image = extend_background(still, layers)

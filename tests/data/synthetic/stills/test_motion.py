@@ -1,3 +1,5 @@
+"""Laws of synthetic motion: the flow carries the key frame to the non-key frame, exactly and within bounds."""
+
 import cv2
 import numpy as np
 import pytest
