@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -48,16 +48,31 @@ class ClipDataset(Protocol):
         return None
 
 
+class SplitContent(NamedTuple):
+    """Clips and classes of one split.
+
+    Attributes:
+        clips: videos as on disk, before exclusions.
+        classes: K class names.
+        palette: K colors, RGB 0..255.
+        fps: frames per second.
+        label_values: raw PNG value -> class or ``IGNORE_INDEX``; any other value in a file is an error.
+        label_channel: channel of color PNGs that holds the class; ``None``: labels have one channel.
+    """
+
+    clips: Sequence[Clip]
+    classes: Sequence[str]
+    palette: Sequence[Color]
+    fps: float
+    label_values: Mapping[int, int]
+    label_channel: int | None = None
+
+
 class FileClips(ClipDataset):
     """Clips whose frames are image files and whose labels are PNG files.
 
     Args:
-        clips: videos of the split.
-        classes: K class names.
-        palette: K colors.
-        fps: frames per second.
-        label_values: raw PNG value -> class or ``IGNORE_INDEX``; any other value in a file is an error.
-        label_channel: channel of color PNGs that holds the class; ``None``: labels have one channel.
+        content: clips and classes.
         policy: excludes listed files and videos.
         min_clip_length: minimum number of frames; shorter clips are left out.
 
@@ -65,22 +80,12 @@ class FileClips(ClipDataset):
         ValueError: if classes and palette differ in length, or no clip is left.
     """
 
-    def __init__(
-        self,
-        clips: Sequence[Clip],
-        classes: Sequence[str],
-        palette: Sequence[Color],
-        fps: float,
-        label_values: Mapping[int, int],
-        label_channel: int | None = None,
-        policy: IssuePolicy | None = None,
-        min_clip_length: int = 1,
-    ) -> None:
-        self.clips = (policy or IssuePolicy(Path())).apply(clips, min_clip_length)
-        self.classes = tuple(classes)
-        self.palette = match_palette(classes, palette)
-        self.fps = fps
-        self.label_format = LabelFormat(label_values, label_channel)
+    def __init__(self, content: SplitContent, policy: IssuePolicy | None = None, min_clip_length: int = 1) -> None:
+        self.clips = (policy or IssuePolicy(Path())).apply(content.clips, min_clip_length)
+        self.classes = tuple(content.classes)
+        self.palette = match_palette(content.classes, content.palette)
+        self.fps = content.fps
+        self.label_format = LabelFormat(content.label_values, content.label_channel)
         self._last_image: tuple[Path, Size] | None = None
 
     def read_image(self, clip: int, frame: int, interleaved: bool = False) -> Tensor:

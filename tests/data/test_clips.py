@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from src.data.clips import FileClips
+from src.data.clips import FileClips, SplitContent
 from src.structures import IGNORE_INDEX, Clip
 from tests.data.fake_layouts import label, write_image, write_label
 
@@ -12,7 +12,8 @@ def clips(tmp_path):
     write_image(tmp_path / "a.jpg")
     write_label(tmp_path / "a.png", label(0, 1, 2, 9))
     clip = Clip("a", (tmp_path / "a.jpg",) * 2, (tmp_path / "a.png", None))
-    return FileClips([clip], ("x", "y"), ((1, 1, 1), (2, 2, 2)), 5.0, {0: IGNORE_INDEX, 1: 0, 2: 1, 9: IGNORE_INDEX})
+    values = {0: IGNORE_INDEX, 1: 0, 2: 1, 9: IGNORE_INDEX}
+    return FileClips(SplitContent([clip], ("x", "y"), ((1, 1, 1), (2, 2, 2)), 5.0, values))
 
 
 def test_label_values_become_classes(clips):
@@ -47,12 +48,12 @@ def test_reading_a_missing_label_is_an_error(clips):
 
 def test_every_class_has_a_color(clips):
     with pytest.raises(ValueError, match="2 classes but 1 palette colors"):
-        FileClips(clips.clips, ("x", "y"), ((1, 1, 1),), 5.0, {0: 0})
+        FileClips(SplitContent(clips.clips, ("x", "y"), ((1, 1, 1),), 5.0, {0: 0}))
 
 
 def test_short_clips_are_left_out(clips):
     rest = {"classes": ("x",), "palette": ((1, 1, 1),), "fps": 5.0, "label_values": {0: 0}}
     short = Clip("short", clips.clips[0].images[:1], (None,))
-    assert [c.name for c in FileClips([*clips.clips, short], **rest, min_clip_length=2).clips] == ["a"]
+    assert [c.name for c in FileClips(SplitContent([*clips.clips, short], **rest), min_clip_length=2).clips] == ["a"]
     with pytest.raises(ValueError, match="none of 1 clips is left with min_clip_length=2"):
-        FileClips([short], **rest, min_clip_length=2)
+        FileClips(SplitContent([short], **rest), min_clip_length=2)

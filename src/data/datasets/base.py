@@ -3,34 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-from src.data.clips import Color, FileClips
+from src.data.clips import FileClips, SplitContent
 from src.data.integrity.issues import DatasetIssue, IssuePolicy
 from src.data.shards.path import dataset_root
-from src.structures import Clip
-
-
-class SplitContent(NamedTuple):
-    """Clips and classes of one split.
-
-    Attributes:
-        clips: videos as on disk, before exclusions.
-        classes: K class names.
-        palette: K colors, RGB 0..255.
-        fps: frames per second.
-        label_values: raw PNG value -> class or ``IGNORE_INDEX``.
-        label_channel: channel of color PNGs that holds the class; ``None``: labels have one channel.
-    """
-
-    clips: Sequence[Clip]
-    classes: Sequence[str]
-    palette: Sequence[Color]
-    fps: float
-    label_values: Mapping[int, int]
-    label_channel: int | None = None
 
 
 class DatasetFolder(FileClips, ABC):
@@ -59,7 +37,7 @@ class DatasetFolder(FileClips, ABC):
         self.root = dataset_root(root)
         self.split = split
         policy = IssuePolicy(self.root, exclude, issues)
-        super().__init__(*self.load_split(policy), policy=policy, min_clip_length=min_clip_length)
+        super().__init__(self.load_split(policy), policy, min_clip_length)
 
     @abstractmethod
     def load_split(self, policy: IssuePolicy) -> SplitContent:

@@ -17,8 +17,8 @@ from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from src.data.clips import Color
-from src.data.datasets.base import DatasetFolder, SplitContent, check_split
+from src.data.clips import Color, SplitContent
+from src.data.datasets.base import DatasetFolder, check_split
 from src.data.integrity.issues import IssuePolicy
 from src.files.text import read_text
 from src.structures import IGNORE_INDEX, Clip

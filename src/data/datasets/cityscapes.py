@@ -14,8 +14,8 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-from src.data.clips import Color
-from src.data.datasets.base import DatasetFolder, SplitContent
+from src.data.clips import Color, SplitContent
+from src.data.datasets.base import DatasetFolder
 from src.data.integrity.issues import DatasetIssue, IssuePolicy
 from src.structures import IGNORE_INDEX, Clip
 

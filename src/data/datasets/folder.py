@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from src.data.datasets.base import DatasetFolder, SplitContent
+from src.data.clips import SplitContent
+from src.data.datasets.base import DatasetFolder
 from src.data.datasets.classes_yaml import read_classes_yaml
 from src.data.datasets.frame_folders import FrameFolders, Labelling, read_clips, read_video_list, video_folders
 from src.data.integrity.issues import DatasetIssue, IssuePolicy

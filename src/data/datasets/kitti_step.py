@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from src.data.datasets.base import DatasetFolder, SplitContent, check_split
+from src.data.clips import SplitContent
+from src.data.datasets.base import DatasetFolder, check_split
 from src.data.datasets.cityscapes import CLASSES
 from src.data.datasets.frame_folders import FrameFolders, read_clips, subfolders
 from src.data.integrity.issues import IssuePolicy

@@ -14,7 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from src.data.datasets.base import DatasetFolder, SplitContent
+from src.data.clips import SplitContent
+from src.data.datasets.base import DatasetFolder
 from src.data.integrity.issues import DatasetIssue, IssuePolicy
 from src.files.flo import read_flo
 from src.files.images import image_size

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from src.data.datasets.base import DatasetFolder, SplitContent
+from src.data.clips import SplitContent
+from src.data.datasets.base import DatasetFolder
 from src.data.datasets.frame_folders import FrameFolders, read_clips, video_folders
 from src.data.integrity.issues import DatasetIssue, IssuePolicy
 from src.structures import IGNORE_INDEX

@@ -10,7 +10,8 @@
 
 from __future__ import annotations
 
-from src.data.datasets.base import DatasetFolder, SplitContent
+from src.data.clips import SplitContent
+from src.data.datasets.base import DatasetFolder
 from src.data.datasets.frame_folders import FrameFolders, read_clips, read_video_list
 from src.data.datasets.palette import distinct_palette
 from src.data.datasets.vspw import CLASS_FILE, read_class_names

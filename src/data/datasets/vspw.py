@@ -14,8 +14,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from src.data.clips import Color
-from src.data.datasets.base import DatasetFolder, SplitContent
+from src.data.clips import Color, SplitContent
+from src.data.datasets.base import DatasetFolder
 from src.data.datasets.frame_folders import FrameFolders, read_clips, read_video_list
 from src.data.datasets.palette import distinct_palette
 from src.data.datasets.vspw_classes import VSPW_CLASSES

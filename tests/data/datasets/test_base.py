@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from src.data.datasets.base import DatasetFolder, SplitContent, check_split
+from src.data.clips import SplitContent
+from src.data.datasets.base import DatasetFolder, check_split
 from src.data.integrity.issues import DatasetIssue
 from src.structures import IGNORE_INDEX, Clip
 from tests.data.fake_layouts import label, write_image, write_label
