@@ -24,9 +24,9 @@ from src.training.module import PropagationModule
 from src.training.strategies import explain_lost_processes, full_model
 from src.training.wiring import (
     build_propagator,
-    plain,
     set_gradient_accumulation,
 )
+from src.weights.folder_files import plain_json
 from src.weights.model_folder import load_model, save_model
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,8 @@ def _train(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     if cfg.overwrite:
         discard_checkpoints(run_dir)
     for logger in trainer.loggers:
-        logger.log_hyperparams(plain(OmegaConf.to_container(cfg, resolve=True)) | {"git": git_state(Path(__file__).parent)})
+        settings: Any = OmegaConf.to_container(cfg, resolve=True)
+        logger.log_hyperparams(settings | {"git": git_state(Path(__file__).parent)})
     trainable = sum(p.numel() for p in propagator.parameters() if p.requires_grad)
     total = sum(p.numel() for p in propagator.parameters())
     log.info("stage %s: %.3f M of %.3f M parameters train; run folder %s", cfg.stage.name, trainable / 1e6, total / 1e6, run_dir)
@@ -118,7 +119,7 @@ def _trainer(cfg: DictConfig) -> Trainer:
 
 def _metadata(cfg: DictConfig, datamodule: PairDataModule) -> dict[str, Any]:
     """Return the class names, palette and evaluation size to save with the model."""
-    values: dict[str, Any] = plain(
+    return plain_json(
         {
             "classes": list(datamodule.val.classes),
             "palette": [list(color) for color in datamodule.val.palette],
@@ -128,4 +129,3 @@ def _metadata(cfg: DictConfig, datamodule: PairDataModule) -> dict[str, Any]:
             "data": cfg.data.name,
         }
     )
-    return values

@@ -6,12 +6,10 @@ import logging
 import os
 import warnings
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import requests
-import torch
 from lightning import Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from src.models.flow.base import FlowEstimator
@@ -165,15 +163,6 @@ def wandb_logger(
     )
 
 
-def tensorboard_logger(save_dir: str) -> TensorBoardLogger:
-    """TensorBoard, in ``tensorboard/version_<n>`` of a folder.
-
-    Args:
-        save_dir: the run's folder.
-    """
-    return TensorBoardLogger(save_dir, name="tensorboard")
-
-
 def _why_offline() -> str | None:
     if os.environ.get("WANDB_MODE") in {"offline", "dryrun"}:
         return "WANDB_MODE=offline"
@@ -203,16 +192,3 @@ def quiet_other_ranks() -> None:
     """Log only warnings on processes other than the first, whose messages would be the same."""
     if getattr(rank_zero_only, "rank", 0):
         logging.getLogger().setLevel(logging.WARNING)
-
-
-def plain(value: Any) -> Any:
-    """Copy nested containers into plain Python values, so that checkpoints load with ``weights_only=True``."""
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, torch.Tensor):
-        return value.tolist()
-    return str(value)

@@ -6,13 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 
 from src.models.flow import CopyFlow
 from src.training import wiring
 from src.training.wiring import (
     build_propagator,
-    plain,
     set_gradient_accumulation,
     silence_lightning,
     wandb_logger,
@@ -117,14 +115,6 @@ def test_wandb_is_offline_where_the_user_says_so(
     assert "WANDB_MODE=offline" in str(offline_reason(tmp_path, caplog))
     with pytest.raises(ValueError, match="W&B mode is 'of-line'; expected one of auto, online"):
         wandb_logger("mpvss", "a", str(tmp_path), mode="of-line")
-
-
-def test_plain_values_pass_a_safe_load(tmp_path: Path) -> None:
-    config = OmegaConf.create({"a": {"b": [1, 2.5, None]}, 3: True})
-    value = {"config": OmegaConf.to_container(config), "path": Path("x/y"), "pair": (1, "z"), "tensor": torch.ones(2)}
-    wanted = {"config": {"a": {"b": [1, 2.5, None]}, "3": True}, "path": "x/y", "pair": [1, "z"], "tensor": [1.0, 1.0]}
-    torch.save(plain(value), tmp_path / "a.pt")
-    assert torch.load(tmp_path / "a.pt", weights_only=True) == wanted
 
 
 def test_only_the_named_noise_is_dropped(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

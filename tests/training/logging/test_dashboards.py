@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hydra.utils import instantiate
 from lightning.pytorch.loggers import CSVLogger
 
 from src.commands.train import train
@@ -84,9 +85,8 @@ def test_the_key_interval_of_a_run_is_one() -> None:
 
 
 def test_tensorboard_takes_the_curves(tmp_path: Path) -> None:
-    from src.training.wiring import tensorboard_logger
-
-    logger = tensorboard_logger(str(tmp_path))
+    node = compose_train("logger=tensorboard", f"run_dir={tmp_path}").logger.tensorboard
+    logger = instantiate(node)
     logger.log_metrics({"val/miou": 0.5}, step=3)
     logger.finalize("success")
     assert list((tmp_path / "tensorboard" / "version_0").glob("events.out.tfevents.*"))
