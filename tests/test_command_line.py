@@ -111,7 +111,7 @@ def test_the_command_line_of_the_process_is_rewritten(monkeypatch: pytest.Monkey
     assert sys.argv == ["src/eval.py", "checkpoint='a=b.ckpt'", "threads=2"]
 
 
-def test_the_home_folder_and_names_that_merely_begin_like_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_home_folder_and_names_that_begin_with_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert typed_path("~/a.mp4") == tmp_path / "home" / "a.mp4"
@@ -121,7 +121,7 @@ def test_the_home_folder_and_names_that_merely_begin_like_it(tmp_path: Path, mon
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_asks_and_the_second_insists(number: signal.Signals) -> None:
+def test_first_signal_sets_the_event_and_the_second_raises(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     with pytest.raises(KeyboardInterrupt), stopping_on_signals() as (stop, received):
         signal.raise_signal(number)
@@ -131,7 +131,7 @@ def test_the_first_signal_asks_and_the_second_insists(number: signal.Signals) ->
 
 
 @pytest.mark.parametrize("error", [ValueError("what is wrong"), FileNotFoundError("what is wrong")])
-def test_a_wrong_argument_ends_in_a_line_and_any_other_error_with_its_stack(
+def test_argument_error_is_one_line_and_other_errors_keep_their_stack(
     error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
@@ -146,7 +146,7 @@ def test_a_wrong_argument_ends_in_a_line_and_any_other_error_with_its_stack(
 
 
 @pytest.mark.parametrize("name", ["predict", "demo"])
-def test_help_says_how_to_call_it_and_names_every_option(name: str) -> None:
+def test_help_shows_usage_and_every_option(name: str) -> None:
     done = subprocess.run([sys.executable, "-m", f"src.{name}", "--help"], cwd=ROOT, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"python -m src.{name} ") and f"conf/{name}.yaml" in done.stdout

@@ -128,7 +128,7 @@ def test_every_setting_of_the_optimiser_can_be_set(stage: str) -> None:
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_what_stands_further_right_wins(experiment: str) -> None:
+def test_later_overrides_win(experiment: str) -> None:
     """Experiment < recipe < debug < command line."""
     cfg = compose_train(f"experiment={experiment}", "stage=flow", "debug=fast", "data.val_samples=7")
     assert (cfg.trainer.max_steps, cfg.data.val_samples) == (2, 7)
@@ -251,7 +251,7 @@ def test_the_default_flow_has_the_papers_size() -> None:
 
 
 @pytest.mark.parametrize("data", choices("data"))
-def test_what_data_configs_say_can_be_built(data: str) -> None:
+def test_data_configs_can_be_built(data: str) -> None:
     cfg = compose_train(f"data={data}").data
     for name in ("pair_sampling", "motion", "train_transform", "eval_transform"):
         assert (instantiate(cfg[name]) is None) == (cfg[name] is None)
@@ -267,7 +267,7 @@ def test_trainer_callbacks_and_objectives_can_be_built(tmp_path: Path) -> None:
     assert isinstance(trainer.strategy.checkpoint_io, DurableCheckpointIO)
 
 
-def test_what_is_monitored_is_logged() -> None:
+def test_monitored_metrics_are_logged() -> None:
     """tests/test_train.py checks that these are logged; here, that nothing else is asked for."""
     cfg = OmegaConf.to_container(compose_train())
     monitored = {node["monitor"] for _, node in nodes(cfg) if node.get("monitor")}
@@ -302,7 +302,7 @@ def test_a_misspelt_key_does_not_compose(override: str) -> None:
         ("logger.csv", "folder"),
     ],
 )
-def test_an_argument_that_the_code_does_not_know_is_refused(node: str, key: str, tmp_path: Path) -> None:
+def test_unknown_argument_is_refused(node: str, key: str, tmp_path: Path) -> None:
     cfg = compose_train("model/segmentor=tiny", "logger=csv", f"paths.runs={tmp_path}", f"+{node}.{key}=1")
     with pytest.raises((InstantiationException, TypeError), match=key):
         instantiate(OmegaConf.select(cfg, node))

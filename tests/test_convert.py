@@ -81,7 +81,7 @@ def golden(request: pytest.FixtureRequest, goldens: Path, tmp_path_factory: pyte
     yield Golden(name, golden_layout(folder), expected, propagator, missed)
 
 
-def test_published_names_there_and_back_are_bit_equal(golden: Golden) -> None:
+def test_published_names_round_trip_is_bit_equal(golden: Golden) -> None:
     assert golden.missed == []
 
 
@@ -168,7 +168,7 @@ def test_every_stage_gives_the_published_numbers(golden: Golden, dtype: torch.dt
         assert np.array_equal(labels.numpy(), golden.expected[f"semmap_{t}"])
 
 
-def test_the_goldens_have_the_architecture_that_their_readme_says(golden: Golden) -> None:
+def test_goldens_have_the_documented_architecture(golden: Golden) -> None:
     sizes = golden.propagator.segmentor.config()
     backbone = sizes["backbone_config"]
     assert (sizes["num_queries"], sizes["num_classes"], sizes["decoder_layers"] - 1, sizes["encoder_layers"]) == (16, 124, 9, 6)
@@ -205,7 +205,7 @@ def test_a_malicious_file_is_refused_and_nothing_ran(tmp_path: Path, monkeypatch
     assert [file.name for file in tmp_path.iterdir()] == ["bomb.pth"]
 
 
-def test_earlier_results_are_not_overwritten_unasked(official: Path, tmp_path: Path) -> None:
+def test_earlier_results_are_not_overwritten_without_overwrite(official: Path, tmp_path: Path) -> None:
     model = save_model(tiny_propagator("copy"), tmp_path / "model", {"mine": True})
     (tmp_path / "back.pth").write_text("precious")
     for source, output, extra in ((official, model, []), (model, tmp_path / "back.pth", ["to=official"])):
@@ -221,7 +221,7 @@ def test_earlier_results_are_not_overwritten_unasked(official: Path, tmp_path: P
     assert sorted(path.name for path in tmp_path.iterdir()) == ["back.pth", "model", "mpvss.pth"]
 
 
-def test_what_cannot_be_done_is_refused_and_leaves_nothing(official: Path, tmp_path: Path) -> None:
+def test_invalid_conversion_is_refused_and_writes_nothing(official: Path, tmp_path: Path) -> None:
     pixel = save_model(tiny_propagator("pixel"), tmp_path / "pixel")
     torch.save({"model": {"fc.weight": torch.zeros(1)}}, tmp_path / "other.pth")
     for source, extra, error, message in (
@@ -237,7 +237,7 @@ def test_what_cannot_be_done_is_refused_and_leaves_nothing(official: Path, tmp_p
     assert not (tmp_path / "out").exists()
 
 
-def test_what_the_data_says_goes_with_the_model(official: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_settings_of_the_data_are_saved_with_the_model(official: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     data = ["data=moving_scenes", "data.num_classes=5", "~data.test", "data.eval.short_side=480", "data.eval.max_long_side=853"]
     fake = "+data.test={_target_: tests.inference.tiny.FakeClips, lengths: [2]}"
     run(official, tmp_path / "named", *data, fake)
@@ -251,7 +251,7 @@ def test_what_the_data_says_goes_with_the_model(official: Path, tmp_path: Path, 
     assert "class names and colors are left out" in caplog.text
 
 
-def test_a_segmentor_of_the_model_zoo_can_segment_video_at_once(tmp_path: Path) -> None:
+def test_segmentor_of_the_model_zoo_predicts_video(tmp_path: Path) -> None:
     arrays = {name: value.numpy() for name, value in small_official("resnet").items() if not name.startswith("motion.")}
     (tmp_path / "zoo.pkl").write_bytes(pickle.dumps({"model": arrays, "__author__": "third_party"}))
     propagator, _ = load_model(run(tmp_path / "zoo.pkl", tmp_path / "model", "flow=dis"))
@@ -261,7 +261,7 @@ def test_a_segmentor_of_the_model_zoo_can_segment_video_at_once(tmp_path: Path) 
         assert propagator(key, nonkey)[0].class_logits.shape == (1, 6, 6)
 
 
-def test_flownet_starts_a_pixel_flow_and_the_papers(tmp_path: Path) -> None:
+def test_flownet_initialises_pixel_and_query_flow(tmp_path: Path) -> None:
     torch.save({"state_dict": flownet_state(), "meta": {"epoch": 1}}, tmp_path / "flownet_simple.pth")
     folder = run(tmp_path / "flownet_simple.pth", tmp_path / "flow")
     whole = load_flow(folder)

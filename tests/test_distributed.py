@@ -140,7 +140,7 @@ def test_fully_sharded_training_has_the_same_losses_and_saves_the_whole_model(bo
         assert torch.equal(value, model.state_dict()[name]), name
 
 
-def test_flow_trains_although_no_loss_reaches_some_branches(both: Both) -> None:
+def test_flow_trains_with_unsupervised_branches(both: Both) -> None:
     (path,) = (both.two / "flow" / "flow").glob("csv/*/metrics.csv")
     steps = [row for row in csv.DictReader(path.open()) if row.get("train/loss")]
     assert len(steps) == 3 and (both.two / "flow" / "flow" / "model" / "config.json").is_file()
@@ -172,7 +172,7 @@ def test_saved_maps_are_those_of_one_process(both: Both) -> None:
     assert len(one) == 30 and one == two
 
 
-def test_videos_are_shared_out_and_a_broken_one_stops_nothing(both: Both) -> None:
+def test_videos_are_divided_and_a_broken_one_stops_nothing(both: Both) -> None:
     output = both.two / "videos"
     again = json.loads((output / "summary.json").read_text())
     # The second command found three done, and tried the broken one once more.

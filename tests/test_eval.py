@@ -143,7 +143,7 @@ def test_a_method_that_the_checkpoint_cannot_do_is_refused(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", ["output", "overlay", "pictures", "report"])
-def test_earlier_results_are_not_overwritten_unasked(model: Path, tmp_path: Path, name: str) -> None:
+def test_earlier_results_are_not_overwritten_without_overwrite(model: Path, tmp_path: Path, name: str) -> None:
     names = {"output": "t.json", "overlay": "t.mp4", "pictures": "pictures", "report": "report"}
     taken = tmp_path / names[name]
     if name in ("pictures", "report"):

@@ -23,7 +23,7 @@ from tests.tiny_run import ROOT, compose_train, overrides
 from tests.wandb_runs import logged_bytes
 
 
-def test_a_multirun_gives_each_job_its_folder_and_its_wandb_run(tmp_path: Path) -> None:
+def test_multirun_gives_each_job_a_folder_and_a_wandb_run(tmp_path: Path) -> None:
     arguments = [
         *overrides(tmp_path / "scenes", tmp_path / "my runs (1)"), "stage=segmentor", "logger=default", "trainer.max_steps=2",
         "trainer.val_check_interval=2", "monitor=val/miou", "data.val_samples=1", "seed=0,-1,1",
@@ -69,7 +69,7 @@ def test_the_slurm_launcher_runs_a_whole_sweep_without_slurm(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_optuna_sends_trials_to_joblib_and_keeps_the_best(tmp_path: Path) -> None:
+def test_optuna_runs_trials_by_joblib_and_reports_the_best(tmp_path: Path) -> None:
     """The search and the launcher in one: two trials, side by side, each with settings and a score of its own."""
     arguments = [
         *overrides(tmp_path / "scenes", tmp_path / "runs"), "stage=segmentor", "trainer.max_steps=2", "data.val_samples=1",
@@ -94,7 +94,7 @@ def test_optuna_sends_trials_to_joblib_and_keeps_the_best(tmp_path: Path) -> Non
         ("joblib", "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"),
     ],
 )
-def test_launchers_are_the_named_ones_with_keys_that_they_know(launcher: str, target: str) -> None:
+def test_launchers_have_only_known_keys(launcher: str, target: str) -> None:
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         cfg = compose("train", [f"hydra/launcher={launcher}", "hydra.job.num=0"], return_hydra_config=True)
         node = cfg.hydra.launcher
@@ -103,7 +103,7 @@ def test_launchers_are_the_named_ones_with_keys_that_they_know(launcher: str, ta
     assert node._target_ == target and set(node) == set(known)
 
 
-def test_optuna_is_told_what_to_vary_and_that_a_failure_is_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_optuna_config_has_parameters_and_tolerates_failures(monkeypatch: pytest.MonkeyPatch) -> None:
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         cfg = compose("train", ["hparams_search=optuna"], return_hydra_config=True)
     sweeper = cfg.hydra.sweeper

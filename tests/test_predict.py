@@ -236,7 +236,7 @@ def test_a_video_without_a_single_frame_leaves_nothing(model: Path, tmp_path: Pa
         (["data=moving_scenes", "clip_split=valid"], Exception, "valid"),
     ],
 )
-def test_what_cannot_be_done_is_refused_and_leaves_nothing(
+def test_invalid_conversion_is_refused_and_writes_nothing(
     model: Path, tmp_path: Path, overrides: list[str], error: type[Exception], message: str
 ) -> None:
     video = make_video(tmp_path / "a.mp4", frames(2, (48, 64)))

@@ -103,7 +103,7 @@ def step_line(step: int) -> str:
     return f"step {step} of {STEPS}: loss"
 
 
-def test_killed_three_times_at_random_a_run_ends_as_an_unbroken_one(
+def test_run_killed_three_times_ends_like_an_uninterrupted_run(
     processes: TrainingProcesses, arguments: list[str], unbroken: Path, tmp_path: Path
 ) -> None:
     rng, reached, resumed_at = np.random.default_rng(), 0, []
@@ -138,7 +138,7 @@ def test_sigterm_saves_the_step_and_exits_with_75(
     check_equal(run_dir(tmp_path), unbroken)
 
 
-def test_a_truncated_checkpoint_is_passed_over(
+def test_truncated_checkpoint_is_skipped(
     processes: TrainingProcesses, arguments: list[str], unbroken: Path, tmp_path: Path
 ) -> None:
     run = processes.start(*arguments)
@@ -153,7 +153,7 @@ def test_a_truncated_checkpoint_is_passed_over(
     check_equal(run_dir(tmp_path), unbroken, unlogged=[4])
 
 
-def test_a_disk_that_takes_no_more_ends_the_run_and_leaves_the_checkpoints(
+def test_file_size_limit_ends_the_run_and_keeps_the_checkpoints(
     processes: TrainingProcesses, arguments: list[str], unbroken: Path, tmp_path: Path
 ) -> None:
     (first, *_) = sorted((unbroken / "checkpoints").glob("step_*.ckpt"))
@@ -181,7 +181,7 @@ def small_disk(unbroken: Path, tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def test_a_disk_that_is_full_ends_the_run_and_leaves_the_checkpoints(
+def test_full_disk_ends_the_run_and_keeps_the_checkpoints(
     processes: TrainingProcesses, arguments: list[str], small_disk: Path
 ) -> None:
     run = processes.start(*arguments, f"paths.runs={small_disk}")
@@ -204,9 +204,7 @@ def test_a_second_run_in_the_folder_is_refused(processes: TrainingProcesses, arg
     third.wait_for(f"was left by process {first.pid} on")
 
 
-def test_a_loss_that_is_not_a_number_is_kept_and_replayed(
-    processes: TrainingProcesses, arguments: list[str], tmp_path: Path
-) -> None:
+def test_nan_loss_is_saved_and_replayed(processes: TrainingProcesses, arguments: list[str], tmp_path: Path) -> None:
     # After one step of this length nothing is a number any more.
     diverging = [*arguments, "stage.optim.lr=1e30"]
     run = processes.start(*diverging)
@@ -244,7 +242,7 @@ def test_a_damaged_image_follows_the_policy(
     assert run.wait() == 1 and "expected at most data.max_skipped=1" in run.printed
 
 
-def test_a_list_that_cannot_be_read_is_named(processes: TrainingProcesses, arguments: list[str], own_scenes: Path) -> None:
+def test_unreadable_list_is_an_error(processes: TrainingProcesses, arguments: list[str], own_scenes: Path) -> None:
     (own_scenes / "train.txt").write_bytes(b"\xff\x00train_0000")
     run = processes.start(*arguments, f"paths.data={own_scenes.parent}")
     assert run.wait() == 1 and f"{own_scenes / 'train.txt'} cannot be read (" in run.printed, run.printed
@@ -262,7 +260,7 @@ def wandb_record(runs: Path) -> bytes:
 
 
 @pytest.mark.parametrize("server", ["refuses", "hangs"])
-def test_a_wandb_server_that_does_not_answer_leaves_an_offline_run(
+def test_unresponsive_wandb_server_gives_an_offline_run(
     processes: TrainingProcesses, with_wandb: list[str], tmp_path: Path, server: str
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -275,9 +273,7 @@ def test_a_wandb_server_that_does_not_answer_leaves_an_offline_run(
     assert b"train/loss_mask" in wandb_record(tmp_path)
 
 
-def test_a_wandb_server_that_dies_does_not_stop_training(
-    processes: TrainingProcesses, with_wandb: list[str], tmp_path: Path
-) -> None:
+def test_dead_wandb_server_does_not_stop_training(processes: TrainingProcesses, with_wandb: list[str], tmp_path: Path) -> None:
     with fake_wandb_server() as server:
         run = processes.start(*with_wandb, WANDB_BASE_URL=server.url, WANDB_API_KEY="k" * 40)
         run.wait_for("step 1 of 3: loss")
@@ -290,7 +286,7 @@ def test_a_wandb_server_that_dies_does_not_stop_training(
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_process_that_is_lost_ends_the_others(
+def test_lost_process_ends_the_others(
     processes: TrainingProcesses, arguments: list[str], tmp_path: Path, number: signal.Signals
 ) -> None:
     """One that is killed at once, one that hangs after the timeout; the checkpoint before serves to go on."""

@@ -114,7 +114,7 @@ def two_queries(model: Propagator) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("experiment", ["quickstart", "vspw_swinl"])
 @pytest.mark.parametrize("sweep", SWEEPS)
-def test_every_job_of_a_sweep_is_another_and_starts_from_the_segmentor(sweep: str, experiment: str) -> None:
+def test_jobs_of_a_sweep_differ_and_start_from_the_segmentor(sweep: str, experiment: str) -> None:
     """Whatever the recipe of the experiment starts from."""
     values = grid(sweep)
     seen = []
@@ -128,7 +128,7 @@ def test_every_job_of_a_sweep_is_another_and_starts_from_the_segmentor(sweep: st
     assert len(set(seen)) == len(seen) > 1
 
 
-def test_the_flow_sweep_has_every_kind_of_motion(job: Callable[[str, str], Job], folder: Path) -> None:
+def test_flow_sweep_contains_every_flow(job: Callable[[str, str], Job], folder: Path) -> None:
     kinds = {}
     for override in grid("flow"):
         model = job("flow", override).model
@@ -140,7 +140,7 @@ def test_the_flow_sweep_has_every_kind_of_motion(job: Callable[[str, str], Job],
     assert kinds == {"copy": CopyFlow, "dis": DISFlow, "pixel": PixelFlow, "query": QueryFlow, "random_queries": QueryFlow}
 
 
-def test_random_queries_know_nothing_of_the_key_frame(job: Callable[[str, str], Job]) -> None:
+def test_random_queries_do_not_depend_on_the_key_frame(job: Callable[[str, str], Job]) -> None:
     own, segmentors = job("flow", "flow_choice=random_queries").model, job("flow", "flow_choice=query").model
     one, other = two_queries(own)
     assert torch.equal(flows(own, one)[0], flows(own, other)[0])
@@ -150,7 +150,7 @@ def test_random_queries_know_nothing_of_the_key_frame(job: Callable[[str, str], 
     assert grid("random_queries") == ["model.flow.queries=segmentor", "model.flow.queries=random"]
 
 
-def test_without_decoder_layers_queries_and_pixel_flow_are_strangers(job: Callable[[str, str], Job]) -> None:
+def test_without_decoder_layers_queries_do_not_attend_to_the_pixel_flow(job: Callable[[str, str], Job]) -> None:
     assert grid("decoder_layers") == [f"model.flow.decoder_layers={n}" for n in range(10)]
     for layers in (0, 1):
         model = job("decoder_layers", f"model.flow.decoder_layers={layers}").model
@@ -169,12 +169,12 @@ def test_deep_supervision_adds_the_losses_of_the_other_layers(job: Callable[[str
 
 @pytest.mark.parametrize("number, moved", [(0, ""), (1, "mask_head class_head"), (2, "transformer_decoder mask_head class_head"),
                                            (3, "backbone pixel_decoder transformer_decoder mask_head class_head")])  # fmt: skip
-def test_exactly_the_named_parts_train(job: Callable[[str, str], Job], folder: Path, number: int, moved: str) -> None:
+def test_exactly_the_configured_parts_train(job: Callable[[str, str], Job], folder: Path, number: int, moved: str) -> None:
     """The first is a frozen segmentor, the last a fine-tuned one."""
     assert moved_parts(folder, job("trainable", grid("trainable")[number]).model) == set(moved.split())
 
 
-def test_the_fusion_starts_where_it_says(job: Callable[[str, str], Job]) -> None:
+def test_fusion_starts_at_the_configured_flow(job: Callable[[str, str], Job]) -> None:
     pixel, reference = (job("fuse_init", override).model for override in grid("fuse_init"))
     for model, expected in ((pixel, 0.0), (reference, 1.0)):
         flow = flows(model, two_queries(model)[0])[0]
@@ -183,7 +183,7 @@ def test_the_fusion_starts_where_it_says(job: Callable[[str, str], Job]) -> None
 
 
 @torch.no_grad()
-def test_only_the_exact_grid_leaves_masks_where_they_are(job: Callable[[str, str], Job]) -> None:
+def test_only_the_exact_grid_has_zero_flow_as_identity(job: Callable[[str, str], Job]) -> None:
     image = 255 * torch.rand(1, 3, 64, 96)
     for override, still in zip(grid("warp_grid"), (True, False), strict=True):
         model = job("warp_grid", override).model
@@ -192,7 +192,7 @@ def test_only_the_exact_grid_leaves_masks_where_they_are(job: Callable[[str, str
         assert torch.equal(copied.propagate(key, image, image)[0].mask_logits, key.mask_logits) == still
 
 
-def test_one_evaluation_goes_through_the_key_intervals(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_evaluation_covers_all_key_intervals(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = folder / "intervals.json"
     scenes = [
         "data.scenes.num_clips=1",
@@ -219,7 +219,7 @@ def test_one_evaluation_goes_through_the_key_intervals(folder: Path, capsys: pyt
     assert "| 10 |" in capsys.readouterr().out and table.with_name("intervals_sweep.png").exists()
 
 
-def test_the_page_of_ablations_names_every_sweep_and_its_commands_are_understood() -> None:
+def test_ablations_page_lists_every_sweep_and_its_commands_compose() -> None:
     page = (ROOT / "docs" / "ablations.md").read_text(encoding="utf-8")
     commands = re.findall(r"`(python [^`]+)`", re.sub(r"```.*?```", "", page, flags=re.DOTALL))
     commands += [

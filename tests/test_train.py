@@ -116,7 +116,7 @@ def test_logs_have_the_promised_names(stages: Path, stage: str) -> None:
     assert rate == pytest.approx(base * (1 - 1 / 6) ** 0.9)
 
 
-def test_a_run_is_not_overwritten_unasked(run: Run, tmp_path: Path) -> None:
+def test_run_is_not_overwritten_without_overwrite(run: Run, tmp_path: Path) -> None:
     run("stage=segmentor", "logger=none")
     first = weights(tmp_path / "default" / "segmentor" / "model")
     with pytest.raises(FileExistsError, match="resume=true to continue it, overwrite=true to replace it"):
@@ -128,7 +128,7 @@ def test_a_run_is_not_overwritten_unasked(run: Run, tmp_path: Path) -> None:
     assert not equal(weights(tmp_path / "default" / "segmentor" / "model"), first)
 
 
-def test_what_is_lacking_is_named(run: Run, tmp_path: Path) -> None:
+def test_missing_input_is_an_error(run: Run, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"stage.init_from=.*segmentor/model does not exist; run the earlier stage first"):
         run("stage=flow")
     assert not (tmp_path / "default").exists()
@@ -136,7 +136,7 @@ def test_what_is_lacking_is_named(run: Run, tmp_path: Path) -> None:
         run("stage=segmentor", "stage.objective.trainable=[segmentor.decoder]")
 
 
-def test_a_loss_that_is_not_a_number_names_its_samples(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nan_loss_names_its_samples(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = SegmentorStage.losses
 
     def broken(self: SegmentorStage, model: Propagator, batch: PairBatch) -> dict[str, Tensor]:
@@ -159,7 +159,7 @@ def test_half_precision_trains(run: Run, tmp_path: Path) -> None:
         )
 
 
-def test_ctrl_c_says_how_to_go_on(run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_ctrl_c_logs_how_to_resume(run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     def interrupt(self: ProgressLines, trainer: Trainer, *_: object) -> None:
         if trainer.global_step == 5:
             raise KeyboardInterrupt
@@ -189,7 +189,7 @@ def pair_iou(model: Propagator, pairs: PairDataset) -> float:
 
 
 @pytest.mark.slow
-def test_training_carries_masks_better_than_copying_them(run: Run, scenes: Path, tmp_path: Path) -> None:
+def test_trained_propagation_scores_above_copying(run: Run, scenes: Path, tmp_path: Path) -> None:
     """On the one clip it was trained on: that training finds the motion, not that so small a network finds any other."""
     settings = ["batch_size=4", "logger=none", "mask_loss.num_points=256", "data.train_transform=null", "data.val_samples=1"]
     settings += ["stage.optim.lr=2e-3", "stage.optim.backbone_factor=1", "trainer.gradient_clip_val=1.0"]

@@ -19,7 +19,7 @@ def test_a_list_of_another_encoding_is_named(tmp_path: Path, content: bytes) -> 
         read_video_list(tmp_path / "train.txt", lambda name: tmp_path / name, IssuePolicy(tmp_path))
 
 
-def test_a_list_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_list_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "train.txt").write_text("a\n")
 
     def broken(*_: object, **__: object) -> str:

@@ -43,7 +43,7 @@ class KeepCheckpoint(Callback):
             trainer.save_checkpoint(self.path)
 
 
-def test_a_resumed_run_draws_the_random_numbers_of_an_unbroken_one(tmp_path: Path) -> None:
+def test_resumed_run_repeats_the_random_draws_of_an_uninterrupted_run(tmp_path: Path) -> None:
     whole = NoisyStage()
     keep = KeepCheckpoint(2, tmp_path / "kept.ckpt")
     tiny_trainer(tmp_path / "a", 5, 10, keep).fit(module := tiny_module(whole), tiny_data(5))
@@ -78,7 +78,7 @@ def test_the_loss_is_the_sum_of_its_terms(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_broken_term_is_named_with_its_samples(tmp_path: Path, value: float) -> None:
+def test_nonfinite_loss_term_is_reported_with_its_samples(tmp_path: Path, value: float) -> None:
     with pytest.raises(FloatingPointError, match=r"step 0: loss dice is not finite on clip\d/\d->\d$"):
         tiny_trainer(tmp_path, 1, 10).fit(tiny_module(Told({"mask": 2.0, "dice": value})), tiny_data(1))
 
@@ -127,7 +127,7 @@ class KnowsWhatIsNew(PropagationStage):
 
 
 @pytest.mark.parametrize("honest", [True, False])
-def test_what_a_flow_takes_for_new_is_judged_where_the_data_knows(tmp_path: Path, honest: bool) -> None:
+def test_disocclusion_is_scored_where_the_true_flow_is_known(tmp_path: Path, honest: bool) -> None:
     trainer = tiny_trainer(tmp_path, 1, 10)
     trainer.fit(tiny_module(KnowsWhatIsNew(honest)), tiny_data(1, val_samples=6))
     logged = {name: float(trainer.callback_metrics[f"val/disoccluded{name}"]) for name in ("", "_precision", "_recall")}
@@ -135,7 +135,7 @@ def test_what_a_flow_takes_for_new_is_judged_where_the_data_knows(tmp_path: Path
     assert (logged["_precision"], logged["_recall"]) == (honest, honest)
 
 
-def test_each_validation_counts_from_zero(tmp_path: Path) -> None:
+def test_metrics_reset_after_each_validation(tmp_path: Path) -> None:
     scores: list[float] = []
 
     class Collect(Callback):

@@ -17,7 +17,7 @@ def groups_by_name(model: Propagator, optim: AdamWPoly) -> dict[str, tuple[float
     return {name: settings[id(p)] for name, p in model.named_parameters() if id(p) in settings}
 
 
-def test_norms_embeddings_and_position_tables_are_not_decayed() -> None:
+def test_norms_embeddings_and_position_tables_have_no_weight_decay() -> None:
     with torch.device("meta"):
         swin = Mask2FormerSegmentor.from_backbone("swin_tiny", 4, num_queries=6, hidden_dim=32, pretrained_backbone=False)
     model = Propagator(swin, tiny_flow("query"))
@@ -36,7 +36,7 @@ def test_norms_embeddings_and_position_tables_are_not_decayed() -> None:
     assert found["segmentor.network.class_predictor.bias"][1] == 0.5
 
 
-def test_only_the_backbone_learns_at_its_own_rate() -> None:
+def test_only_the_backbone_has_its_own_learning_rate() -> None:
     model = tiny_propagator()
     found = groups_by_name(model, AdamWPoly(lr=0.2, backbone_factor=0.1))
     backbone = {id(p) for p in model.segmentor.parts()["backbone"].parameters()}
@@ -44,7 +44,7 @@ def test_only_the_backbone_learns_at_its_own_rate() -> None:
         assert found[name][0] == pytest.approx(0.02 if id(parameter) in backbone else 0.2), name
 
 
-def test_frozen_parameters_are_not_given_to_the_optimiser() -> None:
+def test_frozen_parameters_are_not_in_the_optimiser() -> None:
     model = tiny_propagator()
     model.set_trainable(["flow"])
     assert groups_by_name(model, AdamWPoly()).keys() == {f"flow.{name}" for name, _ in model.flow.named_parameters()}
@@ -65,12 +65,12 @@ def rates(optim: AdamWPoly, max_steps: int) -> list[float]:
     return seen
 
 
-def test_the_rate_falls_polynomially_to_zero() -> None:
+def test_learning_rate_decays_polynomially_to_zero() -> None:
     assert rates(AdamWPoly(lr=2.0), 4) == pytest.approx([2 * (1 - step / 4) ** 0.9 for step in range(5)])
     assert rates(AdamWPoly(lr=2.0, power=1.0), 4) == pytest.approx([2.0, 1.5, 1.0, 0.5, 0.0])
 
 
-def test_the_rate_rises_linearly_while_warming_up() -> None:
+def test_learning_rate_rises_linearly_during_warmup() -> None:
     assert rates(AdamWPoly(lr=1.0, power=0.0, warmup_steps=3), 5)[:5] == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0])
 
 

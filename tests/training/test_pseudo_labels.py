@@ -10,7 +10,7 @@ from tests.inference.tiny import tiny_propagator
 from tests.training.tiny_batch import tiny_batch
 
 
-def test_a_blank_frame_gets_the_segmentors_map_and_a_labelled_one_keeps_its_label() -> None:
+def test_unlabelled_frames_get_the_semantic_map_and_labelled_frames_keep_their_label() -> None:
     segmentor, batch = tiny_propagator().segmentor, tiny_batch()
     label = batch.nonkey_label.clone()
     label[1] = IGNORE_INDEX
@@ -21,7 +21,7 @@ def test_a_blank_frame_gets_the_segmentors_map_and_a_labelled_one_keeps_its_labe
     assert torch.equal(found[1], expected) and len(expected.unique()) > 1
 
 
-def test_what_the_segmentor_is_unsure_of_is_ignored() -> None:
+def test_pixels_of_low_confidence_are_ignored() -> None:
     segmentor, batch = tiny_propagator().segmentor, tiny_batch()
     batch = batch._replace(nonkey_label=torch.full_like(batch.nonkey_label, IGNORE_INDEX))
     with torch.no_grad():
@@ -32,7 +32,7 @@ def test_what_the_segmentor_is_unsure_of_is_ignored() -> None:
     assert torch.equal(found == IGNORE_INDEX, share < limit)
 
 
-def test_the_segmentor_is_left_as_it_was() -> None:
+def test_segmentor_keeps_its_training_mode() -> None:
     segmentor, batch = tiny_propagator().segmentor, tiny_batch()
     blank = batch._replace(nonkey_label=torch.full_like(batch.nonkey_label, IGNORE_INDEX))
     label = PseudoLabels()(segmentor.train(), blank).nonkey_label

@@ -47,7 +47,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_what_was_replaced_is_listed_by_step_and_sample(whole: Path) -> None:
+def test_replaced_samples_are_listed_by_step_and_number(whole: Path) -> None:
     header, *rows = list(csv.reader((whole / "skipped.csv").open()))
     assert header == ["step", "sample", "message"] and len(rows) > 3
     assert all(
@@ -56,12 +56,12 @@ def test_what_was_replaced_is_listed_by_step_and_sample(whole: Path) -> None:
     assert len({step for step, *_ in rows if int(step) <= 3}) and any(int(step) > 6 for step, *_ in rows)
 
 
-def test_a_resumed_run_ends_with_the_list_of_an_unbroken_one(whole: Path, tmp_path: Path) -> None:
+def test_resumed_run_ends_with_the_list_of_an_uninterrupted_run(whole: Path, tmp_path: Path) -> None:
     checkpoint = whole / "step_0000006.ckpt"
     assert fit(tmp_path, data("skip"), checkpoint=checkpoint) == list(csv.reader((whole / "skipped.csv").open()))
 
 
-def test_too_many_end_the_run(tmp_path: Path) -> None:
+def test_too_many_replaced_samples_end_the_run(tmp_path: Path) -> None:
     with pytest.raises(
         RuntimeError, match=r"[23] samples were replaced .* data.max_skipped=1; repair the files listed in .*skipped.csv"
     ):
@@ -70,12 +70,12 @@ def test_too_many_end_the_run(tmp_path: Path) -> None:
         SkippedSamples("a.csv", -1)
 
 
-def test_by_default_the_first_one_ends_the_run(tmp_path: Path) -> None:
+def test_by_default_the_first_damaged_file_ends_the_run(tmp_path: Path) -> None:
     with pytest.raises(CorruptFileError, match=r"2\.png cannot be decoded"):
         fit(tmp_path, data("raise"))
 
 
-def test_the_rows_of_all_ranks_are_put_together(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_of_all_ranks_are_gathered(monkeypatch: pytest.MonkeyPatch) -> None:
     mine, others = [(1, 0, "a")], [(1, 3, "b")]
 
     class Strategy:

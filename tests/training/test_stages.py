@@ -36,7 +36,7 @@ def trained(stage: SegmentorStage | FlowStage | PropagationStage, batch: PairBat
     return terms, gradient_parts(model, terms)
 
 
-def test_each_stage_trains_its_parts_and_no_other() -> None:
+def test_each_stage_trains_only_its_parts() -> None:
     whole = {"segmentor.backbone", "segmentor.pixel_decoder", "segmentor.transformer_decoder", "segmentor.mask_head"}
     terms, parts = trained(SegmentorStage(set_loss()), tiny_batch())
     assert (set(terms), parts) == ({"class", "mask", "dice"}, whole | {"segmentor.class_head"})
@@ -59,7 +59,7 @@ def test_the_flow_of_the_image_trains_without_the_segmentor(monkeypatch: pytest.
     assert all(p.grad is not None for p in model.flow.parameters())
 
 
-def test_unlabelled_video_teaches_the_flow_by_itself() -> None:
+def test_unlabelled_video_supervises_the_flow_through_the_photometric_loss() -> None:
     """Neither labels nor flow: the segmentor's own map and the look of the frames are all there is."""
     model, batch = tiny_propagator("correlation"), tiny_batch()
     model.set_trainable(["flow"])
@@ -84,7 +84,7 @@ def test_unlabelled_video_teaches_the_flow_by_itself() -> None:
     assert gradient_parts(model, terms) == {"flow"}
 
 
-def test_detail_is_taught_by_known_flow_and_by_nothing_else() -> None:
+def test_detail_branch_is_supervised_only_by_the_true_flow() -> None:
     model, batch = tiny_propagator("correlation"), tiny_batch()
     assert FlowBranch.DETAIL in PropagationStage(set_loss()).idle
     for stage in (FlowStage(FlowLoss()), PropagationStage(set_loss(), FlowLoss())):
@@ -94,7 +94,7 @@ def test_detail_is_taught_by_known_flow_and_by_nothing_else() -> None:
         assert all(p.grad is not None for p in model.flow.branches()[FlowBranch.DETAIL].parameters())
 
 
-def test_the_segmentor_sees_the_labelled_frame_alone() -> None:
+def test_segmentor_stage_runs_only_on_the_labelled_frame() -> None:
     model, batch, stage = tiny_propagator(), tiny_batch(), SegmentorStage(set_loss())
     assert stage.losses(model, batch) == stage.losses(model, grey(batch))
     assert stage.losses(model, batch) != stage.losses(model, grey(batch._replace(nonkey_image=batch.key_image)))
@@ -104,7 +104,7 @@ def test_the_segmentor_sees_the_labelled_frame_alone() -> None:
     assert outcome.flow is None and outcome.key is None
 
 
-def test_propagation_is_judged_on_masks_carried_from_the_key_frame() -> None:
+def test_propagation_is_validated_on_masks_warped_from_the_key_frame() -> None:
     model, batch, stage = tiny_propagator(), tiny_batch(), PropagationStage(set_loss())
     outcome = stage.predict(model, batch)
     carried, flow = model(batch.key_image, batch.nonkey_image)
@@ -119,7 +119,7 @@ def test_propagation_is_judged_on_masks_carried_from_the_key_frame() -> None:
     assert stage.losses(model, grey(batch)) != stage.losses(model, batch)
 
 
-def test_the_flow_term_of_propagation_is_weighted() -> None:
+def test_flow_loss_of_propagation_is_weighted() -> None:
     model, batch = tiny_propagator(), tiny_batch()
     once, thrice = (PropagationStage(set_loss(), FlowLoss(), weight).losses(model, batch) for weight in (1.0, 3.0))
     alone = FlowStage(FlowLoss()).losses(model, batch)
@@ -129,7 +129,7 @@ def test_the_flow_term_of_propagation_is_weighted() -> None:
     assert once["mask"] == thrice["mask"]
 
 
-def test_the_flow_stage_loses_nothing_to_a_segmentor_that_it_does_not_train() -> None:
+def test_flow_stage_has_no_gradient_through_the_segmentor() -> None:
     model, batch, stage = tiny_propagator(), tiny_batch(), FlowStage(FlowLoss())
     terms = stage.losses(model, batch)
     torch.stack(list(terms.values())).sum().backward()
@@ -138,12 +138,12 @@ def test_the_flow_stage_loses_nothing_to_a_segmentor_that_it_does_not_train() ->
 
 
 @pytest.mark.parametrize("stage", [FlowStage(FlowLoss()), PropagationStage(set_loss(), FlowLoss())])
-def test_a_batch_without_flow_is_refused_where_flow_is_supervised(stage: FlowStage | PropagationStage) -> None:
+def test_batch_without_true_flow_is_refused_by_supervised_flow(stage: FlowStage | PropagationStage) -> None:
     with pytest.raises(ValueError, match=r"clip\d/\d->\d has no true flow; expected data=moving_scenes, or stills"):
         stage.losses(tiny_propagator(), tiny_batch(flow=None))
 
 
-def test_a_frame_paired_with_itself_has_its_own_masks_under_no_motion() -> None:
+def test_frame_paired_with_itself_keeps_its_masks_under_zero_flow() -> None:
     model = tiny_propagator("copy")
     batch = tiny_batch(SingleFrameSampling())
     outcome = PropagationStage(set_loss()).predict(model, batch)
@@ -152,7 +152,7 @@ def test_a_frame_paired_with_itself_has_its_own_masks_under_no_motion() -> None:
 
 @pytest.mark.parametrize("flow", ["query", "pixel", "correlation"])
 @pytest.mark.parametrize("kind", ["segmentor", "flow", "taught flow", "propagation", "taught propagation"])
-def test_every_parameter_that_trains_has_a_gradient(flow: str, kind: str) -> None:
+def test_every_trainable_parameter_has_a_gradient(flow: str, kind: str) -> None:
     """DDP waits for all of them (find_unused_parameters: false)."""
     if flow != "correlation" and kind.startswith("taught"):
         pytest.skip("this estimator has no such branch")

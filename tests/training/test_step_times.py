@@ -27,7 +27,7 @@ def timed(stage: Stage) -> tuple[PropagationModule, dict[str, dict[str, float]],
     return module, step_times(module, batch, warmup=0, repeats=2), before
 
 
-def test_a_frozen_segmentor_is_timed_both_ways_and_stays_frozen() -> None:
+def test_frozen_segmentor_is_timed_with_and_without_autograd_and_stays_frozen() -> None:
     module, ways, before = timed(PropagationStage(set_loss()))
     assert list(ways) == [CONFIGURED, WITH_AUTOGRAD]
     for parts in ways.values():
@@ -40,6 +40,6 @@ def test_a_frozen_segmentor_is_timed_both_ways_and_stays_frozen() -> None:
 
 
 @pytest.mark.parametrize("stage", [SegmentorStage(set_loss()), FlowStage(FlowLoss())], ids=["segmentor", "flow"])
-def test_where_autograd_has_nothing_frozen_to_go_through_there_is_one_way(stage: Stage) -> None:
+def test_without_frozen_parts_in_autograd_there_is_one_variant(stage: Stage) -> None:
     _, ways, _ = timed(stage)
     assert list(ways) == [CONFIGURED]

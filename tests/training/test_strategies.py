@@ -28,7 +28,7 @@ TRAINER = SimpleNamespace(global_rank=1, world_size=4, is_global_zero=False)
         DistNetworkError("failed to recv"),
     ],
 )
-def test_an_error_of_the_group_names_the_process_and_what_to_do(error: RuntimeError) -> None:
+def test_lost_process_error_names_the_rank_and_the_remedy(error: RuntimeError) -> None:
     expected = r"^process 1 of 4 lost another process.*resume=true.*last checkpoint"
     with pytest.raises(RuntimeError, match=expected) as raised, explain_lost_processes(TRAINER):
         raise error
@@ -36,13 +36,13 @@ def test_an_error_of_the_group_names_the_process_and_what_to_do(error: RuntimeEr
 
 
 @pytest.mark.parametrize("error", [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ValueError("connection reset")])
-def test_other_errors_pass_as_they_are(error: Exception) -> None:
+def test_other_errors_pass_unchanged(error: Exception) -> None:
     with pytest.raises(type(error)) as raised, explain_lost_processes(TRAINER):
         raise error
     assert raised.value is error
 
 
-def test_settings_arrive_at_the_strategies() -> None:
+def test_settings_reach_the_strategies() -> None:
     ddp = ddp_strategy(timeout_seconds=7, static_graph=True, process_group_backend="gloo")
     assert ddp._timeout == timedelta(seconds=7) and ddp.process_group_backend == "gloo"
     assert ddp._ddp_kwargs == {"find_unused_parameters": False, "static_graph": True, "gradient_as_bucket_view": True}
@@ -53,7 +53,7 @@ def test_settings_arrive_at_the_strategies() -> None:
         FullyShardedStrategy(block_size=0)
 
 
-def test_a_model_of_one_process_is_whole() -> None:
+def test_model_of_one_process_needs_no_gathering() -> None:
     propagator, loss = tiny_propagator("copy"), torch.tensor(1.5)
     assert not is_sharded(propagator)
     assert full_model(propagator, TRAINER) is propagator and full_tensor(loss) is loss

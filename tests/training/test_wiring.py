@@ -28,7 +28,7 @@ def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
     return all(torch.equal(a, b) for a, b in pairs)
 
 
-def test_a_stage_takes_from_an_earlier_one_what_it_does_not_make_anew(tmp_path: Path) -> None:
+def test_stage_takes_the_missing_parts_from_an_earlier_stage(tmp_path: Path) -> None:
     earlier = tiny_propagator("query")
     folder = str(save_model(earlier, tmp_path / "model"))
     both = build_propagator(None, None, folder)
@@ -42,7 +42,7 @@ def test_a_stage_takes_from_an_earlier_one_what_it_does_not_make_anew(tmp_path: 
     assert build_propagator(segmentor, flow, None).warp_grid == "exact"
 
 
-def test_a_segmentor_of_other_classes_gets_a_new_class_head_or_is_refused(tmp_path: Path) -> None:
+def test_segmentor_of_other_classes_gets_a_new_class_head_or_is_refused(tmp_path: Path) -> None:
     earlier = tiny_propagator("copy")
     folder, known = str(save_model(earlier, tmp_path / "model")), earlier.segmentor.num_classes
     with pytest.raises(ValueError, match=f"has {known} classes; expected the data's {known + 3}"):
@@ -57,7 +57,7 @@ def test_a_segmentor_of_other_classes_gets_a_new_class_head_or_is_refused(tmp_pa
     assert changed == {name for name, parameter in segmentor.named_parameters() if id(parameter) in head}
 
 
-def test_a_missing_part_or_earlier_stage_is_named(tmp_path: Path) -> None:
+def test_missing_part_or_earlier_stage_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="segmentor or flow estimator is missing"):
         build_propagator(None, CopyFlow(), None)
     with pytest.raises(FileNotFoundError, match=r"stage.init_from=.*nowhere does not exist; run the earlier stage first"):
@@ -97,7 +97,7 @@ def test_wandb_is_offline_without_a_key(
     assert "no API key; `wandb login` sets one" in str(offline_reason(tmp_path, caplog))
 
 
-def test_wandb_is_offline_where_its_server_does_not_answer(
+def test_wandb_is_offline_if_its_server_does_not_respond(
     networked: None, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(server: str, timeout: float) -> None:
@@ -108,7 +108,7 @@ def test_wandb_is_offline_where_its_server_does_not_answer(
     assert "cannot be reached: timed out" in str(offline_reason(tmp_path, caplog))
 
 
-def test_wandb_is_offline_where_the_user_says_so(
+def test_wandb_mode_of_the_environment_is_respected(
     networked: None, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
@@ -117,7 +117,7 @@ def test_wandb_is_offline_where_the_user_says_so(
         wandb_logger("mpvss", "a", str(tmp_path), mode="of-line")
 
 
-def test_only_the_named_noise_is_dropped(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_only_the_listed_messages_are_dropped(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     names = "lightning.pytorch.utilities.rank_zero", "lightning.pytorch.trainer.connectors.checkpoint_connector"
     loggers = [logging.getLogger(name) for name in names]
     for logger in loggers:
@@ -142,7 +142,7 @@ def trainer_on(devices: int, accumulate: int = 1) -> Any:
 
 
 @pytest.mark.parametrize("devices, batch_size, passes", [(8, 2, 1), (4, 2, 2), (1, 2, 8), (1, 16, 1), (16, 1, 1)])
-def test_a_step_has_one_size_on_any_number_of_devices(devices: int, batch_size: int, passes: int) -> None:
+def test_step_has_the_same_size_on_any_number_of_devices(devices: int, batch_size: int, passes: int) -> None:
     trainer = trainer_on(devices)
     set_gradient_accumulation(trainer, 16, batch_size)
     assert devices * batch_size * trainer.accumulate_grad_batches == 16 and trainer.accumulate_grad_batches == passes
@@ -150,7 +150,7 @@ def test_a_step_has_one_size_on_any_number_of_devices(devices: int, batch_size: 
     assert trainer.val_check_interval == 5000 * passes
 
 
-def test_a_step_that_does_not_come_out_even_is_refused() -> None:
+def test_indivisible_global_batch_size_is_refused() -> None:
     untouched = trainer_on(2, accumulate=3)
     set_gradient_accumulation(untouched, None, 7)
     assert (untouched.accumulate_grad_batches, untouched.val_check_interval) == (3, 5000)

@@ -21,7 +21,7 @@ def official_shapes(segmentor: Mask2FormerSegmentor, config: dict[str, object]) 
 
 
 @pytest.mark.parametrize("backbone", ["resnet50", "resnet101", "swin_tiny", "swin_small", "swin_base", "swin_large"])
-def test_the_papers_networks_are_recognised_by_their_shapes(backbone: str) -> None:
+def test_paper_networks_are_configured_from_their_shapes(backbone: str) -> None:
     with torch.device("meta"):
         segmentor = Mask2FormerSegmentor.from_backbone(backbone, 124, pretrained_backbone=False)
     fields = Mask2FormerSegmentor.network_fields(segmentor.network.config)
@@ -34,14 +34,14 @@ def test_the_papers_networks_are_recognised_by_their_shapes(backbone: str) -> No
     "changes", [{}, {"num_attention_heads": 8}, {"enforce_input_projection": True}, {"feature_size": 64, "mask_feature_size": 96}]
 )
 @pytest.mark.parametrize("backbone", ["swin", "resnet"])
-def test_any_sizes_are_recognised(backbone: str, changes: dict[str, object]) -> None:
+def test_any_sizes_are_configured_from_shapes(backbone: str, changes: dict[str, object]) -> None:
     config = small_config(backbone, **changes)
     with torch.device("meta"):
         segmentor = Mask2FormerSegmentor.from_config(config)
     assert segmentor_config(official_shapes(segmentor, config)) == config
 
 
-def test_the_flow_is_recognised_by_its_shapes() -> None:
+def test_flow_is_configured_from_its_shapes() -> None:
     with torch.device("meta"):
         flow = small_flow(decoder_layers=4)
     state = flow.state_dict()
@@ -51,7 +51,7 @@ def test_the_flow_is_recognised_by_its_shapes() -> None:
 
 
 @pytest.mark.parametrize("folder, embed, window", [("swin", 24, 7), ("r50", 64, 0)])
-def test_a_tensor_that_tells_a_size_must_be_there(goldens: Path, folder: str, embed: int, window: int) -> None:
+def test_missing_tensor_that_determines_a_size_is_an_error(goldens: Path, folder: str, embed: int, window: int) -> None:
     layout = golden_layout(goldens / "pipeline" / folder)
     backbone = segmentor_config(layout)["backbone_config"]
     assert (backbone.get("embed_dim", backbone.get("embedding_size")), backbone.get("window_size", 0)) == (embed, window)
@@ -74,7 +74,7 @@ def test_a_tensor_that_tells_a_size_must_be_there(goldens: Path, folder: str, em
         ("sem_seg_head.predictor.class_embed.bias", (0,), "none of them 0"),
     ],
 )
-def test_impossible_shapes_are_named(goldens: Path, name: str, shape: tuple[int, ...], message: str) -> None:
+def test_impossible_shapes_are_errors(goldens: Path, name: str, shape: tuple[int, ...], message: str) -> None:
     layout = golden_layout(goldens / "pipeline" / "swin") | {name: shape}
     with pytest.raises(ValueError, match=message) as error:
         segmentor_config(layout)

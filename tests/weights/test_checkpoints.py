@@ -21,7 +21,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_model_of_transformers_brings_its_masks_and_class_names(folder: Path) -> None:
+def test_transformers_model_has_its_masks_and_class_names(folder: Path) -> None:
     propagator, metadata = load_transformers_model(str(folder))
     assert metadata == {"classes": ["wall", "door", "floor, tiled", "lamp"]}
     assert isinstance(propagator.flow, CopyFlow) and not propagator.training
@@ -31,7 +31,7 @@ def test_a_model_of_transformers_brings_its_masks_and_class_names(folder: Path) 
         assert torch.equal(propagator.segmentor(image).mask_logits, again.segmentor(image).mask_logits)
 
 
-def test_the_two_kinds_of_folders_are_told_apart(folder: Path, tmp_path: Path) -> None:
+def test_both_kinds_of_folders_are_distinguished(folder: Path, tmp_path: Path) -> None:
     assert is_transformers_folder(folder)
     assert not is_transformers_folder(save_model(tiny_propagator("copy"), tmp_path / "ours"))
     assert not is_transformers_folder(tmp_path)
@@ -40,7 +40,7 @@ def test_the_two_kinds_of_folders_are_told_apart(folder: Path, tmp_path: Path) -
         is_transformers_folder(tmp_path)
 
 
-def test_class_names_that_leave_a_gap_are_no_class_names(folder: Path, tmp_path: Path) -> None:
+def test_class_names_with_gaps_are_ignored(folder: Path, tmp_path: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     (tmp_path / "model").mkdir()
     for file in folder.iterdir():
@@ -50,7 +50,7 @@ def test_class_names_that_leave_a_gap_are_no_class_names(folder: Path, tmp_path:
     assert load_transformers_model(str(tmp_path / "model"))[1] == {}
 
 
-def test_checkpoints_of_both_kinds_are_known_by_their_config(folder: Path, tmp_path: Path) -> None:
+def test_checkpoint_kind_follows_from_its_config(folder: Path, tmp_path: Path) -> None:
     model = save_model(tiny_propagator("query"), tmp_path / "model", {"classes": CLASSES, "short_side": 32})
     assert load_checkpoint(model)[1]["classes"] == list(CLASSES)
     assert load_checkpoint(str(model / "model.safetensors"))[1]["short_side"] == 32
@@ -60,7 +60,7 @@ def test_checkpoints_of_both_kinds_are_known_by_their_config(folder: Path, tmp_p
         load_checkpoint(tmp_path)
 
 
-def test_what_is_no_model_is_refused_by_name() -> None:
+def test_path_without_a_model_is_an_error() -> None:
     for name in ("nowhere", "run/last.ckpt", "outputs/a/b/model", "run/model.safetensors"):
         with pytest.raises(FileNotFoundError, match=f"{name} does not exist"):
             load_checkpoint(name)

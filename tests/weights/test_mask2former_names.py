@@ -14,7 +14,7 @@ from tests.weights.published import small_config
 
 @pytest.mark.parametrize("changes", [{}, {"enforce_input_projection": True}, {"feature_size": 64}, {"mask_feature_size": 64}])
 @pytest.mark.parametrize("backbone", ["swin", "resnet"])
-def test_every_tensor_of_ours_has_exactly_one_official_place(backbone: str, changes: dict[str, object]) -> None:
+def test_every_tensor_has_exactly_one_official_position(backbone: str, changes: dict[str, object]) -> None:
     config = small_config(backbone, **changes)
     with torch.device("meta"):
         ours = Mask2FormerSegmentor.from_config(config).state_dict()
@@ -24,7 +24,7 @@ def test_every_tensor_of_ours_has_exactly_one_official_place(backbone: str, chan
 
 
 @pytest.mark.parametrize("folder", ["swin", "swin_shifted", "r50"])
-def test_the_names_are_those_of_the_published_code(goldens: Path, folder: str) -> None:
+def test_names_are_those_of_the_published_code(goldens: Path, folder: str) -> None:
     layout = {k: v for k, v in golden_layout(goldens / "pipeline" / folder).items() if not k.startswith(MOTION_PREFIX)}
     config = segmentor_config(layout)
     assert {*segmentor_names(config), *position_index_names(config)} == set(layout)

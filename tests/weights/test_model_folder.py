@@ -48,7 +48,7 @@ def test_a_saved_model_computes_the_same_bits(flow: str, kind: str, tmp_path: Pa
     assert model_config(loaded, metadata) == model_config(propagator, METADATA)
 
 
-def test_a_folder_of_ours_is_replaced_and_foreign_files_in_it_stay(tmp_path: Path) -> None:
+def test_model_folder_is_replaced_and_other_files_in_it_stay(tmp_path: Path) -> None:
     folder = save_model(tiny_propagator("copy"), tmp_path / "model", {"version": 1})
     (folder / "README.md").write_text("mine")
     save_model(tiny_propagator("dis"), folder, {"version": 2})
@@ -58,7 +58,7 @@ def test_a_folder_of_ours_is_replaced_and_foreign_files_in_it_stay(tmp_path: Pat
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
-def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:
+def test_other_folders_are_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "config.json").write_text('{"model_type": "bert"}')
     (tmp_path / "note").write_text("note")
@@ -68,7 +68,7 @@ def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == ["note", "thesis", "thesis/config.json"]
 
 
-def test_a_failed_save_leaves_the_earlier_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_save_keeps_the_earlier_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = save_model(tiny_propagator("copy"), tmp_path / "model", {"version": 1})
 
     def full_disk(*_: object) -> None:
@@ -104,7 +104,7 @@ def edit(folder: Path, **changes: object) -> None:
         ({"metadata": [1]}, "metadata is list"),
     ],
 )
-def test_a_config_that_is_not_ours_is_refused_by_name(folder: Path, changes: dict[str, object], message: str) -> None:
+def test_invalid_config_is_refused_with_its_path(folder: Path, changes: dict[str, object], message: str) -> None:
     edit(folder, **changes)
     with pytest.raises(ValueError, match=message) as error:
         load_model(folder)
@@ -112,7 +112,7 @@ def test_a_config_that_is_not_ours_is_refused_by_name(folder: Path, changes: dic
 
 
 @pytest.mark.parametrize("keep", [0, 5, 0.5, 0.999])
-def test_truncated_weights_are_refused_by_name(folder: Path, keep: float) -> None:
+def test_truncated_weights_are_refused_with_their_path(folder: Path, keep: float) -> None:
     weights = folder / "model.safetensors"
     data = weights.read_bytes()
     weights.write_bytes(data[: int(keep * len(data)) if keep < 1 else int(keep)])
@@ -120,7 +120,7 @@ def test_truncated_weights_are_refused_by_name(folder: Path, keep: float) -> Non
         load_model(folder)
 
 
-def test_missing_files_are_named(folder: Path) -> None:
+def test_missing_files_are_errors(folder: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere"):
         load_model(folder / "nowhere")
     (folder / "model.safetensors").unlink()
@@ -134,7 +134,7 @@ def test_missing_files_are_named(folder: Path) -> None:
         load_model(folder)
 
 
-def test_tensors_that_do_not_fit_are_listed(folder: Path) -> None:
+def test_mismatched_tensors_are_listed(folder: Path) -> None:
     other = tiny_propagator("query")
     name = "segmentor.network.class_predictor.weight"
     tensors = other.state_dict()
@@ -161,7 +161,7 @@ def test_a_checkpoint_is_never_executed(tmp_path: Path, monkeypatch: pytest.Monk
     assert not (tmp_path / "exploded").exists()
 
 
-def test_a_foreign_or_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
+def test_other_or_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
     torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
     with pytest.raises(ValueError, match=r"foreign\.ckpt is not a checkpoint of this project"):
         load_model(tmp_path / "foreign.ckpt")
@@ -187,7 +187,7 @@ def test_a_config_builds_the_same_network_without_weights() -> None:
     }
 
 
-def test_a_flow_goes_to_another_segmentor_with_its_weights(folder: Path) -> None:
+def test_flow_of_a_model_loads_for_another_segmentor(folder: Path) -> None:
     flow = load_flow(folder)
     saved = tiny_propagator("query").flow.state_dict()
     assert flow.config() == tiny_propagator("query").flow.config()
@@ -195,7 +195,7 @@ def test_a_flow_goes_to_another_segmentor_with_its_weights(folder: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["pixel", "query"])
-def test_a_flow_alone_is_saved_and_loaded(name: str, tmp_path: Path) -> None:
+def test_flow_folder_is_saved_and_loaded(name: str, tmp_path: Path) -> None:
     flow = tiny_flow(name)
     folder = save_flow(flow, tmp_path / "flow", {"from": "chairs"})
     for path in (folder, folder / "model.safetensors"):

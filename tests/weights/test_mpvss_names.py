@@ -7,7 +7,7 @@ from src.models.flow.query import QueryFlow
 from src.weights.mpvss_names import motion_names
 
 
-def test_every_tensor_of_ours_has_exactly_one_official_name() -> None:
+def test_every_tensor_has_exactly_one_official_name() -> None:
     with torch.device("meta"):
         ours = list(QueryFlow().state_dict())
     names = motion_names()

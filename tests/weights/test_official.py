@@ -24,7 +24,7 @@ def outputs(propagator: Propagator) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("backbone", ["swin", "resnet"])
-def test_there_and_back_is_bit_equal_and_computes_the_same(backbone: str) -> None:
+def test_round_trip_is_bit_equal_and_computes_the_same(backbone: str) -> None:
     ours = small_mpvss(backbone)
     official = to_official(ours)
     again = from_official(official)
@@ -45,7 +45,7 @@ def test_every_official_tensor_matters() -> None:
             assert [other for other in base if not torch.equal(base[other], changed[other])] == [name]
 
 
-def test_what_follows_from_sizes_may_be_there_or_not(caplog: pytest.LogCaptureFixture) -> None:
+def test_buffers_that_follow_from_sizes_are_optional(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     official = small_official("swin")
     index = [name for name in official if name.endswith("relative_position_index")]
@@ -67,7 +67,7 @@ def test_frozen_batch_norms_have_no_counters() -> None:
     assert all(torch.equal(a, b) for a, b in zip(outputs(from_official(frozen)), outputs(from_official(official)), strict=True))
 
 
-def test_names_older_than_the_released_code_are_understood() -> None:
+def test_names_of_checkpoints_before_the_release_are_renamed() -> None:
     official = small_official()
     old = {
         name.replace("sem_seg_head.pixel_decoder.", "sem_seg_head.").replace("query_feat", "static_query"): value
@@ -104,13 +104,13 @@ def test_every_fault_is_listed() -> None:
             from_official(official | change)
 
 
-def test_weights_of_something_else_are_refused() -> None:
+def test_weights_of_other_networks_are_refused() -> None:
     with pytest.raises(ValueError, match=r"tensors are fc\.weight, .*; expected MPVSS"):
         from_official({"fc.weight": torch.zeros(1)})
 
 
 @pytest.mark.parametrize("flow, kind", [("copy", CopyFlow), ("dis", DISFlow)])
-def test_a_segmentor_alone_gets_a_flow_without_weights(flow: str, kind: type) -> None:
+def test_segmentor_checkpoint_gets_a_flow_without_weights(flow: str, kind: type) -> None:
     official = {name: value for name, value in small_official().items() if not name.startswith("motion.")}
     propagator = from_official(official, flow)  # type: ignore[arg-type]
     assert isinstance(propagator, Propagator) and type(propagator.flow) is kind and propagator.warp_grid == "exact"
@@ -154,7 +154,7 @@ def test_flownet_gives_its_flow_in_pixels_of_every_grid() -> None:
     assert found.segment_flow.abs().max() > 0.1
 
 
-def test_flownet_is_taken_strictly() -> None:
+def test_flownet_is_loaded_strictly() -> None:
     state = flownet_state()
     with pytest.raises(ValueError, match=r"unknown fc\.weight"):
         from_official(state | {"fc.weight": torch.zeros(1)})
@@ -163,7 +163,7 @@ def test_flownet_is_taken_strictly() -> None:
         from_official(state)
 
 
-def test_networks_that_nobody_published_are_refused() -> None:
+def test_networks_without_published_layout_are_refused() -> None:
     with pytest.raises(ValueError, match="flow is PixelFlow; expected QueryFlow"):
         to_official(tiny_propagator("pixel"))
     segmentor = small_mpvss().segmentor

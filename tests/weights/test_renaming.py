@@ -15,7 +15,7 @@ def tensors() -> dict[str, Tensor]:
     return {"qkv": torch.randn(6, 2), "b0": torch.randn(2), "b1": torch.randn(2), "b2": torch.randn(2)}
 
 
-def test_there_and_back_is_bit_equal_and_order_is_kept() -> None:
+def test_round_trip_is_bit_equal_and_keeps_the_order() -> None:
     module, source = three(), tensors()
     load_renamed(module, source, NAMES)
     assert torch.equal(module[1].weight, source["qkv"][2:4])
@@ -45,7 +45,7 @@ def test_a_long_list_is_counted() -> None:
     assert "and 10 more" in str(error.value)
 
 
-def test_what_is_kept_stays_and_what_nobody_names_is_an_error() -> None:
+def test_unchanged_tensors_stay_and_unnamed_ones_are_an_error() -> None:
     module = three()
     bias = module[2].bias.clone()
     names = {name: ours for name, ours in NAMES.items() if name != "b2"}

@@ -146,13 +146,13 @@ def crafted(function: str, *arguments: object) -> bytes:
         pickle.dumps({"a": np.zeros(3)}, 2).replace(b"K\x03\x85", b"K\x07\x85"),
     ],
 )
-def test_what_only_looks_like_numpy_is_refused(tmp_path: Path, data: bytes) -> None:
+def test_crafted_numpy_state_is_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "crafted.pkl").write_bytes(data)
     with pytest.raises(ValueError, match=r"crafted\.pkl cannot be read"):
         read_tensors(tmp_path / "crafted.pkl")
 
 
-def test_damaged_files_are_named(tmp_path: Path) -> None:
+def test_damaged_files_are_errors(tmp_path: Path) -> None:
     torch.save({"model": {"a": torch.zeros(100)}}, tmp_path / "whole")
     torch.save({"model": {"a": torch.zeros(100)}}, tmp_path / "old", _use_new_zipfile_serialization=False)
     (tmp_path / "pickle").write_bytes(pickle.dumps({"a": np.zeros(100)}))
@@ -175,7 +175,7 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
         ({"epoch": 3, "network": {"a": torch.zeros(1)}}, "2 entries are not tensors: epoch, network"),
     ],
 )
-def test_a_file_of_something_else_is_refused(tmp_path: Path, content: object, message: str) -> None:
+def test_file_without_named_tensors_is_refused(tmp_path: Path, content: object, message: str) -> None:
     torch.save(content, tmp_path / "other.pth")
     with pytest.raises(ValueError, match=message) as error:
         read_tensors(tmp_path / "other.pth")

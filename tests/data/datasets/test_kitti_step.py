@@ -46,7 +46,7 @@ def test_single_sequences_are_split_by_their_numbers(tmp_path):
     assert len(VAL_SEQUENCES) == 9
 
 
-def test_missing_files_are_named(tmp_path):
+def test_missing_files_are_errors(tmp_path):
     with pytest.raises(ValueError, match="unknown KITTI-STEP split 'test'; expected one of train, val, all"):
         KittiStep(tmp_path, "test")
     with pytest.raises(FileNotFoundError, match="holds no sequence of split 'val'; expected panoptic_maps/<split>/<seq4>"):

@@ -43,7 +43,7 @@ def test_only_the_direction_of_the_file_has_a_flow(root):
     assert torch.equal(data.read_flow(0, 1, 1), torch.zeros(2, *SIZE))
 
 
-def test_missing_files_are_named(root):
+def test_missing_files_are_errors(root):
     with pytest.raises(FileNotFoundError, match=r"nowhere holds no <scene>/flow10\.flo"):
         Middlebury(root / "nowhere")
     (gone,) = root.rglob("Grove2/frame11.png")

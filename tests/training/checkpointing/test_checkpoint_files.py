@@ -80,7 +80,7 @@ DAMAGE = [
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_checkpoint_is_passed_over_and_the_log_says_so(
+def test_damaged_checkpoint_is_skipped_and_logged(
     run_dir: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     assert checkpoint_damage(newest(run_dir)) is None
@@ -90,13 +90,13 @@ def test_a_damaged_checkpoint_is_passed_over_and_the_log_says_so(
     assert f"{newest(run_dir)} is damaged (" in caplog.text and "trying the checkpoint before it" in caplog.text
 
 
-def test_a_changed_byte_is_found_where_the_file_still_loads(run_dir: Path) -> None:
+def test_changed_byte_is_detected_in_a_file_that_loads(run_dir: Path) -> None:
     without_a_block_in_the_middle(newest(run_dir))
     torch.load(newest(run_dir), weights_only=True)
     assert "the checksum of" in str(checkpoint_damage(newest(run_dir)))
 
 
-def test_a_run_without_any_whole_checkpoint_does_not_start_anew_by_itself(run_dir: Path) -> None:
+def test_run_without_intact_checkpoint_does_not_restart(run_dir: Path) -> None:
     for path in checkpoints_by_age(run_dir / "checkpoints"):
         cut_short(path)
     with pytest.raises(
@@ -105,7 +105,7 @@ def test_a_run_without_any_whole_checkpoint_does_not_start_anew_by_itself(run_di
         find_checkpoint(run_dir, resume=True, overwrite=False)
 
 
-def test_an_earlier_run_is_refused_unless_it_is_to_be_replaced(run_dir: Path) -> None:
+def test_earlier_run_is_not_replaced_without_overwrite(run_dir: Path) -> None:
     with pytest.raises(FileExistsError, match=r"already contains a run \(step_0000250.ckpt\): add resume=true"):
         find_checkpoint(run_dir, resume=False, overwrite=False)
     assert find_checkpoint(run_dir, resume=False, overwrite=True) is None
@@ -118,7 +118,7 @@ def test_an_earlier_run_is_refused_unless_it_is_to_be_replaced(run_dir: Path) ->
         find_checkpoint(run_dir, resume=True, overwrite=True)
 
 
-def test_a_model_without_checkpoints_is_a_run_too(tmp_path: Path) -> None:
+def test_model_without_checkpoints_counts_as_a_run(tmp_path: Path) -> None:
     assert find_checkpoint(tmp_path, resume=True, overwrite=False) is None
     (tmp_path / "model").mkdir()
     with pytest.raises(FileExistsError, match=r"already contains a run \(model\)"):
@@ -127,7 +127,7 @@ def test_a_model_without_checkpoints_is_a_run_too(tmp_path: Path) -> None:
         find_checkpoint(tmp_path, resume=True, overwrite=False)
 
 
-def test_a_checkpoint_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkpoint_is_synced_before_it_is_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a power cut leaves is what was synced: the content, then the name, then the folder that holds the name."""
     calls: list[str] = []
     sync, replace = os.fsync, os.replace
@@ -147,7 +147,7 @@ def test_a_checkpoint_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monk
     assert calls == ["file", "name", "folder"]
 
 
-def test_what_a_killed_writer_left_is_no_checkpoint_and_is_removed(run_dir: Path) -> None:
+def test_unfinished_file_of_a_killed_writer_is_removed(run_dir: Path) -> None:
     left = run_dir / "checkpoints" / ".step_0000300.12345678.partial.ckpt"
     left.write_bytes(b"half")
     assert find_checkpoint(run_dir, resume=True, overwrite=False) == newest(run_dir)
@@ -165,7 +165,7 @@ DurableCheckpointIO().save_checkpoint({"w": torch.zeros(100_000)}, Path(sys.argv
 """
 
 
-def test_a_checkpoint_that_does_not_fit_is_a_clear_error_and_leaves_the_earlier_one(run_dir: Path) -> None:
+def test_full_disk_is_an_error_and_earlier_checkpoints_stay(run_dir: Path) -> None:
     """The system refuses to write on, as a full disk does."""
     before = newest(run_dir).read_bytes()
     command = [sys.executable, "-c", LIMITED, str(newest(run_dir))]
@@ -177,6 +177,6 @@ def test_a_checkpoint_that_does_not_fit_is_a_clear_error_and_leaves_the_earlier_
     assert newest(run_dir).read_bytes() == before and len(list((run_dir / "checkpoints").iterdir())) == 2
 
 
-def test_other_storage_than_files_is_refused(tmp_path: Path) -> None:
+def test_storage_options_are_refused(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="checkpoints are local files"):
         DurableCheckpointIO().save_checkpoint(STATE, tmp_path / "a.ckpt", storage_options={"key": 1})

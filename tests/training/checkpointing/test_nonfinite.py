@@ -43,7 +43,7 @@ def run(folder: Path, stage: SegmentorStage, **options: object) -> str:
     return str(raised.value)
 
 
-def test_of_a_broken_loss_the_batch_and_the_weights_before_it_are_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_nonfinite_loss_saves_the_batch_and_the_weights_before_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     said = run(tmp_path, Breaks(2, loss=float("nan")))
     assert said.startswith("step 2: loss square is not finite on clip")
     folder = tmp_path / "broken" / "step_0000002_rank_0"
@@ -59,7 +59,7 @@ def test_of_a_broken_loss_the_batch_and_the_weights_before_it_are_kept(tmp_path:
     assert all(torch.equal(one, other) for one, other in zip(kept.parameters(), expected.parameters(), strict=True))
 
 
-def test_a_broken_gradient_is_found_before_it_moves_the_weights(tmp_path: Path) -> None:
+def test_nonfinite_gradient_is_detected_before_the_optimiser_step(tmp_path: Path) -> None:
     said = run(tmp_path, Breaks(2, gradient=float("nan")))
     assert said.startswith("step 2: gradient of propagator.segmentor.") and "class_predictor" in said
     assert "is not finite on clip" in said
@@ -67,7 +67,7 @@ def test_a_broken_gradient_is_found_before_it_moves_the_weights(tmp_path: Path) 
     assert all(torch.isfinite(value).all() for value in kept.parameters())
 
 
-def test_a_gradient_that_a_scaler_leaves_out_is_no_error(tmp_path: Path) -> None:
+def test_infinite_gradient_under_a_scaler_is_no_error(tmp_path: Path) -> None:
     """Half precision overflows now and then: the scaler skips the step and halves its scale."""
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     plugin = MixedPrecision("16-mixed", "cpu", scaler=scaler)
@@ -77,7 +77,7 @@ def test_a_gradient_that_a_scaler_leaves_out_is_no_error(tmp_path: Path) -> None
     assert all(torch.isfinite(value).all() for value in module.parameters())
 
 
-def test_a_scaler_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_scaler_state_is_resumed(tmp_path: Path) -> None:
     def fit(folder: str, steps_of: int, checkpoint: Path | None = None) -> tuple[dict[str, float], list[torch.Tensor]]:
         scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=3)
         plugin = MixedPrecision("16-mixed", "cpu", scaler=scaler)
@@ -94,7 +94,7 @@ def test_a_scaler_goes_on_where_it_was(tmp_path: Path) -> None:
     assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
 
 
-def test_a_kept_step_reads_back_equal(tmp_path: Path) -> None:
+def test_saved_step_reads_back_equal(tmp_path: Path) -> None:
     for batch in (tiny_batch(), tiny_batch(flow=None)):
         NonFiniteStep(batch, 7, "because").write(tmp_path)
         again = NonFiniteStep.read(tmp_path)
@@ -106,7 +106,7 @@ def test_a_kept_step_reads_back_equal(tmp_path: Path) -> None:
                 assert one == other
 
 
-def test_what_is_no_kept_step_is_named(tmp_path: Path) -> None:
+def test_folder_without_a_saved_step_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"batch\.safetensors does not exist; expected the folder that a run"):
         NonFiniteStep.read(tmp_path)
     NonFiniteStep(tiny_batch(), 7, "because").write(tmp_path)

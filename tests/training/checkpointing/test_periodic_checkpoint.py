@@ -57,14 +57,14 @@ FIRST, SECOND, LAST = "step_0000003.ckpt", "step_0000006.ckpt", "step_0000007.ck
 
 
 @pytest.mark.parametrize("batches", [1, 3])
-def test_a_checkpoint_is_saved_of_every_third_step_and_of_the_last(tmp_path: Path, batches: int) -> None:
+def test_checkpoint_is_saved_at_the_interval_and_at_the_last_step(tmp_path: Path, batches: int) -> None:
     trainer = FakeTrainer(batches)
     trainer.run(PeriodicCheckpoint(str(tmp_path / "c"), 3, keep=1), 7)
     assert trainer.saved == [(FIRST, []), (SECOND, [FIRST]), (LAST, [SECOND])]
     assert [path.name for path in (tmp_path / "c").iterdir()] == [LAST]
 
 
-def test_the_newest_few_are_kept_and_what_is_not_of_the_callback_stays(tmp_path: Path) -> None:
+def test_newest_checkpoints_are_kept_and_other_files_stay(tmp_path: Path) -> None:
     (tmp_path / "best.ckpt").touch()
     (tmp_path / ".step_0000002.aa.partial.ckpt").touch()
     FakeTrainer().run(PeriodicCheckpoint(str(tmp_path), 3, keep=2), 7)
@@ -72,19 +72,19 @@ def test_the_newest_few_are_kept_and_what_is_not_of_the_callback_stays(tmp_path:
 
 
 @pytest.mark.parametrize("batches", [1, 2])
-def test_a_step_that_is_validated_is_saved_after_its_validation(tmp_path: Path, batches: int) -> None:
+def test_validated_step_is_saved_after_its_validation(tmp_path: Path, batches: int) -> None:
     trainer = FakeTrainer(batches, validate_every=2 * batches)
     trainer.run(PeriodicCheckpoint(str(tmp_path / "c"), 3, keep=1), 7)
     assert trainer.saved == ["validation", (FIRST, []), "validation", "validation", (SECOND, [FIRST]), (LAST, [SECOND])]
 
 
-def test_other_ranks_take_part_in_saving_and_delete_nothing(tmp_path: Path) -> None:
+def test_other_ranks_save_and_delete_nothing(tmp_path: Path) -> None:
     trainer = FakeTrainer(is_global_zero=False)
     trainer.run(PeriodicCheckpoint(str(tmp_path / "c"), 3, keep=1), 7)
     assert len(trainer.saved) == 3 == len(list((tmp_path / "c").iterdir()))
 
 
-def test_numbers_that_keep_nothing_are_refused() -> None:
+def test_nonpositive_numbers_are_refused() -> None:
     with pytest.raises(ValueError, match="every_n_steps=0, keep=2; expected at least 1"):
         PeriodicCheckpoint("c", 0)
     with pytest.raises(ValueError, match="keep=0"):
@@ -124,7 +124,7 @@ def fit(folder: Path, diary: Diary, accumulate: int, checkpoint: Path | None = N
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_a_run_killed_in_a_validation_repeats_it(tmp_path: Path, accumulate: int) -> None:
+def test_run_killed_during_a_validation_repeats_it(tmp_path: Path, accumulate: int) -> None:
     whole, killed, resumed = Diary(), Diary(fails_validating=4), Diary()
     expected = fit(tmp_path / "whole", whole, accumulate)
     with pytest.raises(RuntimeError, match="the machine is gone"):

@@ -67,18 +67,18 @@ def stopped(folder: Path, send: Send, accumulate: int = 1, requeue: bool = True)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_a_run_that_is_asked_to_stop_saves_the_step_it_is_in(tmp_path: Path, number: signal.Signals) -> None:
+def test_signal_saves_the_current_step(tmp_path: Path, number: signal.Signals) -> None:
     # Asked within step 2, at its first of two batches.
     assert stopped(tmp_path, Send(number, 1), accumulate=2) == ["step_0000002.ckpt"]
 
 
 @pytest.mark.parametrize("validating", [False, True])
-def test_a_validation_that_is_due_comes_first(tmp_path: Path, validating: bool) -> None:
+def test_due_validation_precedes_the_stop(tmp_path: Path, validating: bool) -> None:
     send = Send(signal.SIGTERM, 4 if validating else 3, validating)
     assert stopped(tmp_path, send) == ["step_0000004.ckpt"] and send.validated == [4]
 
 
-def test_a_run_at_its_last_step_ends_as_if_not_asked(tmp_path: Path) -> None:
+def test_signal_at_the_last_step_has_no_effect(tmp_path: Path) -> None:
     trainer = tiny_trainer(tmp_path, 2, 100, Send(signal.SIGTERM, 1), StopOnSignal())
     trainer.fit(tiny_module(Square()), tiny_data(2))
     assert [path.name for path in tmp_path.iterdir()] == ["step_0000002.ckpt"]
@@ -107,7 +107,7 @@ def install(folder: Path, end: str) -> Path:
     return said
 
 
-def test_slurm_is_asked_to_queue_the_job_again(slurm: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_job_is_requeued_by_scontrol(slurm: Path, caplog: pytest.LogCaptureFixture) -> None:
     said = install(slurm, "exit 0")
     preemption._requeue()
     assert said.read_text() == "requeue 80_3\n" and "requeued SLURM job 80_3" in caplog.text
@@ -125,7 +125,7 @@ def test_slurm_is_asked_to_queue_the_job_again(slurm: Path, caplog: pytest.LogCa
 
 
 @pytest.mark.parametrize("requeue", [True, False])
-def test_a_batch_job_is_queued_again_if_it_is_to_be(slurm: Path, monkeypatch: pytest.MonkeyPatch, requeue: bool) -> None:
+def test_only_a_batch_job_with_requeue_is_requeued(slurm: Path, monkeypatch: pytest.MonkeyPatch, requeue: bool) -> None:
     said = install(slurm, "exit 0")
     trainer_asks = Send(signal.SIGTERM, 0)
     monkeypatch.setattr("lightning.pytorch.trainer.connectors.accelerator_connector.SLURMEnvironment.detect", lambda: False)

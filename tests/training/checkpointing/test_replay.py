@@ -21,7 +21,7 @@ def stage() -> SegmentorStage:
     return SegmentorStage(MaskClassificationLoss(len(CLASSES), num_points=32))
 
 
-def test_the_first_module_that_goes_wrong_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_first_module_with_nonfinite_output_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     module, trainer = tiny_module(stage()), tiny_trainer(tmp_path, 1, 10)
     embedder = dict(module.propagator.segmentor.named_modules())
     name = next(name for name in embedder if name.endswith("class_predictor"))
@@ -40,14 +40,14 @@ class Overflows(SegmentorStage):
         return terms | {"dice": terms["dice"] / 0}
 
 
-def test_a_term_that_goes_wrong_after_the_network_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_nonfinite_loss_term_after_the_network_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     broken = Overflows(MaskClassificationLoss(len(CLASSES), num_points=32))
     terms = replay_step(tiny_module(broken), NonFiniteStep(tiny_batch(), 3, "because"), tiny_trainer(tmp_path, 1, 10))
     assert terms["dice"] == torch.inf and "loss_dice = inf" in caplog.text
     assert "is the first whose output" not in caplog.text
 
 
-def test_a_step_that_is_sound_here_gives_the_terms_of_the_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_finite_step_repeats_the_loss_terms_of_the_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     module, trainer, batch = tiny_module(stage()), tiny_trainer(tmp_path, 1, 10), tiny_batch()
     with caplog.at_level(logging.INFO):
         found = replay_step(module, NonFiniteStep(batch, 3, "because"), trainer)

@@ -40,7 +40,7 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         process.wait()
 
 
-def test_a_folder_in_use_is_refused_until_its_process_is_gone(
+def test_folder_in_use_is_refused_until_its_process_ends(
     holder: subprocess.Popen[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / "run"
@@ -55,7 +55,7 @@ def test_a_folder_in_use_is_refused_until_its_process_is_gone(
     assert f"was left by process {holder.pid} on {socket.gethostname()}" in caplog.text and "which has ended" in caplog.text
 
 
-def test_nothing_is_left_of_the_lock(tmp_path: Path) -> None:
+def test_lock_file_and_empty_folders_are_removed(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="of the block"), run_lock(tmp_path / "a" / "run"):
         raise ValueError("of the block")
     assert not (tmp_path / "a").exists()
@@ -70,7 +70,7 @@ def test_other_ranks_do_not_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert not (tmp_path / "run").exists()
 
 
-def test_a_file_system_without_locks_is_told_of(
+def test_file_system_without_locks_is_logged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(*_: object) -> None:
