@@ -4,17 +4,17 @@ import pytest
 import torch
 
 from src.data.datasets.palette import distinct_palette
-from src.visualization.canvas import GAP, TITLE_HEIGHT, Tile, legend, packed_legend, stack, tile_grid, tile_size
+from src.visualization.canvas import GAP, TITLE_HEIGHT, Tile, legend, stack, tile_grid, tile_size
 
 
 @pytest.mark.parametrize(
     ("size", "shown"), [((96, 128), (192, 256)), ((360, 480), (360, 480)), ((1024, 2048), (320, 640)), ((10, 240), (10, 240))]
 )
-def test_small_images_grow_by_whole_factors_and_large_ones_shrink(size: tuple[int, int], shown: tuple[int, int]) -> None:
+def test_small_images_grow_by_integer_factors_and_large_ones_shrink(size: tuple[int, int], shown: tuple[int, int]) -> None:
     assert tile_size(size) == shown
 
 
-def test_tiles_lie_where_they_should_with_white_between() -> None:
+def test_tiles_are_in_a_grid_with_white_gaps() -> None:
     images = [torch.full((3, 20, 250), value, dtype=torch.uint8) for value in (10, 90, 170)]
     a, b, c = (Tile("", image) for image in images)
     picture = tile_grid([[a, b], [c]])
@@ -58,19 +58,23 @@ def test_a_legend_shows_every_color(count: int, width: int) -> None:
     assert shown >= set(palette)
 
 
-def test_a_packed_legend_breaks_its_rows_like_words_and_scales_with_them() -> None:
+def test_a_legend_is_wrapped_like_words_and_scales_with_its_rows() -> None:
     names, palette = ["a", "a much longer name", "b", "c"], distinct_palette(4)
-    wide = packed_legend(names, palette, 2000, 22)
+    wide = legend(names, palette, 2000, 22)
     assert wide.shape == (3, 22, 2000)
-    plain = legend(names, palette, 2000)
-    assert (wide != 255).any(0).any(0).nonzero().max() < (plain != 255).any(0).any(0).nonzero().max()
-    narrow = packed_legend(names, palette, 250, 22)
+    narrow = legend(names, palette, 250, 22)
     assert narrow.shape[1] == 44
-    large = packed_legend(names, palette, 2000, 44)
+    large = legend(names, palette, 2000, 44)
     assert large.shape == (3, 44, 2000)
     assert (large != 255).any(0).any(0).nonzero().max() > 1.5 * (wide != 255).any(0).any(0).nonzero().max()
-    for picture in (wide, narrow, large, packed_legend(names, palette, 30, 18)):
+    for picture in (wide, narrow, large, legend(names, palette, 30, 18)):
         assert {tuple(color) for color in picture.flatten(1).T.tolist()} >= set(palette)
+
+
+@pytest.mark.parametrize("name", ["Übung", "道路", "дорога"])
+def test_letters_beyond_ascii_are_drawn(name: str) -> None:
+    drawn, unknown = (legend([text], [(0, 0, 255)], 300) for text in (name, "\ufffe" * len(name)))
+    assert not torch.equal(drawn, unknown)
 
 
 def test_stacked_pictures_keep_their_pixels() -> None:
@@ -82,10 +86,8 @@ def test_stacked_pictures_keep_their_pixels() -> None:
     assert (both[:, 4:, 4:] == 255).all()
 
 
-def test_what_does_not_fit_is_refused() -> None:
+def test_invalid_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match="2 class names but 3 colors"):
         legend(["a", "b"], distinct_palette(3), 100)
-    with pytest.raises(ValueError, match="2 class names but 3 colors"):
-        packed_legend(["a", "b"], distinct_palette(3), 100, 22)
-    with pytest.raises(ValueError, match="no tiles"):
+    with pytest.raises(ValueError, match="there is no tile"):
         tile_grid([])
