@@ -1,4 +1,4 @@
-"""Charts of evaluations: classes taken for one another, the score against offset to the key frame, and against a setting."""
+"""Charts of evaluations: confusion matrix, mIoU by offset to the key frame, metric by setting."""
 
 from __future__ import annotations
 
@@ -6,49 +6,49 @@ import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
+from torchvision.transforms.functional import pil_to_tensor
 
 _DPI = 110
-# Up to so many classes, cells are large enough for a number.
-_WITH_NUMBERS = 24
+_MAX_NUMBERED_CLASSES = 24  # with more classes, cells are too small for a number
 
 
 def confusion_picture(confusion: Tensor, classes: Sequence[str], title: str = "") -> Tensor:
-    """A confusion matrix, each row in percent of its class's labelled pixels.
+    """Draw a confusion matrix, each row in percent of its class's labelled pixels.
 
-    Classes that neither a label nor a prediction holds are left out; rows of classes without a label are blank.
+    Classes without labelled and predicted pixels are left out; rows of classes without labelled pixels are blank.
 
     Args:
         confusion: (K, K) counts, row = label, column = prediction.
         classes: K names.
-        title: written above.
+        title: title of the chart.
 
     Returns:
         (3, H, W) uint8 RGB.
 
     Raises:
-        ValueError: if matrix and names differ in number.
+        ValueError: if the matrix is not (K, K) for K names.
     """
     if confusion.shape != (len(classes), len(classes)):
-        raise ValueError(f"confusion matrix {tuple(confusion.shape)} and {len(classes)} class names; expected (K, K) and K")
+        raise ValueError(
+            f"confusion matrix is {tuple(confusion.shape)} for {len(classes)} class names; expected (K, K) for K names"
+        )
     counts = confusion.double().cpu().numpy()
-    held = np.flatnonzero(counts.sum(0) + counts.sum(1))
-    # Of all predictions of a labelled pixel: those of classes left out are zero.
-    counts = counts[np.ix_(held, held)]
+    present = np.flatnonzero(counts.sum(0) + counts.sum(1))
+    counts = counts[np.ix_(present, present)]
     totals = counts.sum(1, keepdims=True)
     share = np.divide(100 * counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
-    names = [classes[k] for k in held.tolist()]
-    numbers = len(held) <= _WITH_NUMBERS
-    side = 1.0 + len(held) * (0.42 if numbers else 0.17)
+    names = [classes[k] for k in present.tolist()]
+    numbers = len(present) <= _MAX_NUMBERED_CLASSES
+    side = 1.0 + len(present) * (0.42 if numbers else 0.17)
     figure = Figure(figsize=(side + 2.6, side + 1.8), dpi=_DPI, layout="constrained")
     axes = figure.add_subplot()
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
     font = 9 if numbers else 7
-    axes.set_xticks(range(len(held)), names, rotation=90, fontsize=font)
-    axes.set_yticks(range(len(held)), names, fontsize=font)
+    axes.set_xticks(range(len(present)), names, rotation=90, fontsize=font)
+    axes.set_yticks(range(len(present)), names, fontsize=font)
     axes.set_xlabel("predicted")
     axes.set_ylabel("label")
     axes.set_title(title, fontsize=11)
@@ -58,17 +58,17 @@ def confusion_picture(confusion: Tensor, classes: Sequence[str], title: str = ""
             color = "white" if value > 55 else "black"
             axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=8, color=color)
     figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02)
-    return drawn(figure)
+    return render(figure)
 
 
 def offset_picture(panels: Mapping[int, Mapping[str, Mapping[int, float]]], per_frame: float | None = None) -> Tensor:
-    """The mIoU against frames since the key frame, a panel per key interval and a line per method.
+    """Plot the mIoU against frames since the key frame, a panel per key interval and a line per method.
 
-    The vertical axis does not start at zero: what matters is the fall from the key frame on.
+    The vertical axis does not start at zero, to show the decrease after the key frame.
 
     Args:
         panels: key interval -> method -> frames since the key frame -> mIoU 0..1.
-        per_frame: mIoU where every frame is segmented; drawn as a dashed line.
+        per_frame: mIoU of segmenting every frame, a dashed line.
 
     Returns:
         (3, H, W) uint8 RGB.
@@ -77,7 +77,7 @@ def offset_picture(panels: Mapping[int, Mapping[str, Mapping[int, float]]], per_
         ValueError: if there is no panel.
     """
     if not panels:
-        raise ValueError("no key interval to draw; expected at least one")
+        raise ValueError("there is no key interval; expected at least one")
     methods = list(dict.fromkeys(method for curves in panels.values() for method in curves))
     colors = {method: f"C{number}" for number, method in enumerate(methods)}
     columns = min(3, len(panels))
@@ -100,33 +100,33 @@ def offset_picture(panels: Mapping[int, Mapping[str, Mapping[int, float]]], per_
         axes.legend(fontsize=8)
     for axes in grid[:, 0]:
         axes.set_ylabel("mIoU, %")
-    return drawn(figure)
+    return render(figure)
 
 
 def sweep_picture(curves: Mapping[str, Mapping[str, Sequence[float]]], setting: str, metric: str) -> Tensor:
-    """What a setting does to a metric: a line over numbers, a row of points for each value that is none.
+    """Plot a metric against a setting: lines for numeric values, a row of points for each other value.
 
-    The metric's axis does not start at zero: what matters are the differences. Repeated runs are points around their mean.
+    The metric's axis does not start at zero, to show the differences. Repeated runs are points around their mean.
 
     Args:
-        curves: line -> value of the setting -> results of the runs that had it.
-        setting: its name.
-        metric: its name and unit.
+        curves: line -> value of the setting -> results of the runs with that value.
+        setting: name of the setting.
+        metric: name and unit of the metric.
 
     Returns:
         (3, H, W) uint8 RGB.
 
     Raises:
-        ValueError: if there is nothing to draw.
+        ValueError: if there is no result.
     """
     values = list(dict.fromkeys(value for points in curves.values() for value in points))
     if not values:
-        raise ValueError(f"no result of {metric} to draw; expected at least one")
+        raise ValueError(f"there is no result of {metric}; expected at least one")
     try:
         places, numbers = {value: float(value) for value in values}, True
     except ValueError:
         places, numbers = {value: -float(row) for row, value in enumerate(values)}, False
-    # Lists of parts make long names, and the points need their room.
+    # Values that are lists have long names; the points need additional width.
     size = (7.0, 4.0) if numbers else (5.5 + 0.08 * max(map(len, values)), 1.2 + 0.4 * len(values))
     figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
     axes = figure.add_subplot()
@@ -147,13 +147,13 @@ def sweep_picture(curves: Mapping[str, Mapping[str, Sequence[float]]], setting: 
     axes.grid(alpha=0.3)
     if any(curves):
         axes.legend(fontsize=8)
-    return drawn(figure)
+    return render(figure)
 
 
-def drawn(figure: Figure) -> Tensor:
-    """A finished figure as pixels, (3, H, W) uint8 RGB."""
+def render(figure: Figure) -> Tensor:
+    """Render a figure to (3, H, W) uint8 RGB."""
     file = io.BytesIO()
     figure.savefig(file, format="png")
     with Image.open(file) as image:
-        pixels = np.asarray(image.convert("RGB"))
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+        picture: Tensor = pil_to_tensor(image.convert("RGB"))
+    return picture

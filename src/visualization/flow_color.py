@@ -1,4 +1,4 @@
-"""Optical flow as color: the hue is the direction, the saturation the length (Baker et al., IJCV 2011)."""
+"""Color coding of optical flow: hue for direction, saturation for length (Baker et al., IJCV 2011)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torchvision.utils import flow_to_image
 from src.visualization.palette import Color
 
 UNKNOWN_COLOR: Color = (128, 128, 128)
-"""Color of pixels whose flow is NaN; no flow has it: one channel of the wheel's colors is always at full brightness."""
+"""Color of pixels whose flow is NaN. It differs from all flow colors, which have one channel at full brightness."""
 
 
 def largest_motion(*flows: Tensor | None) -> float:
-    """Length of the longest known vector in some flow maps, in their pixels; 0 where none is known.
+    """Return the length of the longest known vector in several flow maps, pixels; 0 if none is known.
 
     Args:
         flows: (..., 2, H, W) each, NaN where unknown, or ``None``.
@@ -23,18 +23,18 @@ def largest_motion(*flows: Tensor | None) -> float:
 
 
 def flow_to_color(flow: Tensor, max_magnitude: float | None = None) -> Tensor:
-    """A flow map on the Middlebury color wheel: zero is white, unknown (NaN) grey.
+    """Color a flow map by the Middlebury color wheel: zero is white, unknown (NaN) grey.
 
     Args:
         flow: (2, H, W), pixels.
-        max_magnitude: length shown in full saturation, pixels; longer vectors are shown like it. Default: the longest
-            one. Give the same to two maps to compare their colors.
+        max_magnitude: length at full saturation, pixels; longer vectors have the same color. Default: the longest vector. Two
+            maps with the same value have comparable colors.
 
     Returns:
         (3, H, W) uint8.
 
     Raises:
-        ValueError: if the shape is not a flow map's or the magnitude is not positive.
+        ValueError: if the shape is not (2, H, W) or the magnitude is not positive.
     """
     if flow.ndim != 3 or flow.shape[0] != 2:
         raise ValueError(f"flow has shape {tuple(flow.shape)}; expected (2, H, W)")
@@ -45,7 +45,7 @@ def flow_to_color(flow: Tensor, max_magnitude: float | None = None) -> Tensor:
     if max_magnitude is not None:
         length = torch.linalg.vector_norm(known, dim=0).clamp_min(max_magnitude)
         known = known * (max_magnitude / length)
-        # torchvision scales by the longest vector in the map, so one of the wanted length is added and cut off again.
+        # torchvision scales by the longest vector, so a vector of the maximum length is appended and cropped afterwards.
         scale = known.new_zeros(2, known.shape[1], 1)
         scale[0] = max_magnitude
         known = torch.cat((known, scale), dim=2)

@@ -1,4 +1,4 @@
-"""One pair of frames as several flows see it: the motion, the labels that it carries, their errors, what it cannot explain."""
+"""Panel that compares flow estimators on a pair: flow, propagated labels, errors, disoccluded pixels."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from src.visualization.palette import Palette
 
 
 @dataclass(frozen=True)
-class CarriedLabel:
-    """What one method made of a pair.
+class PropagatedLabel:
+    """Label of a key frame propagated by one flow estimator.
 
     Attributes:
         flow: (2, H, W) backward flow, pixels.
-        label: (H, W) int64, carried from the key frame; ``IGNORE_INDEX`` where void was.
-        disoccluded: (H, W) bool, pixels marked as having no source in the key frame.
-        marked_as: by what they were marked, in the words for "so many percent ...".
+        label: (H, W) int64, warped from the key frame; ``IGNORE_INDEX`` where it is void.
+        disoccluded: (H, W) bool, pixels without a source in the key frame.
+        criterion: description of the disoccluded pixels, which follows their percentage.
     """
 
     flow: Tensor
     label: Tensor
     disoccluded: Tensor
-    marked_as: str
+    criterion: str
 
 
 def flow_panel(
@@ -37,20 +37,20 @@ def flow_panel(
     nonkey_image: Tensor,
     key_label: Tensor,
     nonkey_label: Tensor,
-    methods: Mapping[str, CarriedLabel],
+    methods: Mapping[str, PropagatedLabel],
     palette: Palette,
     offset: int,
 ) -> Tensor:
-    """The pair on top, then a row for each method: flow, carried labels, errors, disoccluded pixels.
+    """Draw the pair, then a row for each method: flow, propagated label, errors, disoccluded pixels.
 
-    All flows share one scale of colors.
+    All flows have the same color scale.
 
     Args:
         key_image: (3, H, W) uint8 RGB.
         nonkey_image: (3, H, W) uint8 RGB.
         key_label: (H, W) int64.
         nonkey_label: (H, W) int64.
-        methods: what each made of it, by its name.
+        methods: propagated labels, by the name of the method.
         palette: K colors.
         offset: frames between the two.
 
@@ -65,7 +65,7 @@ def flow_panel(
             Tile("its label", overlay(nonkey_image, nonkey_label, palette)),
         ]
     ]
-    # At least one pixel, so that the noise of a still pair stays pale; not the largest of all, which one wild vector sets.
+    # At least one pixel, so that noise in a static pair stays pale; below the maximum, which may be a single outlier.
     lengths = torch.cat([torch.linalg.vector_norm(one.flow, dim=0).flatten() for one in methods.values()])
     scale = max(min(largest_motion(*(one.flow for one in methods.values())), 1.5 * _quantile(lengths, 0.99)), 1.0)
     for name, one in methods.items():
@@ -75,16 +75,16 @@ def flow_panel(
         rows.append(
             [
                 Tile(f"{name}: flow, full color at {scale:.0f} px", flow_to_color(one.flow, scale)),
-                Tile(f"{name}: key label carried", overlay(nonkey_image, one.label, palette)),
+                Tile(f"{name}: propagated label", overlay(nonkey_image, one.label, palette)),
                 Tile(f"{name}: errors, {100 * wrong:.1f} % wrong", error_map(one.label, judged)),
-                Tile(f"{name}: {100 * share:.1f} % {one.marked_as}", _marked(nonkey_image, one.disoccluded)),
+                Tile(f"{name}: {100 * share:.1f} % {one.criterion}", _marked(nonkey_image, one.disoccluded)),
             ]
         )
     return tile_grid(rows, max_width=360)
 
 
 def _quantile(values: Tensor, share: float) -> float:
-    # torch.quantile refuses more than 16 million values, and no value between two is needed.
+    # torch.quantile refuses more than 16 million values; interpolation is not needed.
     return values.kthvalue(max(1, round(share * values.numel()))).values.item()
 
 

@@ -1,4 +1,4 @@
-"""Label maps as pictures: in class colors, laid over the image, or compared with the truth."""
+"""Images of label maps: in class colors, as an overlay, or compared with the ground truth."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from torch import Tensor
 from src.structures import IGNORE_INDEX
 from src.visualization.palette import VOID_COLOR, Color, Palette
 
-RIGHT_COLOR: Color = (60, 160, 90)
+CORRECT_COLOR: Color = (60, 160, 90)
 WRONG_COLOR: Color = (225, 45, 45)
-NEW_COLOR: Color = (255, 60, 220)
+DISOCCLUDED_COLOR: Color = (255, 60, 220)
 
 
 def colorize(label: Tensor, palette: Palette) -> Tensor:
-    """A label map in the colors of its classes; ``IGNORE_INDEX`` becomes ``VOID_COLOR``.
+    """Color a label map by class; ``IGNORE_INDEX`` becomes ``VOID_COLOR``.
 
     Args:
         label: (..., H, W) integers, classes 0..K-1 or ``IGNORE_INDEX``.
@@ -27,10 +27,10 @@ def colorize(label: Tensor, palette: Palette) -> Tensor:
         ValueError: if a value is neither a class of the palette nor ``IGNORE_INDEX``.
     """
     if len(palette) > IGNORE_INDEX:
-        raise ValueError(f"palette has {len(palette)} colors; {IGNORE_INDEX} is void, so at most {IGNORE_INDEX} fit")
-    strange = (label != IGNORE_INDEX) & ((label < 0) | (label >= len(palette)))
-    if strange.any():
-        found = torch.unique(label[strange]).tolist()
+        raise ValueError(f"palette has {len(palette)} colors; expected at most {IGNORE_INDEX}, because {IGNORE_INDEX} is void")
+    invalid = (label != IGNORE_INDEX) & ((label < 0) | (label >= len(palette)))
+    if invalid.any():
+        found = torch.unique(label[invalid]).tolist()
         raise ValueError(f"label values {found} have no color; expected 0..{len(palette) - 1} or {IGNORE_INDEX} (void)")
     colors = torch.zeros(IGNORE_INDEX + 1, 3, dtype=torch.uint8)
     colors[: len(palette)] = torch.tensor(palette, dtype=torch.uint8)
@@ -39,13 +39,13 @@ def colorize(label: Tensor, palette: Palette) -> Tensor:
 
 
 def overlay(image: Tensor, semantic_map: Tensor, palette: Palette, alpha: float = 0.5) -> Tensor:
-    """A label map laid over its image.
+    """Blend a label map with its image.
 
     Args:
         image: (3, H, W) uint8 RGB.
         semantic_map: (H, W) int64, classes or ``IGNORE_INDEX``.
         palette: K colors.
-        alpha: share of the class color: 0 is the image, 1 the label map alone.
+        alpha: weight of the class colors: 0 shows only the image, 1 only the label map.
 
     Returns:
         (3, H, W) uint8.
@@ -56,16 +56,16 @@ def overlay(image: Tensor, semantic_map: Tensor, palette: Palette, alpha: float 
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha is {alpha}; expected 0..1")
     if image.shape[-2:] != semantic_map.shape[-2:]:
-        raise ValueError(f"image of {tuple(image.shape[-2:])} and map of {tuple(semantic_map.shape[-2:])}: expected one size")
+        raise ValueError(f"image is {tuple(image.shape[-2:])} and map is {tuple(semantic_map.shape[-2:])}; expected one size")
     return torch.lerp(image.float(), colorize(semantic_map, palette).float(), alpha).round().to(torch.uint8)
 
 
 def error_map(prediction: Tensor, label: Tensor) -> Tensor:
-    """Where a prediction is right (``RIGHT_COLOR``), wrong (``WRONG_COLOR``) or not judged (``VOID_COLOR``).
+    """Color a prediction by correct (``CORRECT_COLOR``), wrong (``WRONG_COLOR``) and void (``VOID_COLOR``) pixels.
 
     Args:
         prediction: (H, W) int64.
-        label: (H, W) int64, ``IGNORE_INDEX`` where nothing is judged.
+        label: (H, W) int64, ``IGNORE_INDEX`` where void.
 
     Returns:
         (3, H, W) uint8.
@@ -74,18 +74,18 @@ def error_map(prediction: Tensor, label: Tensor) -> Tensor:
         ValueError: if the sizes differ.
     """
     if prediction.shape != label.shape:
-        raise ValueError(f"prediction of {tuple(prediction.shape)} and label of {tuple(label.shape)}: expected one size")
-    verdict = (prediction != label).long()
-    verdict[label == IGNORE_INDEX] = IGNORE_INDEX
-    return colorize(verdict, (RIGHT_COLOR, WRONG_COLOR))
+        raise ValueError(f"prediction is {tuple(prediction.shape)} and label is {tuple(label.shape)}; expected one size")
+    outcome = (prediction != label).long()
+    outcome[label == IGNORE_INDEX] = IGNORE_INDEX
+    return colorize(outcome, (CORRECT_COLOR, WRONG_COLOR))
 
 
-def disocclusion_map(image: Tensor, new: Tensor) -> Tensor:
-    """An image in grey, and in ``NEW_COLOR`` what the key frame does not explain.
+def disocclusion_map(image: Tensor, disoccluded: Tensor) -> Tensor:
+    """Color disoccluded pixels, which have no source in the key frame, over a grey image.
 
     Args:
         image: (3, H, W) uint8 RGB.
-        new: (H, W) in 0..1, how likely a pixel is new.
+        disoccluded: (H, W) probability of disocclusion, 0..1.
 
     Returns:
         (3, H, W) uint8.
@@ -93,8 +93,8 @@ def disocclusion_map(image: Tensor, new: Tensor) -> Tensor:
     Raises:
         ValueError: if the sizes differ.
     """
-    if image.shape[-2:] != new.shape:
-        raise ValueError(f"image of {tuple(image.shape[-2:])} and newness of {tuple(new.shape)}: expected one size")
+    if image.shape[-2:] != disoccluded.shape:
+        raise ValueError(f"image is {tuple(image.shape[-2:])} and disocclusion is {tuple(disoccluded.shape)}; expected one size")
     grey = image.float().mean(0, keepdim=True).expand(3, -1, -1)
-    color = torch.tensor(NEW_COLOR, dtype=torch.float32, device=image.device).view(3, 1, 1)
-    return torch.lerp(grey, color.expand_as(grey), 0.8 * new.float()).round().to(torch.uint8)
+    color = torch.tensor(DISOCCLUDED_COLOR, dtype=torch.float32, device=image.device).view(3, 1, 1)
+    return torch.lerp(grey, color.expand_as(grey), 0.8 * disoccluded.float()).round().to(torch.uint8)

@@ -1,4 +1,4 @@
-"""What a color and a palette are."""
+"""Types of colors and palettes."""
 
 from __future__ import annotations
 

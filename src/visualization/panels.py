@@ -1,4 +1,4 @@
-"""Panels: one picture that shows what a model did with a pair of frames, or what several methods did with one frame."""
+"""Panels of a pair of frames with its prediction, and of one frame predicted by several methods."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ def pair_panel(
     key_prediction: MaskPrediction | None = None,
     alpha: float = 0.5,
 ) -> Tensor:
-    """What happened to one training or validation pair.
+    """Draw one training or validation pair.
 
     Upper row: key frame, its prediction, the winning segment's flow, the true flow. Lower row: non-key frame, label, prediction,
-    error map, and what the flow says is new. What is not given is left out; a pair of one frame and itself gives one row.
+    error map, disoccluded pixels. Missing inputs are left out; a pair of a frame with itself gives one row.
 
     Args:
         key_image: (3, H, W) uint8 RGB.
         nonkey_image: (3, H, W) uint8 RGB.
         label: (H, W) int64, of the non-key frame.
-        prediction: for the non-key frame; the first of its batch is drawn.
-        flow: that made the prediction, or ``None`` where nothing was propagated; the first of its batch is drawn.
+        prediction: prediction for the non-key frame; the first of its batch is drawn.
+        flow: flow of the prediction, or ``None`` without propagation; the first of its batch is drawn.
         target_flow: (2, H, W) backward flow, pixels, NaN where unknown, or ``None``.
         palette: K colors.
-        key_prediction: for the key frame; the first of its batch is drawn.
-        alpha: share of the class colors in overlays.
+        key_prediction: prediction for the key frame; the first of its batch is drawn.
+        alpha: weight of the class colors in overlays, 0..1.
 
     Returns:
         (3, height, width) uint8 with even sides.
 
     Raises:
-        ValueError: if sizes or values do not fit one another.
+        ValueError: if sizes or values do not match.
     """
     predicted = semantic_map(prediction)[0].cpu()
     label = label.cpu()
@@ -58,10 +58,10 @@ def pair_panel(
         Tile(name, overlay(nonkey_image.cpu(), predicted, palette, alpha)),
         Tile(_error_title(predicted, label), error_map(predicted, label)),
     ]
-    new = None if flow is None else disoccluded(flow, prediction.image_size)
-    if new is not None:
-        share = 100 * new[0].mean().item()
-        lower.append(Tile(f"new since the key frame: {share:.1f} %", disocclusion_map(nonkey_image.cpu(), new[0].cpu())))
+    mask = None if flow is None else disoccluded(flow, prediction.image_size)
+    if mask is not None:
+        title = f"disoccluded since the key frame: {100 * mask[0].mean().item():.1f} %"
+        lower.append(Tile(title, disocclusion_map(nonkey_image.cpu(), mask[0].cpu())))
     if flow is None and torch.equal(key_image, nonkey_image):
         return tile_grid([[Tile("image", nonkey_image), *lower]])
     upper = [Tile("key frame", key_image)]
@@ -81,24 +81,24 @@ def comparison_panel(
     columns: int = 3,
     alpha: float = 0.5,
 ) -> Tensor:
-    """One frame as several methods see it; of the same size for every frame of a clip, so that it can be a video.
+    """Draw one frame predicted by several methods. Panels of a clip have the same size, as a video requires.
 
     Args:
         image: (3, H, W) uint8 RGB.
-        label: (H, W) int64, or ``None`` where the frame has none.
+        label: (H, W) int64, or ``None`` for an unlabelled frame.
         maps: (H, W) int64 semantic map of each method, by its title.
         palette: K colors.
-        classes: K names for a legend below; ``None`` for no legend.
-        columns: tiles per row at most; rows are made equally long where they can be.
-        alpha: share of the class colors in overlays.
+        classes: K names for a legend; ``None`` for no legend.
+        columns: maximum number of tiles per row; tiles are distributed evenly.
+        alpha: weight of the class colors in overlays, 0..1.
 
     Returns:
         (3, height, width) uint8 with even sides.
 
     Raises:
-        ValueError: if sizes or values do not fit one another.
+        ValueError: if sizes or values do not match.
     """
-    # An unlabelled frame keeps its place in the grid: the panels of a clip with sparse labels stay one size.
+    # An unlabelled frame keeps the tile, so that all panels of a clip have the same size.
     known = torch.full(image.shape[-2:], IGNORE_INDEX) if label is None else label.cpu()
     title = "no label" if label is None else "label"
     tiles = [Tile("image", image), Tile(title, overlay(image.cpu(), known, palette, alpha))]
@@ -112,16 +112,16 @@ def comparison_panel(
 
 
 def _flow_tiles(flow: Tensor | None, target: Tensor | None) -> list[Tile]:
-    """Flow and true flow in the same colors; the truth sets the scale where it is known."""
-    # At least one pixel, so that the noise of a still pair stays pale.
+    """Draw flow and true flow with the same color scale, by the true flow if it is known."""
+    # At least one pixel, so that noise in a static pair stays pale.
     scale = max(largest_motion(target if target is not None else flow), 1.0)
     named = (("flow", flow), ("true flow", None if target is None else target.cpu()))
     return [Tile(f"{name}, full color at {scale:.1f} px", flow_to_color(f, scale)) for name, f in named if f is not None]
 
 
 def _error_title(prediction: Tensor, label: Tensor) -> str:
-    judged = label != IGNORE_INDEX
-    if not judged.any():
+    labelled = label != IGNORE_INDEX
+    if not labelled.any():
         return "errors: all void"
-    wrong = (prediction != label)[judged].float().mean().item()
+    wrong = (prediction != label)[labelled].float().mean().item()
     return f"errors: {100 * wrong:.1f} % wrong"

@@ -9,17 +9,17 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from src.visualization.charts import drawn
+from src.visualization.charts import render
 
 _DPI = 110
 
 
 def roofline_picture(parts: Sequence[Mapping[str, Any]], title: str = "") -> Tensor:
-    """Horizontal bars: the measured time of each part over its roofline time.
+    """Plot horizontal bars of the measured time and the roofline time of each part.
 
     Args:
-        parts: ``name``, ``ms`` and ``roofline_ms`` of each, drawn from top to bottom.
-        title: written above.
+        parts: ``name``, ``ms`` and ``roofline_ms`` of each part, from top to bottom.
+        title: title of the chart.
 
     Returns:
         (3, H, W) uint8 RGB.
@@ -28,7 +28,7 @@ def roofline_picture(parts: Sequence[Mapping[str, Any]], title: str = "") -> Ten
         ValueError: if there is no part.
     """
     if not parts:
-        raise ValueError("no part to draw; expected at least one")
+        raise ValueError("there is no part; expected at least one")
     places = -np.arange(len(parts), dtype=float)
     figure = Figure(figsize=(8.5, 1.3 + 0.42 * len(parts)), dpi=_DPI, layout="constrained")
     axes = figure.add_subplot()
@@ -51,4 +51,4 @@ def roofline_picture(parts: Sequence[Mapping[str, Any]], title: str = "") -> Ten
     axes.set_xlim(left=0)
     axes.set_title(title, fontsize=10)
     axes.legend(fontsize=8, loc="lower right")
-    return drawn(figure)
+    return render(figure)

@@ -1,4 +1,4 @@
-"""What a score costs: a point for each method, or a line along a setting of it."""
+"""Charts of a score against its cost: a point for each method, or a line for each setting."""
 
 from __future__ import annotations
 
@@ -7,33 +7,32 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from src.visualization.charts import drawn
+from src.visualization.charts import render
 
 _DPI = 110
 _ZERO = "none"
 
 
 def trade_off_picture(panels: Mapping[str, Mapping[str, tuple[float, float]]], metric: str) -> Tensor:
-    """The score against what it costs, a panel for each kind of cost.
+    """Plot a score against its cost, a panel for each kind of cost.
 
-    Costs lie several powers of ten apart, so their axis is logarithmic; what costs nothing stands at its left end, which says so.
-    The metric's axis does not start at zero.
+    The cost axis is logarithmic, with zero cost at a tick "none" at its left end. The metric's axis does not start at zero.
 
     Args:
-        panels: name and unit of the cost -> method -> (cost, at least 0, and score).
+        panels: name and unit of the cost -> method -> (cost, score), cost at least 0.
         metric: name and unit of the score.
 
     Returns:
         (3, H, W) uint8 RGB.
 
     Raises:
-        ValueError: if there is nothing to draw, or a cost is negative.
+        ValueError: if there is no method, or a cost is negative.
     """
     points = [point for panel in panels.values() for point in panel.values()]
     if not panels or not all(panels.values()):
         raise ValueError(f"{len(panels)} kinds of cost with {len(points)} methods; expected at least one of each")
     if min(cost for cost, _ in points) < 0:
-        raise ValueError("a cost is negative; expected none below 0")
+        raise ValueError("a cost is negative; expected costs of at least 0")
     methods = list(dict.fromkeys(method for panel in panels.values() for method in panel))
     figure = Figure(figsize=(5.4 * len(panels) + 0.4, 4.0), dpi=_DPI, layout="constrained")
     grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
@@ -52,25 +51,25 @@ def trade_off_picture(panels: Mapping[str, Mapping[str, tuple[float, float]]], m
         axes.set_xlabel(cost_name)
         axes.margins(y=0.12)
         axes.grid(alpha=0.3)
-        # Names beside the points would cover one another: the presets of an estimator lie close together.
+        # In a legend, because names at the points would overlap: the presets of an estimator are close together.
         axes.legend(fontsize=8)
     grid[0].set_ylabel(metric)
-    return drawn(figure)
+    return render(figure)
 
 
 def cost_curves_picture(curves: Mapping[str, Sequence[tuple[float, float]]], cost: str, metric: str) -> Tensor:
-    """The score against what it costs, a line for each way to spend it. Neither axis starts at zero.
+    """Plot a score against its cost, a line for each method. Neither axis starts at zero.
 
     Args:
-        curves: name -> (cost, score), by rising cost.
-        cost: name and unit.
+        curves: name -> (cost, score), in order of rising cost.
+        cost: name and unit of the cost.
         metric: name and unit of the score.
 
     Returns:
         (3, H, W) uint8 RGB.
 
     Raises:
-        ValueError: if there is nothing to draw.
+        ValueError: if no curve has a point.
     """
     if not any(curves.values()):
         raise ValueError(f"{len(curves)} curves without a point; expected at least one")
@@ -78,9 +77,9 @@ def cost_curves_picture(curves: Mapping[str, Sequence[tuple[float, float]]], cos
     axes = figure.add_subplot()
     for number, (name, points) in enumerate(curves.items()):
         costs, scores = zip(*points, strict=True)
-        # What lies on top of one another stays visible by its shape.
+        # Different markers keep coinciding points visible.
         axes.plot(costs, scores, marker="osD^v<>"[number % 7], markersize=5, linewidth=1.2, alpha=0.8, label=name)
     axes.set(xlabel=cost, ylabel=metric)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
-    return drawn(figure)
+    return render(figure)

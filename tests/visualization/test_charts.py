@@ -15,10 +15,10 @@ def blue(picture: Tensor) -> int:
     return int(((red < 40) & (green < 90) & (channel > 90) & (channel < 180)).sum())
 
 
-def test_a_perfect_matrix_is_dark_on_its_diagonal_alone() -> None:
+def test_a_perfect_matrix_is_dark_only_on_its_diagonal() -> None:
     perfect, half = torch.diag(torch.tensor([5, 70, 900, 11])), torch.full((4, 4), 25)
     assert confusion_picture(perfect, NAMES).dtype == torch.uint8
-    # The scale beside it is the same.
+    # The color bar is the same.
     assert blue(confusion_picture(perfect, NAMES)) - blue(confusion_picture(half, NAMES)) > 4 * 30**2
 
 
@@ -31,7 +31,7 @@ def test_rows_are_shares_of_their_class() -> None:
     assert not torch.equal(confusion_picture(confusion, NAMES[:2]), confusion_picture(confusion.T, NAMES[:2]))
 
 
-def test_absent_classes_take_no_room() -> None:
+def test_absent_classes_are_left_out() -> None:
     confusion = torch.zeros(40, 40, dtype=torch.int64)
     confusion[:2, :3] = 5
     few = confusion_picture(confusion, [str(k) for k in range(40)])
@@ -49,9 +49,9 @@ def test_offset_panels_show_their_curves() -> None:
 
 
 def test_bad_arguments_are_named() -> None:
-    with pytest.raises(ValueError, match=r"confusion matrix \(4, 4\) and 2 class names"):
+    with pytest.raises(ValueError, match=r"confusion matrix is \(4, 4\) for 2 class names"):
         confusion_picture(torch.eye(4), NAMES[:2])
-    with pytest.raises(ValueError, match="no key interval"):
+    with pytest.raises(ValueError, match="there is no key interval"):
         offset_picture({})
 
 
@@ -64,5 +64,5 @@ def test_a_sweep_shows_its_points_and_is_of_one_height_for_numbers() -> None:
     assert sweep_picture(many, "flow", "mIoU, %").shape[1] > sweep_picture(few, "flow", "mIoU, %").shape[1]
     repeated = sweep_picture({"": {"sky": [3.0], "road": [3.0, 5.0]}}, "flow", "mIoU, %")
     assert not torch.equal(repeated, sweep_picture({"": {"sky": [3.0], "road": [4.0]}}, "flow", "mIoU, %"))
-    with pytest.raises(ValueError, match="no result of mIoU"):
+    with pytest.raises(ValueError, match="there is no result of mIoU"):
         sweep_picture({}, "flow", "mIoU")

@@ -2,8 +2,8 @@ import torch
 
 from src.structures import IGNORE_INDEX
 from src.visualization.canvas import GAP, TITLE_HEIGHT
-from src.visualization.flow_panel import CarriedLabel, flow_panel
-from src.visualization.overlay import RIGHT_COLOR, WRONG_COLOR
+from src.visualization.flow_panel import PropagatedLabel, flow_panel
+from src.visualization.overlay import CORRECT_COLOR, WRONG_COLOR
 from src.visualization.palette import VOID_COLOR
 
 SIZE = (40, 240)
@@ -15,19 +15,19 @@ def tile(panel: torch.Tensor, row: int, column: int) -> torch.Tensor:
     return panel[:, top : top + SIZE[0], left : left + SIZE[1]]
 
 
-def test_each_method_shows_flow_label_errors_and_what_it_cannot_explain() -> None:
+def test_each_method_shows_flow_label_errors_and_disoccluded_pixels() -> None:
     image = torch.full((3, *SIZE), 100, dtype=torch.uint8)
     label = torch.zeros(SIZE, dtype=torch.int64)
     label[:, 200:] = IGNORE_INDEX
     carried = label.clone()
     carried[:, :60], carried[:, 60:80] = 1, IGNORE_INDEX
-    new = torch.zeros(SIZE, dtype=torch.bool)
-    new[:, :10] = True
+    disoccluded = torch.zeros(SIZE, dtype=torch.bool)
+    disoccluded[:, :10] = True
     flow = torch.zeros(2, *SIZE)
     flow[0, :, 120:] = 5
     methods = {
-        "a": CarriedLabel(flow, carried, new, "does not come back"),
-        "b": CarriedLabel(flow / 5, label, torch.zeros_like(new), "new"),
+        "a": PropagatedLabel(flow, carried, disoccluded, "disoccluded (forward-backward)"),
+        "b": PropagatedLabel(flow / 5, label, torch.zeros_like(disoccluded), "disoccluded (confidence)"),
     }
     panel = flow_panel(image, image, label, label, methods, PALETTE, offset=3)
     assert torch.equal(tile(panel, 0, 0), image) and torch.equal(tile(panel, 0, 2), image)
@@ -39,7 +39,7 @@ def test_each_method_shows_flow_label_errors_and_what_it_cannot_explain() -> Non
     for columns, color in (
         (slice(0, 60), WRONG_COLOR),
         (slice(60, 80), VOID_COLOR),
-        (slice(80, 200), RIGHT_COLOR),
+        (slice(80, 200), CORRECT_COLOR),
         (slice(200, 240), VOID_COLOR),
     ):
         assert (errors[:, :, columns] == torch.tensor(color).view(3, 1, 1)).all()

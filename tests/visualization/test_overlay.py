@@ -5,7 +5,7 @@ import torch
 
 from src.data.datasets.palette import distinct_palette
 from src.structures import IGNORE_INDEX
-from src.visualization.overlay import RIGHT_COLOR, WRONG_COLOR, colorize, error_map, overlay
+from src.visualization.overlay import CORRECT_COLOR, WRONG_COLOR, colorize, error_map, overlay
 from src.visualization.palette import VOID_COLOR
 
 PALETTE = distinct_palette(4)
@@ -32,7 +32,7 @@ def test_alpha_zero_is_the_image_and_one_the_label() -> None:
 def test_error_map_is_exact() -> None:
     label = torch.tensor([[0, 1], [IGNORE_INDEX, 2]])
     prediction = torch.tensor([[0, 2], [1, 2]])
-    assert pixels(error_map(prediction, label)) == [[RIGHT_COLOR, WRONG_COLOR], [VOID_COLOR, RIGHT_COLOR]]
+    assert pixels(error_map(prediction, label)) == [[CORRECT_COLOR, WRONG_COLOR], [VOID_COLOR, CORRECT_COLOR]]
 
 
 @pytest.mark.parametrize("value", [-1, 4, 254])
@@ -41,7 +41,7 @@ def test_values_without_a_color_are_named(value: int) -> None:
         colorize(torch.tensor([[0, value]]), PALETTE)
 
 
-def test_what_does_not_fit_is_refused() -> None:
+def test_invalid_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match="one size"):
         overlay(torch.zeros(3, 2, 4, dtype=torch.uint8), LABEL, PALETTE)
     with pytest.raises(ValueError, match="one size"):

@@ -42,7 +42,7 @@ def test_a_pair_panel_shows_the_frames_and_the_errors() -> None:
     assert (tile(picture, 0, 3) == 255).all()  # no true motion
 
 
-def test_what_is_not_known_is_left_out() -> None:
+def test_missing_inputs_are_left_out() -> None:
     key, nonkey, label = images()
     full = pair_panel(key, nonkey, label, prediction(), flow_of([(1.0, 0.0)]), None, PALETTE)
     assert (tile(full, 0, 2) == 255).all()
@@ -67,7 +67,7 @@ def test_comparison_panels_of_a_clip_have_one_size(methods: int) -> None:
     assert torch.equal(labelled[:, : without.shape[1]], without)
 
 
-def test_what_is_new_is_marked_and_counted() -> None:
+def test_disoccluded_pixels_are_marked_and_counted() -> None:
     key, nonkey, label = images()
     confidence = torch.ones(1, 1, 16, 64)
     confidence[..., 32:] = 0
@@ -75,5 +75,5 @@ def test_what_is_new_is_marked_and_counted() -> None:
     plain, marked = (pair_panel(key, nonkey, label, prediction(), f, None, PALETTE) for f in (flow_of([(0.0, 0.0)]), flow))
     found = tile(marked, 1, 4)
     assert marked.shape[2] > plain.shape[2]
-    assert torch.equal(found[0, :, :120], nonkey.float().mean(0).round().byte()[:, :120])  # grey where the key frame explains it
+    assert torch.equal(found[0, :, :120], nonkey.float().mean(0).round().byte()[:, :120])  # grey where not disoccluded
     assert (found[0, :, 140:].int() > found[1, :, 140:].int() + 40).all()

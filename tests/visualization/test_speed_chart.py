@@ -24,5 +24,5 @@ def test_a_longer_time_is_a_longer_bar() -> None:
 def test_more_parts_are_a_taller_picture_and_none_is_refused() -> None:
     parts = [part(str(number), 5.0) for number in range(8)]
     assert roofline_picture(parts).shape[1] > roofline_picture(parts[:2]).shape[1]
-    with pytest.raises(ValueError, match="no part to draw"):
+    with pytest.raises(ValueError, match="there is no part"):
         roofline_picture([])

@@ -19,7 +19,7 @@ def test_every_method_has_a_color_of_its_own() -> None:
         assert (picture == torch.tensor(color).view(3, 1, 1)).all(0).sum() > 20
 
 
-def test_what_cannot_be_drawn_is_refused() -> None:
+def test_invalid_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match="0 kinds of cost with 0 methods"):
         trade_off_picture({}, "mIoU")
     with pytest.raises(ValueError, match="1 kinds of cost with 0 methods"):

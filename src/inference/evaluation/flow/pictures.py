@@ -16,7 +16,7 @@ from src.inference.evaluation.progress import ProgressCallback
 from src.ops.label_warp import warp_label
 from src.ops.occlusion import forward_backward_consistent
 from src.visualization.canvas import legend, stack
-from src.visualization.flow_panel import CarriedLabel, flow_panel
+from src.visualization.flow_panel import PropagatedLabel, flow_panel
 
 
 def write_flow_pictures(
@@ -61,7 +61,7 @@ def write_flow_pictures(
 
 
 @torch.inference_mode()
-def carry(method: FlowMethod, key_image: Tensor, nonkey_image: Tensor, key_label: Tensor, num_classes: int) -> CarriedLabel:
+def carry(method: FlowMethod, key_image: Tensor, nonkey_image: Tensor, key_label: Tensor, num_classes: int) -> PropagatedLabel:
     """Warp the key frame's label to a non-key frame and mark disoccluded pixels.
 
     Disoccluded pixels are those with a confidence below a half or, for an estimator without confidence, those that fail the
@@ -79,7 +79,7 @@ def carry(method: FlowMethod, key_image: Tensor, nonkey_image: Tensor, key_label
     label = warp_label(key_label[None], flow[None], num_classes)[0]
     confidence = method.confidence(key, nonkey_image)
     if confidence is not None:
-        return CarriedLabel(flow, label, confidence < 0.5, "new, it says")
+        return PropagatedLabel(flow, label, confidence < 0.5, "disoccluded (confidence)")
     back = method.to_key(method.start(nonkey_image), key_image)
     consistent = forward_backward_consistent(flow[None], back[None])[0]
-    return CarriedLabel(flow, label, ~consistent, "does not come back")
+    return PropagatedLabel(flow, label, ~consistent, "disoccluded (forward-backward)")
