@@ -1,6 +1,6 @@
-"""Make the workspace of docs/wandb.md in a W&B project: python scripts/wandb_workspace.py <entity>/<project>
+"""Create the workspace of docs/wandb.md in a W&B project: python scripts/wandb_workspace.py <entity>/<project>
 
-With --print it is shown as JSON instead, without a server. Needs wandb-workspaces (requirements-cluster.txt).
+--print writes it as JSON instead, without a server. Requires wandb-workspaces (requirements-cluster.txt).
 """
 
 import argparse
@@ -13,7 +13,7 @@ import wandb_workspaces.workspaces as workspaces
 CURVES = {
     "Training": ("train/loss", "train/learning_rate", "train/gradient_norm"),
     "Speed and memory": ("train/samples_per_second", "train/seconds_per_step", "train/memory_gb"),
-    "Validation": ("val/miou", "val/wiou", "val/epe"),
+    "Validation": ("val/miou", "val/wiou", "val/epe", "val/disoccluded"),
 }
 SCATTERS = (("model/gflops", "val/miou"), ("model/gflops", "val/streamed_miou"))
 MEDIA = ("val/pictures", "val/overlay")
@@ -21,7 +21,7 @@ TABLE = "val/iou_per_class"
 
 
 def build(entity: str, project: str, name: str) -> workspaces.Workspace:
-    """The workspace as an object; nothing is sent."""
+    """Build the workspace as an object, without sending it."""
     accuracy = [panels.ScatterPlot(x=x, y=y, title=f"{y} against {x}") for x, y in SCATTERS]
     sections = [
         workspaces.Section(name="Accuracy against cost", panels=accuracy, is_open=True),
@@ -36,7 +36,7 @@ def build(entity: str, project: str, name: str) -> workspaces.Workspace:
             name="Pictures and videos", panels=[panels.MediaBrowser(media_keys=[key], title=key) for key in MEDIA], is_open=True
         ),
     ]
-    # A group is an experiment, a job type a stage.
+    # The group of a run is its experiment, the job type its stage.
     grouped = workspaces.RunsetSettings(groupby=[workspaces.Metric("Group"), workspaces.Metric("JobType")])
     return workspaces.Workspace(entity=entity, project=project, name=name, sections=sections, runset_settings=grouped)
 
@@ -44,12 +44,12 @@ def build(entity: str, project: str, name: str) -> workspaces.Workspace:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("project", help="<entity>/<project>")
-    parser.add_argument("--name", default="Training and sweeps", help="of the view")
-    parser.add_argument("--print", action="store_true", help="show it, and send nothing")
+    parser.add_argument("--name", default="Training and sweeps", help="name of the view")
+    parser.add_argument("--print", action="store_true", help="write the workspace as JSON and send nothing")
     options = parser.parse_args(arguments)
     entity, slash, project = options.project.partition("/")
     if not (entity and slash and project) or "/" in project:
-        parser.error(f"{options.project!r} is not a project; expected <entity>/<project>")
+        parser.error(f"project is {options.project!r}; expected <entity>/<project>")
     workspace = build(entity, project, options.name)
     if options.print:
         model = workspace._to_model().model_dump(mode="json", by_alias=True, exclude_none=True)

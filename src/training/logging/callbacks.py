@@ -1,4 +1,4 @@
-"""Callbacks: pictures of the validation samples, throughput, and progress where there is no terminal."""
+"""Callbacks: pictures of validation samples, throughput, and progress lines for logs without a terminal."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import cv2
 import rich
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
+from PIL import Image
 from torch import Tensor
 
 from src.structures import PairBatch
@@ -29,8 +29,8 @@ class PairPictures(Callback):
     """Draws the first validation samples at every validation: as files, and to W&B under ``val/pictures``.
 
     Args:
-        folder: where the PNG files go, one folder per step.
-        num_samples: how many samples are drawn.
+        folder: folder of the PNG files, with one folder per step in it.
+        num_samples: number of samples to draw.
     """
 
     def __init__(self, folder: str, num_samples: int) -> None:
@@ -58,7 +58,7 @@ class PairPictures(Callback):
         """Write the pictures of this validation.
 
         Raises:
-            OSError: if a file cannot be written; names it.
+            OSError: if a file cannot be written.
         """
         pictures, self._pictures = self._pictures, []
         if not pictures:
@@ -67,9 +67,7 @@ class PairPictures(Callback):
         folder.mkdir(parents=True, exist_ok=True)
         images = [picture.permute(1, 2, 0).contiguous().numpy() for _, picture in pictures]
         for number, image in enumerate(images):
-            path = folder / f"{number:02d}.png"
-            if not cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR)):
-                raise OSError(f"{path}: could not be written")
+            Image.fromarray(image).save(folder / f"{number:02d}.png")
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.log_image("val/pictures", images, caption=[name for name, _ in pictures])
@@ -91,19 +89,20 @@ def _draw(batch: PairBatch, outcome: StagePrediction, palette: Palette) -> Tenso
 class Throughput(Callback):
     """Logs ``train/samples_per_second``, ``train/seconds_per_step`` and ``train/memory_gb``.
 
-    Times are means since the last log, validation left out. Memory is the most that tensors took so far on the
-    first process's GPU; on a CPU the most that the training process had in main memory, without its loader processes.
+    Times are means since the last log, without validation. Memory is the peak of tensors on the first process's GPU, or on a CPU
+    the peak resident memory of the training process, without its loader processes. Lightning's ``ThroughputMonitor`` logs no
+    memory and synchronises the GPU at every step.
     """
 
     def __init__(self) -> None:
         self._last: tuple[int, float] | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forget times of an earlier fit."""
+        """Start without times of an earlier fit."""
         self._last = None
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave the time of the validation out."""
+        """Exclude the time of the validation."""
         self._last = None
 
     def on_train_batch_end(
@@ -113,10 +112,10 @@ class Throughput(Callback):
         step, now = trainer.global_step, time.monotonic()
         if self._last is None:
             self._last = (step, now)
-        first, then = self._last
-        if step == first or step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
+        last_step, last_time = self._last
+        if step == last_step or step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
             return
-        seconds = (now - then) / (step - first)
+        seconds = (now - last_time) / (step - last_step)
         samples = len(batch.names) * trainer.accumulate_grad_batches * trainer.world_size
         figures = {"train/seconds_per_step": seconds, "train/samples_per_second": samples / seconds}
         pl_module.log_dict(figures | {"train/memory_gb": _peak_memory() / 1e9})
@@ -124,45 +123,45 @@ class Throughput(Callback):
 
 
 def _peak_memory() -> float:
-    """Bytes, see :class:`Throughput`."""
+    """Return the peak memory in bytes; see :class:`Throughput`."""
     if torch.cuda.is_available():
         return float(torch.cuda.max_memory_allocated())
-    # Linux counts it in KiB, macOS in bytes.
+    # ru_maxrss is in KiB on Linux and in bytes on macOS.
     return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * (1 if sys.platform == "darwin" else 1024)
 
 
 class ProgressLines(Callback):
-    """Where there is no terminal to draw a progress bar on, says now and then in the log how far training is."""
+    """Logs step, loss and remaining time in place of a progress bar if the output is not a terminal."""
 
     def __init__(self) -> None:
-        self._first: tuple[int, float] = (0, 0.0)
-        self._said = 0
+        self._start: tuple[int, float] = (0, 0.0)
+        self._logged = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
-        self._first = (trainer.global_step, time.monotonic())
-        self._said = trainer.global_step
+        self._start = (trainer.global_step, time.monotonic())
+        self._logged = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: PairBatch, batch_idx: int
     ) -> None:
-        """Log step, loss and the time that is left, with every log of the metrics."""
+        """Log step, loss and remaining time, as often as the metrics."""
         step = trainer.global_step
-        if step == self._said or step % trainer.log_every_n_steps or not _speaks(trainer):  # type: ignore[attr-defined]
+        if step == self._logged or step % trainer.log_every_n_steps or not _without_terminal(trainer):  # type: ignore[attr-defined]
             return
-        self._said = step
-        seconds = (time.monotonic() - self._first[1]) / (step - self._first[0])
+        self._logged = step
+        seconds = (time.monotonic() - self._start[1]) / (step - self._start[0])
         left = (trainer.max_steps - step) * seconds / 60
         loss = float(trainer.callback_metrics["train/loss"])
-        log.info("step %d of %d: loss %.4g, %.2f s a step, %.1f min left", step, trainer.max_steps, loss, seconds, left)
+        log.info("step %d of %d: loss %.4g, %.2f s per step, %.1f min left", step, trainer.max_steps, loss, seconds, left)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the scores."""
-        if _speaks(trainer) and not trainer.sanity_checking:
+        if _without_terminal(trainer) and not trainer.sanity_checking:
             scores = {name: value for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
             text = ", ".join(f"{name} {float(value):.4g}" for name, value in sorted(scores.items()))
             log.info("validation at step %d: %s", trainer.global_step, text)
 
 
-def _speaks(trainer: Trainer) -> bool:
+def _without_terminal(trainer: Trainer) -> bool:
     return trainer.is_global_zero and not rich.get_console().is_terminal

@@ -1,4 +1,4 @@
-"""What a dashboard shows beside curves: classes in a table, a short video, what the model costs; see docs/wandb.md."""
+"""Callbacks for dashboards (docs/wandb.md): class table, short video, cost of the model, score of streamed clips."""
 
 from __future__ import annotations
 
@@ -28,35 +28,35 @@ log = logging.getLogger(__name__)
 
 
 class ClassTable(Callback):
-    """``val/iou_per_class`` at every validation, as a W&B table: class, and its IoU in percent."""
+    """Logs ``val/iou_per_class`` at every validation, a W&B table of class and IoU in percent."""
 
     @rank_zero_only
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the table of what the module has just scored."""
+        """Log the table of this validation's scores."""
         if trainer.sanity_checking:
             return
         classes = trainer.datamodule.val.classes  # type: ignore[attr-defined]
         scores = (100 * pl_module.iou_per_class).tolist()  # type: ignore[operator, union-attr]
-        # NaN: no label of the validation has the class.
+        # NaN: no validation label contains the class.
         rows = [[name, None if score != score else score] for name, score in zip(classes, scores, strict=True)]
         for logger in _wandb_loggers(trainer):
             logger.log_table("val/iou_per_class", columns=["class", "iou"], data=rows)
 
 
 class OverlayClip(Callback):
-    """A few seconds of the first validation clip at every validation: image, label and overlay, also as ``val/overlay`` to W&B.
+    """Writes a short video of the first validation clip at every validation: image, label, overlay; to W&B as ``val/overlay``.
 
-    The clip is streamed as a user would: masks are carried from key frame to key frame by the flow as it is.
+    The clip is streamed as in ``src.predict``: the current flow warps masks from key frame to key frame.
 
     Args:
-        folder: where the mp4 files go, named by their step.
-        num_frames: the first so many frames.
+        folder: folder of the mp4 files, named by their step.
+        num_frames: number of frames from the start of the clip.
         key_interval: frames from key frame to key frame.
         short_side: see :class:`StreamingSegmentor`.
         max_long_side: see :class:`StreamingSegmentor`.
 
     Raises:
-        ValueError: if there is no frame to show.
+        ValueError: if ``num_frames`` is below 1.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class OverlayClip(Callback):
         max_long_side: int | None = None,
     ) -> None:
         if num_frames < 1:
-            raise ValueError(f"num_frames={num_frames}; expected at least 1")
+            raise ValueError(f"num_frames is {num_frames}; expected at least 1")
         self.folder = Path(folder)
         self.num_frames = num_frames
         self.key_interval = key_interval
@@ -76,13 +76,13 @@ class OverlayClip(Callback):
         self.max_long_side = max_long_side
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the video of this validation; not of a model that is spread over processes, which one cannot run alone."""
+        """Write the video of this validation, unless the model is sharded: one process cannot run it."""
         propagator: Any = pl_module.propagator
         if trainer.sanity_checking or not trainer.is_global_zero or is_sharded(propagator):
             return
         path = self.folder / f"step_{trainer.global_step:07d}.mp4"
         path.parent.mkdir(parents=True, exist_ok=True)
-        dataset = _beginning(trainer.datamodule.val, self.num_frames)  # type: ignore[attr-defined]
+        dataset = _first_frames(trainer.datamodule.val, self.num_frames)  # type: ignore[attr-defined]
         training = propagator.training
         stream = StreamingSegmentor(propagator, FixedInterval(self.key_interval), self.short_side, self.max_long_side)
         write_comparison_video({f"k={self.key_interval}": stream}, dataset, 0, path)
@@ -92,14 +92,14 @@ class OverlayClip(Callback):
 
 
 class ModelCost(Callback):
-    """``model/gflops`` per frame at one key interval (multiply-adds, as papers count them) and ``model/parameters`` in millions.
+    """Logs ``model/gflops`` per frame at one key interval (multiply-adds, as in papers) and ``model/parameters`` in millions.
 
-    The dashboard draws ``val/miou`` of all runs of a sweep against it.
+    The dashboard plots ``val/miou`` of all runs of a sweep against them.
 
     Args:
         key_interval: frames from key frame to key frame.
-        short_side: the image's, as it is evaluated; ``None``: its own size.
-        max_long_side: bound on the longer side.
+        short_side: shorter side of the evaluated image, pixels; ``None``: its own size.
+        max_long_side: maximum longer side, pixels.
     """
 
     def __init__(self, key_interval: int = 5, short_side: int | None = None, max_long_side: int | None = None) -> None:
@@ -108,7 +108,7 @@ class ModelCost(Callback):
         self.max_long_side = max_long_side
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count, on one process, and log as of the first step."""
+        """Count on one process, and log before the first step."""
         propagator: Any = pl_module.propagator
         if not trainer.loggers or not trainer.is_global_zero or is_sharded(propagator):
             return
@@ -120,13 +120,13 @@ class ModelCost(Callback):
 
 
 class StreamedScore(Callback):
-    """``val/streamed_miou`` when training has ended: clips labelled as a user would, key frames at 0, k, 2k, ...
+    """Logs ``val/streamed_miou`` after training: clips streamed as in ``src.predict``, with key frames at 0, k, 2k, ...
 
-    ``val/miou`` is of single pairs and knows no key interval. Without motion (the segmentor's stage) nothing is streamed.
+    In contrast, ``val/miou`` scores single pairs at all offsets. The segmentor's stage has no motion and streams nothing.
 
     Args:
         key_interval: frames from key frame to key frame.
-        max_clips: the first so many validation clips; ``None``: all.
+        max_clips: number of validation clips, from the first; ``None``: all.
         short_side: see :class:`StreamingSegmentor`.
         max_long_side: see :class:`StreamingSegmentor`.
 
@@ -142,14 +142,14 @@ class StreamedScore(Callback):
         max_long_side: int | None = None,
     ) -> None:
         if max_clips is not None and max_clips < 1:
-            raise ValueError(f"max_clips={max_clips}; expected at least 1, or null for all")
+            raise ValueError(f"max_clips is {max_clips}; expected at least 1, or null for all")
         self.key_interval = FixedInterval(key_interval).key_interval
         self.max_clips = max_clips
         self.short_side = short_side
         self.max_long_side = max_long_side
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Score on all ranks together, each its share of the clips; not a model that is spread over them."""
+        """Score on all ranks together, each with its share of the clips; a sharded model is left out."""
         propagator: Any = pl_module.propagator
         if isinstance(pl_module.stage, SegmentorStage) or is_sharded(propagator):
             return
@@ -166,15 +166,15 @@ class StreamedScore(Callback):
 
 
 def git_state(folder: Path) -> dict[str, str | bool]:
-    """The commit of the code in a folder and whether it was changed since; empty where git knows nothing of it."""
+    """Return the commit of the code in a folder and whether it was changed since; empty outside a git repository."""
 
-    def asked(*arguments: str) -> str:
+    def run(*arguments: str) -> str:
         command = ["git", "-C", str(folder), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
 
     try:
-        return {"commit": asked("rev-parse", "HEAD"), "changed": bool(asked("status", "--porcelain"))}
-    # No git, no repository, or one of another user.
+        return {"commit": run("rev-parse", "HEAD"), "changed": bool(run("status", "--porcelain"))}
+    # No git, no repository, or a repository of another user.
     except (OSError, subprocess.SubprocessError):
         return {}
 
@@ -183,8 +183,8 @@ def _wandb_loggers(trainer: Trainer) -> list[WandbLogger]:
     return [logger for logger in trainer.loggers if isinstance(logger, WandbLogger)]
 
 
-def _beginning(dataset: ClipDataset, num_frames: int) -> ClipDataset:
-    """The dataset with the first frames of its first clip alone."""
+def _first_frames(dataset: ClipDataset, num_frames: int) -> ClipDataset:
+    """Copy the dataset with only the first frames of its first clip."""
     first = dataset.clips[0]
     shown = copy.copy(dataset)
     shown.clips = [replace(first, images=first.images[:num_frames], labels=first.labels[:num_frames])]

@@ -1,4 +1,4 @@
-"""Results of evaluations, sent to a logger."""
+"""Logging of evaluation results."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from src.inference.evaluation.comparison import MethodResult
 def log_results(
     logger: Logger, rows: Sequence[Row], results: Sequence[MethodResult], classes: Sequence[str], files: dict[str, Path]
 ) -> None:
-    """Send scores, the per-class table and the pictures of a report to a logger, and end its run.
+    """Log scores, the per-class table and the pictures of a report, and end the logger's run.
 
     Args:
-        logger: any gets the scores; the table and the pictures go to W&B only.
-        rows: one per result.
-        results: the methods.
+        logger: receives the scores; table and pictures only if it is a W&B logger.
+        rows: one table row per result.
+        results: results of the methods.
         classes: K names.
-        files: of :func:`src.inference.evaluation.report.write_report`; empty where there is none.
+        files: files of :func:`src.inference.evaluation.report.write_report`; empty without a report.
     """
     for one, row in zip(results, rows, strict=True):
         names = ("miou", "miou_reference", "wiou", "vc8", "vc16", "temporal_consistency", "miou_by_offset_min", "gflops", "ms")
@@ -36,11 +36,11 @@ def log_results(
 
 
 def log_flows(logger: Logger, rows: Sequence[Row], files: Sequence[Path]) -> None:
-    """Send the rows of label propagation or end-point errors, and their charts, to a logger, and end its run.
+    """Log the rows of label propagation or end-point errors, and their charts, and end the logger's run.
 
     Args:
-        logger: any gets the figures; the charts go to W&B only.
-        rows: of :mod:`src.inference.evaluation.flow.table`.
+        logger: receives the figures; charts only if it is a W&B logger.
+        rows: rows of :mod:`src.inference.evaluation.flow.table`.
         files: charts, PNG.
     """
     for row in rows:
@@ -60,7 +60,7 @@ def _log_pictures(logger: WandbLogger, files: Iterable[Path]) -> None:
 
 def _end(logger: Logger) -> None:
     if isinstance(logger, WandbLogger):
-        # Another evaluation in this process is another run.
+        # The next evaluation in this process must start a new run.
         logger.experiment.finish()
     else:
         logger.finalize("success")

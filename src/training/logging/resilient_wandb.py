@@ -1,4 +1,4 @@
-"""A W&B logger that training outlives: whatever happens to the server or to W&B's own process."""
+"""W&B logger whose failures do not end training."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from lightning.pytorch.utilities import rank_zero_only
 log = logging.getLogger(__name__)
 
 
-def _survived(method: Callable[..., None]) -> Callable[..., None]:
-    """The method, whose first failure is logged and ends the logging instead of the run."""
+def _tolerant(method: Callable[..., None]) -> Callable[..., None]:
+    """Wrap a logging method: its first failure is reported and ends the logging instead of the run."""
 
     @wraps(method)
     @rank_zero_only
-    def careful(*args: Any, **kwargs: Any) -> None:
+    def tolerant(*args: Any, **kwargs: Any) -> None:
         logger: Any = args[0]
         if logger.failure is not None:
             return
         try:
             method(*args, **kwargs)
-        # W&B's process answers with errors of many libraries when it has died; what they are makes no difference to training.
+        # A dead W&B process raises errors of many libraries, and training must survive all of them.
         except Exception as error:
             logger.failure = error
             log.error(
-                "W&B failed (%s: %s): nothing more goes there; what was logged is in %s/wandb, for `wandb sync`",
+                "W&B failed (%s: %s) and is switched off for this run; upload the logged part with: wandb sync %s/wandb",
                 type(error).__name__,
                 error,
                 logger.save_dir,
             )
 
-    return careful
+    return tolerant
 
 
 class ResilientWandbLogger(WandbLogger):
-    """Lightning's logger, but a run that cannot start online starts offline, and a failure ends the logging alone.
+    """W&B logger that starts offline if it cannot start online, and only stops logging after a failure.
 
     Takes the arguments of :class:`lightning.pytorch.loggers.WandbLogger`.
 
     Attributes:
-        failure: what ended the logging, or ``None``.
+        failure: error that ended the logging, or ``None``.
     """
 
     failure: Exception | None = None
@@ -53,32 +53,32 @@ class ResilientWandbLogger(WandbLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """The W&B run, begun on first use."""
-        import wandb  # takes a second, and most tests never log to it
+        """W&B run, started on first use."""
+        import wandb  # takes a second, and most runs without W&B never need it
 
         try:
             return WandbLogger.experiment.fget(self)  # type: ignore[attr-defined]
         except wandb.errors.Error as error:
             if self._wandb_init.get("mode") != "online":
                 raise
-            log.error("W&B cannot start a run (%s): it is offline; upload later with: wandb sync", error)
-        # The service remembers the failed start, and would fail an offline one too.
+            log.error("W&B cannot start an online run (%s); the run is offline, upload it later with: wandb sync", error)
+        # After a failed start the service fails offline runs as well.
         wandb.teardown()
         self._wandb_init["mode"] = "offline"
         return WandbLogger.experiment.fget(self)  # type: ignore[attr-defined]
 
-    @_survived
+    @_tolerant
     def log_model_folder(self, folder: Path, name: str) -> None:
-        """Upload a model folder as an artifact; an offline run keeps it for ``wandb sync``."""
-        import wandb  # takes a second, and most tests never log to it
+        """Upload a model folder as an artifact; an offline run stores it for ``wandb sync``."""
+        import wandb  # takes a second, and most runs without W&B never need it
 
         artifact = wandb.Artifact(name, type="model")
         artifact.add_dir(str(folder))
         self.experiment.log_artifact(artifact)
 
-    log_metrics = _survived(WandbLogger.log_metrics)
-    log_hyperparams = _survived(WandbLogger.log_hyperparams)
-    log_table = _survived(WandbLogger.log_table)
-    log_image = _survived(WandbLogger.log_image)
-    log_video = _survived(WandbLogger.log_video)
-    finalize = _survived(WandbLogger.finalize)
+    log_metrics = _tolerant(WandbLogger.log_metrics)
+    log_hyperparams = _tolerant(WandbLogger.log_hyperparams)
+    log_table = _tolerant(WandbLogger.log_table)
+    log_image = _tolerant(WandbLogger.log_image)
+    log_video = _tolerant(WandbLogger.log_video)
+    finalize = _tolerant(WandbLogger.finalize)

@@ -1,4 +1,4 @@
-"""What docs/wandb.md names is really in a run: an offline one is read back, record by record."""
+"""An offline run, read back record by record, contains every key of docs/wandb.md."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ pytestmark = [
 ]
 
 
-def test_an_offline_run_holds_what_the_page_names(tmp_path: Path) -> None:
-    plain = [
+def test_an_offline_run_contains_every_key_of_the_page(tmp_path: Path) -> None:
+    settings = [
         line
         for line in overrides(tmp_path / "scenes", tmp_path)
         if not line.startswith(("callbacks.overlay", "callbacks.model_cost"))
     ]
     train(
         compose_train(
-            *plain, "stage=segmentor", "logger=wandb", "trainer.max_steps=2", "trainer.val_check_interval=2",
+            *settings, "stage=segmentor", "logger=wandb", "trainer.max_steps=2", "trainer.val_check_interval=2",
             "data.val_samples=2", "trainer.log_every_n_steps=1", "callbacks.overlay.num_frames=5", "upload_model=true", "job=7",
         )
     )  # fmt: skip
@@ -66,7 +66,7 @@ def test_an_offline_run_holds_what_the_page_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key_interval", [1, 4])
-def test_when_training_has_ended_clips_are_streamed(tmp_path: Path, key_interval: int) -> None:
+def test_clips_are_streamed_after_training(tmp_path: Path, key_interval: int) -> None:
     module, logger = tiny_module(PropagationStage(MaskClassificationLoss(len(CLASSES), num_points=64))), CSVLogger(tmp_path)
     trainer = tiny_trainer(tmp_path, 1, 1, StreamedScore(key_interval, max_clips=1), logger=logger)
     trainer.fit(module, tiny_data(1))
@@ -104,5 +104,5 @@ def test_the_git_state_is_that_of_the_code(tmp_path: Path) -> None:
 
 
 def test_an_overlay_of_no_frame_is_refused() -> None:
-    with pytest.raises(ValueError, match="num_frames=0"):
+    with pytest.raises(ValueError, match="num_frames is 0"):
         OverlayClip("folder", num_frames=0)

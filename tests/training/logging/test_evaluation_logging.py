@@ -1,4 +1,4 @@
-"""What src.eval sends of masks: tests/test_eval.py."""
+"""Logged names of flow evaluations; those of masks are tested in tests/test_eval.py."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from lightning.pytorch.loggers.logger import DummyLogger
 from src.training.logging.evaluation_logging import log_flows
 
 
-class Listening(DummyLogger):
+class CollectingLogger(DummyLogger):
     def __init__(self) -> None:
         super().__init__()
         self.figures: dict[str, Any] = {}
@@ -23,7 +23,7 @@ def test_flows_are_logged_by_method_and_offset() -> None:
         {"method": "dis", "offset": 3, "miou": 0.5, "wiou": None, "ms": 2.0, "gflops": None},
         {"method": "copy", "epe": 1.5, "outlier_rate": 0.25, "ms": None},
     ]
-    logger = Listening()
+    logger = CollectingLogger()
     log_flows(logger, rows, [])
     assert logger.figures == {
         "eval/flow_miou_dis_offset_3": 0.5,
@@ -33,7 +33,7 @@ def test_flows_are_logged_by_method_and_offset() -> None:
     }
 
 
-def test_a_csv_logger_writes_them(tmp_path: Path) -> None:
+def test_a_csv_logger_writes_the_figures(tmp_path: Path) -> None:
     logger = CSVLogger(tmp_path)
     log_flows(logger, [{"method": "dis", "offset": 3, "miou": 0.5}], [])
     (file,) = tmp_path.rglob("metrics.csv")

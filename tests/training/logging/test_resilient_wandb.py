@@ -9,7 +9,7 @@ from src.training.logging.resilient_wandb import ResilientWandbLogger
 
 
 class FakeRun:
-    """A W&B run whose process dies at the second line."""
+    """A W&B run whose process dies at the second call of log."""
 
     step, config, dir = 0, None, "."
 
@@ -25,7 +25,7 @@ class FakeRun:
         self.logged.append(metrics)
 
 
-def test_when_wandb_dies_training_goes_on(
+def test_training_survives_the_death_of_wandb(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = FakeRun()
@@ -37,8 +37,8 @@ def test_when_wandb_dies_training_goes_on(
     logger.log_image("val/pictures", [])
     logger.finalize("success")
     assert len(run.logged) == 1 and isinstance(logger.failure, ConnectionResetError)
-    (said,) = [record.message for record in caplog.records if record.levelname == "ERROR"]
-    assert "ConnectionResetError: Connection lost" in said and f"what was logged is in {tmp_path}/wandb, for `wandb sync`" in said
+    (message,) = [record.message for record in caplog.records if record.levelname == "ERROR"]
+    assert "ConnectionResetError: Connection lost" in message and f"wandb sync {tmp_path}/wandb" in message
 
 
 def test_a_run_that_cannot_start_online_starts_offline(
@@ -51,7 +51,7 @@ def test_a_run_that_cannot_start_online_starts_offline(
         modes.append(mode)
         if mode == "online":
             raise wandb.errors.CommError("Run initialization has timed out")
-        assert calls == ["teardown"], "a service that failed once fails again"
+        assert calls == ["teardown"], "the service must be restarted after a failed start"
         return FakeRun()
 
     monkeypatch.setattr(wandb, "init", init)
@@ -60,10 +60,10 @@ def test_a_run_that_cannot_start_online_starts_offline(
     logger = ResilientWandbLogger(save_dir=str(tmp_path), mode="online")
     logger.log_metrics({"a": 1.0}, 0)
     assert modes == ["online", "offline"] and logger.failure is None
-    assert "W&B cannot start a run (Run initialization has timed out): it is offline" in caplog.text
+    assert "W&B cannot start an online run (Run initialization has timed out); the run is offline" in caplog.text
 
 
-def test_what_lightning_logs_with_is_watched() -> None:
-    """Every way to send something that the plain logger has, but those that need a server to have any use."""
-    ways = {name for name in vars(WandbLogger) if name.startswith("log_")} | {"finalize"}
-    assert {name for name in ways if name not in vars(ResilientWandbLogger)} <= {"log_text", "log_audio", "log_graph"}
+def test_every_logging_method_of_lightning_is_tolerant() -> None:
+    """Except those that nothing here calls."""
+    methods = {name for name in vars(WandbLogger) if name.startswith("log_")} | {"finalize"}
+    assert {name for name in methods if name not in vars(ResilientWandbLogger)} <= {"log_text", "log_audio", "log_graph"}
