@@ -124,7 +124,10 @@ def warp_segments(
     layers, batch, queries, height, width = mask_logits.shape
     flows = segment_flow.shape[1]
     if segment_flow.shape[:3] != (batch, flows, 2) or segment_flow.ndim != 5 or flows not in (1, queries):
-        raise ValueError(f"segment_flow {tuple(segment_flow.shape)} does not fit mask_logits {tuple(mask_logits.shape)}")
+        raise ValueError(
+            f"segment_flow {tuple(segment_flow.shape)} does not fit mask_logits {tuple(mask_logits.shape)}; "
+            "expected (B, Q or 1, 2, h, w) for (L, B, Q, h, w)"
+        )
     # Masks that share a flow become channels of one image, so that positions are computed once.
     masks = mask_logits.permute(1, 2, 0, 3, 4).reshape(batch * flows, queries // flows * layers, height, width)
     flow = segment_flow.flatten(0, 1)
