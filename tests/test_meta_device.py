@@ -35,12 +35,12 @@ def test_segmentor_flow_warp_and_label_map_stay_on_their_device(propagator: Prop
     assert all(tensor.is_meta for tensor in (*propagator.parameters(), *propagator.buffers()))
     image = torch.empty(1, 3, *SIZE, dtype=torch.uint8, device=META)
     key = propagator.segmentor(image)
-    carried, flow = propagator.propagate(key, image, image)
-    for made in (key.queries, key.class_logits, flow.segment_flow, carried.mask_logits, *flow.pixel_flows):
+    propagated, flow = propagator.propagate(key, image, image)
+    for made in (key.queries, key.class_logits, flow.segment_flow, propagated.mask_logits, *flow.pixel_flows):
         assert made.is_meta
-    assert carried.mask_logits.shape == (1, QUERIES, 120, 216)
+    assert propagated.mask_logits.shape == (1, QUERIES, 120, 216)
     for size in (SIZE, (1080, 1920), (300, 853)):
-        label_map = semantic_map(carried, size)
+        label_map = semantic_map(propagated, size)
         assert label_map.is_meta and label_map.shape == (1, *size)
 
 

@@ -19,10 +19,10 @@ def test_a_branch_is_dropped_as_a_whole_and_its_mean_is_unchanged(dtype: torch.d
     drop = SampleDropPath(0.3)
     branch = torch.ones(4000, 2, 3, dtype=dtype)
     seed_per_sample(drop, 0, torch.arange(4000))
-    kept = drop(branch)
-    assert kept.dtype == dtype and kept.flatten(1).unique(dim=0).shape[0] == 2
-    assert kept.float().mean() == pytest.approx(1, abs=0.05)
-    assert (kept[:, 0, 0] == 0).float().mean() == pytest.approx(0.3, abs=0.03)
+    output = drop(branch)
+    assert output.dtype == dtype and output.flatten(1).unique(dim=0).shape[0] == 2
+    assert output.float().mean() == pytest.approx(1, abs=0.05)
+    assert (output[:, 0, 0] == 0).float().mean() == pytest.approx(0.3, abs=0.03)
 
 
 def test_it_equals_transformers_for_the_same_numbers() -> None:

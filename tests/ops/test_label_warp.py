@@ -21,10 +21,10 @@ def test_zero_flow_is_the_identity() -> None:
 def test_integer_flow_is_a_shifted_copy_with_the_border_repeated() -> None:
     label, flow = labels(), torch.zeros(2, 2, 9, 11)
     flow[:, 0], flow[:, 1] = 3, -2
-    carried = warp_label(label, flow, 4)
-    assert torch.equal(carried[:, 2:, :-3], label[:, :-2, 3:])
-    assert torch.equal(carried[:, 2:, -3:], label[:, :-2, -1:].expand(-1, -1, 3))
-    assert torch.equal(carried[:, :2, :-3], label[:, :1, 3:].expand(-1, 2, -1))
+    warped = warp_label(label, flow, 4)
+    assert torch.equal(warped[:, 2:, :-3], label[:, :-2, 3:])
+    assert torch.equal(warped[:, 2:, -3:], label[:, :-2, -1:].expand(-1, -1, 3))
+    assert torch.equal(warped[:, :2, :-3], label[:, :1, 3:].expand(-1, 2, -1))
 
 
 def test_the_four_neighbors_vote_by_their_bilinear_weights() -> None:

@@ -149,9 +149,9 @@ def test_zero_flow_copies_the_masks_and_interval_one_equals_the_segmentor(segmen
     first, second = picture(40, 56), picture(40, 56)
     with torch.no_grad():
         key = segmentor(first)
-        carried, _ = propagator(first, second)
-        assert torch.equal(carried.mask_logits_per_layer, key.mask_logits_per_layer)
-        assert torch.equal(carried.class_logits_per_layer, key.class_logits_per_layer)
+        propagated, _ = propagator(first, second)
+        assert torch.equal(propagated.mask_logits_per_layer, key.mask_logits_per_layer)
+        assert torch.equal(propagated.class_logits_per_layer, key.class_logits_per_layer)
         stream = StreamingSegmentor(propagator, FixedInterval(1))
         state = None
         for image in (first[:1], second[:1]):
@@ -175,9 +175,9 @@ def test_dis_and_query_flow_propagate_its_masks(segmentor):
             found, state = stream.step(moved, state)
             assert state.age == 1 and found.shape == (1, 40, 56)
             key = segmentor(image)
-            carried, _ = Propagator(segmentor, estimator).eval().propagate(key, image, moved)
-            assert not torch.equal(carried.mask_logits, key.mask_logits)
-            assert torch.equal(carried.queries, key.queries)
+            propagated, _ = Propagator(segmentor, estimator).eval().propagate(key, image, moved)
+            assert not torch.equal(propagated.mask_logits, key.mask_logits)
+            assert torch.equal(propagated.queries, key.queries)
 
 
 def test_a_model_folder_restores_it(segmentor, tmp_path: Path):
