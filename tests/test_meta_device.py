@@ -57,8 +57,8 @@ def test_the_loss_of_a_fixed_assignment_stays_on_its_device(void: str) -> None:
     label = torch.empty(batch, 480, 480, dtype=torch.uint8, device=META)
     present = [torch.empty(3, dtype=torch.int64, device=META), torch.empty(5, dtype=torch.int64, device=META)]
     matches = [torch.empty(layers, 2, len(classes), dtype=torch.int64, device=META) for classes in present]
-    draws = [loss._draw(number, layers, META) for number in range(batch)]
-    mask, dice = loss._mask_losses(prediction, label, present, draws, matches)
+    samples = [loss._sample(number, layers, META) for number in range(batch)]
+    mask, dice = loss._mask_losses(prediction, label, present, samples, matches)
     total = mask + dice + loss._class_loss(prediction.class_logits_per_layer, present, matches)
     total.backward()
     assert total.is_meta and prediction.mask_logits_per_layer.grad is not None
