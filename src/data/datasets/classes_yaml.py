@@ -91,41 +91,37 @@ def read_classes_yaml(path: Path) -> ClassDefinitions:
     except yaml.YAMLError as error:
         raise ValueError(f"{path} is not YAML ({error})") from error
     try:
-        page = _ClassesYaml.model_validate(content)
+        parsed = _ClassesYaml.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         finding = "is missing" if first["type"] == "missing" else f"is {first['input']!r}: {first['msg']}"
         raise _error(path, text, first["loc"], finding) from error
-    names = tuple(entry.name for entry in page.classes)
+    names = tuple(entry.name for entry in parsed.classes)
     for k, name in enumerate(names):
         if name in names[:k]:
             raise _error(path, text, ("classes", k), f"is {name!r}, which is listed before; expected different names")
     values: dict[int, int] = {}
-    listed = [(("classes", k, "value"), entry.value or [k], k) for k, entry in enumerate(page.classes)]
-    for location, found, target in (*listed, (("ignore",), page.ignore, IGNORE_INDEX)):
+    listed = [(("classes", k, "value"), entry.value or [k], k) for k, entry in enumerate(parsed.classes)]
+    for location, found, target in (*listed, (("ignore",), parsed.ignore, IGNORE_INDEX)):
         for value in found:
             if value in values:
                 raise _error(path, text, location, f"contains mask value {value}, which is used before; expected each value once")
             values[value] = target
     defaults = distinct_palette(len(names))
-    palette = tuple(entry.color or default for entry, default in zip(page.classes, defaults, strict=True))
-    return ClassDefinitions(names, tuple((r, g, b) for r, g, b in palette), values, page.fps)
+    palette = tuple(entry.color or default for entry, default in zip(parsed.classes, defaults, strict=True))
+    return ClassDefinitions(names, tuple((r, g, b) for r, g, b in palette), values, parsed.fps)
 
 
 def _error(path: Path, text: str, location: tuple[str | int, ...], finding: str) -> ValueError:
-    """Return an error that names file, line and key."""
+    """Return an error that names the file, the key at ``location`` and the line of the deepest node on the way to it."""
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
-    root = yaml.compose(text, yaml.SafeLoader)
-    lines = {} if root is None else _lines(root, ())
-    line = next((lines[known] for n in range(len(location), -1, -1) if (known := location[:n]) in lines), 1)
+    node: yaml.Node | None = yaml.compose(text, yaml.SafeLoader)
+    line = 1 if node is None else node.start_mark.line + 1
+    for part in location:
+        pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+        children = dict(enumerate(node.value)) if isinstance(node, yaml.SequenceNode) else {k.value: v for k, v in pairs}
+        node = children.get(part)
+        if node is None:
+            break
+        line = node.start_mark.line + 1
     return ValueError(f"{path}, line {line}: {key or 'the content'} {finding}")
-
-
-def _lines(node: yaml.Node, location: tuple[str | int, ...]) -> dict[tuple[str | int, ...], int]:
-    """Map the location of every node below ``node``, as keys and indices, to its line."""
-    lines = {location: node.start_mark.line + 1}
-    children = node.value if isinstance(node, yaml.MappingNode) else ()
-    items = enumerate(node.value) if isinstance(node, yaml.SequenceNode) else ((key.value, child) for key, child in children)
-    for key, child in items:
-        lines |= _lines(child, (*location, key))
-    return lines

@@ -58,6 +58,7 @@ def test_nothing_need_be_ignored(tmp_path):
         ("classes:\n- {name: a, color: [1, 2]}", r", line 2: classes\[0\]\.color is \[1, 2\]: .*at least 3 items"),
         ("classes:\n- {name: a, color: [1, 2, 256]}", r", line 2: classes\[0\]\.color\[2\] is 256: .*255"),
         ("classes:\n- {name: a, color: red}", r", line 2: classes\[0\]\.color is 'red': .*valid list"),
+        ("classes: &loop\n- *loop", r", line 1: classes\[0\] is \[\[\.\.\.\]\]: .*expected a name"),
         ("classes: [a]\nfps: 0", ", line 2: fps is 0: .*greater than 0"),
         ("classes: [a]\nfps: true", ", line 2: fps is True: .*valid number"),
         ("classes: [a]\nfps: .inf", ", line 2: fps is inf: .*finite"),
