@@ -1,4 +1,4 @@
-"""What the inexact options cost in mIoU on CamVid, every frame segmented: ``python scripts/option_costs.py <model folder>``."""
+"""Measure the mIoU cost of inexact options on CamVid at key interval 1: ``python scripts/option_costs.py <model folder>``."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from src.weights.model_folder import load_model
 
 
 def main() -> None:
-    """Score the labelled frames of CamVid's dense clip with each option, and compare label maps with those of all scores."""
+    """Score the labelled frames of CamVid's dense clip with each option; compare label maps with the argmax of all scores."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", type=Path, help="a folder of a trained model")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data/camvid"), help="folder of index.csv")
+    parser.add_argument("model", type=Path, help="folder of a trained model")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data/camvid"), help="folder that contains index.csv")
     arguments = parser.parse_args()
     dataset = CamVid(arguments.data, "test")
     propagator, _ = load_model(arguments.model, "cpu")
@@ -30,7 +30,7 @@ def main() -> None:
     names = ("float32", "float32, classes summed at mask size", "bfloat16 autocast")
     scores = {name: MeanIoU(dataset.num_classes) for name in names}
     different = pixels = 0
-    widest = 0.0
+    largest_gap = 0.0
     for number, clip in enumerate(dataset.clips):
         for frame in clip.labelled_frames:
             image, label = dataset.read_image(number, frame)[None], dataset.read_label(number, frame)[None].long()
@@ -42,12 +42,14 @@ def main() -> None:
                 maps = (found, semantic_map_at_mask_size(prediction, size), half.step(image, None)[0])
             unlike = found != best.indices[:, 0]
             different, pixels = different + int(unlike.sum()), pixels + found.numel()
-            widest = max([widest, *(best.values[:, 0] - best.values[:, 1])[unlike].tolist()])
+            largest_gap = max([largest_gap, *(best.values[:, 0] - best.values[:, 1])[unlike].tolist()])
             for name, one in zip(names, maps, strict=True):
                 scores[name].update(one, label)
     for name, metric in scores.items():
         print(f"{name}: mIoU {100 * float(metric.compute()['miou']):.2f}")
-    print(f"label maps beside the argmax of all scores: {different} of {pixels} pixels differ, by at most {widest:.1e} in score")
+    print(
+        f"label maps against the argmax of scores: {different} of {pixels} pixels differ, by at most {largest_gap:.1e} in score"
+    )
 
 
 if __name__ == "__main__":

@@ -158,6 +158,8 @@ def test_help_shows_usage_and_every_option(name: str) -> None:
 def test_a_renamed_key_ends_in_an_error_that_names_its_successor(key: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(key)} is the key .* expected {re.escape(RENAMED_KEYS[key])}$"):
         check_renamed_keys(["input=a", f"+{key}=3"])
+    with pytest.raises(ValueError, match="is the key of an earlier release"):
+        check_renamed_keys([f"{key}.part=3"])
     check_renamed_keys([f"input={key}", *(f"{name.split(' ')[0]}=1" for name in RENAMED_KEYS.values())])
 
 
