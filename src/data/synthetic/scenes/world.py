@@ -8,7 +8,7 @@ Convention:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import cv2
@@ -53,6 +53,7 @@ class SceneObject:
 
     Attributes:
         kind: class.
+        seed: of the texture.
         shape: outline; ``None`` for sky and ground, which have no edge.
         place: (3,), world position at ``moment``.
         moment: reference time, frames.
@@ -63,21 +64,20 @@ class SceneObject:
         turn: angle in the plane at ``moment`` (radians), its rate per frame, and amplitude and frequency of rocking.
         facing: angle about the vertical at ``moment`` (radians) and its rate per frame.
         sway: (2, 4): amplitude (units of the plane), wave number, frequency, phase of the shift of u along v, and of v along u.
-        seed: of the texture.
     """
 
     kind: int
-    shape: Outline | None
-    place: Floats
-    moment: float
-    velocity: Floats
-    bounce: tuple[float, float]
-    size: float
-    scale_wobble: tuple[float, float]
-    turn: tuple[float, float, float, float]
-    facing: tuple[float, float]
-    sway: Floats
     seed: tuple[int, ...]
+    shape: Outline | None = None
+    place: Floats = field(default_factory=lambda: np.zeros(3))
+    moment: float = 0.0
+    velocity: Floats = field(default_factory=lambda: np.zeros(3))
+    bounce: tuple[float, float] = (0.0, 0.0)
+    size: float = 1.0
+    scale_wobble: tuple[float, float] = (0.0, 0.0)
+    turn: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    facing: tuple[float, float] = (0.0, 0.0)
+    sway: Floats = field(default_factory=lambda: np.zeros((2, 4)))
 
     @cached_property
     def texture(self) -> Singles:
@@ -175,9 +175,9 @@ def build_scene(seed: tuple[int, ...], size: tuple[int, int], num_frames: int) -
             (np.deg2rad(rng.uniform((0.3, 1, 0.3), (0.8, 3.5, 1.5))), rng.uniform(0.12, 0.3, 3), rng.uniform(0, 6.3, 3))
         ),
     )
-    objects = [_static_plane(SKY, (*seed, 0)), _static_plane(GROUND, (*seed, 1))]
-    for number in range(int(rng.integers(3, 6))):
-        objects.append(_wall(number, (*seed, len(objects)), rng))
+    objects = [SceneObject(SKY, (*seed, 0)), SceneObject(GROUND, (*seed, 1))]
+    for _ in range(int(rng.integers(3, 6))):
+        objects.append(_wall((*seed, len(objects)), rng))
     kinds = rng.permutation(np.tile(OBJECT_KINDS, 2))[: int(rng.integers(6, 9))]
     for number, kind in enumerate(kinds):
         moment = (number + rng.uniform(0, 1)) / len(kinds) * num_frames
@@ -185,19 +185,11 @@ def build_scene(seed: tuple[int, ...], size: tuple[int, int], num_frames: int) -
     return Scene(camera, tuple(objects))
 
 
-def _static_plane(kind: int, seed: tuple[int, ...]) -> SceneObject:
-    zero = np.zeros(3)
-    return SceneObject(kind, None, zero, 0, zero, (0, 0), 1.0, (0, 0), (0, 0, 0, 0), (0, 0), np.zeros((2, 4)), seed)
-
-
-def _wall(number: int, seed: tuple[int, ...], rng: np.random.Generator) -> SceneObject:
+def _wall(seed: tuple[int, ...], rng: np.random.Generator) -> SceneObject:
     depth = rng.uniform(7, 13)
     place = np.array([rng.uniform(-0.65, 0.65) * depth, 0.0, depth])
-    zero = np.zeros(3)
     facing = (float(rng.uniform(-0.7, 0.7)), 0.0)
-    return SceneObject(
-        WALL, outline(WALL, rng), place, 0, zero, (0, 0), 1.0, (0, 0), (0, 0, 0, 0), facing, np.zeros((2, 4)), seed
-    )
+    return SceneObject(WALL, seed, outline(WALL, rng), place, facing=facing)
 
 
 def _object(kind: int, moment: float, camera: Camera, seed: tuple[int, ...], rng: np.random.Generator) -> SceneObject:

@@ -90,9 +90,9 @@ def fit_planes(
         planes[i] = (slope, 0.0, depth - slope * middle)
     inverse_depth = planes[:, 2] + planes[:, 0] * (segments.boxes[:, 0] + segments.boxes[:, 2] / 2 - (width - 1) / 2) / focal
     # Void along the lower border is the car that carries the camera (ego vehicle in Cityscapes): fixed, in front of all.
-    # Uprights hide the ground, and the ground hides far segments, so that no segment sinks into its support.
     fixed = (segments.classes == IGNORE_INDEX) & (lowest == height - 1) & (segments.boxes[:, 2] >= 0.3 * width) & ~ground
     fixed &= segments.boxes[:, 3] < 0.5 * height
+    # Uprights hide the ground, and the ground hides far segments, so that no segment sinks into its support.
     order = np.lexsort((segments.boxes[:, 1], inverse_depth, np.select([fixed, far, ground], [3, 0, 1], 2)))
     rank = np.empty(len(segments), np.int32)
     rank[order] = np.arange(len(segments), dtype=np.int32)
