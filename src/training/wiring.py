@@ -10,6 +10,7 @@ from typing import Literal, get_args
 
 import requests
 from lightning import Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from src.models.flow.base import FlowEstimator
@@ -161,6 +162,15 @@ def wandb_logger(
     return ResilientWandbLogger(
         project=project, name=name, save_dir=save_dir, group=group, job_type=job_type, tags=tags, mode=mode, settings=settings
     )
+
+
+def tensorboard_logger(save_dir: str) -> TensorBoardLogger:
+    """Build the TensorBoard logger, with named settings only.
+
+    Args:
+        save_dir: run folder, which receives ``tensorboard/version_<n>``.
+    """
+    return TensorBoardLogger(save_dir, name="tensorboard")
 
 
 def _why_offline() -> str | None:
