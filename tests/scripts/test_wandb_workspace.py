@@ -1,4 +1,4 @@
-"""Nothing is sent: what would be is read."""
+"""Laws of the workspace, read from the script's printed form without a server."""
 
 import json
 import re
@@ -29,7 +29,7 @@ def test_sections_go_from_accuracy_to_pictures():
 
 
 @pytest.mark.parametrize("project", ["mpvss", "/mpvss", "me/", "me/mpvss/runs"])
-def test_what_is_no_project_is_refused(project, capsys):
+def test_a_project_without_entity_is_refused(project, capsys):
     with pytest.raises(SystemExit):
         main([project])
     assert "expected <entity>/<project>" in capsys.readouterr().err
