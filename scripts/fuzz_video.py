@@ -1,8 +1,8 @@
-"""Feed damaged videos to the prediction: python scripts/fuzz_video.py [--copies 200] [--seed 0] [--time 60]
+"""Test the prediction with damaged videos: python scripts/fuzz_video.py [--copies 200] [--seed 0] [--time 60]
 
-Each copy of a small mp4 has flipped bits, a missing end or runs of zeros, and is labelled in a process of its own (Linux and
-macOS). Whatever the damage, the process must end in time, by itself (exit code 0 or 1, no signal), and leave either nothing or a
-complete result: an overlay that decodes, with as many frames as class_share.csv has lines. Exit code 1 here if one does not.
+Each copy of a small MP4 or Matroska file has flipped bits, a missing end or runs of zeros, and is predicted in its own process
+(Linux and macOS). The process must end in time with exit code 0 or 1 and write either nothing or complete results: an overlay
+that decodes, with as many frames as class_share.csv has lines. Exit code 1 if a copy fails.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import track
 
-# The package is not installed: it lies beside this folder.
+# The package is not installed; it is in the parent folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from src.commands.predict import predict
@@ -39,13 +39,14 @@ from src.models.segmentors.mask2former import Mask2FormerSegmentor
 from src.weights.model_folder import save_model
 
 ROOT = Path(__file__).resolve().parents[1]
+PASSED = ("complete", "complete, error reported", "nothing, error reported")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--copies", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--time", type=float, default=60.0, help="seconds that a copy may take")
+    parser.add_argument("--time", type=float, default=60.0, help="time limit of a copy, seconds")
     options = parser.parse_args()
     console, outcomes, bad = Console(), Counter[str](), 0
     torch.set_num_threads(1)
@@ -61,7 +62,7 @@ def main() -> int:
             (folder / "clip.mp4").write_bytes(data)
             outcome = run(folder, config(folder, model), options.time)
             outcomes[outcome] += 1
-            if outcome not in ("complete", "complete, damage told", "nothing, damage told"):
+            if outcome not in PASSED:
                 bad += 1
                 kept = Path(tempfile.gettempdir()) / f"fuzz_{options.seed}_{number}.mp4"
                 kept.write_bytes(data)
@@ -72,7 +73,7 @@ def main() -> int:
 
 
 def make_originals(place: Path) -> list[Path]:
-    """The same moving picture with the index behind it, in front of it, and as a Matroska file."""
+    """Write the same video with the index at the end, with the index in front, and as a Matroska file."""
     rng = np.random.default_rng(0)
     picture = np.kron(rng.integers(0, 255, (3, 12, 24), dtype=np.uint8), np.ones((1, 8, 8), np.uint8))
     with VideoWriter(place / "plain.mp4", 25, quality=25) as video:
@@ -91,7 +92,7 @@ def make_originals(place: Path) -> list[Path]:
 
 
 def make_model(place: Path) -> Path:
-    """A network with random weights that takes milliseconds."""
+    """Save a small network with random weights."""
     segmentor = Mask2FormerSegmentor.from_backbone(
         "tiny", 5, num_queries=6, hidden_dim=32, feedforward_dim=32, encoder_feedforward_dim=32, encoder_layers=1,
         decoder_layers=1, num_heads=4, pretrained_backbone=False,
@@ -106,7 +107,7 @@ def config(folder: Path, model: Path) -> DictConfig:
 
 
 def mutate(data: bytes, rng: random.Random) -> tuple[str, bytes]:
-    """One kind of damage, or several."""
+    """Apply one kind of damage or several."""
     kinds = rng.choice((["flips"], ["flips"], ["cut"], ["zeros"], ["flips", "cut"], ["zeros", "flips"], ["zeros", "cut"]))
     damaged = bytearray(data)
     for kind in kinds:
@@ -122,24 +123,25 @@ def mutate(data: bytes, rng: random.Random) -> tuple[str, bytes]:
     return "+".join(kinds), bytes(damaged)
 
 
-def run(folder: Path, cfg: DictConfig, patience: float) -> str:
-    """How it went, in words."""
+def run(folder: Path, cfg: DictConfig, time_limit: float) -> str:
+    """Predict a copy in a child process and return the outcome."""
     process = multiprocessing.get_context("fork").Process(target=child, args=(folder, cfg))
     process.start()
-    process.join(patience)
+    process.join(time_limit)
     if process.is_alive():
         process.kill()
         process.join()
-        return f"HANGS: not done after {patience:.0f} s"
+        return f"HANGS: not done after {time_limit:.0f} s"
     if process.exitcode not in (0, 1):
         return f"CRASH: exit code {process.exitcode}; {(folder / 'log').read_text()[-2000:]}"
-    return judge(folder, process.exitcode == 1)
+    return check_outputs(folder, reported=process.exitcode == 1)
 
 
-def judge(folder: Path, told: bool) -> str:
+def check_outputs(folder: Path, reported: bool) -> str:
+    """Return the outcome by the files of a copy."""
     left = sorted(path.name for path in folder.iterdir() if path.name not in ("clip.mp4", "log"))
     if not left:
-        return "nothing, damage told" if told else "NOTHING WRITTEN, and no word of it"
+        return "nothing, error reported" if reported else "NOTHING WRITTEN, without an error"
     found = sorted(os.listdir(folder / "out"))
     if left != ["out"] or found != ["class_share.csv", "labels", "overlay.mp4"]:
         return f"PARTIAL OUTPUT: {left}, {found}"
@@ -149,11 +151,11 @@ def judge(folder: Path, told: bool) -> str:
     counts = (sum(1 for _ in overlay), rows, len(os.listdir(folder / "out" / "labels")))
     if len(set(counts)) != 1 or not rows or overlay.decode_errors:
         return f"BROKEN OUTPUT: frames, lines, labels {counts}; {overlay.decode_errors}"
-    return "complete, damage told" if told else "complete"
+    return "complete, error reported" if reported else "complete"
 
 
 def child(folder: Path, cfg: DictConfig) -> None:
-    """Label the copy as ``python -m src.predict`` does."""
+    """Predict the copy as ``python -m src.predict`` does."""
     log = (folder / "log").open("w")
     os.dup2(log.fileno(), 1)
     os.dup2(log.fileno(), 2)

@@ -1,8 +1,8 @@
-"""Memory while a long video is labelled: python scripts/memory_over_frames.py [--frames 10000] [--every 500]
+"""Measure memory during a long prediction: python scripts/memory_over_frames.py [--frames 10000] [--every 500]
 
-A short clip is decoded over and over, labelled and encoded by the threads that ``python -m src.predict`` uses. Prints the
-resident memory, and how much of it is the process's own: the rest are libraries, which the system may drop and read again when
-it likes. Exit code 1 if one of the two is more than 2 % larger after the last frame than after frame 500 (Linux).
+A short clip is decoded repeatedly, predicted and encoded by the threads of ``python -m src.predict``. Prints the resident memory
+and its private part; the rest are shared libraries, which the system may evict and reload. Exit code 1 if one of the two is more
+than 2 % larger after the last frame than after frame 500 (Linux).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-# The package is not installed: it lies beside this folder.
+# The package is not installed; it is in the parent folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from src.data.datasets.palette import distinct_palette
@@ -37,8 +37,8 @@ SETTLED = 500  # frames after which all buffers are full
 CLASSES = [f"class {k}" for k in range(11)]
 
 
-class Looped:
-    """A video file again and again, as one long video."""
+class LoopedVideo:
+    """Endless repetition of a video file, as one long video."""
 
     def __init__(self, path: Path) -> None:
         self._video = VideoFrames(path)
@@ -71,18 +71,18 @@ def main() -> int:
 
     def note(done: PredictionProgress) -> None:
         if done.frames % options.every == 0 or done.frames in (1, SETTLED, options.frames):
-            resident, own = memory[done.frames] = resident_and_own_mb()
-            print(f"{done.frames:7d} frames  {resident:8.1f} MB, own {own:8.1f} MB  {done.fps:6.1f} fps", flush=True)
+            resident, private = memory[done.frames] = resident_and_private_mb()
+            print(f"{done.frames:7d} frames  {resident:8.1f} MB, private {private:8.1f} MB  {done.fps:6.1f} fps", flush=True)
 
     with tempfile.TemporaryDirectory() as name:
         path = make_clip(Path(name) / "clip.mp4")
-        source = Looped(path)
+        source = LoopedVideo(path)
         with VideoOutputs(Path(name) / "out", source.info, CLASSES, distinct_palette(len(CLASSES)), OutputOptions()) as outputs:
             predict_video(stream, source, outputs.write, max_frames=options.frames, progress=note)
             outputs.finish()
     settled = SETTLED if SETTLED in memory else 1
     growth = [last / first - 1 for first, last in zip(memory[settled], memory[options.frames], strict=True)]
-    print(f"from frame {settled} to {options.frames}: resident {growth[0]:+.2%}, own {growth[1]:+.2%}; limit +2 %")
+    print(f"from frame {settled} to {options.frames}: resident {growth[0]:+.2%}, private {growth[1]:+.2%}; limit +2 %")
     return int(max(growth) > 0.02)
 
 
@@ -94,8 +94,8 @@ def make_clip(path: Path) -> Path:
     return path
 
 
-def resident_and_own_mb() -> tuple[float, float]:
-    """What the process holds, and what of it no file stands behind, after what it no longer needs went back to the system."""
+def resident_and_private_mb() -> tuple[float, float]:
+    """Return freed memory to the system, then return the resident memory and its private part, MB."""
     ctypes.CDLL("libc.so.6").malloc_trim(0)
     _, resident, shared = map(int, Path("/proc/self/statm").read_text().split()[:3])
     page = os.sysconf("SC_PAGE_SIZE") / 1e6

@@ -1,9 +1,9 @@
-"""What is gained by decoding, labelling and writing a video at the same time.
+"""Measure the speed-up of decoding, predicting and writing a video in parallel.
 
 python scripts/pipeline_overlap.py input=<video> checkpoint=<model> output=<folder> [option=value ...]
 
-The options are those of ``python -m src.predict``. The video is labelled as that does it, and frame by frame with one thing after
-another, in turn and three times each, into folders below ``output``; printed are seconds on the clock, medians with the spread.
+The options are those of ``python -m src.predict``. The video is predicted three times in parallel and three times sequentially,
+alternating, into folders below ``output``. Prints wall-clock seconds, medians with minimum and maximum.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from unittest.mock import patch
 from hydra import compose, initialize_config_dir
 from omegaconf import open_dict
 
-# The package is not installed: it lies beside this folder.
+# The package is not installed; it is in the parent folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from src.command_line import quote_paths
@@ -34,10 +34,10 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 REPEATS = 3
 
 
-def in_turn(
+def run_sequentially(
     items: Iterable[A], work: Callable[[A], B], consume: Callable[[B], None], depth: int = 4, stop: Event | None = None
 ) -> None:
-    """What :func:`src.inference.video.pipeline.run_pipeline` does, in one thread."""
+    """Do the work of :func:`src.inference.video.pipeline.run_pipeline` in one thread."""
     for item in items:
         if stop is not None and stop.is_set():
             break
@@ -50,20 +50,20 @@ def main() -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("predict", quote_paths(sys.argv[1:]))
     folder = Path(str(cfg.output))
-    ways = {"at the same time": run_pipeline, "one after another": in_turn}
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    modes = {"parallel": run_pipeline, "sequential": run_sequentially}
+    seconds: dict[str, list[float]] = {name: [] for name in modes}
     for repeat in range(REPEATS):
-        for name, way in ways.items():
+        for name, mode in modes.items():
             with open_dict(cfg):
                 cfg.output = str(folder / f"{name.replace(' ', '_')}_{repeat}")
-            with patch.object(video_prediction, "run_pipeline", way):
+            with patch.object(video_prediction, "run_pipeline", mode):
                 start = time.perf_counter()
                 predict(cfg)
                 seconds[name].append(time.perf_counter() - start)
     for name, values in seconds.items():
         print(f"{name}: {statistics.median(values):.1f} s ({min(values):.1f} to {max(values):.1f})")
-    slow, fast = (statistics.median(seconds[name]) for name in ("one after another", "at the same time"))
-    print(f"{slow / fast:.2f} times as fast at the same time")
+    slow, fast = (statistics.median(seconds[name]) for name in ("sequential", "parallel"))
+    print(f"speed-up of parallel: {slow / fast:.2f}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Files from elsewhere: ``MPVSS_VIDEOS`` names their folder, ``scripts/fetch_videos.sh <folder>`` fills it."""
+"""Videos of other encoders, in the folder ``MPVSS_VIDEOS`` that ``scripts/fetch_videos.sh <folder>`` fills."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ from src.inference.video.prediction import predict_video
 from tests.inference.tiny import CLASSES, FakeClips, tiny_propagator
 from tests.inference.videos import count_frames, length
 
-# Frames that decode; tree.avi declares 444.
+# Decodable frames; the header of tree.avi declares 444.
 FILES = {"bikes.mp4": 250, "bigbuckbunny.mp4": 132, "tree.avi": 68, "vtest.avi": 795}
 MOST = 80
 

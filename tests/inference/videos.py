@@ -1,4 +1,4 @@
-"""Video files made for a test, sound and broken."""
+"""Intact and damaged video files for tests."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def silence() -> av.AudioFrame:
 
 
 def lying_avi(path: Path, clip: Sequence[Tensor], claimed: int) -> Path:
-    """An AVI whose headers claim another number of frames than there are."""
+    """Write an AVI whose headers declare a wrong number of frames."""
     make_video(path, clip, codec=MPEG4)
     data = bytearray(path.read_bytes())
     main = data.index(b"avih") + 8
@@ -85,14 +85,14 @@ def lying_avi(path: Path, clip: Sequence[Tensor], claimed: int) -> Path:
 
 
 def cut(path: Path, target: Path, share: float) -> Path:
-    """The first part of a file."""
+    """Write the first part of a file."""
     data = path.read_bytes()
     target.write_bytes(data[: int(len(data) * share)])
     return target
 
 
 def zeroed(path: Path, target: Path, start: float, stop: float) -> Path:
-    """A file with a run of zeros."""
+    """Write a copy of a file with a run of zeros."""
     data = bytearray(path.read_bytes())
     a, b = int(len(data) * start), int(len(data) * stop)
     data[a:b] = bytes(b - a)
@@ -101,13 +101,13 @@ def zeroed(path: Path, target: Path, start: float, stop: float) -> Path:
 
 
 def count_frames(path: Path) -> int:
-    """How many frames FFmpeg finds."""
+    """Return the number of frames that FFmpeg decodes."""
     with av.open(f"file:{path}") as container:
         return sum(1 for _ in container.decode(video=0))
 
 
 def length(path: Path) -> float:
-    """Seconds of the video stream, as its header says."""
+    """Return the duration of the video stream by its header, seconds."""
     with av.open(f"file:{path}") as container:
         stream = container.streams.video[0]
         assert stream.duration is not None and stream.time_base is not None
