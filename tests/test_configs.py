@@ -182,6 +182,18 @@ def test_the_published_models_differ_in_data_and_backbone_alone(experiment: str)
     }
 
 
+@pytest.mark.parametrize("data", choices("data"))
+def test_data_configs_are_differences_from_their_base(data: str) -> None:
+    file = OmegaConf.to_container(OmegaConf.load(CONF / "data" / f"{data}.yaml"))
+    base = file.pop("defaults")[0].split("@")[0]
+    with initialize_config_dir(str(CONF / "data"), version_base="1.3"):
+        inherited = OmegaConf.to_container(compose(base))
+    for part in base.split("/")[:-1]:
+        inherited = inherited[part]
+    repeated = {key for key, value in file.items() if inherited.get(key, ...) == value}
+    assert not repeated, f"conf/data/{data}.yaml repeats {repeated} of {base}"
+
+
 def test_experiments_are_differences_only() -> None:
     for folder in ("experiment", "recipe"):
         for path in (CONF / folder).glob("*.yaml"):
