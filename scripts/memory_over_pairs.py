@@ -48,9 +48,9 @@ def main() -> int:
             if number in marks:
                 taken[number] = memory_mb()
                 print(f"{number * BATCH:7d} pairs  {taken[number]:8.1f} MB", flush=True)
-    settled, last = taken[round(len(loader) / 4)], taken[len(loader)]
-    print(f"{last / settled - 1:+.2%} from the first quarter to the end; limit +5 %")
-    return 1 if last > 1.05 * settled else 0
+    after_quarter, last = taken[round(len(loader) / 4)], taken[len(loader)]
+    print(f"{last / after_quarter - 1:+.2%} from the first quarter to the end; limit +5 %")
+    return 1 if last > 1.05 * after_quarter else 0
 
 
 def memory_mb() -> float:

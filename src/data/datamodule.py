@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from src.data.clips import ClipDataset
-from src.data.pairs.dataset import Motion, NumberedSample, OnCorrupt, PairDataset, Transform, collate_pairs, settle
+from src.data.pairs.dataset import Motion, NumberedSample, OnCorrupt, PairDataset, Transform, collate_pairs, finalize_batch
 from src.data.pairs.mixture import MixedPairs, PairSource
 from src.data.pairs.sampling import PairSampling
 from src.data.pairs.transforms import PairStep
@@ -155,7 +155,7 @@ class PairDataModule(L.LightningDataModule):
 
     def on_after_batch_transfer(self, batch: PairBatch, dataloader_idx: int) -> PairBatch:
         """Convert the batch, and apply the transform's steps for the device in training."""
-        batch = settle(batch)
+        batch = finalize_batch(batch)
         if self._trainer().training and self.train_transform is not None:
             batch = self.train_transform.apply_to_batch(batch, self.seed)
         return batch

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from src.data.datasets.vspw import VSPW
-from src.data.pairs.dataset import PairDataset, collate_pairs, settle
+from src.data.pairs.dataset import PairDataset, collate_pairs, finalize_batch
 from src.data.pairs.sampling import UniformSampling
 from src.data.pairs.transforms import PairTransform
 from src.data.synthetic.moving_scenes import MovingScenes
@@ -68,7 +68,7 @@ def sample_batch(
     """
     clips = sample_clips(root, size, num_classes, seed=seed)
     pairs = PairDataset(clips, UniformSampling(), transform, num_samples=batch_size, seed=seed)
-    batch = settle(collate_pairs([pairs[number] for number in range(batch_size)]))
+    batch = finalize_batch(collate_pairs([pairs[number] for number in range(batch_size)]))
     shape = (batch_size, 2, *batch.nonkey_label.shape[-2:])
     return batch._replace(flow=4 * torch.randn(shape, generator=torch.Generator().manual_seed(seed)))
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from src.data.pairs.dataset import PairDataset, collate_pairs, settle
+from src.data.pairs.dataset import PairDataset, collate_pairs, finalize_batch
 from src.data.pairs.sampling import FixedOffsetSampling, PairSampling
 from src.structures import PairBatch
 from tests.inference.tiny import FakeClips
@@ -15,7 +15,7 @@ from tests.inference.tiny import FakeClips
 def tiny_batch(sampling: PairSampling | None = None, size: int = 2, **changes: Any) -> PairBatch:
     """Pairs of the drifting picture, three frames apart unless told otherwise."""
     pairs = PairDataset(FakeClips(), sampling or FixedOffsetSampling(-3), num_samples=size, seed=0)
-    return settle(collate_pairs([pairs[number] for number in range(size)]))._replace(**changes)
+    return finalize_batch(collate_pairs([pairs[number] for number in range(size)]))._replace(**changes)
 
 
 def grey(batch: PairBatch) -> PairBatch:

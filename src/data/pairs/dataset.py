@@ -156,7 +156,7 @@ class PairDataset(Dataset[NumberedSample]):
 
 
 def collate_pairs(items: Sequence[NumberedSample]) -> PairBatch:
-    """Stack samples of one size without converting them (:func:`settle` does).
+    """Stack samples of one size without converting them (:func:`finalize_batch` does).
 
     Raises:
         ValueError: if sizes differ, or only some samples have flow; the message names the samples.
@@ -189,7 +189,7 @@ def _stack_images(images: Sequence[Tensor]) -> Tensor:
     return stacked.permute(0, 3, 1, 2)
 
 
-def settle(batch: PairBatch) -> PairBatch:
+def finalize_batch(batch: PairBatch) -> PairBatch:
     """Convert a batch on the device: contiguous images, int64 labels."""
     return batch._replace(
         key_image=batch.key_image.contiguous(),

@@ -13,7 +13,7 @@ from src.ops.resize import Window, resize_image, resize_nearest, resize_partial_
 from src.structures import PairSample, Size
 
 
-def redraw_pair(sample: PairSample, size: Size, mirrored: bool = False) -> PairSample:
+def resize_pair(sample: PairSample, size: Size, mirrored: bool = False) -> PairSample:
     """Resize and mirror: images bilinear with antialiasing, label nearest, flow with its vectors scaled and mirrored.
 
     Args:
@@ -28,10 +28,10 @@ def redraw_pair(sample: PairSample, size: Size, mirrored: bool = False) -> PairS
     if mirrored:
         label = label.flip(-1)
         flow = None if flow is None else flow.flip(-1) * flow.new_tensor([-1.0, 1.0]).view(2, 1, 1)
-    return map_images(sample, lambda image: _redraw_image(image, size, mirrored))._replace(nonkey_label=label, flow=flow)
+    return map_images(sample, lambda image: _resize_and_mirror(image, size, mirrored))._replace(nonkey_label=label, flow=flow)
 
 
-def _redraw_image(image: Tensor, size: Size, mirrored: bool) -> Tensor:
+def _resize_and_mirror(image: Tensor, size: Size, mirrored: bool) -> Tensor:
     height, width = image.shape[-2:]
     resized = image if (height, width) == size else resize_image(image, size)
     if not mirrored:
@@ -41,7 +41,7 @@ def _redraw_image(image: Tensor, size: Size, mirrored: bool) -> Tensor:
     return torch.from_numpy(np.asarray(cv2.flip(pixels, 1, None if resized is image else pixels))).permute(2, 0, 1)
 
 
-def cut_pair(sample: PairSample, window: Window) -> PairSample:
+def crop_pair(sample: PairSample, window: Window) -> PairSample:
     """Cut a window out of images, label and flow, as views."""
     flow = None if sample.flow is None else window.cut(sample.flow)
     return map_images(sample, window.cut)._replace(nonkey_label=window.cut(sample.nonkey_label), flow=flow)

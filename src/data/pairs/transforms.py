@@ -14,7 +14,7 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from src.data.pairs.geometry import cut_pair, map_images, pair_size, redraw_pair
+from src.data.pairs.geometry import crop_pair, map_images, pair_size, resize_pair
 from src.ops.resize import Window, short_side_size
 from src.structures import IGNORE_INDEX, PairBatch, PairSample, Size
 
@@ -85,7 +85,7 @@ class ResizeStep(PairStep):
 
     def __call__(self, sample: PairSample, rng: np.random.Generator) -> PairSample:
         """Draw a size and resize."""
-        return redraw_pair(sample, self.draw_size(pair_size(sample), rng))
+        return resize_pair(sample, self.draw_size(pair_size(sample), rng))
 
 
 class RandomShortSide(ResizeStep):
@@ -173,7 +173,7 @@ class RandomCrop(PairStep):
 
     def __call__(self, sample: PairSample, rng: np.random.Generator) -> PairSample:
         """Draw a place and cut."""
-        return self.pad(cut_pair(sample, self.draw_window(pair_size(sample), rng)))
+        return self.pad(crop_pair(sample, self.draw_window(pair_size(sample), rng)))
 
 
 class ResizedCrop(PairStep):
@@ -204,11 +204,11 @@ class ResizedCrop(PairStep):
         """Draw size, window and direction; cut, resize and mirror."""
         size = self.resize.draw_size(pair_size(sample), rng)
         window = self.crop.draw_window(size, rng)
-        shown = cut_pair(sample, window.on_grid(size, pair_size(sample)))
+        shown = crop_pair(sample, window.on_grid(size, pair_size(sample)))
         mirrored = self.flip is not None and self.flip.draw(rng)
         if (window.height, window.width) == self.crop.size:
-            return redraw_pair(shown, self.crop.size, mirrored)
-        return redraw_pair(self.crop.pad(redraw_pair(shown, (window.height, window.width))), self.crop.size, mirrored)
+            return resize_pair(shown, self.crop.size, mirrored)
+        return resize_pair(self.crop.pad(resize_pair(shown, (window.height, window.width))), self.crop.size, mirrored)
 
 
 class RandomHorizontalFlip(PairStep):
@@ -227,4 +227,4 @@ class RandomHorizontalFlip(PairStep):
 
     def __call__(self, sample: PairSample, rng: np.random.Generator) -> PairSample:
         """Draw the direction and mirror."""
-        return redraw_pair(sample, pair_size(sample), self.draw(rng))
+        return resize_pair(sample, pair_size(sample), self.draw(rng))

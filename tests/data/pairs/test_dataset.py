@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from src.data.datasets.vspw import VSPW
-from src.data.pairs.dataset import NumberedSample, PairDataset, collate_pairs, settle
+from src.data.pairs.dataset import NumberedSample, PairDataset, collate_pairs, finalize_batch
 from src.data.pairs.sampling import FixedOffsetSampling, SingleFrameSampling, UniformSampling
 from src.data.pairs.transforms import RandomCrop
 from src.files.images import CorruptFileError
@@ -189,7 +189,7 @@ def test_samples_depend_on_the_seed(data):
 
 
 @pytest.mark.parametrize("label_type", [torch.uint8, torch.int64])
-def test_batches_keep_bytes_until_they_are_settled_on_the_device(label_type):
+def test_batches_keep_bytes_until_they_are_finalized_on_the_device(label_type):
     pixels = torch.arange(2 * 5 * 6 * 3, dtype=torch.uint8).view(2, 5, 6, 3)
     images = [p.permute(2, 0, 1)[:, 1:, 1:] for p in pixels]
     samples = [
@@ -197,12 +197,12 @@ def test_batches_keep_bytes_until_they_are_settled_on_the_device(label_type):
     ]
     batch = collate_pairs(samples)
     assert batch.key_image.permute(0, 2, 3, 1).is_contiguous() and batch.nonkey_label.dtype == label_type
-    settled = settle(batch)
-    for found in (batch, settled):
+    finalized = finalize_batch(batch)
+    for found in (batch, finalized):
         assert torch.equal(found.key_image, torch.stack(images)) and torch.equal(found.nonkey_image, found.key_image)
         assert found.nonkey_label.unique().tolist() == [254]
-    assert settled.key_image.is_contiguous() and settled.nonkey_image.is_contiguous()
-    assert settled.nonkey_label.dtype == torch.int64
+    assert finalized.key_image.is_contiguous() and finalized.nonkey_image.is_contiguous()
+    assert finalized.nonkey_label.dtype == torch.int64
 
 
 def test_samples_of_one_pair_differ_only_by_the_transform(data):
