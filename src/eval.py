@@ -24,8 +24,8 @@ def main(cfg: DictConfig) -> None:
         from src.commands.eval import evaluate
         from src.inference.distributed import join_world
 
-        with join_world() as ranks:
-            evaluate(cfg, ranks)
+        with join_world() as world:
+            evaluate(cfg, world)
 
 
 if __name__ == "__main__":

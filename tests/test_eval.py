@@ -124,7 +124,7 @@ def test_methods_agree_at_interval_one_and_differ_behind_it(model: Path, tmp_pat
         (["checkpoint=nowhere"], FileNotFoundError, "nowhere does not exist"),
         (["max_clips=0"], ValueError, "no clip"),
         (["methods=[]"], ValueError, "nothing to evaluate"),
-        (["save_predictions=maps"], ValueError, "save_predictions writes one result, and 21 were asked for"),
+        (["save_predictions=maps"], ValueError, "save_predictions is set with 21 results"),
         (["predictions=maps"], ValueError, "checkpoint=.* is for a model, and predictions=maps are files"),
     ],
 )

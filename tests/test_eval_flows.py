@@ -59,14 +59,14 @@ def test_endpoint_errors_need_no_checkpoint(tmp_path: Path) -> None:
     "overrides, message",
     [
         (["what=flow"], "what=flow; expected masks, label_propagation or endpoint_error"),
-        (["flows=[farneback]"], "unknown flows farneback; known are copy, dis_ultrafast"),
-        (["flows=[]"], "name nothing to evaluate"),
-        (["flows=[copy]", "cost_only=[copy]"], "copy is to be scored and stands in cost_only as well"),
+        (["flows=[farneback]"], "unknown flows farneback; expected some of copy, dis_ultrafast"),
+        (["flows=[]"], "are empty; expected at least one flow"),
+        (["flows=[copy]", "cost_only=[copy]"], "copy is in both flows and cost_only"),
         (["offsets=[9]"], "no two labelled frames of a clip are 9 frames apart"),
-        (["autocast=bfloat16"], "autocast=bfloat16 is for what=masks"),
+        (["autocast=bfloat16"], "autocast=bfloat16 is set with what=label_propagation"),
         (["pictures=p", "picture_flows=[query]"], "no two labelled frames of a clip are 5"),
-        (["pictures=p", "picture_interval=2", "picture_flows=[query]"], "picture_flows has query; scored are copy"),
-        (["what=endpoint_error", "report=r"], "they are for what=label_propagation"),
+        (["pictures=p", "picture_interval=2", "picture_flows=[query]"], "picture_flows contains query; expected some of copy"),
+        (["what=endpoint_error", "report=r"], "expected them only with what=label_propagation"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_anything_runs(tmp_path: Path, overrides: list[str], message: str) -> None:

@@ -46,24 +46,21 @@ _NO_JITTER = "without color jitter"
 
 
 def benchmark(cfg: DictConfig) -> Row | list[Row]:
-    """Everything that ``conf/benchmark.yaml`` describes: measure, print, write.
-
-    Args:
-        cfg: the composed configuration.
+    """Run a benchmark of ``conf/benchmark.yaml``: measure, print and write.
 
     Returns:
-        What was written: one row, or of ``what=paper`` one per model.
+        The written row; for ``what=paper`` one row per model.
 
     Raises:
-        FileExistsError: if the output would be overwritten unasked.
-        ValueError: if ``what`` or another setting is unknown, or the image size is not known.
+        FileExistsError: if the output exists and ``overwrite`` is not set.
+        ValueError: if ``what`` or another setting is invalid, or the image size is unknown.
     """
     if cfg.what not in MEASUREMENTS:
         raise ValueError(f"what={cfg.what}; expected one of {', '.join(MEASUREMENTS)}")
     fill_num_classes(cfg.data)
     output = None if cfg.output is None else check_output(cfg.output, cfg.overwrite)
     set_threads(cfg.threads)
-    # In a log file nothing says how wide the page is, and rich would cut the table at 80 columns.
+    # A log file has no width, and rich would cut the table at 80 columns.
     console = Console(width=None if sys.stdout.isatty() else 150)
     result = MEASUREMENTS[cfg.what](cfg, console)
     if output is not None:
@@ -73,14 +70,14 @@ def benchmark(cfg: DictConfig) -> Row | list[Row]:
 
 
 def measure_cost(cfg: DictConfig, console: Console) -> Row:
-    """Parameters and GFLOPs, counted without data, weights or memory."""
+    """Count parameters and GFLOPs without data or weights."""
     row = _cost(cfg)
     report.print_table(console, f"{report.title(row)}, batch 1; one multiply-add counts 1", report.cost_table(row))
     return row
 
 
 def measure_latency(cfg: DictConfig, console: Console) -> Row:
-    """Milliseconds and memory of key and non-key frames, from a decoded frame to its label map, on the device at hand."""
+    """Measure milliseconds and memory of key and non-key frames, from decoded frame to label map."""
     size, interval = image_size(cfg), FixedInterval(cfg.key_interval)
     device, autocast = device_named(cfg.device), autocast_named(cfg.autocast)
     stream = StreamingSegmentor(propagator_of(cfg, device), interval, autocast=autocast)
@@ -114,10 +111,10 @@ def measure_speed(cfg: DictConfig, console: Console) -> Row:
 
 
 def measure_loader(cfg: DictConfig, console: Console) -> Row:
-    """Training pairs per second of one loader process, beside the bare decoding of the same JPEGs.
+    """Measure training pairs per second of one loader process, and bare decoding of the same JPEGs.
 
     Raises:
-        ValueError: if ``loader.source`` is unknown, or the data set does not read image files.
+        ValueError: if ``loader.source`` is unknown, or the data set has no image files.
     """
     if cfg.loader.source not in ("generated", "dataset"):
         raise ValueError(f"loader.source={cfg.loader.source}; expected generated or dataset")
@@ -129,7 +126,7 @@ def measure_loader(cfg: DictConfig, console: Console) -> Row:
         else:
             dataset = instantiate(cfg.data.train)
             if not isinstance(dataset, FileClips):
-                raise ValueError(f"data={cfg.data.name} is a {type(dataset).__name__}; expected one that reads image files")
+                raise ValueError(f"data={cfg.data.name} is a {type(dataset).__name__}; expected a data set of image files")
             image = dataset.read_image(0, 0)
             size = (image.shape[-2], image.shape[-1])
         sampling = instantiate(cfg.data.pair_sampling)
@@ -149,7 +146,7 @@ def measure_loader(cfg: DictConfig, console: Console) -> Row:
 
 
 def measure_training(cfg: DictConfig, console: Console) -> Row:
-    """A training step of the configured stage, part by part, on generated pairs; also with autograd through what is frozen."""
+    """Time the parts of a training step on generated pairs, also with autograd through frozen modules."""
     device = device_named(cfg.device)
     name = training_precision(cfg, device)
     propagator = propagator_of(cfg, device, cfg.stage.flow)
@@ -170,12 +167,12 @@ def measure_training(cfg: DictConfig, console: Console) -> Row:
 
 
 def measure_all(cfg: DictConfig, console: Console) -> Row:
-    """Cost, then latency."""
+    """Measure cost, then latency."""
     return {**measure_cost(cfg, console), **measure_latency(cfg, console)}
 
 
 def measure_paper(cfg: DictConfig, console: Console) -> list[Row]:
-    """The cost of the paper's twelve models, each as its experiment configures it, beside the published figures."""
+    """Count the cost of the paper's twelve models, each from its experiment, beside the published figures."""
     rows = []
     for name in track(list(published_models()), "counting", console=console, transient=True):
         rows.append(_cost(compose("benchmark", [f"experiment={name}", f"key_interval={cfg.key_interval}"])))
@@ -192,7 +189,7 @@ MEASUREMENTS: dict[str, Callable[[DictConfig, Console], Row | list[Row]]] = {
     "speed": measure_speed,
     "training": measure_training,
 }
-"""What ``what=`` may name."""
+"""Measurements by the values of ``what``."""
 
 
 def _cost(cfg: DictConfig) -> Row:
@@ -202,7 +199,7 @@ def _cost(cfg: DictConfig) -> Row:
 
 
 def _transforms(cfg: DictConfig) -> dict[str, PairTransform]:
-    """The configured training transform, and what is left of it where the color jitter is done on the device."""
+    """Return the configured training transform, and the same without color jitter, which may run on the device."""
     transform: PairTransform = instantiate(cfg.data.train_transform) or PairTransform([])
     rest = [step for step in transform.steps if not isinstance(step, ColorJitter)]
     return {"loader": transform} | ({_NO_JITTER: PairTransform(rest)} if len(rest) < len(transform.steps) else {})

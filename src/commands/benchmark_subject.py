@@ -1,4 +1,4 @@
-"""What a benchmark measures, as configured: the networks, the size of the image, the machine."""
+"""Subject of a benchmark: networks, image size and machine."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ META = torch.device("meta")
 
 
 def image_size(cfg: DictConfig) -> Size:
-    """(H, W) of the image that the network sees: ``size``, or what the experiment was published with, or what the data says.
+    """Return (H, W) of the network's input: ``size``, else the experiment's published size, else the data's evaluation size.
 
     Raises:
-        ValueError: if ``size`` is no pair of positive numbers, or nothing says a size.
+        ValueError: if ``size`` is not a pair of positive numbers, or there is no size.
     """
     if cfg.size is not None:
         if len(cfg.size) != 2 or min(cfg.size) < 1:
@@ -33,12 +33,12 @@ def image_size(cfg: DictConfig) -> Size:
         return published_models()[cfg.name].size
     sides = cfg.data.eval.short_side, cfg.data.eval.max_long_side
     if None in sides:
-        raise ValueError(f"data={cfg.data.name} is evaluated at the size of its images: give size=[height,width]")
+        raise ValueError(f"data={cfg.data.name} is evaluated at the size of its images; expected size=[height,width]")
     return sides
 
 
 def subject(cfg: DictConfig, size: Size) -> Row:
-    """What every row begins with: the experiment, the checkpoint and the size (H, W) of the image."""
+    """Build the first columns of every row: experiment, checkpoint and image size."""
     return {
         "experiment": cfg.name,
         "checkpoint": None if cfg.checkpoint is None else str(cfg.checkpoint),
@@ -47,16 +47,16 @@ def subject(cfg: DictConfig, size: Size) -> Row:
 
 
 def propagator_of(cfg: DictConfig, device: torch.device, flow: DictConfig | None = None) -> Propagator:
-    """The configured networks with random weights of ``seed`` (on the meta device: with none), or those of a checkpoint.
+    """Build the configured networks with random weights of ``seed`` (on the meta device without weights), or load a checkpoint.
 
     Args:
-        cfg: of ``conf/benchmark.yaml``.
-        device: where they shall be.
+        cfg: composed configuration of ``conf/benchmark.yaml``.
+        device: device of the networks.
         flow: configuration of the flow estimator; ``None``: that of the model.
     """
     if cfg.checkpoint is not None:
         return load_model(cfg.checkpoint, "cpu" if device == META else device)[0]
-    # What post-processing takes depends on the masks, so every run shall have the same ones.
+    # The time of post-processing depends on the masks, so every run must have the same ones.
     torch.manual_seed(cfg.seed)
     segmentor, estimator = (_random(node, device) for node in (cfg.model.segmentor, flow or cfg.model.flow))
     propagator = Propagator(segmentor, estimator, cfg.model.warp_grid)
@@ -65,19 +65,19 @@ def propagator_of(cfg: DictConfig, device: torch.device, flow: DictConfig | None
 
 def _random(node: DictConfig, device: torch.device) -> Any:
     weightless = {key: value for key, value in (("pretrained_backbone", False), ("weights", None)) if key in node}
-    # A node that names a file or a hub id loads it, which the meta device cannot.
+    # A node with a path or hub id loads weights, which the meta device does not support.
     loads = any(str(key).startswith("path") for key in node)
     with torch.device("cpu" if loads else device):
         return instantiate(node, **weightless)
 
 
 def training_precision(cfg: DictConfig, device: torch.device) -> str | None:
-    """Name of the trainer's precision under autocast; ``None`` for float32.
+    """Return the dtype name of the trainer's autocast; ``None`` for float32.
 
     Raises:
-        ValueError: if the trainer has another one.
+        ValueError: if the trainer's precision is not supported.
     """
-    # On CPUs Lightning takes bfloat16 where float16 is asked for.
+    # On CPUs Lightning replaces float16 by bfloat16.
     half = "float16" if device.type == "cuda" else "bfloat16"
     known = {"32-true": None, "bf16-mixed": "bfloat16", "16-mixed": half}
     if cfg.trainer.precision not in known:
@@ -86,7 +86,7 @@ def training_precision(cfg: DictConfig, device: torch.device) -> str | None:
 
 
 def machine(device: torch.device, autocast: str | None) -> Row:
-    """What every row of times ends with, see :func:`src.measure.latency.describe_machine`."""
+    """Build the last columns of every row of times, see :func:`src.measure.latency.describe_machine`."""
     row: Row = {**describe_machine(device)}
     if autocast is not None:
         row["precision"] = f"autocast {autocast}, else {row['precision']}"

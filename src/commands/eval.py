@@ -40,26 +40,26 @@ log = logging.getLogger(__name__)
 
 
 def evaluate(cfg: DictConfig, world: World = SINGLE) -> list[Row]:
-    """Everything that ``conf/eval.yaml`` describes; whatever cannot be done is refused before anything is computed.
+    """Run an evaluation of ``conf/eval.yaml``; options are checked before anything is computed.
 
     Args:
-        cfg: the composed configuration.
-        world: processes over which the clips are spread; the first one writes what is common to all.
+        cfg: composed configuration.
+        world: processes that share the clips; the first one writes the results.
 
     Returns:
-        The rows that were written; of prediction files, one; of flows, one per method (and offset).
+        The written rows: one per method and key interval, one for prediction files, or one per flow method (and offset).
 
     Raises:
-        FileExistsError: if something would be overwritten unasked.
+        FileExistsError: if a file exists and ``overwrite`` is not set.
         FileNotFoundError: if a prediction file is missing.
-        ValueError: if the model cannot do a method, there is no clip, model and data have different classes, or options
+        ValueError: if the model does not support a method, there is no clip, model and data have different classes, or options
             contradict one another.
     """
     if cfg.what not in ("masks", "label_propagation", "endpoint_error"):
         raise ValueError(f"what={cfg.what}; expected masks, label_propagation or endpoint_error")
     if cfg.what != "masks" and world.size > 1:
-        raise ValueError(f"what={cfg.what} runs in one process, and there are {world.size}: leave torchrun out")
-    # In a log file nothing says how wide the page is, and rich would cut the table at 80 columns.
+        raise ValueError(f"what={cfg.what} runs in {world.size} processes; expected 1: run it without torchrun")
+    # A log file has no width, and rich would cut the table at 80 columns.
     console = Console(width=None if sys.stdout.isatty() else 120, quiet=not world.is_first)
     output = check_output(cfg.output, cfg.overwrite)
     report = new_path(cfg.report, cfg.overwrite)
@@ -102,9 +102,9 @@ def _evaluate_model(
     todo = jobs(cfg.methods, intervals, cfg.schedulers)
     if saved is not None and len(todo) > 1:
         raise ValueError(
-            f"save_predictions writes one result, and {len(todo)} were asked for "
-            f"({', '.join(f'{job.method} k={job.key_interval}' for job in todo)}): "
-            'name one method and one key interval, e.g. "methods=[query]" "key_intervals=[5]"'
+            f"save_predictions is set with {len(todo)} results "
+            f"({', '.join(f'{job.method} k={job.key_interval}' for job in todo)}); expected one method and one key interval, "
+            'e.g. "methods=[query]" "key_intervals=[5]"'
         )
     propagator, metadata = load_model(cfg.checkpoint, device_named(world.device(cfg.device)))
     methods = {name: with_method(propagator, name) for name in cfg.methods}
@@ -116,7 +116,7 @@ def _evaluate_model(
     costs = {name: StepCosts.of_parts(cost.key, cost.propagate, cost.post) for name, cost in counted.items()}
     sink = None if saved is None else PredictionFolder(saved, dataset).write
     makers = scheduler_makers(cfg.schedulers, partial(instantiate, cfg.adaptive), partial(instantiate, cfg.budget), costs, size)
-    # No process writes before all have seen that the places are free.
+    # All processes check their paths before any of them writes.
     world.wait()
     results = evaluate_methods(methods, dataset, intervals, options, console, sink, makers, world)
     rows: list[Row] = []
@@ -143,7 +143,7 @@ def _evaluate_predictions(
 ) -> tuple[list[Row], list[MethodResult], ClipDataset]:
     for name in ("checkpoint", "overlay", "pictures", "save_predictions"):
         if not OmegaConf.is_missing(cfg, name) and cfg[name] is not None:
-            raise ValueError(f"{name}={cfg[name]} is for a model, and predictions={cfg.predictions} are files: leave one out")
+            raise ValueError(f"{name}={cfg[name]} and predictions={cfg.predictions} are set; expected only one of them")
     dataset = _dataset(cfg)
     predictions = PredictionFolder(cfg.predictions, dataset)
     with progress_bars(console) as progress:
@@ -162,7 +162,7 @@ def _dataset(cfg: DictConfig) -> ClipDataset:
     if cfg.max_clips is not None:
         dataset.clips = dataset.clips[: cfg.max_clips]
     if not dataset.clips:
-        raise ValueError(f"{cfg.data.name}: no clip to evaluate (max_clips={cfg.max_clips})")
+        raise ValueError(f"{cfg.data.name} has no clip with max_clips={cfg.max_clips}; expected at least 1")
     return dataset
 
 

@@ -1,4 +1,4 @@
-"""Flows judged as such: ``what=label_propagation|endpoint_error`` of ``python -m src.eval``."""
+"""Evaluation of flows: ``what=label_propagation|endpoint_error`` of ``python -m src.eval``."""
 
 from __future__ import annotations
 
@@ -29,34 +29,34 @@ log = logging.getLogger(__name__)
 
 
 def evaluate_flows(cfg: DictConfig, dataset: ClipDataset, output: Path, report: Path | None, console: Console) -> list[Row]:
-    """Score, count and time every flow that the configuration names; write the table, the charts and the pictures.
+    """Score, count and time the configured flows; write table, charts and pictures.
 
     Args:
-        cfg: the composed configuration of ``conf/eval.yaml``.
-        dataset: the clips.
-        output: the table's file, which may be written.
-        report: folder of the charts, likewise; ``None`` for none.
-        console: where the table is shown.
+        cfg: composed configuration of ``conf/eval.yaml``.
+        dataset: clips.
+        output: JSON file of the table.
+        report: folder of the charts; ``None`` for no charts.
+        console: console of the table.
 
     Returns:
-        The rows that were written: one per method (and offset).
+        The written rows: one per method (and offset).
 
     Raises:
-        ValueError: if options contradict one another, or a name is unknown or comes twice.
+        ValueError: if options contradict one another, or a name is unknown or repeated.
     """
     for name in ("predictions", "save_predictions", "overlay", "autocast"):
         if cfg[name] is not None:
-            raise ValueError(f"{name}={cfg[name]} is for what=masks; leave it out with what={cfg.what}")
+            raise ValueError(f"{name}={cfg[name]} is set with what={cfg.what}; expected it only with what=masks")
     if cfg.what != "label_propagation" and (cfg.pictures or cfg.report):
-        raise ValueError("pictures and report show labels carried: they are for what=label_propagation")
+        raise ValueError(f"pictures or report is set with what={cfg.what}; expected them only with what=label_propagation")
     pictures = new_path(cfg.pictures, cfg.overwrite)
     comparison = FlowComparison(cfg.what, dataset, list(cfg.offsets), cfg.target_stride)
     if pictures is not None:
         label_pairs(dataset, [cfg.picture_interval])
     scored, counted = _flow_methods(cfg)
-    strangers = [name for name in cfg.picture_flows or () if name not in scored]
-    if strangers:
-        raise ValueError(f"picture_flows has {', '.join(strangers)}; scored are {', '.join(scored)}")
+    unscored = [name for name in cfg.picture_flows or () if name not in scored]
+    if unscored:
+        raise ValueError(f"picture_flows contains {', '.join(unscored)}; expected some of {', '.join(scored)}")
     with console.status("counting and timing"):
         costs = _flow_costs(cfg, scored | counted, dataset)
     rows = [{**row, "data": cfg.data.name} for row in comparison.rows(scored, costs, console)]
@@ -74,11 +74,11 @@ def evaluate_flows(cfg: DictConfig, dataset: ClipDataset, output: Path, report: 
 
 
 def _flow_methods(cfg: DictConfig) -> tuple[dict[str, FlowMethod], dict[str, FlowMethod]]:
-    """The flows to score, and those to count and time alone."""
+    """Build the flows to score, and those that are only counted and timed."""
     device = device_named(cfg.device)
     unknown = [name for name in (*cfg.flows, *cfg.cost_only) if name not in cfg.known_flows]
     if unknown:
-        raise ValueError(f"unknown flows {', '.join(unknown)}; known are {', '.join(cfg.known_flows)}")
+        raise ValueError(f"unknown flows {', '.join(unknown)}; expected some of {', '.join(cfg.known_flows)}")
     sides = cfg.short_side, cfg.max_long_side
     scored = {name: FlowMethod(instantiate(cfg.known_flows[name]).to(device), None, *sides) for name in cfg.flows}
     single = [] if OmegaConf.is_missing(cfg, "checkpoint") or cfg.checkpoint is None else [cfg.checkpoint]
@@ -86,23 +86,23 @@ def _flow_methods(cfg: DictConfig) -> tuple[dict[str, FlowMethod], dict[str, Flo
         propagator, _ = load_model(path, device)
         for name, method in own_methods(propagator).items():
             if name in scored:
-                raise ValueError(f"{path}: there is a flow {name!r} already; judge one model of a kind at a time")
+                raise ValueError(f"{path}: a second flow {name!r}; expected models with different flows")
             own = with_method(propagator, method)
             scored[name] = FlowMethod(own.flow, own.segmentor, *sides)
     counted = {}
     for name in cfg.cost_only:
         if name in scored:
-            raise ValueError(f"{name} is to be scored and stands in cost_only as well: name it once")
+            raise ValueError(f"{name} is in both flows and cost_only; expected it in one")
         node = cfg.known_flows[name]
         weightless = {"weights": None} if "weights" in node else {}
         counted[name] = FlowMethod(instantiate(node, **weightless).to(device), None, *sides)
     if not scored and not counted:
-        raise ValueError("flows, checkpoint, checkpoints and cost_only name nothing to evaluate")
+        raise ValueError("flows, checkpoint, checkpoints and cost_only are empty; expected at least one flow")
     return scored, counted
 
 
 def _flow_costs(cfg: DictConfig, methods: dict[str, FlowMethod], dataset: ClipDataset) -> dict[str, Row]:
-    """What each costs on a frame of ``cost_size``: the first two of the data, resized."""
+    """Measure the cost of each flow on the first two frames of the data, resized to ``cost_size``."""
     size: Size = tuple(cfg.cost_size)
     key_image, image = (resize_image(dataset.read_image(0, frame), size) for frame in (0, 1))
     calls = {}

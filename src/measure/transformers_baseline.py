@@ -82,7 +82,7 @@ def nonkey_map_by_reference(
         key_image: (1, 3, H, W), RGB 0..255.
         nonkey_image: (1, 3, H, W), RGB 0..255.
         flow: flow estimator.
-        layer_by_layer: run the estimator as it is trained, like the published code; ``False`` runs our inference fast path, so
+        layer_by_layer: run the estimator's training modules, like the published code; ``False`` runs our inference fast path, so
             that only the rest of the frame differs from ours.
 
     Returns:
