@@ -79,7 +79,7 @@ def test_what_cannot_be_done_is_refused_before_anything_runs(tmp_path: Path, ove
 
 
 def test_models_of_one_kind_are_told_apart_by_running_them_apart(model: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="there is a flow 'pixel' already"):
+    with pytest.raises(ValueError, match="a second flow 'pixel'"):
         evaluate(config("what=label_propagation", f"output={tmp_path}/t.json", f"checkpoints=[{model},{model}]"))
     still = save_model(tiny_propagator("copy"), tmp_path / "still")
     with pytest.raises(ValueError, match="CopyFlow"):
