@@ -91,14 +91,14 @@ def test_at_key_interval_one_nothing_is_propagated() -> None:
     assert row["gflops"]["average"] == row["gflops"]["key"] + row["gflops"]["post"]
 
 
-def test_a_trained_model_is_measured_as_it_is(tmp_path: Path) -> None:
+def test_a_trained_model_is_measured(tmp_path: Path) -> None:
     model = tiny_propagator("query")
     row = run("what=cost", f"checkpoint={save_model(model, tmp_path / 'model')}", "size=[64,96]")
     assert row["params_m"]["total"] == sum(p.numel() for p in model.parameters()) / 1e6
     assert row["checkpoint"] == str(tmp_path / "model")
 
 
-def test_published_figures_stand_only_beside_the_same_size_and_interval() -> None:
+def test_published_figures_need_the_same_size_and_interval() -> None:
     tiny = ["what=cost", "experiment=vspw_r50", "model/segmentor=tiny", "model/flow=copy"]
     assert run(*tiny)["published"]["gflops"] == 38.9
     assert run(*tiny, "key_interval=2")["published"] is None
@@ -107,12 +107,12 @@ def test_published_figures_stand_only_beside_the_same_size_and_interval() -> Non
     assert run("what=cost", "data=vspw", "model/segmentor=tiny", "model/flow=copy")["input_size"] == "480x853"
 
 
-def test_a_device_that_is_not_there_is_refused() -> None:
+def test_an_absent_device_is_refused() -> None:
     with pytest.raises(ValueError, match="device is 'gpu0'; expected auto or a device of this machine: cpu"):
         run("model/segmentor=tiny", "model/flow=copy", "device=gpu0")
 
 
-def test_the_loader_is_measured_beside_bare_decoding(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_loader_is_measured_with_bare_decoding(capsys: pytest.CaptureFixture[str]) -> None:
     small = ["data.train_transform.steps.1.size=[48,48]", "size=[96,128]", "loader.num_pairs=4", "batch_size=2"]
     row = run("what=loader", "data=vspw", *small)
     assert row["ratio"] == pytest.approx(row["pairs_per_s"] / row["decode_pairs_per_s"])
@@ -142,7 +142,7 @@ def test_a_training_step_is_measured_at_the_size_of_its_crops(capsys: pytest.Cap
     assert (row["stage"], row["input_size"], row["batch_size"]) == ("propagation", "64x64", 2)
     assert row["precision"].startswith("autocast bfloat16")
     both = row["step_ms"]
-    assert list(both) == ["as it is", "frozen parts with autograd"] and both["as it is"]["step"] > 0
+    assert list(both) == ["configured", "frozen parts with autograd"] and both["configured"]["step"] > 0
     printed = capsys.readouterr().out
     assert "stage propagation: 2 pairs of 64x64" in printed and "backward" in printed
 
@@ -151,7 +151,7 @@ def test_a_training_step_is_measured_at_the_size_of_its_crops(capsys: pytest.Cap
     "overrides, message",
     [
         (["what=costs"], "what=costs; expected one of all, cost, latency, loader, paper, speed, training"),
-        (["what=cost", "data=camvid"], r"data=camvid .* give size=\[height,width\]"),
+        (["what=cost", "data=camvid"], r"data=camvid .* expected size=\[height,width\]"),
         (["what=cost", "size=[64]"], r"size=\[64\]; expected \[height, width\]"),
         (["what=cost", "key_interval=0", "model/segmentor=tiny", "model/flow=copy"], "key_interval is 0"),
         (["what=latency", "autocast=half"], "autocast is 'half'"),
@@ -164,6 +164,6 @@ def test_a_training_step_is_measured_at_the_size_of_its_crops(capsys: pytest.Cap
         (["output=a.txt"], "ends in .json"),
     ],
 )
-def test_what_cannot_be_done_is_refused(overrides: list[str], message: str) -> None:
+def test_invalid_options_are_refused(overrides: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         run(*overrides)

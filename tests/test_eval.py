@@ -64,9 +64,7 @@ def test_it_writes_table_video_and_pictures(
     assert len(list((tmp_path / "pictures").glob("*.png"))) == 2 * 5
 
 
-def test_schedulers_stand_beside_the_fixed_intervals_with_what_they_cost(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_schedulers_have_rows_with_their_measured_cost(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [
         f"checkpoint={model}",
         f"output={tmp_path}/t.json",
@@ -104,7 +102,7 @@ def test_bad_schedulers_are_refused_before_a_model_is_read(tmp_path: Path, overr
         evaluate(config("checkpoint=none", f"output={tmp_path}/t.json", "schedulers=[fixed,budget]", override))
 
 
-def test_methods_agree_at_interval_one_and_differ_behind_it(model: Path, tmp_path: Path) -> None:
+def test_methods_agree_only_at_interval_one(model: Path, tmp_path: Path) -> None:
     rows = evaluate(
         config(f"checkpoint={model}", f"output={tmp_path}/t.json", "methods=[copy,query]", "key_intervals=[1,4]", "device=cpu")
     )
@@ -125,10 +123,10 @@ def test_methods_agree_at_interval_one_and_differ_behind_it(model: Path, tmp_pat
         (["max_clips=0"], ValueError, "no clip"),
         (["methods=[]"], ValueError, "nothing to evaluate"),
         (["save_predictions=maps"], ValueError, "save_predictions is set with 21 results"),
-        (["predictions=maps"], ValueError, "checkpoint=.* is for a model, and predictions=maps are files"),
+        (["predictions=maps"], ValueError, "checkpoint=.* and predictions=maps are set; expected only one"),
     ],
 )
-def test_what_cannot_be_done_is_refused_before_anything_runs(
+def test_invalid_options_are_refused_before_anything_runs(
     model: Path, tmp_path: Path, overrides: list[str], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
@@ -136,14 +134,14 @@ def test_what_cannot_be_done_is_refused_before_anything_runs(
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
-def test_a_method_that_the_checkpoint_cannot_do_is_refused(tmp_path: Path) -> None:
+def test_a_method_that_the_checkpoint_lacks_is_refused(tmp_path: Path) -> None:
     model = save_model(tiny_propagator("dis"), tmp_path / "model")
     with pytest.raises(ValueError, match="method 'query' needs a checkpoint with a QueryFlow; this one has a DISFlow"):
         evaluate(config(f"checkpoint={model}", f"output={tmp_path}/t.json", "device=cpu", "methods=[dis,query]"))
 
 
 @pytest.mark.parametrize("name", ["output", "overlay", "pictures", "report"])
-def test_earlier_results_are_not_overwritten_without_overwrite(model: Path, tmp_path: Path, name: str) -> None:
+def test_results_are_overwritten_only_on_request(model: Path, tmp_path: Path, name: str) -> None:
     names = {"output": "t.json", "overlay": "t.mp4", "pictures": "pictures", "report": "report"}
     taken = tmp_path / names[name]
     if name in ("pictures", "report"):

@@ -26,9 +26,7 @@ def model(tmp_path: Path) -> Path:
     return save_model(tiny_propagator("query"), tmp_path / "model")
 
 
-def test_labels_are_carried_by_trained_and_training_free_flows(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_trained_and_training_free_flows_warp_labels(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = evaluate(config(
         "what=label_propagation", f"checkpoint={model}", f"output={tmp_path}/t.json", "flows=[copy,dis_fast]",
         "cost_only=[raft_small]", "known_flows.raft_small.num_updates=1", f"report={tmp_path}/report",
@@ -69,7 +67,7 @@ def test_endpoint_errors_need_no_checkpoint(tmp_path: Path) -> None:
         (["what=endpoint_error", "report=r"], "expected them only with what=label_propagation"),
     ],
 )
-def test_what_cannot_be_done_is_refused_before_anything_runs(tmp_path: Path, overrides: list[str], message: str) -> None:
+def test_invalid_options_are_refused_before_anything_runs(tmp_path: Path, overrides: list[str], message: str) -> None:
     offsets = [] if any("offsets" in one for one in overrides) else ["offsets=[1]"]
     given = ["flows=[copy]"] if not any(one.startswith("flows") for one in overrides) else []
     what = [] if any(one.startswith("what") for one in overrides) else ["what=label_propagation"]
@@ -78,7 +76,7 @@ def test_what_cannot_be_done_is_refused_before_anything_runs(tmp_path: Path, ove
     assert not list(tmp_path.iterdir())
 
 
-def test_models_of_one_kind_are_told_apart_by_running_them_apart(model: Path, tmp_path: Path) -> None:
+def test_two_models_with_the_same_flow_are_refused(model: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="a second flow 'pixel'"):
         evaluate(config("what=label_propagation", f"output={tmp_path}/t.json", f"checkpoints=[{model},{model}]"))
     still = save_model(tiny_propagator("copy"), tmp_path / "still")

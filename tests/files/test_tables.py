@@ -29,7 +29,7 @@ def test_missing_values_are_dashes_and_null() -> None:
     assert without_nan({"a": float("inf"), "b": {"c": float("nan"), "d": 1}}) == {"a": None, "b": {"c": None, "d": 1}}
 
 
-def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
+def test_files_are_overwritten_only_on_request(tmp_path: Path) -> None:
     path = check_output(tmp_path / "table.json", overwrite=False)
     path.with_suffix(".csv").write_text("kept")
     with pytest.raises(FileExistsError, match=r"table\.csv exist.*overwrite=true"):

@@ -28,7 +28,7 @@ def tiny(flow: FlowEstimator) -> Propagator:
     return Propagator(segmentor, flow)
 
 
-def test_resnet50_costs_what_the_paper_says() -> None:
+def test_resnet50_has_the_cost_of_the_paper() -> None:
     """The other eleven models: tests/test_benchmark.py."""
     with torch.device("meta"):
         segmentor = Mask2FormerSegmentor.from_backbone("resnet50", num_classes=124, pretrained_backbone=False)
@@ -52,7 +52,7 @@ def test_flows_without_parameters_cost_their_warp_with_all_masks(flow: FlowEstim
     assert cost.params_m["flow"] == 0
 
 
-def test_the_model_is_left_as_it_is() -> None:
+def test_the_model_is_unchanged() -> None:
     model = tiny(QueryFlow(32, 7, (4, 4, 4, 4, 4, 4), 8, 2, 8, 1, (4, 4, 4, 4), 8))
     image = torch.rand(1, 3, 64, 64) * 255
     with torch.no_grad():

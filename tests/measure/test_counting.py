@@ -29,7 +29,7 @@ def test_convolutions() -> None:
 
 
 @pytest.mark.parametrize("masked", [False, True])
-def test_attention_whichever_kernel_runs_it(masked: bool) -> None:
+def test_attention_of_every_kernel(masked: bool) -> None:
     query, memory = torch.zeros(2, 8, 5, 16), torch.zeros(2, 8, 7, 16)
     mask = torch.zeros(5, 7) if masked else None
     by_hand = 2 * 8 * 5 * 7 * (16 + 16)
@@ -61,6 +61,6 @@ def test_bilinear_reading_counts_per_output_element() -> None:
     assert count(lambda: F.interpolate(image, size=(5, 7))) == 0
 
 
-def test_the_result_is_handed_through() -> None:
+def test_the_result_is_returned() -> None:
     result, _ = count_multiply_adds(lambda: torch.ones(3) * 2)
     assert torch.equal(result, torch.full((3,), 2.0))

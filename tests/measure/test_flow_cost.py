@@ -6,7 +6,7 @@ from src.measure.flow_cost import FlowCost, cost_rows, flow_cost
 from src.models.flow import CopyFlow, CorrelationFlow, DISFlow, QueryFlow, RAFTFlow
 
 
-def test_the_papers_estimator_costs_what_the_paper_says() -> None:
+def test_the_estimator_has_the_cost_of_the_paper() -> None:
     """15.74 GFLOPs with the warp of 100 masks, which are 100 * 120 * 216 * 4 multiply-adds."""
     with torch.device("meta"):
         flow = QueryFlow()
@@ -16,13 +16,13 @@ def test_the_papers_estimator_costs_what_the_paper_says() -> None:
     assert cost.params_m == pytest.approx(40.085, abs=1e-3)
 
 
-def test_a_convolution_more_costs_its_products() -> None:
+def test_an_extra_convolution_adds_its_multiply_adds() -> None:
     """Each update of RAFT runs the same layers again."""
     costs = [flow_cost(RAFTFlow(num_updates=n), (1, 1), (128, 128)).gflops for n in (1, 2, 3)]
     assert costs[1] - costs[0] == pytest.approx(costs[2] - costs[1]) and costs[1] > costs[0] > 0  # type: ignore[operator]
 
 
-def test_what_torch_does_not_do_is_not_counted() -> None:
+def test_work_outside_torch_is_not_counted() -> None:
     assert flow_cost(CopyFlow(), (1, 1), (64, 64)) == FlowCost(0.0, 0.0)
     assert flow_cost(DISFlow(), (1, 1), (64, 64)) == FlowCost(None, 0.0)
 
@@ -38,7 +38,7 @@ def test_rows_have_times_of_the_calls() -> None:
     assert cost_rows(costs, {}, 0, "cpu")["a"]["ms"] is None
 
 
-def test_what_is_kept_of_the_key_frame_is_not_counted_again() -> None:
+def test_cached_key_features_are_not_counted() -> None:
     flow = CorrelationFlow(detail_dim=8)
     cost = flow_cost(flow, (3, 16), (64, 96))
     image = torch.zeros(1, 3, 64, 96)

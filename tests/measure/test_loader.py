@@ -30,7 +30,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> VSPW:
     return sample_clips(tmp_path_factory.mktemp("clips"), (96, 128), num_classes=4, num_frames=4)
 
 
-def test_what_a_step_takes_is_seen_in_its_part_and_in_the_rate(clips: VSPW) -> None:
+def test_a_slow_step_shows_in_its_part_and_in_the_rate(clips: VSPW) -> None:
     crop = RandomCrop([48, 48])
     transforms = {"quick": PairTransform([crop]), "slow": PairTransform([crop, Wait(0.02)])}
     rates = loader_rates(clips, UniformSampling(2), transforms, num_pairs=8, batch_size=2)
@@ -45,7 +45,7 @@ def test_what_a_step_takes_is_seen_in_its_part_and_in_the_rate(clips: VSPW) -> N
         assert rate.ratio("opencv") == rate.pairs_per_s / rate.decode_pairs_per_s["opencv"]
 
 
-def test_the_data_set_and_the_process_are_left_as_they_were(clips: VSPW) -> None:
+def test_the_data_set_and_the_process_are_unchanged(clips: VSPW) -> None:
     torch.set_num_threads(2)
     threads = torch.get_num_threads(), cv2.getNumThreads()
     loader_rates(clips, SingleFrameSampling(), {"all": PairTransform([])}, num_pairs=2, batch_size=1)

@@ -18,7 +18,7 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("two_gpus")
-def test_names_mean_what_torch_means_by_them() -> None:
+def test_names_are_those_of_torch() -> None:
     assert device_named("cpu") == torch.device("cpu") and device_named("cpu:0").type == "cpu"
     assert device_named("cuda:1").index == 1
     assert device_named("cuda") == torch.device("cuda")
@@ -28,13 +28,13 @@ def test_names_mean_what_torch_means_by_them() -> None:
 
 @pytest.mark.usefixtures("no_gpu")
 @pytest.mark.parametrize("name", ["cuda", "cuda:0", "gpu0", "abacus", "meta", "cpu:7", "", 0])
-def test_a_device_that_is_not_there_is_refused_with_those_that_are(name: str | int) -> None:
+def test_an_absent_device_is_refused_with_a_list_of_devices(name: str | int) -> None:
     with pytest.raises(ValueError, match=rf"device is {name!r}; expected auto or a device of this machine: cpu$"):
         device_named(name)
 
 
 @pytest.mark.usefixtures("two_gpus")
-def test_a_number_too_high_is_refused() -> None:
+def test_a_device_index_out_of_range_is_refused() -> None:
     with pytest.raises(ValueError, match=r"device is 'cuda:2'; expected auto or a device of this machine: cpu, cuda:0, cuda:1$"):
         device_named("cuda:2")
 

@@ -13,7 +13,7 @@ print(*(peak_memory_mib(call) for call in (lambda: None, lambda: torch.ones(50 *
 """
 
 
-def test_what_a_call_needs_for_a_moment_is_seen_and_then_forgotten() -> None:
+def test_temporary_memory_counts_only_for_its_call() -> None:
     # In a process of its own: what ran before in this one may have left memory that is taken again without a trace.
     done = subprocess.run([sys.executable, "-c", CALLS], cwd=ROOT, capture_output=True, text=True, check=True, timeout=300)
     base, more, after = map(float, done.stdout.split())

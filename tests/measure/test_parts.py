@@ -24,7 +24,7 @@ def test_the_costs_of_the_parts_add_up_to_the_frame(flow: str) -> None:
     assert costs["key: pixel_decoder"] > 0 and costs["key: other"] < 0.1 * whole.key
 
 
-def test_a_part_that_waits_is_seen_to_wait_and_nothing_stays_behind() -> None:
+def test_a_slow_part_is_timed_and_hooks_are_removed() -> None:
     propagator = tiny_propagator("query")
     stream = StreamingSegmentor(propagator, FixedInterval(2))
     encoder = propagator.flow.encoder

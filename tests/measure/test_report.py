@@ -23,7 +23,7 @@ def printed(table: Table) -> str:
     return capture.get()
 
 
-def test_the_cost_row_compares_like_with_like() -> None:
+def test_the_cost_row_compares_equal_size_and_interval() -> None:
     row = cost_row(COST, 5, (480, 853), PUBLISHED)
     assert row["gflops"] == {"key": 100.0, "propagate": 10.0, "post": 5.0, "average": 33.0}
     assert row["params_m"] == {"segmentor": 44.0, "flow": 40.0, "total": 84.0}
@@ -38,7 +38,7 @@ def test_the_cost_row_compares_like_with_like() -> None:
     assert all(number in text for number in ("44.000", "100.00", "33.00", "38.9", "-15.17 %", "-0.12 %"))
 
 
-def test_a_figure_that_was_never_published_is_a_dash() -> None:
+def test_an_unpublished_figure_is_a_dash() -> None:
     row = cost_row(COST, 5, (1024, 2048), published_models()["cityscapes_r50"])
     assert set(row["deviation_percent"]) == {"gflops"}
     line = paper_table([{**row, "experiment": "x", "input_size": "1x1"}]).splitlines()[-1]

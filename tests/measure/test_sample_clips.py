@@ -10,7 +10,7 @@ from src.data.pairs.transforms import PairTransform, RandomHorizontalFlip
 from src.measure.sample_clips import sample_batch, sample_clips
 
 
-def test_they_read_as_vspw_with_the_classes_that_were_asked_for(tmp_path: Path) -> None:
+def test_they_read_as_vspw_with_the_requested_classes(tmp_path: Path) -> None:
     dataset = sample_clips(tmp_path, (96, 128), num_classes=5, num_frames=2)
     assert [len(clip) for clip in dataset.clips] == [2] and dataset.num_classes == 5
     for frame in range(2):
@@ -26,7 +26,7 @@ def test_the_same_seed_gives_the_same_files(tmp_path: Path) -> None:
     assert a == b != c
 
 
-def test_a_frame_holds_as_much_as_a_photograph(tmp_path: Path) -> None:
+def test_files_have_the_size_of_photographs(tmp_path: Path) -> None:
     """About 1.5 bits a pixel at 4:2:0: noise would have four times as much, flat colors a tenth."""
     sample_clips(tmp_path, (480, 853), num_classes=124, num_frames=1)
     file = tmp_path / "data" / "sample" / "origin" / "00000000.jpg"
@@ -36,7 +36,7 @@ def test_a_frame_holds_as_much_as_a_photograph(tmp_path: Path) -> None:
     assert 1.0 < 8 * file.stat().st_size / (480 * 853) < 2.2
 
 
-def test_a_batch_is_what_a_step_gets(tmp_path: Path) -> None:
+def test_a_batch_is_a_training_batch(tmp_path: Path) -> None:
     batch = sample_batch(tmp_path, (48, 64), 5, PairTransform([RandomHorizontalFlip()]), batch_size=3)
     assert batch.key_image.shape == batch.nonkey_image.shape == (3, 3, 48, 64) and batch.key_image.is_contiguous()
     assert batch.nonkey_label.shape == (3, 48, 64) and batch.nonkey_label.dtype == torch.int64

@@ -33,7 +33,7 @@ def test_the_calls_of_a_frame_compute_the_same_labels(frames: list[torch.Tensor]
     assert counted == pytest.approx(cost.key + cost.propagate + cost.post, rel=1e-6)
 
 
-def test_what_was_not_asked_for_is_not_measured(frames: list[torch.Tensor]) -> None:
+def test_only_planned_measurements_run(frames: list[torch.Tensor]) -> None:
     propagator = tiny_propagator("copy")
     row = measure_speed(
         propagator, {1: StreamingSegmentor(propagator, FixedInterval(1))}, frames, SpeedPlan(0, 1, what=["clips"])
@@ -42,7 +42,7 @@ def test_what_was_not_asked_for_is_not_measured(frames: list[torch.Tensor]) -> N
     assert set(row["ratios"].values()) == {None}
 
 
-def test_a_wrong_map_is_not_excused(frames: list[torch.Tensor]) -> None:
+def test_wrong_labels_are_counted(frames: list[torch.Tensor]) -> None:
     propagator = tiny_propagator("copy")
     baseline = TransformersMask2Former(propagator.segmentor)
 

@@ -20,7 +20,7 @@ def image() -> torch.Tensor:
     return torch.randint(0, 256, (1, 3, 60, 90), generator=torch.Generator().manual_seed(3), dtype=torch.uint8)
 
 
-def test_it_is_our_network_in_transformers_own_modules(pair, image) -> None:
+def test_it_is_our_network_in_modules_of_transformers(pair, image) -> None:
     baseline, segmentor = pair
     with torch.no_grad():
         ours = segmentor(image)
@@ -41,7 +41,7 @@ def test_transformers_own_map_has_the_size_of_the_image(pair, image) -> None:
     assert semantic.shape == (60, 90) and semantic.unique().numel() <= pair[1].num_classes
 
 
-def test_without_motion_the_published_way_reads_its_own_shrunken_grid(pair, image) -> None:
+def test_zero_flow_of_the_published_code_reads_its_shrunken_grid(pair, image) -> None:
     key = pair[0].predict(image)
     moved = nonkey_map_by_reference(key, image, image, CopyFlow())
     same = (moved == pair[0].map_at_full_size(image)).float().mean()
@@ -49,7 +49,7 @@ def test_without_motion_the_published_way_reads_its_own_shrunken_grid(pair, imag
     assert moved.shape == (1, 60, 90) and same > 0.5
 
 
-def test_the_flow_of_the_published_way_runs_as_it_is_trained(pair, image, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_flow_of_the_published_code_runs_layer_by_layer(pair, image, monkeypatch: pytest.MonkeyPatch) -> None:
     flow = tiny_propagator("query").flow.eval()
     inference: list[bool] = []
     original = type(flow).forward

@@ -34,7 +34,7 @@ def test_exact_flow_is_exact_and_splitting_changes_nothing() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")
-def test_nothing_known_is_nan() -> None:
+def test_no_known_pixels_is_nan() -> None:
     metric = EndPointError()
     assert all(value.isnan() for value in metric.compute().values())
     metric.update(torch.zeros(1, 2, 3, 3), torch.full((1, 2, 3, 3), torch.nan))

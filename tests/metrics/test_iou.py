@@ -55,7 +55,7 @@ def test_splitting_the_frames_differently_changes_nothing() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")
-def test_nothing_seen_is_nan() -> None:
+def test_no_pixels_is_nan() -> None:
     metric = MeanIoU(3)
     assert all(value.isnan().all() for value in metric.compute().values())
     metric.update(torch.zeros(4, 4).long(), torch.full((4, 4), VOID))

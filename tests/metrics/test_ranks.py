@@ -65,7 +65,7 @@ def test_processes_agree_with_one_process(tmp_path: Path) -> None:
                 assert torch.equal(found[name], value), f"{name} of rank {rank} with clips {share}: {found[name]}, not {value}"
 
 
-def test_a_clip_given_twice_would_be_seen() -> None:
-    """What a sampler that pads its shares does: the law above can fail."""
+def test_a_clip_added_twice_changes_the_scores() -> None:
+    """A sampler that pads its shares does this: the law above can fail."""
     alone, padded = figures([0, 1, 2]), figures([0, 1, 2, 0])
     assert all(not torch.equal(alone[name], padded[name]) for name in ("iou_miou", "official", "strict", "temporal"))

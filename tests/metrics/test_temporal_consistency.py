@@ -18,7 +18,7 @@ def score(previous: Tensor, current: Tensor, backward: Tensor, forward: Tensor) 
     return metric.compute().item()
 
 
-def test_what_moves_with_the_image_is_consistent_and_what_stays_is_not() -> None:
+def test_maps_that_move_with_the_image_are_consistent() -> None:
     """The world moves right by 3 px, down by 1: backward flow (-3, -1)."""
     world = torch.randint(0, 5, (20, 30))
     previous, current = world[5:13, 10:20], world[4:12, 7:17]
@@ -37,7 +37,7 @@ def test_pixels_from_outside_do_not_count() -> None:
     assert metric.visible == 8 * 7
 
 
-def test_hidden_pixels_do_not_count() -> None:
+def test_occluded_pixels_do_not_count() -> None:
     """Columns 4 and 5 of the later frame were behind something: their source moves elsewhere."""
     backward, forward = shift(0, 0), shift(0, 0)
     forward[0, :, 4:6] = 2.0

@@ -84,7 +84,7 @@ def test_equals_the_definition(window: int, protocol: str) -> None:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("length", [4, 5, 6, 7, 8, 31])
-def test_however_a_clip_is_cut_the_bits_are_the_same(length: int, protocol: str) -> None:
+def test_the_split_of_a_clip_does_not_change_the_result(length: int, protocol: str) -> None:
     clips = [flickering_clip(length), flickering_clip(length + 3)]
     whole, frames, parts = (VideoConsistency(5, protocol) for _ in range(3))
     for prediction, label in clips:
@@ -101,7 +101,7 @@ def test_however_a_clip_is_cut_the_bits_are_the_same(length: int, protocol: str)
     assert values[0] == pytest.approx(brute_force(5, clips, protocol), abs=1e-15, nan_ok=True)
 
 
-def test_what_a_stream_remembers_does_not_grow() -> None:
+def test_the_state_of_a_stream_does_not_grow() -> None:
     metric = VideoConsistency(16)
     held = set()
     for _ in range(60):
@@ -112,7 +112,7 @@ def test_what_a_stream_remembers_does_not_grow() -> None:
     assert held == {4 * 6 * 8}
 
 
-def test_clips_do_not_see_one_another() -> None:
+def test_clips_are_independent() -> None:
     first, second = torch.randint(0, 2, (2, 2, 6, 4, 4))
     metric = VideoConsistency(2)
     metric.update(*first)
@@ -133,7 +133,7 @@ def test_windows_of_different_lengths_share_no_sum() -> None:
     assert long.compute().item() == alone != short.compute().item()
 
 
-def test_called_it_gives_the_clips_own_value() -> None:
+def test_forward_returns_the_value_of_the_clip() -> None:
     first, second = flickering_clip(9), flickering_clip(12)
     metric = VideoConsistency(3)
     assert [metric(*first).item(), metric(*second).item()] == [score(3, *first), score(3, *second)]
@@ -153,7 +153,7 @@ def test_short_clips_are_left_out() -> None:
 
 
 def golden_consistency(goldens: Path, window: int) -> tuple[float, float]:
-    """(what the file says, what the metric says)."""
+    """(value of the file, value of the metric)."""
     clips = [(clip.prediction, clip.label) for clip in golden_clips(goldens) if len(clip.label) > 16]
     metric = VideoConsistency(window)
     for prediction, label in clips:
@@ -167,7 +167,7 @@ def test_vspw_golden_of_8_frames(goldens: Path) -> None:
     assert found == pytest.approx(expected, abs=1e-12)
 
 
-def test_vspw_golden_of_16_frames_or_the_pixel_accuracy_that_stands_in_its_place(goldens: Path) -> None:
+def test_vspw_golden_of_16_frames_or_its_pixel_accuracy(goldens: Path) -> None:
     expected, found = golden_consistency(goldens, 16)
     # Four windows of the 20-frame clip and one of the 17-frame clip.
     assert found == pytest.approx(0.6611904761904762, abs=1e-15)

@@ -1,4 +1,4 @@
-"""Laws of the bounds: a known motion carries nearly everything, coarser grids carry less, and no motion loses nothing."""
+"""Laws of the bounds: the true flow keeps nearly all labels, coarser grids keep fewer, and no motion loses nothing."""
 
 from pathlib import Path
 
@@ -9,16 +9,16 @@ from scripts.flow_bounds import bounds, on_grid
 from tests.data.synthetic.test_still_pairs import NO_CHANGE, still_pairs
 
 
-def test_a_coarser_grid_carries_less(tmp_path: Path) -> None:
+def test_a_coarser_grid_scores_less(tmp_path: Path) -> None:
     found = bounds(still_pairs(tmp_path))
-    known = [found[f"labels, known flow at 1/{stride}"] for stride in (1, 2, 4)]
-    assert known[0] > 0.97 and known == sorted(known, reverse=True)
-    assert found["masks at 1/4, each class its own"] >= found["masks at 1/4, one flow"] - 0.005
+    scores = [found[f"labels, true flow at 1/{stride}"] for stride in (1, 2, 4)]
+    assert scores[0] > 0.97 and scores == sorted(scores, reverse=True)
+    assert found["masks at 1/4, a flow per class"] >= found["masks at 1/4, one flow"] - 0.005
 
 
 def test_without_motion_labels_stay(tmp_path: Path) -> None:
     found = bounds(still_pairs(tmp_path, **NO_CHANGE))
-    assert found["labels, known flow at 1/4"] == found["labels, known flow at 1/1"] == pytest.approx(1)
+    assert found["labels, true flow at 1/4"] == found["labels, true flow at 1/1"] == pytest.approx(1)
 
 
 def test_a_cell_has_the_mean_of_its_known_pixels_and_an_empty_one_that_of_the_nearest() -> None:

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import wandb
 
-from scripts.sweep_table import distinguishing_keys, main
+from scripts.sweep_table import main
 
 
 def write_job(folder, overrides, *miou, table=None, ended=True):
@@ -94,14 +94,6 @@ def test_an_evaluation_over_key_intervals_is_a_table_too(tmp_path, capsys):
     }
 
 
-def test_of_an_interpolated_value_the_shortest_name_is_shown():
-    configs = [
-        {"run_dir": f"runs/{n}", "seed": "0", "model.flow.layers": n, "stage.flow.layers": n, "mask_loss.deep": deep, "lr": "1"}
-        for n, deep in (("0", "t"), ("3", "t"), ("0", "f"), ("3", "f"))
-    ]
-    assert sorted(distinguishing_keys(configs)) == ["mask_loss.deep", "model.flow.layers"]
-
-
 def test_wandb_runs_become_a_table(tmp_path, monkeypatch, capsys):
     def run(layers, seed, miou, state="finished"):
         config = {"model": {"flow": {"decoder_layers": layers}}, "stage": {"flow": {"decoder_layers": layers}}, "seed": seed}
@@ -132,7 +124,7 @@ def test_wandb_runs_become_a_table(tmp_path, monkeypatch, capsys):
         (["jobs", "--overwrite", "--axis", "b"], "--axis b: expected a setting that differs between the runs (a)"),
     ],
 )
-def test_what_cannot_be_done_is_said(tmp_path, monkeypatch, capsys, arguments, message):
+def test_errors_are_printed(tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     (tmp_path / "predictions.json").write_text('{"miou": 0.5}')

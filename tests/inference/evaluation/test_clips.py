@@ -15,7 +15,7 @@ from tests.inference.tiny import FakeClips, tiny_propagator
 
 
 class Oracle(StreamingSegmentor):
-    """Answers what a function of (clip seed, frame) says instead of computing anything; keys as scheduled."""
+    """Stream whose maps are those of a function of (image, age); key frames as scheduled."""
 
     def __init__(self, interval: int, phase: int, answer: Callable[[Tensor, int], Tensor]) -> None:
         super().__init__(tiny_propagator("copy"), FixedInterval(interval, phase))
@@ -62,7 +62,7 @@ def test_copying_gets_worse_with_the_offset_and_runs_are_averaged() -> None:
     assert [result.key_times.frames for result in apart] == [3, 4, 4, 4]
 
 
-def test_scores_are_those_of_the_stream_itself() -> None:
+def test_scores_equal_those_of_the_stream() -> None:
     data, propagator = FakeClips(), tiny_propagator()
     iou = MeanIoU(data.num_classes)
     for clip, images in enumerate(data.images):
@@ -94,17 +94,17 @@ def test_unlabelled_frames_are_run_but_not_scored() -> None:
     assert math.isnan(result.video_consistency[16]) and not math.isnan(result.video_consistency[8])
 
 
-def test_frames_behind_the_last_label_are_left_out() -> None:
+def test_frames_after_the_last_label_are_not_run() -> None:
     seen: list[int] = []
 
     def answer(image: Tensor, age: int) -> Tensor:
         seen.append(age)
         return label_of(image)
 
-    told: list[tuple[int, int]] = []
+    calls: list[tuple[int, int]] = []
     data = FakeClips((6, 3), unlabelled=frozenset({0, 4, 5}))
-    result = evaluate_streams([Oracle(2, 0, answer)], data, lambda done, total: told.append((done, total)))
-    assert seen == [0, 1, 0, 1, 0, 1, 0] and result.frames == 5 and told[-1] == (7, 7)
+    result = evaluate_streams([Oracle(2, 0, answer)], data, lambda done, total: calls.append((done, total)))
+    assert seen == [0, 1, 0, 1, 0, 1, 0] and result.frames == 5 and calls[-1] == (7, 7)
 
 
 def test_labels_are_compared_at_their_own_size() -> None:
@@ -116,12 +116,12 @@ def test_labels_are_compared_at_their_own_size() -> None:
 
 
 def test_progress_reaches_the_end() -> None:
-    told: list[tuple[int, int]] = []
-    evaluate_clips(tiny_propagator("copy"), FakeClips((3, 2)), 2, progress=lambda done, total: told.append((done, total)))
-    assert told == [(i, 10) for i in range(1, 11)]
+    calls: list[tuple[int, int]] = []
+    evaluate_clips(tiny_propagator("copy"), FakeClips((3, 2)), 2, progress=lambda done, total: calls.append((done, total)))
+    assert calls == [(i, 10) for i in range(1, 11)]
 
 
-def test_what_cannot_be_scored_is_refused() -> None:
+def test_data_that_cannot_be_scored_is_refused() -> None:
     propagator = tiny_propagator("copy")
     with pytest.raises(ValueError, match="no labelled frame in its 1 clips"):
         evaluate_clips(propagator, FakeClips((2,), unlabelled=frozenset({0, 1})))
@@ -142,7 +142,7 @@ def test_what_cannot_be_scored_is_refused() -> None:
         ({"protocol": "pairs", "key_frame_offsets": "first"}, "key_frame_offsets=all"),
     ],
 )
-def test_options_that_contradict_one_another_are_refused(settings: dict[str, Any], message: str) -> None:
+def test_contradictory_options_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         EvaluationOptions(**settings)
 

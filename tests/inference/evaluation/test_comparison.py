@@ -27,7 +27,7 @@ def test_every_frame_runs_once_whatever_the_method() -> None:
         jobs(["copy"], [])
 
 
-def test_other_schedulers_run_beside_the_fixed_one_once_per_interval_shift() -> None:
+def test_other_schedulers_run_once_per_interval_shift() -> None:
     methods = {"copy": with_method(tiny_propagator(), "copy")}
     made: list[tuple[int, float]] = []
 

@@ -21,7 +21,7 @@ def test_gains_are_over_the_straight_line_between_fixed_intervals() -> None:
     assert gains[:3] == [None] * 3 and gains[3:5] == [pytest.approx(0.05), pytest.approx(-0.01)] and gains[5:] == [None, None]
 
 
-def test_curves_rise_in_cost_and_share_the_row_without_propagation() -> None:
+def test_curves_are_sorted_by_cost_and_share_the_row_of_interval_one() -> None:
     found = curves(ROWS)
     assert found["dis, fixed"] == [(2.0, 0.6), (6.0, 0.8), (10.0, 0.9)]
     assert found["dis, adaptive"] == [(1.0, 0.7), (4.0, 0.75), (8.0, 0.84)] and list(found)[-1] == "copy, adaptive"

@@ -13,16 +13,16 @@ from src.structures import Clip
 from tests.inference.tiny import FakeClips, tiny_propagator
 
 
-def test_offsets_are_the_frames_of_a_stream_whose_key_frame_lies_so_far_back() -> None:
+def test_an_offset_scores_the_stream_from_its_key_frame() -> None:
     """One label per snippet, at different places in it, the last snippet too short for the largest offset."""
     interval, data, propagator = 4, FakeClips((8, 6, 4)), tiny_propagator()
     places = (6, 5, 2)
     for number, frame in enumerate(places):
         clip = data.clips[number]
         data.clips[number] = Clip(clip.name, clip.images, tuple(p if t == frame else None for t, p in enumerate(clip.labels)))
-    told: list[tuple[int, int]] = []
+    calls: list[tuple[int, int]] = []
     stream = StreamingSegmentor(propagator, FixedInterval(interval))
-    result = evaluate_pairs(stream, data, interval, lambda done, total: told.append((done, total)))
+    result = evaluate_pairs(stream, data, interval, lambda done, total: calls.append((done, total)))
     expected = {}
     for offset in range(interval):
         iou = MeanIoU(data.num_classes)
@@ -34,7 +34,7 @@ def test_offsets_are_the_frames_of_a_stream_whose_key_frame_lies_so_far_back() -
     assert result.miou_by_offset == pytest.approx(expected)
     assert result.miou == pytest.approx(sum(expected.values()) / interval)
     assert result.frames_by_offset == {0: 3, 1: 3, 2: 3, 3: 2}
-    assert (result.frames, result.runs) == (3, 4) and told[-1] == (11, 11)
+    assert (result.frames, result.runs) == (3, 4) and calls[-1] == (11, 11)
     assert (result.key_times.frames, result.nonkey_times.frames) == (3, 8)
     assert math.isnan(result.video_consistency[8])
     same = evaluate_clips(propagator, data, interval, EvaluationOptions(protocol="pairs"))

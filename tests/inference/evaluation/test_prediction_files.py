@@ -47,7 +47,7 @@ def test_what_was_written_is_scored(tmp_path: Path) -> None:
     assert result.key_times.frames == 0
 
 
-def test_temporal_consistency_is_there_for_the_asking(tmp_path: Path) -> None:
+def test_temporal_consistency_is_optional(tmp_path: Path) -> None:
     result = evaluate_predictions(write_labels(tmp_path, FakeClips((4,), (64, 96))), temporal_consistency=True)
     assert result.temporal_consistency > 0.95
 

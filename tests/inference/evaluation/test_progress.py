@@ -5,7 +5,7 @@ from rich.console import Console
 from src.inference.evaluation.progress import advance, progress_bars
 
 
-def test_the_callback_moves_its_bar_alone() -> None:
+def test_the_callback_advances_only_its_bar() -> None:
     with progress_bars(Console(file=io.StringIO())) as progress:
         first, second = (progress.add_task(name, total=None) for name in "ab")
         advance(progress, first)(3, 8)

@@ -26,7 +26,7 @@ def result(offsets: int = 1) -> EvaluationResult:
 RESULTS = [MethodResult("per_frame", 1, result()), MethodResult("query", 5, result(5))]
 
 
-def test_the_folder_has_classes_confusions_and_distances(tmp_path: Path) -> None:
+def test_the_folder_has_classes_confusions_and_offsets(tmp_path: Path) -> None:
     files = write_report(RESULTS, CLASSES, tmp_path / "report")
     assert {name: path.name for name, path in files.items()} == {
         "per_class": "per_class.json",
@@ -49,7 +49,7 @@ def test_without_key_frames_there_is_no_curve(tmp_path: Path) -> None:
     assert (predictions.title, predictions.key) == ("predictions", "predictions")
 
 
-def test_the_screen_has_a_line_per_class_that_was_seen() -> None:
+def test_the_table_has_a_line_per_present_class() -> None:
     console = Console(file=io.StringIO(), width=200)
     tables = class_tables(RESULTS * 5, CLASSES)
     for table in tables:

@@ -21,7 +21,7 @@ RESULT = EvaluationResult(
 ROW = result_row("query", 5, RESULT, ("sky", "road"), 12.5)
 
 
-def test_a_row_says_what_was_measured() -> None:
+def test_a_row_contains_the_measured_values() -> None:
     assert (ROW["method"], ROW["key_interval"], ROW["miou"], ROW["wiou"], ROW["vc8"]) == ("query", 5, 0.5, 0.625, 0.75)
     assert (ROW["ms"], ROW["ms_key"], ROW["ms_nonkey"], ROW["ms_worst"]) == ((100 + 4 * 20) / 5, 100.0, 20.0, 150.0)
     assert ROW["vc16"] is None and ROW["iou_per_class"] == {"sky": 0.25, "road": None}
@@ -61,7 +61,7 @@ def test_a_single_row_is_an_object(tmp_path: Path) -> None:
     assert ["official", "50.00", "62.50", "75.00", "-"] in cells and ["strict", "50.00", "62.50", "50.00", "-"] in cells
 
 
-def test_the_screen_shows_percent() -> None:
+def test_the_table_shows_percent() -> None:
     console = Console(file=io.StringIO(), width=200)
     console.print(method_table([ROW], "camvid"))
     shown = console.file.getvalue()  # type: ignore[attr-defined]
@@ -71,7 +71,7 @@ def test_the_screen_shows_percent() -> None:
     ]  # fmt: skip
 
 
-def test_with_schedulers_nothing_is_cut_off_at_the_width_of_a_log() -> None:
+def test_the_scheduler_table_fits_the_width_of_a_log() -> None:
     console = Console(file=io.StringIO(), width=120)
     row = {
         **ROW,

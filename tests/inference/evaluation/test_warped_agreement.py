@@ -18,7 +18,7 @@ def test_maps_that_move_with_the_picture_agree_and_frozen_ones_do_not() -> None:
     assert 0.8 < moves.metric.visible.item() / (4 * 64 * 94) <= 1.05
 
 
-def test_clips_do_not_see_one_another() -> None:
+def test_clips_are_independent() -> None:
     agreement = WarpedAgreement()
     for number, image in enumerate(frames(3, (64, 96))):
         agreement.add(image, torch.full((64, 96), number))

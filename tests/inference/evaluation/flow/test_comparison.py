@@ -59,7 +59,7 @@ def test_endpoint_errors_have_a_row_for_each_method() -> None:
     assert "clip1" in text and "2.00" in text
 
 
-def test_what_the_data_cannot_show_is_refused_at_once() -> None:
+def test_tasks_without_data_are_refused_at_construction() -> None:
     with pytest.raises(ValueError, match="no two labelled frames of a clip are 7 frames apart"):
         FlowComparison("label_propagation", FakeClips((5,)), [7])
     with pytest.raises(ValueError, match="unknown task 'flow'"):
@@ -73,7 +73,7 @@ def test_pictures_are_of_pairs_spread_over_the_clips(tmp_path: Path) -> None:
     assert all(file.is_file() for file in files)
 
 
-def test_what_comes_in_at_the_edge_is_marked() -> None:
+def test_pixels_that_enter_at_the_edge_are_disoccluded() -> None:
     data = FakeClips((3,))
     key, image, label = data.read_image(0, 1), data.read_image(0, 2), data.read_label(0, 1)
 

@@ -9,13 +9,13 @@ from tests.inference.tiny import FakeClips
 
 
 class OneWay(FakeClips):
-    """Two pixels a frame to the right, known at the later frame alone."""
+    """Two pixels a frame to the right, known only at the later frame."""
 
     def read_flow(self, clip: int, nonkey: int, key: int) -> torch.Tensor | None:
         return super().read_flow(clip, nonkey, key) if nonkey > key else None
 
 
-def test_neighbours_are_judged_in_the_directions_that_are_known() -> None:
+def test_neighbours_are_scored_in_directions_with_ground_truth() -> None:
     assert flow_pairs(OneWay((3, 2))) == [(0, 1, 0), (0, 2, 1), (1, 1, 0)]
     assert flow_pairs(FakeClips((2,))) == [(0, 1, 0), (0, 0, 1)]
 

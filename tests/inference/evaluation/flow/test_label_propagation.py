@@ -11,14 +11,14 @@ from tests.inference.known_flow import ConstantFlow
 from tests.inference.tiny import FakeClips
 
 
-def test_pairs_are_all_labelled_frames_so_far_apart() -> None:
+def test_pairs_are_all_labelled_frames_at_the_offset() -> None:
     data = FakeClips((5, 3), unlabelled=frozenset({1}))
     assert label_pairs(data, [1]) == [(0, 2, 3), (0, 3, 4)]
     assert label_pairs(data, [2, 4]) == [(0, 0, 2), (0, 0, 4), (0, 2, 4), (1, 0, 2)]
     assert label_pairs(data, [1, 2], target_stride=2) == [(0, 0, 2), (0, 2, 4), (0, 3, 4), (1, 0, 2)]
 
 
-def test_the_true_flow_carries_labels_without_an_error() -> None:
+def test_the_true_flow_warps_labels_without_error() -> None:
     """Two pixels a frame to the right; what enters at the left edge is not in the key frame."""
 
     class Inner(FakeClips):
@@ -37,7 +37,7 @@ def test_the_true_flow_carries_labels_without_an_error() -> None:
             assert other.miou < 1
 
 
-def test_copying_scores_the_labels_themselves_and_leaves_void_out() -> None:
+def test_copying_scores_the_unwarped_labels_without_void() -> None:
     data: ClipDataset = FakeClips((5, 4))
     seen: list[tuple[int, int]] = []
     scores = propagate_labels(FlowMethod(CopyFlow()), data, [3, 1], progress=lambda done, total: seen.append((done, total)))
@@ -62,12 +62,12 @@ def test_copying_scores_the_labels_themselves_and_leaves_void_out() -> None:
         ([1, 6], "no two labelled frames of a clip are 6 frames apart"),
     ],
 )
-def test_offsets_that_cannot_be_are_refused(offsets: list[int], message: str) -> None:
+def test_invalid_offsets_are_refused(offsets: list[int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         label_pairs(FakeClips((6, 4)), offsets)
 
 
-def test_real_labels_score_as_they_did_when_measured_apart(shared_data) -> None:  # type: ignore[no-untyped-def]
+def test_camvid_scores_are_reproduced(shared_data) -> None:  # type: ignore[no-untyped-def]
     """Copying over three frames of CamVid's clip: .6299 by a count of pixels that shares no code with this."""
     from src.data.datasets.camvid import CamVid
 

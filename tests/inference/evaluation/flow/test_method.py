@@ -30,7 +30,7 @@ def test_padding_is_cut_off(size: tuple[int, int]) -> None:
     assert flow[0, 8:-8, 8:-8].median() == pytest.approx(-2.0, abs=0.1)
 
 
-def test_a_network_may_see_another_size() -> None:
+def test_networks_may_have_another_input_size() -> None:
     key, image = frames(2, (80, 112))
     method = FlowMethod(DISFlow(stride=1), short_side=40)
     assert method.start(key).image.shape == (1, 3, 40, 56)
@@ -39,7 +39,7 @@ def test_a_network_may_see_another_size() -> None:
 
 
 @torch.no_grad()
-def test_of_several_flows_the_winning_segments_counts() -> None:
+def test_a_pixel_has_the_flow_of_its_winning_segment() -> None:
     propagator = tiny_propagator("query")
     key, image = frames(2)
     method = FlowMethod(propagator.flow, propagator.segmentor)
@@ -73,7 +73,7 @@ def test_queries_are_those_of_the_segmentor_or_zeros_that_fit() -> None:
 
 
 @torch.no_grad()
-def test_confidence_is_that_of_the_surest_segment_at_the_images_size() -> None:
+def test_confidence_is_the_maximum_over_segments_at_image_size() -> None:
     key, image = frames(2, (37, 50))
     still = FlowMethod(CopyFlow())
     assert still.confidence(still.start(key), image) is None
