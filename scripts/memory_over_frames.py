@@ -12,7 +12,7 @@ import ctypes
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +45,7 @@ class LoopedVideo:
         self.info = self._video.info
         self.decode_errors: list[str] = []
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Generator[Frame, None, None]:
         number, start = 0, self.info.time_base * 0
         while True:
             end = start

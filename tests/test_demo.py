@@ -30,7 +30,9 @@ def test_the_address_cannot_be_chosen() -> None:
             config(override)
 
 
-def test_without_gradio_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_gradio_the_error_names_the_requirements(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SystemExit) as ended:
         src.demo.main.__wrapped__(config())
@@ -38,7 +40,7 @@ def test_without_gradio_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch,
     assert "pip install --no-deps -r requirements-demo.txt" in caplog.text
 
 
-def test_clips_are_those_of_the_folder_and_of_the_dataset(tmp_path: Path) -> None:
+def test_clips_come_from_the_folder_and_the_dataset(tmp_path: Path) -> None:
     for name in ("clip 10.mp4", "clip 9.mkv"):
         make_video(tmp_path / name, frames(3, (48, 64)))
     (tmp_path / "notes.txt").write_text("no video")
@@ -52,7 +54,7 @@ def test_clips_are_those_of_the_folder_and_of_the_dataset(tmp_path: Path) -> Non
             find_clips(config(f"clips={tmp_path / folder}", "~data"))
 
 
-def test_the_model_comes_with_every_flow_that_it_can_have(tmp_path: Path) -> None:
+def test_the_model_has_every_selectable_flow(tmp_path: Path) -> None:
     metadata = {"classes": CLASSES, "short_side": 40}
     predictor = open_model(config(f"checkpoint={save_model(tiny_propagator('query'), tmp_path / 'a', metadata)}"))
     assert predictor.flows == ["query", "copy", "dis", "pixel"] and predictor.classes == CLASSES
@@ -75,7 +77,7 @@ def test_every_schedule_of_the_page_makes_a_scheduler() -> None:
     assert schedules[0].title == "every k-th frame" and schedules[0].value == schedules[1].value == 7
 
 
-def test_gradios_environment_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_of_gradio_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", {"GRADIO_SERVER_NAME": "0.0.0.0", "HOME": "mine"})
     quiet_environment(tmp_path)
     assert os.environ == {

@@ -69,13 +69,13 @@ def test_predictions_equal_those_of_the_stream_whatever_the_name_of_the_video(
     assert count_frames(out / "overlay.mp4") == 7 and length(out / "overlay.mp4") == pytest.approx(length(video), abs=1e-3)
     assert keys(out) == [1, 0, 0, 0, 0, 1, 0]
     assert sorted(os.listdir(out / "flow")) == [f"00000{i}.png" for i in (1, 2, 3, 4, 6)]
-    # The size that the network sees is the checkpoint's unless said otherwise.
+    # By default, the input size of the network is the checkpoint's.
     stream = StreamingSegmentor(load_model(model)[0], FixedInterval(5), short_side=32)
     expected = list(stream.stream(frame.image for frame in VideoFrames(video)))
     assert all(torch.equal(a, b) for a, b in zip(maps(out), expected, strict=True)) and expected[0].shape == (48, 64)
 
 
-def test_at_key_interval_one_it_is_the_segmentor_alone_at_any_size(model: Path, tmp_path: Path) -> None:
+def test_key_interval_one_equals_the_segmentor_at_any_size(model: Path, tmp_path: Path) -> None:
     video = make_video(tmp_path / "a.mkv", frames(3, (47, 61)), codec="ffv1")
     out = tmp_path / "out"
     predict(config(f"input={video}", f"checkpoint={model}", f"output={out}", "labels=true", "key_interval=1", "short_side=null"))
@@ -90,7 +90,7 @@ def reasons(folder: Path) -> list[str]:
         return [row["reason"] for row in csv.DictReader(file)]
 
 
-def test_an_adaptive_prediction_says_why_a_frame_is_a_key_frame(model: Path, tmp_path: Path) -> None:
+def test_an_adaptive_prediction_writes_the_reasons_of_key_frames(model: Path, tmp_path: Path) -> None:
     clip = [*frames(3, (96, 128)), *frames(5, (96, 128), seed=3)]
     video = make_video(tmp_path / "a.mkv", clip, codec="ffv1")
     arguments = [f"input={video}", f"checkpoint={model}", "labels=true", "scheduler=adaptive", "key_interval=4"]
@@ -102,7 +102,7 @@ def test_an_adaptive_prediction_says_why_a_frame_is_a_key_frame(model: Path, tmp
     assert all(torch.equal(a, b) for a, b in zip(maps(tmp_path / "out"), expected, strict=True))
 
 
-def test_a_budget_is_held_and_told(model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_budget_is_held_and_logged(model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     video = make_video(tmp_path / "a.mkv", frames(12, (48, 64)), codec="ffv1")
     arguments = [f"input={video}", f"checkpoint={model}", "scheduler=budget", "flow=copy"]
@@ -140,9 +140,7 @@ def test_frames_out_are_frames_in_and_the_length_stays(model: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("flow", ["auto", "copy"])
-def test_a_plain_segmentor_of_transformers_runs_without_training(
-    tmp_path: Path, flow: str, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_segmentor_of_transformers_runs_without_training(tmp_path: Path, flow: str, capfd: pytest.CaptureFixture[str]) -> None:
     propagator = tiny_propagator("copy")
     propagator.segmentor.network.save_pretrained(tmp_path / "hub model")
     video = make_video(tmp_path / "a.mp4", frames(4, (48, 64)))
@@ -181,7 +179,7 @@ def test_a_folder_of_frames_and_a_clip_of_a_dataset(model: Path, tmp_path: Path)
     assert all(np.array_equal(a, b.numpy()) for a, b in zip(in_order, maps(tmp_path / "b"), strict=True))
 
 
-def test_what_input_means(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_input_is_a_file_before_a_camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
     monkeypatch.setattr(commands, "CameraFrames", seen.append)
     monkeypatch.chdir(tmp_path)
@@ -195,7 +193,7 @@ def test_what_input_means(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         open_source(config("input=none.mp4", "checkpoint=x", "output=y"))
 
 
-def test_a_broken_video_gives_what_it_has_a_message_and_exit_code_one(
+def test_a_damaged_video_has_results_an_error_and_exit_code_one(
     model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     whole = make_video(
@@ -209,7 +207,7 @@ def test_a_broken_video_gives_what_it_has_a_message_and_exit_code_one(
     assert f"{broken}: truncated" in caplog.text and "the frames that could be decoded are written" in caplog.text
 
 
-def test_a_video_without_a_single_frame_leaves_nothing(model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_video_without_frames_has_no_results(model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     whole = make_video(tmp_path / "whole.mp4", frames(6, (64, 64)), faststart=True)
     data = bytearray(whole.read_bytes())
     start = data.index(b"mdat") + 4
@@ -246,7 +244,7 @@ def test_invalid_conversion_is_refused_and_writes_nothing(
     assert os.listdir(tmp_path) == ["a.mp4"]
 
 
-def test_neither_results_nor_the_input_are_overwritten_unasked(model: Path, tmp_path: Path) -> None:
+def test_results_and_input_are_overwritten_only_on_request(model: Path, tmp_path: Path) -> None:
     video = make_video(tmp_path / "a.mp4", frames(2, (48, 64)))
     given = [f"checkpoint={model}", f"output={tmp_path / 'out'}"]
     predict(config(f"input={video}", *given))
@@ -311,7 +309,7 @@ def test_every_scheduler_can_be_chosen(choice: str) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="each copy is labelled in a forked process")
-def test_damaged_copies_neither_hang_nor_crash_nor_leave_parts() -> None:
+def test_damaged_copies_neither_hang_nor_crash_nor_write_partial_results() -> None:
     # Without --copies the script makes 200.
     command = [sys.executable, str(ROOT / "scripts" / "fuzz_video.py"), "--copies=6"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=500)

@@ -13,7 +13,7 @@ def test_points_move_with_their_cost_and_score() -> None:
     assert trade_off_picture({"ms": points, "GFLOPs": points}, "mIoU").shape[2] > whole.shape[2]
 
 
-def test_every_method_has_a_color_of_its_own() -> None:
+def test_every_method_has_its_own_color() -> None:
     picture = trade_off_picture({"ms": {"a": (1.0, 1.0), "b": (2.0, 2.0)}}, "mIoU")
     for color in ((31, 119, 180), (255, 127, 14)):
         assert (picture == torch.tensor(color).view(3, 1, 1)).all(0).sum() > 20

@@ -32,7 +32,7 @@ def test_every_reason_has_a_name() -> None:
     assert set(REASONS) == {*get_args(KeyReason), None}
 
 
-def test_the_table_leaves_out_what_is_not_known() -> None:
+def test_unknown_costs_are_left_out() -> None:
     text = cost_table([CostRow("key frame", 2, 1.5, 20.0), CostRow("non-key frame", 0, None, None)], "a <machine>")
     assert "| key frame | 2 | 1.50 | 20.0 |" in text and "| non-key frame | 0 |  |  |" in text
     assert "a &lt;machine&gt;" in text

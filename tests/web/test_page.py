@@ -1,4 +1,4 @@
-"""The page as a browser drives it: over 127.0.0.1, by Gradio's own client."""
+"""Tests of the page over 127.0.0.1 with Gradio's client."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytest.importorskip("gradio", reason="Gradio is not installed (requirements-demo
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "it's <b>one & [two].mp4"
 
-# Where the sliders of the other ways to place key frames stand.
+# Values of the sliders of the other schedules.
 OTHERS = (5, 40)
 
 
@@ -82,16 +82,16 @@ def test_a_clip_gives_video_timeline_and_costs(client: Any) -> None:
     assert Path(shares).read_text(encoding="utf-8").startswith("frame,name,seconds,key,reason,disoccluded,sky")
 
 
-def test_slider_flow_and_limit_are_obeyed(client: Any) -> None:
+def test_slider_flow_and_limit_have_an_effect(client: Any) -> None:
     *_, line, table, _ = predict(client, "b.mkv", k=1, flow="copy", most=0)
     assert line.count('class="mark"') == 6 and "| non-key frame | 0 |  |  |" in table
 
 
-def test_a_video_of_ones_own_goes_first(client: Any, place: Path) -> None:
+def test_an_uploaded_video_takes_precedence(client: Any, place: Path) -> None:
     assert "6 frames" in predict(client, NAME, place / "clips" / "b.mkv")[0]
 
 
-def test_what_is_broken_is_told_in_plain_words(client: Any, place: Path, tmp_path: Path) -> None:
+def test_damaged_videos_are_reported(client: Any, place: Path, tmp_path: Path) -> None:
     text, video, *_ = predict(client, None, place / "clips" / "notes.txt")
     assert "notes.txt is not a readable video" in text and "error" in text and video is None
     assert str(place) not in text and "gradio" not in text and "Traceback" not in text
@@ -101,20 +101,20 @@ def test_what_is_broken_is_told_in_plain_words(client: Any, place: Path, tmp_pat
     assert "Choose a clip" in predict(client)[0]
 
 
-def test_what_cannot_be_chosen_is_refused(client: Any) -> None:
+def test_invalid_choices_are_refused(client: Any) -> None:
     for clip, k, flow in (("../model/config.json", 5, "query"), (NAME, 500, "query"), (NAME, 5, "raft")):
         with pytest.raises(Exception, match=r"(?i)choice|maximum|value|error"):
             predict(client, clip, k=k, flow=flow)
 
 
-def test_visitors_wait_for_their_turn_and_get_their_own(served: tuple[str, Path]) -> None:
+def test_sessions_are_queued_and_get_their_own_results(served: tuple[str, Path]) -> None:
     clients = [gradio_client.Client(served[0], verbose=False) for _ in range(3)]
     given = [(NAME, None, "every k-th frame", k, *OTHERS, "copy", 8) for k in (1, 2, 4)]
     jobs = [client.submit(*values, api_name="/predict") for client, values in zip(clients, given, strict=True)]
     assert [job.result(timeout=200)[2].count('class="mark"') for job in jobs] == [8, 4, 2]
 
 
-def test_nothing_but_this_machine_reaches_it(served: tuple[str, Path]) -> None:
+def test_the_page_is_reachable_only_from_this_machine(served: tuple[str, Path]) -> None:
     address, _ = served
     assert address.startswith("http://127.0.0.1:")
     port = int(address.rstrip("/").rsplit(":", 1)[1])
@@ -142,11 +142,11 @@ FLAGS = (
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-def test_a_browser_shows_it_and_asks_nobody_else(served: tuple[str, Path], tmp_path: Path) -> None:
+def test_a_browser_shows_the_page_and_contacts_no_other_host(served: tuple[str, Path], tmp_path: Path) -> None:
     log = tmp_path / "net.json"
     command = [str(CHROMIUM), *FLAGS.split(), f"--user-data-dir={tmp_path / 'user'}", f"--log-net-log={log}", served[0]]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert all(word in done.stdout for word in ("Key frames", "every k-th frame", "Optical flow to the key frame")), done.stderr
-    # What the page asked for, not what the browser asks for itself.
+    # Requests of the page, not of the browser itself.
     asked = re.findall(r'"network_isolation_key":"http://127.{0,400}?"url":"(https?://[^/"]+)', log.read_text(errors="replace"))
     assert len(asked) > 10 and set(asked) == {served[0].rstrip("/")}

@@ -28,7 +28,7 @@ def test_key_and_nonkey_frames_are_priced_apart() -> None:
     assert (every.gflops, every.milliseconds) == (105.0, pytest.approx(500))
 
 
-def test_a_frame_at_which_the_machine_stood_still_does_not_decide() -> None:
+def test_a_single_stall_does_not_dominate_the_average() -> None:
     run = times(("first", 0.4), (None, 0.1), (None, 0.1), (None, 60.0))
     assert cost_rows(run, COST)[2].milliseconds == pytest.approx((400 + 3 * 100) / 4)
 
@@ -44,7 +44,7 @@ def test_looking_at_frames_is_paid_for() -> None:
     assert with_signal[2].gflops == pytest.approx((3 * 105 + 15) / 4 + 0.5) and with_signal[3].gflops == 105
 
 
-def test_what_did_not_happen_has_no_figure() -> None:
+def test_a_run_without_nonkey_frames_has_no_cost_for_them() -> None:
     nonkey = cost_rows(times(("first", 0.1), ("interval", 0.1)), COST)[1]
     assert (nonkey.frames, nonkey.gflops, nonkey.milliseconds) == (0, None, None)
     with pytest.raises(ValueError, match="no frame"):
@@ -55,6 +55,6 @@ def test_the_machine_is_named() -> None:
     machine: dict[str, str | int] = {"device": "cpu: A", "threads": 3, "precision": "float32 products: high", "torch": "2"}
     text = conditions(machine, (48, 64))
     assert all(word in text for word in ("cpu: A", "threads: 3", "float32 products: high", "torch 2", "48x64"))
-    # The threads of the CPU say nothing about a GPU.
+    # The number of CPU threads is irrelevant for a GPU.
     text = conditions({**machine, "device": "cuda: B"}, (48, 64), "bfloat16")
     assert "threads" not in text and "autocast bfloat16" in text and "float32" not in text

@@ -15,7 +15,7 @@ def test_the_slider_sets_the_argument() -> None:
     assert made == [{"share": 1.0}] and isinstance(made[0]["share"], float)
 
 
-def test_what_the_scheduler_refuses_is_refused() -> None:
+def test_a_value_refused_by_the_scheduler_raises() -> None:
     schedule = Schedule("fixed", "k", "key_interval", partial(FixedInterval, phase=2), 1, 30, 5)
     with pytest.raises(ValueError, match="phase is 2"):
         schedule.scheduler(2)

@@ -21,8 +21,8 @@ def test_a_session_has_one_result_which_is_deleted_with_it(tmp_path: Path) -> No
 def test_stopping_keeps_the_results_and_unknown_sessions_are_ignored(tmp_path: Path) -> None:
     sessions = Sessions(tmp_path)
     session = sessions.begin("a")
-    sessions.stop("nobody")
-    sessions.end("nobody")
+    sessions.stop("unknown")
+    sessions.end("unknown")
     assert not session.stop.is_set()
     sessions.stop("a")
     assert session.stop.is_set() and session.folder.parent.exists()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -60,7 +60,7 @@ class VideoFrames:
         with self._opened() as (container, stream):
             self.info = _info(self.path, container, stream)
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Generator[Frame, None, None]:
         """Yield every frame that can be decoded, then complete ``decode_errors``."""
         self.decode_errors.clear()
         timeline = Timeline(1 / self.info.fps)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -167,11 +168,6 @@ def predict_video(
 
 
 def _first_frames(source: FrameSource, count: int | None) -> Iterator[Frame]:
-    frames = iter(source)
-    try:
+    # Closed here and not by the garbage collector, which may run in any thread.
+    with closing(iter(source)) as frames:
         yield from islice(frames, count)
-    finally:
-        # Not left to the garbage collector, which may run in any thread.
-        close = getattr(frames, "close", None)
-        if close is not None:
-            close()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -71,15 +72,14 @@ class FrameSource(Protocol):
     info: SourceInfo
     decode_errors: list[str]
 
-    def __iter__(self) -> Iterator[Frame]:
-        """Yield the frames that can be decoded."""
+    def __iter__(self) -> Generator[Frame, None, None]:
+        """Yield the frames that can be decoded; closing the generator closes the source."""
 
 
 def first_image(source: FrameSource) -> Tensor | None:
     """Open a source, return its first frame, (3, H, W) uint8 RGB, or ``None`` if it has none, and close it."""
-    frames = iter(source)
-    first = next(frames, None)
-    getattr(frames, "close", lambda: None)()
+    with closing(iter(source)) as frames:
+        first = next(frames, None)
     return None if first is None else first.image
 
 
@@ -110,7 +110,7 @@ class ImageFrames:
         self.info = SourceInfo(name, rate, 1 / rate, float(len(names) / rate))
         self.decode_errors: list[str] = []
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Generator[Frame, None, None]:
         """Yield the frames; a file that cannot be read is a decode error and leaves a gap."""
         self.decode_errors.clear()
         tick, start = self.info.time_base, None
@@ -184,7 +184,7 @@ class CameraFrames:
         self.info = SourceInfo(f"camera {index}", fps, _CAMERA_TIME_BASE)
         self.decode_errors: list[str] = []
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Generator[Frame, None, None]:
         """Yield frames until iteration stops; record a decode error if the camera disconnects."""
         self.decode_errors.clear()
         capture = cv2.VideoCapture(self._index)

@@ -7,7 +7,7 @@ import pytest
 from src.inference.video.pipeline import run_pipeline
 
 
-def test_everything_comes_out_once_and_in_order() -> None:
+def test_every_item_is_consumed_once_and_in_order() -> None:
     out: list[int] = []
 
     def uneven(item: int) -> int:
@@ -18,7 +18,7 @@ def test_everything_comes_out_once_and_in_order() -> None:
     assert out == [i * i for i in range(60)]
 
 
-def test_the_three_parts_run_in_threads_of_their_own_and_at_the_same_time() -> None:
+def test_the_three_parts_run_in_parallel_threads() -> None:
     names: dict[str, set[int]] = {"source": set(), "work": set(), "consume": set()}
 
     def slow(part: str) -> None:
@@ -60,7 +60,7 @@ def test_few_items_exist_at_a_time(slow: str) -> None:
     assert used == 60 and most <= 2 * 3 + 3
 
 
-def test_an_error_of_the_source_comes_behind_what_it_gave() -> None:
+def test_an_error_of_the_source_is_raised_after_its_items() -> None:
     out: list[int] = []
 
     def source() -> Iterator[int]:
@@ -72,7 +72,7 @@ def test_an_error_of_the_source_comes_behind_what_it_gave() -> None:
     assert out == list(range(20))
 
 
-def test_an_error_at_work_ends_the_source_and_keeps_what_was_done() -> None:
+def test_an_error_of_work_closes_the_source_and_keeps_earlier_results() -> None:
     out: list[int] = []
     closed = threading.Event()
 
@@ -104,7 +104,7 @@ def test_an_error_of_the_consumer_is_raised_soon() -> None:
         run_pipeline([1], lambda item: item, consume)
 
 
-def test_stopping_keeps_what_was_worked_on() -> None:
+def test_stopping_keeps_earlier_results() -> None:
     out: list[int] = []
     stop = threading.Event()
     closed_in: list[int] = []

@@ -1,6 +1,6 @@
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from fractions import Fraction
 
 import pytest
@@ -27,7 +27,7 @@ class Images:
         self.info = SourceInfo("images", Fraction(10), Fraction(1, 10))
         self.decode_errors: list[str] = []
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Generator[Frame, None, None]:
         for i, image in enumerate(self.images):
             yield Frame(image, f"{i}", Fraction(i, 10), Fraction(1, 10))
 

@@ -39,9 +39,9 @@ def test_times_always_increase(ticks: list[int]) -> None:
     assert times[-1] < 3600
 
 
-def test_swapped_neighbours_do_not_stretch_the_video() -> None:
+def test_swapped_frames_do_not_lengthen_the_video() -> None:
     assert placed([F(t, 10) for t in (0, 1, 3, 2, 4)]) == [0, F(1, 10), F(3, 10), F(35, 100), F(4, 10)]
 
 
-def test_a_clock_that_starts_over_goes_on_where_it_was() -> None:
+def test_times_continue_after_a_discontinuity() -> None:
     assert placed([F(50), F(501, 10), F(0), F(1, 10), F(9)]) == [0, F(1, 10), F(2, 10), F(3, 10), F(92, 10)]
