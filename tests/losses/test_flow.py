@@ -28,7 +28,7 @@ def prediction_of(vector: tuple[float, float], offset: tuple[float, float] = (0,
 
 
 def key_of(masks: Tensor, no_object: tuple[int, ...] = ()) -> MaskPrediction:
-    """Queries that are surely an object, except those named; masks (Q, h, w) 0 or 1."""
+    """Queries that are objects with certainty, except the given ones; masks (Q, h, w) 0 or 1."""
     class_logits = torch.zeros(1, 1, len(masks), 3)
     class_logits[..., 0] = 40
     for query in no_object:
@@ -61,7 +61,7 @@ def test_one_pixel_off_costs_one_at_every_scale(offset: tuple[float, float], sca
     assert terms["segment_flow"].item() == pytest.approx(1, rel=1e-5)
 
 
-def test_scale_weights_begin_at_the_finest() -> None:
+def test_scale_weights_start_at_the_finest_scale() -> None:
     flow = prediction_of((0.0, 0.0))
     flow.pixel_flows[-1][:] += 1  # 8 px of the image in either direction
     terms = FlowLoss(scale_weights=(3.0, 1.0, 0.0, 0.0))(flow, constant((0.0, 0.0), PADDED), key_of(stripes()))
@@ -79,7 +79,7 @@ def test_detail_is_the_finest_scale_and_counts_in_pixels_of_the_image() -> None:
         FlowLoss(scale_weights=(1.0, 1.0, 1.0))(flow, target, key_of(stripes()))
 
 
-def test_unknown_pixels_do_not_matter() -> None:
+def test_unknown_pixels_change_nothing() -> None:
     target = constant((3.0, -2.0), PADDED)
     target[..., 32:] = torch.nan
     target[:, 1, :3, 5] = torch.nan  # one component is enough
@@ -93,7 +93,7 @@ def test_unknown_pixels_do_not_matter() -> None:
         assert not gradient[..., 4:].any() and gradient[..., :4].any()
 
 
-def test_nothing_known_costs_nothing_and_has_zero_gradient() -> None:
+def test_unknown_flow_costs_nothing_and_has_zero_gradient() -> None:
     flow = prediction_of((3.0, -2.0), (1.0, 0.0))
     leaves = [flow.segment_flow.requires_grad_(), *(level.requires_grad_() for level in flow.pixel_flows)]
     terms = FlowLoss(exponent=0.4)(flow, torch.full((1, 2, 32, 64), torch.nan), key_of(stripes()))
@@ -119,7 +119,7 @@ def test_robust_error_counts_outliers_less() -> None:
     assert cost(10, 0.4) / cost(1, 0.4) < 4
 
 
-def test_each_query_answers_inside_its_segment_only() -> None:
+def test_each_query_counts_only_inside_its_segment() -> None:
     """The left half moves by 2 px, the right half by 8; each query is right in its own half and wrong elsewhere."""
     target = constant((0.0, 2.0), PADDED)
     target[..., 32:] = constant((0.0, 8.0), (32, 32))
@@ -132,7 +132,7 @@ def test_each_query_answers_inside_its_segment_only() -> None:
     assert FlowLoss()(swapped, target, key_of(stripes()))["segment_flow"].item() == pytest.approx(6, rel=1e-4)
 
 
-def test_segments_are_found_where_they_moved_to() -> None:
+def test_segments_are_weighted_where_they_moved_to() -> None:
     """All moves right by 16 px, two cells: a segment of key cells 0..3 lies at 2..5, one of 4..7 at 6..9, half of it outside."""
     target = constant((-16.0, 0.0), PADDED)
     target[..., :16] = torch.nan  # came in from the left
@@ -156,7 +156,7 @@ def test_small_segments_weigh_by_the_root_of_their_area_and_no_object_not_at_all
     assert loss.item() == pytest.approx(root / (1 + root), rel=1e-4)
 
 
-def test_weights_of_segments_teach_the_segmentor_nothing() -> None:
+def test_segment_weights_give_the_segmentor_no_gradient() -> None:
     key = key_of(torch.rand(QUERIES, 8, 16))
     masks = key.mask_logits_per_layer.requires_grad_()
     flow = prediction_of((0.0, 0.0), (1.0, 1.0))
@@ -182,7 +182,7 @@ def test_resizing_averages_the_known_pixels() -> None:
     torch.testing.assert_close(flow[0, :, 0], torch.tensor([[2.0, 0.0]]).expand(2, 2))
 
 
-def test_bad_input_is_named() -> None:
+def test_wrong_shapes_and_settings_are_refused() -> None:
     flow, target, key = prediction_of((0.0, 0.0)), constant((0.0, 0.0), PADDED), key_of(stripes())
     with pytest.raises(ValueError, match=r"scale_weights are \(1.0,\); expected one for each of 3 scales"):
         FlowLoss(scale_weights=(1.0,))(flow, target, key)

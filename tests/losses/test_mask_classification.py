@@ -17,7 +17,7 @@ POINTS = 256
 
 
 def random_prediction(layers: int = 2, batch: int = 2, queries: int = 8, size: tuple[int, int] = (32, 40)) -> MaskPrediction:
-    """Noise on a grid as fine as the image."""
+    """Noise at the resolution of the image."""
     class_logits = torch.randn(layers, batch, queries, CLASSES + 1)
     mask_logits = 3 * torch.randn(layers, batch, queries, *size)
     return MaskPrediction(class_logits, mask_logits, torch.zeros(batch, queries, 4), size, size)
@@ -77,7 +77,7 @@ def test_perfect_prediction_costs_less_than_any_worse_one() -> None:
     assert all(total(loss(prediction, label, IDS)) > 1.2 * best for prediction in worse)
 
 
-def test_order_of_queries_does_not_matter() -> None:
+def test_the_order_of_queries_changes_nothing() -> None:
     label, loss, prediction = blocky_label(), make_loss(), random_prediction()
     order = torch.randperm(8)
     shuffled = replace(
@@ -89,7 +89,7 @@ def test_order_of_queries_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize("size", [(32, 40), (27, 35)])
-def test_ignored_void_and_padding_have_no_say_and_no_gradient(size: tuple[int, int]) -> None:
+def test_ignored_void_and_padding_have_no_cost_and_no_gradient(size: tuple[int, int]) -> None:
     label = blocky_label()[:, : size[0], : size[1]]
     prediction = replace(random_prediction(), image_size=size)
     masks = prediction.mask_logits_per_layer.requires_grad_()
@@ -177,7 +177,7 @@ def test_no_object_weight_is_that_of_the_unmatched_queries() -> None:
     torch.testing.assert_close(terms["class"], (matched + 0.25 * unmatched) / 1.5)
 
 
-def test_an_image_is_judged_alike_in_any_batch() -> None:
+def test_the_loss_of_an_image_is_independent_of_its_batch() -> None:
     label, prediction, loss = blocky_label(3), random_prediction(batch=3), make_loss()
     ids = torch.tensor([4, 9, 2])
 
@@ -197,14 +197,14 @@ def test_an_image_is_judged_alike_in_any_batch() -> None:
     torch.testing.assert_close(whole, part([1, 2, 0])[0], rtol=1e-5, atol=0)
 
 
-def test_without_deep_supervision_early_layers_have_no_say() -> None:
+def test_without_deep_supervision_early_layers_do_not_count() -> None:
     label, prediction, loss = blocky_label(), random_prediction(3), make_loss(deep_supervision=False)
     terms = loss(prediction, label, IDS)
     assert terms == loss(prediction.final_layer(), label, IDS)
     assert total(make_loss()(prediction, label, IDS)) > total(terms)
 
 
-def test_labels_without_classes_still_teach_no_object() -> None:
+def test_labels_without_classes_train_no_object() -> None:
     label, prediction = torch.full((2, 32, 40), IGNORE_INDEX), random_prediction()
     logits = prediction.class_logits_per_layer.requires_grad_()
     masks = prediction.mask_logits_per_layer.requires_grad_()
@@ -235,7 +235,7 @@ def test_half_precision_under_autocast_gives_finite_gradients_and_the_same_loss(
     assert all(gradient.isfinite().all() and gradient.any() for gradient in gradients)
 
 
-def test_bad_input_is_named() -> None:
+def test_wrong_input_is_refused() -> None:
     label, prediction, loss = blocky_label(), random_prediction(), make_loss()
     with pytest.raises(ValueError, match=r"label values are \[17\]; expected 0\.\.5 or 255"):
         loss(prediction, label.masked_fill(label == 0, 17), IDS)

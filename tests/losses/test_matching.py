@@ -24,7 +24,7 @@ def test_cost_equals_its_definition_pair_by_pair() -> None:
         torch.testing.assert_close(cost[layer, query, segment], -2 * likelihood + 5 * bce + 3 * dice, rtol=1e-5, atol=1e-5)
 
 
-def test_match_is_the_cheapest_of_all() -> None:
+def test_the_match_is_the_cheapest_assignment() -> None:
     cost = torch.rand(1, 5, 3)
     queries, segments = match([cost])[0][0]
     assert segments.tolist() == [0, 1, 2]
@@ -32,7 +32,7 @@ def test_match_is_the_cheapest_of_all() -> None:
     assert cost[0, queries, segments].sum().item() == pytest.approx(cheapest)
 
 
-def test_images_and_layers_are_matched_on_their_own() -> None:
+def test_images_and_layers_are_matched_separately() -> None:
     costs = [torch.rand(2, 6, 3), torch.rand(2, 6, 0), torch.rand(2, 6, 9)]
     together = match(costs)
     assert [tuple(pairs.shape) for pairs in together] == [(2, 2, 3), (2, 2, 0), (2, 2, 6)]
@@ -41,7 +41,7 @@ def test_images_and_layers_are_matched_on_their_own() -> None:
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_costs_that_are_no_numbers_are_an_error(bad: float) -> None:
+def test_costs_that_are_not_finite_are_an_error(bad: float) -> None:
     cost = torch.rand(1, 4, 3)
     cost[0, 1, 2] = bad
     with pytest.raises(FloatingPointError, match=r"image 1 of the batch: 1 of 12 matching costs are NaN or infinite"):

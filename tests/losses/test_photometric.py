@@ -84,7 +84,7 @@ def test_pixels_without_confidence_do_not_count(frames: tuple[Tensor, Tensor]) -
     assert photometric(flow_of(-4, confidence), key, covered) < 0.7 * photometric(flow_of(-4), key, covered)
 
 
-def test_pairs_with_known_flow_are_left_to_the_end_point_error(frames: tuple[Tensor, Tensor]) -> None:
+def test_pairs_with_known_flow_do_not_count(frames: tuple[Tensor, Tensor]) -> None:
     known, unknown = torch.zeros(1, 2, 40, 64), torch.full((1, 2, 40, 64), torch.nan)
     assert photometric(flow_of(0), *frames, torch.cat((known, known))) == 0
     key, nonkey = frames

@@ -43,7 +43,7 @@ def test_uncertain_points_lie_at_the_edge_of_the_mask() -> None:
     assert torch.equal(points[75:], samples.extra[0])
 
 
-def test_unusable_candidates_are_a_last_resort() -> None:
+def test_unusable_candidates_are_chosen_last() -> None:
     samples = sample_points(0, 0, 1, 100, 3.0, 0.75)
     usable = samples.candidates[..., 0] > 0.5
     points = uncertain_points(samples, torch.randn(1, 2, 300), usable, 75)[0, :, :75]

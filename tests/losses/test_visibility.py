@@ -1,4 +1,4 @@
-"""Laws of the visibility loss: the truth costs least, and unknown pairs teach nothing."""
+"""Laws of the visibility loss: the true confidence costs least, and pairs without known flow count nothing."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ def flow_with(confidence: Tensor | None) -> FlowPrediction:
 
 
 def target() -> Tensor:
-    """(1, 2, 30, 60) at rest; hidden from column 32 on, and the first four columns point out of the key frame."""
+    """(1, 2, 30, 60) without motion; occluded from column 32 on, and the first four columns point out of the key frame."""
     flow = torch.zeros(1, 2, 30, 60)
     flow[..., 32:] = HIDDEN
     flow[:, 0, :, :4] = -9.0
@@ -33,7 +33,7 @@ def loss_of(confidence: Tensor, known: Tensor | None = None) -> float:
     return float(VisibilityLoss(1.0)(flow_with(confidence), target() if known is None else known)["visibility"])
 
 
-def test_the_truth_costs_nothing_and_every_change_of_it_something() -> None:
+def test_the_true_confidence_costs_nothing_and_every_change_more() -> None:
     best = loss_of(truth())
     assert best < 1e-3
     for column in (0, 3, 7, 8, 14):
@@ -42,7 +42,7 @@ def test_the_truth_costs_nothing_and_every_change_of_it_something() -> None:
         assert loss_of(other) > best + 0.01
 
 
-def test_padding_and_pairs_of_which_nothing_is_known_do_not_count() -> None:
+def test_padding_and_pairs_without_known_flow_do_not_count() -> None:
     padded = truth()
     padded[..., 15] = 1.0  # columns 60 to 63 are padding
     assert loss_of(padded) == loss_of(truth())

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from kornia.metrics import aepe
 
 from src.metrics.endpoint_error import EndPointError
 
@@ -15,6 +16,17 @@ def test_hand_computed_case() -> None:
     figures = metric.compute()
     assert figures["epe"].item() == pytest.approx(10 / 3)
     assert figures["outlier_rate"].item() == pytest.approx(1 / 3)
+
+
+def test_known_pixels_agree_with_kornia() -> None:
+    target = 10 * torch.randn(2, 2, 5, 6, dtype=torch.float64)
+    flow = target + 3 * torch.randn_like(target)
+    target[0, :, :2] = torch.nan
+    known = target.isfinite().all(1)
+    metric = EndPointError()
+    metric.update(flow, target)
+    expected = aepe(flow.permute(0, 2, 3, 1)[known], target.permute(0, 2, 3, 1)[known])
+    torch.testing.assert_close(metric.compute()["epe"], expected)
 
 
 def test_exact_flow_is_exact_and_splitting_changes_nothing() -> None:

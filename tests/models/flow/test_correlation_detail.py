@@ -24,7 +24,7 @@ def with_logits(upsampling: ConvexUpsampling, logits: Tensor) -> ConvexUpsamplin
 
 @torch.no_grad()
 @pytest.mark.parametrize("factor", [2, 4])
-def test_bilinear_is_one_of_its_upsamplings(factor: int) -> None:
+def test_bilinear_upsampling_is_a_special_case(factor: int) -> None:
     coarse = motion()
     found = with_logits(ConvexUpsampling(6, factor), bilinear_weights(factor).log().clamp(min=-100))(coarse)
     torch.testing.assert_close(found, resize_flow(coarse.flow, (5 * factor, 7 * factor)))
@@ -40,7 +40,7 @@ def test_a_border_between_two_motions_can_be_sharp() -> None:
 
 @torch.no_grad()
 def test_every_pixel_moves_between_its_neighbours() -> None:
-    """Weights are shares: whatever was learned, no pixel moves further than all cells around it, and a common motion stays."""
+    """Weights sum to 1: with any weights, the flow of a pixel is within that of its neighbours, and a common motion stays."""
     factor, coarse = 2, motion()
     upsampling = ConvexUpsampling(6, factor)
     torch.nn.init.normal_(upsampling.weights.weight, std=3.0)
@@ -55,7 +55,7 @@ def test_every_pixel_moves_between_its_neighbours() -> None:
 
 
 def test_a_border_between_motions_is_learned_from_the_nonkey_frame() -> None:
-    """Features that tell left from right are enough to place a border that lies within a cell of 1/4."""
+    """Features that differ between left and right suffice to place a border inside a cell of 1/4."""
     torch.manual_seed(0)
     detail = FlowDetail(3, 2, 8, context=4)
     sides = torch.where(torch.arange(16) < 7, -1.0, 1.0).expand(1, 1, 12, 16)

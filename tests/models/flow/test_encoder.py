@@ -12,7 +12,7 @@ from src.models.flow.encoder import FlowEncoder, ImagePreparation
 MEAN = (0.411, 0.432, 0.450)
 
 
-def test_the_mean_color_becomes_zero_and_cannot_be_told_from_padding() -> None:
+def test_the_mean_color_becomes_zero_like_padding() -> None:
     image = 255 * torch.tensor(MEAN).view(1, 3, 1, 1).expand(1, 3, 40, 50)
     assert ImagePreparation(MEAN, 32)(image, image).abs().max() < 1e-6
 
@@ -41,7 +41,7 @@ def test_bytes_and_floats_are_prepared_alike() -> None:
     assert torch.equal(prepare(key, nonkey), prepare(key.float(), nonkey.float()))
 
 
-def test_a_size_that_eighths_do_not_fit_is_refused() -> None:
+def test_a_size_divisor_that_is_no_multiple_of_eight_is_refused() -> None:
     with pytest.raises(ValueError, match="multiple of 8"):
         ImagePreparation(MEAN, 20)
 
@@ -68,7 +68,7 @@ def test_the_signal_neither_dies_nor_explodes_through_untrained_stages() -> None
     assert all(0.3 < feature.std() < 3 for feature in features)
 
 
-def test_inference_does_convolutions_of_many_channels_in_another_way_with_the_same_features(
+def test_winograd_convolutions_of_inference_give_the_same_features(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     plain = FlowEncoder((4, 6, 8, 8, 8, 8))

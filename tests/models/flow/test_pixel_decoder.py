@@ -10,7 +10,7 @@ def features() -> list[torch.Tensor]:
     return [torch.randn(2, 4, *size) for size in SIZES]
 
 
-def test_flows_live_on_the_grids_of_their_levels_odd_ones_too() -> None:
+def test_flows_have_the_grids_of_their_levels_including_odd_sizes() -> None:
     flows = PixelFlowDecoder([4] * 5, (4, 4, 4, 4))(features())
     assert [tuple(flow.shape) for flow in flows] == [(2, 2, *size) for size in SIZES]
 
@@ -28,7 +28,7 @@ def test_every_level_reaches_the_finest_flow() -> None:
     assert all(level.grad is not None and level.grad.abs().max() > 0 for level in levels)
 
 
-def test_flow_begins_near_zero() -> None:
+def test_initial_flow_is_near_zero() -> None:
     flows = PixelFlowDecoder([64] * 5, (32, 32, 32, 16))([torch.randn(1, 64, *size) for size in SIZES])
     assert all(0 < flow.abs().max() < 0.5 for flow in flows)
 

@@ -112,7 +112,7 @@ def test_every_parameter_learns_from_the_first_step(small: QueryFlow, decoder_la
     assert [n for n, p in estimator.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
-def test_the_reference_start_moves_everything_by_one_and_teaches_only_the_fusion(small: QueryFlow) -> None:
+def test_the_reference_initialisation_is_a_flow_of_one_and_trains_only_the_fusion(small: QueryFlow) -> None:
     estimator = QueryFlow(**{**small.config(), "fuse_init": "reference"})
     flow = estimator(*random_images(1), torch.randn(1, 5, 24)).segment_flow
     assert (flow == 1).all()
@@ -135,7 +135,7 @@ def test_permuting_the_queries_permutes_the_flows(small: QueryFlow) -> None:
 
 
 @pytest.mark.parametrize("decoder_layers", [0, 4])
-def test_random_queries_are_its_own_and_learn(small: QueryFlow, decoder_layers: int) -> None:
+def test_random_queries_are_learned_and_independent_of_the_segmentor(small: QueryFlow, decoder_layers: int) -> None:
     estimator = QueryFlow(**{**small.config(), "decoder_layers": decoder_layers, "queries": "random"})
     assert estimator.own_queries is not None
     (key, nonkey), queries = random_images(2), torch.randn(2, 5, 24)
@@ -150,8 +150,8 @@ def test_random_queries_are_its_own_and_learn(small: QueryFlow, decoder_layers: 
     assert torch.equal(again(key, nonkey, queries).segment_flow, flow)
 
 
-def test_random_queries_change_no_other_weight_and_their_seed_is_the_given_one(small: QueryFlow) -> None:
-    """What an ablation may not do: draw other weights for what it does not ablate."""
+def test_random_queries_change_no_other_weight_and_follow_the_seed(small: QueryFlow) -> None:
+    """An ablation must not change the initial weights of the other parts."""
 
     def build(queries: str) -> dict[str, Tensor]:
         torch.manual_seed(5)
@@ -183,7 +183,7 @@ def test_autocast_returns_float32_flow_close_to_the_exact_one(small: QueryFlow) 
         assert (a - b).norm() < 0.05 * b.norm()
 
 
-def test_what_is_kept_of_the_key_frame_changes_nothing(small: QueryFlow) -> None:
+def test_cached_key_features_change_nothing(small: QueryFlow) -> None:
     (key, nonkey), queries = random_images(2), torch.randn(2, 5, 24)
     with torch.no_grad():
         plain = small(key, nonkey, queries)

@@ -10,7 +10,7 @@ def decoder(num_layers: int) -> QueryDecoder:
     return QueryDecoder((6, 5, 4), num_queries=3, hidden_dim=8, num_heads=2, ffn_dim=16, num_layers=num_layers).eval()
 
 
-def test_without_layers_queries_pass_and_features_are_projected() -> None:
+def test_without_layers_queries_stay_and_features_are_projected() -> None:
     queries = torch.randn(2, 3, 8)
     after, refined = decoder(0)(queries, LEVELS)
     assert torch.equal(after, queries)
@@ -18,7 +18,7 @@ def test_without_layers_queries_pass_and_features_are_projected() -> None:
 
 
 @pytest.mark.parametrize("num_layers", [1, 2, 3, 4])
-def test_layer_n_visits_and_updates_level_n(num_layers: int) -> None:
+def test_layer_n_updates_level_n(num_layers: int) -> None:
     network, queries = decoder(num_layers), torch.randn(2, 3, 8)
     untouched = QueryDecoder((6, 5, 4), 3, 8, 2, 16, num_layers=0)
     untouched.load_state_dict({k: v for k, v in network.state_dict().items() if "layers" not in k and "query_embed" not in k})

@@ -17,7 +17,7 @@ def pair(height: int, width: int, batch: int = 1) -> tuple[torch.Tensor, torch.T
 
 
 @torch.no_grad()
-def test_it_is_torchvisions_network_from_the_nonkey_to_the_key_frame() -> None:
+def test_the_flow_is_torchvisions_from_the_nonkey_to_the_key_frame() -> None:
     flow = RAFTFlow(num_updates=2).eval()
     key, nonkey = pair(128, 160)
     found = flow(key, nonkey, NO_QUERIES)
@@ -32,7 +32,7 @@ def test_it_is_torchvisions_network_from_the_nonkey_to_the_key_frame() -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("size, padded", [((40, 56), (64, 64)), ((130, 200), (160, 224))])
 def test_any_size_is_padded_by_repeating_the_border(size: tuple[int, int], padded: tuple[int, int]) -> None:
-    """RAFT itself takes multiples of 8 from 128 pixels on."""
+    """RAFT requires multiples of 8 of at least 128 pixels."""
     flow = RAFTFlow(num_updates=1).eval()
     key, nonkey = pair(*size)
     found = flow(key, nonkey, NO_QUERIES)
@@ -44,7 +44,7 @@ def test_any_size_is_padded_by_repeating_the_border(size: tuple[int, int], padde
 
 
 @torch.no_grad()
-def test_neither_queries_nor_earlier_pairs_are_looked_at() -> None:
+def test_queries_and_earlier_pairs_change_nothing() -> None:
     flow = RAFTFlow(num_updates=1).eval()
     key, nonkey = pair(128, 128, batch=2)
     found = [flow(key, nonkey, queries).segment_flow for queries in (torch.zeros(2, 5, 8), torch.randn(2, 7, 4))]
@@ -84,7 +84,7 @@ def test_weights_come_from_torchvisions_cache(tmp_path: Path, monkeypatch: pytes
         RAFTFlow("small", weights="C_T_V2")
 
 
-def test_without_a_network_the_error_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_download_names_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def offline(*arguments: Any, **options: Any) -> None:
         raise URLError("no network")
 

@@ -17,7 +17,7 @@ def test_x_is_the_product_with_the_second_half_of_the_map_y_with_the_first() -> 
         torch.testing.assert_close(flow[b, q, 1, row, column], embedded[b, q] @ place[:8])
 
 
-def test_in_inference_mode_the_last_layer_multiplies_the_queries_and_the_flow_is_the_same(monkeypatch) -> None:
+def test_folding_the_last_layer_into_the_queries_keeps_the_flow(monkeypatch) -> None:
     monkeypatch.setattr(segment_head, "_BLOCK", 7)
     head = SegmentFlowHead(hidden_dim=8, feature_channels=6, mlp_dim=10)
     torch.nn.init.normal_(head.map_mlp[-1].bias)
@@ -29,12 +29,12 @@ def test_in_inference_mode_the_last_layer_multiplies_the_queries_and_the_flow_is
     torch.testing.assert_close(folded, plain, atol=1e-5, rtol=1e-5)
 
 
-def test_queries_begin_near_zero_flow_but_not_at_it() -> None:
+def test_initial_query_flow_is_small_but_not_zero() -> None:
     flow = SegmentFlowHead(256, 128, 512)(torch.randn(1, 20, 256), torch.randn(1, 128, 8, 8))
     assert 1e-3 < flow.std() < 0.1
 
 
-def test_fusing_equals_the_plain_convolution_of_both_flows() -> None:
+def test_fusion_equals_a_convolution_of_both_flows() -> None:
     fuse = FlowFusion()
     torch.nn.init.normal_(fuse.conv.weight)
     torch.nn.init.normal_(fuse.conv.bias)
@@ -46,16 +46,16 @@ def test_fusing_equals_the_plain_convolution_of_both_flows() -> None:
         torch.testing.assert_close(fuse(pixel, query), plain, atol=1e-5, rtol=1e-5)
 
 
-def test_reference_start_is_a_flow_of_one_everywhere() -> None:
+def test_the_reference_initialisation_is_a_flow_of_one_everywhere() -> None:
     flow = FlowFusion("reference")(torch.randn(2, 2, 6, 7), torch.randn(2, 3, 2, 6, 7))
     assert (flow == 1).all()
 
 
-def test_our_start_is_the_sum_of_both_flows() -> None:
+def test_the_default_initialisation_is_the_sum_of_both_flows() -> None:
     pixel, query = torch.randn(2, 2, 6, 7), torch.randn(2, 3, 2, 6, 7)
     torch.testing.assert_close(FlowFusion("pixel")(pixel, query), pixel[:, None] + query)
 
 
-def test_an_unknown_start_is_refused() -> None:
+def test_an_unknown_initialisation_is_refused() -> None:
     with pytest.raises(ValueError, match="expected 'pixel' or 'reference'"):
         FlowFusion("zero")  # type: ignore[arg-type]
