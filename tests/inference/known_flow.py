@@ -1,4 +1,4 @@
-"""A flow estimator that says what it is told, to check what is made of it."""
+"""Flow estimator with a given flow, to test code that uses flows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from src.structures import FlowPrediction
 
 
 class ConstantFlow(FlowEstimator):
-    """The same vector everywhere, on a grid of half the image, not padded."""
+    """Same vector at every pixel, on a grid of half the image size, without padding."""
 
     def __init__(self, dx: float, dy: float = 0.0) -> None:
         super().__init__()
@@ -23,6 +23,6 @@ class ConstantFlow(FlowEstimator):
 
     def forward(self, key_image: Tensor, nonkey_image: Tensor, queries: Tensor, *rest: Any) -> FlowPrediction:
         height, width = key_image.shape[-2:]
-        # In pixels of the coarser grid.
+        # Pixels of the coarser grid.
         flow = torch.tensor(self.vector).view(1, 1, 2, 1, 1).expand(1, 1, 2, height // 2, width // 2) / 2
         return FlowPrediction(flow, (), (height, width))

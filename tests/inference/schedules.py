@@ -1,4 +1,4 @@
-"""Streams of pictures without a network: what a scheduler sees and what it decides."""
+"""Streams of images without a network: input and decisions of a scheduler."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PREDICTION = MaskPrediction(torch.zeros(1, 1, 1, 3), torch.zeros(1, 1, 1, 8, 8),
 
 @dataclass(frozen=True)
 class Schedule:
-    """What was decided, frame by frame."""
+    """Decisions, frame by frame."""
 
     reasons: list[KeyReason | None]
     credits: list[float]
@@ -32,7 +32,7 @@ def run(
     images: list[Tensor],
     takes: Callable[[int, bool], float] | None = None,
 ) -> Schedule:
-    """Ask a scheduler about every frame of a stream, as StreamingSegmentor does; ``takes``: ms of a frame, by its kind."""
+    """Run a scheduler over a stream, as StreamingSegmentor does; ``takes``: latency of a frame in ms, by index and kind."""
     state: KeyFrameState | None = None
     reasons: list[KeyReason | None] = []
     credits: list[float] = []
@@ -50,10 +50,10 @@ def run(
 
 
 def drift(count: int, seed: int = 0) -> list[Tensor]:
-    """Even motion: two pixels a frame."""
+    """Even motion of two pixels a frame."""
     return frames(count, (64, 96), seed)
 
 
 def cut_clip(lengths: tuple[int, ...]) -> list[Tensor]:
-    """Shots of different scenes, each of even motion."""
+    """Shots of different scenes, each in even motion."""
     return [image for seed, length in enumerate(lengths) for image in drift(length, seed)]

@@ -1,3 +1,5 @@
+"""Laws of batched streaming: every stream decides and predicts as it does alone."""
+
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -19,7 +21,7 @@ from tests.inference.tiny import frames, tiny_propagator
 
 @dataclass(frozen=True)
 class DarkFirstPixel:
-    """A key frame wherever the first pixel is black; its state counts the frames."""
+    """Key frames where the first pixel is black; its state counts the frames."""
 
     def decide(self, image: Tensor, state: KeyFrameState | None) -> Decision:
         seen = 1 if state is None else state.schedule + 1  # type: ignore[operator]
@@ -58,7 +60,7 @@ def together(stream: StreamingSegmentor, clips: list[list[Tensor]]) -> list[list
 
 
 @pytest.mark.parametrize("flow", ["copy", "query", "correlation"])
-def test_streams_that_disagree_on_key_frames_do_as_each_would_alone(flow: str) -> None:
+def test_streams_with_different_key_frames_give_the_results_of_each_alone(flow: str) -> None:
     stream = StreamingSegmentor(tiny_propagator(flow), DarkFirstPixel())
     batched = together(stream, CLIPS)
     assert [result.state.reason for result in batched[0]] == [
@@ -73,7 +75,7 @@ def test_streams_that_disagree_on_key_frames_do_as_each_would_alone(flow: str) -
             )  # fmt: skip
             assert torch.equal(found.state.image, expected.state.image)
             assert found.prediction.mask_logits.shape == expected.prediction.mask_logits.shape
-            # Another batch size rounds differently: a pixel on the border between classes may flip.
+            # Rounding depends on the batch size: pixels on the border between classes may flip.
             assert (found.semantic_map(size) == expected.semantic_map(size)).double().mean() > 0.999
 
 
@@ -86,7 +88,7 @@ SHOTS = [cut_clip((3, 5, 8)), cut_clip((6, 1, 9)), cut_clip((16,)), cut_clip((2,
 
 
 def row_by_row(stream: StreamingSegmentor) -> StreamingSegmentor:
-    """The same networks, each row of a batch computed by itself: what a batch changes is then nothing but their rounding."""
+    """Compute each row of a batch separately, so that results do not depend on rounding by batch size."""
     segment, propagate, encode_key = stream._segment, stream._propagate, stream.propagator.flow.encode_key
 
     def segment_rows(images: Tensor) -> MaskPrediction:
@@ -143,20 +145,25 @@ def change_of(state: KeyFrameState) -> list[Tensor | float | bool]:
 
 
 def same(found: StepResult, expected: StepResult, equal: Callable[[Tensor, Tensor], bool] = torch.equal) -> bool:
-    """Whether two results and what is restored behind them agree."""
+    """True if two results and the scheduler states after them agree."""
     masks = equal(found.prediction.mask_logits, expected.prediction.mask_logits)
     classes = equal(found.prediction.class_logits, expected.prediction.class_logits)
-    told = [(r.state.reason, r.state.index, r.state.age, r.is_key) for r in (found, expected)]
+    decided = [(r.state.reason, r.state.index, r.state.age, r.is_key) for r in (found, expected)]
     kept = zip(change_of(found.state), change_of(expected.state), strict=True)
-    return masks and classes and told[0] == told[1] and all(torch.equal(torch.as_tensor(a), torch.as_tensor(b)) for a, b in kept)
+    return (
+        masks
+        and classes
+        and decided[0] == decided[1]
+        and all(torch.equal(torch.as_tensor(a), torch.as_tensor(b)) for a, b in kept)
+    )
 
 
 @pytest.mark.parametrize("flow", ["dis", "query"])
 @pytest.mark.parametrize("name", SCHEDULERS)
-def test_adaptive_and_budgeted_streams_are_each_stream_alone_bit_for_bit(name: str, flow: str) -> None:
+def test_adaptive_and_budget_streams_equal_each_stream_alone_bit_for_bit(name: str, flow: str) -> None:
     stream = row_by_row(StreamingSegmentor(tiny_propagator(flow), SCHEDULERS[name]))
     batched = together(stream, SHOTS)
-    # The streams disagree, and there is a batch to take apart.
+    # The streams differ in their key frames, so that batches are split.
     assert len({tuple(result.state.reason for result in results) for results in batched}) >= 3
     assert "cut" in {result.state.reason for results in batched for result in results}
     for images, results in zip(SHOTS, batched, strict=True):
@@ -165,14 +172,14 @@ def test_adaptive_and_budgeted_streams_are_each_stream_alone_bit_for_bit(name: s
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)
-def test_in_a_batch_of_networks_the_decisions_stay_and_rounding_alone_differs(name: str) -> None:
+def test_in_a_batch_decisions_are_equal_and_predictions_differ_only_by_rounding(name: str) -> None:
     stream = StreamingSegmentor(tiny_propagator("dis"), SCHEDULERS[name])
     for images, results in zip(SHOTS, together(stream, SHOTS), strict=True):
         for expected, found in zip(alone(stream, images), results, strict=True):
             assert same(found, expected, lambda a, b: torch.allclose(a, b, rtol=1e-3, atol=1e-3))
 
 
-def test_every_stream_may_have_a_scheduler_of_its_own() -> None:
+def test_each_stream_can_have_its_own_scheduler() -> None:
     stream = row_by_row(StreamingSegmentor(tiny_propagator("dis"), FixedInterval(3)))
     schedulers = [*SCHEDULERS.values(), Adaptive(4, weight=1.0), Budget(gflops=4.0).with_costs(COSTS)]
     states: list[KeyFrameState | None] = [None] * 4
@@ -185,7 +192,7 @@ def test_every_stream_may_have_a_scheduler_of_its_own() -> None:
         assert all(same(a, b) for a, b in zip(results, alone(stream.with_scheduler(scheduler), images), strict=True))
 
 
-def test_one_stream_is_the_plain_step_bit_for_bit() -> None:
+def test_one_stream_equals_predict_bit_for_bit() -> None:
     stream = StreamingSegmentor(tiny_propagator(), DarkFirstPixel())
     for expected, found in zip(alone(stream, CLIPS[0]), together(stream, CLIPS[:1])[0], strict=True):
         assert torch.equal(found.prediction.mask_logits, expected.prediction.mask_logits)
@@ -204,7 +211,7 @@ def test_each_network_runs_once_for_all_streams_of_one_size(monkeypatch: pytest.
     assert calls == [("key", 3), ("propagate", 3), ("propagate", 2), ("key", 1)]
 
 
-def test_streams_begin_and_end_when_they_like() -> None:
+def test_streams_begin_and_end_at_any_time() -> None:
     stream = StreamingSegmentor(tiny_propagator("copy"), FixedInterval(3))
     first = step_streams(stream, [CLIPS[0][0]], [None])
     both = step_streams(stream, [CLIPS[0][1], CLIPS[1][0]], [first[0].state, None])

@@ -1,3 +1,5 @@
+"""Laws of the flow choice: trained flows first, and only flows that the checkpoint supports."""
+
 import pytest
 
 from src.inference.flow_choice import names_and_colors, selectable_flows, with_flow

@@ -1,3 +1,5 @@
+"""Laws of methods: weights are shared, and the registry of flow estimators defines the methods."""
+
 from typing import ClassVar
 
 import pytest

@@ -19,7 +19,7 @@ MOST = 80
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_frames_out_are_frames_in_and_the_length_stays(name: str, tmp_path: Path) -> None:
+def test_the_overlay_has_the_frames_and_the_length_of_its_source(name: str, tmp_path: Path) -> None:
     folder = os.environ.get("MPVSS_VIDEOS")
     if folder is None or not (Path(folder) / name).is_file():
         pytest.skip(f"no {name}; set MPVSS_VIDEOS to the folder that scripts/fetch_videos.sh filled")

@@ -1,3 +1,5 @@
+"""Laws of streaming: interval 1 is the segmentor, other frames are the pair's forward pass, and streams share no state."""
+
 import ctypes
 import gc
 import os
@@ -24,14 +26,14 @@ from tests.inference.tiny import frames, tiny_propagator
 
 
 @pytest.mark.parametrize("flow", ["copy", "correlation", "dis", "pixel", "query"])
-def test_key_interval_one_is_the_segmentor_alone(flow: str) -> None:
+def test_key_interval_one_is_the_segmentor(flow: str) -> None:
     propagator = tiny_propagator(flow)
     clip = frames(4)
     with torch.inference_mode():
-        alone = [semantic_map(propagator.segmentor(frame[None]))[0] for frame in clip]
-    assert len(torch.stack(alone).unique()) > 1
+        segmented = [semantic_map(propagator.segmentor(frame[None]))[0] for frame in clip]
+    assert len(torch.stack(segmented).unique()) > 1
     streamed = list(StreamingSegmentor(propagator, FixedInterval(1)).stream(clip))
-    assert all(torch.equal(a, b) for a, b in zip(alone, streamed, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(segmented, streamed, strict=True))
 
 
 @pytest.mark.parametrize("flow", ["copy", "correlation", "dis", "pixel", "query"])
@@ -88,7 +90,7 @@ def test_two_schedules_of_one_segmentor_do_not_influence_each_other() -> None:
         stream.scheduler = FixedInterval(3)  # type: ignore[misc]
 
 
-def test_features_of_the_key_frame_are_kept_with_the_stream_and_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_of_the_key_frame_belong_to_the_stream_and_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     propagator = tiny_propagator("correlation")
     stream, clips = StreamingSegmentor(propagator, FixedInterval(4)), [frames(3), frames(3, seed=7)]
     encoded: list[Tensor] = []
@@ -114,11 +116,11 @@ def test_a_batch_of_streams_agrees_with_single_ones() -> None:
     for pair in zip(*clips, strict=True):
         maps, state = stream.step(torch.stack(pair), state)
         batched.append(maps)
-    # Convolutions of another batch size may round differently: a pixel on the border between classes may flip.
+    # Convolutions round differently by batch size: pixels on the border between classes may flip.
     assert (torch.stack(batched, 1) == torch.stack(single)).double().mean() > 0.999
 
 
-def test_maps_have_the_size_of_their_frame_and_the_network_the_asked_one() -> None:
+def test_maps_have_the_size_of_the_frame_and_network_inputs_the_configured_one() -> None:
     stream = StreamingSegmentor(tiny_propagator(), FixedInterval(2), short_side=64, max_long_side=80)
     state = None
     for frame in frames(3, (50, 90)):
@@ -136,7 +138,7 @@ def test_resizing_is_that_of_pillow() -> None:
     assert np.abs(difference).max() <= 1
 
 
-def test_another_size_within_a_stream_is_refused_unless_it_is_a_key_frame() -> None:
+def test_a_size_change_within_a_stream_is_refused_unless_at_a_key_frame() -> None:
     stream = StreamingSegmentor(tiny_propagator(), FixedInterval(2))
     _, state = stream.step(torch.zeros(1, 3, 40, 56), None)
     with pytest.raises(ValueError, match=r"frame 1 .*40, 48.*40, 56"):
@@ -161,7 +163,7 @@ def test_bad_calls_are_refused() -> None:
         stream.step(torch.zeros(1, 3, 32, 32), None)
 
 
-def test_autocast_changes_the_precision_of_the_networks_alone() -> None:
+def test_autocast_changes_only_the_precision_of_the_networks() -> None:
     propagator, clip = tiny_propagator(), frames(2, (64, 64))
     exact, half = (StreamingSegmentor(propagator, FixedInterval(), autocast=dtype) for dtype in (None, torch.bfloat16))
     results = []
@@ -174,9 +176,9 @@ def test_autocast_changes_the_precision_of_the_networks_alone() -> None:
 
 
 @pytest.mark.slow
-def test_classes_are_summed_at_the_size_of_the_masks_where_that_is_asked_for() -> None:
+def test_map_size_mask_sums_classes_on_the_mask_grid() -> None:
     propagator, (first, second) = tiny_propagator(), frames(2)
-    exact, rough = (
+    exact, coarse = (
         StreamingSegmentor(propagator, FixedInterval(5)),
         StreamingSegmentor(propagator, FixedInterval(5), map_size="mask"),
     )
@@ -184,9 +186,9 @@ def test_classes_are_summed_at_the_size_of_the_masks_where_that_is_asked_for() -
     for frame in (first, second):
         with torch.inference_mode():
             expected = semantic_map_at_mask_size(exact.predict(frame[None], state).prediction)
-        (together,) = step_streams(rough, [frame], [state])
+        (together,) = step_streams(coarse, [frame], [state])
         assert torch.equal(together.semantic_map((40, 56)), expected)
-        found, state = rough.step(frame[None], state)
+        found, state = coarse.step(frame[None], state)
         assert torch.equal(found, expected)
     with pytest.raises(ValueError, match="map_size is 'grid'; expected image or mask"):
         StreamingSegmentor(propagator, FixedInterval(5), map_size="grid")  # type: ignore[arg-type]
@@ -194,7 +196,7 @@ def test_classes_are_summed_at_the_size_of_the_masks_where_that_is_asked_for() -
 
 @pytest.mark.parametrize("what", [True, "backbone"])
 def test_compiled_networks_give_the_same_maps(what: Compile, monkeypatch: pytest.MonkeyPatch) -> None:
-    # What the tracer captured is run as it is: making machine code of it takes minutes.
+    # The eager backend runs the captured graph; generating machine code takes minutes.
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
     clip = frames(3, (40, 72))
     plain, found = (
@@ -235,11 +237,11 @@ def test_no_gradient_is_recorded() -> None:
 
 
 def test_memory_is_constant_over_2000_frames() -> None:
-    # A segmentor of one convolution, so that 2,000 frames take seconds; the streaming code is the real one.
+    # A segmentor of one convolution: 2,000 frames take seconds, through the same streaming code.
     segmentor = cast(Mask2FormerSegmentor, OneConvolution())
     stream = StreamingSegmentor(Propagator(segmentor, CopyFlow()), FixedInterval(5))
     pictures = frames(7, (32, 32))
-    # 2,000 maps would be 16 MB, as many images 6 MB.
+    # 2,000 maps would take 16 MB, 2,000 images 6 MB.
     maps = stream.stream(pictures[i % 7] for i in range(2000))
     for _ in range(200):
         next(maps)

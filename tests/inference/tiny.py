@@ -57,7 +57,7 @@ def tiny_propagator(flow: str = "query", seed: int = 5) -> Propagator:
 
 
 def frames(count: int, size: tuple[int, int] = (40, 56), seed: int = 0) -> list[Tensor]:
-    """A smooth picture that drifts to the right by two pixels a frame, (3, H, W) uint8."""
+    """A smooth image that moves to the right by two pixels a frame, (3, H, W) uint8."""
     generator = torch.Generator().manual_seed(seed)
     height, width = size
     coarse = 255 * torch.rand(1, 3, height // 8 + 2, (width + 2 * count) // 8 + 2, generator=generator)
@@ -66,7 +66,7 @@ def frames(count: int, size: tuple[int, int] = (40, 56), seed: int = 0) -> list[
 
 
 class FakeClips:
-    """A ClipDataset in memory: labels are bands of the image's brightness, so that they follow it."""
+    """ClipDataset in memory; labels are bands of brightness, so that they move with the image."""
 
     fps = 15.0
     classes: tuple[str, ...] = CLASSES
@@ -94,7 +94,7 @@ class FakeClips:
 
     def read_label(self, clip: int, frame: int, dtype: torch.dtype = torch.int64) -> Tensor:
         if self.clips[clip].labels[frame] is None:
-            raise AssertionError("an unlabelled frame was asked for its label")
+            raise AssertionError("the label of an unlabelled frame was read")
         label = self.images[clip][frame].float().mean(0).div(64).long().clamp(0, 3)
         label[:2] = IGNORE_INDEX
         return label.to(dtype)

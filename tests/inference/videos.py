@@ -28,7 +28,7 @@ def make_video(
     sound: bool = False,
     faststart: bool = False,
 ) -> Path:
-    """Encode frames; ``times`` are in ticks of ``time_base``, and the last frame lasts as long as the one before."""
+    """Encode frames; ``times`` are in ticks of ``time_base``, and the last frame lasts as long as the previous one."""
     with av.open(f"file:{path}", "w", options={"movflags": "faststart"} if faststart else {}) as container:
         stream = container.add_stream(codec, rate=fps)
         stream.height, stream.width, stream.pix_fmt = *clip[0].shape[-2:], pix_fmt

@@ -1,3 +1,5 @@
+"""Laws of the adaptive scheduler: the fixed interval in even motion, and a key frame at every cut."""
+
 import pytest
 import torch
 

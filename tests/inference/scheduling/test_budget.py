@@ -1,3 +1,5 @@
+"""Laws of the budget scheduler: no run of frames costs more than the bound, and latencies are followed."""
+
 import random
 from dataclasses import replace
 from itertools import pairwise
@@ -15,12 +17,12 @@ COSTS = StepCosts(key=10.0, nonkey=1.0)
 
 
 def paid(schedule: Schedule, costs: StepCosts = COSTS) -> list[float]:
-    """What each frame of a schedule cost."""
+    """Cost of each frame of a schedule."""
     return [costs.nonkey if reason is None else costs.key for reason in schedule.reasons]
 
 
 def restless(count: int, seed: int) -> list[Tensor]:
-    """Shots of random lengths, many of a single frame, some that stand still."""
+    """Shots of random lengths, many of a single frame, some without motion."""
     rng, images = random.Random(seed), list[Tensor]()
     while len(images) < count:
         length = rng.choice((1, 1, 2, 3, 8, 20))
@@ -31,7 +33,7 @@ def restless(count: int, seed: int) -> list[Tensor]:
 
 @pytest.mark.parametrize("per_frame", [1.4, 2.8, 5.5, 9.0])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_no_run_of_frames_costs_more_than_the_law_allows(per_frame: float, seed: int) -> None:
+def test_no_run_of_frames_costs_more_than_the_bound(per_frame: float, seed: int) -> None:
     budget = Budget(gflops=per_frame).with_costs(COSTS)
     schedule = run(budget, restless(200, seed))
     total = torch.tensor([0.0, *paid(schedule)]).double().cumsum(0)
@@ -40,31 +42,31 @@ def test_no_run_of_frames_costs_more_than_the_law_allows(per_frame: float, seed:
         spent = total[first + 1 :] - total[first]
         allowed = per_frame * torch.arange(1, len(spent) + 1) + 2 * key_excess + (budget.max_credit if first else 0)
         assert (spent <= allowed + 1e-4).all()
-    # The account itself says the same, and is never left unused for long.
+    # The credit stays within its bounds, and the budget is used.
     assert min(schedule.credits) >= -2 * key_excess - 1e-6 and max(schedule.credits) <= budget.max_credit + 1e-6
     assert total[-1] >= 0.85 * per_frame * 200
 
 
 @pytest.mark.parametrize("interval", [2, 3, 5, 8])
-def test_in_even_motion_it_is_the_interval_that_the_budget_pays_for(interval: int) -> None:
+def test_in_even_motion_the_interval_is_the_one_that_the_budget_pays_for(interval: int) -> None:
     budget = Budget(gflops=(10 + (interval - 1) * 1.0) / interval).with_costs(COSTS)
     assert budget.key_interval == pytest.approx(interval)
     assert run(replace(budget, weight=0.0), drift(5 * interval + 1)).keys == list(range(0, 5 * interval + 1, interval))
 
 
-def test_between_two_intervals_it_switches_between_them() -> None:
+def test_a_budget_between_two_intervals_alternates_between_them() -> None:
     budget = Budget(gflops=1 + 9 / 4.5, weight=0.0).with_costs(COSTS)
     keys = run(budget, drift(91)).keys
     gaps = [b - a for a, b in pairwise(keys)]
     assert set(gaps) == {4, 5} and sum(gaps) / len(gaps) == pytest.approx(4.5, abs=0.15)
 
 
-def test_a_cut_is_paid_on_credit_and_saved_for_afterwards() -> None:
+def test_a_cut_is_paid_on_credit_and_delays_the_next_key_frames() -> None:
     budget = Budget(gflops=2.8, weight=0.0).with_costs(COSTS)
     schedule = run(budget, cut_clip((12, 30)))
     assert [schedule.reasons[key] for key in (0, 5, 10, 12)] == ["first", "change", "change", "cut"]
     assert schedule.keys[4] - 12 > 5
-    # Cut after cut cannot all be paid: those that wait are taken up as soon as there are means.
+    # A cut in every frame exceeds the budget: cuts wait until the credit has recovered.
     many = run(budget, cut_clip((1,) * 40))
     assert set(many.reasons) == {"first", "cut", None} and 4 < len(many.keys) < 12
 
@@ -78,11 +80,11 @@ def test_a_stretch_with_more_motion_gets_more_key_frames() -> None:
     assert sum(fast) / len(fast) < sum(slow) / len(slow)
 
 
-def test_the_whole_price_of_a_key_frame_is_every_frame() -> None:
+def test_a_budget_of_a_key_frame_segments_every_frame() -> None:
     assert run(Budget(ms=10.0).with_costs(COSTS), drift(6)).keys == list(range(6))
 
 
-def test_streams_share_nothing() -> None:
+def test_streams_do_not_influence_each_other() -> None:
     budget = Budget(gflops=2.8).with_costs(COSTS)
     first, second = restless(30, 5), restless(30, 6)
     alone = run(budget, first)
@@ -100,11 +102,11 @@ def test_streams_share_nothing() -> None:
 
 
 MS = Budget(ms=14.0, weight=0.0).with_costs(StepCosts(key=30.0, nonkey=10.0))
-"""Pays for a key frame every five frames."""
+"""Budget of a key frame every five frames."""
 
 
-def gaps_behind(schedule: Schedule, frame: int) -> set[int]:
-    """Intervals between key frames that lie behind a frame."""
+def gaps_after(schedule: Schedule, frame: int) -> set[int]:
+    """Intervals between key frames from a frame on."""
     return {b - a for a, b in pairwise(schedule.keys) if a >= frame}
 
 
@@ -112,20 +114,20 @@ def usual(frame: int, is_key: bool) -> float:
     return 30.0 if is_key else 10.0
 
 
-def test_a_slow_first_frame_is_forgotten() -> None:
-    # Timed while everything warmed up: one key frame in 47 would be paid for, and the first one owed for as long.
+def test_a_slow_first_frame_is_outvoted() -> None:
+    # Estimated during warm-up: the budget would pay for one key frame in 47 frames.
     guess = Budget(ms=14.0, weight=0.0).with_costs(StepCosts(key=60.0, nonkey=13.0))
     assert guess.key_interval == 47
     schedule = run(guess, drift(81), takes=usual)
     assert run(MS, drift(81), takes=usual).keys == list(range(0, 81, 5))
-    assert schedule.keys[:2] == [0, 6] and gaps_behind(schedule, 6) == {5}
+    assert schedule.keys[:2] == [0, 6] and gaps_after(schedule, 6) == {5}
 
 
 @pytest.mark.parametrize("guess", [StepCosts(60.0, 13.0), StepCosts(25.0, 2.0), StepCosts(13.0, 1.0)])
-def test_milliseconds_are_held_by_what_frames_take_not_by_the_first_guess(guess: StepCosts) -> None:
+def test_milliseconds_are_held_by_measured_latencies_not_by_the_first_estimate(guess: StepCosts) -> None:
     schedule = run(Budget(ms=14.0).with_costs(guess), restless(200, 3), takes=usual)
     spent = [usual(number, reason is not None) for number, reason in enumerate(schedule.reasons)]
-    # Two surcharges on credit, and what the first frames cost before it was known.
+    # Two key excesses on credit, and the first frames before their latency was known.
     assert 0.85 * 14 * 200 <= sum(spent) <= 14 * 200 + 2 * (30 - 14) + 2 * 30
 
 
@@ -134,27 +136,27 @@ def test_a_machine_that_slows_down_gets_fewer_key_frames_and_recovers() -> None:
         return (42.0 if is_key else 12.0) if 60 <= frame < 260 else usual(frame, is_key)
 
     schedule = run(MS, drift(400), takes=takes)
-    assert gaps_behind(replace(schedule, reasons=schedule.reasons[:60]), 10) == {5}
-    assert gaps_behind(replace(schedule, reasons=schedule.reasons[:260]), 150) == {15}
-    assert gaps_behind(schedule, 350) == {5}
+    assert gaps_after(replace(schedule, reasons=schedule.reasons[:60]), 10) == {5}
+    assert gaps_after(replace(schedule, reasons=schedule.reasons[:260]), 150) == {15}
+    assert gaps_after(schedule, 350) == {5}
 
 
-def test_a_frame_that_the_machine_stood_still_at_changes_nothing() -> None:
+def test_a_stalled_frame_changes_nothing() -> None:
     schedule = run(MS, drift(100), takes=lambda frame, is_key: 2000.0 if frame in (23, 50) else usual(frame, is_key))
     assert schedule.keys == list(range(0, 100, 5))
 
 
 def test_a_machine_too_slow_or_too_fast_for_the_budget_is_no_error() -> None:
     images = drift(250)
-    # Propagation alone takes more than the budget: the least that can be spent, but no mask lives for ever.
+    # Propagation takes more than the budget: key frames become rare, but do not stop.
     keys = run(MS, images, takes=lambda frame, is_key: 90.0 if is_key else 20.0).keys
     assert len(keys) <= 4 and max(b - a for a, b in pairwise(keys)) <= 200
-    assert gaps_behind(run(MS, images[:40], takes=lambda frame, is_key: 6.0 if is_key else 3.0), 5) == {1}
-    # Propagating that takes longer than segmenting is of no use.
-    assert gaps_behind(run(MS, images[:40], takes=lambda frame, is_key: 20.0 if is_key else 25.0), 15) == {1}
+    assert gaps_after(run(MS, images[:40], takes=lambda frame, is_key: 6.0 if is_key else 3.0), 5) == {1}
+    # If propagation takes longer than segmentation, every frame is segmented.
+    assert gaps_after(run(MS, images[:40], takes=lambda frame, is_key: 20.0 if is_key else 25.0), 15) == {1}
 
 
-def test_what_is_counted_learns_nothing_from_the_clock() -> None:
+def test_a_budget_in_gflops_ignores_latencies() -> None:
     images = restless(60, 2)
     budget = Budget(gflops=2.8).with_costs(COSTS)
     assert run(budget, images, takes=lambda frame, is_key: 1e6).reasons == run(budget, images).reasons

@@ -1,3 +1,5 @@
+"""Laws of image change: even motion counts frames, and cuts are detected where they are."""
+
 from dataclasses import replace
 
 import pytest
@@ -22,7 +24,7 @@ def test_in_even_motion_change_counts_frames(weight: float) -> None:
     assert changes == pytest.approx(list(range(12)), rel=0.1 if weight else 1e-6)
 
 
-def test_change_runs_ahead_where_more_moves_and_falls_behind_where_nothing_does() -> None:
+def test_change_grows_faster_with_more_motion_and_slower_without() -> None:
     even = drift(30)
     slow_then_fast = [*even[:10], *even[10::2]]
     changes = [one.change for one in states_of(slow_then_fast, weight=1.0)]
@@ -32,19 +34,19 @@ def test_change_runs_ahead_where_more_moves_and_falls_behind_where_nothing_does(
     assert changes[14] - changes[9] == pytest.approx(5 * 0.7, abs=1e-6)
 
 
-def test_cuts_are_seen_where_they_are_and_nowhere_else() -> None:
+def test_cuts_are_detected_where_they_are_and_nowhere_else() -> None:
     found = states_of(cut_clip((5, 1, 6, 7)))
     assert [number for number, one in enumerate(found) if one.cut] == [*range(5, 19)]
-    # Once the frame is a key frame, the cut lies behind; a cut in the second frame is seen, too.
+    # A key frame clears the cut; a cut in the second frame is detected, too.
     after = SETTINGS.update_change(drift(2, seed=3)[1][None], found[-1].reset())
     assert not found[-1].reset().cut and found[-1].reset().change == 0 and after.cut
     assert [one.cut for one in states_of(cut_clip((1, 2)))] == [False, True, True]
 
 
-def test_noise_in_the_dark_is_no_cut_and_brightness_is_none_either() -> None:
+def test_noise_in_the_dark_and_brightness_are_no_cuts() -> None:
     generator = torch.Generator().manual_seed(0)
     noise = [torch.randint(0, 9, (3, 64, 96), generator=generator, dtype=torch.uint8) for _ in range(20)]
-    # Before anything is typical of a stream, noise is a cut; then it is what the stream looks like.
+    # Noise is a cut until the stream has a typical difference.
     second = SETTINGS.update_change(noise[1][None], states_of(noise[:1])[0])
     assert second.cut
     third = SETTINGS.update_change(drift(1)[0][None], second.reset())
@@ -58,11 +60,11 @@ def test_noise_in_the_dark_is_no_cut_and_brightness_is_none_either() -> None:
     assert not any(one.cut for one in states_of(flash))
 
 
-def test_several_streams_in_step_are_refused() -> None:
+def test_a_batch_of_streams_is_refused() -> None:
     with pytest.raises(ValueError, match="step_streams"):
         SETTINGS.update_change(torch.zeros(2, 3, 64, 64), None)
 
 
-def test_another_size_begins_anew() -> None:
+def test_a_new_size_resets_the_change() -> None:
     first = states_of(drift(4))[-1]
     assert SETTINGS.update_change(torch.zeros(1, 3, 64, 200), first).change == 0

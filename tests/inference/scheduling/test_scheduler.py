@@ -1,3 +1,5 @@
+"""Laws of the fixed interval: the paper's key frames, and every frame in exactly one phase."""
+
 import pytest
 import torch
 
@@ -32,8 +34,8 @@ def test_interval_one_is_every_frame() -> None:
 
 
 @pytest.mark.parametrize("interval", [2, 3, 5])
-def test_phases_share_the_frames_among_them(interval: int) -> None:
-    # Behind the first interval, every frame is a key frame in exactly one phase.
+def test_every_late_frame_is_a_key_frame_of_exactly_one_phase(interval: int) -> None:
+    # After the first interval, every frame is a key frame in exactly one phase.
     keys = [key_frames(FixedInterval(interval, phase), 20) for phase in range(interval)]
     for phase, found in enumerate(keys):
         assert found == [0, *range(phase or interval, 20, interval)]

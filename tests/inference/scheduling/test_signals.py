@@ -1,3 +1,5 @@
+"""Laws of change signals: thumbnails are block means, and brightness is no change."""
+
 import pytest
 import torch
 
@@ -15,7 +17,7 @@ def test_a_thumbnail_is_the_mean_of_blocks() -> None:
     assert thumbnail(tiny).shape == (1, 1, 20, 30)
 
 
-def test_what_a_thumbnail_costs_grows_with_the_image() -> None:
+def test_the_cost_of_a_thumbnail_grows_with_the_image() -> None:
     assert thumbnail_multiply_adds((96, 144)) == 4 * 96 * 144 + 10 * 48 * 72
     assert thumbnail_multiply_adds((480, 853)) < 0.002e9
 

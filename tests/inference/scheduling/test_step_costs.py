@@ -1,3 +1,5 @@
+"""Laws of step costs: the mean weights both kinds of frames by their number."""
+
 import math
 
 import pytest
