@@ -9,7 +9,6 @@ from rich.console import Console
 from src.files.tables import Row, write_table
 from src.inference.evaluation.flow.comparison import FlowComparison
 from src.inference.evaluation.flow.method import FlowMethod
-from src.inference.evaluation.flow.pictures import carry, write_flow_pictures
 from src.inference.evaluation.flow.table import draw_offsets, flow_table
 from src.models.flow import CopyFlow
 from tests.inference.known_flow import ConstantFlow
@@ -64,26 +63,3 @@ def test_tasks_without_data_are_refused_at_construction() -> None:
         FlowComparison("label_propagation", FakeClips((5,)), [7])
     with pytest.raises(ValueError, match="unknown task 'flow'"):
         FlowComparison("flow", FakeClips((5,)), [1])  # type: ignore[arg-type]
-
-
-def test_pictures_are_of_pairs_spread_over_the_clips(tmp_path: Path) -> None:
-    data = FakeClips((9, 5))
-    files = write_flow_pictures(METHODS, data, tmp_path / "pictures", offset=2, pairs=3)
-    assert [file.name for file in files] == ["clip0_00003_offset_2.png", "clip0_00007_offset_2.png", "clip1_00003_offset_2.png"]
-    assert all(file.is_file() for file in files)
-
-
-def test_pixels_that_enter_at_the_edge_are_disoccluded() -> None:
-    data = FakeClips((3,))
-    key, image, label = data.read_image(0, 1), data.read_image(0, 2), data.read_label(0, 1)
-
-    class Both(ConstantFlow):
-        """Right in both directions."""
-
-        def forward(self, key_image, nonkey_image, queries, *rest):  # type: ignore[no-untyped-def]
-            self.vector = (-2.0 if key_image[0].equal(key) else 2.0), 0.0
-            return super().forward(key_image, nonkey_image, queries)
-
-    found = carry(FlowMethod(Both(0.0)), key, image, label, 4)
-    assert found.disoccluded[:, :2].all() and not found.disoccluded[:, 2:].any()
-    assert (found.label[:, 2:] == label[:, :-2]).all()
