@@ -1,4 +1,4 @@
-"""As much of a W&B server as lets a run start, and which may then die."""
+"""Fake W&B server with the responses that a run needs to start; it can be shut down."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _ANSWERS: dict[str, dict[str, Any]] = {
 
 
 class FakeWandbServer(ThreadingHTTPServer):
-    """Listens on a free port of this machine.
+    """Server on a free port of this machine.
 
     Attributes:
-        url: where.
-        asked: names of what was asked for.
+        url: address of the server.
+        requests: names of the received requests.
     """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
-        self.asked: list[str] = []
+        self.requests: list[str] = []
 
     def die(self) -> None:
-        """Close the port: from now on connections are refused."""
+        """Close the port, so that connections are refused."""
         self.shutdown()
         self.server_close()
 
@@ -51,11 +51,11 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         text = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode(errors="replace")
         name = next((name for name in _ANSWERS if f" {name}(" in text or f" {name} " in text), self.path)
-        self.server.asked.append(name)
+        self.server.requests.append(name)
         self._answer(json.dumps({"data": _ANSWERS.get(name, {})}).encode())
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def _answer(self, content: bytes) -> None:
         self.send_response(200)

@@ -1,7 +1,7 @@
-"""Real training processes that are cheap to start: one process imports ``src.train``, and each run is a fork of it.
+"""Training processes that start fast: one process imports the training code, and each run is a fork of it.
 
-A run is what ``python -m src.train <arguments>`` is, but for the seconds that the imports take: a process of its own, which can
-be killed, limited and given an environment.
+A run behaves like ``python -m src.train <arguments>`` without the seconds of imports. It is a separate process that can be
+killed, limited and given an environment.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "GLOO_SOCKET_IFNA
 
 @dataclass
 class TrainingProcesses:
-    """Starts runs, and ends those that are left.
+    """Starts runs and kills the remaining ones.
 
     Attributes:
-        server: the process that they are forked from.
-        folder: receives a file of each run with what it prints.
+        server: process that runs are forked from.
+        folder: folder for the output file of each run.
     """
 
     server: subprocess.Popen[str]
@@ -37,7 +37,7 @@ class TrainingProcesses:
     pids: list[int] = field(default_factory=list)
 
     def start(self, *arguments: str, file_size: int = 0, **environment: str) -> Run:
-        """Start a run; ``file_size`` is the largest that it may write, in bytes."""
+        """Start a run; ``file_size`` is the size limit of its files, bytes."""
         log = self.folder / f"{len(self.pids)}.log"
         pid = self.ask({"arguments": arguments, "log": str(log), "environment": environment, "file_size": file_size})
         self.pids.append(pid)
@@ -52,12 +52,12 @@ class TrainingProcesses:
 
 @dataclass
 class Run:
-    """One training process, the first of a process group.
+    """A training process, the first of a process group.
 
     Attributes:
-        processes: it is one of them.
-        pid: its number.
-        log: file with all that it prints.
+        processes: owner of the run.
+        pid: process id.
+        log: file with its output.
     """
 
     processes: TrainingProcesses
@@ -69,17 +69,17 @@ class Run:
         return self.log.read_text() if self.log.exists() else ""
 
     def wait_for(self, text: str, timeout: float = 300) -> None:
-        """Wait until the process has printed something."""
+        """Wait until the process has printed a text."""
         deadline = time.monotonic() + timeout
         while text not in self.printed:
-            assert time.monotonic() < deadline, f"{text!r} did not come:\n{self.printed[-3000:]}"
+            assert time.monotonic() < deadline, f"{text!r} was not printed:\n{self.printed[-3000:]}"
             time.sleep(0.02)
 
     def signal(self, number: signal.Signals, whole_group: bool = False) -> None:
         (os.killpg if whole_group else os.kill)(self.pid, number)
 
     def wait(self) -> int:
-        """The exit code; negative: the signal that ended it."""
+        """Wait for the end and return the exit code; a negative one is a signal."""
         return self.processes.ask({"wait": self.pid})
 
 

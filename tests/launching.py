@@ -1,4 +1,4 @@
-"""Commands as a user starts them: one process, or several by torchrun."""
+"""Commands in one process, or in several by torchrun."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Entry points one after another in each process that torchrun starts: importing takes longer than what a test has them do.
+"""Run several entry points in each process of one torchrun, because imports take longer than the tiny runs.
 
 torchrun --nproc_per_node=2 tests/several_ranks.py <file>    the file: a JSON list of [module, argument, ...]
 """

@@ -1,4 +1,4 @@
-"""Every choice in conf/ composes, names things that exist and passes them arguments that they take."""
+"""Every choice in conf/ composes, its targets exist, and its arguments are theirs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ STAGES = ("segmentor", "flow", "propagation")
 
 @lru_cache
 def composed(*overrides: str) -> DictConfig:
-    """Composing takes a quarter of a second, and several laws look at the same configuration, which none may change."""
+    """Compose once per configuration (a quarter of a second); tests must not change the result."""
     return compose_train(*overrides)
 
 
@@ -55,7 +55,7 @@ NEEDED = {
 
 
 def nodes(value: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every dict of a plain config that has a ``_target_``, with its dotted path."""
+    """Yield every dict with a ``_target_``, with its dotted path."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     if isinstance(value, dict) and "_target_" in value:
         yield path, value
@@ -64,7 +64,7 @@ def nodes(value: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def check_targets(cfg: DictConfig) -> int:
-    """Every ``_target_`` can be imported and takes the arguments that stand beside it."""
+    """Check that every ``_target_`` can be imported and takes its arguments."""
     found = list(nodes(OmegaConf.to_container(cfg, resolve=True)))
     for path, node in found:
         target = get_object(node["_target_"])
@@ -123,7 +123,7 @@ def test_every_experiment_composes_with_every_stage(experiment: str, stage: str)
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_setting_of_the_optimiser_can_be_set(stage: str) -> None:
-    """Without a plus sign, that is, in every stage: a sweep over one setting should not depend on the stage."""
+    """Without a plus sign in every stage, so that a sweep does not depend on the stage."""
     assert set(composed(f"stage={stage}").stage.optim) == {"_target_", *(field.name for field in fields(AdamWPoly))}
 
 
@@ -137,7 +137,7 @@ def test_later_overrides_win(experiment: str) -> None:
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_experiments_and_recipes_change_only_keys_that_exist(experiment: str, stage: str) -> None:
-    """Hydra merges files without asking whether a key is known: a misspelt one would change nothing, silently."""
+    """Hydra merges unknown keys of files silently: a misspelt key would have no effect."""
     cfg = composed(f"experiment={experiment}", f"stage={stage}")
     plain = composed(*(f"{group}={choice}" for group, choice in _group_choices(experiment)), f"stage={stage}")
     known = set(_leaves(OmegaConf.to_container(plain)))
@@ -201,7 +201,7 @@ def test_experiments_are_differences_only() -> None:
 
 
 def test_recipes_belong_to_an_experiment_and_a_stage() -> None:
-    """The recipe is optional, so one with a misspelt name would never be read."""
+    """Recipes are optional, so a misspelt file name would be ignored."""
     assert set(choices("recipe")) <= {f"{experiment}_{stage}" for experiment in EXPERIMENTS for stage in STAGES}
 
 
@@ -280,7 +280,7 @@ def test_trainer_callbacks_and_objectives_can_be_built(tmp_path: Path) -> None:
 
 
 def test_monitored_metrics_are_logged() -> None:
-    """tests/test_train.py checks that these are logged; here, that nothing else is asked for."""
+    """tests/test_train.py checks that these metrics are logged."""
     cfg = OmegaConf.to_container(compose_train())
     monitored = {node["monitor"] for _, node in nodes(cfg) if node.get("monitor")}
     assert monitored <= {"val/miou", "val/wiou", "train/loss", "step"}

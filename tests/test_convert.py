@@ -1,4 +1,4 @@
-"""From published weights to our model and back, by the command that users run; the goldens pin every stage between."""
+"""Conversion of published weights and back by the command; goldens pin every intermediate result."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ def run(source: Path, output: Path, *overrides: str) -> Path:
 
 @dataclass
 class Golden:
-    """Reference numbers of a clip, and our model made from official names."""
+    """Reference numbers of a clip, and our model converted from official names."""
 
     name: str
     layout: dict[str, tuple[int, ...]]
     expected: dict[str, np.ndarray]
     propagator: Propagator
     missed: list[str]
-    """Names whose tensors did not come back bit by bit."""
+    """Return the names of tensors that changed in the round trip."""
 
 
 @pytest.fixture(scope="module", params=CLIPS)
@@ -86,7 +86,7 @@ def test_published_names_round_trip_is_bit_equal(golden: Golden) -> None:
 
 
 def stages(golden: Golden, dtype: torch.dtype) -> tuple[dict[str, Tensor], list[Tensor]]:
-    """Every array of the reference by its name, and the semantic maps."""
+    """Return every reference array by name, and the semantic maps."""
     tag, size, raw_size = CLIPS[golden.name]
     images = [golden_image(f"clip/{tag}/frame{t}", *size)[None].to(dtype) for t in range(3)]
     propagator = golden.propagator.to(dtype)
@@ -125,7 +125,7 @@ def stages(golden: Golden, dtype: torch.dtype) -> tuple[dict[str, Tensor], list[
 
 
 def tolerance(name: str, dtype: torch.dtype) -> tuple[float, float]:
-    """(relative, absolute): those of goldens/README.md, which are met in the precision of the goldens, float64.
+    """Return (relative, absolute) tolerances of goldens/README.md, for the precision of the goldens (float64).
 
     The backbone's are relative to the largest value. In float32 a mask logit of 30 is the sum of 256 products; its rounding
     differs by threads and machine, about the README's own figure, so that one part in a million is allowed beside it.

@@ -1,4 +1,4 @@
-"""Two processes (gloo, CPU) do what one does: the losses of training, the scores of an evaluation, the videos of a prediction."""
+"""Two processes (gloo, CPU) match one process in training losses, evaluation scores and predicted videos."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ CLIPS = ["data.scenes.num_clips=3", "data.scenes.num_frames=10", "data.scenes.si
 
 
 class Both(NamedTuple):
-    """Where one process and two processes left their results, and what the two said."""
+    """Result folders of one and of two processes, and the output of the two."""
 
     one: Path
     two: Path
@@ -111,7 +111,7 @@ def losses(run_dir: Path, stage: str = "segmentor") -> list[dict[str, float]]:
 
 
 def test_training_losses_are_those_of_one_process(both: Both) -> None:
-    """Both normalisers are reduced over the ranks, and every draw is keyed by seed and sample number."""
+    """Both normalisers are reduced over the ranks, and random draws depend on seed and sample number."""
     one, two = losses(both.one / "ddp"), losses(both.two / "ddp")
     assert len(one) == len(two) == STEPS
     for alone, together in zip(one, two, strict=True):
@@ -149,7 +149,7 @@ def test_flow_trains_with_unsupervised_branches(both: Both) -> None:
 
 
 def equal(one: Any, other: Any) -> bool:
-    """Whether two JSON values agree to 1e-6, times left out."""
+    """Return whether two JSON values agree to 1e-6, without times."""
     if isinstance(one, dict):
         names = [name for name in one if not name.startswith("ms")]
         return one.keys() == other.keys() and all(equal(one[name], other[name]) for name in names)

@@ -1,4 +1,4 @@
-"""Several runs by one command: none is in the way of another."""
+"""Laws of multiruns: separate folders and W&B runs, launchers, search, failed jobs."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_multirun_gives_each_job_a_folder_and_a_wandb_run(tmp_path: Path) -> Non
 
 @pytest.mark.slow
 def test_the_slurm_launcher_runs_a_whole_sweep_without_slurm(tmp_path: Path) -> None:
-    """By submitit's local executor: jobs are pickled, sent to processes of their own and waited for, as on a cluster."""
+    """Submitit's local executor pickles jobs and runs them in separate processes, as on a cluster."""
     arguments = [
         *overrides(tmp_path / "scenes", tmp_path / "runs"), "stage=segmentor", "trainer.max_steps=2", "data.val_samples=1",
         "trainer.val_check_interval=2", "hydra/launcher=slurm_dry_run", "seed=0,1",
@@ -70,7 +70,7 @@ def test_the_slurm_launcher_runs_a_whole_sweep_without_slurm(tmp_path: Path) -> 
 
 @pytest.mark.slow
 def test_optuna_runs_trials_by_joblib_and_reports_the_best(tmp_path: Path) -> None:
-    """The search and the launcher in one: two trials, side by side, each with settings and a score of its own."""
+    """Two parallel trials, each with its own settings and score."""
     arguments = [
         *overrides(tmp_path / "scenes", tmp_path / "runs"), "stage=segmentor", "trainer.max_steps=2", "data.val_samples=1",
         "trainer.val_check_interval=2", "hparams_search=optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=2",

@@ -1,4 +1,4 @@
-"""The fault table of docs/reliability.md: each row names the test that shows it, and most of them are here."""
+"""The fault table of docs/reliability.md: most of the tests that it lists."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def unbroken(processes: TrainingProcesses, scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of a run that nothing happens to."""
+    """Run folder of an uninterrupted run."""
     runs = tmp_path_factory.mktemp("unbroken")
     run = processes.start(*overrides(scenes, runs), *SETTINGS)
     assert run.wait() == 0, run.printed
@@ -53,7 +53,7 @@ def unbroken(processes: TrainingProcesses, scenes: Path, tmp_path_factory: pytes
 
 @pytest.fixture
 def arguments(unbroken: Path, scenes: Path, tmp_path: Path) -> list[str]:
-    """Of the same run, elsewhere; the scenes are there by then."""
+    """Arguments of the same run in another folder, after its scenes exist."""
     return [*overrides(scenes, tmp_path), *SETTINGS]
 
 
@@ -62,7 +62,7 @@ def run_dir(runs: Path) -> Path:
 
 
 def state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Weights of the model folder, and moments of the optimiser in the last checkpoint."""
+    """Return the weights of the model folder and the optimiser moments of the last checkpoint."""
     checkpoint = torch.load(folder / "checkpoints" / f"step_{STEPS:07d}.ckpt", weights_only=True)
     moments = {
         f"{number}.{name}": value
@@ -75,7 +75,7 @@ def state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
 
 
 def logged(folder: Path) -> dict[tuple[int, str], float]:
-    """The last value of every metric of every step but times and memory, over all parts of a run."""
+    """Return the last value of every metric by step, except times and memory, over all parts of a run."""
     values = {}
     measured = ("second", "memory")
     for path in sorted(folder.glob("csv/version_*/metrics.csv")):
@@ -90,7 +90,7 @@ def logged(folder: Path) -> dict[tuple[int, str], float]:
 
 
 def check_equal(folder: Path, unbroken: Path, unlogged: Collection[int] = ()) -> None:
-    """Bit for bit. A step may be ``unlogged`` if the process died between its checkpoint and its line in the log."""
+    """Compare two runs bit for bit. A step is ``unlogged`` if the process died between its checkpoint and its log row."""
     for found, expected in zip(state(folder), state(unbroken), strict=True):
         assert found.keys() == expected.keys() and all(torch.equal(found[name], expected[name]) for name in expected)
     metrics = logged(folder)
@@ -168,7 +168,7 @@ def test_file_size_limit_ends_the_run_and_keeps_the_checkpoints(
 
 @pytest.fixture
 def small_disk(unbroken: Path, tmp_path: Path) -> Iterator[Path]:
-    """A file system in memory with room for a checkpoint and a half; mounting one takes root."""
+    """File system in memory with room for one and a half checkpoints; mounting needs root."""
     (checkpoint, *_) = (unbroken / "checkpoints").glob("step_*.ckpt")
     folder = tmp_path / "disk"
     folder.mkdir()
@@ -220,7 +220,7 @@ def test_nan_loss_is_saved_and_replayed(processes: TrainingProcesses, arguments:
 
 @pytest.fixture
 def own_scenes(unbroken: Path, scenes: Path, tmp_path: Path) -> Path:
-    """A copy of the data set that may be damaged."""
+    """A copy of the data set, to be damaged."""
     shutil.copytree(scenes, tmp_path / "data")
     return tmp_path / "data" / "moving_scenes"
 
@@ -250,7 +250,7 @@ def test_unreadable_list_is_an_error(processes: TrainingProcesses, arguments: li
 
 @pytest.fixture
 def with_wandb(arguments: list[str]) -> list[str]:
-    """Shorter, as W&B's own process takes its time."""
+    """Arguments of a shorter run, since W&B's process is slow."""
     return [*arguments, "logger=default", "logger.wandb.finish_timeout=2", "trainer.max_steps=3"]
 
 
@@ -277,7 +277,7 @@ def test_dead_wandb_server_does_not_stop_training(processes: TrainingProcesses, 
     with fake_wandb_server() as server:
         run = processes.start(*with_wandb, WANDB_BASE_URL=server.url, WANDB_API_KEY="k" * 40)
         run.wait_for("step 1 of 3: loss")
-        assert "UpsertBucket" in server.asked
+        assert "UpsertBucket" in server.requests
         server.die()
         assert run.wait() == 0, run.printed
     assert "step 3 of 3: loss" in run.printed
@@ -289,7 +289,7 @@ def test_dead_wandb_server_does_not_stop_training(processes: TrainingProcesses, 
 def test_lost_process_ends_the_others(
     processes: TrainingProcesses, arguments: list[str], tmp_path: Path, number: signal.Signals
 ) -> None:
-    """One that is killed at once, one that hangs after the timeout; the checkpoint before serves to go on."""
+    """A killed process ends the others at once, a hanging one after the timeout; the run resumes from its checkpoint."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
     several = [

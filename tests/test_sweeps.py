@@ -1,4 +1,4 @@
-"""The ablations of conf/sweep: every value composes, and each switch trains and changes what it says it changes."""
+"""The ablations of conf/sweep: every value composes, and each switch has its documented effect in training."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ TWO_STEPS = ["trainer.max_steps=2", "trainer.val_check_interval=2", "trainer.log
 
 
 def grid(sweep: str) -> list[str]:
-    """The overrides that a multirun of the sweep goes through, by Hydra's own parser."""
+    """Return the overrides of each job of the sweep, by Hydra's parser."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         cfg = compose("train", [f"+sweep={sweep}"], return_hydra_config=True)
     ((key, values),) = cfg.hydra.sweeper.params.items()
@@ -51,7 +51,7 @@ def grid(sweep: str) -> list[str]:
 
 
 class Job(NamedTuple):
-    """What a job left: the propagator, and the loss of its first step."""
+    """Result of a job: the propagator, and the loss of its first step."""
 
     model: Propagator
     loss: float
@@ -59,7 +59,7 @@ class Job(NamedTuple):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Scenes and the segmentor from which every job starts."""
+    """Folder with the scenes and the segmentor that every job starts from."""
     folder = tmp_path_factory.mktemp("sweeps")
     train(compose_train(*overrides(folder / "scenes", folder / "runs"), "stage=segmentor", *TWO_STEPS))
     return folder
@@ -67,7 +67,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def job(folder: Path) -> Callable[[str, str], Job]:
-    """Trains one job of a sweep for two steps; the same job only once."""
+    """Train a job of a sweep for two steps, each job once."""
 
     def run(sweep: str, override: str) -> Job:
         return trained("fresh_flow", "seed=0") if override in DEFAULTS else trained(sweep, override)
@@ -89,7 +89,7 @@ def job(folder: Path) -> Callable[[str, str], Job]:
 
 
 def moved_parts(folder: Path, model: Propagator) -> set[str]:
-    """Names of the segmentor's parts with a parameter that is not what the job started from."""
+    """Return the names of the segmentor's parts that training changed."""
     start = load_model(folder / "runs" / "default" / "segmentor" / "model")[0].segmentor
     # The heads come last, and lie in the decoder too.
     owner = {id(parameter): name for name, part in model.segmentor.parts().items() for parameter in part.parameters()}
@@ -99,7 +99,7 @@ def moved_parts(folder: Path, model: Propagator) -> set[str]:
 
 @torch.no_grad()
 def flows(model: Propagator, queries: Tensor) -> tuple[Tensor, Tensor]:
-    """(Segment flow, finest pixel flow) of one textured pair for some queries."""
+    """Return (segment flow, finest pixel flow) of a textured pair for given queries."""
     generator = torch.Generator().manual_seed(1)
     key, nonkey = (255 * torch.rand(1, 3, 64, 96, generator=generator) for _ in range(2))
     prediction = model.flow(key, nonkey, queries)
@@ -115,7 +115,7 @@ def two_queries(model: Propagator) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("experiment", ["quickstart", "vspw_swinl"])
 @pytest.mark.parametrize("sweep", SWEEPS)
 def test_jobs_of_a_sweep_differ_and_start_from_the_segmentor(sweep: str, experiment: str) -> None:
-    """Whatever the recipe of the experiment starts from."""
+    """Independent of the recipe of the experiment."""
     values = grid(sweep)
     seen = []
     # Composing takes its time, and what the ends have in common the middle has.
@@ -170,7 +170,7 @@ def test_deep_supervision_adds_the_losses_of_the_other_layers(job: Callable[[str
 @pytest.mark.parametrize("number, moved", [(0, ""), (1, "mask_head class_head"), (2, "transformer_decoder mask_head class_head"),
                                            (3, "backbone pixel_decoder transformer_decoder mask_head class_head")])  # fmt: skip
 def test_exactly_the_configured_parts_train(job: Callable[[str, str], Job], folder: Path, number: int, moved: str) -> None:
-    """The first is a frozen segmentor, the last a fine-tuned one."""
+    """The first job freezes the segmentor, the last fine-tunes it."""
     assert moved_parts(folder, job("trainable", grid("trainable")[number]).model) == set(moved.split())
 
 
@@ -249,7 +249,7 @@ def test_ablations_page_lists_every_sweep_and_its_commands_compose() -> None:
 
 @pytest.mark.slow
 def test_a_multirun_becomes_a_table(folder: Path) -> None:
-    """Hydra itself reads the grid and lays the jobs out: the table that ends the multirun finds them."""
+    """Hydra parses the grid and creates the job folders; the final table reads them."""
     arguments = [
         *overrides(folder / "scenes", folder / "runs"),
         *TWO_STEPS,

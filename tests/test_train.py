@@ -1,4 +1,4 @@
-"""The three stages end to end: they learn, freeze and say what is wrong. That they resume is in tests/test_reliability.py."""
+"""The three stages end to end: learning, frozen parts, logs and errors. Resuming is in tests/test_reliability.py."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(scenes: Path, tmp_path: Path) -> Run:
-    """Trains as ``python -m src.train`` would, tiny, into ``tmp_path / "default"``."""
+    """Train a tiny run like ``python -m src.train``, into ``tmp_path / "default"``."""
 
     def start(*extra: str) -> dict[str, float]:
         return train(compose_train(*overrides(scenes, tmp_path), *extra))
@@ -57,7 +57,7 @@ def run(scenes: Path, tmp_path: Path) -> Run:
 
 @pytest.fixture(scope="module")
 def stages(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run whose three stages followed one another."""
+    """Folder of a run with all three stages."""
     runs = tmp_path_factory.mktemp("runs")
     for stage in STAGES:
         train(compose_train(*overrides(scenes, runs), f"stage={stage}", BATCH_NORM))
@@ -190,7 +190,7 @@ def pair_iou(model: Propagator, pairs: PairDataset) -> float:
 
 @pytest.mark.slow
 def test_trained_propagation_scores_above_copying(run: Run, scenes: Path, tmp_path: Path) -> None:
-    """On the one clip it was trained on: that training finds the motion, not that so small a network finds any other."""
+    """On the training clip: training learns its motion; so small a network does not generalise."""
     settings = ["batch_size=4", "logger=none", "mask_loss.num_points=256", "data.train_transform=null", "data.val_samples=1"]
     settings += ["stage.optim.lr=2e-3", "stage.optim.backbone_factor=1", "trainer.gradient_clip_val=1.0"]
     settings += ["callbacks.pictures=null", "callbacks.checkpoint.every_n_steps=1000", "trainer.log_every_n_steps=20"]

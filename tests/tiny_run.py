@@ -1,4 +1,4 @@
-"""Training runs that are small enough to be tested: the real configuration, a few steps, generated scenes of 64 x 96 pixels."""
+"""Overrides for training runs of a few steps on generated scenes of 64 x 96 pixels."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ STEPS = [
 
 
 def overrides(data: Path, runs: Path) -> list[str]:
-    """What makes ``python -m src.train`` a tiny run."""
+    """Return the overrides that make ``python -m src.train`` a tiny run."""
     return [f"paths.data={data}", f"paths.runs={runs}", *SCENES, *NETWORKS, *STEPS]
 
 
 def compose_train(*extra: str) -> DictConfig:
-    """The configuration that ``python -m src.train <extra>`` would run."""
+    """Compose the configuration of ``python -m src.train <extra>``."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         return compose("train", list(extra))
 
 
 def compose_eval(*extra: str) -> DictConfig:
-    """The configuration that ``python -m src.eval <extra>`` would run."""
+    """Compose the configuration of ``python -m src.eval <extra>``."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         return compose("eval", list(extra))

@@ -1,4 +1,4 @@
-"""Imports ``src.train`` once, then forks a process for every run that it is asked for on its standard input."""
+"""Server that imports the training code once and forks a process for every run requested on its standard input."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ import src.train
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
 
-def become(wanted: dict[str, Any]) -> int:
-    """What ``python -m src.train`` does, in this process; returns its exit code."""
+def run_training(request: dict[str, Any]) -> int:
+    """Run ``python -m src.train`` in this process and return its exit code."""
     os.setsid()
-    log = os.open(wanted["log"], os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+    log = os.open(request["log"], os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    os.environ |= wanted["environment"]
+    os.environ |= request["environment"]
     rank_zero_only.rank = int(os.environ.get("RANK", "0"))  # Lightning reads it when it is imported
-    if wanted["file_size"]:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (wanted["file_size"], wanted["file_size"]))
-    sys.argv = ["src/train.py", "--config-path", str(CONF), *wanted["arguments"]]
+    if request["file_size"]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_size"], request["file_size"]))
+    sys.argv = ["src/train.py", "--config-path", str(CONF), *request["arguments"]]
     src.train.prepare_arguments()
     try:
         src.train.main()
@@ -47,16 +47,16 @@ def answer(number: int) -> None:
 
 
 def main() -> None:
-    """Answers every line with a pid; a line ``wait <pid>`` with its exit code."""
+    """Answer every line with a pid, and a line ``wait <pid>`` with its exit code."""
     for line in sys.stdin:
-        wanted = json.loads(line)
-        if "wait" in wanted:
-            _, status = os.waitpid(wanted["wait"], 0)
+        request = json.loads(line)
+        if "wait" in request:
+            _, status = os.waitpid(request["wait"], 0)
             answer(os.waitstatus_to_exitcode(status))
             continue
         child = os.fork()
         if child == 0:
-            code = become(wanted)
+            code = run_training(request)
             atexit._run_exitfuncs()  # W&B's process writes its last block when it is told that the run's process ends
             sys.stdout.flush()
             sys.stderr.flush()

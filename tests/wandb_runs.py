@@ -1,4 +1,4 @@
-"""What an offline W&B run holds."""
+"""Records of an offline W&B run."""
 
 import time
 from pathlib import Path
@@ -7,13 +7,13 @@ BLOCK, FILE_HEADER, RECORD_HEADER = 32768, 7, 7
 
 
 def logged_bytes(run: Path) -> bytes:
-    """All records of a run, one after another.
+    """Return all records of a run, concatenated.
 
-    The file is a LevelDB log: blocks of 32 KiB, and a record that crosses a border is cut in two, each part with a header of its
-    own (checksum, 2 bytes of length, kind). A name that is looked for in the raw file may so be torn.
+    The file is a LevelDB log of 32 KiB blocks. A record across a border is split into parts with separate headers (checksum, 2
+    bytes of length, kind), so a name may be split in the raw file.
 
     Args:
-        run: folder of the run. The service that writes it may still be at it when ``finish`` has returned; it gets 20 seconds.
+        run: folder of the run. W&B's service may still write after ``finish`` has returned; it gets 20 seconds.
     """
     (path,) = run.glob("*.wandb")
     deadline, size = time.monotonic() + 20, -1
@@ -23,7 +23,7 @@ def logged_bytes(run: Path) -> bytes:
     data, position, parts = path.read_bytes(), FILE_HEADER, []
     while position + RECORD_HEADER <= len(data):
         left = BLOCK - position % BLOCK
-        if left < RECORD_HEADER:  # too little for a header: zeros up to the next block
+        if left < RECORD_HEADER:  # no room for a header: zeros up to the next block
             position += left
             continue
         length = int.from_bytes(data[position + 4 : position + 6], "little")

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 class NoisyStage(SegmentorStage):
-    """Draws one number at every step, as drop-path or dropout would, and lets it move the weights."""
+    """Stage whose loss depends on one random number per step, like drop-path or dropout."""
 
     def __init__(self) -> None:
         super().__init__(MaskClassificationLoss(len(CLASSES), num_points=32), ["segmentor.class_head"])
@@ -33,7 +33,7 @@ class NoisyStage(SegmentorStage):
 
 
 class KeepCheckpoint(Callback):
-    """Keeps one checkpoint apart, since the newer one replaces it."""
+    """Copies one checkpoint before a newer one replaces it."""
 
     def __init__(self, step: int, path: Path) -> None:
         self.step, self.path = step, path
@@ -59,7 +59,7 @@ def test_resumed_run_repeats_the_random_draws_of_an_uninterrupted_run(tmp_path: 
 
 
 class Told(SegmentorStage):
-    """Says of every pair what it is told."""
+    """Stage with a fixed prediction for every pair."""
 
     def __init__(self, terms: dict[str, float]) -> None:
         super().__init__(MaskClassificationLoss(len(CLASSES), num_points=32), ["segmentor.class_head"])
@@ -84,7 +84,7 @@ def test_nonfinite_loss_term_is_reported_with_its_samples(tmp_path: Path, value:
 
 
 class Remember(Callback):
-    """What the validation step returned."""
+    """Collects the results of the validation steps."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[PairBatch, StagePrediction]] = []
@@ -112,7 +112,7 @@ def test_validation_scores_all_pairs_together_and_by_their_offset(tmp_path: Path
 
 
 class KnowsWhatIsNew(PropagationStage):
-    """Has the true confidence, or its opposite."""
+    """Stage that predicts the true confidence, or its opposite."""
 
     def __init__(self, honest: bool) -> None:
         super().__init__(MaskClassificationLoss(len(CLASSES), num_points=32))

@@ -9,7 +9,7 @@ from tests.inference.tiny import tiny_flow, tiny_propagator
 
 
 def groups_by_name(model: Propagator, optim: AdamWPoly) -> dict[str, tuple[float, float]]:
-    """Learning rate and weight decay of every trained parameter."""
+    """Return learning rate and weight decay by parameter name."""
     optimizer, _ = optim.build(model, 10)
     # The schedule has already set the rate of the first step.
     settings = {id(p): (group["initial_lr"], group["weight_decay"]) for group in optimizer.param_groups for p in group["params"]}

@@ -1,4 +1,4 @@
-"""Laws of self-made labels: the segmentor's map, only where there is no label and only where it is sure."""
+"""Laws of pseudo-labels: the semantic map of the segmentor, only for unlabelled frames and confident pixels."""
 
 import pytest
 import torch

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 class DamagedClips(FakeClips):
-    """Some frames cannot be read."""
+    """Frames of which some cannot be read."""
 
     def read_image(self, clip: int, frame: int, interleaved: bool = False) -> Tensor:
         if frame == 2:

@@ -22,7 +22,7 @@ def set_loss() -> MaskClassificationLoss:
 
 
 def gradient_parts(model: Propagator, terms: Terms) -> set[str]:
-    """Names of the parts that the loss reaches, without those inside of others."""
+    """Return the outermost parts with a gradient."""
     model.zero_grad()
     torch.stack(list(terms.values())).sum().backward()
     leaves = {name: part for name, part in model.parts().items() if name != "segmentor"}
@@ -60,7 +60,7 @@ def test_the_flow_of_the_image_trains_without_the_segmentor(monkeypatch: pytest.
 
 
 def test_unlabelled_video_supervises_the_flow_through_the_photometric_loss() -> None:
-    """Neither labels nor flow: the segmentor's own map and the look of the frames are all there is."""
+    """Without labels and true flow, only pseudo-labels and the photometric loss supervise."""
     model, batch = tiny_propagator("correlation"), tiny_batch()
     model.set_trainable(["flow"])
     blank = batch._replace(
@@ -153,7 +153,7 @@ def test_frame_paired_with_itself_keeps_its_masks_under_zero_flow() -> None:
 @pytest.mark.parametrize("flow", ["query", "pixel", "correlation"])
 @pytest.mark.parametrize("kind", ["segmentor", "flow", "taught flow", "propagation", "taught propagation"])
 def test_every_trainable_parameter_has_a_gradient(flow: str, kind: str) -> None:
-    """DDP waits for all of them (find_unused_parameters: false)."""
+    """DDP waits for all gradients (find_unused_parameters: false)."""
     if flow != "correlation" and kind.startswith("taught"):
         pytest.skip("this estimator has no such branch")
     taught = {"visibility": VisibilityLoss(), "disocclusion": DisocclusionLoss()}

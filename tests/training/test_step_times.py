@@ -1,4 +1,4 @@
-"""Laws of timed steps: they are real steps, their parts are the whole, and looking at another way leaves nothing behind."""
+"""Laws of timed steps: weights move, parts sum to the step, and the second variant leaves no gradients."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ def set_loss() -> MaskClassificationLoss:
 
 
 def timed(stage: Stage) -> tuple[PropagationModule, dict[str, dict[str, float]], dict[str, torch.Tensor]]:
-    """The module afterwards, the times, and the weights before."""
+    """Return the module after the steps, the times, and the weights before."""
     module = tiny_module(stage).train()
     before = {name: value.clone() for name, value in module.propagator.state_dict().items()}
     batch = tiny_batch(flow=torch.ones_like(tiny_batch().key_image[:, :2], dtype=torch.float32))

@@ -1,4 +1,4 @@
-"""Strategies with settings by name, and errors that say what became of the other processes."""
+"""Laws of strategies: named settings, and an error that explains a lost process."""
 
 from datetime import timedelta
 from types import SimpleNamespace

@@ -66,14 +66,14 @@ def test_missing_part_or_earlier_stage_is_an_error(tmp_path: Path) -> None:
 
 @pytest.fixture
 def networked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key and a server that answers."""
+    """Environment with an API key and a server that responds."""
     monkeypatch.delenv("WANDB_MODE", raising=False)
     monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
     monkeypatch.setattr(wiring.requests, "head", lambda *_, **__: None)
 
 
 def offline_reason(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> str | None:
-    """What the log says, or ``None`` for an online logger."""
+    """Return the logged reason for an offline logger, or ``None`` for an online one."""
     with caplog.at_level(logging.INFO):
         logger = wandb_logger("mpvss", "a", str(tmp_path / "run"), group="g", job_type="flow", tags=["x"])
     settings = logger._wandb_init

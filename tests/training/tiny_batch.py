@@ -1,4 +1,4 @@
-"""A batch of pairs, and stages that log what they draw or do as they are told."""
+"""A small batch of pairs of a moving texture."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tests.inference.tiny import FakeClips
 
 
 def tiny_batch(sampling: PairSampling | None = None, size: int = 2, **changes: Any) -> PairBatch:
-    """Pairs of the drifting picture, three frames apart unless told otherwise."""
+    """Pairs of the moving texture, three frames apart by default."""
     pairs = PairDataset(FakeClips(), sampling or FixedOffsetSampling(-3), num_samples=size, seed=0)
     return finalize_batch(collate_pairs([pairs[number] for number in range(size)]))._replace(**changes)
 
 
 def grey(batch: PairBatch) -> PairBatch:
-    """Its key images without any content."""
+    """The same pairs with blank key images."""
     return batch._replace(key_image=torch.full_like(batch.key_image, 128))

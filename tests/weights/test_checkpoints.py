@@ -12,7 +12,7 @@ from tests.inference.tiny import CLASSES, frames, tiny_propagator, tiny_segmento
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A plain Mask2Former as transformers saves it."""
+    """Folder of a small Mask2Former saved by transformers."""
     path = tmp_path_factory.mktemp("hub") / "mask2former"
     network = tiny_segmentor().network
     network.config.id2label = {0: "wall", 1: "door", 2: "floor, tiled", 3: "lamp"}

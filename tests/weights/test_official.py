@@ -36,7 +36,7 @@ def test_round_trip_is_bit_equal_and_computes_the_same(backbone: str) -> None:
 
 
 def test_every_official_tensor_matters() -> None:
-    """Noise on a single one comes back in that one alone: no two are swapped, none is left out."""
+    """Noise on one tensor returns in the same tensor only: none is swapped or left out."""
     official = small_official("resnet")
     base = to_official(from_official(official))
     for name in list(official)[::13]:
@@ -123,7 +123,7 @@ def flownet_state(channels: tuple[int, ...] = (8, 8, 16, 16, 16, 24), steps: tup
 
 
 def flownet_flows(state: Tensors, pair: Tensor) -> list[Tensor]:
-    """FlowNetS on a prepared pair as its paper draws it: flow / 20 in pixels of the pair, coarse to fine."""
+    """FlowNetS as in its paper, on a prepared pair: flow / 20 in pixels of the pair, coarse to fine."""
     levels = []
     x = pair
     for stage in range(1, 7):

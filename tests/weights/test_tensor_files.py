@@ -69,7 +69,7 @@ def test_torch_files_come_back_bit_by_bit(tmp_path: Path, zipped: bool) -> None:
 
 
 class Call:
-    """Calls a function when it is unpickled."""
+    """Object that calls a function when unpickled."""
 
     def __init__(self, function: Callable[..., object], *arguments: object) -> None:
         self.call = function, arguments
@@ -125,7 +125,7 @@ def test_the_bombs_are_real_and_the_error_names_them(tmp_path: Path, monkeypatch
 
 
 def crafted(function: str, *arguments: object) -> bytes:
-    """A pickle that calls ``function`` by name, which pickle would not write by itself."""
+    """Return a hand-written pickle that calls ``function`` by name."""
     module, name = function.rsplit(".", 1)
     call = pickle.dumps(arguments, 2)[2:-1]
     return b"\x80\x02}X\x01\x00\x00\x00a" + f"c{module}\n{name}\n".encode() + call + b"Rs."

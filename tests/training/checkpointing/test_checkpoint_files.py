@@ -25,7 +25,7 @@ STATE = {"state_dict": {"w": torch.arange(5000.0)}, "optimizer_states": [], "lr_
 
 @pytest.fixture
 def run_dir(tmp_path: Path) -> Path:
-    """Two checkpoints; the one of the later step is older, as after a new start."""
+    """Run folder with two checkpoints; the one of the later step is older, as after a restart."""
     for age, step in ((200, 900), (100, 250)):
         path = tmp_path / "checkpoints" / f"step_{step:07d}.ckpt"
         DurableCheckpointIO().save_checkpoint(STATE | {"step": step}, path)
@@ -128,7 +128,7 @@ def test_model_without_checkpoints_counts_as_a_run(tmp_path: Path) -> None:
 
 
 def test_checkpoint_is_synced_before_it_is_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a power cut leaves is what was synced: the content, then the name, then the folder that holds the name."""
+    """A power cut preserves only synced data: content, then name, then the folder of the name."""
     calls: list[str] = []
     sync, replace = os.fsync, os.replace
 
@@ -166,7 +166,7 @@ DurableCheckpointIO().save_checkpoint({"w": torch.zeros(100_000)}, Path(sys.argv
 
 
 def test_full_disk_is_an_error_and_earlier_checkpoints_stay(run_dir: Path) -> None:
-    """The system refuses to write on, as a full disk does."""
+    """A limit on the file size refuses further writes, like a full disk."""
     before = newest(run_dir).read_bytes()
     command = [sys.executable, "-c", LIMITED, str(newest(run_dir))]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)

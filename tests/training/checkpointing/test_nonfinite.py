@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 class Breaks(SegmentorStage):
-    """A loss whose value, or whose gradient alone, is broken at one sample."""
+    """Stage whose loss, or only its gradient, is not finite at one sample."""
 
     def __init__(self, sample: int, loss: float = 1.0, gradient: float = 1.0) -> None:
         super().__init__(MaskClassificationLoss(len(CLASSES), num_points=32), ["segmentor.class_head"])
@@ -68,7 +68,7 @@ def test_nonfinite_gradient_is_detected_before_the_optimiser_step(tmp_path: Path
 
 
 def test_infinite_gradient_under_a_scaler_is_no_error(tmp_path: Path) -> None:
-    """Half precision overflows now and then: the scaler skips the step and halves its scale."""
+    """On an overflow of half precision, the scaler skips the step and halves its scale."""
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     plugin = MixedPrecision("16-mixed", "cpu", scaler=scaler)
     trainer = tiny_trainer(tmp_path, 4, 10, NonFiniteGuard(str(tmp_path / "broken")), plugins=[plugin])

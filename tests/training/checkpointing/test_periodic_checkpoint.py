@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 class FakeTrainer(SimpleNamespace):
-    """As much of a trainer as the callback looks at."""
+    """The trainer attributes that the callback reads."""
 
     def __init__(self, batches: int = 1, validate_every: float = math.inf, **changes: Any) -> None:
         loop = SimpleNamespace(epoch_loop=SimpleNamespace(total_batch_idx=-1))
@@ -41,7 +41,7 @@ class FakeTrainer(SimpleNamespace):
         path.touch()
 
     def run(self, callback: PeriodicCheckpoint, last: int) -> None:
-        """Optimiser steps, each of some batches, and the validations between them."""
+        """Run optimiser steps of several batches, and the validations between them."""
         for step in range(1, last + 1):
             for number in range(self.batches):
                 # Accumulated gradients are applied with the last batch.
@@ -92,7 +92,7 @@ def test_nonpositive_numbers_are_refused() -> None:
 
 
 class Noise(SegmentorStage):
-    """Cheap to train: one random number moves one weight tensor."""
+    """Fast stage: one random number moves one weight tensor."""
 
     def __init__(self) -> None:
         super().__init__(MaskClassificationLoss(len(CLASSES), num_points=32), ["segmentor.class_head"])
@@ -102,7 +102,7 @@ class Noise(SegmentorStage):
 
 
 class Diary(Callback):
-    """Notes validations, and fails where it is told to."""
+    """Records validations, and fails at a given one."""
 
     def __init__(self, fails_validating: int | None = None) -> None:
         self.fails_validating = fails_validating

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 class Square(SegmentorStage):
-    """A loss that costs nothing."""
+    """Stage with a trivial loss."""
 
     def __init__(self) -> None:
         super().__init__(MaskClassificationLoss(len(CLASSES), num_points=32), ["segmentor.class_head"])
@@ -29,7 +29,7 @@ class Square(SegmentorStage):
 
 
 class Send(Callback):
-    """Sends a signal to the run: in a step, or in the validation after it."""
+    """Sends a signal to the run during a step or the validation after it."""
 
     def __init__(self, number: signal.Signals, step: int, validating: bool = False) -> None:
         self.number, self.step, self.validating = number, step, validating
@@ -49,14 +49,14 @@ class Send(Callback):
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
-    """The handlers after a run are those before it."""
+    """Check that a run restores the signal handlers."""
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)]
     yield
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)] == before
 
 
 def stopped(folder: Path, send: Send, accumulate: int = 1, requeue: bool = True) -> list[str]:
-    """The checkpoints of a run of six steps that ends with the exit code."""
+    """Return the checkpoints of a run of six steps that ends with the exit code."""
     trainer = tiny_trainer(
         folder, 6, 100, send, StopOnSignal(requeue), val_check_interval=4 * accumulate, accumulate_grad_batches=accumulate
     )
@@ -92,7 +92,7 @@ echo "$@" > {said}
 
 @pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A batch job of an array, with a scontrol that writes down what it is asked."""
+    """Environment of an array job, with an scontrol that records its arguments."""
     for name, value in {"SLURM_JOB_ID": "81", "SLURM_ARRAY_JOB_ID": "80", "SLURM_ARRAY_TASK_ID": "3"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(preemption.SLURMEnvironment, "detect", staticmethod(lambda: True))

@@ -33,7 +33,7 @@ def test_first_module_with_nonfinite_output_is_logged(tmp_path: Path, caplog: py
 
 
 class Overflows(SegmentorStage):
-    """Finite logits, and a term that is not."""
+    """Stage with finite logits and a loss term that is not finite."""
 
     def losses(self, model: Propagator, batch: PairBatch) -> Terms:
         terms = super().losses(model, batch)
