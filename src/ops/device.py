@@ -1,4 +1,4 @@
-"""Device-dependent execution: autocast, synchronization and CPU threads."""
+"""Device-dependent execution: autocast, CPU fast paths, synchronization and threads."""
 
 from __future__ import annotations
 
@@ -14,6 +14,21 @@ def full_precision(like: Tensor) -> AbstractContextManager[object]:
     device = like.device.type
     # torch raises even for disabling autocast on devices that have none, such as meta.
     return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
+
+
+def use_cpu_fast_path(tensor: Tensor) -> bool:
+    """Return whether the CPU inference fast path applies: no gradients, exact to float rounding.
+
+    False under autocast, because half precision is too coarse for its sums and differences, and while compiling, because graphs
+    are built from torch's own modules.
+
+    Args:
+        tensor: input of the layer.
+    """
+    # First, because a compiler breaks the graph at the conditions that follow.
+    if torch.compiler.is_compiling():
+        return False
+    return torch.is_inference_mode_enabled() and tensor.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
 
 
 def synchronize(device: torch.device | None = None) -> None:

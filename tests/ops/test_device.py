@@ -1,10 +1,11 @@
-"""Laws: autocast is off inside, threads are set for both libraries, and a CPU is never waited for."""
+"""Laws: autocast is off inside, fast paths are for CPU inference, threads are set for both libraries, CPUs never synchronize."""
 
 import cv2
 import pytest
 import torch
+from torch import Tensor
 
-from src.ops.device import full_precision, set_threads, synchronize
+from src.ops.device import full_precision, set_threads, synchronize, use_cpu_fast_path
 
 
 def test_full_precision_switches_autocast_off_and_exists_on_every_device() -> None:
@@ -36,3 +37,24 @@ def test_waiting_for_a_cpu_never_reaches_the_accelerator(monkeypatch: pytest.Mon
     for device in (torch.device("cpu"), torch.device("cuda", 1), None):
         synchronize(device)
     assert waited == [torch.device("cuda", 1), None]
+
+
+def test_the_fast_path_applies_only_to_inference_in_full_precision() -> None:
+    tensor = torch.zeros(1)
+    assert not use_cpu_fast_path(tensor)
+    with torch.no_grad():
+        assert not use_cpu_fast_path(tensor)
+    with torch.inference_mode():
+        assert use_cpu_fast_path(tensor)
+        assert not use_cpu_fast_path(torch.zeros(1, device="meta"))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert not use_cpu_fast_path(tensor)
+
+
+def test_the_fast_path_never_applies_in_a_graph() -> None:
+    def step(tensor: Tensor) -> Tensor:
+        return tensor + 1 if use_cpu_fast_path(tensor) else tensor - 1
+
+    with torch.inference_mode():
+        assert step(torch.zeros(1)) == 1
+        assert torch.compile(step, backend="eager", fullgraph=True)(torch.zeros(1)) == -1

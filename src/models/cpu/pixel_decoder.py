@@ -21,7 +21,7 @@ from src.models.cpu.encoder_layer import EncoderLayer
 from src.models.cpu.mask_features import MaskFeatures
 from src.ops.cache import CachedResult, cached_constant
 from src.ops.channels_last import group_norm_factors, upsample_2x
-from src.ops.cpu_inference import use_cpu_fast_path
+from src.ops.device import use_cpu_fast_path
 from src.ops.sine_positions import sine_positions
 from src.ops.winograd import transformed_kernel, winograd_convolution
 from src.structures import Size

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from src.ops.cache import CachedResult
-from src.ops.cpu_inference import use_cpu_fast_path
+from src.ops.device import use_cpu_fast_path
 from src.ops.winograd import transformed_kernel, winograd_convolution
 
 _FEW_PIXELS = 64

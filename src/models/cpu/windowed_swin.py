@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.models.swin.modeling_swin import SwinAttention, SwinBackbone, SwinLayer, SwinStage
 
-from src.ops.cpu_inference import use_cpu_fast_path
+from src.ops.device import use_cpu_fast_path
 from src.structures import Size
 
 _BLOCK = 1024
