@@ -13,7 +13,7 @@ from src.files.atomic_write import write_rgb
 from src.files.tables import Row, console_table, number
 from src.measure import report
 from src.measure.speed import FRAMES
-from src.visualization.speed_chart import roofline_picture
+from src.visualization.cost_charts import roofline_picture
 
 log = logging.getLogger(__name__)
 

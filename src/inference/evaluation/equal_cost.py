@@ -9,7 +9,7 @@ import numpy as np
 
 from src.files.atomic_write import write_rgb
 from src.files.tables import Row
-from src.visualization.trade_off import cost_curves_picture
+from src.visualization.cost_charts import cost_curves_picture
 
 
 def curves(rows: Sequence[Row]) -> dict[str, list[tuple[float, float]]]:

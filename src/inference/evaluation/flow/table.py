@@ -12,7 +12,7 @@ from src.files.tables import Row, console_table, number, without_nan
 from src.inference.evaluation.flow.endpoint_errors import ClipError
 from src.inference.evaluation.flow.label_propagation import OffsetScore
 from src.visualization.charts import sweep_picture
-from src.visualization.trade_off import trade_off_picture
+from src.visualization.cost_charts import trade_off_picture
 
 _COSTS = {"gflops": ("GFLOPs", 2), "params_m": ("params M", 2), "ms": ("ms", 1)}
 
