@@ -67,13 +67,13 @@ def lines_of(runs: Sequence[Run], repeated: str) -> list[Line]:
     return list(lines.values())
 
 
-def metrics_of(runs: Sequence[Run], asked: Sequence[str] | None) -> list[str]:
+def metrics_of(runs: Sequence[Run], requested: Sequence[str] | None) -> list[str]:
     """Return the metrics to show: the requested ones, or the known ones of ``SHOWN``."""
     known = sorted({name for run in runs for name in run.metrics})
-    unknown = sorted(set(asked or ()) - set(known))
+    unknown = sorted(set(requested or ()) - set(known))
     if unknown:
         raise ValueError(f"no run has {', '.join(unknown)}; expected some of {', '.join(known) or 'no metrics'}")
-    shown = list(asked or (name for name in SHOWN if name in known))
+    shown = list(requested or (name for name in SHOWN if name in known))
     if not shown:
         raise ValueError(f"no run has finished with one of {', '.join(SHOWN)}; --metrics names others")
     return shown
@@ -157,9 +157,9 @@ def main(arguments: list[str] | None = None) -> int:
         runs, default = _read(options)
         output = options.output or default
         files = [output.with_name(output.name + suffix) for suffix in (".md", ".csv", ".png")]
-        taken = [str(file) for file in files if file.exists()]
-        if taken and not options.overwrite:
-            raise FileExistsError(f"{', '.join(taken)} exist already: name another --output or add --overwrite")
+        existing = [str(file) for file in files if file.exists()]
+        if existing and not options.overwrite:
+            raise FileExistsError(f"{', '.join(existing)} exist already: name another --output or add --overwrite")
         metrics, lines = metrics_of(runs, options.metrics), lines_of(runs, options.repeated)
         axis, drawn = curves(lines, metrics[0], options.axis)
         unit = ", %" if _scale(metrics[0]) > 1 else ""

@@ -26,9 +26,9 @@ def check_output(path: str | Path, overwrite: bool) -> Path:
     path = Path(path)
     if path.suffix.lower() != ".json":
         raise ValueError(f"output {path}: expected a name that ends in .json (the CSV goes beside it)")
-    taken = [str(file) for file in (path, path.with_suffix(".csv")) if file.exists()]
-    if taken and not overwrite:
-        raise FileExistsError(f"{' and '.join(taken)} exist already: name another output or set overwrite=true")
+    existing = [str(file) for file in (path, path.with_suffix(".csv")) if file.exists()]
+    if existing and not overwrite:
+        raise FileExistsError(f"{' and '.join(existing)} exist already: name another output or set overwrite=true")
     return path
 
 

@@ -82,12 +82,12 @@ def frame_cost(propagator: Propagator, size: Size) -> FrameCost:
         flow, flow_count = count_multiply_adds(lambda: propagator.flow(black, black, queries))
         shadow.flow = _KnownFlow(flow)
     with without_data:
-        (carried, _), propagate_count = count_multiply_adds(lambda: shadow.propagate(key, image, image, features))
+        (propagated, _), propagate_count = count_multiply_adds(lambda: shadow.propagate(key, image, image, features))
         _, post_count = count_multiply_adds(lambda: semantic_scores(key))
-        _, filled_count = count_multiply_adds(lambda: semantic_scores(carried))
+        _, disocclusion_count = count_multiply_adds(lambda: semantic_scores(propagated))
     return FrameCost(
         key=(key_count + encode_count) / 1e9,
-        propagate=(flow_count + propagate_count + filled_count - post_count) / 1e9,
+        propagate=(flow_count + propagate_count + disocclusion_count - post_count) / 1e9,
         post=post_count / 1e9,
         params_m={name: _num_parameters(getattr(propagator, name)) / 1e6 for name in ("segmentor", "flow")},
     )

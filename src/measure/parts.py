@@ -94,21 +94,21 @@ def part_times(
         warmup: untimed rounds of a key and a non-key frame.
         repeats: timed rounds.
     """
-    taken: defaultdict[str, list[float]] = defaultdict(list)
+    times: defaultdict[str, list[float]] = defaultdict(list)
     size = (key_image.shape[-2], key_image.shape[-1])
     for number in range(warmup + repeats):
         with module_times(timed_modules(propagator)) as inside, torch.inference_mode():
             key_ms, step = milliseconds(lambda: stream.predict(key_image, None))
-            nonkey_ms, carried = milliseconds(lambda step=step: stream.predict(nonkey_image, step.state))  # type: ignore[misc]
-            post_ms, _ = milliseconds(lambda carried=carried: carried.semantic_map(size))  # type: ignore[misc]
+            nonkey_ms, propagated = milliseconds(lambda step=step: stream.predict(nonkey_image, step.state))  # type: ignore[misc]
+            post_ms, _ = milliseconds(lambda propagated=propagated: propagated.semantic_map(size))  # type: ignore[misc]
         if number < warmup:
             continue
         for name, ms in inside.items():
-            taken[name].append(ms)
+            times[name].append(ms)
         for kind, whole, rest in (("key", key_ms, "key: other"), ("non-key", nonkey_ms, "non-key: warp and other")):
-            taken[rest].append(whole - sum(ms for name, ms in inside.items() if name.startswith(f"{kind}: ")))
-        taken["post-processing"].append(post_ms)
-    return {name: median(values) for name, values in taken.items()}
+            times[rest].append(whole - sum(ms for name, ms in inside.items() if name.startswith(f"{kind}: ")))
+        times["post-processing"].append(post_ms)
+    return {name: median(values) for name, values in times.items()}
 
 
 def _counted(forward: Callable[..., Any], name: str, counts: defaultdict[str, int]) -> Callable[..., Any]:

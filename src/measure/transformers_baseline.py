@@ -93,8 +93,8 @@ def nonkey_map_by_reference(
         motion = flow(key_image, nonkey_image, key.queries)
     segment_flow = resize_flow(motion.segment_flow, (key.mask_logits.shape[-2], key.mask_logits.shape[-1]))
     warped = warp_segments(key.mask_logits_per_layer, segment_flow, "reference")
-    carried = MaskPrediction(key.class_logits_per_layer, warped, key.queries, key.image_size, key.padded_size)
-    return full_size_scores(carried).argmax(1)
+    prediction = MaskPrediction(key.class_logits_per_layer, warped, key.queries, key.image_size, key.padded_size)
+    return full_size_scores(prediction).argmax(1)
 
 
 def full_size_scores(prediction: MaskPrediction) -> Tensor:

@@ -84,8 +84,8 @@ def jobs(methods: Sequence[str], key_intervals: Sequence[int], schedulers: Seque
         if scheduler == "fixed" or k > 1
     ]
     if not found:
-        asked = f"methods {list(methods)} with schedulers {list(schedulers)} at key intervals {list(key_intervals)}"
-        raise ValueError(f"{asked}: nothing to evaluate")
+        requested = f"methods {list(methods)} with schedulers {list(schedulers)} at key intervals {list(key_intervals)}"
+        raise ValueError(f"{requested}: nothing to evaluate; expected at least one of each")
     return found
 
 

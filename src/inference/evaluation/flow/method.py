@@ -109,12 +109,12 @@ class FlowMethod:
         size = (nonkey_image.shape[-2], nonkey_image.shape[-1])
         image = self.network_image(nonkey_image)
         if self.propagator is not None and key.prediction is not None:
-            carried, found = self.propagator.propagate(key.prediction, key.image, image, key.features)
+            propagated, found = self.propagator.propagate(key.prediction, key.image, image, key.features)
             found = self.flow.with_detail(found)
         else:
-            carried, found = None, self.estimate(key, image)
-        if carried is not None and found.segment_flow.shape[1] > 1:
-            flow = winning_flow(carried, found)
+            propagated, found = None, self.estimate(key, image)
+        if propagated is not None and found.segment_flow.shape[1] > 1:
+            flow = winning_flow(propagated, found)
         else:
             flow = upsample_flow(found.segment_flow[:, 0], found)[..., : image.shape[-2], : image.shape[-1]]
         return resize_flow(flow, size)[0].cpu()

@@ -50,8 +50,8 @@ def write_flow_pictures(
     for done, (clip, key, target) in enumerate(chosen, start=1):
         key_image, image = dataset.read_image(clip, key), dataset.read_image(clip, target)
         key_label, label = dataset.read_label(clip, key), dataset.read_label(clip, target)
-        carried = {name: carry(one, key_image, image, key_label, dataset.num_classes) for name, one in methods.items()}
-        panel = flow_panel(key_image, image, key_label, label, carried, dataset.palette, offset)
+        labels = {name: propagate_label(one, key_image, image, key_label, dataset.num_classes) for name, one in methods.items()}
+        panel = flow_panel(key_image, image, key_label, label, labels, dataset.palette, offset)
         panel = stack([panel, legend(dataset.classes, dataset.palette, panel.shape[-1])])
         file = folder / f"{dataset.clips[clip].name.replace('/', '_')}_{target:05d}_offset_{offset}.png"
         files.append(write_rgb(panel, file))
@@ -61,7 +61,9 @@ def write_flow_pictures(
 
 
 @torch.inference_mode()
-def carry(method: FlowMethod, key_image: Tensor, nonkey_image: Tensor, key_label: Tensor, num_classes: int) -> PropagatedLabel:
+def propagate_label(
+    method: FlowMethod, key_image: Tensor, nonkey_image: Tensor, key_label: Tensor, num_classes: int
+) -> PropagatedLabel:
     """Warp the key frame's label to a non-key frame and mark disoccluded pixels.
 
     Disoccluded pixels are those with a confidence below a half or, for an estimator without confidence, those that fail the

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from src.inference.evaluation.flow.method import FlowMethod
-from src.inference.evaluation.flow.pictures import carry, write_flow_pictures
+from src.inference.evaluation.flow.pictures import propagate_label, write_flow_pictures
 from src.models.flow import CopyFlow
 from tests.inference.known_flow import ConstantFlow
 from tests.inference.tiny import FakeClips
@@ -29,6 +29,6 @@ def test_pixels_that_enter_at_the_edge_are_disoccluded() -> None:
             self.vector = (-2.0 if key_image[0].equal(key) else 2.0), 0.0
             return super().forward(key_image, nonkey_image, queries)
 
-    found = carry(FlowMethod(Both(0.0)), key, image, label, 4)
+    found = propagate_label(FlowMethod(Both(0.0)), key, image, label, 4)
     assert found.disoccluded[:, :2].all() and not found.disoccluded[:, 2:].any()
     assert (found.label[:, 2:] == label[:, :-2]).all()
