@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Train the whole method on generated scenes, then compare it with its baselines on held-out clips. Finished parts are
-# not repeated: a run that was stopped goes on where it was.
+# Train the whole method on generated scenes, then compare it with its baselines on held-out clips. Finished stages are
+# not repeated, and an interrupted stage resumes from its last checkpoint.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=outputs/quickstart

@@ -34,6 +34,8 @@ def test_the_floors_hold() -> None:
         ({"data/integrity/issues.py": "import src.data.datasets.palette"}, "Layers of data"),
         ({"training/__init__.py": "import hydra"}, "Hydra stays"),
         ({"web/__init__.py": "import omegaconf"}, "Hydra stays"),
+        ({"training/module.py": "import src.training.wiring"}, "Layers of training"),
+        ({"weights/renaming.py": "import src.weights.official"}, "Layers of weights"),
         ({"inference/__init__.py": "import gradio"}, "Only the page knows Gradio"),
         ({"inference/scheduling/__init__.py": "import src.inference.streaming"}, "Inference: schedulers"),
         ({"models/flow/__init__.py": "import src.models.segmentors.eomt"}, "Floors of models"),
