@@ -73,7 +73,7 @@ def test_own_data_trains(tmp_path: Path, own_data: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     metrics = train_own_data.main(
         str(own_data), "debug=fast", "trainer.accelerator=cpu", "model/segmentor=lite0", "mask_loss.num_points=64",
-        "data.train_transform.steps=[]", "data.num_classes=4", "model.segmentor.pretrained_backbone=false",
+        "data.train_transform.steps=[]", "model.segmentor.pretrained_backbone=false",
     )  # fmt: skip
     assert np.isfinite(metrics["train/loss"])
     assert (tmp_path / "outputs" / "own_data" / "segmentor" / "model" / "model.safetensors").is_file()
