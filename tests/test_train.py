@@ -23,7 +23,7 @@ from src.metrics.iou import MeanIoU
 from src.models.propagator import Propagator
 from src.ops.masks import semantic_map
 from src.structures import PairBatch
-from src.training.logging.callbacks import ProgressLines
+from src.training.logging.progress import ProgressLines
 from src.training.stages import SegmentorStage
 from src.weights.model_folder import load_model
 from tests.tiny_run import compose_train, overrides

@@ -14,9 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.commands.num_classes import fill_num_classes
 from src.data.datamodule import PairDataModule
-from src.training.checkpointing.checkpoint_files import discard_checkpoints, find_checkpoint
 from src.training.checkpointing.nonfinite import NonFiniteStep
 from src.training.checkpointing.replay import replay_step
+from src.training.checkpointing.resume import discard_checkpoints, find_checkpoint
 from src.training.checkpointing.run_lock import run_lock
 from src.training.logging.dashboards import git_state
 from src.training.logging.resilient_wandb import ResilientWandbLogger

@@ -14,37 +14,11 @@ from src.training.checkpointing.checkpoint_files import (
     DurableCheckpointIO,
     checkpoint_damage,
     checkpoints_by_age,
-    discard_checkpoints,
-    find_checkpoint,
     remove_unfinished,
 )
+from src.training.checkpointing.resume import find_checkpoint
 from tests.tiny_run import ROOT
-
-STATE = {"state_dict": {"w": torch.arange(5000.0)}, "optimizer_states": [], "lr_schedulers": [], "loops": {}}
-
-
-@pytest.fixture
-def run_dir(tmp_path: Path) -> Path:
-    """Run folder with two checkpoints; the one of the later step is older, as after a restart."""
-    for age, step in ((200, 900), (100, 250)):
-        path = tmp_path / "checkpoints" / f"step_{step:07d}.ckpt"
-        DurableCheckpointIO().save_checkpoint(STATE | {"step": step}, path)
-        os.utime(path, (1e9 - age, 1e9 - age))
-    return tmp_path
-
-
-def newest(run_dir: Path) -> Path:
-    return run_dir / "checkpoints" / "step_0000250.ckpt"
-
-
-def test_resuming_takes_the_newest_checkpoint(run_dir: Path) -> None:
-    torch.save({"state_dict": {}}, run_dir / "checkpoints" / "best.ckpt")
-    assert find_checkpoint(run_dir, resume=True, overwrite=False) == newest(run_dir)
-    assert torch.load(newest(run_dir), weights_only=True)["step"] == 250
-
-
-def cut_short(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-100])
+from tests.training.checkpointing.run_folder import STATE, cut_short, newest
 
 
 def without_a_block_in_the_middle(path: Path) -> None:
@@ -94,37 +68,6 @@ def test_changed_byte_is_detected_in_a_file_that_loads(run_dir: Path) -> None:
     without_a_block_in_the_middle(newest(run_dir))
     torch.load(newest(run_dir), weights_only=True)
     assert "the checksum of" in str(checkpoint_damage(newest(run_dir)))
-
-
-def test_run_without_intact_checkpoint_does_not_restart(run_dir: Path) -> None:
-    for path in checkpoints_by_age(run_dir / "checkpoints"):
-        cut_short(path)
-    with pytest.raises(
-        ValueError, match=r"every checkpoint in .*checkpoints is damaged; overwrite=true starts the run at step 0"
-    ):
-        find_checkpoint(run_dir, resume=True, overwrite=False)
-
-
-def test_earlier_run_is_not_replaced_without_overwrite(run_dir: Path) -> None:
-    with pytest.raises(FileExistsError, match=r"already contains a run \(step_0000250.ckpt\): add resume=true"):
-        find_checkpoint(run_dir, resume=False, overwrite=False)
-    assert find_checkpoint(run_dir, resume=False, overwrite=True) is None
-    # Asking is not deleting: the new run may yet fail to start.
-    assert len(list((run_dir / "checkpoints").iterdir())) == 2
-    discard_checkpoints(run_dir)
-    assert not list((run_dir / "checkpoints").iterdir())
-    assert find_checkpoint(run_dir, resume=False, overwrite=False) is None
-    with pytest.raises(ValueError, match="expected at most one: resume=true continues"):
-        find_checkpoint(run_dir, resume=True, overwrite=True)
-
-
-def test_model_without_checkpoints_counts_as_a_run(tmp_path: Path) -> None:
-    assert find_checkpoint(tmp_path, resume=True, overwrite=False) is None
-    (tmp_path / "model").mkdir()
-    with pytest.raises(FileExistsError, match=r"already contains a run \(model\)"):
-        find_checkpoint(tmp_path, resume=False, overwrite=False)
-    with pytest.raises(FileExistsError, match="exists without a checkpoint to resume from; overwrite=true trains"):
-        find_checkpoint(tmp_path, resume=True, overwrite=False)
 
 
 def test_checkpoint_is_synced_before_it_is_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

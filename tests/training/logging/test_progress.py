@@ -1,30 +1,13 @@
 import logging
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import cv2
 import pytest
 import torch
 
-from src.losses.mask_classification import MaskClassificationLoss
-from src.training.logging import callbacks
-from src.training.logging.callbacks import PairPictures, ProgressLines, Throughput
-from src.training.stages import PropagationStage, SegmentorStage
-from tests.inference.tiny import CLASSES, FakeClips, tiny_propagator
-from tests.training.tiny_batch import tiny_batch
-
-
-class FakeTrainer(SimpleNamespace):
-    """The attributes of a trainer that callbacks read."""
-
-    def __init__(self, **changes: Any) -> None:
-        defaults = {
-            "global_step": 0, "max_steps": 7, "log_every_n_steps": 2, "is_global_zero": True, "sanity_checking": False,
-            "accumulate_grad_batches": 1, "world_size": 1, "loggers": [], "callback_metrics": {},
-            "datamodule": SimpleNamespace(val=FakeClips()),
-        }  # fmt: skip
-        super().__init__(**defaults | changes)
+from src.training.logging import progress
+from src.training.logging.progress import ProgressLines, Throughput
+from tests.training.logging.fake_trainer import FakeTrainer
 
 
 def steps(callback: Any, trainer: FakeTrainer, last: int, batches: int = 1, first: int = 1, module: Any = None) -> None:
@@ -44,7 +27,7 @@ def tiny_batch_of_four() -> Any:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A list whose only element is the time in seconds."""
     now = [100.0]
-    monkeypatch.setattr(callbacks.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     return now
 
 
@@ -72,7 +55,7 @@ def test_throughput_is_a_mean_over_steps_without_validation(clock: list[float]) 
 
 
 def set_terminal(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
-    monkeypatch.setattr(callbacks.rich, "get_console", lambda: SimpleNamespace(is_terminal=terminal))
+    monkeypatch.setattr(progress.rich, "get_console", lambda: SimpleNamespace(is_terminal=terminal))
 
 
 def test_without_a_terminal_progress_is_logged(
@@ -106,39 +89,3 @@ def test_on_a_terminal_and_on_other_ranks_it_is_silent(
         steps(callback, trainer, 4)
         callback.on_validation_end(trainer, None)
     assert caplog.messages == []
-
-
-def validate(callback: PairPictures, trainer: FakeTrainer, stage: Any, batches: int) -> None:
-    model, batch = tiny_propagator(), tiny_batch(size=1)
-    for number in range(batches):
-        callback.on_validation_batch_end(trainer, None, {"prediction": stage.predict(model, batch)}, batch, number)
-    callback.on_validation_epoch_end(trainer, None)
-
-
-def test_pictures_of_the_first_samples_go_to_a_folder_of_the_step(tmp_path: Path) -> None:
-    loss = MaskClassificationLoss(len(CLASSES), num_points=32)
-    with torch.no_grad():
-        callback, trainer = PairPictures(str(tmp_path), 2), FakeTrainer(global_step=40)
-        validate(callback, trainer, PropagationStage(loss), 3)
-        trainer.global_step = 80
-        validate(callback, trainer, SegmentorStage(loss), 1)
-    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*.png"))] == [
-        "step_0000040/00.png", "step_0000040/01.png", "step_0000080/00.png",
-    ]  # fmt: skip
-    carried, single = (cv2.imread(str(tmp_path / name / "00.png")) for name in ("step_0000040", "step_0000080"))
-    assert carried.std() > 10 and single.std() > 10 and carried.shape[1] >= 4 * 56
-
-
-def test_nothing_is_drawn_in_a_sanity_check_or_on_other_ranks(tmp_path: Path) -> None:
-    stage = SegmentorStage(MaskClassificationLoss(len(CLASSES), num_points=32))
-    with torch.no_grad():
-        validate(PairPictures(str(tmp_path), 2), FakeTrainer(sanity_checking=True), stage, 1)
-        validate(PairPictures(str(tmp_path), 2), FakeTrainer(is_global_zero=False), stage, 1)
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_picture_that_cannot_be_written_is_an_error_with_its_path(tmp_path: Path) -> None:
-    (tmp_path / "step_0000000" / "00.png").mkdir(parents=True)
-    stage = SegmentorStage(MaskClassificationLoss(len(CLASSES), num_points=32))
-    with torch.no_grad(), pytest.raises(OSError, match=r"step_0000000/00\.png"):
-        validate(PairPictures(str(tmp_path), 1), FakeTrainer(), stage, 1)

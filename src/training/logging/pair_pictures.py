@@ -1,0 +1,76 @@
+"""Pictures of validation samples, as files and in W&B."""
+
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
+from PIL import Image
+from torch import Tensor
+
+from src.structures import PairBatch
+from src.training.stages import StagePrediction
+from src.visualization.palette import Palette
+from src.visualization.panels import pair_panel
+
+
+class PairPictures(Callback):
+    """Draws the first validation samples at every validation: as files, and to W&B under ``val/pictures``.
+
+    Args:
+        folder: folder of the PNG files, with one folder per step in it.
+        num_samples: number of samples to draw.
+    """
+
+    def __init__(self, folder: str, num_samples: int) -> None:
+        self.folder = Path(folder)
+        self.num_samples = num_samples
+        self._pictures: list[tuple[str, Tensor]] = []
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: PairBatch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Draw one sample from the :class:`StagePrediction` that the validation step returned."""
+        if batch_idx >= self.num_samples or not trainer.is_global_zero or trainer.sanity_checking:
+            return
+        palette = trainer.datamodule.val.palette  # type: ignore[attr-defined]
+        self._pictures.append((batch.names[0], _draw(batch, outputs["prediction"], palette)))
+
+    @rank_zero_only
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the pictures of this validation.
+
+        Raises:
+            OSError: if a file cannot be written.
+        """
+        pictures, self._pictures = self._pictures, []
+        if not pictures:
+            return
+        folder = self.folder / f"step_{trainer.global_step:07d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        images = [picture.permute(1, 2, 0).contiguous().numpy() for _, picture in pictures]
+        for number, image in enumerate(images):
+            Image.fromarray(image).save(folder / f"{number:02d}.png")
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_image("val/pictures", images, caption=[name for name, _ in pictures])
+
+
+def _draw(batch: PairBatch, outcome: StagePrediction, palette: Palette) -> Tensor:
+    return pair_panel(
+        key_image=batch.key_image[0].cpu(),
+        nonkey_image=batch.nonkey_image[0].cpu(),
+        label=batch.nonkey_label[0].cpu(),
+        prediction=outcome.nonkey,
+        flow=outcome.flow,
+        target_flow=None if batch.flow is None else batch.flow[0].cpu(),
+        palette=palette,
+        key_prediction=outcome.key,
+    )
