@@ -64,7 +64,7 @@ class PropagationModule(LightningModule):
         self.seed = seed
         self.propagator.set_trainable(stage.trainable)
         for branch, part in propagator.flow.branches().items():
-            if branch in stage.idle:
+            if branch in stage.unsupervised:
                 part.requires_grad_(False)
         self.val_iou = MeanIoU(num_classes)
         self.val_iou_by_offset = nn.ModuleList(MeanIoU(num_classes) for _ in range(_MAX_SCORED_OFFSET))

@@ -41,8 +41,8 @@ class Stage(Protocol):
 
     trainable: tuple[str, ...]
     """Names of the propagator's trainable parts; all other parts are frozen, batch-norm statistics included."""
-    idle: tuple[FlowBranch, ...]
-    """Branches of the flow estimator that none of the stage's losses reaches: frozen, as DDP would wait for their gradients."""
+    unsupervised: tuple[FlowBranch, ...]
+    """Branches of the flow estimator without a loss in this stage, frozen because DDP would wait for their gradients."""
 
     def losses(self, model: Propagator, batch: PairBatch) -> Terms:
         """Compute the loss terms of a batch."""
@@ -63,7 +63,7 @@ class SegmentorStage(nn.Module):
         super().__init__()
         self.loss = loss
         self.trainable = tuple(trainable)
-        self.idle: tuple[FlowBranch, ...] = ()
+        self.unsupervised: tuple[FlowBranch, ...] = ()
 
     def losses(self, model: Propagator, batch: PairBatch) -> Terms:
         """Compute the set loss of the per-frame prediction."""
@@ -92,7 +92,7 @@ class AuxiliaryLosses(nn.Module):
         self.disocclusion = disocclusion
         self.photometric = photometric
         supervised = {FlowBranch.VISIBILITY: visibility, FlowBranch.DISOCCLUSION: disocclusion}
-        self.idle = tuple(branch for branch, loss in supervised.items() if loss is None)
+        self.unsupervised = tuple(branch for branch, loss in supervised.items() if loss is None)
 
     def forward(self, flow: FlowPrediction, batch: PairBatch) -> Terms:
         """Compute the loss terms of a batch."""
@@ -129,7 +129,7 @@ class FlowStage(nn.Module):
         self.loss = loss
         self.auxiliary_losses = AuxiliaryLosses(visibility, disocclusion, photometric)
         self.trainable = tuple(trainable)
-        self.idle = self.auxiliary_losses.idle
+        self.unsupervised = self.auxiliary_losses.unsupervised
 
     def losses(self, model: Propagator, batch: PairBatch) -> Terms:
         """Compute the end-point errors; the segmentor runs only for a flow estimator that reads its queries.
@@ -187,7 +187,9 @@ class PropagationStage(nn.Module):
         self.trainable = tuple(trainable)
         # The loss of the warped masks does not reach the flow of single pixels.
         self.detailed = flow_loss is not None or photometric is not None
-        self.idle = self.auxiliary_losses.idle if self.detailed else (*self.auxiliary_losses.idle, FlowBranch.DETAIL)
+        self.unsupervised = (
+            self.auxiliary_losses.unsupervised if self.detailed else (*self.auxiliary_losses.unsupervised, FlowBranch.DETAIL)
+        )
 
     def losses(self, model: Propagator, batch: PairBatch) -> Terms:
         """Compute the set loss of the warped masks and the configured flow losses.
@@ -198,8 +200,8 @@ class PropagationStage(nn.Module):
         if self.pseudo_labels is not None:
             batch = self.pseudo_labels(model.segmentor, batch)
         key = model.segmentor(batch.key_image)
-        carried, flow = model.propagate(key, batch.key_image, batch.nonkey_image)
-        terms: Terms = dict(self.loss(carried, batch.nonkey_label, batch.sample_id))
+        warped, flow = model.propagate(key, batch.key_image, batch.nonkey_image)
+        terms: Terms = dict(self.loss(warped, batch.nonkey_label, batch.sample_id))
         if self.detailed:
             flow = model.flow.with_detail(flow)
         if self.flow_loss is not None:
@@ -215,8 +217,8 @@ class PropagationStage(nn.Module):
 
 def _propagate(model: Propagator, batch: PairBatch) -> StagePrediction:
     key = model.segmentor(batch.key_image).final_layer()
-    carried, flow = model.propagate(key, batch.key_image, batch.nonkey_image)
-    return StagePrediction(carried, model.flow.with_detail(flow), key)
+    warped, flow = model.propagate(key, batch.key_image, batch.nonkey_image)
+    return StagePrediction(warped, model.flow.with_detail(flow), key)
 
 
 def _known_flow(batch: PairBatch) -> Tensor:

@@ -86,11 +86,11 @@ def test_unlabelled_video_supervises_the_flow_through_the_photometric_loss() -> 
 
 def test_detail_branch_is_supervised_only_by_the_true_flow() -> None:
     model, batch = tiny_propagator("correlation"), tiny_batch()
-    assert FlowBranch.DETAIL in PropagationStage(set_loss()).idle
+    assert FlowBranch.DETAIL in PropagationStage(set_loss()).unsupervised
     for stage in (FlowStage(FlowLoss()), PropagationStage(set_loss(), FlowLoss())):
         model.zero_grad()
         stage.losses(model, batch)["pixel_flow"].backward()
-        assert FlowBranch.DETAIL not in stage.idle
+        assert FlowBranch.DETAIL not in stage.unsupervised
         assert all(p.grad is not None for p in model.flow.branches()[FlowBranch.DETAIL].parameters())
 
 

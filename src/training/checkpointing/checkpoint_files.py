@@ -76,7 +76,7 @@ def checkpoint_damage(path: Path) -> str | None:
     except _DAMAGE as error:
         return str(error).splitlines()[0] if str(error) else type(error).__name__
     if not isinstance(content, Mapping):
-        return f"it holds a {type(content).__name__}, expected the state of a run"
+        return f"it contains a {type(content).__name__}; expected the state of a run"
     missing = [name for name in _NEEDED if name not in content]
     return f"it has no {', '.join(missing)}" if missing else None
 

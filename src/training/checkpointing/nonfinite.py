@@ -63,7 +63,7 @@ class NonFiniteStep:
             batch = PairBatch(**tensors, names=[str(name) for name in facts["names"]])
             return cls(batch, int(facts["batch_idx"]), str(facts["reason"]))
         except (ValueError, KeyError, TypeError, OSError) as error:
-            raise ValueError(f"{folder} does not hold a saved step ({error}); expected {_TENSORS} and {_FACTS}") from error
+            raise ValueError(f"{folder} does not contain a saved step ({error}); expected {_TENSORS} and {_FACTS}") from error
 
 
 class NonFiniteGuard(Callback):

@@ -111,5 +111,5 @@ def test_folder_without_a_saved_step_is_an_error(tmp_path: Path) -> None:
         NonFiniteStep.read(tmp_path)
     NonFiniteStep(tiny_batch(), 7, "because").write(tmp_path)
     (tmp_path / "batch.json").write_text(json.dumps({"reason": "because"}))
-    with pytest.raises(ValueError, match="does not hold a saved step"):
+    with pytest.raises(ValueError, match="does not contain a saved step"):
         NonFiniteStep.read(tmp_path)
