@@ -38,7 +38,7 @@ ERRORS = [
     ("src.predict", "scheduler.head_start=2", "expected scheduler.interval_shift"),
     ("src.demo", "port=1", "checkpoint: not given"),
     ("src.convert", "output=a", "input: not given"),
-    ("scripts/check_data.py", "workers=0", "no data set is chosen"),
+    ("scripts/check_data.py", "workers=0", "no dataset is chosen"),
 ]
 
 
