@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Singles = NDArray[np.float32]
+from src.data.synthetic.segments import Singles
 
 
 def smooth_field(size: tuple[int, ...], amplitude: float, rng: np.random.Generator) -> Singles | None:

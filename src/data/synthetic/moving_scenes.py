@@ -25,7 +25,7 @@ PALETTE = (
     (250, 230, 60),
 )
 _DEFAULT_CLIPS = {"train": 60, "val": 8, "test": 12}
-# mVC16 leaves out clips of 16 frames or fewer, and averages over windows: the test clips are longer.
+# 32 test frames, so that mVC16 has several windows per clip.
 _DEFAULT_FRAMES = {"train": 24, "val": 24, "test": 32}
 
 
@@ -78,15 +78,7 @@ class MovingScenes(VSPW):
         self._shots: dict[int, list[tuple[int, Scene]]] = {}
 
     def read_flow(self, clip: int, nonkey: int, key: int) -> Tensor:
-        """Compute the exact backward flow between any two frames of a clip.
-
-        Args:
-            clip: index of the clip.
-            nonkey: frame at whose pixels the flow is stored.
-            key: frame that the flow points to.
-
-        Returns:
-            (2, H, W) float32, pixels; NaN where the source is hidden or outside in the key frame, everywhere across a cut.
+        """Compute the exact backward flow between any two frames: NaN if occluded or outside the key frame; all NaN across a cut.
 
         Raises:
             IndexError: if a frame is not in the clip.
@@ -97,16 +89,12 @@ class MovingScenes(VSPW):
         size = self.settings.height, self.settings.width
         if nonkey == key:
             return torch.zeros(2, *size)
-        shots = self._scenes(clip)
+        if clip not in self._shots:
+            path = self.root / "data" / self.clips[clip].name / "scene.json"
+            self._shots[clip] = build_shots(read_json(path), self.settings)
+        shots = self._shots[clip]
         first, second = (max(i for i, (start, _) in enumerate(shots) if start <= frame) for frame in (nonkey, key))
         if first != second:
             return torch.full((2, *size), torch.nan)
         start, scene = shots[first]
         return torch.from_numpy(flow_between(scene, nonkey - start, key - start))
-
-    def _scenes(self, clip: int) -> list[tuple[int, Scene]]:
-        """Rebuild first frame and scene of every shot from the seed of the clip."""
-        if clip not in self._shots:
-            path = self.root / "data" / self.clips[clip].name / "scene.json"
-            self._shots[clip] = build_shots(read_json(path), self.settings)
-        return self._shots[clip]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
 Bytes = NDArray[np.uint8]
+Singles = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -20,9 +21,9 @@ class Segments:
     Attributes:
         index: (H, W) int32, number of the segment of every pixel, 0..N-1.
         classes: (N,) int64.
-        boxes: (N, 4) int32, left, top, width, height in pixels, without merged small segments.
-        areas: (N,) int32, pixels, without merged small segments.
-        extents: (N, 4) int32, as ``boxes``, with merged small segments.
+        boxes: (N, 4) int32, left, top, width, height in pixels, before small segments were merged into it.
+        areas: (N,) int32, pixels, before merging.
+        extents: (N, 4) int32, as ``boxes``, after merging.
     """
 
     index: Ints
@@ -43,16 +44,15 @@ def split_segments(label: NDArray[np.int64], min_area: int, max_segments: int) -
         min_area: segments of fewer pixels are merged into a neighbor.
         max_segments: number of segments kept at most, the largest.
     """
-    values = (
-        label.astype(np.int32) if label.max(initial=0) < 256 else np.unique(label, return_inverse=True)[1].reshape(label.shape)
-    )
+    values = label if label.max(initial=0) < 256 else np.unique(label, return_inverse=True)[1].reshape(label.shape)
     values = np.ascontiguousarray(values, dtype=np.int32)
     index = np.zeros(label.shape, np.int32)
     boxes: list[Ints] = []
     count = 0
-    narrow = values.astype(np.uint8) if values.max(initial=0) < 256 else None
+    # OpenCV compares bytes faster.
+    searched = values.astype(np.uint8) if values.max(initial=0) < 256 else values
     for value in np.flatnonzero(np.bincount(values.ravel())):
-        mask = cv2.inRange(values if narrow is None else narrow, int(value), int(value))
+        mask = cv2.inRange(searched, int(value), int(value))
         # Most classes fill a small part of the image; searching only there halves the time.
         left, top, width, height = cv2.boundingRect(mask)
         part = np.s_[top : top + height, left : left + width]
@@ -93,10 +93,9 @@ def _merge(index: Ints, stats: Ints, keep: NDArray[np.bool_]) -> tuple[Ints, Int
             better = (found >= 0) & keep[found] & ((target < 0) | ~keep[target])
             target = np.where(better | ((target < 0) & (found >= 0)), found, target)
         parent[dropped] = np.where((target >= 0) & keep[target], target, largest)
-    near, far = stats[:, :2].copy(), stats[:, :2] + stats[:, 2:4]
-    np.minimum.at(near, parent, stats[:, :2])
-    np.maximum.at(far, parent, stats[:, :2] + stats[:, 2:4])
+    top_left, bottom_right = stats[:, :2].copy(), stats[:, :2] + stats[:, 2:4]
+    np.minimum.at(top_left, parent, stats[:, :2])
+    np.maximum.at(bottom_right, parent, stats[:, :2] + stats[:, 2:4])
     numbers = np.full(len(stats), -1, np.int32)
     numbers[keep] = np.arange(int(keep.sum()), dtype=np.int32)
-    merged: Ints = np.take(numbers[parent], index)
-    return merged, np.concatenate((near, far - near), axis=1)[keep]
+    return np.take(numbers[parent], index), np.concatenate((top_left, bottom_right - top_left), axis=1)[keep]

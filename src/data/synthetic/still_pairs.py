@@ -32,8 +32,8 @@ class StillPairs(ClipDataset):
         self.classes: tuple[str, ...] = tuple(stills.classes)
         self.palette = stills.palette
         self.fps = 1.0
-        self._places = [(clip, frame) for clip, frames in enumerate(stills.clips) for frame in frames.labelled_frames]
-        self.clips = [_clip(stills.clips[clip], frame) for clip, frame in self._places]
+        self._frames = [(clip, frame) for clip, frames in enumerate(stills.clips) for frame in frames.labelled_frames]
+        self.clips = [_clip(stills.clips[clip], frame) for clip, frame in self._frames]
         self._last: tuple[int, PairSample, Tensor] | None = None
 
     def read_image(self, clip: int, frame: int, interleaved: bool = False) -> Tensor:
@@ -53,7 +53,7 @@ class StillPairs(ClipDataset):
     def _pair(self, clip: int) -> tuple[PairSample, Tensor]:
         # Both frames, both labels and the flow of a clip are read in a row.
         if self._last is None or self._last[0] != clip:
-            image, label = (read(*self._places[clip]) for read in (self.stills.read_image, self.stills.read_label))
+            image, label = (read(*self._frames[clip]) for read in (self.stills.read_image, self.stills.read_label))
             self._last = clip, *self.motion.with_key_label(image, label, np.random.default_rng((self.seed, clip)))
         return self._last[1:]
 

@@ -11,11 +11,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from src.data.synthetic.deformation import Singles
 from src.data.synthetic.scenes.shapes import SKY
 from src.data.synthetic.scenes.textures import TILE
 from src.data.synthetic.scenes.world import Scene, SceneObject
-from src.data.synthetic.segments import Bytes, Ints
+from src.data.synthetic.segments import Bytes, Ints, Singles
 
 NEAR = 0.3
 """Smallest visible depth, units."""
@@ -100,8 +99,7 @@ def unproject(homography: NDArray[np.float64], x: Singles, y: Singles) -> tuple[
     Returns:
         u, v and the depth, negative where the plane is behind the camera.
     """
-    back = np.linalg.inv(homography)
-    (a, b, c), (d, e, f), (g, h, i) = back.astype(np.float64)
+    (a, b, c), (d, e, f), (g, h, i) = np.linalg.inv(homography)
     ratio = g * x.astype(np.float64) + (h * y.astype(np.float64) + i)
     depth = 1 / np.where(np.abs(ratio) < 1e-9, 1e-9, ratio)
     u, v = (a * x + (b * y + c)) * depth, (d * x + (e * y + f)) * depth

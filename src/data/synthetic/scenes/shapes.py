@@ -8,12 +8,12 @@ Convention:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 
-from src.data.synthetic.deformation import Singles
-from src.data.synthetic.segments import Bytes
+from src.data.synthetic.segments import Bytes, Singles
 
 SCENE_CLASSES = ("sky", "ground", "wall", "tree", "ball", "crate", "ring", "pole")
 """Names of the classes 0..7."""
@@ -43,19 +43,17 @@ class Outline:
 
     def sample_positions(self, u: Singles, v: Singles) -> tuple[Singles, Singles]:
         """Convert positions to columns and rows of the sampled maps, for ``cv2.remap``."""
-        return (u - np.float32(self.corner[0])) * np.float32(self.density), (v - np.float32(self.corner[1])) * np.float32(
-            self.density
-        )
+        left, top, density = np.array((*self.corner, self.density), np.float32)
+        return (u - left) * density, (v - top) * density
 
     def at(self, u: Singles, v: Singles) -> Singles:
         """Interpolate the signed distance (units) bilinearly; far outside it is at least the margin around the shape."""
         columns, rows = self.sample_positions(u, v)
         # OpenCV treats a list of positions as a map of one row, of fewer than 2**15 columns.
+        border: dict[str, Any] = {"borderMode": cv2.BORDER_CONSTANT, "borderValue": (_MARGIN,)}
+        splits = (np.split(at, range(_MAX_SIDE, len(at), _MAX_SIDE)) for at in (columns, rows))
         parts = [
-            cv2.remap(self.distance, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(_MARGIN,)).reshape(
-                x.shape
-            )
-            for x, y in zip(*(np.split(at, range(_MAX_SIDE, len(at), _MAX_SIDE)) for at in (columns, rows)), strict=True)
+            cv2.remap(self.distance, x, y, cv2.INTER_LINEAR, **border).reshape(x.shape) for x, y in zip(*splits, strict=True)
         ]
         return np.concatenate(parts).astype(np.float32, copy=False)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from src.data.synthetic.deformation import Singles
 from src.data.synthetic.scenes.shapes import BALL, CRATE, POLE, RING, TREE, WALL, Outline
+from src.data.synthetic.segments import Singles
 
 TILE = 256
 """Side of the repeating ground texture, samples."""

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from src.data.synthetic.deformation import Singles, invert_deformation
-from src.data.synthetic.segments import Bytes, Floats, Ints
+from src.data.synthetic.deformation import invert_deformation
+from src.data.synthetic.segments import Bytes, Floats, Ints, Singles
 from src.data.synthetic.stills.layers import Layers, extend_background
 
 NEAREST_DEPTH_RATIO = 0.05

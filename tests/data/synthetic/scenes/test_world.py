@@ -21,15 +21,15 @@ def test_deform_undoes_undeform() -> None:
         assert (amplitude * wave < 0.3).all()
 
 
-def test_every_object_is_in_the_image_at_its_moment() -> None:
+def test_every_object_is_in_the_image_at_its_reference_time() -> None:
     for seed in range(6):
         scene = build_scene((9, seed), (64, 96), 24)
         objects = [obj for obj in scene.objects if obj.kind in OBJECT_KINDS]
         assert len(objects) >= 6
         for obj in objects:
-            x, y, depth = scene.homography(obj, obj.moment) @ (0, 0, 1)
+            x, y, depth = scene.homography(obj, obj.reference_time) @ (0, 0, 1)
             assert depth > NEAR and -0.1 * 96 < x / depth < 1.1 * 96 and 0 < y / depth < 64
-            assert 0 <= obj.moment <= 24
+            assert 0 <= obj.reference_time <= 24
 
 
 def test_the_camera_moves_by_its_velocity() -> None:
