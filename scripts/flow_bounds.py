@@ -22,8 +22,7 @@ from src.data.clips import ClipDataset
 from src.data.synthetic.still_pairs import KEY, NONKEY
 from src.metrics.iou import MeanIoU
 from src.models.flow import DISFlow
-from src.ops.label_warp import warp_label
-from src.ops.warp import resize_flow, warp
+from src.ops.warp import resize_flow, warp, warp_label
 from src.structures import IGNORE_INDEX
 
 _GRID = 4  # image pixels to a cell of the masks

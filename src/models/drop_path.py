@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from jaxtyping import Float
 from torch import Tensor, nn
 from transformers.models.eomt.modeling_eomt import EomtDropPath
@@ -11,6 +9,7 @@ from transformers.models.maskformer.modeling_maskformer_swin import MaskFormerDr
 from transformers.models.swin.modeling_swin import SwinDropPath
 
 from src.models.per_sample_rng import PerSampleRandom
+from src.models.replacement import replace_modules
 
 # Calls per forward pass: EoMT's blocks after attention and after the feed-forward network, Swin's only after attention.
 _CALLS: dict[type[nn.Module], int] = {SwinDropPath: 1, MaskFormerDropPath: 1, EomtDropPath: 2}
@@ -32,10 +31,7 @@ class SampleDropPath(nn.Module):
     @classmethod
     def install(cls, network: nn.Module) -> None:
         """Replace each such module of a network; its state dict is unchanged."""
-        for parent in list(network.modules()):
-            for name, child in list(parent.named_children()):
-                if isinstance(child, tuple(_CALLS)):
-                    setattr(parent, name, cls(cast(float, child.drop_prob), _CALLS[type(child)]))
+        replace_modules(network, tuple(_CALLS), lambda module: cls(module.drop_prob, _CALLS[type(module)]))
 
     def forward(self, branch: Float[Tensor, "B ..."]) -> Float[Tensor, "B ..."]:
         """Set the branch to zero for samples that skip it and scale it for the others, so that its mean is unchanged."""

@@ -1,4 +1,4 @@
-"""Backward warping, and resizing of flow maps."""
+"""Backward warping of images, masks and labels, and resizing of flow maps."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from src.ops.cache import cached_constant
 from src.ops.channels_last import upsample_2x
 from src.ops.device import full_precision
-from src.structures import FlowPrediction, Size
+from src.structures import IGNORE_INDEX, FlowPrediction, Size
 
 WarpGrid = Literal["exact", "reference"]
 _BLOCK = 16  # masks per step in inference on a CPU
@@ -140,6 +140,29 @@ def warp_segments(
         for block, block_flow, out in zip(*(torch.split(x, _BLOCK) for x in (masks, flow, warped)), strict=True):
             out.copy_(warp(block, resize_flow(block_flow, (height, width)), grid))
     return warped.reshape(batch, queries, layers, height, width).permute(2, 0, 1, 3, 4)
+
+
+def warp_label(label: Int64[Tensor, "B H W"], flow: Float[Tensor, "B 2 H W"], num_classes: int) -> Int64[Tensor, "B H W"]:
+    """Warp the key frame's label to the non-key frame by a bilinear vote of four labels.
+
+    Convention:
+        that of :func:`warp`: the four neighbors vote with their bilinear weights, positions outside are clamped to
+        the border. Void votes like a class; where it wins, the result is void. Of equal votes the lowest class wins, void last.
+        Zero flow returns the label.
+
+    Args:
+        label: 0..K-1 or ``IGNORE_INDEX``.
+        flow: backward flow, pixels.
+        num_classes: K.
+
+    Raises:
+        ValueError: if the shapes do not fit.
+    """
+    if label.dim() != 3 or flow.shape != (label.shape[0], 2, *label.shape[1:]):
+        raise ValueError(f"flow {tuple(flow.shape)} does not fit label {tuple(label.shape)}; expected (B, 2, H, W) and (B, H, W)")
+    votes = F.one_hot(label.masked_fill(label == IGNORE_INDEX, num_classes), num_classes + 1)
+    winner = warp(votes.movedim(-1, 1).to(torch.float32), flow).max(1).indices
+    return winner.masked_fill(winner == num_classes, IGNORE_INDEX)
 
 
 def resize_flow(flow: Float[Tensor, "*batch 2 h w"], size: Size) -> Float[Tensor, "*batch 2 {size[0]} {size[1]}"]:

@@ -18,6 +18,8 @@ from transformers.models.oneformer.modeling_oneformer import (
     OneFormerPixelDecoderEncoderMultiscaleDeformableAttention as OneFormerAttention,
 )
 
+from src.models.replacement import replace_modules
+
 Shapes = Sequence[tuple[int, int]]
 
 
@@ -44,10 +46,7 @@ class DeformableAttention(nn.Module):
     @classmethod
     def install(cls, pixel_decoder: nn.Module) -> None:
         """Replace each of transformers' modules in a pixel decoder."""
-        for module in list(pixel_decoder.modules()):
-            for name, child in module.named_children():
-                if isinstance(child, TransformersAttention | OneFormerAttention):
-                    setattr(module, name, cls(child))
+        replace_modules(pixel_decoder, (TransformersAttention, OneFormerAttention), cls)
 
     def forward(
         self,

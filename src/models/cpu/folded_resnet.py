@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.models.resnet.modeling_resnet import ResNetBackbone, ResNetConvLayer, ResNetShortCut
 
+from src.models.replacement import replace_modules
+
 
 class FoldedConvolution(nn.Module):
     """Replacement of transformers' convolution with batch normalization, with the same parameters.
@@ -62,13 +64,6 @@ def fold_resnet(backbone: nn.Module) -> None:
     """Replace the layers of transformers' ResNet; other backbones are unchanged."""
     if not isinstance(backbone, ResNetBackbone):
         return
-    for module in list(backbone.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, ResNetConvLayer | ResNetShortCut):
-                setattr(module, name, FoldedConvolution(child))
-            elif isinstance(child, nn.MaxPool2d):
-                setattr(module, name, MaxPool(child.kernel_size, child.stride, child.padding, child.dilation))
-    for module in list(backbone.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, nn.ReLU):
-                setattr(module, name, InPlaceReLU())
+    replace_modules(backbone, (ResNetConvLayer, ResNetShortCut), FoldedConvolution)
+    replace_modules(backbone, nn.MaxPool2d, lambda pool: MaxPool(pool.kernel_size, pool.stride, pool.padding, pool.dilation))
+    replace_modules(backbone, nn.ReLU, lambda _: InPlaceReLU())

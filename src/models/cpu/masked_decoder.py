@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from transformers.models.mask2former.modeling_mask2former import (
     Mask2FormerMaskedAttentionDecoderLayer,
     Mask2FormerMaskedAttentionDecoderOutput,
@@ -16,25 +16,18 @@ from transformers.models.mask2former.modeling_mask2former import (
 )
 
 from src.models.cpu.mask_features import MaskFeatures
+from src.models.replacement import Replacement
 from src.ops.sine_positions import sine_positions
 
 
-class MaskedDecoder(Mask2FormerTransformerModule):  # type: ignore[misc]
-    """Replacement of transformers' module, with the same parameters.
+class MaskedDecoder(Replacement, Mask2FormerTransformerModule):  # type: ignore[misc]
+    """Replacement of transformers' module.
 
     In inference mode it returns only the last prediction (L = 1), equal to float rounding. A mask is the product of queries and
     mask features, and downsampling it to the level that a layer attends to is a weighted sum over pixels: so the features are
     downsampled once per level, and only the last layer computes masks at full size. Otherwise (training, pre-norm layers) it runs
     transformers' code.
-
-    Args:
-        module: module to replace.
     """
-
-    def __init__(self, module: Mask2FormerTransformerModule) -> None:
-        nn.Module.__init__(self)
-        # The same parameters, buffers and children; nothing is copied.
-        self.__dict__.update(module.__dict__)
 
     def forward(
         self, multi_scale_features: Sequence[Tensor], mask_features: Tensor | MaskFeatures, **options: Any
@@ -61,9 +54,9 @@ class MaskedDecoder(Mask2FormerTransformerModule):  # type: ignore[misc]
         queries = self.queries_features.weight.expand(batch, -1, -1)
         normed = self.decoder.layernorm(queries)
         for number, layer in enumerate(self.decoder.layers):
-            values, keys, reduced = levels[number % len(levels)]
-            visible = self._visible(normed, reduced)
-            queries = _layer(layer, queries, positions, keys, values, visible)
+            values, keys, level_mask_features = levels[number % len(levels)]
+            attention_mask = self._attention_mask(normed, level_mask_features)
+            queries = _layer(layer, queries, positions, keys, values, attention_mask)
             normed = self.decoder.layernorm(queries)
         masks = mask_features.masks(self.decoder.mask_predictor.mask_embedder(normed))
         return SimpleNamespace(intermediate_hidden_states=(normed.transpose(0, 1),), masks_queries_logits=(masks,))
@@ -75,11 +68,11 @@ class MaskedDecoder(Mask2FormerTransformerModule):  # type: ignore[misc]
         positions = sine_positions(size, tokens.shape[-1], feature.dtype, feature.device)
         return tokens, tokens + positions, mask_features.at(size)
 
-    def _visible(self, normed: Tensor, reduced: MaskFeatures) -> Tensor:
+    def _attention_mask(self, normed: Tensor, level_mask_features: MaskFeatures) -> Tensor:
         """Return the attention mask (B, 1, Q, N): inside a query's mask, or everywhere if that is empty."""
-        inside = reduced.masks(self.decoder.mask_predictor.mask_embedder(normed)).flatten(2) >= 0
-        visible: Tensor = inside | ~inside.any(-1, keepdim=True)
-        return visible[:, None]
+        inside = level_mask_features.masks(self.decoder.mask_predictor.mask_embedder(normed)).flatten(2) >= 0
+        attended: Tensor = inside | ~inside.any(-1, keepdim=True)
+        return attended[:, None]
 
 
 def _layer(
@@ -88,23 +81,23 @@ def _layer(
     positions: Tensor,
     keys: Tensor,
     values: Tensor,
-    visible: Tensor,
+    attention_mask: Tensor,
 ) -> Tensor:
     """Apply a post-norm layer to queries (B, Q, C): masked cross-attention, self-attention, feed-forward network."""
-    cross, own = layer.cross_attn, layer.self_attn
+    cross, self_attention = layer.cross_attn, layer.self_attn
     weights, biases = cross.in_proj_weight.chunk(3), cross.in_proj_bias.chunk(3)
     projected = [
         F.linear(x, weight, bias) for x, weight, bias in zip((queries + positions, keys, values), weights, biases, strict=True)
     ]
-    queries = layer.cross_attn_layer_norm(queries + cross.out_proj(_attend(projected, cross.num_heads, visible)))
-    placed = queries + positions
-    projected = [own.q_proj(placed), own.k_proj(placed), own.v_proj(queries)]
-    queries = layer.self_attn_layer_norm(queries + own.out_proj(_attend(projected, own.num_heads)))
+    queries = layer.cross_attn_layer_norm(queries + cross.out_proj(_attend(projected, cross.num_heads, attention_mask)))
+    positioned = queries + positions
+    projected = [self_attention.q_proj(positioned), self_attention.k_proj(positioned), self_attention.v_proj(queries)]
+    queries = layer.self_attn_layer_norm(queries + self_attention.out_proj(_attend(projected, self_attention.num_heads)))
     updated: Tensor = layer.final_layer_norm(queries + layer.fc2(layer.activation_fn(layer.fc1(queries))))
     return updated
 
 
-def _attend(projected: Sequence[Tensor], heads: int, visible: Tensor | None = None) -> Tensor:
+def _attend(projected: Sequence[Tensor], heads: int, attention_mask: Tensor | None = None) -> Tensor:
     """Compute multi-head attention, scaled by the square root of the heads' width, (B, Q, C)."""
     query, key, value = (x.view(*x.shape[:2], heads, -1).transpose(1, 2) for x in projected)
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=visible).transpose(1, 2).flatten(2)
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=attention_mask).transpose(1, 2).flatten(2)

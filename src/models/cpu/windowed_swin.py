@@ -9,8 +9,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers.models.swin.modeling_swin import SwinAttention, SwinBackbone, SwinLayer, SwinStage
+from transformers.models.swin.modeling_swin import SwinAttention, SwinLayer, SwinStage
 
+from src.models.replacement import Replacement, replace_modules
 from src.ops.device import use_cpu_fast_path
 from src.structures import Size
 
@@ -86,20 +87,12 @@ def _windows(inside: Tensor, regions: Tensor) -> Windows:
     return Windows(inside.flatten()[exists], places, exists.nonzero().flatten(), len(inside), masks)
 
 
-class WindowedLayer(SwinLayer):  # type: ignore[misc]
-    """Replacement of transformers' layer, with the same parameters.
+class WindowedLayer(Replacement, SwinLayer):  # type: ignore[misc]
+    """Replacement of transformers' layer.
 
     In inference mode on a CPU it is equal to float rounding: windows are gathered and scattered once, padding skips the
     projections (its result is their bias), and attention runs on blocks whose scores fit into the cache.
-
-    Args:
-        layer: layer to replace.
     """
-
-    def __init__(self, layer: SwinLayer) -> None:
-        nn.Module.__init__(self)
-        # The same parameters and children; nothing is copied.
-        self.__dict__.update(layer.__dict__)
 
     def forward(
         self, hidden_states: Tensor, input_dimensions: Size, always_partition: bool = False, **options: Any
@@ -127,12 +120,8 @@ class WindowedLayer(SwinLayer):  # type: ignore[misc]
         return updated.view_as(hidden_states), None
 
 
-class ViewedStage(SwinStage):  # type: ignore[misc]
+class ViewedStage(Replacement, SwinStage):  # type: ignore[misc]
     """Replacement of transformers' stage, whose features are a view of the tokens, as the next norm reads them."""
-
-    def __init__(self, stage: SwinStage) -> None:
-        nn.Module.__init__(self)
-        self.__dict__.update(stage.__dict__)
 
     def get_reshaped_hidden_states(
         self,
@@ -154,13 +143,8 @@ class ViewedStage(SwinStage):  # type: ignore[misc]
 
 def speed_up_swin(backbone: nn.Module) -> None:
     """Replace the layers of transformers' Swin; other backbones are unchanged."""
-    if not isinstance(backbone, SwinBackbone):
-        return
-    stages = backbone.swin.encoder.layers
-    for number, stage in enumerate(stages):
-        for place, layer in enumerate(stage.blocks):
-            stage.blocks[place] = WindowedLayer(layer)
-        stages[number] = ViewedStage(stage)
+    replace_modules(backbone, SwinLayer, WindowedLayer)
+    replace_modules(backbone, SwinStage, ViewedStage)
 
 
 def _joined(attention: SwinAttention) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from src.data.synthetic.still_pairs import KEY, NONKEY, StillPairs
 from src.data.synthetic.stills.motion import SyntheticMotion
 from src.data.synthetic.stills.settings import LayerSettings, ObjectMotion
-from src.ops.label_warp import warp_label
+from src.ops.warp import warp_label
 from src.structures import IGNORE_INDEX, Clip
 from tests.data.synthetic.stills.test_motion import street
 

@@ -47,9 +47,9 @@ def test_a_query_with_an_empty_mask_attends_everywhere(segmentor: Mask2FormerSeg
         embedder = decoder.decoder.mask_predictor.mask_embedder
         last = embedder.layers[-1].layers[0]
         last.bias.data, last.weight.data = -torch.ones_like(last.bias), torch.zeros_like(last.weight)
-        assert decoder._visible(normed, reduced).all()
+        assert decoder._attention_mask(normed, reduced).all()
         reduced.maps[..., 3] = -1.0
-        assert decoder._visible(normed, reduced)[0, 0].tolist() == [[False, False, False, True, False]] * 2
+        assert decoder._attention_mask(normed, reduced)[0, 0].tolist() == [[False, False, False, True, False]] * 2
 
 
 def test_with_gradients_or_in_training_it_uses_transformers_code(segmentor: Mask2FormerSegmentor, image: torch.Tensor) -> None:

@@ -6,12 +6,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 from transformers import Mask2FormerConfig
-from transformers.models.mask2former.modeling_mask2former import Mask2FormerPixelDecoder
+from transformers.models.mask2former.modeling_mask2former import Mask2FormerPixelDecoder, Mask2FormerPixelDecoderEncoderLayer
 
+from src.models.cpu import pixel_decoder
+from src.models.cpu.deformable_attention import DeformableAttention
 from src.models.cpu.mask_features import MaskFeatures
-from src.models.cpu.pixel_decoder import PixelDecoder
+from src.models.cpu.pixel_decoder import EncoderLayer, PixelDecoder
 
 WIDTHS = (6, 8, 10, 12)
+SHAPES = [(2, 3), (4, 6), (8, 11)]
+TOKENS = sum(height * width for height, width in SHAPES)
 
 
 @pytest.fixture
@@ -82,3 +86,28 @@ def test_sizes_that_do_not_double_use_transformers_code(theirs: Mask2FormerPixel
 def test_half_precision_uses_transformers_code(theirs: Mask2FormerPixelDecoder) -> None:
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
         assert isinstance(replaced(theirs)(pyramid(32, 48)).mask_features, Tensor)
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_encoder_layer_equals_that_of_transformers(monkeypatch: pytest.MonkeyPatch, padded: bool) -> None:
+    torch.manual_seed(0)
+    config = Mask2FormerConfig(feature_size=32, num_attention_heads=4, encoder_feedforward_dim=48)
+    theirs = Mask2FormerPixelDecoderEncoderLayer(config).eval()
+    nn.init.normal_(theirs.self_attn.sampling_offsets.weight, std=1.0)
+    ours = copy.deepcopy(theirs)
+    ours.self_attn = DeformableAttention(ours.self_attn)
+    ours = EncoderLayer(ours)
+    monkeypatch.setattr(pixel_decoder, "_BLOCK", 17)
+    tokens, positions = torch.randn(2, TOKENS, 32), torch.randn(2, TOKENS, 32)
+    references = torch.rand(2, TOKENS, 3, 2)
+    mask = torch.zeros(2, TOKENS, dtype=torch.bool)
+    mask[:, ::7] = padded
+    arguments = {"reference_points": references, "spatial_shapes_list": SHAPES}
+    with torch.no_grad():
+        expected = theirs(tokens, mask, positions, **arguments)[0]
+    with torch.inference_mode():
+        found = ours(tokens, mask, positions, **arguments)[0]
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    # With gradients, transformers' code runs.
+    torch.testing.assert_close(ours(tokens, mask, positions, **arguments)[0], expected, atol=1e-5, rtol=1e-5)

@@ -16,7 +16,7 @@ from src.data.clips import ClipDataset
 from src.inference.evaluation.flow.method import FlowMethod
 from src.inference.evaluation.progress import ProgressCallback
 from src.metrics.iou import MeanIoU
-from src.ops.label_warp import warp_label
+from src.ops.warp import warp_label
 from src.structures import IGNORE_INDEX
 
 

@@ -13,8 +13,8 @@ from src.files.atomic_write import write_rgb
 from src.inference.evaluation.flow.label_propagation import label_pairs
 from src.inference.evaluation.flow.method import FlowMethod
 from src.inference.evaluation.progress import ProgressCallback
-from src.ops.label_warp import warp_label
 from src.ops.occlusion import forward_backward_consistent
+from src.ops.warp import warp_label
 from src.visualization.canvas import legend, stack
 from src.visualization.flow_panel import PropagatedLabel, flow_panel
 
