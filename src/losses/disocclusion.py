@@ -16,12 +16,9 @@ class DisocclusionLoss(nn.Module):
     """Cross-entropy of the disocclusion head with the non-key frame's label, weighted up where the confidence is low.
 
     Args:
-        weight: factor of the loss.
-        disoccluded_factor: extra weight of a pixel without a source in the key frame. Inference reads the head only there, but
-            such pixels are too few to learn classes from, so all pixels count.
-
-    Raises:
-        ValueError: if a factor is negative.
+        weight: factor of the loss, at least 0.
+        disoccluded_factor: extra weight, at least 0, of a pixel without a source in the key frame. Inference reads the head only
+            there, but such pixels are too few to learn classes from, so all pixels count.
     """
 
     def __init__(self, weight: float = 0.1, disoccluded_factor: float = 4.0) -> None:
@@ -32,17 +29,11 @@ class DisocclusionLoss(nn.Module):
         self.disoccluded_factor = disoccluded_factor
 
     def forward(self, flow: FlowPrediction, label: Int64[Tensor, "B H W"]) -> dict[str, Float[Tensor, ""]]:
-        """Compute the loss.
+        """Return the weighted loss, ``disocclusion``; 0 where no pixel is labelled.
 
         Args:
             flow: prediction with disocclusion logits and a confidence.
             label: of the non-key frame, classes or ``IGNORE_INDEX``.
-
-        Returns:
-            ``disocclusion``: weighted scalar; 0 where no pixel is labelled.
-
-        Raises:
-            ValueError: if the estimator has no disocclusion head.
         """
         height, width = label.shape[-2:]
         probability = disoccluded(flow, (height, width))

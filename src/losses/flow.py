@@ -26,17 +26,14 @@ class FlowLoss(nn.Module):
     at each of them.
 
     Args:
-        pixel_weight: factor of the pixel flow's error.
-        segment_weight: factor of the segment flow's error.
+        pixel_weight: factor of the pixel flow's error, at least 0.
+        segment_weight: factor of the segment flow's error, at least 0.
         scale_weights: weights of the pixel flow's scales, finest first, normalised to sum 1; for a flow with detail the first is
             the image's own grid. The default is FlowNetS's (arXiv 1504.06852) converted to means: FlowNetS sums errors over
             pixels, a quarter as many at each coarser scale, with weights that grow towards the coarse scales.
-        exponent: exponent of the error; below 1 outliers count less (0.4 in PWC-Net's fine-tuning, arXiv 1709.02371).
+        exponent: exponent of the error, in (0, 1]; below 1 outliers count less (0.4 in PWC-Net's fine-tuning, arXiv 1709.02371).
         full_size: True enlarges the finest pixel flow bilinearly to the image before comparing: on its own grid, the target of a
             cell with two motions is a mean of both.
-
-    Raises:
-        ValueError: if a weight is negative or the exponent is out of (0, 1].
     """
 
     def __init__(
@@ -60,20 +57,13 @@ class FlowLoss(nn.Module):
     def forward(
         self, flow: FlowPrediction, target: Float[Tensor, "_ C H W"], key: MaskPrediction | None
     ) -> dict[str, Float[Tensor, ""]]:
-        """Compare predicted with known flow.
+        """Return the weighted errors ``pixel_flow`` and ``segment_flow``; 0 without such a flow or known pixels.
 
         Args:
             flow: predicted flow from the non-key frame back to the key frame.
             target: (B, 2, H, W) known flow in pixels of the unpadded image; NaN where unknown.
             key: the key frame's prediction, whose final layer assigns pixels to segments; ``None`` if the estimator predicts one
-                flow for all segments.
-
-        Returns:
-            ``pixel_flow`` and ``segment_flow``: weighted scalars; 0 if the estimator has no such flow (one flow for all segments
-            is no segment flow) or no pixel is known.
-
-        Raises:
-            ValueError: if shapes do not fit, or the prediction has no flow to supervise.
+                flow for all segments, which is no segment flow.
         """
         queries = flow.segment_flow.shape[1]
         if target.shape[1] != 2 or len(target) != len(flow.segment_flow):

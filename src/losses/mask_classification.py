@@ -27,21 +27,18 @@ class MaskClassificationLoss(nn.Module):
     averaged gradient equals that of the whole batch.
 
     Args:
-        num_classes: K.
+        num_classes: K, 1 to 255.
         class_weight: factor of the cross-entropy over classes.
         mask_weight: factor of the binary cross-entropy of the masks.
         dice_weight: factor of the dice loss of the masks.
         no_object_weight: weight of "no object" within the cross-entropy over classes.
-        num_points: points per mask that mask and dice losses read.
-        oversample_ratio: candidates per point of the uncertainty sampling.
-        importance_ratio: share of the points chosen by uncertainty.
-        void: ``ignore`` leaves out void pixels and padding. ``negative`` counts them as background of every mask, and masks fade
-            to zero in their outer half pixel, as in the published loss.
+        num_points: points per mask that mask and dice losses read, at least 1.
+        oversample_ratio: candidates per point of the uncertainty sampling, at least 1.
+        importance_ratio: share of the points chosen by uncertainty, 0..1.
+        void: ``ignore`` leaves out void pixels and padding. ``negative`` counts them as background of every mask, and point
+            sampling pads mask logits with zeros, as in the published loss.
         deep_supervision: False: only the final layer counts.
         seed: seed of the random points.
-
-    Raises:
-        ValueError: if an argument is out of its range.
     """
 
     def __init__(
@@ -69,35 +66,27 @@ class MaskClassificationLoss(nn.Module):
                 "expected at least 1, at least 1, and 0..1"
             )
         self.num_classes = num_classes
-        self.weights = (class_weight, mask_weight, dice_weight)
+        self.loss_weights = (class_weight, mask_weight, dice_weight)
         self.num_points = num_points
         self.oversample_ratio = oversample_ratio
         self.importance_ratio = importance_ratio
         self.void = void
-        # Fading to zero penalises confident masks along the image's edge; it is needed to agree with the published loss.
+        # Zeros penalise confident masks along the image's edge; they are needed to agree with the published loss.
         self.padding: Padding = "border" if void == "ignore" else "zeros"
         self.deep_supervision = deep_supervision
         self.seed = seed
-        self.class_balance: Tensor
-        balance = torch.ones(num_classes + 1)
-        balance[-1] = no_object_weight
-        self.register_buffer("class_balance", balance, persistent=False)
+        self.class_weights: Tensor
+        self.register_buffer("class_weights", torch.tensor([1.0] * num_classes + [no_object_weight]), persistent=False)
 
     def forward(
         self, prediction: MaskPrediction, label: Int64[Tensor, "_ H W"], sample_id: Int64[Tensor, " B"]
     ) -> dict[str, Float[Tensor, ""]]:
-        """Compare a prediction with a label.
+        """Return ``class``, ``mask`` and ``dice``: weighted and summed over layers; their sum is the loss.
 
         Args:
             prediction: masks and classes of B images.
             label: (B, H, W) classes or ``IGNORE_INDEX``, at the image's own size.
             sample_id: number of each sample in the run.
-
-        Returns:
-            ``class``, ``mask`` and ``dice``: scalars, weighted and summed over layers; their sum is the loss.
-
-        Raises:
-            ValueError: if shapes do not fit, a label is no class, or logits are not finite.
         """
         if not self.deep_supervision:
             prediction = prediction.final_layer()
@@ -105,12 +94,16 @@ class MaskClassificationLoss(nn.Module):
         label = pad_to(label, prediction.padded_size, IGNORE_INDEX).to(torch.uint8)
         with full_precision(label):
             layers = prediction.mask_logits_per_layer.shape[0]
-            samples = [self._sample(number, layers, label.device) for number in sample_id.tolist()]
+            ratios = (self.oversample_ratio, self.importance_ratio)
+            samples = [
+                sample_points(self.seed, number, layers, self.num_points, *ratios).to(label.device)
+                for number in sample_id.tolist()
+            ]
             matches = self._match(prediction, label, present, samples)
             count = torch.tensor(float(sum(len(classes) for classes in present)), device=label.device)
             num_masks = reduce_mean_over_ranks(count).clamp(min=1)
             mask, dice = self._mask_losses(prediction, label, present, samples, matches)
-            class_weight, mask_weight, dice_weight = self.weights
+            class_weight, mask_weight, dice_weight = self.loss_weights
             return {
                 "class": class_weight * self._class_loss(prediction.class_logits_per_layer.float(), present, matches),
                 "mask": mask_weight * mask / num_masks,
@@ -135,10 +128,6 @@ class MaskClassificationLoss(nn.Module):
         present.scatter_(1, label.flatten(1), True)
         return [image.nonzero().flatten().to(label.device) for image in present[:, : self.num_classes].cpu()]
 
-    def _sample(self, sample_id: int, layers: int, device: torch.device) -> PointSamples:
-        samples = sample_points(self.seed, sample_id, layers, self.num_points, self.oversample_ratio, self.importance_ratio)
-        return samples.to(device)
-
     def _read(self, label: Tensor, points: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
         """Read binary masks of ``classes`` (N or 1, n) at points (N, P, 2): values (N, n, P) and validity (N, P), both 0..1."""
         reading = read_label(label, points, self.padding)
@@ -154,12 +143,12 @@ class MaskClassificationLoss(nn.Module):
     ) -> list[Tensor]:
         """Match queries to segments: (L, 2, m) of each image, on the label's device."""
         costs = []
-        for image, (classes, points) in enumerate(zip(present, samples, strict=True)):
-            target, valid = self._read(label[image], points.matching, classes[None])
-            class_logits = prediction.class_logits_per_layer[:, image].float()
-            masks = prediction.mask_logits_per_layer[:, image].float()
+        for index, (classes, points) in enumerate(zip(present, samples, strict=True)):
+            target, valid = self._read(label[index], points.matching, classes[None])
+            class_logits = prediction.class_logits_per_layer[:, index].float()
+            masks = prediction.mask_logits_per_layer[:, index].float()
             point_logits = read_points(masks, points.matching, self.padding)
-            costs.append(matching_cost(class_logits, point_logits, classes, target, valid, self.weights))
+            costs.append(matching_cost(class_logits, point_logits, classes, target, valid, self.loss_weights))
         return [pairs.to(label.device) for pairs in match(costs)]
 
     def _mask_losses(
@@ -202,9 +191,9 @@ class MaskClassificationLoss(nn.Module):
         target = torch.full(class_logits.shape[:-1], self.num_classes, device=class_logits.device)
         matched = [classes[pairs[:, 1].flatten()] for classes, pairs in zip(present, matches, strict=True)]
         target[_flat_index(matches)] = torch.cat(matched)
-        total = F.cross_entropy(class_logits.flatten(0, -2), target.flatten(), self.class_balance, reduction="sum")
+        total = F.cross_entropy(class_logits.flatten(0, -2), target.flatten(), self.class_weights, reduction="sum")
         # Every layer matches the same number of queries, so one normaliser fits all layers.
-        per_layer = self.class_balance[target].sum() / len(target)
+        per_layer = self.class_weights[target].sum() / len(target)
         return total / reduce_mean_over_ranks(per_layer).clamp(min=torch.finfo(torch.float32).eps)
 
 

@@ -32,13 +32,10 @@ class PhotometricLoss(nn.Module):
     estimator's confidence, if it has one. Both distances compare grey frames in a window of 7 x 7 pixels.
 
     Args:
-        weight: factor of the structural distance.
-        smoothness: factor of the edge-aware first differences of the flow, in pixels of the image.
+        weight: factor of the structural distance, at least 0.
+        smoothness: factor, at least 0, of the edge-aware first differences of the flow, in pixels of the image.
         structure: ``census``: soft census distance, independent of brightness. ``ssim``: structural dissimilarity
             (Wang et al. 2004), which a change of brightness raises slightly.
-
-    Raises:
-        ValueError: if a weight is negative or ``structure`` is unknown.
     """
 
     def __init__(self, weight: float = 1.0, smoothness: float = 0.02, structure: Structure = "census") -> None:
@@ -58,16 +55,13 @@ class PhotometricLoss(nn.Module):
         nonkey_image: Tensor,
         target: Float[Tensor, "B 2 H W"] | None,
     ) -> dict[str, Float[Tensor, ""]]:
-        """Compute the loss on the pairs whose flow is unknown everywhere.
+        """Return the weighted terms ``photometric`` and ``smoothness`` of the pairs without known flow; 0 if there are none.
 
         Args:
             flow: prediction with at least one pixel flow.
-            key_image: (B, 3, H, W), RGB 0..255.
-            nonkey_image: (B, 3, H, W), RGB 0..255.
+            key_image: (B, 3, H, W), RGB 0..255, as ``nonkey_image``.
+            nonkey_image: frame from which the flow points to the key frame.
             target: known flow, NaN where unknown; ``None`` if no pair has any.
-
-        Returns:
-            ``photometric`` and ``smoothness``: weighted scalars; 0 if the flow of every pair is known.
         """
         unknown = torch.ones(len(key_image), dtype=torch.bool, device=key_image.device)
         if target is not None:

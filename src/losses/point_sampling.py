@@ -2,7 +2,7 @@
 
 Convention:
     points are (x, y) as fractions of the padded image, 0..1; maps are read bilinearly with pixel centres at (i + 0.5) / size
-    (align_corners=False). Beyond the outermost centres ``border`` repeats the edge and ``zeros`` fades to zero.
+    (align_corners=False). Beyond the outermost centres ``border`` repeats the edge and ``zeros`` pads with zeros.
 """
 
 from __future__ import annotations

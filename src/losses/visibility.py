@@ -22,10 +22,7 @@ class VisibilityLoss(nn.Module):
     the key frame counts as occluded too, because a crop may have removed its source.
 
     Args:
-        weight: factor of the loss.
-
-    Raises:
-        ValueError: if the weight is negative.
+        weight: factor of the loss, at least 0.
     """
 
     def __init__(self, weight: float = 0.2) -> None:
@@ -35,17 +32,11 @@ class VisibilityLoss(nn.Module):
         self.weight = weight
 
     def forward(self, flow: FlowPrediction, target: Float[Tensor, "B 2 H W"]) -> dict[str, Float[Tensor, ""]]:
-        """Compute the loss.
+        """Return the weighted loss, ``visibility``.
 
         Args:
             flow: prediction with a confidence.
             target: backward flow in pixels, NaN where the source is occluded; images without any known flow do not count.
-
-        Returns:
-            ``visibility``: weighted scalar.
-
-        Raises:
-            ValueError: if the estimator has no confidence.
         """
         if flow.confidence is None:
             raise ValueError("the flow has no confidence; expected one, as flow=correlation predicts")

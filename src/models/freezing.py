@@ -26,11 +26,7 @@ class PartlyFrozen(nn.Module):
         return ()
 
     def set_trainable(self, names: Sequence[str]) -> None:
-        """Freeze everything but the named parts, including parameters outside every part.
-
-        Raises:
-            ValueError: if a name is not a part.
-        """
+        """Freeze everything but the named parts, including parameters outside every part."""
         parts = self.parts()
         unknown = sorted(set(names) - set(parts))
         if unknown:

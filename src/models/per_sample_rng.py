@@ -36,11 +36,7 @@ class PerSampleRandom(nn.Module):
         self._next_call = 0
 
     def forward(self, batch: int, device: torch.device) -> Float32[Tensor, "{batch} {self.count}"]:
-        """Return the numbers of one call, from 0 to below 1.
-
-        Raises:
-            ValueError: if the numbers were set for another batch size.
-        """
+        """Return the numbers of one call, from 0 to below 1."""
         if not self._numbers:
             return torch.rand(batch, self.count, device=device)
         numbers = self._numbers[self._next_call % self.calls]

@@ -20,7 +20,7 @@ class Propagator(PartlyFrozen):
 
     Args:
         segmentor: predicts masks, classes and queries of an image.
-        flow: predicts one flow per query, or one for all, between two images.
+        flow: predicts one flow per query, or one for all, between two images; with the segmentor's size divisor.
         warp_grid: ``exact``, or ``reference`` for weights that were trained with the published code's grid.
     """
 
@@ -36,21 +36,13 @@ class Propagator(PartlyFrozen):
         return {"flow": self.flow, "segmentor": self.segmentor, **nested}
 
     def unused_parameters(self) -> Iterable[nn.Parameter]:
-        """Return those of the segmentor."""
+        """Return the segmentor's unused parameters."""
         return self.segmentor.unused_parameters()
 
     def forward(
         self, key_image: Num[Tensor, "B 3 H W"], nonkey_image: Num[Tensor, "B 3 H W"]
     ) -> tuple[MaskPrediction, FlowPrediction]:
-        """Segment the key frame and propagate its masks to the non-key frame.
-
-        Args:
-            key_image: RGB 0..255.
-            nonkey_image: RGB 0..255.
-
-        Returns:
-            Prediction for the non-key frame, and the flow.
-        """
+        """Segment the key frame (RGB 0..255, as the other) and :meth:`propagate` its masks to the non-key frame."""
         return self.propagate(self.segmentor(key_image), key_image, nonkey_image)
 
     def propagate(
@@ -64,15 +56,12 @@ class Propagator(PartlyFrozen):
 
         Args:
             key: the segmentor's prediction for ``key_image``.
-            key_image: RGB 0..255.
-            nonkey_image: RGB 0..255.
+            key_image: RGB 0..255, as ``nonkey_image``.
+            nonkey_image: frame to segment.
             flow_features: result of ``flow.encode_key(key_image)``; computed if omitted.
 
         Returns:
-            Prediction for the non-key frame, with scores of disoccluded places if the estimator has that head, and the flow.
-
-        Raises:
-            ValueError: if flow and masks do not cover the same padded image.
+            Prediction for the non-key frame, with disocclusion scores if the estimator has a disocclusion head, and the flow.
         """
         flow = self.flow(key_image, nonkey_image, key.queries, flow_features)
         if tuple(flow.padded_size) != tuple(key.padded_size):
@@ -80,12 +69,9 @@ class Propagator(PartlyFrozen):
                 f"{type(self.flow).__name__} covers a padded image of {flow.padded_size}; expected that of the masks, "
                 f"{key.padded_size}; give both the same size divisor"
             )
-        # Flow is predicted at 1/8 of the image and masks at 1/4, so both the grid and the vectors are doubled there.
+        # The flow is resized to the mask grid (the query flow: from 1/8 to 1/4) and its vectors are scaled.
         warped = warp_segments(key.mask_logits_per_layer, flow.segment_flow, self.warp_grid)
-        return replace(key, mask_logits_per_layer=warped, disocclusion=_disocclusion(flow)), flow
-
-
-def _disocclusion(flow: FlowPrediction) -> DisocclusionScores | None:
-    if flow.disocclusion_logits is None or flow.confidence is None:
-        return None
-    return DisocclusionScores(flow.disocclusion_logits, 1 - flow.confidence.float().amax(1, keepdim=True))
+        disocclusion = None
+        if flow.disocclusion_logits is not None and flow.confidence is not None:
+            disocclusion = DisocclusionScores(flow.disocclusion_logits, 1 - flow.confidence.float().amax(1, keepdim=True))
+        return replace(key, mask_logits_per_layer=warped, disocclusion=disocclusion), flow

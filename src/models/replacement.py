@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
 
-class Replacement(nn.Module):
-    """Base of subclasses of a library's module: takes over the parameters, buffers and children of one; nothing is copied.
+class Replacement:
+    """First base of a subclass of a library's module: takes over the parameters, buffers and children of one, without copies.
 
     Args:
         module: module to replace.
     """
 
     def __init__(self, module: nn.Module) -> None:
-        nn.Module.__init__(self)
+        nn.Module.__init__(cast(nn.Module, self))
         self.__dict__.update(module.__dict__)
 
 

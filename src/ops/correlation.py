@@ -23,9 +23,6 @@ def local_correlation(
         first: features.
         second: features of the other image.
         radius: r, at least 0, in pixels of this grid.
-
-    Raises:
-        ValueError: if the shapes differ or the radius is negative.
     """
     if first.shape != second.shape or first.dim() != 4 or radius < 0:
         raise ValueError(

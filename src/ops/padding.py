@@ -16,11 +16,7 @@ def padded_size(size: Size, divisor: int) -> Size:
 
 
 def pad_to(image: Shaped[Tensor, "*batch h w"], size: Size, value: float = 0.0) -> Shaped[Tensor, "*batch {size[0]} {size[1]}"]:
-    """Pad an image at the right and bottom with a constant.
-
-    Raises:
-        ValueError: if the image is larger than ``size``.
-    """
+    """Pad an image at the right and bottom with a constant."""
     height, width = image.shape[-2:]
     if height > size[0] or width > size[1]:
         raise ValueError(f"image of {height}x{width} does not fit into {size[0]}x{size[1]}")

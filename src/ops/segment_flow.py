@@ -23,9 +23,6 @@ def winning_flow(prediction: MaskPrediction, flow: FlowPrediction) -> Float32[Te
 
     Returns:
         Flow at the size of the unpadded image.
-
-    Raises:
-        ValueError: if masks and flow do not cover the same padded image.
     """
     if tuple(flow.padded_size) != tuple(prediction.padded_size):
         raise ValueError(

@@ -34,9 +34,6 @@ def warp(source: Float[Tensor, "B C H W"], flow: Float[Tensor, "B 2 H W"], grid:
 
     Returns:
         Warped source, float32 (float64 if an input is).
-
-    Raises:
-        ValueError: if the shapes do not fit.
     """
     if flow.shape != (source.shape[0], 2, *source.shape[-2:]):
         raise ValueError(f"flow {tuple(flow.shape)} does not fit source {tuple(source.shape)}; expected (B, 2, H, W)")
@@ -82,11 +79,7 @@ def _padded(source: Tensor, size: Size) -> Tensor:
 
 
 def _units(size: Size, grid: WarpGrid) -> tuple[Size, int]:
-    """Return the (width, height) that positions are fractions of, and the first pixel's distance from zero in half pixels.
-
-    Raises:
-        ValueError: if the grid is unknown.
-    """
+    """Return the (width, height) that positions are fractions of, and the first pixel's distance from zero in half pixels."""
     height, width = size
     if grid == "reference":
         return (width, height), 0
@@ -117,9 +110,6 @@ def warp_segments(
         mask_logits: masks of L decoder layers.
         segment_flow: F = Q or 1 flows, in pixels of their own grid, which is resized to that of the masks; shared by all layers.
         grid: see :func:`warp`.
-
-    Raises:
-        ValueError: if the shapes do not fit.
     """
     layers, batch, queries, height, width = mask_logits.shape
     flows = segment_flow.shape[1]
@@ -154,9 +144,6 @@ def warp_label(label: Int64[Tensor, "B H W"], flow: Float[Tensor, "B 2 H W"], nu
         label: 0..K-1 or ``IGNORE_INDEX``.
         flow: backward flow, pixels.
         num_classes: K.
-
-    Raises:
-        ValueError: if the shapes do not fit.
     """
     if label.dim() != 3 or flow.shape != (label.shape[0], 2, *label.shape[1:]):
         raise ValueError(f"flow {tuple(flow.shape)} does not fit label {tuple(label.shape)}; expected (B, 2, H, W) and (B, H, W)")

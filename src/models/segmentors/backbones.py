@@ -16,7 +16,7 @@ from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from transformers import MaskFormerSwinConfig, PreTrainedConfig, ResNetConfig, SwinConfig, TimmBackboneConfig
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 Statistics = tuple[float, float, float]
 """One number per RGB channel, for pixels scaled to 0..1."""
@@ -55,8 +55,6 @@ class BackboneSpec:
         model_type: transformers' name of the architecture.
         fields: sizes, in transformers' names; its features have strides 4, 8, 16 and 32.
         weights: hub id of its ImageNet weights; ``None`` where they are not on the hub.
-        image_mean: per channel, for pixels in 0..1.
-        image_std: per channel, for pixels in 0..1.
     """
 
     model_type: str
@@ -96,11 +94,7 @@ BACKBONES: dict[str, BackboneSpec] = {
 
 
 def backbone_spec(name: str) -> BackboneSpec:
-    """Look up a backbone.
-
-    Raises:
-        ValueError: if the name is unknown.
-    """
+    """Look up a backbone."""
     if name not in BACKBONES:
         raise ValueError(f"backbone is {name!r}; expected one of {', '.join(BACKBONES)}")
     return BACKBONES[name]
@@ -121,24 +115,24 @@ def backbone_config(fields: Mapping[str, Any]) -> PreTrainedConfig:
         raise ValueError(f"backbone type is {model_type!r}; expected one of {', '.join(_CONFIGS)}")
     unknown = sorted(set(sizes) - set(_FIELDS[model_type]))
     if unknown:
-        raise ValueError(
-            f"fields of a {model_type} backbone: {', '.join(unknown)} unknown; expected {', '.join(_FIELDS[model_type])}"
-        )
+        expected = ", ".join(_FIELDS[model_type])
+        raise ValueError(f"unknown field {', '.join(unknown)} of a {model_type} backbone; expected some of {expected}")
     # timm also accepts addresses such as "hf-hub:owner/model" as names.
     if model_type == "timm_backbone" and not timm.is_model(sizes.get("backbone", "")):
         raise ValueError(f"backbone of timm is {sizes.get('backbone')!r}; expected a name of timm.list_models()")
+    return checked_config(_CONFIGS[model_type], sizes)
+
+
+def checked_config(config_class: type[PreTrainedConfig], fields: Mapping[str, Any]) -> PreTrainedConfig:
+    """Build a configuration of transformers; raise ``ValueError`` if a field has the wrong type."""
     try:
-        return _CONFIGS[model_type](**sizes)
+        return config_class(**fields)
     except StrictDataclassError as error:
-        raise ValueError(f"not a {model_type} backbone: {error}") from error
+        raise ValueError(f"invalid {config_class.model_type} configuration ({error})") from error
 
 
 def backbone_fields(config: PreTrainedConfig) -> dict[str, Any]:
-    """Return the fields from which :func:`backbone_config` rebuilds a backbone, JSON-able.
-
-    Raises:
-        ValueError: if the architecture is unknown.
-    """
+    """Return the fields from which :func:`backbone_config` rebuilds a backbone, JSON-able."""
     if config.model_type not in _FIELDS:
         raise ValueError(f"backbone type is {config.model_type!r}; expected one of {', '.join(_CONFIGS)}")
     values = config.to_dict()
@@ -169,7 +163,7 @@ def load_backbone_weights(module: nn.Module, name: str, source: str | None = Non
         # Read first: where the hub cannot be reached, this fails once and clearly.
         saved, _ = PreTrainedConfig.get_config_dict(source)
         if saved.get("model_type") != spec.model_type:
-            raise ValueError(f"{source} holds a {saved.get('model_type')!r} model; expected {spec.model_type!r} for {name}")
+            raise ValueError(f"{source} contains a {saved.get('model_type')!r} model; expected {spec.model_type!r} for {name}")
         # The annotation lacks the report that `output_loading_info` adds.
         loaded, report = cast(Any, type(module)).from_pretrained(
             source, config=module.config, ignore_mismatched_sizes=True, output_loading_info=True, weights_only=True
@@ -179,7 +173,7 @@ def load_backbone_weights(module: nn.Module, name: str, source: str | None = Non
             f"cannot read weights of backbone {name} from {source!r}: {error}\nGive pretrained_backbone=<local folder with "
             "config.json and model.safetensors>, or pretrained_backbone=false to start from random weights"
         ) from error
-    # Classifiers lack the norms that Mask2Former adds to each stage.
+    # Classification checkpoints lack the layer norms that Mask2Former adds to each stage.
     missing = sorted(key for key in report["missing_keys"] if not key.startswith("hidden_states_norms."))
     if missing or report["mismatched_keys"]:
         raise ValueError(
@@ -188,7 +182,7 @@ def load_backbone_weights(module: nn.Module, name: str, source: str | None = Non
         )
     module.load_state_dict(loaded.state_dict())
     fresh, unused = sorted(report["missing_keys"]), sorted(report["unexpected_keys"])
-    logger.info("backbone %s: loaded from %s; re-initialized: %s; unused in the file: %s", name, source, fresh, unused)
+    log.info("backbone %s: loaded from %s; re-initialized: %s; unused in the file: %s", name, source, fresh, unused)
 
 
 def _lite0_file() -> Path:
@@ -204,7 +198,7 @@ def _lite0_file() -> Path:
 
 
 def _load_lite0(module: nn.Module, file: Path) -> None:
-    """Load by order: the file has the names of another implementation in timm's order, the classifier's 8 tensors last."""
+    """Load by order: parameter names differ from timm's, but their order is the same, the classifier's 8 tensors last."""
     saved = torch.load(file, map_location="cpu", weights_only=True)
     head = ("_conv_head.", "_bn1.", "_fc.")
     tensors = [(key, value) for key, value in saved.items() if not key.startswith(head)]
@@ -219,7 +213,7 @@ def _load_lite0(module: nn.Module, file: Path) -> None:
                 f"{file}: {key} has shape {tuple(value.shape)}; expected {expected_key} of {tuple(expected_value.shape)} there"
             )
     module.load_state_dict({expected_key: value for (expected_key, _), (_, value) in zip(expected, tensors, strict=True)})
-    logger.info("backbone efficientnet_lite0: loaded %d tensors from %s", len(expected), file.name)
+    log.info("backbone efficientnet_lite0: loaded %d tensors from %s", len(expected), file.name)
 
 
 @contextmanager

@@ -13,8 +13,16 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from src.models.drop_path import SampleDropPath
 from src.models.freezing import PartlyFrozen
-from src.models.segmentors.backbones import IMAGENET_MEAN, IMAGENET_STD, Statistics, backbone_fields, without_swin_warning
-from src.models.segmentors.pretrained import build_config, image_statistics, load_network
+from src.models.segmentors.backbones import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Statistics,
+    backbone_config,
+    backbone_fields,
+    checked_config,
+    without_swin_warning,
+)
+from src.models.segmentors.pretrained import image_statistics, load_network
 from src.ops.padding import pad_to, padded_size
 from src.structures import MaskPrediction, Size
 
@@ -42,13 +50,10 @@ class KeyFrameSegmentor(PartlyFrozen):
 
     Args:
         network: model built by transformers.
-        image_mean: per channel, for pixels in 0..1.
-        image_std: per channel, for pixels in 0..1.
+        image_mean: mean of each channel, for pixels in 0..1; ``image_std`` is its standard deviation.
 
     Attributes:
-        num_classes: K, without "no object".
-        num_queries: Q.
-        query_dim: C, the width of the queries.
+        num_classes: K, without "no object"; ``num_queries`` is Q and ``query_dim`` C, their width.
     """
 
     network_class: ClassVar[type[PreTrainedModel]]
@@ -68,6 +73,7 @@ class KeyFrameSegmentor(PartlyFrozen):
         self, network: PreTrainedModel, image_mean: Statistics = IMAGENET_MEAN, image_std: Statistics = IMAGENET_STD
     ) -> None:
         super().__init__()
+        self.adapt(network)
         del network.criterion
         SampleDropPath.install(network)
         self.network: Any = network
@@ -82,17 +88,14 @@ class KeyFrameSegmentor(PartlyFrozen):
         # A loaded network arrives in eval mode, and Lightning would keep it there.
         self.train()
 
+    @classmethod
+    def adapt(cls, network: PreTrainedModel) -> None:
+        """Replace modules of transformers' network, under the same parameter names; by default none."""
+
     def forward(self, image: Num[Tensor, "B 3 H W"]) -> MaskPrediction:
-        """Segment an image.
+        """Segment an unpadded image, RGB 0..255 of any dtype.
 
-        Args:
-            image: RGB 0..255, any dtype, unpadded.
-
-        Returns:
-            Prediction in float32, also under autocast. L is that of the class docstring; h, w = 1/4 of the padded image.
-
-        Raises:
-            ValueError: if the image is too small.
+        The prediction is float32, also under autocast. L is that of the class docstring; h, w = 1/4 of the padded image.
         """
         padded, size = self.preprocess(image)
         layers = self.predict_layers(padded)
@@ -112,10 +115,7 @@ class KeyFrameSegmentor(PartlyFrozen):
         """
 
     def preprocess(self, image: Num[Tensor, "B 3 H W"]) -> tuple[Float[Tensor, "B 3 _ _"], Size]:
-        """Normalize an image, then pad it with zeros at the right and bottom to multiples of ``size_divisor``.
-
-        Args:
-            image: RGB 0..255.
+        """Normalize an image (RGB 0..255), then pad it with zeros at the right and bottom to multiples of ``size_divisor``.
 
         Returns:
             The padded image, and (H, W) of the unpadded one.
@@ -157,12 +157,13 @@ class KeyFrameSegmentor(PartlyFrozen):
 
     @classmethod
     def network_config(cls, fields: Mapping[str, Any], num_classes: int) -> PreTrainedConfig:
-        """Build transformers' configuration from :meth:`network_fields`. Nothing is fetched or executed.
-
-        Raises:
-            ValueError: if a value has the wrong type or is not supported.
-        """
-        return build_config(cast(type[PreTrainedConfig], cls.network_class.config_class), {**fields, "num_labels": num_classes})
+        """Build transformers' configuration from :meth:`network_fields`. Nothing is fetched or executed."""
+        config_class = cast(type[PreTrainedConfig], cls.network_class.config_class)
+        values = {**fields, "num_labels": num_classes}
+        if "backbone_config" in values:
+            values["backbone_config"] = backbone_config(values["backbone_config"])
+        with without_swin_warning():
+            return checked_config(config_class, values)
 
     def config(self) -> dict[str, Any]:
         """Return everything but the weights: a JSON-able dict for :meth:`from_config`."""
@@ -203,16 +204,7 @@ class KeyFrameSegmentor(PartlyFrozen):
 
     @classmethod
     def from_pretrained(cls, path_or_id: str, num_classes: int | None = None) -> Self:
-        """Load a segmentor saved by transformers.
-
-        Args:
-            path_or_id: local folder, or id of the Hugging Face hub such as ``facebook/mask2former-swin-tiny-ade-semantic``.
-            num_classes: K; where it differs from the checkpoint's, the class head is re-initialized.
-
-        Raises:
-            ValueError: if the architecture is another one, or weights are missing.
-            OSError: if it cannot be read.
-        """
+        """Load a segmentor saved by transformers; arguments and errors are those of :func:`load_network`."""
 
         def rebuild(saved: PreTrainedConfig, classes: int) -> PreTrainedConfig:
             return cls.network_config(cls.network_fields(saved), classes)
@@ -241,5 +233,6 @@ def project_in_float32(pixel_decoder: Any) -> None:
         projection.register_forward_hook(_output_in_float32)
 
 
+# Not a lambda, so that networks can be pickled.
 def _output_in_float32(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
     return float32_under_autocast(output)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import EomtForUniversalSegmentation, PreTrainedConfig
 
 from src.models.per_sample_rng import PerSampleRandom
-from src.models.segmentors.backbones import IMAGENET_MEAN, IMAGENET_STD, Statistics
+from src.models.segmentors.backbones import Statistics
 from src.models.segmentors.base import KeyFrameSegmentor, LayerPredictions
 from src.structures import Size
 
@@ -26,14 +26,9 @@ class EomtSegmentor(KeyFrameSegmentor):
     queries + 1 in training, else 1 + blocks with masked attention. h, w = 1/4 of the image for the published patch size of 16.
 
     Args:
-        network: see :class:`KeyFrameSegmentor`.
         mask_probabilities: probability that a query attends only to its own mask, one per block with queries. Training anneals
-            them from 1 to 0. Outside of training nothing is random: attention is masked from 0.5 on.
-        image_mean: per channel, for pixels in 0..1.
-        image_std: per channel, for pixels in 0..1.
-
-    Raises:
-        ValueError: if there is not one probability for each block.
+            them from 1 to 0. Outside of training nothing is random: attention is masked from 0.5 on. The other arguments are
+            those of :class:`KeyFrameSegmentor`.
     """
 
     network_class = EomtForUniversalSegmentation
@@ -49,15 +44,14 @@ class EomtSegmentor(KeyFrameSegmentor):
         self,
         network: EomtForUniversalSegmentation,
         mask_probabilities: Sequence[float],
-        image_mean: Statistics = IMAGENET_MEAN,
-        image_std: Statistics = IMAGENET_STD,
+        **statistics: Statistics,
     ) -> None:
         config = network.config
         if len(mask_probabilities) != config.num_blocks:
             raise ValueError(f"{len(mask_probabilities)} mask_probabilities; expected one for each of {config.num_blocks} blocks")
         # A condition on a tensor could neither be compiled nor counted, so the probabilities are numbers of the configuration.
         del network.attn_mask_probs
-        super().__init__(network, image_mean, image_std)
+        super().__init__(network, **statistics)
         self.mask_probabilities = [float(value) for value in mask_probabilities]
         self.mask_random = nn.ModuleList(PerSampleRandom(config.num_queries) for _ in mask_probabilities)
         # At least 32, the padding of the flow estimators.

@@ -12,14 +12,7 @@ from src.models.cpu.folded_resnet import fold_resnet
 from src.models.cpu.masked_decoder import MaskedDecoder
 from src.models.cpu.pixel_decoder import PixelDecoder
 from src.models.cpu.windowed_swin import speed_up_swin
-from src.models.segmentors.backbones import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    Statistics,
-    backbone_spec,
-    load_backbone_weights,
-    without_swin_warning,
-)
+from src.models.segmentors.backbones import backbone_spec, load_backbone_weights, without_swin_warning
 from src.models.segmentors.base import KeyFrameSegmentor, LayerPredictions, float32_under_autocast, project_in_float32
 
 
@@ -28,11 +21,6 @@ class Mask2FormerSegmentor(KeyFrameSegmentor):
 
     L = decoder layers + 1, the first prediction being that of the learnable queries; 1 in inference mode. In configurations
     ``decoder_layers`` is transformers' count, which includes that first prediction.
-
-    Args:
-        network: see :class:`KeyFrameSegmentor`.
-        image_mean: per channel, for pixels in 0..1.
-        image_std: per channel, for pixels in 0..1.
     """
 
     network_class = Mask2FormerForUniversalSegmentation
@@ -43,19 +31,15 @@ class Mask2FormerSegmentor(KeyFrameSegmentor):
         "common_stride", "num_queries", "feature_strides", "backbone_config",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        network: Mask2FormerForUniversalSegmentation,
-        image_mean: Statistics = IMAGENET_MEAN,
-        image_std: Statistics = IMAGENET_STD,
-    ) -> None:
+    @classmethod
+    def adapt(cls, network: Mask2FormerForUniversalSegmentation) -> None:
+        """Install the CPU fast paths."""
         pixel_level = network.model.pixel_level_module
         fold_resnet(pixel_level.encoder)
         speed_up_swin(pixel_level.encoder)
         project_in_float32(pixel_level.decoder)
         pixel_level.decoder = PixelDecoder(pixel_level.decoder)
         network.model.transformer_module = MaskedDecoder(network.model.transformer_module)
-        super().__init__(network, image_mean, image_std)
 
     def predict_layers(self, padded: Float[Tensor, "B 3 H W"]) -> LayerPredictions:
         """Run the network; see the base class."""
@@ -97,10 +81,10 @@ class Mask2FormerSegmentor(KeyFrameSegmentor):
         drop_path: float = 0.3,
         pretrained_backbone: bool | str = True,
     ) -> Self:
-        """Build a Mask2Former on a backbone of ``src.models.segmentors.backbones.BACKBONES``.
+        """Build a Mask2Former; errors are those of :func:`load_backbone_weights`.
 
         Args:
-            backbone: its name.
+            backbone: name in ``src.models.segmentors.backbones.BACKBONES``.
             num_classes: K, without "no object".
             num_queries: Q.
             hidden_dim: C, a multiple of 32; also the width of the pixel decoder and of the mask features.
@@ -111,10 +95,6 @@ class Mask2FormerSegmentor(KeyFrameSegmentor):
             num_heads: attention heads.
             drop_path: maximum probability of skipping a block; Swin only, convolutional backbones skip none.
             pretrained_backbone: start from ImageNet weights; a string is their local folder or hub id.
-
-        Raises:
-            ValueError: if the backbone is unknown or its weights do not fit.
-            OSError: if its weights cannot be read.
         """
         spec = backbone_spec(backbone)
         sizes: dict[str, Any] = {"model_type": spec.model_type, **spec.fields}

@@ -12,7 +12,7 @@ from transformers import OneFormerForUniversalSegmentation, PreTrainedConfig
 
 from src.models.cpu.deformable_attention import DeformableAttention
 from src.models.cpu.windowed_swin import speed_up_swin
-from src.models.segmentors.backbones import IMAGENET_MEAN, IMAGENET_STD, Statistics
+from src.models.segmentors.backbones import Statistics
 from src.models.segmentors.base import KeyFrameSegmentor, LayerPredictions, float32_under_autocast, project_in_float32
 from src.ops.device import full_precision
 
@@ -31,13 +31,7 @@ class OneFormerSegmentor(KeyFrameSegmentor):
     transformers ties to it. In configurations ``decoder_layers`` counts predictions, one more than there are layers.
 
     Args:
-        network: see :class:`KeyFrameSegmentor`.
-        image_mean: per channel, for pixels in 0..1.
-        image_std: per channel, for pixels in 0..1.
-        task: one of ``TASK_TOKENS``.
-
-    Raises:
-        ValueError: if the task is unknown.
+        task: one of ``TASK_TOKENS``; the other arguments are those of :class:`KeyFrameSegmentor`.
     """
 
     network_class = OneFormerForUniversalSegmentation
@@ -51,24 +45,22 @@ class OneFormerSegmentor(KeyFrameSegmentor):
     class_head_name = "model.transformer_module.decoder.class_embed."
     task_tokens: Tensor
 
-    def __init__(
-        self,
-        network: OneFormerForUniversalSegmentation,
-        image_mean: Statistics = IMAGENET_MEAN,
-        image_std: Statistics = IMAGENET_STD,
-        task: str = "semantic",
-    ) -> None:
+    def __init__(self, network: OneFormerForUniversalSegmentation, task: str = "semantic", **statistics: Statistics) -> None:
         if task not in TASK_TOKENS:
             raise ValueError(f"task of a OneFormer is {task!r}; expected one of {', '.join(TASK_TOKENS)}")
-        speed_up_swin(network.model.pixel_level_module.encoder)
-        pixel_decoder = network.model.pixel_level_module.decoder
-        project_in_float32(pixel_decoder)
-        DeformableAttention.install(pixel_decoder)
-        super().__init__(network, image_mean, image_std)
+        super().__init__(network, **statistics)
         self.task = task
         tokens = torch.zeros(1, network.config.task_seq_len)
         tokens[0, : len(TASK_TOKENS[task])] = torch.tensor(TASK_TOKENS[task], dtype=tokens.dtype)
         self.register_buffer("task_tokens", tokens, persistent=False)
+
+    @classmethod
+    def adapt(cls, network: OneFormerForUniversalSegmentation) -> None:
+        """Install the CPU fast paths."""
+        pixel_level = network.model.pixel_level_module
+        speed_up_swin(pixel_level.encoder)
+        project_in_float32(pixel_level.decoder)
+        DeformableAttention.install(pixel_level.decoder)
 
     def predict_layers(self, padded: Float[Tensor, "B 3 H W"]) -> LayerPredictions:
         """Run the network; see the base class."""

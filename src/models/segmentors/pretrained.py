@@ -10,43 +10,18 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 from transformers.utils.hub import cached_file
 
-from src.models.segmentors.backbones import IMAGENET_MEAN, IMAGENET_STD, Statistics, backbone_config, without_swin_warning
+from src.models.segmentors.backbones import IMAGENET_MEAN, IMAGENET_STD, Statistics
 
-logger = logging.getLogger(__name__)
-
-
-def build_config(config_class: type[PreTrainedConfig], values: Mapping[str, Any]) -> PreTrainedConfig:
-    """Build a configuration of transformers. Nothing that the values name is fetched or executed.
-
-    Args:
-        config_class: class of the architecture.
-        values: its fields; ``backbone_config`` is a dict, see :func:`src.models.segmentors.backbones.backbone_config`.
-
-    Raises:
-        ValueError: if a value has the wrong type, or the backbone is unknown.
-    """
-    values = dict(values)
-    if "backbone_config" in values:
-        values["backbone_config"] = backbone_config(values["backbone_config"])
-    try:
-        with without_swin_warning():
-            return config_class(**values)
-    except StrictDataclassError as error:
-        raise ValueError(f"not a {config_class.model_type} network: {error}") from error
+log = logging.getLogger(__name__)
 
 
 def read_config(path_or_id: str) -> dict[str, Any]:
-    """Read the ``config.json`` that transformers saved.
-
-    Raises:
-        OSError: if it cannot be read.
-    """
+    """Read the ``config.json`` that transformers saved."""
     try:
         values, _ = PreTrainedConfig.get_config_dict(path_or_id)
     except OSError as error:
@@ -79,9 +54,9 @@ def load_network(
     """
     values, config_class = read_config(path_or_id), cast(type[PreTrainedConfig], network_class.config_class)
     if values.get("model_type") != config_class.model_type:
-        raise ValueError(f"{path_or_id} holds a {values.get('model_type')!r} model; expected {config_class.model_type!r}")
+        raise ValueError(f"{path_or_id} contains a {values.get('model_type')!r} model; expected {config_class.model_type!r}")
     try:
-        with without_swin_warning(), _without_transformers_warnings():
+        with _without_transformers_warnings():
             saved = config_class.from_dict(values)
             saved_classes = len(saved.id2label or ())
             config = rebuild(saved, num_classes or saved_classes)
@@ -132,22 +107,18 @@ def _check_loading(source: str, network: nn.Module, report: Mapping[str, Any], n
             f"weights in {source} are incomplete: missing {sorted(missing - head)}, of another shape {sorted(other_shape - head)}"
         )
     loaded = [key for key in network.state_dict() if key not in head and not key.startswith("criterion.")]
-    logger.info(
+    log.info(
         "%s: loaded %d tensors; re-initialized for new classes: %s; unused in the file: %s",
         source,
         len(loaded),
         ", ".join(sorted(head)) or "none",
         ", ".join(sorted(report["unexpected_keys"])) or "none",
     )
-    logger.debug("%s: loaded %s", source, ", ".join(loaded))
+    log.debug("%s: loaded %s", source, ", ".join(loaded))
 
 
 def image_statistics(values: Sequence[float], name: str) -> Statistics:
-    """Return one number per RGB channel.
-
-    Raises:
-        ValueError: if there are more or fewer.
-    """
+    """Return one number per RGB channel."""
     if len(values) != 3:
         raise ValueError(f"{name} has {len(values)} numbers; expected one for each of red, green and blue")
     red, green, blue = (float(value) for value in values)

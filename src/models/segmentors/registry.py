@@ -13,7 +13,7 @@ from src.models.segmentors.maskformer import MaskFormerSegmentor
 from src.models.segmentors.oneformer import OneFormerSegmentor
 from src.models.segmentors.pretrained import read_config
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 SEGMENTORS: dict[str, type[KeyFrameSegmentor]] = {
     segmentor.model_type: segmentor
@@ -26,9 +26,6 @@ def build_segmentor(config: Mapping[str, Any]) -> KeyFrameSegmentor:
 
     Args:
         config: dict of :meth:`KeyFrameSegmentor.config`; its ``model_type`` selects the class.
-
-    Raises:
-        ValueError: if the type is unknown or its fields do not fit.
     """
     name = config.get("model_type")
     if name not in SEGMENTORS:
@@ -46,16 +43,12 @@ def load_segmentor(
         num_classes: K; where it differs from the checkpoint's, the class head is re-initialized.
         num_queries: Q that the flow estimator is configured for; checked.
         query_dim: width of the queries that the flow estimator is configured for; checked.
-
-    Raises:
-        ValueError: if the type is unknown, weights are missing, or its queries differ from the arguments.
-        OSError: if it cannot be read.
     """
     values = read_config(path_or_id)
     name = values.get("model_type")
     if name not in SEGMENTORS:
         hint = "; load a model folder of this project by stage.init_from" if "format" in values else ""
-        raise ValueError(f"{path_or_id} holds a {name!r} model; expected one of {', '.join(SEGMENTORS)}{hint}")
+        raise ValueError(f"{path_or_id} contains a {name!r} model; expected one of {', '.join(SEGMENTORS)}{hint}")
     segmentor = SEGMENTORS[name].from_pretrained(path_or_id, num_classes)
     for name, expected in (("num_queries", num_queries), ("query_dim", query_dim)):
         found = getattr(segmentor, name)
@@ -83,5 +76,5 @@ def replace_class_head(segmentor: KeyFrameSegmentor, num_classes: int) -> KeyFra
     if outside:
         raise ValueError(f"{', '.join(outside)} depend on num_classes={num_classes}; expected only the class head to")
     fresh.load_state_dict(loaded, strict=False)
-    logger.info("loaded %d tensors; re-initialized for %d classes: %s", len(loaded), num_classes, ", ".join(new))
+    log.info("loaded %d tensors; re-initialized for %d classes: %s", len(loaded), num_classes, ", ".join(new))
     return fresh

@@ -46,6 +46,16 @@ def test_a_config_of_another_architecture_or_without_a_field_is_refused(segmento
         Mask2FormerSegmentor.from_config(config)
 
 
+def test_a_config_is_rebuilt_from_its_fields_and_wrong_types_are_refused(segmentor):
+    fields = segmentor.network_fields(segmentor.network.config)
+    config = Mask2FormerSegmentor.network_config({**fields, "num_queries": 7}, 3)
+    assert Mask2FormerSegmentor.network_fields(config) == {**fields, "num_queries": 7} and config.num_labels == 3
+    with pytest.raises(ValueError, match="invalid mask2former configuration"):
+        Mask2FormerSegmentor.network_config({**fields, "num_queries": "many"}, 3)
+    with pytest.raises(ValueError, match="backbone type is 'dinov2'"):
+        Mask2FormerSegmentor.network_config({**fields, "backbone_config": {"model_type": "dinov2"}}, 3)
+
+
 @pytest.mark.parametrize("family", ["mask2former", "maskformer"])
 def test_the_unused_norm_of_swin_is_the_only_parameter_without_a_gradient(family):
     kind = {"mask2former": Mask2FormerSegmentor, "maskformer": MaskFormerSegmentor}[family]

@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import Mask2FormerConfig, PreTrainedModel
 
-from src.models.segmentors.backbones import IMAGENET_MEAN, IMAGENET_STD, Statistics, backbone_fields
+from src.models.segmentors.backbones import IMAGENET_MEAN, IMAGENET_STD, Statistics
 from src.models.segmentors.mask2former import Mask2FormerSegmentor
-from src.models.segmentors.pretrained import build_config, image_statistics, load_network, read_config
+from src.models.segmentors.pretrained import image_statistics, load_network, read_config
 from tests.models.families import network
 
 Saved = tuple[Path, torch.nn.Module]
@@ -92,13 +92,3 @@ def test_other_architectures_are_refused(tmp_path):
 def test_what_cannot_be_read_is_an_error_that_names_what_to_give(source):
     with pytest.raises(OSError, match="Give a local folder"):
         load(source)
-
-
-def test_a_config_is_rebuilt_from_its_fields_and_wrong_types_are_refused(saved):
-    backbone = backbone_fields(saved[1].config.backbone_config)
-    config = build_config(Mask2FormerConfig, {"backbone_config": backbone, "num_queries": 7})
-    assert backbone_fields(config.backbone_config) == backbone and config.num_queries == 7
-    with pytest.raises(ValueError, match="not a mask2former network"):
-        build_config(Mask2FormerConfig, {"backbone_config": backbone, "num_queries": "many"})
-    with pytest.raises(ValueError, match="backbone type is 'dinov2'"):
-        build_config(Mask2FormerConfig, {"backbone_config": {"model_type": "dinov2"}})

@@ -202,7 +202,7 @@ def test_counting_its_cost_has_no_side_effect(segmentor):
     ("config", "message"),
     [
         ({"model_type": "bert"}, "'bert' model; expected one of mask2former, maskformer, oneformer, eomt$"),
-        ({}, "holds a None model"),
+        ({}, "contains a None model"),
         ({"format": "mpvss-model"}, "model folder of this project"),
     ],
 )
