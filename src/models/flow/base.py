@@ -31,7 +31,7 @@ class FlowBranch(StrEnum):
 
 
 class FlowEstimator(nn.Module, ABC):
-    """Estimates the motion from a non-key frame back to its key frame.
+    """Estimator of the motion from a non-key frame back to its key frame.
 
     Convention:
         backward flow: stored at the non-key pixel, pointing to its source in the key frame, channel 0 right, channel 1 down, in
@@ -48,11 +48,7 @@ class FlowEstimator(nn.Module, ABC):
     reads_queries: ClassVar[bool] = False
 
     def __init__(self, arguments: Mapping[str, Any] | None = None) -> None:
-        """Keep the subclass's constructor arguments for :meth:`config`.
-
-        Args:
-            arguments: ``locals()`` of the subclass's constructor before it binds any other name; ``None`` if it has no arguments.
-        """
+        """Keep the subclass's constructor arguments, its ``locals()`` before it binds any other name, for :meth:`config`."""
         super().__init__()
         skipped = ("self", "__class__")
         self._config = {name: _as_lists(value) for name, value in (arguments or {}).items() if name not in skipped}
@@ -64,11 +60,8 @@ class FlowEstimator(nn.Module, ABC):
     def for_method(self, name: str) -> FlowEstimator:
         """Return the part of this estimator that a method uses; weights are shared, not copied.
 
-        Args:
-            name: one of :attr:`method_names`.
-
         Raises:
-            ValueError: if the estimator does not provide the method.
+            ValueError: if ``name`` is not one of :attr:`method_names`.
         """
         if name not in self.method_names:
             provided = ", ".join(self.method_names) or "none"
@@ -76,15 +69,7 @@ class FlowEstimator(nn.Module, ABC):
         return self
 
     def encode_key(self, key_image: Images) -> tuple[Tensor, ...] | None:
-        """Compute the features of the key frame that serve every later non-key frame.
-
-        Args:
-            key_image: (B, 3, H, W), RGB 0..255, unpadded.
-
-        Returns:
-            ``key_features`` for :meth:`forward`, whose result is bit-identical with and without them; ``None`` for estimators
-            that cache nothing.
-        """
+        """Compute the key frame's features for :meth:`forward`, which returns the same bits without them; ``None``: no cache."""
         return None
 
     @abstractmethod
@@ -95,7 +80,7 @@ class FlowEstimator(nn.Module, ABC):
 
         Args:
             key_image: (B, 3, H, W), RGB 0..255, unpadded.
-            nonkey_image: (B, 3, H, W), RGB 0..255, unpadded.
+            nonkey_image: image of the same size.
             queries: (B, Q, C), segment embeddings of the key frame.
             key_features: result of :meth:`encode_key` for the same key image; computed here by default.
 
@@ -107,15 +92,9 @@ class FlowEstimator(nn.Module, ABC):
         """
 
     def with_detail(self, flow: FlowPrediction) -> FlowPrediction:
-        """Add the flow of single pixels beyond the grid on which masks are warped; the default adds nothing.
+        """Add ``detail``, for :func:`src.ops.warp.upsample_flow`, to a result of :meth:`forward`; the default adds nothing.
 
         Separate from :meth:`forward`, because warping masks does not need it.
-
-        Args:
-            flow: result of :meth:`forward`.
-
-        Returns:
-            The same flow with ``detail``, for :func:`src.ops.warp.upsample_flow`.
         """
         return flow
 
@@ -125,10 +104,7 @@ class FlowEstimator(nn.Module, ABC):
 
 
 def check_pair(key_image: Tensor, nonkey_image: Tensor, size_divisor: int) -> Size:
-    """Check that two batches of RGB images have one shape.
-
-    Returns:
-        (H, W) of the image padded to multiples of ``size_divisor``.
+    """Return (H, W) of the images padded to multiples of ``size_divisor``.
 
     Raises:
         ValueError: if the shapes differ or are not (B, 3, H, W).

@@ -28,7 +28,7 @@ class CopyFlow(FlowEstimator):
     def forward(
         self, key_image: Images, nonkey_image: Images, queries: QueryEmbeddings, key_features: tuple[Tensor, ...] | None = None
     ) -> FlowPrediction:
-        """Return zero flow (B, 1, 2, h, w), float32, on the images' device; see :meth:`FlowEstimator.forward`."""
+        """Return zero flow (B, 1, 2, h, w), float32, on the images' device."""
         padded = check_pair(key_image, nonkey_image, self.size_divisor)
         grid = padded[0] // self.size_divisor, padded[1] // self.size_divisor
         return FlowPrediction(key_image.new_zeros((len(key_image), 1, 2, *grid), dtype=torch.float32), (), padded)

@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from src.models.flow.base import FlowBranch, FlowEstimator, Images, QueryEmbeddings, check_pair
 from src.models.flow.correlation_decoder import CorrelationDecoder, Motion
 from src.models.flow.correlation_detail import FlowDetail
-from src.models.flow.correlation_encoder import ImageEncoder
-from src.models.flow.disocclusion_head import DisocclusionHead
+from src.models.flow.correlation_encoder import ImageEncoder, conv
 from src.ops.device import full_precision
 from src.ops.warp import resize_flow
 from src.structures import FlowPrediction
@@ -81,15 +81,7 @@ class CorrelationFlow(FlowEstimator):
     def forward(
         self, key_image: Images, nonkey_image: Images, queries: QueryEmbeddings, key_features: tuple[Tensor, ...] | None = None
     ) -> FlowPrediction:
-        """Estimate one flow for all segments; see :meth:`FlowEstimator.forward`.
-
-        Returns:
-            segment_flow (B, 1, 2, Hp / 4, Wp / 4), which is the finest of four pixel flows; confidence (B, 1, Hp / 4, Wp / 4);
-            disocclusion logits at 1/8.
-
-        Raises:
-            ValueError: if the images are not two equal (B, 3, H, W).
-        """
+        """Return segment_flow (B, 1, 2, Hp / 4, Wp / 4), the finest of four pixel flows, confidence at 1/4 and logits at 1/8."""
         padded = check_pair(key_image, nonkey_image, self.size_divisor)
         key = self.encode_key(key_image) if key_features is None else key_features
         *nonkey, half = self.encoder(nonkey_image)
@@ -104,13 +96,39 @@ class CorrelationFlow(FlowEstimator):
         return FlowPrediction(flow[:, None], tuple(motion.flow for motion in motions), padded, confidence, classes, sources)
 
     def with_detail(self, flow: FlowPrediction) -> FlowPrediction:
-        """Add the flow of every pixel; see :meth:`FlowEstimator.with_detail`."""
+        """Add the flow of every pixel, if the network has that part."""
         if self.detail is None:
             return flow
         key, nonkey, hidden = flow.sources
         finest = flow.pixel_flows[-1]
         every_pixel = self.detail(key, nonkey, Motion(finest, hidden))
         return replace(flow, detail=every_pixel - resize_flow(finest, flow.padded_size))
+
+
+class DisocclusionHead(nn.Module):
+    """Class logits at 1/8 of the image from features at 1/8, 1/16 and 1/32.
+
+    Args:
+        channels: channels of the features, coarse to fine.
+        width: channels of the projected features.
+        num_classes: K.
+    """
+
+    def __init__(self, channels: Sequence[int], width: int, num_classes: int) -> None:
+        super().__init__()
+        self.projections = nn.ModuleList(nn.Conv2d(inside, width, 1) for inside in channels)
+        self.mix = nn.Sequential(conv(width, width), nn.Conv2d(width, num_classes, 1))
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Classify (B, C_i, h_i, w_i), coarse to fine by factors of two: logits (B, K, h, w) on the finest grid."""
+        total: Tensor | None = None
+        for projection, level in zip(self.projections, features, strict=True):
+            projected = projection(level)
+            if total is not None:
+                projected = projected + F.interpolate(total, size=projected.shape[-2:], mode="bilinear", align_corners=False)
+            total = projected
+        result: Tensor = self.mix(total)
+        return result
 
 
 def _inside(flow: Tensor, height: float, width: float) -> Tensor:

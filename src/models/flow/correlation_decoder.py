@@ -19,12 +19,7 @@ CONTRAST = 4.0
 
 
 class Motion(NamedTuple):
-    """Output of a level of the decoder.
-
-    Attributes:
-        flow: (B, 2, h, w) float32, pixels of this grid.
-        hidden: (B, C, h, w), input of the next level and the heads.
-    """
+    """Flow (B, 2, h, w) of a level, float32, pixels of its grid; features (B, C, h, w), input of the next level and the heads."""
 
     flow: Tensor
     hidden: Tensor
@@ -59,13 +54,7 @@ class CorrelationLevel(nn.Module):
             self.correction.bias.zero_()  # type: ignore[union-attr]
 
     def forward(self, key: Tensor, nonkey: Tensor, coarser: Motion | None) -> Motion:
-        """Correct the flow of the coarser level, or estimate the first flow.
-
-        Args:
-            key: (B, C, h, w) features of the key frame.
-            nonkey: (B, C, h, w) features of the non-key frame.
-            coarser: motion at half the resolution; ``None`` at the coarsest level.
-        """
+        """Correct the motion at half the resolution, or at the coarsest level (``None``) estimate it from both features."""
         size = (nonkey.shape[-2], nonkey.shape[-1])
         first, second = comparable(nonkey), comparable(key)
         start = None
@@ -85,14 +74,7 @@ class CorrelationLevel(nn.Module):
 
 
 class CorrelationDecoder(nn.Module):
-    """Levels from 1/32 to 1/4; all lists are coarse to fine.
-
-    Args:
-        channels: channels of the features at each level.
-        context: channels of the projected non-key features at each level.
-        radii: radius of the correlation window at each level.
-        widths: channels of the convolutions of each level.
-    """
+    """Levels from 1/32 to 1/4; each list has the arguments of :class:`CorrelationLevel`, coarse to fine."""
 
     def __init__(
         self, channels: Sequence[int], context: Sequence[int], radii: Sequence[int], widths: Sequence[Sequence[int]]

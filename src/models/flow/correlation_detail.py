@@ -9,9 +9,6 @@ from torch import Tensor, nn
 from src.models.flow.correlation_decoder import CorrelationLevel, Motion
 from src.ops.device import full_precision
 
-_FACTOR = 2
-"""Scale of the learned upsampling, from 1/2 to the image."""
-
 
 class FlowDetail(nn.Module):
     """One more level of the decoder, at 1/2, and the step from there to every pixel.
@@ -26,19 +23,10 @@ class FlowDetail(nn.Module):
     def __init__(self, features: int, carried: int, width: int, context: int = 8) -> None:
         super().__init__()
         self.level = CorrelationLevel(features, carried, context, 1, (width,))
-        self.enlarge = ConvexUpsampling(width, _FACTOR)
+        self.enlarge = ConvexUpsampling(width, factor=2)
 
     def forward(self, key: Tensor, nonkey: Tensor, coarser: Motion) -> Tensor:
-        """Estimate the flow of every pixel.
-
-        Args:
-            key: (B, C, 2h, 2w) features of the key frame.
-            nonkey: (B, C, 2h, 2w) features of the non-key frame.
-            coarser: motion at 1/4.
-
-        Returns:
-            (B, 2, 4h, 4w) float32, pixels of the image.
-        """
+        """Estimate the flow (B, 2, 4h, 4w), float32, pixels of the image, from features at 1/2 and the (h, w) motion at 1/4."""
         result: Tensor = self.enlarge(self.level(key, nonkey, coarser))
         return result
 

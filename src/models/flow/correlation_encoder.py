@@ -49,14 +49,7 @@ class ImageEncoder(nn.Module):
         self.stages = nn.ModuleList(stages)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Encode.
-
-        Args:
-            image: (B, 3, H, W), RGB 0..255, unpadded.
-
-        Returns:
-            Five feature maps (B, C, Hp / 2^s, Wp / 2^s), s = 5, 4, 3, 2, 1: coarse to fine.
-        """
+        """Encode unpadded RGB 0..255 to five maps (B, C, Hp / 2^s, Wp / 2^s), s = 5, 4, 3, 2, 1: coarse to fine."""
         height, width = image.shape[-2:]
         size = padded_size((height, width), self.size_divisor)
         with full_precision(image):

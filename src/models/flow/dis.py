@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import cv2
 import numpy as np
@@ -15,11 +15,6 @@ from src.ops.warp import resize_flow
 from src.structures import FlowPrediction, Size
 
 Preset = Literal["ultrafast", "fast", "medium"]
-_PRESETS = {
-    "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
-    "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
-    "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
-}
 # OpenCV returns no flow for smaller images: its coarsest patches do not fit.
 _SMALLEST_SIDE = 16
 
@@ -34,7 +29,7 @@ class DISFlow(FlowEstimator):
         size_divisor: the padded image is a multiple of this; the flow at the edge is repeated into the padding.
 
     Raises:
-        ValueError: if the preset is unknown, ``size_divisor`` is not a multiple of ``stride``, or ``short_side`` is below 16.
+        ValueError: if ``size_divisor`` is not a multiple of ``stride``, or ``short_side`` is below 16.
     """
 
     method_names: ClassVar[tuple[str, ...]] = ("dis",)
@@ -42,8 +37,8 @@ class DISFlow(FlowEstimator):
 
     def __init__(self, preset: Preset = "medium", short_side: int | None = None, stride: int = 4, size_divisor: int = 32) -> None:
         super().__init__(locals())
-        if preset not in _PRESETS:
-            raise ValueError(f"DIS preset is {preset!r}; expected one of {', '.join(_PRESETS)}")
+        if preset not in get_args(Preset):
+            raise ValueError(f"DIS preset is {preset!r}; expected one of {', '.join(get_args(Preset))}")
         if size_divisor % stride:
             raise ValueError(f"size_divisor is {size_divisor}; expected a multiple of the flow's stride {stride}")
         if short_side is not None and short_side < _SMALLEST_SIDE:
@@ -59,10 +54,8 @@ class DISFlow(FlowEstimator):
     ) -> FlowPrediction:
         """Return segment_flow (B, 1, 2, Hp / stride, Wp / stride), float32, on the images' device.
 
-        See :meth:`FlowEstimator.forward`.
-
         Raises:
-            ValueError: if the images are not two equal (B, 3, H, W), are too small, or have no data (meta device).
+            ValueError: if the images are too small, or have no data (meta device).
         """
         size = check_pair(key_image, nonkey_image, self.size_divisor)
         if key_image.is_meta:
@@ -70,18 +63,13 @@ class DISFlow(FlowEstimator):
         height, width = key_image.shape[-2:]
         if min(height, width) < _SMALLEST_SIDE:
             raise ValueError(f"images are {height}x{width}; expected at least {_SMALLEST_SIDE} pixels on each side for DIS")
-        reduced = self._reduced((height, width))
+        scale = 1.0 if self.short_side is None else min(1.0, self.short_side / min(height, width))
+        reduced = round(height * scale), round(width * scale)
         flows = [_dis(grey(n, reduced), grey(k, reduced), self.preset) for k, n in zip(key_image, nonkey_image, strict=True)]
         flow = resize_flow(torch.stack(flows), (height, width))
         flow = F.pad(flow, (0, size[1] - width, 0, size[0] - height), mode="replicate")
         flow = resize_flow(flow, (size[0] // self.stride, size[1] // self.stride))
         return FlowPrediction(flow[:, None].to(key_image.device), (), size)
-
-    def _reduced(self, size: Size) -> Size:
-        if self.short_side is None or min(size) <= self.short_side:
-            return size
-        scale = self.short_side / min(size)
-        return round(size[0] * scale), round(size[1] * scale)
 
 
 def grey(image: Tensor, size: Size) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -96,5 +84,6 @@ def grey(image: Tensor, size: Size) -> np.ndarray[Any, np.dtype[np.uint8]]:
 def _dis(source: np.ndarray[Any, Any], target: np.ndarray[Any, Any], preset: Preset) -> Tensor:
     """Estimate the flow (2, h, w) at the pixels of ``source``, pointing into ``target``."""
     # A new object per call: a reused one starts from its last flow, and none can be pickled into a worker.
-    flow = cv2.DISOpticalFlow.create(_PRESETS[preset]).calc(source, target, None)  # type: ignore[call-overload]
+    dis = cv2.DISOpticalFlow.create(getattr(cv2, f"DISOPTICAL_FLOW_PRESET_{preset.upper()}"))
+    flow = dis.calc(source, target, None)  # type: ignore[call-overload]
     return torch.from_numpy(np.ascontiguousarray(flow)).permute(2, 0, 1)

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from src.models.cpu.wide_convolution import WideConvolution
 from src.ops.padding import padded_size
-from src.structures import Size
 
 LEAKY_SLOPE = 0.1
 _KERNELS = (7, 5, 5, 3, 3, 3)
@@ -19,7 +18,7 @@ _MANY_CHANNELS = 256  # from here on Winograd's convolution saves more than its 
 
 
 class ImagePreparation(nn.Module):
-    """Converts RGB images to the encoder's input: normalise, zero beyond the content, pad, halve, stack (paper's estimator).
+    """Converts RGB images to the encoder's input: normalise, pad with zeros, halve, stack (paper's estimator).
 
     Args:
         mean: mean of each channel of RGB images in 0..1.
@@ -38,24 +37,14 @@ class ImagePreparation(nn.Module):
         self.size_divisor = size_divisor
         self.register_buffer("mean", 255 * torch.tensor(list(mean)).view(3, 1, 1), persistent=False)
 
-    def forward(self, *images: Tensor, content_size: Size | None = None) -> Tensor:
-        """Prepare images of one size.
-
-        Args:
-            images: n times (B, 3, H, W), RGB 0..255.
-            content_size: rows and columns of the images; the rest becomes 0. ``None``: no rest.
-
-        Returns:
-            (B, 3 * n, Hp / 2, Wp / 2) in the order of the images, float32 (float64 where the estimator is).
-        """
+    def forward(self, *images: Tensor) -> Tensor:
+        """Stack n images (B, 3, H, W), RGB 0..255, to (B, 3 * n, Hp / 2, Wp / 2), float32 (float64 where the estimator is)."""
         batch, channels, height, width = images[0].shape
         size = padded_size((height, width), self.size_divisor)
-        rows, columns = (height, width) if content_size is None else content_size
         # Padding with the mean color becomes 0 by normalising, which follows after halving, on a quarter of the pixels.
         canvas = self.mean.repeat(batch, len(images), *size)
         for number, image in enumerate(images):
-            part = canvas[:, channels * number : channels * (number + 1), :rows, :columns]
-            part.copy_(image[..., :rows, :columns])
+            canvas[:, channels * number : channels * (number + 1), :height, :width] = image
         # Both sides are even, so the mean of 2x2 blocks equals bilinear resizing by half (align_corners=False).
         # Two sums, rows first, take a quarter of the time of torch's pooling.
         pairs = canvas[..., 0::2, :] + canvas[..., 1::2, :]
@@ -67,18 +56,17 @@ class FlowEncoder(nn.Module):
 
     Args:
         channels: output channels of the six stages.
-        in_channels: channels of the stacked image pair.
 
     Raises:
         ValueError: if there are not six widths.
     """
 
-    def __init__(self, channels: Sequence[int] = (64, 128, 256, 512, 512, 1024), in_channels: int = 6) -> None:
+    def __init__(self, channels: Sequence[int] = (64, 128, 256, 512, 512, 1024)) -> None:
         super().__init__()
         if len(channels) != len(_KERNELS):
             raise ValueError(f"encoder channels are {tuple(channels)}; expected {len(_KERNELS)} widths, one per stage")
         self.stages = nn.ModuleList()
-        for index, ((inside, outside), kernel) in enumerate(zip(pairwise((in_channels, *channels)), _KERNELS, strict=True)):
+        for index, ((inside, outside), kernel) in enumerate(zip(pairwise((6, *channels)), _KERNELS, strict=True)):
             stage = nn.Sequential(_convolution(inside, outside, kernel, 2), nn.LeakyReLU(LEAKY_SLOPE))
             # The two finest stages have one convolution, the others two.
             if index >= 2:

@@ -41,7 +41,7 @@ class PixelFlow(FlowEstimator):
     def forward(
         self, key_image: Images, nonkey_image: Images, queries: QueryEmbeddings, key_features: tuple[Tensor, ...] | None = None
     ) -> FlowPrediction:
-        """Return the finest pixel flow as segment_flow (B, 1, 2, Hp / 8, Wp / 8); see :meth:`FlowEstimator.forward`."""
+        """Return the finest pixel flow as segment_flow (B, 1, 2, Hp / 8, Wp / 8)."""
         padded = check_pair(key_image, nonkey_image, self.size_divisor)
         pixel_flows = self.pixel_decoder(self.encoder(self.prepare(nonkey_image, key_image)))
         return FlowPrediction(pixel_flows[-1][:, None], pixel_flows, padded)

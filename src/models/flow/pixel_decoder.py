@@ -43,13 +43,9 @@ class PixelFlowDecoder(nn.Module):
         self.upsample_features = nn.ModuleList(_double(a, b) for a, b in zip(inputs[:-1], refine_channels, strict=True))
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Predict flow at every level.
+        """Predict flows (B, 2, h_i, w_i) from features (B, C_i, h_i, w_i), coarse to fine, each at most twice as large.
 
-        Args:
-            features: (B, C_i, h_i, w_i), coarse to fine, each at most twice the size of the previous one.
-
-        Returns:
-            Flows (B, 2, h_i, w_i), coarse to fine, in pixels of their own grids, in the precision of the weights.
+        Flows are in pixels of their own grids and in the precision of the weights.
         """
         x = features[0]
         flows = [_flow_of(self.predict[0], x)]

@@ -31,14 +31,11 @@ class QueryFlow(FlowEstimator):
         decoder_layers: number of its layers; 0 passes the segmentor's queries on unchanged.
         refine_channels: channels of the four refinement steps of the pixel flow, coarse to fine.
         mlp_dim: hidden width of the two MLPs whose product is the query flow.
-        fuse_init: see :class:`FlowFusion`.
+        fuse_init: initialisation of :class:`FlowFusion`.
         queries: ``segmentor`` starts from the key frame's queries. ``random`` is the paper's ablation: learned embeddings,
             initialised at random and equal for all images, so that a query's flow is independent of the segment it moves.
         input_mean: mean of R, G, B in 0..1.
         size_divisor: the padded image is a multiple of this; the segmentor's.
-
-    Raises:
-        ValueError: if ``queries`` or ``fuse_init`` is unknown, or ``num_heads`` does not divide ``hidden_dim``.
     """
 
     method_names: ClassVar[tuple[str, ...]] = ("pixel", "query")
@@ -80,7 +77,7 @@ class QueryFlow(FlowEstimator):
         self.own_queries = nn.Embedding(num_queries, hidden_dim) if queries == "random" else None
 
     def for_method(self, name: str) -> FlowEstimator:
-        """Return the estimator itself, or for ``pixel`` its pixel flow; see :meth:`FlowEstimator.for_method`."""
+        """Return the estimator itself, or for ``pixel`` its pixel flow."""
         return PixelBranch(self) if name == "pixel" else super().for_method(name)
 
     def encode_key(self, key_image: Images) -> tuple[Tensor, ...] | None:
@@ -90,14 +87,7 @@ class QueryFlow(FlowEstimator):
     def forward(
         self, key_image: Images, nonkey_image: Images, queries: QueryEmbeddings, key_features: tuple[Tensor, ...] | None = None
     ) -> FlowPrediction:
-        """Estimate one flow per query; see :meth:`FlowEstimator.forward`.
-
-        Returns:
-            segment_flow (B, Q, 2, Hp / 8, Wp / 8) and five pixel flows from 1/128 to 1/8 of the padded image, float32.
-
-        Raises:
-            ValueError: if the images are not two equal (B, 3, H, W) or the queries not (B, num_queries, query_dim).
-        """
+        """Return segment_flow (B, Q, 2, Hp / 8, Wp / 8) and five pixel flows from 1/128 to 1/8 of the padded image, float32."""
         features, padded = self.image_features(key_image, nonkey_image, key_features)
         queries, pixel_flows = self.image_flow(features, queries)
         segment_flow = self.fuse(pixel_flows[-1], self.segment_head(queries, features[-1]))
@@ -114,14 +104,9 @@ class QueryFlow(FlowEstimator):
         return self.encoder(self.prepare(nonkey_image), *cached), padded
 
     def image_flow(self, features: Sequence[Tensor], queries: QueryEmbeddings) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Estimate the flow of the whole image, whose coarse features attend to the queries.
+        """Return updated queries (B, Q, hidden) and the pixel flows, coarse to fine, from the encoder's features.
 
-        Args:
-            features: features of the encoder, coarse to fine.
-            queries: (B, Q, C) of the segmentor; an estimator with learned queries does not read their values.
-
-        Returns:
-            Updated queries (B, Q, hidden) and the pixel flows, coarse to fine.
+        An estimator with learned queries does not read the values of ``queries``.
 
         Raises:
             ValueError: if the queries are not (B, num_queries, query_dim).
@@ -152,7 +137,7 @@ class PixelBranch(FlowEstimator):
     def forward(
         self, key_image: Images, nonkey_image: Images, queries: QueryEmbeddings, key_features: tuple[Tensor, ...] | None = None
     ) -> FlowPrediction:
-        """Return the finest pixel flow as segment_flow (B, 1, 2, Hp / 8, Wp / 8); see :meth:`QueryFlow.forward`."""
+        """Return the finest pixel flow as segment_flow (B, 1, 2, Hp / 8, Wp / 8)."""
         features, padded = self.query_flow.image_features(key_image, nonkey_image)
         _, pixel_flows = self.query_flow.image_flow(features, queries)
         return FlowPrediction(pixel_flows[-1][:, None], pixel_flows, padded)

@@ -37,15 +37,7 @@ class QueryDecoder(nn.Module):
         self.query_embed = nn.Embedding(num_queries, hidden_dim) if num_layers else None
 
     def forward(self, queries: Tensor, features: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Update queries and features.
-
-        Args:
-            queries: (B, Q, C).
-            features: levels (B, C_i, h_i, w_i).
-
-        Returns:
-            Queries (B, Q, C) and the refined levels (B, C, h_i, w_i).
-        """
+        """Update queries (B, Q, C), and refine levels of features (B, C_i, h_i, w_i) to (B, C, h_i, w_i)."""
         sizes: list[Size] = [(level.shape[-2], level.shape[-1]) for level in features]
         projected = [_project(projection, level) for projection, level in zip(self.projections, features, strict=True)]
         tokens = [level + self.level_embed.weight[i] for i, level in enumerate(projected)]

@@ -58,11 +58,7 @@ class RAFTFlow(FlowEstimator):
     def forward(
         self, key_image: Images, nonkey_image: Images, queries: QueryEmbeddings, key_features: tuple[Tensor, ...] | None = None
     ) -> FlowPrediction:
-        """Return segment_flow (B, 1, 2, Hp, Wp), float32, of the last update; see :meth:`FlowEstimator.forward`.
-
-        Raises:
-            ValueError: if the images are not two equal (B, 3, H, W).
-        """
+        """Return segment_flow (B, 1, 2, Hp, Wp), float32, of the last update."""
         padded = check_pair(key_image, nonkey_image, self.size_divisor)
         height, width = key_image.shape[-2:]
         # Replicate padding moves like the border; black bars would stand still.

@@ -40,27 +40,12 @@ class SegmentFlowHead(nn.Module):
             last.bias.zero_()
 
     def motion_map(self, features: Tensor) -> Tensor:
-        """Compute the features of each pixel that are multiplied by the queries.
-
-        Args:
-            features: (B, C_f, h, w), raw features at 1/8 of the image.
-
-        Returns:
-            (B, h, w, 2 * C).
-        """
+        """Map raw features (B, C_f, h, w) at 1/8 of the image to the factors (B, h, w, 2 * C) of the queries."""
         result: Tensor = self.map_mlp(features.permute(0, 2, 3, 1))
         return result
 
     def forward(self, queries: Tensor, features: Tensor) -> Tensor:
-        """Compute one flow per query.
-
-        Args:
-            queries: (B, Q, C) after the query decoder.
-            features: (B, C_f, h, w).
-
-        Returns:
-            (B, Q, 2, h, w), x before y, in the precision of the weights.
-        """
+        """Compute one flow per decoded query (B, Q, C): (B, Q, 2, h, w), x before y, in the precision of the weights."""
         queries = self.query_mlp(self.query_norm(queries))
         if torch.is_inference_mode_enabled():
             return self._folded(queries, features)
@@ -100,9 +85,6 @@ class FlowFusion(nn.Module):
         init: ``pixel`` starts as the sum of both flows. The query flow is near zero then, so every segment moves like the image
             and every parameter learns from the first step. ``reference`` starts with weight 0 and bias 1 like the published
             code: the flow is 1 everywhere, and only this layer learns at the first step.
-
-    Raises:
-        ValueError: if ``init`` is unknown.
     """
 
     def __init__(self, init: FuseInit = "pixel") -> None:
@@ -120,15 +102,7 @@ class FlowFusion(nn.Module):
                 self.conv.weight[:, :, 1, 1] = identity.repeat(1, 2)
 
     def forward(self, pixel_flow: Tensor, query_flow: Tensor) -> Tensor:
-        """Fuse.
-
-        Args:
-            pixel_flow: (B, 2, h, w).
-            query_flow: (B, Q, 2, h, w).
-
-        Returns:
-            segment_flow (B, Q, 2, h, w), in the precision of the weights.
-        """
+        """Fuse (B, 2, h, w) and (B, Q, 2, h, w) to segment_flow (B, Q, 2, h, w), in the precision of the weights."""
         weight, bias = self.conv.weight, self.conv.bias
         with full_precision(query_flow):
             # The pixel flow is the same for all queries, so its half of the convolution runs once instead of Q times.

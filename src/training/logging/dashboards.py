@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import subprocess
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,21 @@ from src.training.strategies import is_sharded
 log = logging.getLogger(__name__)
 
 
+@dataclass(eq=False)
+class _Streaming(Callback):
+    """Settings of callbacks that stream clips as ``src.predict`` does.
+
+    Args:
+        key_interval: frames from key frame to key frame.
+        short_side: target length of the shorter side, pixels; ``None``: the frame's own size.
+        max_long_side: maximum longer side, pixels.
+    """
+
+    key_interval: int = 5
+    short_side: int | None = None
+    max_long_side: int | None = None
+
+
 class ClassTable(Callback):
     """Logs ``val/iou_per_class`` at every validation, a W&B table of class and IoU in percent."""
 
@@ -43,44 +58,28 @@ class ClassTable(Callback):
             logger.log_table("val/iou_per_class", columns=["class", "iou"], data=rows)
 
 
-class OverlayClip(Callback):
+@dataclass(eq=False)
+class OverlayClip(_Streaming):
     """Writes a short video of the first validation clip at every validation: image, label, overlay; to W&B as ``val/overlay``.
-
-    The clip is streamed as in ``src.predict``: the current flow warps masks from key frame to key frame.
 
     Args:
         folder: folder of the mp4 files, named by their step.
-        num_frames: number of frames from the start of the clip.
-        key_interval: frames from key frame to key frame.
-        short_side: see :class:`StreamingSegmentor`.
-        max_long_side: see :class:`StreamingSegmentor`.
-
-    Raises:
-        ValueError: if ``num_frames`` is below 1.
+        num_frames: number of frames from the start of the clip, at least 1.
     """
 
-    def __init__(
-        self,
-        folder: str,
-        num_frames: int = 48,
-        key_interval: int = 5,
-        short_side: int | None = None,
-        max_long_side: int | None = None,
-    ) -> None:
-        if num_frames < 1:
-            raise ValueError(f"num_frames is {num_frames}; expected at least 1")
-        self.folder = Path(folder)
-        self.num_frames = num_frames
-        self.key_interval = key_interval
-        self.short_side = short_side
-        self.max_long_side = max_long_side
+    folder: str = field(kw_only=True)
+    num_frames: int = field(default=48, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.num_frames < 1:
+            raise ValueError(f"num_frames is {self.num_frames}; expected at least 1")
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the video of this validation, unless the model is sharded: one process cannot run it."""
         propagator: Any = pl_module.propagator
         if trainer.sanity_checking or not trainer.is_global_zero or is_sharded(propagator):
             return
-        path = self.folder / f"step_{trainer.global_step:07d}.mp4"
+        path = Path(self.folder) / f"step_{trainer.global_step:07d}.mp4"
         path.parent.mkdir(parents=True, exist_ok=True)
         dataset = _first_frames(trainer.datamodule.val, self.num_frames)  # type: ignore[attr-defined]
         training = propagator.training
@@ -91,21 +90,11 @@ class OverlayClip(Callback):
             logger.log_video("val/overlay", [str(path)], caption=[dataset.clips[0].name], format=["mp4"])
 
 
-class ModelCost(Callback):
+class ModelCost(_Streaming):
     """Logs ``model/gflops`` per frame at one key interval (multiply-adds, as in papers) and ``model/parameters`` in millions.
 
     The dashboard plots ``val/miou`` of all runs of a sweep against them.
-
-    Args:
-        key_interval: frames from key frame to key frame.
-        short_side: shorter side of the evaluated image, pixels; ``None``: its own size.
-        max_long_side: maximum longer side, pixels.
     """
-
-    def __init__(self, key_interval: int = 5, short_side: int | None = None, max_long_side: int | None = None) -> None:
-        self.key_interval = key_interval
-        self.short_side = short_side
-        self.max_long_side = max_long_side
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Count on one process, and log before the first step."""
@@ -119,34 +108,22 @@ class ModelCost(Callback):
             logger.log_metrics(figures, step=trainer.global_step)
 
 
-class StreamedScore(Callback):
-    """Logs ``val/streamed_miou`` after training: clips streamed as in ``src.predict``, with key frames at 0, k, 2k, ...
+@dataclass(eq=False)
+class StreamedScore(_Streaming):
+    """Logs ``val/streamed_miou`` after training: streamed validation clips with key frames at 0, k, 2k, ...
 
     In contrast, ``val/miou`` scores single pairs at all offsets. The segmentor's stage has no motion and streams nothing.
 
     Args:
-        key_interval: frames from key frame to key frame.
         max_clips: number of validation clips, from the first; ``None``: all.
-        short_side: see :class:`StreamingSegmentor`.
-        max_long_side: see :class:`StreamingSegmentor`.
-
-    Raises:
-        ValueError: if ``key_interval`` or ``max_clips`` is not positive.
     """
 
-    def __init__(
-        self,
-        key_interval: int = 5,
-        max_clips: int | None = None,
-        short_side: int | None = None,
-        max_long_side: int | None = None,
-    ) -> None:
-        if max_clips is not None and max_clips < 1:
-            raise ValueError(f"max_clips is {max_clips}; expected at least 1, or null for all")
-        self.key_interval = FixedInterval(key_interval).key_interval
-        self.max_clips = max_clips
-        self.short_side = short_side
-        self.max_long_side = max_long_side
+    max_clips: int | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.max_clips is not None and self.max_clips < 1:
+            raise ValueError(f"max_clips is {self.max_clips}; expected at least 1, or null for all")
+        FixedInterval(self.key_interval)  # raises below 1
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Score on all ranks together, each with its share of the clips; a sharded model is left out."""

@@ -14,10 +14,10 @@ from src.inference.evaluation.comparison import MethodResult
 def log_results(
     logger: Logger, rows: Sequence[Row], results: Sequence[MethodResult], classes: Sequence[str], files: dict[str, Path]
 ) -> None:
-    """Log scores, the per-class table and the pictures of a report, and end the logger's run.
+    """Log scores, on W&B also the per-class table and the pictures of a report, and end the logger's run.
 
     Args:
-        logger: receives the scores; table and pictures only if it is a W&B logger.
+        logger: receives the scores.
         rows: one table row per result.
         results: results of the methods.
         classes: K names.
@@ -31,36 +31,24 @@ def log_results(
     if isinstance(logger, WandbLogger):
         lines = [[name, *(row["iou_per_class"][name] for row in rows)] for name in classes]
         logger.log_table("eval/iou_per_class", columns=["class", *(one.key for one in results)], data=lines)
-        _log_pictures(logger, files.values())
-    _end(logger)
+    _finish(logger, files.values())
 
 
 def log_flows(logger: Logger, rows: Sequence[Row], files: Sequence[Path]) -> None:
-    """Log the rows of label propagation or end-point errors, and their charts, and end the logger's run.
-
-    Args:
-        logger: receives the figures; charts only if it is a W&B logger.
-        rows: rows of :mod:`src.inference.evaluation.flow.table`.
-        files: charts, PNG.
-    """
+    """Log rows of :mod:`src.inference.evaluation.flow.table`, on W&B also their charts (PNG), and end the logger's run."""
     for row in rows:
         place = f"_offset_{row['offset']}" if "offset" in row else ""
         names = ("miou", "wiou", "epe", "outlier_rate", "gflops", "ms")
         logger.log_metrics({f"eval/flow_{name}_{row['method']}{place}": row[name] for name in names if row.get(name) is not None})
-    if isinstance(logger, WandbLogger):
-        _log_pictures(logger, files)
-    _end(logger)
+    _finish(logger, files)
 
 
-def _log_pictures(logger: WandbLogger, files: Iterable[Path]) -> None:
+def _finish(logger: Logger, files: Iterable[Path]) -> None:
+    if not isinstance(logger, WandbLogger):
+        logger.finalize("success")
+        return
     for path in files:
         if path.suffix == ".png":
             logger.log_image(f"eval/{path.stem}", [str(path)])
-
-
-def _end(logger: Logger) -> None:
-    if isinstance(logger, WandbLogger):
-        # The next evaluation in this process must start a new run.
-        logger.experiment.finish()
-    else:
-        logger.finalize("success")
+    # The next evaluation in this process must start a new run.
+    logger.experiment.finish()

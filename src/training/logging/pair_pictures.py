@@ -45,11 +45,7 @@ class PairPictures(Callback):
 
     @rank_zero_only
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the pictures of this validation.
-
-        Raises:
-            OSError: if a file cannot be written.
-        """
+        """Write the pictures of this validation."""
         pictures, self._pictures = self._pictures, []
         if not pictures:
             return

@@ -1,4 +1,4 @@
-"""Laws of the light estimator: cached key features, trainable parameters, confidence, cost."""
+"""Laws of the light estimator: cached key features, trainable parameters, confidence, cost; disocclusion head."""
 
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from src.measure.counting import count_multiply_adds
 from src.models.flow import CorrelationFlow
+from src.models.flow.correlation import DisocclusionHead
 from src.models.flow.correlation_decoder import Motion
 from src.ops.warp import full_size_flow, resize_flow
 from src.structures import FlowPrediction
@@ -131,3 +132,17 @@ def test_a_nonkey_frame_costs_at_most(name: str, limit: float) -> None:
 def confidence_of(flow: FlowPrediction) -> Tensor:
     assert flow.confidence is not None
     return flow.confidence
+
+
+def head_features() -> list[Tensor]:
+    return [torch.randn(1, channels, size, size, requires_grad=True) for channels, size in ((6, 4), (5, 8), (4, 16))]
+
+
+def test_logits_depend_on_every_level_and_only_near_their_place() -> None:
+    levels = head_features()
+    logits = DisocclusionHead((6, 5, 4), 8, 3)(levels)
+    assert logits.shape == (1, 3, 16, 16)
+    gradients = torch.autograd.grad(logits[..., 0, 0].square().sum(), levels)
+    for gradient, reach in zip(gradients, (2, 3, 2), strict=True):
+        assert gradient[..., 0, 0].any()
+        assert not gradient[..., reach:, :].any() and not gradient[..., :, reach:].any()
