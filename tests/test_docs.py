@@ -45,6 +45,13 @@ def test_the_files_that_a_page_names_exist(path: Path) -> None:
     assert not missing, f"{path.name} names {missing}"
 
 
+def test_the_tests_that_the_fault_table_names_exist() -> None:
+    named = set(re.findall(r"::(test_\w+)|`(test_\w+)`", (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")))
+    defined = {name for file in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", file.read_text())}
+    assert len(named) >= 18
+    assert {first or second for first, second in named} <= defined
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_relative_links_of_a_page_exist(path: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
