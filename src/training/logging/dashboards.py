@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import subprocess
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,6 @@ from src.training.strategies import is_sharded
 log = logging.getLogger(__name__)
 
 
-@dataclass(eq=False)
 class _Streaming(Callback):
     """Settings of callbacks that stream clips as ``src.predict`` does.
 
@@ -37,9 +36,10 @@ class _Streaming(Callback):
         max_long_side: maximum longer side, pixels.
     """
 
-    key_interval: int = 5
-    short_side: int | None = None
-    max_long_side: int | None = None
+    def __init__(self, key_interval: int = 5, short_side: int | None = None, max_long_side: int | None = None) -> None:
+        self.key_interval = FixedInterval(key_interval).key_interval
+        self.short_side = short_side
+        self.max_long_side = max_long_side
 
 
 class ClassTable(Callback):
@@ -58,7 +58,6 @@ class ClassTable(Callback):
             logger.log_table("val/iou_per_class", columns=["class", "iou"], data=rows)
 
 
-@dataclass(eq=False)
 class OverlayClip(_Streaming):
     """Writes a short video of the first validation clip at every validation: image, label, overlay; to W&B as ``val/overlay``.
 
@@ -67,19 +66,26 @@ class OverlayClip(_Streaming):
         num_frames: number of frames from the start of the clip, at least 1.
     """
 
-    folder: str = field(kw_only=True)
-    num_frames: int = field(default=48, kw_only=True)
-
-    def __post_init__(self) -> None:
-        if self.num_frames < 1:
-            raise ValueError(f"num_frames is {self.num_frames}; expected at least 1")
+    def __init__(
+        self,
+        folder: str,
+        num_frames: int = 48,
+        key_interval: int = 5,
+        short_side: int | None = None,
+        max_long_side: int | None = None,
+    ) -> None:
+        if num_frames < 1:
+            raise ValueError(f"num_frames is {num_frames}; expected at least 1")
+        super().__init__(key_interval, short_side, max_long_side)
+        self.folder = Path(folder)
+        self.num_frames = num_frames
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the video of this validation, unless the model is sharded: one process cannot run it."""
         propagator: Any = pl_module.propagator
         if trainer.sanity_checking or not trainer.is_global_zero or is_sharded(propagator):
             return
-        path = Path(self.folder) / f"step_{trainer.global_step:07d}.mp4"
+        path = self.folder / f"step_{trainer.global_step:07d}.mp4"
         path.parent.mkdir(parents=True, exist_ok=True)
         dataset = _first_frames(trainer.datamodule.val, self.num_frames)  # type: ignore[attr-defined]
         training = propagator.training
@@ -108,7 +114,6 @@ class ModelCost(_Streaming):
             logger.log_metrics(figures, step=trainer.global_step)
 
 
-@dataclass(eq=False)
 class StreamedScore(_Streaming):
     """Logs ``val/streamed_miou`` after training: streamed validation clips with key frames at 0, k, 2k, ...
 
@@ -118,12 +123,17 @@ class StreamedScore(_Streaming):
         max_clips: number of validation clips, from the first; ``None``: all.
     """
 
-    max_clips: int | None = field(default=None, kw_only=True)
-
-    def __post_init__(self) -> None:
-        if self.max_clips is not None and self.max_clips < 1:
-            raise ValueError(f"max_clips is {self.max_clips}; expected at least 1, or null for all")
-        FixedInterval(self.key_interval)  # raises below 1
+    def __init__(
+        self,
+        key_interval: int = 5,
+        max_clips: int | None = None,
+        short_side: int | None = None,
+        max_long_side: int | None = None,
+    ) -> None:
+        if max_clips is not None and max_clips < 1:
+            raise ValueError(f"max_clips is {max_clips}; expected at least 1, or null for all")
+        super().__init__(key_interval, short_side, max_long_side)
+        self.max_clips = max_clips
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Score on all ranks together, each with its share of the clips; a sharded model is left out."""

@@ -106,4 +106,4 @@ def test_the_git_state_is_that_of_the_code(tmp_path: Path) -> None:
 
 def test_an_overlay_of_no_frame_is_refused() -> None:
     with pytest.raises(ValueError, match="num_frames is 0"):
-        OverlayClip(folder="folder", num_frames=0)
+        OverlayClip("folder", num_frames=0)
