@@ -44,7 +44,7 @@ class ClipDataset(Protocol):
         """Read the label of one frame as (H, W) of ``dtype``: classes 0..K-1 or ``IGNORE_INDEX``."""
 
     def read_flow(self, clip: int, nonkey: int, key: int) -> Tensor | None:
-        """Read the true backward flow, (2, H, W) float32 in pixels, NaN where unknown or occluded; ``None`` without flow."""
+        """Read the ground-truth backward flow, (2, H, W) float32 in pixels, NaN if unknown or occluded; ``None`` without flow."""
         return None
 
 
@@ -53,9 +53,7 @@ class SplitContent(NamedTuple):
 
     Attributes:
         clips: videos as on disk, before exclusions.
-        classes: K class names.
-        palette: K colors, RGB 0..255.
-        fps: frames per second.
+        classes, palette, fps: see :class:`ClipDataset`.
         label_values: raw PNG value -> class or ``IGNORE_INDEX``; any other value in a file is an error.
         label_channel: channel of color PNGs that holds the class; ``None``: labels have one channel.
     """

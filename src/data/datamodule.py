@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 import lightning as L
@@ -21,6 +22,7 @@ from src.structures import PairBatch
 _VALIDATION_SEED = 0
 
 
+@dataclass(eq=False, repr=False)
 class ResumableBatches(Sampler[list[int]]):
     """Batches of consecutive sample numbers for one rank, from the current training step.
 
@@ -30,17 +32,15 @@ class ResumableBatches(Sampler[list[int]]):
     Args:
         num_batches: number of batches of the whole run, for each rank.
         batch_size: samples per batch and rank.
-        rank: of this process.
-        world: number of processes.
+        rank, world: of this process, and number of processes.
         batches_done: returns the number of batches to skip; called at the start of each iteration.
     """
 
-    def __init__(self, num_batches: int, batch_size: int, rank: int, world: int, batches_done: Callable[[], int]) -> None:
-        self.num_batches = num_batches
-        self.batch_size = batch_size
-        self.rank = rank
-        self.world = world
-        self.batches_done = batches_done
+    num_batches: int
+    batch_size: int
+    rank: int
+    world: int
+    batches_done: Callable[[], int]
 
     def __len__(self) -> int:
         """Number of batches of the whole run, including those before a restart, as expected by Lightning."""
@@ -58,10 +58,8 @@ class PairDataModule(L.LightningDataModule):
     The samplers divide pairs over ranks: give the trainer ``use_distributed_sampler=False``.
 
     Args:
-        train: training clips.
-        val: validation clips, of the same classes.
-        train_sampling: choice of training pairs.
-        val_sampling: choice of validation pairs.
+        train, val: training and validation clips, of the same classes.
+        train_sampling, val_sampling: choice of their pairs.
         train_transform: transform of training pairs to one common size.
         eval_transform: transform of validation pairs, at batch size 1; ``None`` keeps the size of the files.
         batch_size: samples per batch and device.
@@ -69,10 +67,9 @@ class PairDataModule(L.LightningDataModule):
         max_steps: number of optimiser steps of the whole run.
         val_samples: number of validation pairs over all devices.
         seed: of the training pairs; validation pairs do not depend on it.
-        train_motion: synthetic motion that makes training pairs from stills.
-        val_motion: synthetic motion that makes validation pairs from stills.
-        samples_per_pair: number of training samples per pair; see :class:`PairDataset`.
-        extra_train: further sources of training samples by name; see :class:`PairSource`.
+        train_motion, val_motion: synthetic motion that generates pairs from stills.
+        samples_per_pair: number of training samples per pair.
+        extra_train: further sources of training samples by name.
         on_corrupt: treatment of training pairs with a damaged file; in validation, a damaged file is always an error.
 
     Raises:

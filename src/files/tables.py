@@ -47,15 +47,12 @@ def new_path(name: str | None, overwrite: bool) -> Path | None:
 
 
 def write_table(rows: Sequence[Row] | Row, path: str | Path) -> tuple[Path, Path]:
-    """Write ``<name>.json`` and ``<name>.csv``, each complete or not at all.
+    """Write ``<name>.json`` and ``<name>.csv``, each complete or not at all, and return both paths.
 
     Args:
         rows: the rows, a list in the JSON; a single row becomes an object. The CSV has a column ``<name>/<key>`` for every
             key of a nested value, and empty cells for ``None``.
         path: path of the JSON file.
-
-    Returns:
-        Both paths.
     """
     import pandas as pd  # takes a second, and training imports this module
 

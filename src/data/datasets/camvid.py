@@ -1,10 +1,10 @@
-"""CamVid (Brostow et al., 2008/2009) at 480x360 with 11 classes, under the protocol ``camvid-drive``.
+"""CamVid (Brostow et al., 2008/2009) at 480x360 with 11 classes, in our split, ``camvid-drive``.
 
 Training uses three drives, as single labelled stills one second apart; evaluation uses one dense clip of a fourth drive, of 51
 frames at 15 Hz.
 
 ```
-<root>/index.csv      columns sequence, frame (30 Hz), image, label, and others; paths are relative to the root
+<root>/index.csv      columns sequence (the drive), frame (at 30 Hz), image, label (paths below the root); others are ignored
 <root>/classes.txt    "0 sky" ... "11 void(ignore)", one per line
 ```
 """
@@ -12,6 +12,7 @@ frames at 15 Hz.
 from __future__ import annotations
 
 import csv
+import json
 from io import StringIO
 from itertools import groupby
 from pathlib import Path, PurePosixPath
@@ -26,18 +27,8 @@ from src.structures import IGNORE_INDEX, Clip
 TRAIN_DRIVES = ("0001TP", "0006R0", "Seq05VD")
 DENSE_DRIVE, DENSE_FRAMES = "0016E5", (7959, 8059)
 SPLITS = ("train", "train_part", "val_part", "test")
-PALETTE: tuple[Color, ...] = (
-    (128, 128, 128),
-    (128, 0, 0),
-    (192, 192, 128),
-    (128, 64, 128),
-    (60, 40, 222),
-    (128, 128, 0),
-    (192, 128, 128),
-    (64, 64, 128),
-    (64, 0, 128),
-    (64, 64, 0),
-    (0, 128, 192),
+PALETTE: tuple[Color, ...] = tuple(
+    map(tuple, json.loads(Path(__file__).with_name("camvid_palette.json").read_text(encoding="utf-8")).values())
 )
 _COLUMNS = ("sequence", "frame", "image", "label")
 
@@ -57,7 +48,7 @@ class CamVid(DatasetFolder):
         drives = (DENSE_DRIVE,) if self.split == "test" else TRAIN_DRIVES
         by_drive = {drive: [row for row in rows if row.drive == drive] for drive in drives}
         return SplitContent(
-            [_clip(drive, _select(rows, self.split), self.root, policy) for drive, rows in by_drive.items()],
+            [_clip(drive, _select(rows, self.split), self.root, self.split, policy) for drive, rows in by_drive.items()],
             _read_classes(self.root / "classes.txt"),
             PALETTE,
             15.0 if self.split == "test" else 1.0,
@@ -89,10 +80,10 @@ def _read_index(root: Path) -> list[_Row]:
 def _read_row(index: Path, line: int, record: dict[str, str | None]) -> _Row:
     drive, frame, image, label = (record[column] or "" for column in _COLUMNS)
     if not frame.isdecimal():
-        raise ValueError(f"{index}, line {line}: frame {frame!r} is not a number")
+        raise ValueError(f"{index}, line {line}: frame {frame!r} is not a number; expected an integer")
     for name in (image, label):
         if not name or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            raise ValueError(f"{index}, line {line}: {name!r} is not a path below {index.parent}")
+            raise ValueError(f"{index}, line {line}: path is {name!r}; expected a relative path inside {index.parent}")
     return _Row(drive, int(frame), index.parent / image, index.parent / label)
 
 
@@ -104,11 +95,9 @@ def _select(rows: list[_Row], split: str) -> list[_Row]:
     return {"train": rows, "train_part": rows[:cut], "val_part": rows[cut:]}[split]
 
 
-def _clip(drive: str, rows: list[_Row], root: Path, policy: IssuePolicy) -> Clip:
+def _clip(drive: str, rows: list[_Row], root: Path, split: str, policy: IssuePolicy) -> Clip:
     if not rows:
-        raise ValueError(
-            f"{root / 'index.csv'} lists too few frames of drive {drive}; expected those of the protocol camvid-drive"
-        )
+        raise ValueError(f"{root / 'index.csv'} lists no frame of drive {drive} for split {split}")
     for frame, group in groupby(rows, key=lambda row: row.frame):
         if len(list(group)) > 1:
             raise ValueError(f"{root / 'index.csv'} lists frame {frame} of drive {drive} twice")
@@ -120,9 +109,12 @@ def _read_classes(path: Path) -> list[str]:
     """Read the names of classes 0..10; the list ends with 11, void."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; expected the class names, '0 sky' to '11 void(ignore)', one per line")
-    lines = [line.split(maxsplit=1) for line in read_text(path).splitlines() if line.strip()]
-    if any(len(line) != 2 for line in lines) or [line[0] for line in lines] != [str(k) for k in range(len(PALETTE) + 1)]:
+    lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
+    if len(lines) != len(PALETTE) + 1:
         raise ValueError(
             f"{path} has {len(lines)} entries; expected '<number> <name>' for the numbers 0..{len(PALETTE)} in order"
         )
-    return [name.strip() for _, name in lines[:-1]]
+    for k, line in enumerate(lines):
+        if len(parts := line.split(maxsplit=1)) != 2 or parts[0] != str(k):
+            raise ValueError(f"{path}: entry {k + 1} is {line!r}; expected '{k} <name>'")
+    return [line.split(maxsplit=1)[1] for line in lines[:-1]]

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from itertools import takewhile
 from pathlib import Path
@@ -28,26 +29,9 @@ class CityscapesClass(NamedTuple):
     color: Color
 
 
-CLASSES = (
-    CityscapesClass("road", 7, (128, 64, 128)),
-    CityscapesClass("sidewalk", 8, (244, 35, 232)),
-    CityscapesClass("building", 11, (70, 70, 70)),
-    CityscapesClass("wall", 12, (102, 102, 156)),
-    CityscapesClass("fence", 13, (190, 153, 153)),
-    CityscapesClass("pole", 17, (153, 153, 153)),
-    CityscapesClass("traffic light", 19, (250, 170, 30)),
-    CityscapesClass("traffic sign", 20, (220, 220, 0)),
-    CityscapesClass("vegetation", 21, (107, 142, 35)),
-    CityscapesClass("terrain", 22, (152, 251, 152)),
-    CityscapesClass("sky", 23, (70, 130, 180)),
-    CityscapesClass("person", 24, (220, 20, 60)),
-    CityscapesClass("rider", 25, (255, 0, 0)),
-    CityscapesClass("car", 26, (0, 0, 142)),
-    CityscapesClass("truck", 27, (0, 0, 70)),
-    CityscapesClass("bus", 28, (0, 60, 100)),
-    CityscapesClass("train", 31, (0, 80, 100)),
-    CityscapesClass("motorcycle", 32, (0, 0, 230)),
-    CityscapesClass("bicycle", 33, (119, 11, 32)),
+CLASSES = tuple(
+    CityscapesClass(entry["name"], entry["label_id"], tuple(entry["color"]))
+    for entry in json.loads(Path(__file__).with_name("cityscapes_classes.json").read_text(encoding="utf-8"))
 )
 _LABEL_IDS = range(34)
 IMAGE_SUFFIX = "_leftImg8bit.png"
@@ -92,7 +76,9 @@ class Cityscapes(DatasetFolder):
                 raise FileNotFoundError(f"{folder} does not exist; expected gtFine/ and leftImg8bit_sequence/ or leftImg8bit/")
         paths = sorted(labels.glob("*/*_labelIds.png"))
         if not paths:
-            raise FileNotFoundError(f"{labels} holds no labels; expected <city>/<city>_<seq6>_<frame6>_gtFine_labelIds.png")
+            raise FileNotFoundError(
+                f"{labels} contains no *_labelIds.png; expected <city>/<city>_<seq6>_<frame6>_gtFine_labelIds.png"
+            )
         clips = [_read_snippet(path, images, *self._extent, policy) for path in paths]
         return SplitContent(
             [clip for clip in clips if clip is not None],

@@ -56,14 +56,7 @@ class _ClassesYaml(BaseModel):
 
 @dataclass(frozen=True)
 class ClassDefinitions:
-    """Content of ``classes.yaml``.
-
-    Attributes:
-        classes: K names.
-        palette: K colors.
-        values: mask value -> class or ``IGNORE_INDEX``.
-        fps: frames per second.
-    """
+    """Content of ``classes.yaml``: K names and colors, mask value -> class or ``IGNORE_INDEX``, and frames per second."""
 
     classes: tuple[str, ...]
     palette: tuple[Color, ...]

@@ -19,13 +19,7 @@ Labelling = Literal["every_frame", "all_or_none", "any"]
 
 
 class FrameFolders(NamedTuple):
-    """Folders of one video.
-
-    Attributes:
-        name: of the clip.
-        images: folder of its frames.
-        labels: folder of its labels, named like the frames.
-    """
+    """Name of a clip, and the folders of its frames and of its labels, which are named like the frames."""
 
     name: str
     images: Path

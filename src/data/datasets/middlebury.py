@@ -26,16 +26,7 @@ NONKEY, KEY = 0, 1
 
 
 class Middlebury(DatasetFolder):
-    """Clips of two frames, one per scene, without labels; the flow from frame 10 to frame 11 is known.
-
-    Args:
-        root: folder of the scenes.
-        exclude: exclusion list (see ``src/data/integrity/exclusion.py``); listed files are left out.
-        issues: if given, missing files are appended here instead of raised.
-
-    Raises:
-        FileNotFoundError: if the root contains no scene, or a scene lacks a frame; the message names the path.
-    """
+    """Clips of two frames, one per scene, without labels, with known flow; arguments as of :class:`DatasetFolder`."""
 
     def __init__(self, root: str | Path, exclude: str | Path | None = None, issues: list[DatasetIssue] | None = None) -> None:
         super().__init__(root, "all", exclude=exclude, issues=issues)
@@ -59,12 +50,7 @@ class Middlebury(DatasetFolder):
         return SplitContent(clips, (), (), 1.0, {IGNORE_INDEX: IGNORE_INDEX})
 
     def read_flow(self, clip: int, nonkey: int, key: int) -> Tensor | None:
-        """Read the true flow of frame 10 (index 0, the non-key frame) into frame 11 (index 1), the only known direction.
-
-        Args:
-            clip: index into ``clips``.
-            nonkey: index of the frame at which the flow is stored.
-            key: index of the frame into which it points.
+        """Read the ground-truth flow from frame 10 (index 0) to frame 11 (index 1).
 
         Returns:
             (2, H, W) float32, NaN where unknown; zero from a frame to itself; ``None`` from frame 11 to frame 10.

@@ -14,18 +14,9 @@ _LEVELS = (20, 55, 90, 125, 160, 195, 230, 255)
 
 
 def distinct_palette(num_classes: int) -> tuple[Color, ...]:
-    """Choose K distinguishable colors: each is the candidate farthest (CIE Lab) from all before it.
+    """Choose K (at most 512) different RGB colors: each is the candidate farthest (CIE Lab) from all before it.
 
     The first n colors do not depend on K. Black, white and mid grey are not among them.
-
-    Args:
-        num_classes: K, at most 512.
-
-    Returns:
-        K different RGB colors.
-
-    Raises:
-        ValueError: if K is out of range.
     """
     grid = np.stack(np.meshgrid(_LEVELS, _LEVELS, _LEVELS, indexing="ij"), axis=-1).reshape(-1, 3)
     if not 1 <= num_classes <= len(grid):

@@ -14,8 +14,7 @@ from src.data.clips import SplitContent
 from src.data.datasets.base import DatasetFolder
 from src.data.datasets.frame_folders import FrameFolders, read_clips, read_video_list
 from src.data.datasets.palette import distinct_palette
-from src.data.datasets.vspw import CLASS_FILE, read_class_names
-from src.data.datasets.vspw_classes import VSPW_CLASSES
+from src.data.datasets.vspw import CLASS_FILE, VSPW_CLASSES, read_class_names
 from src.data.integrity.issues import IssuePolicy
 from src.structures import IGNORE_INDEX
 

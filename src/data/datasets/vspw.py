@@ -18,11 +18,12 @@ from src.data.clips import Color, SplitContent
 from src.data.datasets.base import DatasetFolder
 from src.data.datasets.frame_folders import FrameFolders, read_clips, read_video_list
 from src.data.datasets.palette import distinct_palette
-from src.data.datasets.vspw_classes import VSPW_CLASSES
 from src.data.integrity.issues import DatasetIssue, IssuePolicy
 from src.structures import IGNORE_INDEX
 
 CLASS_FILE = "label_num_dic_final.json"
+VSPW_CLASSES: tuple[str, ...] = tuple(json.loads(Path(__file__).with_name("vspw_classes.json").read_text(encoding="utf-8")))
+"""The 124 classes of VSPW and VIPSeg in the order of their label values 1..124, spelt as in VIPSeg's ``CLASS_FILE``."""
 
 
 class VSPW(DatasetFolder):
@@ -36,7 +37,7 @@ class VSPW(DatasetFolder):
         classes: K names; default those of ``label_num_dic_final.json``, else VSPW's own for K = 124, else ``class_0``, ...
         palette: K colors; default distinct ones.
         fps: frames per second.
-        min_clip_length: minimum number of frames; 17 reproduces the commonly used evaluation script.
+        min_clip_length: minimum number of frames; 17 reproduces the VSPW evaluation scripts (VSPW_baseline).
     """
 
     def __init__(
@@ -78,11 +79,7 @@ class VSPW(DatasetFolder):
 
 
 def read_class_names(path: Path, num_classes: int) -> list[str]:
-    """Read the names of label values 1..K from VSPW's class file, which also names 0 (others).
-
-    Args:
-        path: ``label_num_dic_final.json``; if absent, the names are VSPW's for K = 124, else ``class_0``, ...
-        num_classes: K.
+    """Read the names of label values 1..K from VSPW's class file; without it, VSPW's for K = 124, else ``class_0``, ...
 
     Raises:
         ValueError: if the file is not as expected or leaves a class without a name.

@@ -54,12 +54,9 @@ class SplitReport:
     """Counts and issues of one split.
 
     Attributes:
-        clips: number of videos.
-        frames: number of frames.
-        labelled: number of frames with a label.
+        clips, frames, labelled: numbers of videos, of their frames, and of frames with a label.
         void_only: number of labels without any class; legal, but useless for training.
-        shortest: frames of the shortest clip; 0 without clips.
-        longest: frames of the longest clip.
+        shortest, longest: frames of the shortest and of the longest clip; 0 without clips.
         sizes: "HxW" -> images.
         pixels: class name, or ``void`` -> labelled pixels.
         issues: issues of its list and files.
@@ -133,10 +130,6 @@ def build_exclusion(issues: Iterable[DatasetIssue], root: Path) -> Exclusion:
     """Build the exclusion list that resolves the issues of one dataset.
 
     Issues that no list resolves, such as a missing root, are left out.
-
-    Args:
-        issues: issues of one dataset.
-        root: folder of the dataset.
     """
     issues = list(issues)
     videos = {issue.entry for issue in issues if issue.entry is not None and issue.kind != "duplicate"}

@@ -20,13 +20,7 @@ _KEYS = ("files", "videos", "repeated")
 
 @dataclass(frozen=True)
 class Exclusion:
-    """Files and videos to leave out.
-
-    Attributes:
-        files: paths relative to the root of the dataset, with forward slashes.
-        videos: names of whole videos.
-        repeated: names of videos that a list contains more than once.
-    """
+    """Files and videos to leave out; the paths of files have forward slashes."""
 
     files: tuple[str, ...] = ()
     videos: tuple[str, ...] = ()

@@ -40,11 +40,7 @@ class DatasetIssue:
     entry: str | None = None
 
     def error(self, more: int = 0) -> Exception:
-        """Return the exception for this issue.
-
-        Args:
-            more: number of further issues found with it.
-        """
+        """Return the exception for this issue and ``more`` further ones found with it."""
         text = f"{self.message} (and {more} more such issues)" if more else self.message
         return FileNotFoundError(text) if self.kind in ("dangling", "missing") else ValueError(text)
 
@@ -57,9 +53,6 @@ class IssuePolicy:
         exclude: exclusion list (JSON); listed files and videos are left out.
         issues: if given, issues are appended here and reading continues; otherwise they are raised.
 
-    Raises:
-        FileNotFoundError: if the exclusion list does not exist.
-        ValueError: if the exclusion list is malformed.
     """
 
     def __init__(self, root: Path, exclude: str | Path | None = None, issues: list[DatasetIssue] | None = None) -> None:
@@ -89,12 +82,7 @@ class IssuePolicy:
             raise left[0].error(more=len(left) - 1)
 
     def report_missing(self, paths: Iterable[Path], owner: str) -> None:
-        """Report the paths that are not files.
-
-        Args:
-            paths: expected files.
-            owner: what they belong to, for the message, as in ``drive 0001TP``.
-        """
+        """Report the paths that are not files; ``owner`` names what they belong to, as in ``drive 0001TP``."""
         missing = [path for path in paths if not path.is_file()]
         self.report(*(DatasetIssue("missing", path, f"{path} does not exist; expected it for {owner}") for path in missing))
 
@@ -102,11 +90,7 @@ class IssuePolicy:
         """Remove excluded files and short clips.
 
         A frame with an excluded image is removed. A frame with only an excluded label stays, unlabelled. A clip is removed if no
-        frame, or none of its labels, is left.
-
-        Args:
-            clips: videos as on disk.
-            min_clip_length: minimum number of frames.
+        frame, or none of its labels, is left, or if it is shorter than ``min_clip_length`` frames.
 
         Raises:
             ValueError: if no clip is left, unless issues are collected.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import cv2
@@ -41,6 +42,7 @@ class ColorChange(NamedTuple):
         return self.saturation != 1 or self.hue != 0
 
 
+@dataclass(eq=False)
 class ColorJitter(PairStep):
     """Brightness, contrast, saturation and hue jitter (SSD, Liu et al., 2016), each with probability one half.
 
@@ -48,8 +50,7 @@ class ColorJitter(PairStep):
 
     Args:
         brightness: largest shift, levels of 255.
-        contrast: factor 1 - x .. 1 + x.
-        saturation: factor 1 - x .. 1 + x.
+        contrast, saturation: factor 1 - x .. 1 + x.
         hue: largest rotation, in turns; 0.1 equals 18 of the 180 steps of the usual 8-bit code.
         where: ``worker``: applied in the loader process; ``device``: left to :meth:`apply_to_batch` after the transfer to the
             device. The draws of the other steps are equal either way.
@@ -58,21 +59,15 @@ class ColorJitter(PairStep):
         ValueError: if ``where`` is neither.
     """
 
-    def __init__(
-        self,
-        brightness: float = 32.0,
-        contrast: float = 0.5,
-        saturation: float = 0.5,
-        hue: float = 0.1,
-        where: Literal["worker", "device"] = "worker",
-    ) -> None:
-        if where not in ("worker", "device"):
-            raise ValueError(f"color jitter on {where!r}; expected 'worker' or 'device'")
-        self.brightness = brightness
-        self.contrast = contrast
-        self.saturation = saturation
-        self.hue = hue
-        self.where = where
+    brightness: float = 32.0
+    contrast: float = 0.5
+    saturation: float = 0.5
+    hue: float = 0.1
+    where: Literal["worker", "device"] = "worker"
+
+    def __post_init__(self) -> None:
+        if self.where not in ("worker", "device"):
+            raise ValueError(f"color jitter on {self.where!r}; expected 'worker' or 'device'")
 
     def draw(self, rng: np.random.Generator) -> ColorChange:
         """Draw all four changes, used or not, so that every sample takes equally many numbers from the generator."""
@@ -94,10 +89,11 @@ class ColorJitter(PairStep):
         change = self.draw(rng)
         if self.where == "device" or change == ColorChange(contrast_first=change.contrast_first):
             return sample
-        return map_images(
-            sample,
-            lambda image: torch.from_numpy(change_bytes(image.permute(1, 2, 0).numpy(), change)).permute(2, 0, 1),
-        )
+
+        def changed(image: Tensor) -> Tensor:
+            return torch.from_numpy(change_bytes(image.permute(1, 2, 0).numpy(), change)).permute(2, 0, 1)
+
+        return map_images(sample, changed)
 
     def apply_to_batch(self, batch: PairBatch, seed: int) -> PairBatch:
         """With ``where="device"``, change both frames of each sample alike; the draw is a function of (seed, sample number)."""

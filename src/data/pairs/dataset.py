@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -48,6 +49,7 @@ class NumberedSample(NamedTuple):
     skipped: tuple[str, ...] = ()
 
 
+@dataclass(eq=False, repr=False)
 class PairDataset(Dataset[NumberedSample]):
     """Map-style data set: item ``n`` is a function of ``(seed, n)`` in any process and order of reading.
 
@@ -66,33 +68,23 @@ class PairDataset(Dataset[NumberedSample]):
         ValueError: if a number is too small, or ``on_corrupt`` is unknown.
     """
 
-    def __init__(
-        self,
-        dataset: ClipDataset,
-        sampling: PairSampling,
-        transform: Transform | None = None,
-        motion: Motion | None = None,
-        *,
-        num_samples: int,
-        seed: int,
-        samples_per_pair: int = 1,
-        on_corrupt: OnCorrupt = "raise",
-    ) -> None:
-        if on_corrupt not in get_args(OnCorrupt):
-            raise ValueError(f"on_corrupt={on_corrupt!r}; expected one of {', '.join(get_args(OnCorrupt))}")
-        if min(num_samples, samples_per_pair) < 1 or seed < 0:
-            raise ValueError(
-                f"num_samples={num_samples}, samples_per_pair={samples_per_pair}, seed={seed}; expected at least 1, 1 and 0"
-            )
-        self.dataset = dataset
-        self.sampling = sampling
-        self.transform = transform
-        self.motion = motion
-        self.num_samples = num_samples
-        self.seed = seed
-        self.samples_per_pair = samples_per_pair
-        self._last: tuple[int, PairSample, int] | None = None
-        self.on_corrupt = on_corrupt
+    dataset: ClipDataset
+    sampling: PairSampling
+    transform: Transform | None = None
+    motion: Motion | None = None
+    _: KW_ONLY
+    num_samples: int
+    seed: int
+    samples_per_pair: int = 1
+    on_corrupt: OnCorrupt = "raise"
+    _last: tuple[int, PairSample, int] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        if self.on_corrupt not in get_args(OnCorrupt):
+            raise ValueError(f"on_corrupt={self.on_corrupt!r}; expected one of {', '.join(get_args(OnCorrupt))}")
+        if min(self.num_samples, self.samples_per_pair) < 1 or self.seed < 0:
+            found = f"num_samples={self.num_samples}, samples_per_pair={self.samples_per_pair}, seed={self.seed}"
+            raise ValueError(f"{found}; expected at least 1, 1 and 0")
 
     def __len__(self) -> int:
         return self.num_samples

@@ -14,13 +14,7 @@ from src.structures import PairSample, Size
 
 
 def resize_pair(sample: PairSample, size: Size, mirrored: bool = False) -> PairSample:
-    """Resize and mirror: images bilinear with antialiasing, label nearest, flow with its vectors scaled and mirrored.
-
-    Args:
-        sample: the pair.
-        size: (H, W) of the result.
-        mirrored: exchange left and right.
-    """
+    """Resize and mirror: images bilinear with antialiasing, label nearest, flow with its vectors scaled and mirrored."""
     label, flow = sample.nonkey_label, sample.flow
     if pair_size(sample) != size:
         label = resize_nearest(label, size)

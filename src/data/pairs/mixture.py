@@ -83,11 +83,7 @@ class MixedPairs(Dataset[NumberedSample]):
 
 
 class Unlabelled(ClipDataset):
-    """Data set with every label pixel ``IGNORE_INDEX``.
-
-    Args:
-        dataset: source of the clips, without labels or with those of other classes.
-    """
+    """Data set without labels, or with those of other classes: every label pixel is ``IGNORE_INDEX``."""
 
     def __init__(self, dataset: ClipDataset) -> None:
         self.dataset = dataset

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch.nn.functional as F
@@ -41,10 +42,7 @@ class PairStep(ABC):
 
 
 class PairTransform(PairStep):
-    """Steps in order.
-
-    Args:
-        steps: the steps; all draw from one generator.
+    """Steps in order; all draw from one generator.
 
     Attributes:
         steps: after fusing neighbors: a resize, the crop after it and the flip after that are one :class:`ResizedCrop`.
@@ -89,12 +87,7 @@ class ResizeStep(PairStep):
 
 
 class RandomShortSide(ResizeStep):
-    """Resize to a short side drawn from a list (paper, VSPW: 480..1920 in 16 steps, the long side capped at 960).
-
-    Args:
-        short_sides: pixels.
-        max_long_side: pixels.
-    """
+    """Resize to a short side drawn from a list (paper, VSPW: 480..1920 in 16 steps, the long side capped at 960)."""
 
     def __init__(self, short_sides: Sequence[int] = tuple(range(480, 1921, 96)), max_long_side: int | None = 960) -> None:
         self.short_sides = tuple(short_sides)
@@ -117,19 +110,16 @@ class ResizeShortSide(RandomShortSide):
         super().__init__((short_side,), max_long_side)
 
 
+@dataclass(eq=False)
 class ScaleJitter(ResizeStep):
-    """Resize by a factor drawn uniformly.
+    """Resize by a factor drawn uniformly from ``low`` to ``high``."""
 
-    Args:
-        low: smallest factor.
-        high: largest factor.
-    """
+    low: float = 0.5
+    high: float = 2.0
 
-    def __init__(self, low: float = 0.5, high: float = 2.0) -> None:
-        if not 0 < low <= high:
-            raise ValueError(f"scale jitter {low}..{high}; expected 0 < low <= high")
-        self.low = low
-        self.high = high
+    def __post_init__(self) -> None:
+        if not 0 < self.low <= self.high:
+            raise ValueError(f"scale jitter {self.low}..{self.high}; expected 0 < low <= high")
 
     def draw_size(self, size: Size, rng: np.random.Generator) -> Size:
         """Draw a factor and return (H, W)."""
@@ -140,10 +130,7 @@ class ScaleJitter(ResizeStep):
 class RandomCrop(PairStep):
     """Cut the same window out of both frames, at a place drawn uniformly.
 
-    Frames smaller than the window are padded right and bottom: image 0, label ``IGNORE_INDEX``, flow NaN.
-
-    Args:
-        size: (H, W) of the window.
+    Frames smaller than the window (H, W) are padded right and bottom: image 0, label ``IGNORE_INDEX``, flow NaN.
     """
 
     def __init__(self, size: Sequence[int]) -> None:
@@ -176,23 +163,18 @@ class RandomCrop(PairStep):
         return self.pad(crop_pair(sample, self.draw_window(pair_size(sample), rng)))
 
 
+@dataclass(eq=False)
 class ResizedCrop(PairStep):
     """A resize, the crop after it and the flip after that, in reverse: cut the visible part, then resize and mirror it.
 
     The draws equal those of the separate steps. The cut is along whole pixels of the frame, so that each edge of the crop, and
     each point of the image, lies up to half such a pixel beside the drawn place: 480 of 540 pixels are 426 or 427 of a frame's
     480, not 426.67. Nothing beyond the edge is blended into the outermost pixels.
-
-    Args:
-        resize: draws the size.
-        crop: draws the window, after the size.
-        flip: draws the direction, last.
     """
 
-    def __init__(self, resize: ResizeStep, crop: RandomCrop, flip: RandomHorizontalFlip | None = None) -> None:
-        self.resize = resize
-        self.crop = crop
-        self.flip = flip
+    resize: ResizeStep
+    crop: RandomCrop
+    flip: RandomHorizontalFlip | None = None
 
     def fuse(self, following: PairStep) -> PairStep | None:
         """Fuse with a flip."""
@@ -211,15 +193,11 @@ class ResizedCrop(PairStep):
         return resize_pair(self.crop.pad(resize_pair(shown, (window.height, window.width))), self.crop.size, mirrored)
 
 
+@dataclass(eq=False)
 class RandomHorizontalFlip(PairStep):
-    """Mirror left and right; the flow's dx changes sign.
+    """Mirror left and right with a probability; the flow's dx changes sign."""
 
-    Args:
-        probability: of mirroring, 0..1.
-    """
-
-    def __init__(self, probability: float = 0.5) -> None:
-        self.probability = probability
+    probability: float = 0.5
 
     def draw(self, rng: np.random.Generator) -> bool:
         """Draw the direction; true mirrors."""

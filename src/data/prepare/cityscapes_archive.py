@@ -96,14 +96,7 @@ def plan_extraction(
 
 
 def extract_entries(entries: Iterable[Entry], target: Path) -> Iterator[int]:
-    """Extract files one after another, except complete existing ones.
-
-    Args:
-        entries: entries of a plan.
-        target: folder.
-
-    Yields:
-        The size of each file, bytes, written or not.
+    """Extract files one after another, except complete existing ones, and yield the size of each, bytes, written or not.
 
     Raises:
         ValueError: if an archive is damaged; the message names the entry, which is not written.

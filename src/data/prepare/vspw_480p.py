@@ -26,12 +26,7 @@ _SETTINGS = "prepared.json"
 
 @dataclass(frozen=True)
 class ResizeSettings:
-    """Settings of the resizing.
-
-    Attributes:
-        short_side: shorter side of the results, pixels.
-        jpeg_quality: 1..100.
-    """
+    """Shorter side of the results in pixels, and JPEG quality, 1..100."""
 
     short_side: int = 480
     jpeg_quality: int = 75
@@ -79,11 +74,7 @@ def start_target(source: Path, target: Path, settings: ResizeSettings) -> None:
 
 
 def open_tasks(source: Path, target: Path, settings: ResizeSettings) -> Iterator[ResizeTask]:
-    """Yield the files of all videos that have no result yet; results are written atomically.
-
-    Yields:
-        Images and masks, video by video.
-    """
+    """Yield the images and masks, video by video, that have no result yet; results are written atomically."""
     for video in subfolders(source / "data"):
         for part, suffixes in (("origin", IMAGE_SUFFIXES), ("mask", LABEL_SUFFIXES)):
             folder, results = source / "data" / video / part, target / "data" / video / part
@@ -96,11 +87,7 @@ def open_tasks(source: Path, target: Path, settings: ResizeSettings) -> Iterator
 
 
 def resize_file(task: ResizeTask) -> str | None:
-    """Resize one file; a file of the final size is copied byte for byte.
-
-    Returns:
-        ``None``, or an error message if the source cannot be read and nothing is written.
-    """
+    """Resize one file, or return an error message if it cannot be read; a file of the final size is copied byte for byte."""
     source, target, settings = task
     is_mask = source.parent.name == "mask"
     if not source.is_file() or source.stat().st_size == 0:
@@ -130,11 +117,7 @@ def resize_file(task: ResizeTask) -> str | None:
 
 
 def copy_lists(source: Path, target: Path) -> list[str]:
-    """Copy split lists and class names.
-
-    Returns:
-        The names of the copied files.
-    """
+    """Copy split lists and class names, and return the names of the copied files."""
     names = [name for name in _LISTS if (source / name).is_file()]
     for name in names:
         with atomic_path(target / name) as temporary:

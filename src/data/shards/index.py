@@ -14,14 +14,7 @@ FORMAT = 1
 
 
 class Member(NamedTuple):
-    """Place of a file in the shards.
-
-    Attributes:
-        shard: number of the tar file.
-        offset: of the first byte in the tar file.
-        size: bytes.
-        crc32: checksum of the bytes.
-    """
+    """Place of a file: number of the tar file, offset of the first byte in it, number of bytes, and their checksum."""
 
     shard: int
     offset: int

@@ -23,13 +23,7 @@ _OWN_NAMES = re.compile(r"shard_\d{6}\.tar|\.shard\w*\.\w+\.partial\.(tar|json)"
 
 
 class SourceFile(NamedTuple):
-    """File to put into a shard.
-
-    Attributes:
-        name: relative to the root, with forward slashes.
-        size: bytes.
-        time: of the last change, seconds.
-    """
+    """File to put into a shard: name relative to the root with forward slashes, bytes, and seconds of the last change."""
 
     name: str
     size: int
@@ -37,11 +31,9 @@ class SourceFile(NamedTuple):
 
 
 def find_files(source: Path, leave_out: Sequence[str] = ()) -> list[SourceFile]:
-    """List the files below a folder in natural order of their names; hidden ones are skipped, links followed.
+    """List the files below a folder in natural order of their names, without hidden ones; links are followed.
 
-    Args:
-        source: the folder.
-        leave_out: shell patterns of relative paths (``*`` matches slashes, too).
+    Relative paths that match a shell pattern in ``leave_out`` (``*`` matches slashes, too) are left out.
 
     Raises:
         FileNotFoundError: if the folder is missing or empty.
@@ -71,15 +63,7 @@ def find_files(source: Path, leave_out: Sequence[str] = ()) -> list[SourceFile]:
 
 
 def plan_shards(files: Sequence[SourceFile], shard_bytes: int) -> list[list[SourceFile]]:
-    """Divide files among shards in their order; a file that is larger than a shard has one of its own.
-
-    Args:
-        files: in the order of the shards.
-        shard_bytes: largest size of a tar file, without the padding at its end.
-
-    Raises:
-        ValueError: if ``shard_bytes`` is not positive.
-    """
+    """Divide files among tar files of up to ``shard_bytes`` (without padding) in their order; a larger file has its own."""
     if shard_bytes < 1:
         raise ValueError(f"shard size is {shard_bytes} bytes; expected at least 1")
     shards: list[list[SourceFile]] = []
@@ -98,11 +82,6 @@ def write_shards(source: Path, target: Path, shards: Sequence[Sequence[SourceFil
     """Write the shards, each completely or not at all, then the index.
 
     Shards of an earlier run are kept if their files have the names, sizes and times of the source's.
-
-    Args:
-        source: folder of the files.
-        target: a new folder, or one in which an earlier run was stopped.
-        shards: files of each shard (:func:`plan_shards`).
 
     Yields:
         For each finished shard, true if an earlier run had written it.

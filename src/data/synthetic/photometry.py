@@ -9,12 +9,9 @@ from src.data.synthetic.segments import Bytes
 
 
 def change_light(image: Bytes, strength: float, rng: np.random.Generator) -> Bytes:
-    """Change brightness, contrast, gamma and color balance by one curve per channel.
+    """Change brightness, contrast, gamma and color balance of (H, W, 3) by one random curve per channel.
 
-    Args:
-        image: (H, W, 3) uint8.
-        strength: 1 for frames half a second apart; 0 changes nothing.
-        rng: source of the curve.
+    The strength is 1 for frames half a second apart; 0 changes nothing.
     """
     gamma = np.exp(rng.normal(0, 0.06) * strength)
     contrast = np.exp(rng.normal(0, 0.08) * strength)

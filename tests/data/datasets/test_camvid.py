@@ -62,6 +62,9 @@ def test_bad_roots_and_splits_are_named(root, tmp_path_factory):
     (root / "classes.txt").write_text("0 sky\n2 road\n")
     with pytest.raises(ValueError, match=r"classes\.txt has 2 entries"):
         CamVid(root, "train")
+    (root / "classes.txt").write_text("".join(f"{max(i, 1)} {name}\n" for i, name in enumerate(NAMES)))
+    with pytest.raises(ValueError, match=r"classes\.txt: entry 1 is '1 sky'; expected '0 <name>'"):
+        CamVid(root, "train")
 
 
 def test_a_missing_file_is_named(root):
@@ -80,12 +83,12 @@ def test_a_missing_file_is_named(root):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("0001TP,x,,,a.jpg,a.png", "line 2: frame 'x' is not a number"),
-        ("0001TP,1,,,../a.jpg,a.png", "line 2: '../a.jpg' is not a path below"),
-        ("0001TP,1,,,a.jpg,", "line 2: '' is not a path below"),
-        ("0001TP,1", "line 2: '' is not a path below"),
+        ("0001TP,x,,,a.jpg,a.png", "line 2: frame 'x' is not a number; expected an integer"),
+        ("0001TP,1,,,../a.jpg,a.png", "line 2: path is '../a.jpg'; expected a relative path inside"),
+        ("0001TP,1,,,a.jpg,", "line 2: path is ''; expected"),
+        ("0001TP,1", "line 2: path is ''; expected"),
         ("0001TP,1,,,a.jpg,a.png\n0001TP,1,,,a.jpg,a.png", "lists frame 1 of drive 0001TP twice"),
-        ("0016E5,1,,,a.jpg,a.png", "lists too few frames of drive 0001TP"),
+        ("0016E5,1,,,a.jpg,a.png", "lists no frame of drive 0001TP for split train"),
     ],
 )
 def test_bad_index_lines_are_named(root, line, message):

@@ -49,7 +49,7 @@ def test_bad_folders_are_named(tmp_path):
         Cityscapes(tmp_path, "train")
     (tmp_path / "gtFine/train").mkdir(parents=True)
     (tmp_path / "leftImg8bit/train").mkdir(parents=True)
-    with pytest.raises(FileNotFoundError, match="holds no labels; expected <city>"):
+    with pytest.raises(FileNotFoundError, match=r"contains no \*_labelIds\.png; expected <city>"):
         Cityscapes(tmp_path, "train")
     write_snippet(tmp_path, [18], 19, folder="leftImg8bit")
     with pytest.raises(FileNotFoundError, match=r"ulm_000000_000019_leftImg8bit\.png does not exist; expected the image of"):

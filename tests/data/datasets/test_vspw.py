@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.data.datasets.vspw import VSPW
+from src.data.datasets.vspw import VSPW, VSPW_CLASSES
 from src.structures import IGNORE_INDEX
 from tests.data.fake_layouts import label, write_image, write_label, write_vspw
 
@@ -14,6 +14,13 @@ VIDEOS = {"b_street": ["00000012", "00000013", "00000021"], "a_one": ["7"]}
 @pytest.fixture
 def root(tmp_path):
     return write_vspw(tmp_path, VIDEOS)
+
+
+def test_the_names_have_the_published_label_values():
+    """Label values 1, 19, 29, 49, 61, 67, 102 and 124 of label_num_dic_final.json."""
+    assert len(set(VSPW_CLASSES)) == len(VSPW_CLASSES) == 124
+    known = {1: "wall", 19: "road", 29: "sky", 49: "car", 61: "person", 67: "tree", 102: "Microwave_oven", 124: "train"}
+    assert {value: VSPW_CLASSES[value - 1] for value in known} == known
 
 
 def test_labels_shift_and_frames_stay_in_order(root):

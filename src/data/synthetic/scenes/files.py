@@ -37,16 +37,7 @@ _JPEG_QUALITY = 92
 
 @dataclass(frozen=True)
 class SceneSettings:
-    """Settings of a generated split.
-
-    Attributes:
-        num_clips: number of videos.
-        num_frames: frames per video.
-        height: pixels.
-        width: pixels.
-        seed: of every draw.
-        cuts: changes to another scene within each clip.
-    """
+    """Settings of a generated split: videos, frames of each, pixels, seed of every draw, and scene changes in each video."""
 
     num_clips: int
     num_frames: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -19,6 +19,7 @@ from src.data.synthetic.stills.settings import CameraMotion, LayerSettings, Obje
 from src.structures import PairSample
 
 
+@dataclass(eq=False)
 class SyntheticMotion:
     """Generator of (key frame, non-key frame, label, flow) from a labelled image.
 
@@ -28,9 +29,7 @@ class SyntheticMotion:
     (image, label, rng).
 
     Args:
-        layers: decomposition into planes.
-        camera: motion of the camera.
-        objects: motion of objects and cut-outs.
+        layers, camera, objects: decomposition into planes; motion of the camera, and of objects and cut-outs.
         strength: factor on every motion; at 0 the frames differ only by ``photometric`` changes.
         max_displacement: the motion is scaled down until 95 % of the pixels move by less than this share of the longer side.
         deformation: largest standard deviation of a smooth random deformation, in pixels.
@@ -40,26 +39,18 @@ class SyntheticMotion:
         ValueError: if a magnitude is negative.
     """
 
-    def __init__(
-        self,
-        layers: LayerSettings | None = None,
-        camera: CameraMotion | None = None,
-        objects: ObjectMotion | None = None,
-        strength: float = 1.0,
-        max_displacement: float = 0.125,
-        deformation: float = 0.6,
-        photometric: float = 1.0,
-    ) -> None:
-        magnitudes = strength, max_displacement, deformation, photometric
+    layers: LayerSettings = field(default_factory=LayerSettings)
+    camera: CameraMotion = field(default_factory=CameraMotion)
+    objects: ObjectMotion = field(default_factory=ObjectMotion)
+    strength: float = 1.0
+    max_displacement: float = 0.125
+    deformation: float = 0.6
+    photometric: float = 1.0
+
+    def __post_init__(self) -> None:
+        magnitudes = self.strength, self.max_displacement, self.deformation, self.photometric
         if min(magnitudes) < 0:
             raise ValueError(f"negative magnitude among {magnitudes}; expected all >= 0")
-        self.layers = LayerSettings() if layers is None else layers
-        self.camera = CameraMotion() if camera is None else camera
-        self.objects = ObjectMotion() if objects is None else objects
-        self.strength = strength
-        self.max_displacement = max_displacement
-        self.deformation = deformation
-        self.photometric = photometric
 
     def __call__(self, image: Tensor, label: Tensor, rng: np.random.Generator) -> PairSample:
         """Generate one pair.
