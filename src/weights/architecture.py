@@ -1,4 +1,4 @@
-"""Configuration of a published network, read from the shapes of its tensors."""
+"""Configuration of a published network from the shapes of its tensors; missing tensors and impossible shapes are an error."""
 
 from __future__ import annotations
 
@@ -35,17 +35,15 @@ _STAGES = ["stage1", "stage2", "stage3", "stage4"]
 
 
 def segmentor_config(shapes: Shapes) -> dict[str, Any]:
-    """Return the configuration of the ``Mask2FormerSegmentor`` in a detectron2 checkpoint.
-
-    Args:
-        shapes: shapes by official name.
-
-    Raises:
-        ValueError: if a tensor that determines a size is missing, or its shape is impossible.
-    """
+    """Return the configuration of the ``Mask2FormerSegmentor`` in a detectron2 checkpoint."""
     _need(shapes, _SEGMENTOR_NEEDS, "Mask2Former")
     mask_width, width = _shape(shapes, _SEGMENTOR_NEEDS[0], 4)[:2]
     queries, hidden = _shape(shapes, f"{_PREDICTOR}query_feat.weight", 2)
+    attention_rows = _shape(shapes, _SEGMENTOR_NEEDS[1], 1)[0]
+    if attention_rows % (LEVELS * POINTS):
+        raise ValueError(
+            f"{_SEGMENTOR_NEEDS[1]} has {attention_rows} rows; expected a multiple of {LEVELS} levels times {POINTS} points"
+        )
     return {
         "model_type": "mask2former",
         "num_classes": _shape(shapes, f"{_PREDICTOR}class_embed.bias", 1)[0] - 1,
@@ -59,7 +57,7 @@ def segmentor_config(shapes: Shapes) -> dict[str, Any]:
         "encoder_layers": _count(shapes, f"{_PIXEL}transformer.encoder.layers."),
         # transformers counts predictions, one more than there are layers.
         "decoder_layers": _count(shapes, f"{_PREDICTOR}transformer_ffn_layers.") + 1,
-        "num_attention_heads": _exact(_shape(shapes, _SEGMENTOR_NEEDS[1], 1)[0], LEVELS * POINTS, _SEGMENTOR_NEEDS[1]),
+        "num_attention_heads": attention_rows // (LEVELS * POINTS),
         "dropout": 0.0,
         "dim_feedforward": _shape(shapes, f"{_PREDICTOR}transformer_ffn_layers.0.linear1.bias", 1)[0],
         "pre_norm": False,
@@ -73,14 +71,7 @@ def segmentor_config(shapes: Shapes) -> dict[str, Any]:
 
 
 def query_flow_config(shapes: Shapes) -> dict[str, Any]:
-    """Return the ``QueryFlow`` arguments of the published motion module, with defaults for sizes that no shape shows.
-
-    Args:
-        shapes: shapes by official name, without the prefix of whole models.
-
-    Raises:
-        ValueError: if a tensor that determines a size is missing, or its shape is impossible.
-    """
+    """Return the ``QueryFlow`` arguments of the published motion module; names are without the prefix of whole models."""
     sizes = ("query_embed.weight", "transformer_ffn_layers.0.linear1.bias", "output_head.layers.0.bias")
     needs = [f"decoder.{name}" for name in sizes]
     _need(shapes, needs, "query flow")
@@ -99,30 +90,21 @@ def query_flow_config(shapes: Shapes) -> dict[str, Any]:
 
 
 def pixel_flow_config(shapes: Shapes) -> dict[str, Any]:
-    """Return the ``PixelFlow`` arguments of mmtracking's ``FlowNetSimple``.
-
-    Args:
-        shapes: shapes by name of mmtracking.
-
-    Raises:
-        ValueError: if a tensor that determines a size is missing, or its shape is impossible.
-    """
+    """Return the ``PixelFlow`` arguments of mmtracking's ``FlowNetSimple``."""
     return {"encoder_channels": _encoder_channels(shapes, ""), "refine_channels": _refine_channels(shapes, "")}
 
 
 def _swin(shapes: Shapes) -> dict[str, Any]:
     first = "backbone.layers.0.blocks.0."
-    table = f"{first}attn.relative_position_bias_table"
-    patch = "backbone.patch_embed.proj.weight"
     stages = len(_STAGES)
     tables = [f"backbone.layers.{stage}.blocks.0.attn.relative_position_bias_table" for stage in range(stages)]
     _need(shapes, (f"{first}mlp.fc1.bias", *tables), "Swin backbone")
-    width, channels, patch_size = _shape(shapes, patch, 4)[:3]
+    width, channels, patch_size = _shape(shapes, "backbone.patch_embed.proj.weight", 4)[:3]
     # The table has one row per offset within a window of w x w: (2w - 1) x (2w - 1).
-    rows = _shape(shapes, table, 2)[0]
+    rows = _shape(shapes, tables[0], 2)[0]
     window = (math.isqrt(rows) + 1) // 2
     if (2 * window - 1) ** 2 != rows:
-        raise ValueError(f"{table} has {rows} rows; expected (2w - 1)^2 of a window of w x w")
+        raise ValueError(f"{tables[0]} has {rows} rows; expected (2w - 1)^2 of a window of w x w")
     return {
         "model_type": "swin",
         "image_size": 32 * window,
@@ -193,9 +175,3 @@ def _count(shapes: Shapes, prefix: str) -> int:
     """Count the different numbers after a prefix; a gap in them is found later, when names are compared."""
     pattern = re.compile(re.escape(prefix) + r"(\d+)\.")
     return len({found[1] for name in shapes if (found := pattern.match(name))})
-
-
-def _exact(value: int, divisor: int, name: str) -> int:
-    if value % divisor:
-        raise ValueError(f"{name} has {value} rows; expected a multiple of {LEVELS} levels times {POINTS} points")
-    return value // divisor

@@ -46,11 +46,7 @@ def load_checkpoint(checkpoint: str | Path, device: str | torch.device = "cpu") 
 
 
 def is_transformers_folder(path: Path) -> bool:
-    """Return whether a folder was saved by transformers: its config has a ``model_type``, and ours has a ``format``.
-
-    Raises:
-        ValueError: if the config cannot be read.
-    """
+    """Return whether a folder was saved by transformers: its config has a ``model_type``, and ours has a ``format``."""
     config = path / CONFIG_FILE
     if not config.is_file():
         return False
@@ -59,14 +55,10 @@ def is_transformers_folder(path: Path) -> bool:
 
 
 def load_transformers_model(path_or_id: str, device: str | torch.device = "cpu") -> tuple[Propagator, dict[str, Any]]:
-    """Load a segmentor saved by transformers, with a flow that copies masks, and its class names.
-
-    Args:
-        path_or_id: local folder, or id on the hub.
-        device: device of the model.
+    """Load a segmentor saved by transformers (local folder, or id on the hub) with a flow that copies masks.
 
     Returns:
-        The network in eval mode and its metadata, as from :func:`src.weights.model_folder.load_model`.
+        The network in eval mode, and its class names as metadata.
 
     Raises:
         ValueError: if the architecture is another one, or the weights are incomplete.

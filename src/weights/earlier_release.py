@@ -29,10 +29,7 @@ def translate_flow(
         config: saved configuration; its entry ``flow`` has ``name`` and ``config``.
         tensors: saved tensors by name.
         prefix: start of the names of the flow's tensors.
-        path: file or folder that they come from, for the warning.
-
-    Returns:
-        Configuration and tensors in today's names.
+        path: their file or folder, for the warning.
     """
     flow = config.get("flow")
     if not isinstance(flow, Mapping) or flow.get("name") != "correlation" or not isinstance(flow.get("config"), Mapping):

@@ -1,4 +1,4 @@
-"""Folder of ``config.json`` and ``model.safetensors``: atomic writing, safe reading, strict loading."""
+"""Folder of ``config.json`` and ``model.safetensors``: atomic writing and safe reading."""
 
 from __future__ import annotations
 
@@ -18,11 +18,7 @@ WEIGHTS_FILE = "model.safetensors"
 
 
 def plain_json(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert values to plain JSON values (tuples become lists).
-
-    Raises:
-        ValueError: if a value has no JSON form.
-    """
+    """Convert values to plain JSON values (tuples become lists); a value without a JSON form is an error."""
     try:
         plain: dict[str, Any] = json.loads(json.dumps(config, allow_nan=False))
     except (TypeError, ValueError) as error:
@@ -31,9 +27,10 @@ def plain_json(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_folder(folder: Path, config: Mapping[str, Any], module: nn.Module, formats: Sequence[str]) -> None:
-    """Write a folder atomically: under a temporary name, then renamed.
+    """Write a model folder; an existing one is replaced, and other files in it stay.
 
-    An existing model folder is replaced; other files in it stay.
+    A new folder appears atomically. Replacing one takes two renames; a process killed between them leaves the old folder as
+    ``.<name>.*/old``.
 
     Args:
         folder: folder to write.
@@ -73,14 +70,8 @@ def write_folder(folder: Path, config: Mapping[str, Any], module: nn.Module, for
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        FileNotFoundError: if the file does not exist.
-        ValueError: if the file is not a JSON object.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; expected a model folder of {CONFIG_FILE} and {WEIGHTS_FILE}")
+    """Read a JSON object; an absent file or other content is an error."""
+    _require_file(path)
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -91,43 +82,17 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a safetensors file.
-
-    Raises:
-        FileNotFoundError: if the file does not exist.
-        ValueError: if the file is damaged.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; expected a model folder of {CONFIG_FILE} and {WEIGHTS_FILE}")
+    """Read the tensors of a safetensors file; an absent or damaged file is an error."""
+    _require_file(path)
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        raise ValueError(f"{path} is not a readable safetensors file (damaged or cut short?): {error}") from error
+        raise ValueError(f"{path} is not a readable safetensors file (damaged or truncated): {error}") from error
 
 
-def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Load tensors that must be exactly those of the network.
-
-    Args:
-        module: network.
-        tensors: tensors by name in the network.
-        path: file or folder of the tensors, for the error message.
-
-    Raises:
-        ValueError: if tensors are missing, unexpected or of another shape; the message lists them.
-    """
-    expected = module.state_dict()
-    faults = [f"missing {name}" for name in sorted(expected.keys() - tensors.keys())]
-    faults += [f"unexpected {name}" for name in sorted(tensors.keys() - expected.keys())]
-    faults += [
-        f"{name} is {tuple(tensors[name].shape)}, expected {tuple(value.shape)}"
-        for name, value in expected.items()
-        if name in tensors and tensors[name].shape != value.shape
-    ]
-    if faults:
-        shown = faults[:20] + ([f"and {len(faults) - 20} more"] if len(faults) > 20 else [])
-        raise ValueError(f"{path} does not fit the network of its config:\n  " + "\n  ".join(shown))
-    module.load_state_dict(dict(tensors))
+def _require_file(path: Path) -> None:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; expected a model folder of {CONFIG_FILE} and {WEIGHTS_FILE}")
 
 
 def _may_replace(folder: Path, formats: Sequence[str]) -> bool:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-Names = dict[str, tuple[str, ...]]
-"""Official name to ours; three of ours if the official tensor concatenates query, key and value."""
+from src.weights.renaming import WEIGHT_AND_BIAS, Names, NameTable
 
 _PIXEL_LAYER = {
     "self_attn.sampling_offsets": "self_attn.sampling_offsets",
@@ -36,34 +35,14 @@ _SWIN_BLOCK = {
 }
 _POSITION_TABLE = "relative_position_bias_table"
 _QKV = ("q_proj", "k_proj", "v_proj")
-_BOTH = ("weight", "bias")
-_BATCH_NORM = (*_BOTH, "running_mean", "running_var", "num_batches_tracked")
-
-
-class _Table:
-    """Name pairs below one official and one own prefix."""
-
-    def __init__(self, official: str, ours: str) -> None:
-        self.official = official
-        self.ours = ours
-        self.names: Names = {}
-
-    def add(self, official: str, ours: str, kinds: tuple[str, ...] = _BOTH) -> None:
-        for kind in kinds:
-            self.names[f"{self.official}{official}.{kind}"] = (f"{self.ours}{ours}.{kind}",)
+_BATCH_NORM = (*WEIGHT_AND_BIAS, "running_mean", "running_var", "num_batches_tracked")
 
 
 def segmentor_names(config: Mapping[str, Any]) -> Names:
-    """Return the names of all tensors that an official checkpoint and our segmentor share.
+    """Return the names of all tensors that an official checkpoint and our segmentor share, from ``segmentor.config()``.
 
     Two tensors of ours have no official counterpart, see :func:`unused_names`. Official checkpoints also contain buffers that
     follow from the sizes, see :func:`position_index_names`.
-
-    Args:
-        config: result of ``Mask2FormerSegmentor.config()``.
-
-    Raises:
-        ValueError: if the backbone has no official names.
     """
     backbone: Mapping[str, Any] = config["backbone_config"]
     if backbone["model_type"] == "swin":
@@ -79,7 +58,7 @@ def unused_names(config: Mapping[str, Any]) -> tuple[str, ...]:
     """Return our names of the tensors that transformers creates and no result depends on."""
     if config["backbone_config"]["model_type"] != "swin":
         return ()
-    return tuple(f"network.model.pixel_level_module.encoder.swin.layernorm.{kind}" for kind in _BOTH)
+    return tuple(f"network.model.pixel_level_module.encoder.swin.layernorm.{kind}" for kind in WEIGHT_AND_BIAS)
 
 
 def position_index_names(config: Mapping[str, Any]) -> list[str]:
@@ -93,7 +72,7 @@ def position_index_names(config: Mapping[str, Any]) -> list[str]:
 
 
 def _swin_names(backbone: Mapping[str, Any]) -> Names:
-    table = _Table("backbone.", "network.model.pixel_level_module.encoder.")
+    table = NameTable("backbone.", "network.model.pixel_level_module.encoder.")
     table.add("patch_embed.proj", "swin.embeddings.patch_embeddings.projection")
     table.add("patch_embed.norm", "swin.embeddings.norm")
     depths = backbone["depths"]
@@ -104,9 +83,9 @@ def _swin_names(backbone: Mapping[str, Any]) -> Names:
             for theirs, mine in _SWIN_BLOCK.items():
                 table.add(official + theirs, ours + mine)
             table.add(official + "attn", ours + "attention.relative_position_bias", (_POSITION_TABLE,))
-            for kind in _BOTH if backbone["qkv_bias"] else ("weight",):
+            for kind in WEIGHT_AND_BIAS if backbone["qkv_bias"] else ("weight",):
                 parts = tuple(f"{table.ours}{ours}attention.{part}.{kind}" for part in _QKV)
-                table.names[f"{table.official}{official}attn.qkv.{kind}"] = parts
+                table.names[f"{table.published}{official}attn.qkv.{kind}"] = parts
         if stage < len(depths) - 1:
             table.add(f"layers.{stage}.downsample.reduction", f"swin.encoder.layers.{stage}.downsample.reduction", ("weight",))
             table.add(f"layers.{stage}.downsample.norm", f"swin.encoder.layers.{stage}.downsample.norm")
@@ -114,7 +93,7 @@ def _swin_names(backbone: Mapping[str, Any]) -> Names:
 
 
 def _resnet_names(backbone: Mapping[str, Any]) -> Names:
-    table = _Table("backbone.", "network.model.pixel_level_module.encoder.")
+    table = NameTable("backbone.", "network.model.pixel_level_module.encoder.")
 
     def convolution(official: str, ours: str) -> None:
         table.add(official, f"{ours}.convolution", ("weight",))
@@ -132,7 +111,7 @@ def _resnet_names(backbone: Mapping[str, Any]) -> Names:
 
 
 def _pixel_decoder_names(config: Mapping[str, Any]) -> Names:
-    table = _Table("sem_seg_head.pixel_decoder.", "network.model.pixel_level_module.decoder.")
+    table = NameTable("sem_seg_head.pixel_decoder.", "network.model.pixel_level_module.decoder.")
     for level in range(3):
         for part in range(2):
             table.add(f"input_proj.{level}.{part}", f"input_projections.{level}.{part}")
@@ -143,11 +122,11 @@ def _pixel_decoder_names(config: Mapping[str, Any]) -> Names:
         table.add(part_of_fpn, f"{part_of_fpn}.0", ("weight",))
         table.add(f"{part_of_fpn}.norm", f"{part_of_fpn}.1")
     table.add("mask_features", "mask_projection")
-    return table.names | {f"{table.official}transformer.level_embed": (f"{table.ours}level_embed",)}
+    return table.names | {f"{table.published}transformer.level_embed": (f"{table.ours}level_embed",)}
 
 
 def _predictor_names(config: Mapping[str, Any]) -> Names:
-    table = _Table("sem_seg_head.predictor.", "network.model.transformer_module.")
+    table = NameTable("sem_seg_head.predictor.", "network.model.transformer_module.")
     table.add("query_feat", "queries_features", ("weight",))
     table.add("query_embed", "queries_embedder", ("weight",))
     table.add("level_embed", "level_embed", ("weight",))
@@ -159,13 +138,15 @@ def _predictor_names(config: Mapping[str, Any]) -> Names:
         ours = f"decoder.layers.{layer}."
         for theirs, mine in _DECODER_LAYER.items():
             table.add(theirs.format(layer), ours + mine)
-        for kind in _BOTH:
+        for kind in WEIGHT_AND_BIAS:
             cross = f"transformer_cross_attention_layers.{layer}.multihead_attn.in_proj_{kind}"
             own = f"transformer_self_attention_layers.{layer}.self_attn.in_proj_{kind}"
-            table.names[table.official + cross] = (f"{table.ours}{ours}cross_attn.in_proj_{kind}",)
-            table.names[table.official + own] = tuple(f"{table.ours}{ours}self_attn.{part}.{kind}" for part in _QKV)
+            table.names[table.published + cross] = (f"{table.ours}{ours}cross_attn.in_proj_{kind}",)
+            table.names[table.published + own] = tuple(f"{table.ours}{ours}self_attn.{part}.{kind}" for part in _QKV)
     table.add("decoder_norm", "decoder.layernorm")
     for number in range(3):
         table.add(f"mask_embed.layers.{number}", f"decoder.mask_predictor.mask_embedder.{number}.0")
     names = table.names
-    return names | {f"sem_seg_head.predictor.class_embed.{kind}": (f"network.class_predictor.{kind}",) for kind in _BOTH}
+    return names | {
+        f"sem_seg_head.predictor.class_embed.{kind}": (f"network.class_predictor.{kind}",) for kind in WEIGHT_AND_BIAS
+    }

@@ -8,21 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from src.models.flow import FLOW_ESTIMATORS, FlowEstimator
 from src.models.propagator import Propagator
 from src.models.segmentors.registry import build_segmentor
 from src.weights.earlier_release import translate_flow
-from src.weights.folder_files import (
-    CONFIG_FILE,
-    WEIGHTS_FILE,
-    load_strictly,
-    plain_json,
-    read_config,
-    read_weights,
-    write_folder,
-)
+from src.weights.folder_files import CONFIG_FILE, WEIGHTS_FILE, plain_json, read_config, read_weights, write_folder
+from src.weights.renaming import load_renamed
 
 logger = logging.getLogger(__name__)
 
@@ -38,11 +31,8 @@ def model_config(propagator: Propagator, metadata: Mapping[str, Any] | None = No
     """Return the configuration for :func:`build_model`, as plain JSON values (tuples become lists).
 
     Args:
-        propagator: network.
+        propagator: network with a registered flow estimator.
         metadata: further JSON values of the model: class names, palette, evaluation short side.
-
-    Raises:
-        ValueError: if the flow estimator is not registered, or a value has no JSON form.
     """
     return plain_json(
         {
@@ -81,19 +71,10 @@ def build_model(config: Mapping[str, Any]) -> Propagator:
 
 
 def save_model(propagator: Propagator, folder: str | Path, metadata: Mapping[str, Any] | None = None) -> Path:
-    """Write a model folder atomically; an existing model folder is replaced, and other files in it stay.
-
-    Args:
-        propagator: network.
-        folder: folder to write.
-        metadata: see :func:`model_config`.
-
-    Returns:
-        The folder.
+    """Write and return a model folder by :func:`src.weights.folder_files.write_folder`; its config is :func:`model_config`.
 
     Raises:
         FileExistsError: if ``folder`` is a file, or a non-empty folder that is not a model folder.
-        ValueError: see :func:`model_config`.
     """
     folder = Path(folder)
     write_folder(folder, model_config(propagator, metadata), propagator, (FORMAT, FLOW_FORMAT))
@@ -101,19 +82,7 @@ def save_model(propagator: Propagator, folder: str | Path, metadata: Mapping[str
 
 
 def save_flow(flow: FlowEstimator, folder: str | Path, metadata: Mapping[str, Any] | None = None) -> Path:
-    """Write a folder with only a flow estimator, for :func:`load_flow`.
-
-    Args:
-        flow: flow estimator.
-        folder: folder to write, see :func:`save_model`.
-        metadata: see :func:`model_config`.
-
-    Returns:
-        The folder.
-
-    Raises:
-        FileExistsError, ValueError: see :func:`save_model`.
-    """
+    """Write a folder with only a flow estimator, for :func:`load_flow`; otherwise as :func:`save_model`."""
     config = {"format": FLOW_FORMAT, "format_version": FORMAT_VERSION, "flow": _flow_config(flow)}
     write_folder(Path(folder), plain_json(config | {"metadata": dict(metadata or {})}), flow, (FORMAT, FLOW_FORMAT))
     return Path(folder)
@@ -148,7 +117,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> tuple[Pr
         propagator = build_model(config)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
-    load_strictly(propagator, tensors, path)
+    _load_state(propagator, tensors, path)
     metadata = config.get("metadata", {})
     if not isinstance(metadata, dict):
         raise ValueError(f"{source}: metadata is {type(metadata).__name__}; expected an object")
@@ -159,21 +128,21 @@ def load_flow(path: str | Path, into: FlowEstimator | None = None) -> FlowEstima
     """Load only the flow estimator of a trained model, for another segmentor with as many queries of the same width.
 
     Args:
-        path: see :func:`load_model`; or a folder of :func:`save_flow`.
+        path: model as of :func:`load_model`, or a folder of :func:`save_flow`.
         into: fresh estimator that receives only the trained encoder; as in the paper, where FlowNet's encoder initialises the
             query flow.
 
     Raises:
-        FileNotFoundError, ValueError: see :func:`load_model`; or if ``into`` has another encoder.
+        FileNotFoundError, ValueError: as :func:`load_model`; or if ``into`` has another encoder.
     """
     flow = _load_flow_folder(Path(path)) or load_model(path)[0].flow
     if into is None:
         return flow
-    tensors = {name: value for name, value in flow.state_dict().items() if name.startswith("encoder.")}
     own = into.state_dict()
-    if not tensors or {name: own[name].shape for name in own if name.startswith("encoder.")} != {
-        name: value.shape for name, value in tensors.items()
-    }:
+    tensors, replaced = (
+        {name: value for name, value in state.items() if name.startswith("encoder.")} for state in (flow.state_dict(), own)
+    )
+    if not tensors or {name: x.shape for name, x in replaced.items()} != {name: x.shape for name, x in tensors.items()}:
         raise ValueError(
             f"{path}: the encoder of its {type(flow).__name__} has other tensors; expected those of {type(into).__name__}"
         )
@@ -194,8 +163,15 @@ def _load_flow_folder(path: Path) -> FlowEstimator | None:
         flow = _build_flow(config.get("flow"))
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
-    load_strictly(flow, tensors, folder)
+    _load_state(flow, tensors, folder)
     return flow
+
+
+def _load_state(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    try:
+        load_renamed(module, tensors, {name: (name,) for name in module.state_dict()})
+    except ValueError as error:
+        raise ValueError(f"{path} does not fit the network of its config: {error}") from error
 
 
 def _check_format(config: Mapping[str, Any], expected: str) -> None:

@@ -16,7 +16,7 @@ from src.models.segmentors.mask2former import Mask2FormerSegmentor
 from src.weights.architecture import Shapes, pixel_flow_config, query_flow_config, segmentor_config
 from src.weights.mask2former_names import position_index_names, segmentor_names, unused_names
 from src.weights.mpvss_names import MOTION_PREFIX, flownet_names, motion_names
-from src.weights.renaming import Names, export_renamed, load_renamed
+from src.weights.renaming import export_renamed, load_renamed
 from src.weights.tensor_files import read_tensors
 
 logger = logging.getLogger(__name__)
@@ -31,16 +31,7 @@ _FLOWNET_MARK = "conv1.0.conv.weight"
 
 
 def load_official(path: str | Path, flow: Literal["copy", "dis"] = "copy") -> Propagator | PixelFlow:
-    """Load the network of a file of published weights, by :func:`read_tensors` and :func:`from_official`.
-
-    Args:
-        path: file of weights.
-        flow: see :func:`from_official`.
-
-    Raises:
-        FileNotFoundError: if the file does not exist.
-        ValueError: see both functions; the message names the file.
-    """
+    """Load the network of a file of published weights, by :func:`read_tensors` and :func:`from_official`."""
     tensors = read_tensors(path)
     try:
         return from_official(tensors, flow)
@@ -74,7 +65,7 @@ def from_official(tensors: Mapping[str, Tensor], flow: Literal["copy", "dis"] = 
     if not motion:
         return Propagator(segmentor, CopyFlow() if flow == "copy" else DISFlow())
     estimator = QueryFlow(**query_flow_config(_shapes(motion)))
-    load_renamed(estimator, motion, _motion_names(estimator), prefix=MOTION_PREFIX)
+    load_renamed(estimator, motion, motion_names(estimator.config()["decoder_layers"]), prefix=MOTION_PREFIX)
     if estimator.num_queries != segmentor.num_queries or estimator.query_dim != segmentor.query_dim:
         raise ValueError(
             f"the flow reads {estimator.num_queries} queries of width {estimator.query_dim}; expected {segmentor.num_queries} of "
@@ -102,7 +93,7 @@ def to_official(propagator: Propagator) -> dict[str, Tensor]:
     _check_published(config, segmentor_config(_shapes(result)))
     result |= {name: _position_index(config) for name in position_index_names(config)}
     if isinstance(flow, QueryFlow):
-        motion = export_renamed(flow, _motion_names(flow))
+        motion = export_renamed(flow, motion_names(flow.config()["decoder_layers"]))
         with torch.device("meta"):
             _check_published(flow.config(), QueryFlow(**query_flow_config(_shapes(motion))).config())
         return result | {MOTION_PREFIX + name: value for name, value in motion.items()}
@@ -128,9 +119,7 @@ def _present_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if new.startswith(_HEAD) and not new.startswith((f"{_HEAD}pixel_decoder.", f"{_HEAD}predictor.")):
             new = f"{_HEAD}pixel_decoder." + new.removeprefix(_HEAD)
         if new != name and new in tensors:
-            raise ValueError(
-                f"{name} and {new} are both present; expected one of them, as the first is the old name of the second"
-            )
+            raise ValueError(f"{name} and {new} are both present; expected one, as the first is the old name of the second")
         renamed[new] = value
     return renamed
 
@@ -147,8 +136,9 @@ def _segmentor(tensors: Mapping[str, Tensor]) -> Mask2FormerSegmentor:
     counters = {name: torch.tensor(0) for name in names if name.endswith(_COUNTER) and name not in weights}
     segmentor = Mask2FormerSegmentor.from_config(config)
     load_renamed(segmentor, weights | counters, names, unused)
-    left_out = [name for name in tensors if name.startswith("criterion.")] + _counted(len(index_names), "relative_position_index")
-    fresh = [*unused, *_counted(len(counters), _COUNTER)]
+    left_out = [name for name in tensors if name.startswith("criterion.")]
+    left_out += [f"{len(index_names)} relative_position_index"] if index_names else []
+    fresh = [*unused, *([f"{len(counters)} {_COUNTER}"] if counters else [])]
     logger.info("segmentor: %d tensors loaded; left out, as unused: %s", len(weights), ", ".join(left_out) or "none")
     logger.info("segmentor: missing in the file, without effect on results: %s", ", ".join(fresh) or "none")
     return segmentor
@@ -156,7 +146,7 @@ def _segmentor(tensors: Mapping[str, Tensor]) -> Mask2FormerSegmentor:
 
 def _flownet(tensors: Mapping[str, Tensor]) -> PixelFlow:
     estimator = PixelFlow(**pixel_flow_config(_shapes(tensors)))
-    load_renamed(estimator, tensors, _tuples(flownet_names()))
+    load_renamed(estimator, tensors, flownet_names())
     decoder = estimator.pixel_decoder
     with torch.no_grad():
         # The encoder reads the halved image, and its finest level is a quarter of that.
@@ -168,10 +158,6 @@ def _flownet(tensors: Mapping[str, Tensor]) -> PixelFlow:
     return estimator
 
 
-def _motion_names(flow: QueryFlow) -> Names:
-    return _tuples(motion_names(flow.config()["decoder_layers"]))
-
-
 def _position_index(config: Mapping[str, Any]) -> Tensor:
     """Return (w * w, w * w): the row of Swin's bias table for each pair of pixels of a window; w = 0 for other backbones."""
     window = config["backbone_config"].get("window_size", 0)
@@ -181,13 +167,5 @@ def _position_index(config: Mapping[str, Any]) -> Tensor:
     return index
 
 
-def _counted(number: int, what: str) -> list[str]:
-    return [f"{number} {what}"] if number else []
-
-
 def _shapes(tensors: Mapping[str, Tensor]) -> Shapes:
     return {name: tuple(value.shape) for name, value in tensors.items()}
-
-
-def _tuples(names: Mapping[str, str]) -> Names:
-    return {published: (ours,) for published, ours in names.items()}

@@ -7,11 +7,27 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-Names = Mapping[str, tuple[str, ...]]
+Names = dict[str, tuple[str, ...]]
 """Published name to ours; several of ours if the published tensor is their concatenation in equal parts."""
+
+WEIGHT_AND_BIAS = ("weight", "bias")
 
 SHOWN = 20
 """Number of faults that an error lists; further ones are counted."""
+
+
+class NameTable:
+    """Name pairs below one published and one own prefix."""
+
+    def __init__(self, published: str, ours: str) -> None:
+        self.published = published
+        self.ours = ours
+        self.names: Names = {}
+
+    def add(self, published: str, ours: str, kinds: Sequence[str] = WEIGHT_AND_BIAS) -> None:
+        """Add the name pairs of one layer, one for each of its tensors."""
+        for kind in kinds:
+            self.names[f"{self.published}{published}.{kind}"] = (f"{self.ours}{ours}.{kind}",)
 
 
 def load_renamed(
@@ -50,12 +66,7 @@ def load_renamed(
 
 
 def export_renamed(module: nn.Module, names: Names) -> dict[str, Tensor]:
-    """Return the tensors of a network of ours by published name: the inverse of :func:`load_renamed`.
-
-    Args:
-        module: network.
-        names: published names to ours.
-    """
+    """Return the tensors of a network of ours by published name: the inverse of :func:`load_renamed`."""
     state = module.state_dict()
     return {
         published: torch.cat([state[name] for name in ours]) if len(ours) > 1 else state[ours[0]]

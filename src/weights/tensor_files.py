@@ -25,14 +25,7 @@ class PickledDType:
     """Replacement of ``numpy.dtype`` in a pickle, for plain numbers only.
 
     ``numpy.dtype`` itself would trust flags and fields of the file; a crafted file could make numpy read bytes as pointers.
-
-    Args:
-        code: type code such as ``f4``.
-        align: ignored, as plain numbers have no fields.
-        copy: ignored.
-
-    Raises:
-        UnpicklingError: if ``code`` is not the code of a plain number.
+    ``code`` is a type code such as ``f4``; ``align`` and ``copy`` have no effect on plain numbers.
     """
 
     def __init__(self, code: Any, align: Any = False, copy: Any = False) -> None:
@@ -121,9 +114,6 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
 
     The content decides the format. The tensors may be nested under ``model`` or ``state_dict``.
 
-    Args:
-        path: file to read.
-
     Returns:
         Tensors by name, on the CPU, in their saved type.
 
@@ -143,9 +133,8 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         raise
     # On a damaged file both unpicklers raise errors of many types.
     except Exception as error:
-        reason = _reason(error)
         # Not chained, as torch's message advises to disable the protection.
-        raise ValueError(f"{path} cannot be read: {reason}; expected only tensors, numbers and containers") from None
+        raise ValueError(f"{path} cannot be read: {_reason(error)}; expected only tensors, numbers and containers") from None
     return _named_tensors(content, path)
 
 

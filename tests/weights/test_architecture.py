@@ -45,7 +45,7 @@ def test_flow_is_configured_from_its_shapes() -> None:
     with torch.device("meta"):
         flow = small_flow(decoder_layers=4)
     state = flow.state_dict()
-    config = query_flow_config({official: tuple(state[ours].shape) for official, ours in motion_names(4).items()})
+    config = query_flow_config({official: tuple(state[ours].shape) for official, (ours,) in motion_names(4).items()})
     assert config == {name: value for name, value in flow.config().items() if name in config}
     assert set(flow.config()) - set(config) == {"fuse_init", "input_mean", "queries", "size_divisor"}
 

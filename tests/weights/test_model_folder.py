@@ -144,7 +144,11 @@ def test_mismatched_tensors_are_listed(folder: Path) -> None:
     folder_files.save_file(tensors, folder / "model.safetensors")
     with pytest.raises(ValueError) as error:
         load_model(folder)
-    for part in ("missing segmentor.network.class_predictor.bias", "unexpected stray", f"{name} is (2, 2), expected (5, 32)"):
+    for part in (
+        "missing segmentor.network.class_predictor.bias",
+        "unknown stray",
+        f"{name} is (2, 2) float32, expected (5, 32)",
+    ):
         assert part in str(error.value)
 
 

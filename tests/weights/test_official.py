@@ -119,7 +119,7 @@ def test_segmentor_checkpoint_gets_a_flow_without_weights(flow: str, kind: type)
 
 def flownet_state(channels: tuple[int, ...] = (8, 8, 16, 16, 16, 24), steps: tuple[int, ...] = (8, 6, 4, 2)) -> Tensors:
     own = PixelFlow(channels, steps).state_dict()
-    return {name: torch.randn(own[ours].shape) * 0.2 for name, ours in flownet_names().items()}
+    return {name: torch.randn(own[ours].shape) * 0.2 for name, (ours,) in flownet_names().items()}
 
 
 def flownet_flows(state: Tensors, pair: Tensor) -> list[Tensor]:

@@ -43,7 +43,7 @@ def golden_weight(name: str, shape: tuple[int, ...]) -> Tensor:
 def golden_estimator(goldens: Path) -> QueryFlow:
     layout = json.loads((goldens / "flow" / "motion_state_dict.json").read_text())
     estimator, names = QueryFlow().eval(), motion_names()
-    estimator.load_state_dict({names[name]: golden_weight(name, tuple(shape)) for name, shape in layout})
+    estimator.load_state_dict({names[name][0]: golden_weight(name, tuple(shape)) for name, shape in layout})
     return estimator
 
 
