@@ -6,20 +6,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from src.data.datasets.cityscapes import Cityscapes
-    from src.data.datasets.folder import FolderClips
-    from src.data.datasets.vspw import VSPW
-    from src.inference.scheduling.scheduler import FixedInterval
-    from src.inference.streaming import StreamingSegmentor
-    from src.inference.video.decoder import read_video
-    from src.inference.video.writer import VideoWriter
-    from src.metrics.iou import MeanIoU
-    from src.metrics.video_consistency import VideoConsistency
-    from src.models.flow.base import FlowEstimator
-    from src.models.flow.dis import DISFlow
-    from src.models.propagator import Propagator
-    from src.visualization.overlay import overlay
-    from src.weights.checkpoints import load_checkpoint
+    from src.data.datasets.cityscapes import Cityscapes as Cityscapes
+    from src.data.datasets.folder import FolderClips as FolderClips
+    from src.data.datasets.vspw import VSPW as VSPW
+    from src.inference.scheduling.scheduler import FixedInterval as FixedInterval
+    from src.inference.streaming import StreamingSegmentor as StreamingSegmentor
+    from src.inference.video.decoder import read_video as read_video
+    from src.inference.video.writer import VideoWriter as VideoWriter
+    from src.metrics.iou import MeanIoU as MeanIoU
+    from src.metrics.video_consistency import VideoConsistency as VideoConsistency
+    from src.models.flow.base import FlowEstimator as FlowEstimator
+    from src.models.flow.dis import DISFlow as DISFlow
+    from src.models.propagator import Propagator as Propagator
+    from src.visualization.overlay import overlay as overlay
+    from src.weights.checkpoints import load_checkpoint as load_checkpoint
 
 _MODULES = {
     "load_checkpoint": "src.weights.checkpoints",
@@ -38,22 +38,7 @@ _MODULES = {
     "Cityscapes": "src.data.datasets.cityscapes",
 }
 
-__all__ = [
-    "VSPW",
-    "Cityscapes",
-    "DISFlow",
-    "FixedInterval",
-    "FlowEstimator",
-    "FolderClips",
-    "MeanIoU",
-    "Propagator",
-    "StreamingSegmentor",
-    "VideoConsistency",
-    "VideoWriter",
-    "load_checkpoint",
-    "overlay",
-    "read_video",
-]
+__all__ = sorted(_MODULES)
 
 
 def __getattr__(name: str) -> Any:

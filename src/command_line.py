@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
 
 log = logging.getLogger(__name__)
@@ -21,57 +22,10 @@ log = logging.getLogger(__name__)
 _UNQUOTED = re.compile(r"(?:[\w./+%@-]|\$\{[\w.:]+\})*", re.ASCII)
 # Names that Hydra would read as a number or a truth value: a folder 2024_05 would become 202405.
 _NOT_TEXT = re.compile(r"[+-]?[\d._]+(?:e[+-]?[\d_]+)?|true|false|[+-]?(?:inf|nan)", re.IGNORECASE | re.ASCII)
-_PATH_KEYS = {
-    "input",
-    "output",
-    "checkpoint",
-    "predictions",
-    "save_predictions",
-    "overlay",
-    "pictures",
-    "report",
-    "exclusion",
-    "replay",
-}
-_REMOVED_LIMITS = "no such key: limits on propagations were removed, because none scored above counting frames"
-# Keys of an earlier release and their successors, kept for one release so that a typed key ends in an error naming the new one.
-RENAMED_KEYS = {
-    "lags": "offsets",
-    "phases": "protocol and key_frame_offsets: phases=first is key_frame_offsets=first, phases=offsets is protocol=pairs",
-    "head_starts": "interval_shifts",
-    "scheduler.head_start": "scheduler.interval_shift",
-    "callbacks.broken_numbers": "callbacks.nonfinite",
-    "stage.objective.self_labels": "stage.objective.pseudo_labels",
-    "scheduler.floor": "scheduler.min_interval",
-    "scheduler.ceiling": "scheduler.max_interval",
-    "scheduler.distrust": _REMOVED_LIMITS,
-    "adaptive.floor": "adaptive.min_interval",
-    "adaptive.ceiling": "adaptive.max_interval",
-    "adaptive.distrust": _REMOVED_LIMITS,
-    "budget.distrust": _REMOVED_LIMITS,
-    "model.flow.fill_classes": "model.flow.disocclusion_classes",
-    "model.flow.fill_dim": "model.flow.disocclusion_dim",
-    "model.flow.segment_dim": "no such key, as CorrelationFlow predicts one flow for all segments",
-    "model.flow.segment_rank": "no such key, as CorrelationFlow predicts one flow for all segments",
-    "stage.objective.fill": "stage.objective.disocclusion",
-    "stage.objective.segments": "no such key, as the segmentor runs only for a flow that reads its queries",
-    "data.motion.max_gap": "data.motion.camera.max_offset",
-    "data.motion.speed": "data.motion.camera.max_speed",
-    "data.motion.standing": "data.motion.camera.standstill_probability",
-    "data.motion.earlier_key": "data.motion.camera.earlier_key_probability",
-    "data.motion.turn": "data.motion.camera.yaw_rate",
-    "data.motion.shake": "data.motion.camera.shake",
-    "data.motion.sideways": "data.motion.camera.lateral_speed",
-    "data.motion.moving": "data.motion.objects.moving_probability",
-    "data.motion.own_speed": "data.motion.objects.speed",
-    "data.motion.max_pasted": "data.motion.objects.max_pasted",
-    "data.motion.ground_classes": "data.motion.layers.ground_classes",
-    "data.motion.far_classes": "data.motion.layers.far_classes",
-    "data.motion.depth_spread": "data.motion.layers.depth_spread",
-    "data.motion.min_segment": "data.motion.layers.min_segment",
-    "data.motion.max_segments": "data.motion.layers.max_segments",
-    "data.motion.motion": "data.motion.strength",
-}
+_PATH_KEYS = {"input", "output", "checkpoint", "replay", "exclusion", "overlay", "pictures", "report"}
+_PATH_KEYS |= {"predictions", "save_predictions"}
+RENAMED_KEYS: dict[str, str] = yaml.safe_load(Path(__file__).with_name("renamed_keys.yaml").read_text(encoding="utf-8"))
+"""Dotted keys of an earlier release and their successors."""
 _PATH_ENDINGS = (".root", ".exclude", "_dir", ".dir", "_from", ".folder", ".runs", ".data", ".path", ".path_or_id")
 # Config groups that only a multirun reads.
 _MULTIRUN_GROUPS = ("hparams_search", "hydra/launcher", "hydra/sweeper")
@@ -82,22 +36,12 @@ def quote_paths(arguments: Sequence[str]) -> list[str]:
 
     Without quotes, ``checkpoint=epoch=3.ckpt`` and ``input=my clip (1).mp4`` break Hydra's grammar or become a sweep. Quoted
     values and overrides of other keys pass unchanged. ``null`` stays null, and ``${...}`` stays an interpolation.
-
-    Args:
-        arguments: command-line arguments after the program's name.
     """
     return [_quoted(argument) for argument in arguments]
 
 
 def check_renamed_keys(arguments: Sequence[str]) -> None:
-    """Refuse configuration keys of an earlier release.
-
-    Args:
-        arguments: command-line arguments after the program's name.
-
-    Raises:
-        ValueError: if a key was renamed; the message contains its successor.
-    """
+    """Refuse configuration keys of an earlier release, with an error that contains the successor."""
     for argument in arguments:
         key, equals, _ = argument.lstrip("+~").partition("=")
         for old, new in RENAMED_KEYS.items():
@@ -106,15 +50,7 @@ def check_renamed_keys(arguments: Sequence[str]) -> None:
 
 
 def require_values(cfg: DictConfig, *keys: str) -> None:
-    """Refuse a configuration in which a mandatory value was not given.
-
-    Args:
-        cfg: the composed configuration.
-        keys: the mandatory keys, dotted; none for every key of the configuration.
-
-    Raises:
-        ValueError: if the value of a key is ``???``.
-    """
+    """Refuse a configuration in which one of the dotted keys, or without keys any value, is ``???``."""
     absent = OmegaConf.missing_keys(cfg)
     missing = [key for key in keys or sorted(absent) if key in absent]
     if missing:
@@ -122,15 +58,12 @@ def require_values(cfg: DictConfig, *keys: str) -> None:
 
 
 def check_choices(cfg: DictConfig, choices: Sequence[str], multirun: bool) -> None:
-    """Refuse group choices of a training command line that have no effect.
+    """Refuse group choices of a training command line without an effect: unused ``model/flow``, multirun groups without ``-m``.
 
     Args:
         cfg: the composed configuration of ``conf/train.yaml``, its interpolations unresolved.
         choices: overrides as typed, such as ``model/flow=pixel``.
         multirun: whether the command has ``-m``.
-
-    Raises:
-        ValueError: if ``model/flow`` is chosen and ``stage.flow`` does not use it, or a group of multiruns without ``-m``.
     """
     chosen = {key.lstrip("+"): choice for key, _, choice in (argument.partition("=") for argument in choices)}
     if "model/flow" in chosen and not OmegaConf.is_interpolation(cfg.stage, "flow"):

@@ -24,17 +24,10 @@ _SHOWN = ("model_type", "embed_dim", "hidden_sizes", "depths", "num_heads", "win
 
 
 def convert(cfg: DictConfig) -> Path:
-    """Convert the weights in ``input`` and write them to ``output``.
-
-    Args:
-        cfg: the composed configuration of ``conf/convert.yaml``.
-
-    Returns:
-        The written file or folder.
+    """Convert the weights in ``input`` of ``conf/convert.yaml``, and return the written file or folder.
 
     Raises:
         FileExistsError: if ``output`` exists and ``overwrite`` is not set.
-        FileNotFoundError: if ``input`` does not exist.
         ValueError: if ``input`` is not the complete weights of a known network, or its number of classes differs from ``data``.
     """
     output = Path(cfg.output)

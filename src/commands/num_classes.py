@@ -11,12 +11,6 @@ def fill_num_classes(data: DictConfig) -> None:
     """Set ``data.num_classes`` from ``classes.yaml`` where the configuration leaves it null (``data=folder``).
 
     A number that the user has set stays; the dataset raises an error if it differs from the file.
-
-    Args:
-        data: the ``data`` node of the configuration.
-
-    Raises:
-        FileNotFoundError, ValueError: if ``classes.yaml`` is missing or malformed.
     """
     if data.num_classes is None:
         data.num_classes = count_classes(data.root)

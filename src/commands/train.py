@@ -22,10 +22,7 @@ from src.training.logging.dashboards import git_state
 from src.training.logging.resilient_wandb import ResilientWandbLogger
 from src.training.module import PropagationModule
 from src.training.strategies import explain_lost_processes, full_model
-from src.training.wiring import (
-    build_propagator,
-    set_gradient_accumulation,
-)
+from src.training.wiring import build_propagator, set_gradient_accumulation
 from src.weights.folder_files import plain_json
 from src.weights.model_folder import load_model, save_model
 
@@ -33,18 +30,10 @@ log = logging.getLogger(__name__)
 
 
 def train(cfg: DictConfig) -> dict[str, float]:
-    """Run the configured stage to its end and save the model folder.
-
-    Args:
-        cfg: the composed configuration of ``conf/train.yaml``.
+    """Run the stage of ``conf/train.yaml`` to its end and save the model folder.
 
     Returns:
         The last logged metrics; empty if the resumed run had already reached its last step.
-
-    Raises:
-        FileExistsError: if the run folder contains another run and neither ``resume`` nor ``overwrite`` is set.
-        RuntimeError: if another process trains in the run folder.
-        SystemExit: if the run stopped on a signal.
     """
     fill_num_classes(cfg.data)
     run_dir = Path(cfg.run_dir)

@@ -24,7 +24,7 @@ from src.ops.warp import disoccluded, full_size_flow
 from src.structures import PairBatch
 from src.training.optim import AdamWPoly, gradient_norm
 from src.training.stages import Stage, StagePrediction
-from src.training.strategies import gather_parameters, reshard_parameters, shard_model
+from src.training.strategies import set_gathered, shard_model
 from src.weights.model_folder import model_config
 
 # Frames. The paper's pairs are at most ten frames apart; one score per larger offset would flood the log.
@@ -116,11 +116,11 @@ class PropagationModule(LightningModule):
 
     def on_validation_start(self) -> None:
         """Gather the whole model in each process under FSDP."""
-        gather_parameters(self.propagator)
+        set_gathered(self.propagator, True)
 
     def on_validation_end(self) -> None:
         """Shard the model again under FSDP."""
-        reshard_parameters(self.propagator)
+        set_gathered(self.propagator, False)
 
     def validation_step(self, batch: PairBatch, batch_idx: int) -> dict[str, StagePrediction]:
         """Score the stage's prediction for the non-key frame, and return it as ``prediction`` for the picture callback."""

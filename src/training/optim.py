@@ -34,11 +34,7 @@ class AdamWPoly:
     warmup_steps: int = 0
 
     def build(self, model: Propagator, max_steps: int) -> tuple[AdamW, LambdaLR]:
-        """Build the optimiser and per-step schedule over the trainable parameters of ``model``.
-
-        Raises:
-            ValueError: if no parameter is trainable.
-        """
+        """Build the optimiser and per-step schedule over the trainable parameters of ``model``; none is an error."""
         backbone = {id(p) for p in model.parts()["segmentor.backbone"].parameters()}
         undecayed = _undecayed_parameters(model)
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from src.models.segmentors.base import KeyFrameSegmentor
 from src.ops.masks import semantic_scores
@@ -17,9 +16,6 @@ class PseudoLabels:
 
     Args:
         min_score: lowest share of the best class in all scores of a pixel, 0..1; pixels below are ignored.
-
-    Raises:
-        ValueError: if ``min_score`` is not within 0..1.
     """
 
     def __init__(self, min_score: float = 0.6) -> None:
@@ -35,15 +31,11 @@ class PseudoLabels:
             return batch
         training = segmentor.training
         try:
-            found = self._labels(segmentor.eval(), batch.nonkey_image[unlabelled])
+            scores = semantic_scores(segmentor.eval()(batch.nonkey_image[unlabelled]))
         finally:
             segmentor.train(training)
-        label = batch.nonkey_label.clone()
-        label[unlabelled] = found
-        return batch._replace(nonkey_label=label)
-
-    def _labels(self, segmentor: KeyFrameSegmentor, image: Tensor) -> Tensor:
-        scores = semantic_scores(segmentor(image))
         best = scores.max(1)
         confident = best.values >= self.min_score * scores.sum(1)
-        return torch.where(confident, best.indices, IGNORE_INDEX)
+        label = batch.nonkey_label.clone()
+        label[unlabelled] = torch.where(confident, best.indices, IGNORE_INDEX)
+        return batch._replace(nonkey_label=label)

@@ -24,10 +24,7 @@ class SkippedSamples(Callback):
 
     Args:
         path: CSV file with the columns step, sample, message; not written if no sample is replaced.
-        max_skipped: largest number of replaced samples.
-
-    Raises:
-        ValueError: if ``max_skipped`` is negative.
+        max_skipped: maximum number of replaced samples; above it the run ends.
     """
 
     def __init__(self, path: str, max_skipped: int) -> None:
@@ -40,15 +37,11 @@ class SkippedSamples(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: PairBatch, batch_idx: int
     ) -> None:
-        """Add the replaced samples of this batch.
-
-        Raises:
-            RuntimeError: if more than ``max_skipped`` samples were replaced.
-        """
+        """Add the replaced samples of this batch."""
         if trainer.datamodule.on_corrupt == "raise":  # type: ignore[attr-defined]
             return
         step = batch_idx // trainer.accumulate_grad_batches + 1
-        new = _of_all_ranks(trainer, [(step, number, message) for number, message in batch.skipped])
+        new = _gather_rows(trainer, [(step, number, message) for number, message in batch.skipped])
         if not new:
             return
         self._rows += sorted(new)
@@ -72,7 +65,7 @@ class SkippedSamples(Callback):
         self._rows = [(int(step), int(sample), str(message)) for step, sample, message in state_dict["rows"]]
 
 
-def _of_all_ranks(trainer: Trainer, rows: list[_Row]) -> list[_Row]:
+def _gather_rows(trainer: Trainer, rows: list[_Row]) -> list[_Row]:
     if trainer.world_size == 1:
         return rows
     found = torch.tensor(float(len(rows)), device=trainer.strategy.root_device)

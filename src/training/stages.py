@@ -23,13 +23,7 @@ Terms = dict[str, Tensor]
 
 
 class StagePrediction(NamedTuple):
-    """Validation prediction of a stage for a batch of pairs.
-
-    Attributes:
-        nonkey: prediction for the non-key frame.
-        flow: flow that warped ``key`` to ``nonkey``; ``None`` for a per-frame prediction.
-        key: prediction for the key frame; ``None`` for a per-frame prediction.
-    """
+    """Validation prediction for a batch of pairs; the flow that warped ``key`` to ``nonkey``, unless it is per frame."""
 
     nonkey: MaskPrediction
     flow: FlowPrediction | None = None
@@ -76,7 +70,7 @@ class SegmentorStage(nn.Module):
 
 
 class AuxiliaryLosses(nn.Module):
-    """Losses of a flow estimator beside the end-point error; losses that are ``None`` are left out.
+    """Losses of a flow estimator beside the end-point error; ``None`` leaves a loss out.
 
     Args:
         visibility: loss of the confidence, where the true flow is known.
@@ -106,14 +100,22 @@ class AuxiliaryLosses(nn.Module):
         return terms
 
 
-class FlowStage(nn.Module):
+class _PropagatedPrediction:
+    """Validation of the stages that train a flow."""
+
+    def predict(self, model: Propagator, batch: PairBatch) -> StagePrediction:
+        """Propagate the key frame's prediction to the non-key frame."""
+        key = model.segmentor(batch.key_image).final_layer()
+        warped, flow = model.propagate(key, batch.key_image, batch.nonkey_image)
+        return StagePrediction(warped, model.flow.with_detail(flow), key)
+
+
+class FlowStage(_PropagatedPrediction, nn.Module):
     """Supervised flow pretraining: end-point error of the pixel flow and of each query's flow inside its segment.
 
     Args:
         loss: end-point error at every scale and per segment.
-        visibility: loss of the confidence; ``None`` for estimators without one.
-        disocclusion: loss of the disocclusion head; ``None`` for estimators without one.
-        photometric: loss of the flow on pairs without a true flow; ``None`` leaves such pairs out.
+        visibility, disocclusion, photometric: see :class:`AuxiliaryLosses`.
         trainable: names of the trainable parts.
     """
 
@@ -132,11 +134,7 @@ class FlowStage(nn.Module):
         self.unsupervised = self.auxiliary_losses.unsupervised
 
     def losses(self, model: Propagator, batch: PairBatch) -> Terms:
-        """Compute the end-point errors; the segmentor runs only for a flow estimator that reads its queries.
-
-        Raises:
-            ValueError: if the batch has no true flow, or the estimator lacks an output that a loss supervises.
-        """
+        """Compute the end-point errors; the segmentor runs only for a flow estimator that reads its queries."""
         target = _known_flow(batch)
         key, queries = None, batch.key_image.new_empty((len(batch.key_image), 0, 0), dtype=torch.float32)
         if model.flow.reads_queries:
@@ -148,21 +146,15 @@ class FlowStage(nn.Module):
         terms |= self.auxiliary_losses(flow, batch)
         return terms
 
-    def predict(self, model: Propagator, batch: PairBatch) -> StagePrediction:
-        """Propagate the key frame's prediction to the non-key frame."""
-        return _propagate(model, batch)
 
-
-class PropagationStage(nn.Module):
+class PropagationStage(_PropagatedPrediction, nn.Module):
     """The paper's second stage: set loss on the warped masks of all decoder layers, against the non-key frame's label.
 
     Args:
         loss: set loss; queries are matched by their warped masks.
         flow_loss: additional end-point error, for data with a true flow; ``None`` in the paper's recipe.
         flow_weight: factor of ``flow_loss``.
-        visibility: see :class:`FlowStage`.
-        disocclusion: see :class:`FlowStage`.
-        photometric: see :class:`FlowStage`.
+        visibility, disocclusion, photometric: see :class:`AuxiliaryLosses`.
         pseudo_labels: labels for frames without one; ``None`` leaves such frames out of the set loss.
         trainable: names of the trainable parts.
     """
@@ -192,11 +184,7 @@ class PropagationStage(nn.Module):
         )
 
     def losses(self, model: Propagator, batch: PairBatch) -> Terms:
-        """Compute the set loss of the warped masks and the configured flow losses.
-
-        Raises:
-            ValueError: if ``flow_loss`` is given and the batch has no true flow.
-        """
+        """Compute the set loss of the warped masks and the configured flow losses."""
         if self.pseudo_labels is not None:
             batch = self.pseudo_labels(model.segmentor, batch)
         key = model.segmentor(batch.key_image)
@@ -209,16 +197,6 @@ class PropagationStage(nn.Module):
             terms |= {name: self.flow_weight * error for name, error in errors.items()}
         terms |= self.auxiliary_losses(flow, batch)
         return terms
-
-    def predict(self, model: Propagator, batch: PairBatch) -> StagePrediction:
-        """Propagate the key frame's prediction to the non-key frame."""
-        return _propagate(model, batch)
-
-
-def _propagate(model: Propagator, batch: PairBatch) -> StagePrediction:
-    key = model.segmentor(batch.key_image).final_layer()
-    warped, flow = model.propagate(key, batch.key_image, batch.nonkey_image)
-    return StagePrediction(warped, model.flow.with_detail(flow), key)
 
 
 def _known_flow(batch: PairBatch) -> Tensor:

@@ -49,11 +49,7 @@ def ddp_strategy(
 
 @contextmanager
 def explain_lost_processes(trainer: Trainer) -> Iterator[None]:
-    """Replace errors of gloo and NCCL by one that explains them: another process of the run died or did not respond in time.
-
-    Raises:
-        RuntimeError: instead of such an error.
-    """
+    """Replace errors of gloo and NCCL by one that explains them: another process of the run died or did not respond in time."""
     try:
         yield
     except RuntimeError as error:
@@ -74,11 +70,7 @@ class FullyShardedStrategy(ModelParallelStrategy):
 
     Args:
         block_size: smallest unit that is gathered and freed by itself, in parameters.
-        timeout_seconds: longest wait of a process for the others; after it the run ends with an error.
-        process_group_backend: ``nccl`` or ``gloo``; ``None`` chooses by device.
-
-    Raises:
-        ValueError: if ``block_size`` is not positive.
+        timeout_seconds, process_group_backend: see :func:`ddp_strategy`.
     """
 
     def __init__(
@@ -119,23 +111,15 @@ def shard_model(module: LightningModule, propagator: Propagator) -> None:
         strategy.shard(propagator)
 
 
-def gather_parameters(propagator: Propagator) -> None:
-    """Gather the whole model in each process until :func:`reshard_parameters`; all processes must call both.
+def set_gathered(propagator: Propagator, gathered: bool) -> None:
+    """Gather the whole model in each process, or shard it again; all processes must call both. No effect on other models.
 
     The processes validate different numbers of samples, so one that gathered in a forward pass would wait forever.
     """
     for module in propagator.modules():
         if isinstance(module, FSDPModule):
-            module.set_reshard_after_forward(False, recurse=False)
-            module.unshard()
-
-
-def reshard_parameters(propagator: Propagator) -> None:
-    """Undo :func:`gather_parameters`; without effect on a model that is not sharded."""
-    for module in propagator.modules():
-        if isinstance(module, FSDPModule):
-            module.set_reshard_after_forward(True, recurse=False)
-            module.reshard()
+            module.set_reshard_after_forward(not gathered, recurse=False)
+            (module.unshard if gathered else module.reshard)()
 
 
 def is_sharded(propagator: Propagator) -> bool:
@@ -146,8 +130,7 @@ def is_sharded(propagator: Propagator) -> bool:
 def full_model(propagator: Propagator, trainer: Trainer) -> Propagator:
     """Return the model to save: the model, or a gathered copy of a sharded model. All processes must call this.
 
-    Returns:
-        The whole model; on processes other than the first, a gathered copy has meaningless weights.
+    On processes other than the first, a gathered copy has meaningless weights.
     """
     if not is_sharded(propagator):
         return propagator

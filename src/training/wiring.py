@@ -45,19 +45,10 @@ def build_propagator(
     num_classes: int | None = None,
     new_class_head: bool = False,
 ) -> Propagator:
-    """Build the model that a stage starts from: fresh parts, and parts of an earlier stage.
+    """Build the model that a stage starts from: fresh parts, and parts of an earlier stage for those that are ``None``.
 
-    Args:
-        segmentor: fresh segmentor; ``None`` takes the segmentor of ``init_from``.
-        flow: fresh flow estimator; ``None`` takes the flow estimator of ``init_from``.
-        init_from: model folder or checkpoint of an earlier stage.
-        warp_grid: see :func:`src.ops.warp.warp`.
-        num_classes: K of the data.
-        new_class_head: give a segmentor of ``init_from`` with another number of classes a new class head instead of refusing it.
-
-    Raises:
-        ValueError: if a part is in neither place, or the number of classes differs.
-        FileNotFoundError: if ``init_from`` does not exist.
+    ``init_from`` is the model folder or checkpoint of the earlier stage. A segmentor of it whose number of classes differs from
+    ``num_classes`` of the data is refused, or with ``new_class_head`` receives a new class head.
     """
     if init_from is not None:
         if not Path(init_from).exists():
@@ -93,9 +84,6 @@ def set_gradient_accumulation(trainer: Trainer, global_batch_size: int | None, b
         trainer: its ``world_size`` has resolved ``devices=auto`` and the number of machines.
         global_batch_size: samples per optimiser step over all devices; ``None`` changes nothing.
         batch_size: samples per device and forward pass.
-
-    Raises:
-        ValueError: if the sizes do not divide (the message lists sizes that do), or the trainer already accumulates.
     """
     if global_batch_size is None:
         return
@@ -109,7 +97,7 @@ def set_gradient_accumulation(trainer: Trainer, global_batch_size: int | None, b
         fitting = [str(n) for n in range(1, global_batch_size + 1) if global_batch_size % (n * devices) == 0]
         advice = f"batch_size={'|'.join(fitting)}" if fitting else f"a number of devices that divides {global_batch_size}"
         raise ValueError(
-            f"global_batch_size={global_batch_size} is no multiple of {devices} device(s) x batch_size={batch_size}; "
+            f"global_batch_size={global_batch_size} is not a multiple of {devices} device(s) x batch_size={batch_size}; "
             f"expected {advice}; global_batch_size=null takes steps of {batch_size * devices}"
         )
     trainer.accumulate_grad_batches = passes
@@ -132,20 +120,9 @@ def wandb_logger(
 ) -> ResilientWandbLogger:
     """Build the W&B logger: online with an API key and a reachable server, else offline (logged).
 
-    Args:
-        project: W&B project.
-        name: the run's display name.
-        save_dir: folder that receives ``wandb/``; ``wandb sync`` uploads an offline run from it.
-        group: group of the runs of one experiment.
-        job_type: name of the stage.
-        tags: free labels.
-        mode: ``auto`` chooses online or offline by key and network.
-        init_timeout: time limit for the start of an online run, seconds; after it the run is offline.
-        finish_timeout: time limit for the upload at the end, seconds; the rest is left to ``wandb sync``.
-        job: number of the run within a multirun, appended to its name.
-
-    Raises:
-        ValueError: if the mode is unknown.
+    ``save_dir`` receives ``wandb/``, from which ``wandb sync`` uploads an offline run. Time limits are in seconds: after
+    ``init_timeout`` a run starts offline, and what ``finish_timeout`` leaves is uploaded by ``wandb sync``. ``job`` is the number
+    of a run within a multirun, appended to its name.
     """
     if mode not in get_args(WandbMode):
         raise ValueError(f"W&B mode is {mode!r}; expected one of {', '.join(get_args(WandbMode))}")
@@ -165,11 +142,7 @@ def wandb_logger(
 
 
 def tensorboard_logger(save_dir: str) -> TensorBoardLogger:
-    """Build the TensorBoard logger, with named settings only.
-
-    Args:
-        save_dir: run folder, which receives ``tensorboard/version_<n>``.
-    """
+    """Build the TensorBoard logger of a run folder, with named settings only."""
     return TensorBoardLogger(save_dir, name="tensorboard")
 
 

@@ -89,4 +89,4 @@ def test_rows_of_all_ranks_are_gathered(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(skipped_samples.torch.distributed, "all_gather_object", gather)
     trainer: Any = type("Trainer", (), {"world_size": 2, "strategy": Strategy()})()
-    assert skipped_samples._of_all_ranks(trainer, mine) == mine + others
+    assert skipped_samples._gather_rows(trainer, mine) == mine + others

@@ -39,7 +39,6 @@ class DurableCheckpointIO(TorchCheckpointIO):
 
         Raises:
             OSError: if writing fails; the message names the file, the reason and the free space.
-            TypeError: if ``storage_options`` are given, since checkpoints are local files.
         """
         if storage_options is not None:
             raise TypeError(f"storage_options is {storage_options!r}; expected None, as checkpoints are local files")

@@ -19,18 +19,12 @@ from src.weights.model_folder import save_model
 
 log = logging.getLogger(__name__)
 
-_TENSORS, _FACTS = "batch.safetensors", "batch.json"
+_TENSORS, _METADATA = "batch.safetensors", "batch.json"
 
 
 @dataclass(frozen=True)
 class NonFiniteStep:
-    """A saved training step.
-
-    Attributes:
-        batch: input of the step, on the CPU.
-        batch_idx: number of the forward pass, which seeds dropout.
-        reason: message of the error.
-    """
+    """A training step that failed: its input, the number of its forward pass, which seeds dropout, and the error's message."""
 
     batch: PairBatch
     batch_idx: int
@@ -41,29 +35,22 @@ class NonFiniteStep:
         tensors = {name: value.cpu().contiguous() for name, value in self.batch._asdict().items() if torch.is_tensor(value)}
         with atomic_path(folder / _TENSORS) as unfinished:
             save_file(tensors, unfinished)
-        facts = {"reason": self.reason, "batch_idx": self.batch_idx, "names": self.batch.names}
-        write_text(folder / _FACTS, json.dumps(facts, indent=1) + "\n")
+        metadata = {"reason": self.reason, "batch_idx": self.batch_idx, "names": self.batch.names}
+        write_text(folder / _METADATA, json.dumps(metadata, indent=1) + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> NonFiniteStep:
-        """Read a folder of :meth:`write`.
-
-        Raises:
-            FileNotFoundError: if a file is missing.
-            ValueError: if a file has other content.
-        """
-        for name in (_TENSORS, _FACTS):
+        """Read a folder of :meth:`write`; absent files and other content are an error."""
+        for name in (_TENSORS, _METADATA):
             if not (folder / name).is_file():
-                raise FileNotFoundError(
-                    f"{folder / name} does not exist; expected the folder that a run saved its failed step in"
-                )
+                raise FileNotFoundError(f"{folder / name} does not exist; expected <run_dir>/broken/step_<step>_rank_<rank>")
         try:
-            facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
+            metadata = json.loads((folder / _METADATA).read_text(encoding="utf-8"))
             tensors: dict[str, Any] = {"flow": None} | load_file(folder / _TENSORS)
-            batch = PairBatch(**tensors, names=[str(name) for name in facts["names"]])
-            return cls(batch, int(facts["batch_idx"]), str(facts["reason"]))
+            batch = PairBatch(**tensors, names=[str(name) for name in metadata["names"]])
+            return cls(batch, int(metadata["batch_idx"]), str(metadata["reason"]))
         except (ValueError, KeyError, TypeError, OSError) as error:
-            raise ValueError(f"{folder} does not contain a saved step ({error}); expected {_TENSORS} and {_FACTS}") from error
+            raise ValueError(f"{folder} does not hold a saved step ({error}); expected {_TENSORS} and {_METADATA}") from error
 
 
 class NonFiniteGuard(Callback):
@@ -85,11 +72,7 @@ class NonFiniteGuard(Callback):
         self._current = (batch, batch_idx)
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Check the gradients.
-
-        Raises:
-            FloatingPointError: if a gradient is NaN or infinite without a scaler; the message names parameters and samples.
-        """
+        """Raise ``FloatingPointError`` with parameters and samples if a gradient is not finite and no scaler skips the step."""
         if getattr(trainer.precision_plugin, "scaler", None) is not None or self._current is None:
             return
         named = [(name, value.grad) for name, value in pl_module.named_parameters() if value.grad is not None]

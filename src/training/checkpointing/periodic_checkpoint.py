@@ -15,17 +15,14 @@ from src.training.checkpointing.checkpoint_files import checkpoints_by_age, remo
 class PeriodicCheckpoint(Checkpoint):
     """Saves a checkpoint at a fixed interval and at the last step, and keeps the newest few.
 
-    Lightning's own callback skips a last step that is no multiple of the interval; a finished run then looks like a killed one.
+    Lightning's own callback skips a last step that is not a multiple of the interval: a finished run then looks killed.
     A validated step is saved after its validation, because a run resumed from a checkpoint before it would skip the validation.
     File names contain no ``=``, which would break Hydra's command line.
 
     Args:
         folder: folder of the checkpoints.
         every_n_steps: interval, optimiser steps.
-        keep: number of checkpoints to keep; older ones replace a damaged newest one.
-
-    Raises:
-        ValueError: if a number is not positive.
+        keep: number of checkpoints to keep; if the newest is damaged, a run resumes from the previous one.
     """
 
     def __init__(self, folder: str, every_n_steps: int, keep: int = 2) -> None:

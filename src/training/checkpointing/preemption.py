@@ -47,11 +47,7 @@ class StopOnSignal(Callback):
             signal.signal(number, self._set_received)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: PairBatch, batch_idx: int) -> None:
-        """Exit if the previous step was saved because of a signal.
-
-        Raises:
-            SystemExit: with code 75 on the first rank and 0 on the others.
-        """
+        """Exit if the previous step was saved because of a signal: with code 75 on the first rank, and 0 on the others."""
         if self._stopping:
             if trainer.is_global_zero and self.requeue and SLURMEnvironment.detect():
                 _requeue()

@@ -23,7 +23,7 @@ def replay_step(module: PropagationModule, step: NonFiniteStep, trainer: Trainer
     Args:
         module: module with the saved weights.
         step: the saved batch.
-        trainer: trainer with the device and precision to use.
+        trainer: its device and precision are used.
 
     Returns:
         The loss terms; empty if queries could not be matched because their logits are not finite.

@@ -9,7 +9,7 @@ log = logging.getLogger(__name__)
 
 
 def find_checkpoint(run_dir: Path, resume: bool, overwrite: bool) -> Path | None:
-    """Return the checkpoint to resume from; ``None`` for a start at step 0. Deletes nothing, see :func:`discard_checkpoints`.
+    """Return the checkpoint of a run folder to resume from; ``None`` for a start at step 0.
 
     Args:
         run_dir: run folder.
@@ -17,7 +17,6 @@ def find_checkpoint(run_dir: Path, resume: bool, overwrite: bool) -> Path | None
         overwrite: start at step 0 although the folder contains a run.
 
     Raises:
-        ValueError: if both are set, or every checkpoint is damaged.
         FileExistsError: if the folder contains a run and neither is set, or contains only the run's final model.
     """
     if resume and overwrite:

@@ -29,9 +29,6 @@ def run_lock(run_dir: Path) -> Iterator[None]:
     file contains the holder's process id and host, and a file without a holder was left by a process that died. Folders that
     were created for the lock and stay empty are removed.
 
-    Args:
-        run_dir: run folder, created where it is missing.
-
     Raises:
         RuntimeError: if another process holds the folder; the message has its process id and host.
     """

@@ -107,9 +107,9 @@ def test_saved_step_reads_back_equal(tmp_path: Path) -> None:
 
 
 def test_folder_without_a_saved_step_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"batch\.safetensors does not exist; expected the folder that a run"):
+    with pytest.raises(FileNotFoundError, match=r"batch\.safetensors does not exist; expected <run_dir>/broken/step_"):
         NonFiniteStep.read(tmp_path)
     NonFiniteStep(tiny_batch(), 7, "because").write(tmp_path)
     (tmp_path / "batch.json").write_text(json.dumps({"reason": "because"}))
-    with pytest.raises(ValueError, match="does not contain a saved step"):
+    with pytest.raises(ValueError, match="does not hold a saved step"):
         NonFiniteStep.read(tmp_path)
