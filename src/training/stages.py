@@ -23,7 +23,7 @@ Terms = dict[str, Tensor]
 
 
 class StagePrediction(NamedTuple):
-    """Validation prediction for a batch of pairs; the flow that warped ``key`` to ``nonkey``, unless it is per frame."""
+    """Validation prediction for a batch of pairs; ``flow`` warped ``key`` to ``nonkey``, and is ``None`` without a warp."""
 
     nonkey: MaskPrediction
     flow: FlowPrediction | None = None
@@ -70,12 +70,12 @@ class SegmentorStage(nn.Module):
 
 
 class AuxiliaryLosses(nn.Module):
-    """Losses of a flow estimator beside the end-point error; ``None`` leaves a loss out.
+    """Losses of a flow estimator beside the end-point error; ``None`` for estimators without that output.
 
     Args:
         visibility: loss of the confidence, where the true flow is known.
         disocclusion: loss of the disocclusion head, where a label is known.
-        photometric: loss of the flow on pairs without a true flow.
+        photometric: loss of the flow on pairs without a true flow; ``None`` leaves such pairs out.
     """
 
     def __init__(
