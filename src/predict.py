@@ -1,4 +1,4 @@
-"""Label a video: ``python -m src.predict input=<video> checkpoint=<model> output=<folder>``.
+"""Predict a video: ``python -m src.predict input=<video> checkpoint=<model> output=<folder>``.
 
 Many: ``input=<folder of videos>`` or ``input=<list>.txt``, over several processes by torchrun or srun.
 """
@@ -15,7 +15,7 @@ from src.command_line import errors_in_a_line, prepare_arguments, require_values
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="predict")
 def main(cfg: DictConfig) -> None:
-    """Label ``input`` and end with the exit code that ``conf/predict.yaml`` documents."""
+    """Predict ``input`` and end with the exit code that ``conf/predict.yaml`` documents."""
     with errors_in_a_line():
         require_values(cfg, "input", "checkpoint", "output")
         # After the checks: these imports take seconds.

@@ -65,7 +65,7 @@ def test_predictions_equal_those_of_the_stream_whatever_the_name_of_the_video(
     out = tmp_path / f"out {ODD_NAME}"
     done = predict(config(f"input={video}", f"checkpoint={model}", f"output={out}", "labels=true", "flow_pictures=true"))
     assert done.exit_code == 0 and done.decode_errors == [] and done.progress.frames == 7
-    assert "has sound, which is dropped" in caplog.text and str(out / "overlay.mp4") in caplog.text
+    assert "is not copied to the overlay" in caplog.text and str(out / "overlay.mp4") in caplog.text
     assert count_frames(out / "overlay.mp4") == 7 and length(out / "overlay.mp4") == pytest.approx(length(video), abs=1e-3)
     assert keys(out) == [1, 0, 0, 0, 0, 1, 0]
     assert sorted(os.listdir(out / "flow")) == [f"00000{i}.png" for i in (1, 2, 3, 4, 6)]
@@ -308,7 +308,7 @@ def test_every_scheduler_can_be_chosen(choice: str) -> None:
         assert scheduler == FixedInterval(7)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="each copy is labelled in a forked process")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="each copy is predicted in a forked process")
 def test_damaged_copies_neither_hang_nor_crash_nor_write_partial_results() -> None:
     # Without --copies the script makes 200.
     command = [sys.executable, str(ROOT / "scripts" / "fuzz_video.py"), "--copies=6"]

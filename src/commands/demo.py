@@ -39,14 +39,7 @@ _NO_GRADIO = (
 
 
 def run(cfg: DictConfig) -> int:
-    """Serve the page until Ctrl-C.
-
-    Args:
-        cfg: composed configuration of ``conf/demo.yaml``.
-
-    Returns:
-        Exit code of the process.
-    """
+    """Serve the page configured by ``conf/demo.yaml`` until Ctrl-C, and return the exit code."""
     try:
         with stopping_on_signals() as (stop, _), served(cfg) as (_, address):
             log.info("the page is at %s, reachable only from this machine; stop it with Ctrl-C", address)
@@ -62,13 +55,7 @@ def run(cfg: DictConfig) -> int:
 
 @contextmanager
 def served(cfg: DictConfig) -> Iterator[tuple[DemoPage, str]]:
-    """Serve the page configured by ``conf/demo.yaml``; on exit, close the page and delete its files.
-
-    Args:
-        cfg: composed configuration.
-
-    Yields:
-        The page and its address.
+    """Serve the page and yield it with its address; on exit, close the page and delete its files.
 
     Raises:
         ModuleNotFoundError: if Gradio is not installed.
@@ -108,12 +95,7 @@ def open_model(cfg: DictConfig) -> ClipPredictor:
 
 
 def find_clips(cfg: DictConfig) -> dict[str, Callable[[], FrameSource]]:
-    """Return functions that open the offered clips, by name: videos of a folder, then clips of a dataset.
-
-    Raises:
-        FileNotFoundError: if the folder does not exist.
-        ValueError: if the folder contains no video.
-    """
+    """Return functions that open the offered clips, by name: videos of a folder, then clips of a dataset."""
     found: dict[str, Callable[[], FrameSource]] = {}
     if cfg.clips is not None:
         folder = typed_path(str(cfg.clips))
@@ -133,9 +115,6 @@ def quiet_environment(workplace: Path) -> None:
     """Set Gradio's environment variables: no telemetry, all files in one folder.
 
     Other ``GRADIO_`` variables are deleted, because they could open the page to other machines.
-
-    Args:
-        workplace: folder for uploads.
     """
     for name in [name for name in os.environ if name.startswith("GRADIO_")]:
         del os.environ[name]

@@ -23,7 +23,6 @@ from src.inference.video.batch import VideoOutcome, list_videos, predict_videos,
 from src.inference.video.decoder import VideoFrames
 from src.inference.video.outputs import OutputOptions
 from src.inference.video.predictor import VideoPrediction, VideoPredictor
-from src.inference.video.progress import progress_text
 from src.inference.video.sources import CameraFrames, FrameSource, ImageFrames, first_image, is_image
 from src.measure.cost import frame_cost
 from src.measure.machine import autocast_named, device_named
@@ -40,14 +39,7 @@ _RESULT_KEYS = (
 
 
 def run(cfg: DictConfig) -> int:
-    """Predict one video, or every video of a folder or list.
-
-    Args:
-        cfg: composed configuration of ``conf/predict.yaml``.
-
-    Returns:
-        Exit code of the process.
-    """
+    """Predict one video, or every video of a folder or list, by ``conf/predict.yaml``, and return the exit code."""
     try:
         videos = None if cfg.get("data") is not None else list_videos(typed_path(str(cfg.input)))
         if videos is None:
@@ -62,11 +54,7 @@ def run(cfg: DictConfig) -> int:
 def predict(cfg: DictConfig) -> VideoPrediction:
     """Predict one input as configured by ``conf/predict.yaml``. Invalid settings are refused before the model is loaded.
 
-    Args:
-        cfg: composed configuration.
-
-    Returns:
-        Result of the prediction. Decode errors do not raise, because the decodable frames are written.
+    Decode errors do not raise, because the decodable frames are written.
 
     Raises:
         FileExistsError: if an output exists and ``overwrite`` is false.
@@ -85,18 +73,9 @@ def predict(cfg: DictConfig) -> VideoPrediction:
 
 
 def predict_many(cfg: DictConfig, videos: dict[str, Path], world: World = SINGLE) -> list[VideoOutcome]:
-    """Predict many videos, each into its own folder below ``output``.
+    """Predict many videos, each into its own folder below ``output``, and return the outcomes of all processes.
 
-    Args:
-        cfg: composed configuration.
-        videos: videos of :func:`src.inference.video.batch.list_videos`.
-        world: processes that share the videos.
-
-    Returns:
-        Outcomes of all videos, including those of other processes.
-
-    Raises:
-        OSError, ValueError: if an option or the checkpoint is invalid; an invalid video is an outcome.
+    An invalid video is an outcome; an invalid option or checkpoint raises.
     """
     output = typed_path(str(cfg.output))
     if output.exists() and not output.is_dir():
@@ -125,11 +104,7 @@ def output_options(cfg: DictConfig) -> OutputOptions:
 
 
 def load_predictor(cfg: DictConfig, options: OutputOptions, device: str) -> VideoPredictor:
-    """Load the configured model to a device.
-
-    Raises:
-        OSError, ValueError: see :func:`predict`.
-    """
+    """Load the configured model to a device."""
     set_threads(cfg.threads)
     propagator, metadata = load_checkpoint(typed_path(str(cfg.checkpoint)), device_named(device))
     propagator = with_flow(propagator, metadata, cfg.flow, cfg.dis_short_side)
@@ -144,11 +119,7 @@ def load_predictor(cfg: DictConfig, options: OutputOptions, device: str) -> Vide
 
 
 def _with_costs(budget: Budget, stream: StreamingSegmentor, source: FrameSource) -> Budget:
-    """Return the budget with the costs of a source's frames; unchanged for a source without a frame.
-
-    Raises:
-        ValueError: if the budget is less than the cost of propagation.
-    """
+    """Return the budget with the costs of a source's frames; unchanged for a source without a frame."""
     first = first_image(source)
     if first is None:
         return budget
@@ -185,11 +156,11 @@ def _open_path(path: Path, fps: float) -> FrameSource:
 
 def _report(prediction: VideoPrediction) -> None:
     done = prediction.progress
-    log.info("%s in %.1f s; %.1f ms per frame in the networks", progress_text(done), done.elapsed, done.milliseconds)
+    log.info("%s in %.1f s; %.1f ms per frame in the networks", done, done.elapsed, done.milliseconds)
     for error in prediction.decode_errors:
         log.error("%s", error)
-    if prediction.stopped is not None:
-        log.warning("stopped by %s", signal.Signals(prediction.stopped).name)
+    if prediction.stop_signal is not None:
+        log.warning("stopped by %s", signal.Signals(prediction.stop_signal).name)
     for path in prediction.written:
         log.info("written: %s", path)
     if not prediction.written:

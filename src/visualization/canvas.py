@@ -23,25 +23,14 @@ _TEXT_COLOR = (30, 30, 30)
 
 
 class Tile(NamedTuple):
-    """One image of a grid.
-
-    Attributes:
-        title: text above the image.
-        image: (3, H, W) uint8 RGB.
-    """
+    """Image of a grid, (3, H, W) uint8 RGB, with a title above."""
 
     title: str
     image: Tensor
 
 
 def tile_size(size: Size, min_width: int = 240, max_width: int = 640) -> Size:
-    """Return the display size of an image: small images grow by an integer factor, large ones shrink.
-
-    Args:
-        size: (H, W) of the image.
-        min_width: minimum width, pixels.
-        max_width: maximum width, pixels.
-    """
+    """Return the display size of an image: small images grow by an integer factor, large ones shrink."""
     height, width = size
     if width < min_width:
         factor = -(-min_width // width)
@@ -52,18 +41,12 @@ def tile_size(size: Size, min_width: int = 240, max_width: int = 640) -> Size:
 
 
 def tile_grid(rows: Sequence[Sequence[Tile]], min_width: int = 240, max_width: int = 640) -> Tensor:
-    """Arrange titled tiles in rows with white gaps, all at the size of the first tile.
+    """Arrange titled tiles in rows with white gaps, all at the display size of the first tile (:func:`tile_size`).
 
-    Args:
-        rows: rows of tiles; shorter rows are filled with white.
-        min_width: see :func:`tile_size`.
-        max_width: see :func:`tile_size`.
+    Shorter rows are filled with white.
 
     Returns:
         (3, H, W) uint8 with even sides, as H.264 requires.
-
-    Raises:
-        ValueError: if there is no tile.
     """
     if not rows or not rows[0]:
         raise ValueError("there is no tile; expected at least one")
@@ -85,9 +68,6 @@ def legend(classes: Sequence[str], palette: Palette, width: int, row_height: int
 
     Returns:
         (3, H, width) uint8, H even.
-
-    Raises:
-        ValueError: if names and colors differ in number.
     """
     if len(classes) != len(palette):
         raise ValueError(f"{len(classes)} class names but {len(palette)} colors; expected one each")
@@ -109,16 +89,7 @@ def legend(classes: Sequence[str], palette: Palette, width: int, row_height: int
 
 
 def label(text: str, color: Color, row_height: int) -> np.ndarray:
-    """Draw one line of text on a colored background.
-
-    Args:
-        text: text of the line.
-        color: background color.
-        row_height: height, pixels; the font size follows it.
-
-    Returns:
-        (row_height, W, 3) uint8, as wide as the text.
-    """
+    """Draw one line of text on a colored background: (row_height, W, 3) uint8, as wide as the text."""
     font = max(_MIN_FONT_SIZE, row_height - 8)
     canvas = np.full((row_height, _text_width(text, font) + 8, 3), color, dtype=np.uint8)
     _write(canvas, text, 4, row_height - 6, canvas.shape[1] - 4, font)

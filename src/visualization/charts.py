@@ -1,4 +1,4 @@
-"""Charts of evaluations: confusion matrix, mIoU by offset to the key frame, metric by setting."""
+"""Charts of evaluations as images, (3, H, W) uint8 RGB: confusion matrix, mIoU by offset to the key frame, metric by setting."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
 
-_DPI = 110
+DPI = 110
 _MAX_NUMBERED_CLASSES = 24  # with more classes, cells are too small for a number
 
 
@@ -24,12 +25,6 @@ def confusion_picture(confusion: Tensor, classes: Sequence[str], title: str = ""
         confusion: (K, K) counts, row = label, column = prediction.
         classes: K names.
         title: title of the chart.
-
-    Returns:
-        (3, H, W) uint8 RGB.
-
-    Raises:
-        ValueError: if the matrix is not (K, K) for K names.
     """
     if confusion.shape != (len(classes), len(classes)):
         raise ValueError(
@@ -43,14 +38,12 @@ def confusion_picture(confusion: Tensor, classes: Sequence[str], title: str = ""
     names = [classes[k] for k in present.tolist()]
     numbers = len(present) <= _MAX_NUMBERED_CLASSES
     side = 1.0 + len(present) * (0.42 if numbers else 0.17)
-    figure = Figure(figsize=(side + 2.6, side + 1.8), dpi=_DPI, layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = single_chart(side + 2.6, side + 1.8)
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
     font = 9 if numbers else 7
     axes.set_xticks(range(len(present)), names, rotation=90, fontsize=font)
     axes.set_yticks(range(len(present)), names, fontsize=font)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("label")
+    axes.set(xlabel="predicted", ylabel="label")
     axes.set_title(title, fontsize=11)
     if numbers:
         for row, column in np.argwhere(share >= 0.5):
@@ -69,20 +62,13 @@ def offset_picture(panels: Mapping[int, Mapping[str, Mapping[int, float]]], per_
     Args:
         panels: key interval -> method -> frames since the key frame -> mIoU 0..1.
         per_frame: mIoU of segmenting every frame, a dashed line.
-
-    Returns:
-        (3, H, W) uint8 RGB.
-
-    Raises:
-        ValueError: if there is no panel.
     """
     if not panels:
         raise ValueError("there is no key interval; expected at least one")
     methods = list(dict.fromkeys(method for curves in panels.values() for method in curves))
-    colors = {method: f"C{number}" for number, method in enumerate(methods)}
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(4.6 * columns + 0.6, 3.6 * rows), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(4.6 * columns + 0.6, 3.6 * rows), dpi=DPI, layout="constrained")
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
@@ -92,7 +78,8 @@ def offset_picture(panels: Mapping[int, Mapping[str, Mapping[int, float]]], per_
         for method, values in curves.items():
             offsets = sorted(values)
             scores = [100 * values[offset] for offset in offsets]
-            axes.plot(offsets, scores, color=colors[method], marker="o", markersize=4, linewidth=1.5, label=method)
+            color = f"C{methods.index(method)}"
+            axes.plot(offsets, scores, color=color, marker="o", markersize=4, linewidth=1.5, label=method)
         axes.set_title(f"key interval {interval}", fontsize=11)
         axes.set_xlabel("frames since the key frame")
         axes.set_xticks(sorted({offset for values in curves.values() for offset in values}))
@@ -112,12 +99,6 @@ def sweep_picture(curves: Mapping[str, Mapping[str, Sequence[float]]], setting: 
         curves: line -> value of the setting -> results of the runs with that value.
         setting: name of the setting.
         metric: name and unit of the metric.
-
-    Returns:
-        (3, H, W) uint8 RGB.
-
-    Raises:
-        ValueError: if there is no result.
     """
     values = list(dict.fromkeys(value for points in curves.values() for value in points))
     if not values:
@@ -128,8 +109,7 @@ def sweep_picture(curves: Mapping[str, Mapping[str, Sequence[float]]], setting: 
         places, numbers = {value: -float(row) for row, value in enumerate(values)}, False
     # Values that are lists have long names; the points need additional width.
     size = (7.0, 4.0) if numbers else (5.5 + 0.08 * max(map(len, values)), 1.2 + 0.4 * len(values))
-    figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = single_chart(*size)
     for number, (name, points) in enumerate(curves.items()):
         ordered = sorted(points, key=places.__getitem__)
         means = [(places[value], float(np.mean(points[value]))) for value in ordered]
@@ -150,8 +130,14 @@ def sweep_picture(curves: Mapping[str, Mapping[str, Sequence[float]]], setting: 
     return render(figure)
 
 
+def single_chart(width: float, height: float) -> tuple[Figure, Axes]:
+    """Create a figure of one chart; sizes in inches."""
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    return figure, figure.add_subplot()
+
+
 def render(figure: Figure) -> Tensor:
-    """Render a figure to (3, H, W) uint8 RGB."""
+    """Render a figure to an image."""
     file = io.BytesIO()
     figure.savefig(file, format="png")
     with Image.open(file) as image:

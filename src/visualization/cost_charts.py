@@ -1,4 +1,4 @@
-"""Charts of cost: a score against its cost, and the time of each part against its roofline."""
+"""Charts of cost as images, (3, H, W) uint8 RGB: a score against its cost, the time of each part against its roofline."""
 
 from __future__ import annotations
 
@@ -9,26 +9,17 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from src.visualization.charts import render
-
-_DPI = 110
-_ZERO = "none"  # tick of zero cost on a logarithmic axis
+from src.visualization.charts import DPI, render, single_chart
 
 
 def trade_off_picture(panels: Mapping[str, Mapping[str, tuple[float, float]]], metric: str) -> Tensor:
     """Plot a score against its cost, a panel for each kind of cost.
 
-    The cost axis is logarithmic, with zero cost at a tick "none" at its left end. The metric's axis does not start at zero.
+    The cost axis is logarithmic, with zero cost at a tick "0" at its left end. The metric's axis does not start at zero.
 
     Args:
         panels: name and unit of the cost -> method -> (cost, score), cost at least 0.
         metric: name and unit of the score.
-
-    Returns:
-        (3, H, W) uint8 RGB.
-
-    Raises:
-        ValueError: if there is no method, or a cost is negative.
     """
     points = [point for panel in panels.values() for point in panel.values()]
     if not panels or not all(panels.values()):
@@ -36,7 +27,7 @@ def trade_off_picture(panels: Mapping[str, Mapping[str, tuple[float, float]]], m
     if min(cost for cost, _ in points) < 0:
         raise ValueError("a cost is negative; expected costs of at least 0")
     methods = list(dict.fromkeys(method for panel in panels.values() for method in panel))
-    figure = Figure(figsize=(5.4 * len(panels) + 0.4, 4.0), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(5.4 * len(panels) + 0.4, 4.0), dpi=DPI, layout="constrained")
     grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axes, (cost_name, panel) in zip(grid, panels.items(), strict=True):
         positive = [cost for cost, _ in panel.values() if cost > 0] or [1.0]
@@ -48,7 +39,7 @@ def trade_off_picture(panels: Mapping[str, Mapping[str, tuple[float, float]]], m
         axes.set_xlim(left / 1.5, right)
         ticks = [10.0**power for power in range(-6, 9) if left * 1.5 < 10.0**power < right]
         free = [left] if any(cost == 0 for cost, _ in panel.values()) else []
-        axes.set_xticks([*free, *ticks], [*(_ZERO for _ in free), *(f"{tick:g}" for tick in ticks)])
+        axes.set_xticks([*free, *ticks], [*("0" for _ in free), *(f"{tick:g}" for tick in ticks)])
         axes.minorticks_off()
         axes.set_xlabel(cost_name)
         axes.margins(y=0.12)
@@ -66,17 +57,10 @@ def cost_curves_picture(curves: Mapping[str, Sequence[tuple[float, float]]], cos
         curves: name -> (cost, score), in order of rising cost.
         cost: name and unit of the cost.
         metric: name and unit of the score.
-
-    Returns:
-        (3, H, W) uint8 RGB.
-
-    Raises:
-        ValueError: if no curve has a point.
     """
     if not any(curves.values()):
         raise ValueError(f"{len(curves)} curves without a point; expected at least one")
-    figure = Figure(figsize=(6.4, 4.4), dpi=_DPI, layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = single_chart(6.4, 4.4)
     for number, (name, points) in enumerate(curves.items()):
         costs, scores = zip(*points, strict=True)
         # Different markers keep coinciding points visible.
@@ -93,26 +77,14 @@ def roofline_picture(parts: Sequence[Mapping[str, Any]], title: str = "") -> Ten
     Args:
         parts: ``name``, ``ms`` and ``roofline_ms`` of each part, from top to bottom.
         title: title of the chart.
-
-    Returns:
-        (3, H, W) uint8 RGB.
-
-    Raises:
-        ValueError: if there is no part.
     """
     if not parts:
         raise ValueError("there is no part; expected at least one")
     places = -np.arange(len(parts), dtype=float)
-    figure = Figure(figsize=(8.5, 1.3 + 0.42 * len(parts)), dpi=_DPI, layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = single_chart(8.5, 1.3 + 0.42 * len(parts))
     axes.barh(places + 0.19, [part["ms"] for part in parts], 0.36, color="C0", label="measured")
-    axes.barh(
-        places - 0.19,
-        [part["roofline_ms"] for part in parts],
-        0.36,
-        color="0.65",
-        label="roofline: multiply-adds at matrix-product rate",
-    )
+    bound = "roofline: multiply-adds at matrix-product rate"
+    axes.barh(places - 0.19, [part["roofline_ms"] for part in parts], 0.36, color="0.65", label=bound)
     for place, part in zip(places, parts, strict=True):
         words = f" {part['ms']:.0f} ms"
         if part["roofline_ms"] >= 0.05:

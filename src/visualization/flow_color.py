@@ -13,11 +13,7 @@ UNKNOWN_COLOR: Color = (128, 128, 128)
 
 
 def largest_motion(*flows: Tensor | None) -> float:
-    """Return the length of the longest known vector in several flow maps, pixels; 0 if none is known.
-
-    Args:
-        flows: (..., 2, H, W) each, NaN where unknown, or ``None``.
-    """
+    """Return the length of the longest known vector in flow maps, (..., 2, H, W) each, NaN where unknown; 0 if none is known."""
     lengths = [torch.linalg.vector_norm(flow.float(), dim=-3).nan_to_num(0.0).max().item() for flow in flows if flow is not None]
     return max(lengths, default=0.0)
 
@@ -32,9 +28,6 @@ def flow_to_color(flow: Tensor, max_magnitude: float | None = None) -> Tensor:
 
     Returns:
         (3, H, W) uint8.
-
-    Raises:
-        ValueError: if the shape is not (2, H, W) or the magnitude is not positive.
     """
     if flow.ndim != 3 or flow.shape[0] != 2:
         raise ValueError(f"flow has shape {tuple(flow.shape)}; expected (2, H, W)")

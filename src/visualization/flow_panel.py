@@ -45,19 +45,10 @@ def flow_panel(
 ) -> Tensor:
     """Draw the pair, then a row for each method: flow, propagated label, errors, disoccluded pixels.
 
-    All flows have the same color scale.
-
-    Args:
-        key_image: (3, H, W) uint8 RGB.
-        nonkey_image: (3, H, W) uint8 RGB.
-        key_label: (H, W) int64.
-        nonkey_label: (H, W) int64.
-        methods: propagated labels, by the name of the method.
-        palette: K colors.
-        offset: frames from the key frame to the non-key frame.
+    All flows have the same color scale. ``offset`` is the number of frames from the key frame to the non-key frame.
 
     Returns:
-        (3, height, width) uint8 with even sides.
+        (3, height, width) uint8 RGB with even sides.
     """
     rows = [
         [
@@ -74,15 +65,13 @@ def flow_panel(
         reference = nonkey_label.masked_fill(one.label == IGNORE_INDEX, IGNORE_INDEX)
         wrong = (one.label != reference)[reference != IGNORE_INDEX].float().mean().item()
         share = one.disoccluded.float().mean().item()
+        marked = draw_segmentation_masks(nonkey_image, one.disoccluded, 0.75, WRONG_COLOR)
         rows.append(
             [
                 Tile(f"{name}: flow, full color at {scale:.0f} px", flow_to_color(one.flow, scale)),
                 Tile(f"{name}: propagated label", overlay(nonkey_image, one.label, palette)),
                 Tile(f"{name}: errors, {100 * wrong:.1f} % wrong", error_map(one.label, reference)),
-                Tile(
-                    f"{name}: {100 * share:.1f} % {one.criterion}",
-                    draw_segmentation_masks(nonkey_image, one.disoccluded, 0.75, WRONG_COLOR),
-                ),
+                Tile(f"{name}: {100 * share:.1f} % {one.criterion}", marked),
             ]
         )
     return tile_grid(rows, max_width=360)

@@ -1,4 +1,4 @@
-"""Images of label maps: in class colors, as an overlay, or compared with the ground truth."""
+"""Images, (3, H, W) uint8 RGB, of label maps: in class colors, as an overlay, or compared with the ground truth."""
 
 from __future__ import annotations
 
@@ -61,18 +61,7 @@ def overlay(image: Tensor, semantic_map: Tensor, palette: Palette, alpha: float 
 
 
 def error_map(prediction: Tensor, label: Tensor) -> Tensor:
-    """Color a prediction by correct (``CORRECT_COLOR``), wrong (``WRONG_COLOR``) and void (``VOID_COLOR``) pixels.
-
-    Args:
-        prediction: (H, W) int64.
-        label: (H, W) int64, ``IGNORE_INDEX`` where void.
-
-    Returns:
-        (3, H, W) uint8.
-
-    Raises:
-        ValueError: if the sizes differ.
-    """
+    """Color a prediction, (H, W), as correct (``CORRECT_COLOR``), wrong (``WRONG_COLOR``) or void (``VOID_COLOR``)."""
     if prediction.shape != label.shape:
         raise ValueError(f"prediction is {tuple(prediction.shape)} and label is {tuple(label.shape)}; expected one size")
     outcome = (prediction != label).long()
@@ -81,18 +70,7 @@ def error_map(prediction: Tensor, label: Tensor) -> Tensor:
 
 
 def disocclusion_map(image: Tensor, disoccluded: Tensor) -> Tensor:
-    """Color disoccluded pixels, which have no source in the key frame, over a grey image.
-
-    Args:
-        image: (3, H, W) uint8 RGB.
-        disoccluded: (H, W) probability of disocclusion, 0..1.
-
-    Returns:
-        (3, H, W) uint8.
-
-    Raises:
-        ValueError: if the sizes differ.
-    """
+    """Color the (H, W) probability, 0..1, that a pixel has no source in the key frame, over a grey image."""
     if image.shape[-2:] != disoccluded.shape:
         raise ValueError(f"image is {tuple(image.shape[-2:])} and disocclusion is {tuple(disoccluded.shape)}; expected one size")
     grey = image.float().mean(0, keepdim=True).expand(3, -1, -1)

@@ -36,9 +36,6 @@ class OverlayPainter:
         palette: K colors.
         alpha: weight of the class colors: 0 shows only the image, 1 only the map.
         with_legend: whether visible classes are named at the lower edge and notes are written into the corner.
-
-    Raises:
-        ValueError: if names and colors differ in number or alpha is out of range.
     """
 
     def __init__(self, classes: Sequence[str], palette: Palette, alpha: float = 0.5, with_legend: bool = True) -> None:
@@ -67,9 +64,6 @@ class OverlayPainter:
 
         Returns:
             (3, H, W) uint8.
-
-        Raises:
-            ValueError: if the sizes differ.
         """
         if tuple(image.shape[-2:]) != semantic_map.shape:
             raise ValueError(f"image is {tuple(image.shape[-2:])} and map is {semantic_map.shape}; expected one size")

@@ -1,4 +1,4 @@
-"""Panels of a pair of frames with its prediction, and of one frame predicted by several methods."""
+"""Panels, (3, H, W) uint8 RGB with even sides: a pair with its prediction, and one frame predicted by several methods."""
 
 from __future__ import annotations
 
@@ -43,12 +43,6 @@ def pair_panel(
         palette: K colors.
         key_prediction: prediction for the key frame; the first of its batch is drawn.
         alpha: weight of the class colors in overlays, 0..1.
-
-    Returns:
-        (3, height, width) uint8 with even sides.
-
-    Raises:
-        ValueError: if sizes or values do not match.
     """
     predicted = semantic_map(prediction)[0].cpu()
     label = label.cpu()
@@ -91,12 +85,6 @@ def comparison_panel(
         classes: K names for a legend; ``None`` for no legend.
         columns: maximum number of tiles per row; tiles are distributed evenly.
         alpha: weight of the class colors in overlays, 0..1.
-
-    Returns:
-        (3, height, width) uint8 with even sides.
-
-    Raises:
-        ValueError: if sizes or values do not match.
     """
     # An unlabelled frame keeps the tile, so that all panels of a clip have the same size.
     known = torch.full(image.shape[-2:], IGNORE_INDEX) if label is None else label.cpu()

@@ -13,9 +13,8 @@ import gradio as gr
 
 from src.inference.video.decoder import VideoFrames
 from src.inference.video.prediction import PredictionProgress
-from src.inference.video.progress import progress_text
 from src.inference.video.sources import FrameSource
-from src.web.markup import FOLLOW_THE_VIDEO, TIMELINE_CSS, cost_table, message, summary, timeline
+from src.web.markup import TIMELINE_CSS, TIMELINE_JS, cost_table, message, summary, timeline
 from src.web.predictor import ClipPredictor
 from src.web.schedules import Schedule
 from src.web.sessions import Sessions
@@ -25,14 +24,8 @@ log = logging.getLogger(__name__)
 HOST = "127.0.0.1"
 """The only address of the page."""
 
-_PAGE_CSS = """
-.message {padding: 8px 12px; border-radius: 6px; border-left: 4px solid #2563eb; background: var(--background-fill-secondary)}
-.message.warning {border-color: #d97706} .message.error {border-color: #dc2626}
-.message + .message {margin-top: 6px}
-#prediction video {max-height: 480px}
-#costs td + td {text-align: right}
-footer {display: none !important}
-"""
+_TITLE = "Video semantic segmentation by mask propagation"
+_PAGE_CSS = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 _REPORT_INTERVAL = 0.2  # seconds between two progress reports to the browser
 _UPLOAD_SECONDS = 3600  # age at which uploads are deleted
 _COLUMN_WIDTH = 280  # pixels; three columns fit into the width of a Gradio page
@@ -50,7 +43,6 @@ class DemoPage:
         schedules: offered schedules; the first is the default.
         workplace: parent folder of the results.
         max_frames: default for the maximum number of frames; 0 for all.
-        title: title of the page.
         subtitle: description of the model.
     """
 
@@ -61,28 +53,18 @@ class DemoPage:
         schedules: Sequence[Schedule],
         workplace: Path,
         max_frames: int = 150,
-        title: str = "Video semantic segmentation by mask propagation",
         subtitle: str = "",
     ) -> None:
         self._predictor = predictor
         self._clips = dict(clips)
         self._schedules = {schedule.title: schedule for schedule in schedules}
         self._sessions = Sessions(workplace)
-        self.blocks = self._build(title, subtitle, max_frames)
+        self.blocks = self._build(subtitle, max_frames)
 
     def launch(self, port: int | None, open_browser: bool = False, max_upload: str = "500mb") -> str:
-        """Serve the page in separate threads, only for browsers on this machine.
+        """Serve the page in separate threads, only for browsers on this machine, and return its address.
 
-        Args:
-            port: port; ``None`` for the first free one from 7860.
-            open_browser: whether a browser is opened.
-            max_upload: maximum size of an uploaded file, such as ``500mb``.
-
-        Returns:
-            Address of the page.
-
-        Raises:
-            OSError: if the port is in use.
+        ``port`` ``None`` is the first free one from 7860. ``OSError`` means that the port is in use.
         """
         # Gradio polls its own server, and httpx would log every request.
         logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -99,10 +81,10 @@ class DemoPage:
         self._sessions.end_all()
         self.blocks.close(verbose=False)
 
-    def _build(self, title: str, subtitle: str, max_frames: int) -> Any:
+    def _build(self, subtitle: str, max_frames: int) -> Any:
         schedules, flows = list(self._schedules.values()), self._predictor.flows
-        with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, _UPLOAD_SECONDS)) as blocks:
-            gr.Markdown(f"## {title}\n{subtitle}")
+        with gr.Blocks(title=_TITLE, analytics_enabled=False, delete_cache=(600, _UPLOAD_SECONDS)) as blocks:
+            gr.Markdown(f"## {_TITLE}\n{subtitle}")
             with gr.Row():
                 with gr.Column(min_width=_COLUMN_WIDTH):
                     names = list(self._clips)
@@ -123,7 +105,7 @@ class DemoPage:
             status = gr.HTML()
             with gr.Column(visible=False) as results:
                 video = gr.Video(label="Source and overlay", elem_id="prediction", autoplay=True, interactive=False)
-                line = gr.HTML(js_on_load=FOLLOW_THE_VIDEO, css_template=TIMELINE_CSS)
+                line = gr.HTML(js_on_load=TIMELINE_JS, css_template=TIMELINE_CSS)
                 table = gr.Markdown(elem_id="costs")
                 shares = gr.File(label="Class shares of every frame (CSV)", interactive=False)
 
@@ -169,7 +151,7 @@ class DemoPage:
         except (OSError, ValueError) as error:
             log.warning("%s", error)
             return message(_without_folder(str(error), upload), "error"), gr.update(visible=False), None, "", "", None
-        log.info("%s: %s", source.info.name, progress_text(prediction.progress))
+        log.info("%s: %s", source.info.name, prediction.progress)
         return (
             _without_folder(summary(prediction), upload),
             gr.update(visible=True),
@@ -196,7 +178,7 @@ def _reporter(progress: Callable[..., None], source: FrameSource, limit: int | N
         reported = time.monotonic()
         seconds = source.info.seconds
         share = max(done.position / seconds if seconds else 0.0, done.frames / limit if limit else 0.0)
-        progress(min(share, 1.0), desc=progress_text(done))
+        progress(min(share, 1.0), desc=str(done))
 
     return report
 

@@ -28,13 +28,7 @@ from src.web.schedules import BudgetShare
 
 @dataclass(frozen=True)
 class KeyFrameMark:
-    """Key frame on the timeline.
-
-    Attributes:
-        frame: frame number, from 0.
-        seconds: presentation time.
-        reason: reason of the scheduler; ``None`` if it gives none.
-    """
+    """Key frame on the timeline: its number from 0, presentation time, and the scheduler's reason, if it gives one."""
 
     frame: int
     seconds: float
@@ -49,10 +43,7 @@ class ClipPrediction:
         video: video of source and overlay side by side.
         shares: CSV file of the share of every class in every frame.
         keys: key frames in order.
-        progress: frames, key frames and times.
-        costs: rows of the cost table.
-        conditions: conditions of the measurement.
-        decode_errors: errors of the source.
+        costs: rows of the cost table, measured under ``conditions``.
     """
 
     video: Path
@@ -67,19 +58,8 @@ class ClipPrediction:
 class ClipPredictor:
     """Predictor of clips with a choice of flows.
 
-    Args:
-        propagators: propagator for each flow, by the flow's name; the first is the default.
-        classes: K names.
-        palette: K colors.
-        short_side: see :class:`~src.inference.streaming.StreamingSegmentor`.
-        max_long_side: likewise.
-        autocast: likewise.
-
-    Attributes:
-        classes: K names.
-
-    Raises:
-        ValueError: if there is no propagator.
+    ``propagators`` has a propagator for each flow, by the flow's name; the first is the default. ``short_side``,
+    ``max_long_side`` and ``autocast`` are those of :class:`~src.inference.streaming.StreamingSegmentor`.
     """
 
     def __init__(
@@ -113,20 +93,13 @@ class ClipPredictor:
         stop: threading.Event | None = None,
         progress: Callable[[PredictionProgress], None] | None = None,
     ) -> ClipPrediction:
-        """Predict the frames of a source that can be decoded.
+        """Predict the frames of a source that can be decoded, as :func:`~src.inference.video.prediction.predict_video` does.
 
-        Args:
-            source: frames to predict.
-            scheduler: key-frame scheduler; a share becomes a budget by the cost of the first frame.
-            flow: one of :attr:`flows`.
-            folder: output folder, without earlier outputs.
-            max_frames: maximum number of frames; ``None`` for all.
-            stop: once set, the current frame is the last.
-            progress: called after every frame.
+        A budget share becomes a budget by the cost of the first frame. ``flow`` is one of :attr:`flows`.
 
         Raises:
             ValueError: if the flow is unknown, or no frame could be decoded.
-            FileExistsError: if an output exists.
+            FileExistsError: if ``folder`` has an earlier output.
         """
         if flow not in self._propagators:
             raise ValueError(f"flow is {flow!r}; expected one of {', '.join(self._propagators)}")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
+from src.inference.scheduling.step_costs import StepCosts
 from src.inference.video.prediction import FramePrediction
 from src.measure.cost import FrameCost
 from src.structures import Size
@@ -13,12 +14,7 @@ from src.structures import Size
 
 @dataclass
 class RunTimes:
-    """Network time of each frame.
-
-    Attributes:
-        key: seconds of each key frame.
-        nonkey: seconds of each non-key frame.
-    """
+    """Network times of the key frames and of the non-key frames, seconds."""
 
     key: list[float] = field(default_factory=list)
     nonkey: list[float] = field(default_factory=list)
@@ -33,7 +29,6 @@ class CostRow:
     """One row of the cost table.
 
     Attributes:
-        name: kind of frame.
         frames: number of frames; ``None`` where it does not apply.
         gflops: giga multiply-adds per frame; ``None`` without such frames.
         milliseconds: median per frame; for the average of the run, the medians weighted by their number of frames; ``None``
@@ -49,39 +44,25 @@ class CostRow:
 def cost_rows(times: RunTimes, cost: FrameCost, signal_gflops: float = 0.0) -> list[CostRow]:
     """Return the rows for key frames, non-key frames, the average of the run and segmenting every frame.
 
-    Args:
-        times: times of at least one frame.
-        cost: cost of the propagator at the network's input size.
-        signal_gflops: cost of the scheduler's own signal per frame, GFLOPs.
-
-    Raises:
-        ValueError: if there is no frame.
+    ``cost`` holds for the network's input size; ``signal_gflops`` is the cost of the scheduler's own signal per frame.
     """
-    frames = len(times.key) + len(times.nonkey)
-    if not frames:
+    counts = len(times.key), len(times.nonkey)
+    if not any(counts):
         raise ValueError("the run has no frame; expected at least one")
-    key, nonkey = (part + cost.post + signal_gflops for part in (cost.key, cost.propagate))
-    total = len(times.key) * key + len(times.nonkey) * nonkey
-    every = cost.key + cost.post
+    costs = StepCosts.of_parts(cost.key, cost.propagate, cost.post + signal_gflops)
     key_ms, nonkey_ms = _median_ms(times.key), _median_ms(times.nonkey)
     # Not the mean, which a single stall of the machine would dominate.
-    average_ms = (len(times.key) * (key_ms or 0.0) + len(times.nonkey) * (nonkey_ms or 0.0)) / frames
+    average_ms = StepCosts(key_ms or 0.0, nonkey_ms or 0.0).mean(*counts)
     return [
-        CostRow("key frame", len(times.key), key, key_ms),
-        CostRow("non-key frame", len(times.nonkey), nonkey if times.nonkey else None, nonkey_ms),
-        CostRow("average of this run", frames, total / frames, average_ms),
-        CostRow("for comparison: every frame segmented", None, every, key_ms),
+        CostRow("key frame", counts[0], costs.key, key_ms),
+        CostRow("non-key frame", counts[1], costs.nonkey if times.nonkey else None, nonkey_ms),
+        CostRow("average of this run", sum(counts), costs.mean(*counts), average_ms),
+        CostRow("for comparison: every frame segmented", None, cost.key + cost.post, key_ms),
     ]
 
 
 def conditions(machine: dict[str, str | int], size: Size, autocast: str | None = None) -> str:
-    """Describe the conditions of the measurement in a sentence.
-
-    Args:
-        machine: description by :func:`src.measure.latency.describe_machine`.
-        size: (H, W) of the network's input.
-        autocast: dtype of the networks, ``None`` for float32.
-    """
+    """Describe in a sentence the machine (:func:`src.measure.latency.describe_machine`), network input and autocast dtype."""
     threads = "" if str(machine["device"]).startswith("cuda") else f", threads: {machine['threads']}"
     precision = machine["precision"] if autocast is None else f"autocast {autocast}"
     return (

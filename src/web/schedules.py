@@ -12,20 +12,12 @@ from src.inference.scheduling.step_costs import StepCosts
 
 @dataclass(frozen=True)
 class BudgetShare:
-    """Budget relative to segmenting every frame, for clips whose frame size is not known yet.
-
-    Attributes:
-        percent: percentage of the GFLOPs of segmenting every frame.
-    """
+    """Budget in percent of the GFLOPs of segmenting every frame, for clips whose frame size is not known yet."""
 
     percent: float = 40.0
 
     def budget(self, costs: StepCosts) -> Budget:
-        """Return the budget in GFLOPs.
-
-        Raises:
-            ValueError: if the budget is less than the cost of propagation.
-        """
+        """Return the budget in GFLOPs."""
         return Budget(gflops=self.percent / 100 * costs.key).with_costs(costs)
 
 
@@ -38,13 +30,8 @@ class Schedule:
         setting: name and unit of the setting on the page.
         argument: name of the setting in the scheduler's constructor.
         make: constructor of the scheduler.
-        minimum: minimum of the slider.
-        maximum: maximum of the slider.
-        value: initial value of the slider.
+        value: initial value of the slider, between ``minimum`` and ``maximum``.
         step: step of the slider; for a step of 1 the scheduler gets an integer.
-
-    Raises:
-        ValueError: if the initial value is outside the range or the step is not positive.
     """
 
     title: str
@@ -64,10 +51,6 @@ class Schedule:
             )
 
     def scheduler(self, value: float) -> KeyFrameScheduler | BudgetShare:
-        """Return the scheduler for a value of the slider.
-
-        Raises:
-            ValueError: if the scheduler refuses the value.
-        """
+        """Return the scheduler for a value of the slider."""
         whole = float(self.step).is_integer() and float(value).is_integer()
         return self.make(**{self.argument: int(value) if whole else float(value)})

@@ -11,23 +11,14 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Session:
-    """One prediction.
-
-    Attributes:
-        folder: folder of the results, not created yet.
-        stop: event that ends the prediction when set.
-    """
+    """One prediction: the folder of its results, not created yet, and an event that ends it when set."""
 
     folder: Path
     stop: threading.Event
 
 
 class Sessions:
-    """Running predictions and their results, one for each browser session.
-
-    Args:
-        workplace: parent of the result folders; the caller deletes it.
-    """
+    """Running predictions and their results, one for each browser session; the caller deletes ``workplace``."""
 
     def __init__(self, workplace: Path) -> None:
         self._workplace = workplace

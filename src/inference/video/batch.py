@@ -39,15 +39,13 @@ Predict = Callable[[Path, Path], VideoPrediction]
 
 @dataclass(frozen=True)
 class VideoOutcome:
-    """Status of one video.
+    """Status of one video, named relative to the output folder, in the process of ``rank``.
 
     Attributes:
-        video: name of the video, relative to the output folder.
         status: ``done``; ``damaged``: results for the frames that could be decoded; ``failed``: no results; ``skipped``: done
             by an earlier run; ``interrupted``: the run was stopped before.
         frames: number of predicted frames, 0 where it is unknown.
         errors: reasons for ``damaged`` or ``failed``.
-        rank: rank of the process that handled the video.
     """
 
     video: str
@@ -67,9 +65,6 @@ def list_videos(path: Path) -> dict[str, Path] | None:
 
     A folder counts if it contains videos, at any depth, and no images; videos keep their relative paths. A list is a ``.txt``
     file with one path per line, relative to the list; empty lines and lines that begin with ``#`` are ignored.
-
-    Args:
-        path: input of the user.
 
     Raises:
         ValueError: if a list is empty, or two videos would have the same output.
@@ -113,16 +108,8 @@ def predict_videos(
 ) -> list[VideoOutcome]:
     """Predict this process's share of the videos and continue after videos that cannot be read.
 
-    The first process writes ``summary.json``.
-
-    Args:
-        videos: all videos, from :func:`list_videos`.
-        output: folder of the results.
-        predict: predicts one video.
-        settings: settings that the results depend on; plain values.
-        world: processes that share the work, by file size.
-        stop: once set, no further video is started.
-        overwrite: whether videos finished by an earlier run are predicted again.
+    The processes of ``world`` share the videos by file size; the first one writes ``summary.json``. Results of an earlier run
+    with other ``settings``, plain values that results depend on, are refused. Once ``stop`` is set, no further video is started.
 
     Returns:
         Outcomes of all processes, in the order of ``videos``; the same in every process.
@@ -168,9 +155,9 @@ def _predict_one(
         shutil.rmtree(unfinished, ignore_errors=True)
         return VideoOutcome(name, "failed", 0, [str(error)], rank)
     errors = result.decode_errors
-    if result.stopped is not None or not result.frames:
+    if result.stop_signal is not None or not result.frames:
         shutil.rmtree(unfinished, ignore_errors=True)
-        if result.stopped is not None:
+        if result.stop_signal is not None:
             return VideoOutcome(name, "interrupted", 0, errors, rank)
         return VideoOutcome(name, "failed", 0, errors or ["no frame"], rank)
     note = {"video": str(video), "frames": result.frames, "errors": errors, "settings": dict(settings)}

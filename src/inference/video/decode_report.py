@@ -34,7 +34,8 @@ class DecodeReport:
         self._path, self._format = path, container.format.name
         self._declared = declared_seconds(container, stream)
         self._start = ticks_to_seconds(stream.start_time, stream.time_base) or Fraction(0)
-        # AVI and MP4 files list every packet. In other formats FFmpeg's index holds key frames, or the packets read so far.
+        # AVI and MP4 files list every packet. In other formats FFmpeg's index lists codec key frames (I-frames), or the packets
+        # read so far.
         index = stream.index_entries if self._format.startswith(("avi", "mov")) else ()
         self._index_end = max((entry.pos + entry.size for entry in index), default=0)
         self._unread = {entry.pos for entry in index if entry.size} if self._format == "avi" else set()
@@ -45,20 +46,14 @@ class DecodeReport:
         self.error: Exception | None = None
 
     def add_frame(self, frame: av.VideoFrame, timestamp: Fraction | None, duration: Fraction) -> None:
-        """Count one decoded frame.
-
-        Args:
-            frame: decoded frame.
-            timestamp: presentation time, seconds; ``None`` if the file has none.
-            duration: seconds.
-        """
+        """Count one decoded frame; its presentation time and duration in seconds."""
         self.frames += 1
         self._corrupt_frames += frame.is_corrupt
         self._end = self._end + duration if timestamp is None else max(self._end, timestamp - self._start + duration)
 
     def add_packet(self, packet: av.Packet[VideoStream]) -> None:
         """Count one packet."""
-        # FFmpeg marks packets that the end of the file cuts, and those that miss a packet counter (MPEG-TS).
+        # FFmpeg marks packets truncated by the end of the file, or with an MPEG-TS continuity error.
         self._corrupt_packets += packet.is_corrupt
         if packet.pos is not None:
             self._position = max(self._position, packet.pos + packet.size)
@@ -140,7 +135,7 @@ def ticks_to_seconds(ticks: int | None, time_base: Fraction | None) -> Fraction 
 
 def _demuxer_errors(path: Path) -> list[str]:
     """Read all packets of a file without decoding them, and return the errors that FFmpeg logs."""
-    # An exception here was counted by the first reading.
+    # An exception here was counted by the first pass.
     whitelist = {"protocol_whitelist": "file"}
     with (
         ffmpeg_error_lines() as lines,

@@ -14,13 +14,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 from torch import Tensor
 
-from src.inference.video.decode_report import (
-    DecodeReport,
-    declared_seconds,
-    error_text,
-    ffmpeg_error_lines,
-    ticks_to_seconds,
-)
+from src.inference.video.decode_report import DecodeReport, declared_seconds, error_text, ffmpeg_error_lines, ticks_to_seconds
 from src.inference.video.sources import Frame, SourceInfo
 from src.inference.video.timeline import Timeline
 
@@ -35,17 +29,9 @@ _PLAYLISTS = {"hls", "concat", "dash", "imf", "sdp", "rtsp"}
 
 
 class VideoFrames:
-    """Frames of a video file, in constant memory.
+    """:class:`FrameSource` of a video file in any container and codec that FFmpeg reads, in constant memory.
 
-    Frames are upright (a phone's rotation is applied) and have their own timestamps, whatever number of frames the header
-    declares. Packets that cannot be decoded are skipped.
-
-    Args:
-        path: video file in any container and codec that FFmpeg reads.
-
-    Attributes:
-        info: properties that the header declares.
-        decode_errors: one sentence for each kind of error, complete after the iteration.
+    Frames are upright (a phone's rotation is applied) and have their own timestamps; the frame count of the header is ignored.
 
     Raises:
         FileNotFoundError: if there is no such file.

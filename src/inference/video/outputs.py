@@ -44,17 +44,7 @@ OVERLAY, SHARES, LABELS, FLOW = "overlay.mp4", "class_share.csv", "labels", "flo
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """Options of the output files.
-
-    Attributes:
-        labels: whether label maps are written.
-        flow_pictures: whether flow images are written.
-        legend: whether the overlay has a legend of the visible classes and marks key frames.
-        alpha: weight of the class colors in the overlay, 0..1.
-        quality: constant rate factor of the overlay, 0 (lossless) .. 51.
-        overwrite: whether existing outputs are replaced.
-        source_beside: whether the video shows the source to the left of the overlay.
-    """
+    """Options of the output files, see ``conf/predict.yaml``."""
 
     labels: bool = False
     flow_pictures: bool = False
@@ -70,11 +60,7 @@ class OutputOptions:
         return (OVERLAY, SHARES, *((LABELS,) if self.labels else ()), *((FLOW,) if self.flow_pictures else ()))
 
     def refuse_existing(self, folder: Path) -> None:
-        """Check that no output exists already.
-
-        Raises:
-            FileExistsError: if an output exists and ``overwrite`` is false, or the folder is a file.
-        """
+        """Raise ``FileExistsError`` if an output exists and ``overwrite`` is false, or the folder is a file."""
         if folder.exists() and not folder.is_dir():
             raise FileExistsError(f"{folder} is a file; expected a folder")
         taken = [folder / name for name in self.names if (folder / name).exists()]
@@ -85,14 +71,7 @@ class OutputOptions:
 class VideoOutputs:
     """Writer of the results of one source, frame by frame, to a hidden folder; :meth:`finish` moves them into place.
 
-    Use it as a context manager, which deletes unfinished results.
-
-    Args:
-        folder: output folder; created if missing. Other files in it stay.
-        info: properties of the source.
-        classes: K names.
-        palette: K colors.
-        options: options of the output files.
+    Use it as a context manager, which deletes unfinished results. A missing folder is created; other files in it stay.
 
     Raises:
         FileExistsError: if an output exists and is not to be overwritten.

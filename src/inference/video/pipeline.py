@@ -33,7 +33,7 @@ def run_pipeline(
     depth: int = 4,
     stop: threading.Event | None = None,
 ) -> None:
-    """Run ``consume(work(item))`` for every item, in order, in three threads.
+    """Run ``consume(work(item))`` for every item, in order, in three threads with two queues of length ``depth``.
 
     At most ``2 * depth + 3`` items exist at a time. An error of ``items`` or ``work`` is raised after all earlier results are
     consumed; an error of ``consume`` at once.
@@ -42,7 +42,7 @@ def run_pipeline(
         items: iterated and closed in its own thread.
         work: called in the calling thread, which receives signals.
         consume: called in its own thread.
-        depth: length of each of the two queues.
+        depth: length of each queue.
         stop: once set, no further item is processed; results so far are consumed, then this returns.
     """
     pending: deque[Future[None]] = deque()

@@ -52,8 +52,6 @@ class PredictionProgress:
     """Progress of a prediction.
 
     Attributes:
-        frames: predicted frames.
-        key_frames: key frames among them.
         position: end of the last predicted frame, seconds of the video.
         elapsed: wall-clock seconds since the start.
         step_seconds: part of ``elapsed`` spent in the networks and their post-processing.
@@ -64,6 +62,9 @@ class PredictionProgress:
     position: float
     elapsed: float
     step_seconds: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.frames} frames, {self.fps:.1f} fps, {self.key_share:.0%} key frames"
 
     @property
     def fps(self) -> float:
@@ -82,12 +83,7 @@ class PredictionProgress:
 
 
 class FramePredictor:
-    """Predictor for the frames of one video in order. A change of the frame size starts a new stream.
-
-    Args:
-        stream: streaming segmentor.
-        with_flow: whether predictions contain the flow.
-    """
+    """Predictor for the frames of one video in order, on request with flow. A change of the frame size starts a new stream."""
 
     def __init__(self, stream: StreamingSegmentor, with_flow: bool = False) -> None:
         self._stream = stream
@@ -108,16 +104,13 @@ class FramePredictor:
         seconds = self._stream.clock() - started
         self._state = self._stream.record_latency(result.state, seconds)
         reason = result.state.reason if result.is_key else None
-        prediction = FramePrediction(frame, labels, result.is_key, None, reason, seconds)
-        if result.flow is None:
-            return prediction
-        mask = disoccluded(result.flow, result.prediction.image_size)
-        if mask is not None:
-            prediction = replace(prediction, disoccluded_share=float(mask.mean()))
-        if self._with_flow:
-            flow = winning_flow(result.prediction, result.flow)[0].cpu()
-            prediction = replace(prediction, flow=flow, disoccluded=None if mask is None else mask[0].cpu())
-        return prediction
+        flow = mask = share = None
+        if result.flow is not None:
+            mask = disoccluded(result.flow, result.prediction.image_size)
+            share = None if mask is None else float(mask.mean())
+            mask = None if mask is None or not self._with_flow else mask[0].cpu()
+            flow = winning_flow(result.prediction, result.flow)[0].cpu() if self._with_flow else None
+        return FramePrediction(frame, labels, result.is_key, flow, reason, seconds, share, mask)
 
 
 def predict_video(
@@ -142,11 +135,8 @@ def predict_video(
         with_flow: whether predictions contain the flow.
         max_frames: maximum number of frames; ``None`` for all.
         stop: once set, the current frame is the last.
-        progress: called after every frame.
+        progress: called after every frame, and its last value is returned.
         depth: maximum number of frames that wait between two threads.
-
-    Returns:
-        The final progress.
     """
     predict = FramePredictor(stream, with_flow)
     started = time.perf_counter()

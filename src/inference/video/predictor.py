@@ -29,15 +29,13 @@ class VideoPrediction:
     """Result of the prediction of one source.
 
     Attributes:
-        progress: frames, key frames and times.
-        decode_errors: errors of the source; empty for an intact source.
-        stopped: signal that ended the prediction early, or ``None``.
+        stop_signal: signal that ended the prediction early, or ``None``.
         written: files, and folders of files.
     """
 
     progress: PredictionProgress
     decode_errors: list[str]
-    stopped: int | None
+    stop_signal: int | None
     written: list[Path]
 
     @property
@@ -48,7 +46,7 @@ class VideoPrediction:
     @property
     def exit_code(self) -> int:
         """0; 1 after decode errors; 128 + signal after a signal."""
-        return 128 + self.stopped if self.stopped is not None else int(bool(self.decode_errors))
+        return 128 + self.stop_signal if self.stop_signal is not None else int(bool(self.decode_errors))
 
 
 @dataclass(frozen=True)
@@ -56,10 +54,6 @@ class VideoPredictor:
     """A loaded model with the options of its predictions.
 
     Attributes:
-        stream: streaming segmentor.
-        classes: K names.
-        palette: K colors.
-        options: options of the output files.
         max_frames: maximum number of frames of each source; ``None`` for all.
         scheduler_for: returns the scheduler of a source, if it depends on the cost of the source's frames; ``None`` for the
             scheduler of ``stream``.
@@ -77,16 +71,11 @@ class VideoPredictor:
     ) -> VideoPrediction:
         """Predict one source and write the results to a folder.
 
-        Args:
-            source: frames to predict.
-            output: folder of the results.
-            console: console of the progress bar.
-            signals: event and signals of :func:`src.command_line.stopping_on_signals`.
-            partial: whether the frames predicted before a signal are written.
+        Frames predicted before a signal (:func:`src.command_line.stopping_on_signals`) are written only if ``partial``.
         """
         stop, received = signals
         if source.info.has_audio:
-            log.info("%s has sound, which is dropped: the overlay has no sound", source.info.name)
+            log.info("the audio track of %s is not copied to the overlay", source.info.name)
         stream = self.stream if self.scheduler_for is None else self.stream.with_scheduler(self.scheduler_for(source))
         written: list[Path] = []
         with VideoOutputs(output, source.info, self.classes, self.palette, self.options) as outputs:

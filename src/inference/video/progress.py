@@ -24,10 +24,8 @@ _LOG_INTERVAL = 30.0  # seconds between log lines if there is no terminal
 def progress_bar(console: Console, source: FrameSource) -> Iterator[Callable[[PredictionProgress], None]]:
     """Show a progress bar, or log a line every 30 s if there is no terminal.
 
-    The bar counts seconds, because headers declare the duration of a video more reliably than its number of frames.
-
-    Yields:
-        Function that shows the given progress.
+    The bar counts seconds, because headers declare the duration of a video more reliably than its number of frames. The yielded
+    function shows the given progress.
     """
     columns = (
         TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[state]}"),
@@ -40,15 +38,10 @@ def progress_bar(console: Console, source: FrameSource) -> Iterator[Callable[[Pr
 
         def show(done: PredictionProgress) -> None:
             nonlocal logged
-            bar.update(task, completed=done.position, state=progress_text(done))
+            bar.update(task, completed=done.position, state=str(done))
             if not console.is_terminal and time.monotonic() - logged > _LOG_INTERVAL:
                 logged = time.monotonic()
                 length = "" if source.info.seconds is None else f" of {source.info.seconds:.1f}"
-                log.info("%s: %.1f%s s, %s", name, done.position, length, progress_text(done))
+                log.info("%s: %.1f%s s, %s", name, done.position, length, done)
 
         yield show
-
-
-def progress_text(done: PredictionProgress) -> str:
-    """Return the number of frames, frames per second and the share of key frames."""
-    return f"{done.frames} frames, {done.fps:.1f} fps, {done.key_share:.0%} key frames"

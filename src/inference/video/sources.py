@@ -46,9 +46,9 @@ class SourceInfo:
         name: name of the source in messages.
         fps: frames per second, the average where the rate varies.
         time_base: seconds; every frame's time is a multiple of it.
-        seconds: declared duration, ``None`` if unknown. For display only, because headers can be wrong.
+        seconds: declared duration, ``None`` if the header has none. For display only, because headers can be wrong.
         pixel_aspect: width of a pixel divided by its height.
-        has_audio: whether the source has sound, which is never read.
+        has_audio: whether the source has audio, which is never read.
     """
 
     name: str
@@ -88,12 +88,9 @@ class ImageFrames:
 
     Args:
         name: name of the source in messages.
-        names: names of the frames, in time order.
+        names: distinct names of the frames, in time order; at least one.
         fps: frames per second.
         read: function that returns a frame by its number.
-
-    Raises:
-        ValueError: if there is no frame, two frames have the same name, or the frame rate is not positive.
     """
 
     def __init__(self, name: str, names: Sequence[str], fps: Fraction | float, read: Callable[[int], Tensor]) -> None:
@@ -128,9 +125,6 @@ class ImageFrames:
         """Create a source of an image, of a folder's images, or of those in its subfolder ``origin`` (VSPW).
 
         Files are sorted by name, with numbers in numeric order.
-
-        Raises:
-            ValueError: if there is no image; see also the class.
         """
         files = _images(path) or _images(path / "origin")
         if not files:
@@ -139,14 +133,9 @@ class ImageFrames:
 
     @classmethod
     def of_clip(cls, dataset: ClipDataset, name: str) -> ImageFrames:
-        """Create a source of a dataset's clip. Frames are named by their files, or numbered if two files share a name.
+        """Create a source of a dataset's clip, by its name or number.
 
-        Args:
-            dataset: dataset with the clip.
-            name: name of the clip, or its number.
-
-        Raises:
-            ValueError: if there is no such clip.
+        Frames are named by their files, or numbered if two files share a name.
         """
         clips = [clip.name for clip in dataset.clips]
         if name in clips:
@@ -162,15 +151,9 @@ class ImageFrames:
 
 
 class CameraFrames:
-    """Frames of a camera, timed by the clock when they arrive.
+    """Frames of a camera, counted from 0, timed by the clock when they arrive.
 
     If the consumer is slower than the camera, the driver drops frames; no queue builds up.
-
-    Args:
-        index: number of the camera, counted from 0.
-
-    Raises:
-        OSError: if the camera cannot be opened.
     """
 
     def __init__(self, index: int) -> None:

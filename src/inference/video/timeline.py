@@ -25,22 +25,13 @@ class Timeline:
         self._shift = Fraction(0)
 
     def place(self, timestamp: Fraction | None) -> Fraction:
-        """Return the presentation time of the next frame.
-
-        Args:
-            timestamp: seconds, as stored in the file; ``None`` if it is missing.
-
-        Returns:
-            Seconds since the first frame.
-        """
+        """Return the presentation time, seconds since the first frame, of the stored timestamp, ``None`` if it is missing."""
         if self._last is None:
             self._shift = -timestamp if timestamp is not None else Fraction(0)
             self._last = Fraction(0)
             return self._last
-        nominal = self._last + self._interval
-        if timestamp is None:
-            time = nominal
-        else:
+        time = nominal = self._last + self._interval
+        if timestamp is not None:
             time = timestamp + self._shift
             if not self._last - 1 < time < self._last + MAX_GAP:
                 self._shift += nominal - time

@@ -108,21 +108,15 @@ class VideoWriter:
         self._encode(picture)
 
     def close(self) -> None:
-        """Complete the file and rename it to its final name.
-
-        Raises:
-            ValueError: if no frame was written.
-        """
+        """Complete the file, of at least one frame, and rename it to its final name."""
         if self._container is None:
             raise ValueError(f"{self.path}: no frame was written; expected at least one")
         try:
             self._encode(None)
             self._container.close()
             self._partial.replace(self.path)
-        except BaseException:
+        finally:
             self.abandon()
-            raise
-        self._container = self._stream = self._size = None
 
     def abandon(self) -> None:
         """Delete an incomplete file; a completed file stays."""

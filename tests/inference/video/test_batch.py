@@ -14,8 +14,8 @@ from src.inference.video.predictor import VideoPrediction
 SETTINGS = {"checkpoint": "model", "labels": True}
 
 
-def result(frames: int = 3, errors: list[str] | None = None, stopped: int | None = None) -> VideoPrediction:
-    return VideoPrediction(PredictionProgress(frames, 1, 1.0, 1.0), errors or [], stopped, [])
+def result(frames: int = 3, errors: list[str] | None = None, stop_signal: int | None = None) -> VideoPrediction:
+    return VideoPrediction(PredictionProgress(frames, 1, 1.0, 1.0), errors or [], stop_signal, [])
 
 
 class FakePredictor:
@@ -37,7 +37,7 @@ class FakePredictor:
             case "killed":
                 raise KeyboardInterrupt
             case "stopped":
-                return result(1, stopped=15)
+                return result(1, stop_signal=15)
         return result()
 
 

@@ -86,8 +86,8 @@ def test_zeros_over_the_header_of_a_block_are_reported(tmp_path: Path, start: fl
     written = remux(make_video(tmp_path / "all.mkv", NOISE, codec="libvpx"), tmp_path / "a.webm", options)
     with av.open(str(written)) as container:
         largest = max(packet.size for packet in container.demux(video=0)) / written.stat().st_size
-    # At least as long as a block, so that it covers the header of one. The VP8 decoder reports nothing.
-    (error,) = errors_of(zeroed(written, tmp_path / "hole.webm", start, start + largest))
+    # At least as long as a block, so that it covers the header of one. The VP8 decoder may report the rest of the block as well.
+    error, *_ = errors_of(zeroed(written, tmp_path / "hole.webm", start, start + largest))
     assert "the container is damaged and frames are lost (0x00 at pos" in error
 
 

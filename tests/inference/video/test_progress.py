@@ -6,7 +6,7 @@ from rich.console import Console
 
 from src.inference.video import progress as progress_module
 from src.inference.video.prediction import PredictionProgress
-from src.inference.video.progress import progress_bar, progress_text
+from src.inference.video.progress import progress_bar
 from src.inference.video.sources import ImageFrames, SourceInfo
 from tests.inference.tiny import FakeClips
 
@@ -38,4 +38,4 @@ def test_without_a_terminal_lines_are_logged(
         assert not caplog.text
         monkeypatch.setattr(progress_module, "_LOG_INTERVAL", 0.0)
         show(HALF)
-    assert f"clip.mp4: {length}, {progress_text(HALF)}" in caplog.text and not page.getvalue().strip()
+    assert f"clip.mp4: {length}, {HALF}" in caplog.text and not page.getvalue().strip()
