@@ -14,15 +14,7 @@ from src.inference.evaluation.comparison import MethodResult
 def log_results(
     logger: Logger, rows: Sequence[Row], results: Sequence[MethodResult], classes: Sequence[str], files: dict[str, Path]
 ) -> None:
-    """Log scores, on W&B also the per-class table and the pictures of a report, and end the logger's run.
-
-    Args:
-        logger: receives the scores.
-        rows: one table row per result.
-        results: results of the methods.
-        classes: K names.
-        files: files of :func:`src.inference.evaluation.report.write_report`; empty without a report.
-    """
+    """Log the table row of each result, on W&B also IoU per class and the pictures among ``files``, and end the logger's run."""
     for one, row in zip(results, rows, strict=True):
         names = ("miou", "miou_reference", "wiou", "vc8", "vc16", "temporal_consistency", "miou_by_offset_min", "gflops", "ms")
         figures = {f"eval/{name}_{one.key}": row[name] for name in names if row.get(name) is not None}
