@@ -122,7 +122,7 @@ def test_every_experiment_composes_with_every_stage(experiment: str, stage: str)
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_every_setting_of_the_optimiser_can_be_set(stage: str) -> None:
+def test_every_setting_of_the_optimizer_can_be_set(stage: str) -> None:
     """Without a plus sign in every stage, so that a sweep does not depend on the stage."""
     assert set(composed(f"stage={stage}").stage.optim) == {"_target_", *(field.name for field in fields(AdamWPoly))}
 

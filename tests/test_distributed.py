@@ -111,7 +111,7 @@ def losses(run_dir: Path, stage: str = "segmentor") -> list[dict[str, float]]:
 
 
 def test_training_losses_are_those_of_one_process(both: Both) -> None:
-    """Both normalisers are reduced over the ranks, and random draws depend on seed and sample number."""
+    """Both normalizers are reduced over the ranks, and random draws depend on seed and sample number."""
     one, two = losses(both.one / "ddp"), losses(both.two / "ddp")
     assert len(one) == len(two) == STEPS
     for alone, together in zip(one, two, strict=True):

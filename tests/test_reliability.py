@@ -62,7 +62,7 @@ def run_dir(runs: Path) -> Path:
 
 
 def state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return the weights of the model folder and the optimiser moments of the last checkpoint."""
+    """Return the weights of the model folder and the optimizer moments of the last checkpoint."""
     checkpoint = torch.load(folder / "checkpoints" / f"step_{STEPS:07d}.ckpt", weights_only=True)
     moments = {
         f"{number}.{name}": value

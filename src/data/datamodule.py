@@ -26,7 +26,7 @@ _VALIDATION_SEED = 0
 class ResumableBatches(Sampler[list[int]]):
     """Batches of consecutive sample numbers for one rank, from the current training step.
 
-    Batch ``b`` of rank ``r`` holds ``batch_size`` numbers from ``(b * world + r) * batch_size`` on: in each optimiser step, the
+    Batch ``b`` of rank ``r`` holds ``batch_size`` numbers from ``(b * world + r) * batch_size`` on: in each optimizer step, the
     ranks together read the same samples as a single process with the whole batch.
 
     Args:
@@ -64,7 +64,7 @@ class PairDataModule(L.LightningDataModule):
         eval_transform: transform of validation pairs, at batch size 1; ``None`` keeps the size of the files.
         batch_size: samples per batch and device.
         num_workers: loader processes per device and loader; 0 reads in the training process.
-        max_steps: number of optimiser steps of the whole run.
+        max_steps: number of optimizer steps of the whole run.
         val_samples: number of validation pairs over all devices.
         seed: of the training pairs; validation pairs do not depend on it.
         train_motion, val_motion: synthetic motion that generates pairs from stills.

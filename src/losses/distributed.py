@@ -1,4 +1,4 @@
-"""Normalisers shared by all ranks, so that a loss is independent of how a batch is split over processes."""
+"""Normalizers shared by all ranks, so that a loss is independent of how a batch is split over processes."""
 
 from __future__ import annotations
 

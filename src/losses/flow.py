@@ -28,7 +28,7 @@ class FlowLoss(nn.Module):
     Args:
         pixel_weight: factor of the pixel flow's error, at least 0.
         segment_weight: factor of the segment flow's error, at least 0.
-        scale_weights: weights of the pixel flow's scales, finest first, normalised to sum 1; for a flow with detail the first is
+        scale_weights: weights of the pixel flow's scales, finest first, normalized to sum 1; for a flow with detail the first is
             the image's own grid. The default is FlowNetS's (arXiv 1504.06852) converted to means: FlowNetS sums errors over
             pixels, a quarter as many at each coarser scale, with weights that grow towards the coarse scales.
         exponent: exponent of the error, in (0, 1]; below 1 outliers count less (0.4 in PWC-Net's fine-tuning, arXiv 1709.02371).
@@ -96,7 +96,7 @@ class FlowLoss(nn.Module):
         total = torch.zeros((), device=target.device)
         for vectors, weight in zip(flows, weights, strict=True):
             error, known = self._error(vectors.float(), target)
-            total = total + weight * (error * known).sum() / _normaliser(known.sum())
+            total = total + weight * (error * known).sum() / _normalizer(known.sum())
         return total / sum(weights)
 
     def _segment_error(self, segment_flow: Tensor, target: Tensor, key: MaskPrediction) -> Tensor:
@@ -112,7 +112,7 @@ class FlowLoss(nn.Module):
         # Weights by area would count only road and sky, equal weights as much for a dot as for a street: the root lies between.
         # "No object" enters outside the root: dozens of faint queries must not outweigh a few confident ones.
         weight = importance * area.sqrt()
-        return (weight * mean_error).sum() / _normaliser(weight.sum())
+        return (weight * mean_error).sum() / _normalizer(weight.sum())
 
     @torch.no_grad()
     def _membership(self, key: MaskPrediction, target: Tensor, size: Size) -> tuple[Tensor, Tensor]:
@@ -152,5 +152,5 @@ def resize_known_flow(target: Float[Tensor, "B 2 H W"], size: Size) -> tuple[Ten
     return torch.where(enough, total / share.clamp(min=0.5), 0.0), enough[:, 0].to(target.dtype)
 
 
-def _normaliser(weight: Tensor) -> Tensor:
+def _normalizer(weight: Tensor) -> Tensor:
     return reduce_mean_over_ranks(weight).clamp(min=_TINY)

@@ -23,7 +23,7 @@ class MaskClassificationLoss(nn.Module):
     """Mask2Former's loss (arXiv 2112.01527, section 3.3) with one segment per class of the label, on all decoder layers.
 
     Every image and layer is matched separately. Random points are keyed by (seed, sample_id), so the loss of an image is
-    independent of the rest of its batch and of the device. With several ranks the normalisers are means over ranks, so that the
+    independent of the rest of its batch and of the device. With several ranks the normalizers are means over ranks, so that the
     averaged gradient equals that of the whole batch.
 
     Args:
@@ -187,12 +187,12 @@ class MaskClassificationLoss(nn.Module):
         return points, target[:, 0], valid
 
     def _class_loss(self, class_logits: Tensor, present: list[Tensor], matches: list[Tensor]) -> Tensor:
-        """Compute the weighted cross-entropy over classes, normalised by the weights and summed over layers."""
+        """Compute the weighted cross-entropy over classes, normalized by the weights and summed over layers."""
         target = torch.full(class_logits.shape[:-1], self.num_classes, device=class_logits.device)
         matched = [classes[pairs[:, 1].flatten()] for classes, pairs in zip(present, matches, strict=True)]
         target[_flat_index(matches)] = torch.cat(matched)
         total = F.cross_entropy(class_logits.flatten(0, -2), target.flatten(), self.class_weights, reduction="sum")
-        # Every layer matches the same number of queries, so one normaliser fits all layers.
+        # Every layer matches the same number of queries, so one normalizer fits all layers.
         per_layer = self.class_weights[target].sum() / len(target)
         return total / reduce_mean_over_ranks(per_layer).clamp(min=torch.finfo(torch.float32).eps)
 

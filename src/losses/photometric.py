@@ -19,7 +19,7 @@ from src.structures import FlowPrediction
 Structure = Literal["census", "ssim"]
 
 _WINDOW = 7  # pixels on each side that census and SSIM compare
-_SOFTNESS = 0.81  # of the ternary census, in squared normalised differences (Meister et al. 2018, arXiv 1711.07837)
+_SOFTNESS = 0.81  # of the ternary census, in squared normalized differences (Meister et al. 2018, arXiv 1711.07837)
 _ROBUST = 0.4  # exponent of the census distance: unmarked occlusions count less
 _TINY = 1e-8  # below any number of pairs, also as a mean over ranks
 _EDGE = 10.0  # decay of the smoothness weight at image edges, per unit of 0..1 intensity

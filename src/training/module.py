@@ -37,7 +37,7 @@ class PropagationModule(LightningModule):
     Args:
         propagator: the model.
         stage: trainable parts and losses.
-        optim: optimiser settings.
+        optim: optimizer settings.
         num_classes: K, for the validation metric.
         metadata: class names, palette and evaluation size, saved with the model; plain values only.
         seed: seeds every random layer together with sample and step numbers, so that a resumed run repeats the random draws of
@@ -187,7 +187,7 @@ class PropagationModule(LightningModule):
             iou.reset()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Build AdamW over the trainable parameters, and a schedule that steps with every optimiser step."""
+        """Build AdamW over the trainable parameters, and a schedule that steps with every optimizer step."""
         optimizer, schedule = self.optim.build(self.propagator, int(self.trainer.max_steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -17,14 +17,14 @@ _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
 
 @dataclass(frozen=True)
 class AdamWPoly:
-    """Optimiser settings; the defaults are the published recipe's.
+    """Optimizer settings; the defaults are the published recipe's.
 
     Attributes:
         lr: base learning rate.
         weight_decay: weight decay of all parameters except norms, embeddings and relative-position tables.
         backbone_factor: learning rate of ``segmentor.backbone`` relative to ``lr``.
         power: exponent of the polynomial decay from ``lr`` to 0.
-        warmup_steps: optimiser steps of linear warm-up.
+        warmup_steps: optimizer steps of linear warm-up.
     """
 
     lr: float = 5e-5
@@ -34,7 +34,7 @@ class AdamWPoly:
     warmup_steps: int = 0
 
     def build(self, model: Propagator, max_steps: int) -> tuple[AdamW, LambdaLR]:
-        """Build the optimiser and per-step schedule over the trainable parameters of ``model``; none is an error."""
+        """Build the optimizer and per-step schedule over the trainable parameters of ``model``; none is an error."""
         backbone = {id(p) for p in model.parts()["segmentor.backbone"].parameters()}
         undecayed = _undecayed_parameters(model)
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}

@@ -22,7 +22,7 @@ WITH_AUTOGRAD = "frozen parts with autograd"
 def step_times(
     module: PropagationModule, batch: PairBatch, autocast: torch.dtype | None = None, warmup: int = 1, repeats: int = 3
 ) -> dict[str, dict[str, float]]:
-    """Take optimiser steps on one batch, each variant in turn, and time their parts.
+    """Take optimizer steps on one batch, each variant in turn, and time their parts.
 
     Args:
         module: the module to train; its weights change.
@@ -33,8 +33,8 @@ def step_times(
 
     Returns:
         Median milliseconds by variant and part. One variant is the configured step. If parts of the segmentor are frozen, the
-        other variant runs autograd through these parts, as an optimiser that merely lacks their weights would. The parts are
-        ``segmentor``, ``flow``, ``losses``, ``warp and other``, ``backward``, ``optimiser`` and ``step``, their sum.
+        other variant runs autograd through these parts, as an optimizer that merely lacks their weights would. The parts are
+        ``segmentor``, ``flow``, ``losses``, ``warp and other``, ``backward``, ``optimizer`` and ``step``, their sum.
     """
     unused = {id(parameter) for parameter in module.propagator.unused_parameters()}
     frozen = [p for p in module.propagator.segmentor.parameters() if not p.requires_grad and id(p) not in unused]
@@ -79,7 +79,7 @@ def _step(
     losses = sum(ms for name, ms in inside.items() if name.startswith("losses"))
     other = forward_ms - inside["segmentor"] - inside["flow"] - losses
     parts = {"segmentor": inside["segmentor"], "flow": inside["flow"], "losses": losses, "warp and other": other}
-    parts |= {"backward": backward_ms, "optimiser": update_ms}
+    parts |= {"backward": backward_ms, "optimizer": update_ms}
     return {**parts, "step": sum(parts.values())}
 
 

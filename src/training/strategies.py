@@ -63,7 +63,7 @@ def explain_lost_processes(trainer: Trainer) -> Iterator[None]:
 
 
 class FullyShardedStrategy(ModelParallelStrategy):
-    """FSDP2 strategy: parameters, gradients and optimiser state are sharded over all processes.
+    """FSDP2 strategy: parameters, gradients and optimizer state are sharded over all processes.
 
     Lightning's older ``FSDPStrategy`` cannot clip gradients by their norm, which the recipe needs. Checkpoints are single files
     with the whole model, as under other strategies.

@@ -75,14 +75,14 @@ def build_propagator(
 
 
 def set_gradient_accumulation(trainer: Trainer, global_batch_size: int | None, batch_size: int) -> None:
-    """Accumulate gradients so that an optimiser step has the same number of samples on any number of devices.
+    """Accumulate gradients so that an optimizer step has the same number of samples on any number of devices.
 
     The validation interval is multiplied by the same factor, since Lightning counts forward passes and the configuration counts
-    steps. The loss is normalised per pass: 8 passes on one device and one pass on 8 devices differ in the last digits.
+    steps. The loss is normalized per pass: 8 passes on one device and one pass on 8 devices differ in the last digits.
 
     Args:
         trainer: its ``world_size`` has resolved ``devices=auto`` and the number of machines.
-        global_batch_size: samples per optimiser step over all devices; ``None`` changes nothing.
+        global_batch_size: samples per optimizer step over all devices; ``None`` changes nothing.
         batch_size: samples per device and forward pass.
     """
     if global_batch_size is None:

@@ -1,4 +1,4 @@
-"""Laws of normalisers that span ranks."""
+"""Laws of normalizers that span ranks."""
 
 from collections import deque
 from collections.abc import Callable

@@ -47,7 +47,7 @@ def test_multi_head_attention_of_torch(weights: bool) -> None:
     assert torch.backends.mha.get_fastpath_enabled() == fused
 
 
-def test_normalisation() -> None:
+def test_normalization() -> None:
     image = torch.zeros(2, 4, 6, 8)
     assert count(nn.LayerNorm(8), image) == 5 * image.numel()
     assert count(nn.GroupNorm(2, 4), image) == 5 * image.numel()

@@ -44,7 +44,7 @@ def test_only_the_backbone_has_its_own_learning_rate() -> None:
         assert found[name][0] == pytest.approx(0.02 if id(parameter) in backbone else 0.2), name
 
 
-def test_frozen_parameters_are_not_in_the_optimiser() -> None:
+def test_frozen_parameters_are_not_in_the_optimizer() -> None:
     model = tiny_propagator()
     model.set_trainable(["flow"])
     assert groups_by_name(model, AdamWPoly()).keys() == {f"flow.{name}" for name, _ in model.flow.named_parameters()}

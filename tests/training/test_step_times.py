@@ -12,7 +12,7 @@ from tests.inference.tiny import CLASSES
 from tests.training.tiny_batch import tiny_batch
 from tests.training.tiny_fit import tiny_module
 
-PARTS = {"segmentor", "flow", "losses", "warp and other", "backward", "optimiser", "step"}
+PARTS = {"segmentor", "flow", "losses", "warp and other", "backward", "optimizer", "step"}
 
 
 def set_loss() -> MaskClassificationLoss:

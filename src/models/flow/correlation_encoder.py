@@ -87,7 +87,7 @@ def conv(inside: int, outside: int, kernel: int = 3, stride: int = 1) -> nn.Sequ
 
 
 def comparable(features: Tensor) -> Tensor:
-    """Normalise features (B, C, h, w) so that inner products are cosines: spatial mean removed, unit length at every position.
+    """Normalize features (B, C, h, w) so that inner products are cosines: spatial mean removed, unit length at every position.
 
     Without it the network does not learn to match: raw features share a large common part that hides the differences.
     """

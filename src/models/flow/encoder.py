@@ -18,7 +18,7 @@ _MANY_CHANNELS = 256  # from here on Winograd's convolution saves more than its 
 
 
 class ImagePreparation(nn.Module):
-    """Converts RGB images to the encoder's input: normalise, pad with zeros, halve, stack (paper's estimator).
+    """Converts RGB images to the encoder's input: normalize, pad with zeros, halve, stack (paper's estimator).
 
     Args:
         mean: mean of each channel of RGB images in 0..1.
@@ -41,7 +41,7 @@ class ImagePreparation(nn.Module):
         """Stack n images (B, 3, H, W), RGB 0..255, to (B, 3 * n, Hp / 2, Wp / 2), float32 (float64 where the estimator is)."""
         batch, channels, height, width = images[0].shape
         size = padded_size((height, width), self.size_divisor)
-        # Padding with the mean color becomes 0 by normalising, which follows after halving, on a quarter of the pixels.
+        # Padding with the mean color becomes 0 by normalizing, which follows after halving, on a quarter of the pixels.
         canvas = self.mean.repeat(batch, len(images), *size)
         for number, image in enumerate(images):
             canvas[:, channels * number : channels * (number + 1), :height, :width] = image
@@ -52,7 +52,7 @@ class ImagePreparation(nn.Module):
 
 
 class FlowEncoder(nn.Module):
-    """FlowNetS's contracting part (Dosovitskiy et al. 2015): six stages of stride 2, LeakyReLU, no normalisation.
+    """FlowNetS's contracting part (Dosovitskiy et al. 2015): six stages of stride 2, LeakyReLU, no normalization.
 
     Args:
         channels: output channels of the six stages.
@@ -74,7 +74,7 @@ class FlowEncoder(nn.Module):
             self.stages.append(stage)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                # Without normalisation layers, torch's default initialisation lets the signal vanish over nine layers.
+                # Without normalization layers, torch's default initialisation lets the signal vanish over nine layers.
                 nn.init.kaiming_normal_(module.weight, a=LEAKY_SLOPE)
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
 

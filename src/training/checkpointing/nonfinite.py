@@ -54,7 +54,7 @@ class NonFiniteStep:
 
 
 class NonFiniteGuard(Callback):
-    """Callback that checks gradients before the optimiser step, and saves batch and weights of a step that is not finite.
+    """Callback that checks gradients before the optimizer step, and saves batch and weights of a step that is not finite.
 
     The training step checks the loss. Gradients under a gradient scaler (fp16) are not checked: the scaler skips a step with
     infinite gradients and continues with a smaller scale.

@@ -21,7 +21,7 @@ class PeriodicCheckpoint(Checkpoint):
 
     Args:
         folder: folder of the checkpoints.
-        every_n_steps: interval, optimiser steps.
+        every_n_steps: interval, optimizer steps.
         keep: number of checkpoints to keep; if the newest is damaged, a run resumes from the previous one.
     """
 

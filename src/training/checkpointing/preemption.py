@@ -25,9 +25,9 @@ _SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
 class StopOnSignal(Callback):
-    """On SIGTERM or SIGUSR1: finish the optimiser step (and a validation that follows it), save, and exit with code 75.
+    """On SIGTERM or SIGUSR1: finish the optimizer step (and a validation that follows it), save, and exit with code 75.
 
-    Lightning saves inside the signal handler, which may interrupt an optimiser step or a collective
+    Lightning saves inside the signal handler, which may interrupt an optimizer step or a collective
     (https://github.com/Lightning-AI/pytorch-lightning/issues/21406), and exits with code 0. Here the handler only sets a flag,
     the ranks agree on it after each step, and all of them save the same step. They exit before the next step, when the loggers
     have received this one. Further signals have no effect.

@@ -63,11 +63,11 @@ def test_a_border_between_motions_is_learned_from_the_nonkey_frame() -> None:
     target = torch.zeros(1, 2, 24, 32)
     target[:, 0, :, 14:] = 4.0
     coarse = Motion(F.avg_pool2d(target, 4) / 4, torch.zeros(1, 2, 6, 8))
-    optimiser = torch.optim.Adam(detail.parameters(), 0.02)
+    optimizer = torch.optim.Adam(detail.parameters(), 0.02)
     for _ in range(120):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         error = (detail(nonkey, nonkey, coarse) - target).abs().mean()
         error.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        optimizer.step()
     plain = (resize_flow(coarse.flow, (24, 32)) - target).abs().mean()
     assert error < plain / 2

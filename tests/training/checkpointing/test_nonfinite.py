@@ -59,7 +59,7 @@ def test_nonfinite_loss_saves_the_batch_and_the_weights_before_it(tmp_path: Path
     assert all(torch.equal(one, other) for one, other in zip(kept.parameters(), expected.parameters(), strict=True))
 
 
-def test_nonfinite_gradient_is_detected_before_the_optimiser_step(tmp_path: Path) -> None:
+def test_nonfinite_gradient_is_detected_before_the_optimizer_step(tmp_path: Path) -> None:
     said = run(tmp_path, Breaks(2, gradient=float("nan")))
     assert said.startswith("step 2: gradient of propagator.segmentor.") and "class_predictor" in said
     assert "is not finite on clip" in said

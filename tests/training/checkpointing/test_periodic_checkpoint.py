@@ -41,7 +41,7 @@ class FakeTrainer(SimpleNamespace):
         path.touch()
 
     def run(self, callback: PeriodicCheckpoint, last: int) -> None:
-        """Run optimiser steps of several batches, and the validations between them."""
+        """Run optimizer steps of several batches, and the validations between them."""
         for step in range(1, last + 1):
             for number in range(self.batches):
                 # Accumulated gradients are applied with the last batch.

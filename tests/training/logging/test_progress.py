@@ -11,7 +11,7 @@ from tests.training.logging.fake_trainer import FakeTrainer
 
 
 def steps(callback: Any, trainer: FakeTrainer, last: int, batches: int = 1, first: int = 1, module: Any = None) -> None:
-    """Run the callback through optimiser steps of ``batches`` batches each."""
+    """Run the callback through optimizer steps of ``batches`` batches each."""
     for step in range(first, last + 1):
         for number in range(batches):
             # Accumulated gradients are applied with the last batch.
