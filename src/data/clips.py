@@ -116,11 +116,7 @@ class FileClips(ClipDataset):
 
 
 def match_palette(classes: Sequence[str], palette: Sequence[Color]) -> tuple[Color, ...]:
-    """Return the palette as a tuple.
-
-    Raises:
-        ValueError: unless there is one color per class.
-    """
+    """Return the palette as a tuple; raise ``ValueError`` unless there is one color per class."""
     if len(classes) != len(palette):
         raise ValueError(f"{len(classes)} classes but {len(palette)} palette colors; expected one each")
     return tuple(palette)

@@ -77,9 +77,7 @@ def read_label_png(path: Path, channel: int | None = None) -> NDArray[np.integer
         (H, W), of the file's integer type.
 
     Raises:
-        FileNotFoundError: if the file does not exist.
-        CorruptFileError: if the file is empty, truncated or not an image; the message names it.
-        ValueError: if the file has color channels and ``channel`` is ``None``.
+        ValueError: if the file has color channels and ``channel`` is ``None``; further errors as of :func:`read_rgb`.
     """
     content = _read_bytes(path)
     values: NDArray[Any] | None = decode_unfiltered_png(content, Image.MAX_IMAGE_PIXELS or math.inf)

@@ -12,14 +12,14 @@ frames at 15 Hz.
 from __future__ import annotations
 
 import csv
-import json
 from io import StringIO
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from src.data.clips import Color, SplitContent
+from src.data.clips import SplitContent
 from src.data.datasets.base import DatasetFolder, check_split
+from src.data.datasets.palette import read_palette
 from src.data.integrity.issues import IssuePolicy
 from src.files.text import read_text
 from src.structures import IGNORE_INDEX, Clip
@@ -27,9 +27,7 @@ from src.structures import IGNORE_INDEX, Clip
 TRAIN_DRIVES = ("0001TP", "0006R0", "Seq05VD")
 DENSE_DRIVE, DENSE_FRAMES = "0016E5", (7959, 8059)
 SPLITS = ("train", "train_part", "val_part", "test")
-PALETTE: tuple[Color, ...] = tuple(
-    map(tuple, json.loads(Path(__file__).with_name("camvid_palette.json").read_text(encoding="utf-8")).values())
-)
+PALETTE = read_palette(Path(__file__).with_name("camvid_palette.json"))
 _COLUMNS = ("sequence", "frame", "image", "label")
 
 

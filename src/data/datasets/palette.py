@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +33,11 @@ def distinct_palette(num_classes: int) -> tuple[Color, ...]:
         palette.append((red, green, blue))
         distance = np.minimum(distance, np.linalg.norm(candidates - candidates[best], axis=-1))
     return tuple(palette)
+
+
+def read_palette(path: Path) -> tuple[Color, ...]:
+    """Read the RGB colors of a JSON object of class name -> color."""
+    return tuple((red, green, blue) for red, green, blue in json.loads(path.read_text(encoding="utf-8")).values())
 
 
 def _to_lab(rgb: np.ndarray) -> NDArray[np.float64]:

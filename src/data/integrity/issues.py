@@ -70,11 +70,7 @@ class IssuePolicy:
         return name in self._exclusion.videos
 
     def report(self, *issues: DatasetIssue) -> None:
-        """Raise or collect issues, except excluded ones.
-
-        Raises:
-            FileNotFoundError, ValueError: the first issue that is not excluded, unless issues are collected.
-        """
+        """Collect issues, except excluded ones; or raise the first as ``FileNotFoundError`` or ``ValueError``."""
         left = [issue for issue in issues if not self._is_excluded(issue)]
         if self.issues is not None:
             self.issues.extend(left)

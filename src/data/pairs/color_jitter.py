@@ -54,9 +54,6 @@ class ColorJitter(PairStep):
         hue: largest rotation, in turns; 0.1 equals 18 of the 180 steps of the usual 8-bit code.
         where: ``worker``: applied in the loader process; ``device``: left to :meth:`apply_to_batch` after the transfer to the
             device. The draws of the other steps are equal either way.
-
-    Raises:
-        ValueError: if ``where`` is neither.
     """
 
     brightness: float = 32.0

@@ -63,9 +63,6 @@ class PairDataset(Dataset[NumberedSample]):
         num_samples: length.
         seed: 0 or more.
         on_corrupt: ``skip`` replaces a sample with a damaged file by one drawn from ``(seed, n)``, and logs a warning.
-
-    Raises:
-        ValueError: if a number is too small, or ``on_corrupt`` is unknown.
     """
 
     dataset: ClipDataset

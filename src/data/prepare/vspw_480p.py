@@ -78,11 +78,11 @@ def open_tasks(source: Path, target: Path, settings: ResizeSettings) -> Iterator
     for video in subfolders(source / "data"):
         for part, suffixes in (("origin", IMAGE_SUFFIXES), ("mask", LABEL_SUFFIXES)):
             folder, results = source / "data" / video / part, target / "data" / video / part
-            made = {path.name for path in results.iterdir()} if results.is_dir() else set()
+            existing = {path.name for path in results.iterdir()} if results.is_dir() else set()
             if not folder.is_dir():
                 continue
             for path in sorted(folder.iterdir()):
-                if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.name not in made:
+                if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.name not in existing:
                     yield ResizeTask(path, results / path.name, settings)
 
 

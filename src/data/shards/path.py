@@ -15,17 +15,11 @@ from src.data.shards.reader import INDEX, Shards, open_shards
 
 
 def dataset_root(root: str | Path) -> Path:
-    """Open the root of a data set.
-
-    Args:
-        root: a folder of files; or a folder of shards, or its URL in any protocol of fsspec.
+    """Open the root of a data set: a folder of files; or a folder of shards, or its URL in any protocol of fsspec.
 
     Returns:
-        A path; into shards a :class:`ShardPath`, which has the methods of :class:`pathlib.Path` that readers use.
-
-    Raises:
-        FileNotFoundError: if a URL holds no shards.
-        ValueError: if the index of the shards cannot be read, or a local shard has the wrong length.
+        A path; into shards a :class:`ShardPath`, which has the methods of :class:`pathlib.Path` that readers use. Errors as of
+        :class:`Shards`.
     """
     text = str(root)
     if "://" not in text and not (Path(root) / INDEX).is_file():
@@ -76,12 +70,11 @@ class ShardPath:
     def __str__(self) -> str:
         return f"{self.url}/{self.place}" if self.place.parts else self.url
 
-    def __truediv__(self, name: str | PurePosixPath) -> ShardPath:
-        return ShardPath(self.url, self.place / name)
-
-    def joinpath(self, *names: str) -> ShardPath:
+    def joinpath(self, *names: str | PurePosixPath) -> ShardPath:
         """Return a path below this one."""
         return ShardPath(self.url, self.place.joinpath(*names))
+
+    __truediv__ = joinpath
 
     def is_relative_to(self, other: object) -> bool:
         """Return true if this path is below another one into the same shards."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from src.data.datasets.palette import read_palette
 from src.data.datasets.vspw import VSPW
 from src.data.shards.path import dataset_root
 from src.data.synthetic.scenes.files import SPLITS, SceneSettings, build_shots, generate, is_complete, read_json
@@ -14,16 +15,7 @@ from src.data.synthetic.scenes.rendering import flow_between
 from src.data.synthetic.scenes.shapes import SCENE_CLASSES
 from src.data.synthetic.scenes.world import Scene
 
-PALETTE = (
-    (120, 180, 240),
-    (110, 150, 70),
-    (170, 90, 80),
-    (30, 110, 40),
-    (240, 60, 60),
-    (200, 150, 80),
-    (180, 80, 220),
-    (250, 230, 60),
-)
+PALETTE = read_palette(Path(__file__).with_name("moving_scenes_palette.json"))
 _DEFAULT_CLIPS = {"train": 60, "val": 8, "test": 12}
 # 32 test frames, so that mVC16 has several windows per clip.
 _DEFAULT_FRAMES = {"train": 24, "val": 24, "test": 32}
@@ -34,6 +26,17 @@ class MovingScenes(VSPW):
 
     Classes: sky, ground, wall, tree, ball, crate, ring, pole. Objects roll, bounce, tumble, sway, fly, occlude one another, enter
     and leave before a camera that drives and rotates, with noise and changing brightness.
+
+    Splits: ``train``, ``val`` or ``test``, with different scenes.
+
+    Args:
+        num_clips: default 60, 8 and 12.
+        num_frames: default 24, 24 and 32.
+        size: (H, W) in pixels.
+        cuts: scene changes in each clip, at random frames.
+
+    Raises:
+        ValueError: if the split is unknown, the settings are impossible, or ``root`` contains other data or another version.
     """
 
     def __init__(
@@ -46,20 +49,6 @@ class MovingScenes(VSPW):
         seed: int = 0,
         cuts: int = 0,
     ) -> None:
-        """Open a split; generate it first if ``root`` does not contain it.
-
-        Args:
-            root: folder of the data set; created if missing.
-            split: ``train``, ``val`` or ``test``: different scenes.
-            num_clips: default 60, 8 and 12.
-            num_frames: default 24, 24 and 32.
-            size: (H, W) in pixels.
-            seed: of the scenes.
-            cuts: scene changes in each clip, at random frames.
-
-        Raises:
-            ValueError: if the split is unknown, the settings are impossible, or ``root`` contains other data or another version.
-        """
         if split not in SPLITS:
             raise ValueError(f"split is {split!r}; expected one of {SPLITS}")
         settings = SceneSettings(

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from src.data.datasets.palette import distinct_palette
+from src.data.datasets.palette import distinct_palette, read_palette
 
 
 @pytest.mark.parametrize(("count", "distance"), [(5, 80), (11, 45), (19, 35), (124, 15)])
@@ -21,3 +21,8 @@ def test_a_class_keeps_its_color_when_classes_are_added() -> None:
 def test_impossible_counts_are_refused(count: int) -> None:
     with pytest.raises(ValueError, match=f"num_classes is {count}"):
         distinct_palette(count)
+
+
+def test_a_palette_file_keeps_its_order(tmp_path):
+    (tmp_path / "palette.json").write_text('{"sky": [1, 2, 3],\n "car": [4, 5, 6]}')
+    assert read_palette(tmp_path / "palette.json") == ((1, 2, 3), (4, 5, 6))

@@ -34,9 +34,6 @@ class SyntheticMotion:
         max_displacement: the motion is scaled down until 95 % of the pixels move by less than this share of the longer side.
         deformation: largest standard deviation of a smooth random deformation, in pixels.
         photometric: factor on all changes of light, focus and noise; 0 keeps the values.
-
-    Raises:
-        ValueError: if a magnitude is negative.
     """
 
     layers: LayerSettings = field(default_factory=LayerSettings)
@@ -146,5 +143,4 @@ def _share_within(own: Floats, layers: Layers, limit: float) -> Floats:
     middle = layers.segments.boxes[:, :2] + layers.segments.boxes[:, 2:] / 2 - np.array([width - 1, height - 1]) / 2
     inverse_depth = (layers.planes * np.column_stack((middle / layers.focal, np.ones(len(middle))))).sum(1)
     length = np.linalg.norm(own, axis=1) * np.abs(inverse_depth) * layers.focal
-    share: Floats = np.minimum(1.0, limit / np.maximum(length, 1e-6))
-    return share
+    return np.asarray(np.minimum(1.0, limit / np.maximum(length, 1e-6)))

@@ -59,8 +59,7 @@ def plane_homographies(planes: Floats, focal: float, size: tuple[int, int], rota
         (N, 3, 3).
     """
     camera = np.array([[focal, 0, (size[1] - 1) / 2], [0, focal, (size[0] - 1) / 2], [0, 0, 1]])
-    homographies: Floats = camera @ (rotation + translations[:, :, None] * planes[:, None, :]) @ np.linalg.inv(camera)
-    return homographies
+    return np.asarray(camera @ (rotation + translations[:, :, None] * planes[:, None, :]) @ np.linalg.inv(camera))
 
 
 def apply_homographies(homographies: Floats, index: Ints, x: Singles, y: Singles) -> tuple[Singles, Singles, Singles]:
@@ -143,7 +142,8 @@ def _paint_layers(scene: LayeredScene, backdrop_index: Ints, layer_index: Ints) 
         elif layer < count:
             box = _extended_box(layers.segments.extents[layer], bend, margin, (height, width))
         else:
-            box = _mask_box(scene.index == layer)
+            x, y, wide, tall = cv2.boundingRect((scene.index == layer).astype(np.uint8))
+            box = x, y, x + wide, y + tall
         left, top, right, bottom = box
         if not front_facing[layer] or left >= right or top >= bottom:
             continue
@@ -165,11 +165,6 @@ def _extended_box(extent: Ints, bend: int, margin: int, size: tuple[int, int]) -
     right = size[1] + min(margin, wide) if right == size[1] else min(right + bend, size[1])
     bottom = size[0] + min(margin, tall) if bottom == size[0] else min(bottom + bend, size[0])
     return left, top, right, bottom
-
-
-def _mask_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    left, top, wide, tall = cv2.boundingRect(mask.astype(np.uint8))
-    return left, top, left + wide, top + tall
 
 
 def _paint(painted: Ints, coat: int, mask: NDArray[np.bool_], corner: tuple[int, int], homography: Floats, ratio: Floats) -> None:
@@ -197,8 +192,7 @@ def _paint(painted: Ints, coat: int, mask: NDArray[np.bool_], corner: tuple[int,
 def _flow(scene: LayeredScene, painted: Ints, first_layer: int) -> Singles:
     height, width = scene.index.shape
     x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
-    start_x: Singles = x
-    start_y: Singles = y
+    start_x, start_y = x, y
     count = len(scene.layers.planes)
     if scene.deformation is not None:
         bends = (scene.index < count).astype(np.float32)
@@ -218,12 +212,10 @@ def _flow(scene: LayeredScene, painted: Ints, first_layer: int) -> Singles:
 def _nearest(index: Ints, x: Singles, y: Singles) -> Ints:
     column = np.rint(x).astype(np.int32).clip(0, index.shape[1] - 1)
     row = np.rint(y).astype(np.int32).clip(0, index.shape[0] - 1)
-    found: Ints = np.take(index, row * index.shape[1] + column)
-    return found
+    return np.asarray(index[row, column])
 
 
 def _reflect(position: Singles, length: int) -> Singles:
     """Reflect a coordinate outside 0..length - 1 back inside once, as BORDER_REFLECT_101 does."""
     last = np.float32(length - 1)
-    folded: Singles = np.clip(last - np.abs(last - np.abs(position)), 0, last)
-    return folded
+    return np.clip(last - np.abs(last - np.abs(position)), 0, last)

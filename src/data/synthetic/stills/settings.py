@@ -37,9 +37,6 @@ class CameraMotion:
         yaw_rate: scale of the Laplace distribution, degrees per frame.
         shake: standard deviation of pitch, roll and additional yaw, degrees.
         lateral_speed: standard deviation, camera heights per frame; vertically a third of it.
-
-    Raises:
-        ValueError: if a magnitude is negative or ``max_offset`` below 0.5.
     """
 
     max_offset: float = 10.0
@@ -64,9 +61,6 @@ class ObjectMotion:
         speed: standard deviation of its speed along the road, camera heights per frame; across the road a quarter of it.
         max_pasted: largest number of copies of small segments that are pasted elsewhere with their own motions; they change the
             label.
-
-    Raises:
-        ValueError: if a magnitude is negative.
     """
 
     moving_probability: float = 0.25
