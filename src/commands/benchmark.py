@@ -60,7 +60,7 @@ def benchmark(cfg: DictConfig) -> Row | list[Row]:
     fill_num_classes(cfg.data)
     output = None if cfg.output is None else check_output(cfg.output, cfg.overwrite)
     set_threads(cfg.threads)
-    # A log file has no width, and rich would cut the table at 80 columns.
+    # A log file has no terminal width, and rich would cut the table at 80 columns.
     console = Console(width=None if sys.stdout.isatty() else 150)
     result = MEASUREMENTS[cfg.what](cfg, console)
     if output is not None:

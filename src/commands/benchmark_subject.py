@@ -19,10 +19,10 @@ META = torch.device("meta")
 
 
 def image_size(cfg: DictConfig) -> Size:
-    """Return (H, W) of the network's input: ``size``, else the experiment's published size, else the data's evaluation size.
+    """Return (H, W) of the input: ``size``, else the experiment's published size, else the evaluation size of the dataset.
 
     Raises:
-        ValueError: if ``size`` is not a pair of positive numbers, or there is no size.
+        ValueError: if ``size`` is not a pair of positive numbers, or no size is configured.
     """
     if cfg.size is not None:
         if len(cfg.size) != 2 or min(cfg.size) < 1:

@@ -59,7 +59,7 @@ def evaluate(cfg: DictConfig, world: World = SINGLE) -> list[Row]:
         raise ValueError(f"what={cfg.what}; expected masks, label_propagation or endpoint_error")
     if cfg.what != "masks" and world.size > 1:
         raise ValueError(f"what={cfg.what} runs in {world.size} processes; expected 1: run it without torchrun")
-    # A log file has no width, and rich would cut the table at 80 columns.
+    # A log file has no terminal width, and rich would cut the table at 80 columns.
     console = Console(width=None if sys.stdout.isatty() else 120, quiet=not world.is_first)
     output = check_output(cfg.output, cfg.overwrite)
     report = new_path(cfg.report, cfg.overwrite)
@@ -114,11 +114,11 @@ def _evaluate_model(
     size = short_side_size((image.shape[-2], image.shape[-1]), options.short_side, options.max_long_side)
     counted = {name: frame_cost(method, size) for name, method in methods.items()}
     costs = {name: StepCosts.of_parts(cost.key, cost.propagate, cost.post) for name, cost in counted.items()}
-    sink = None if saved is None else PredictionFolder(saved, dataset).write
+    save = None if saved is None else PredictionFolder(saved, dataset).write
     makers = scheduler_makers(cfg.schedulers, partial(instantiate, cfg.adaptive), partial(instantiate, cfg.budget), costs, size)
     # All processes check their paths before any of them writes.
     world.wait()
-    results = evaluate_methods(methods, dataset, intervals, options, console, sink, makers, world)
+    results = evaluate_methods(methods, dataset, intervals, options, console, save, makers, world)
     rows: list[Row] = []
     for one, job in zip(results, todo, strict=True):
         row = scheduled_row(one, costs[job.method], size, dataset.classes)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from statistics import median
 
-import torch
 from torch import Tensor
 
 from src.inference.scheduling.change import ChangeSettings
 from src.inference.scheduling.step_costs import StepCosts
 from src.inference.streaming import StepResult, StreamingSegmentor
-from src.ops.device import synchronize
+from src.ops.device import milliseconds
 
 
 def measure_ms(stream: StreamingSegmentor, image: Tensor, repeats: int = 5) -> StepCosts:
@@ -39,18 +36,6 @@ def measure_ms(stream: StreamingSegmentor, image: Tensor, repeats: int = 5) -> S
         settings.update_change(stream.resize(image), change)
         stream.propagate(image, state).semantic_map(size)
 
-    return StepCosts(*_medians((segment, propagate), repeats, state.image.device))
-
-
-def _medians(calls: tuple[Callable[[], None], ...], repeats: int, device: torch.device) -> list[float]:
-    """Time calls in turn, so that a machine that slows down affects all of them; returns milliseconds."""
-    times: list[list[float]] = [[] for _ in calls]
-    for number in range(repeats + 1):
-        for call, taken in zip(calls, times, strict=True):
-            synchronize(device)
-            started = time.perf_counter()
-            call()
-            synchronize(device)
-            if number:
-                taken.append(1e3 * (time.perf_counter() - started))
-    return [median(taken) for taken in times]
+    # In turn, so that a machine that slows down affects both.
+    times = [[milliseconds(call)[0] for call in (segment, propagate)] for _ in range(repeats + 1)]
+    return StepCosts(*map(median, zip(*times[1:], strict=True)))

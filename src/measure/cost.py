@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -41,11 +42,7 @@ class FrameCost:
     params_m: Mapping[str, float]
 
     def average(self, key_interval: int) -> float:
-        """Average the GFLOPs per frame over a key interval; 1 is only the segmentor.
-
-        Raises:
-            ValueError: if the interval is below 1.
-        """
+        """Average the GFLOPs per frame over a key interval; at interval 1: segmentor and post-processing."""
         if key_interval < 1:
             raise ValueError(f"key_interval is {key_interval}; expected at least 1")
         return (self.key + (key_interval - 1) * self.propagate) / key_interval + self.post
@@ -65,12 +62,8 @@ def frame_cost(propagator: Propagator, size: Size) -> FrameCost:
         propagator: propagator of any segmentor and flow estimator; not changed.
         size: (H, W) of the network's input, before padding.
     """
-    # Not the meta device: autocast, which our operators switch off, does not support it.
-    # A shape environment permits shapes that depend on data (OneFormer indexes with torch.where).
-    without_data = FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv())
-    with without_data:
-        # Parameters without gradients: torch's counter fails on a view of a parameter that requires one.
-        shadow = copy_without_data(propagator).eval().requires_grad_(False)
+    fake = _fake_tensors()
+    with without_data(propagator, fake) as shadow:
         image = torch.empty(1, 3, *size, device="cpu")
         key, key_count = count_multiply_adds(lambda: shadow.segmentor(image))
         key = key.final_layer()
@@ -80,8 +73,8 @@ def frame_cost(propagator: Propagator, size: Size) -> FrameCost:
         black = torch.zeros(1, 3, *size, device="cpu")
         queries = torch.zeros(key.queries.shape, device="cpu")
         flow, flow_count = count_multiply_adds(lambda: propagator.flow(black, black, queries))
-        shadow.flow = _KnownFlow(flow)
-    with without_data:
+        shadow.flow = _FixedFlow(flow)
+    with fake:
         (propagated, _), propagate_count = count_multiply_adds(lambda: shadow.propagate(key, image, image, features))
         _, post_count = count_multiply_adds(lambda: semantic_scores(key))
         _, disocclusion_count = count_multiply_adds(lambda: semantic_scores(propagated))
@@ -89,12 +82,12 @@ def frame_cost(propagator: Propagator, size: Size) -> FrameCost:
         key=(key_count + encode_count) / 1e9,
         propagate=(flow_count + propagate_count + disocclusion_count - post_count) / 1e9,
         post=post_count / 1e9,
-        params_m={name: _num_parameters(getattr(propagator, name)) / 1e6 for name in ("segmentor", "flow")},
+        params_m={name: params_m(getattr(propagator, name)) for name in ("segmentor", "flow")},
     )
 
 
-class _KnownFlow(FlowEstimator):
-    """Replacement of an estimator by its known result."""
+class _FixedFlow(FlowEstimator):
+    """Replacement of an estimator by its result."""
 
     def __init__(self, flow: FlowPrediction) -> None:
         super().__init__()
@@ -109,8 +102,21 @@ class _KnownFlow(FlowEstimator):
         return self.flow
 
 
-def copy_without_data(module: ModuleT) -> ModuleT:
-    """Copy a module with empty parameters and buffers, float32 on the CPU; inside a fake tensor mode they are fake."""
+def _fake_tensors() -> FakeTensorMode:
+    # Not the meta device: autocast, which our operators switch off, does not support it.
+    # A shape environment permits shapes that depend on data (OneFormer indexes with torch.where).
+    return FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv())
+
+
+@contextmanager
+def without_data(module: ModuleT, mode: FakeTensorMode | None = None) -> Iterator[ModuleT]:
+    """Yield a copy of a module in eval mode, all tensors of the context and of the copy float32 on the CPU and without data."""
+    with mode or _fake_tensors():
+        # Parameters without gradients: torch's counter fails on a view of a parameter that requires one.
+        yield _copy_without_data(module).eval().requires_grad_(False)
+
+
+def _copy_without_data(module: ModuleT) -> ModuleT:
     memo: dict[int, Any] = {}
     for tensor in (*module.parameters(), *module.buffers()):
         dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
@@ -119,5 +125,6 @@ def copy_without_data(module: ModuleT) -> ModuleT:
     return copy.deepcopy(module, memo)
 
 
-def _num_parameters(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
+def params_m(module: nn.Module) -> float:
+    """Count the parameters of a module, in millions."""
+    return sum(parameter.numel() for parameter in module.parameters()) / 1e6

@@ -6,11 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from src.files.tables import Row
-from src.measure.cost import copy_without_data
+from src.measure.cost import params_m, without_data
 from src.measure.counting import count_multiply_adds
 from src.measure.latency import describe_machine, time_in_turn
 from src.models.flow import CopyFlow
@@ -33,25 +31,18 @@ class FlowCost:
 
 
 def flow_cost(flow: FlowEstimator, queries: tuple[int, int], size: Size) -> FlowCost:
-    """Count an estimator by the rule of :func:`src.measure.counting.count_multiply_adds`, on tensors without data.
-
-    Args:
-        flow: estimator; not changed.
-        queries: number and width (Q, C) of the queries.
-        size: (H, W) of the image, before padding.
-    """
-    params_m = sum(parameter.numel() for parameter in flow.parameters()) / 1e6
-    if params_m == 0:
+    """Count an estimator for queries (Q, C) and an image (H, W), before padding, like :func:`src.measure.cost.frame_cost`."""
+    millions = params_m(flow)
+    if millions == 0:
         # The work of OpenCV and other libraries cannot be counted; copying is none.
-        return FlowCost(0.0 if isinstance(flow, CopyFlow) else None, params_m)
-    with FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv()):
-        shadow = copy_without_data(flow).eval().requires_grad_(False)
+        return FlowCost(0.0 if isinstance(flow, CopyFlow) else None, millions)
+    with without_data(flow) as shadow:
         image = torch.empty(1, 3, *size, device="cpu")
         # Computed once for all frames that follow a key frame.
         features = shadow.encode_key(image)
         no_queries = torch.empty(1, *queries, device="cpu")
         _, count = count_multiply_adds(lambda: shadow.with_detail(shadow(image, image, no_queries, features)))
-    return FlowCost(count / 1e9, params_m)
+    return FlowCost(count / 1e9, millions)
 
 
 def cost_rows(

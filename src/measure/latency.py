@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,21 +11,14 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from src.ops.device import synchronize
+from src.ops.device import milliseconds
 
 NameT = TypeVar("NameT")
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Wall time of one call, milliseconds.
-
-    Attributes:
-        median_ms: median.
-        p10: 10th percentile.
-        p90: 90th percentile.
-        worst_ms: maximum.
-    """
+    """Wall time of one call, milliseconds: median, 10th and 90th percentile, maximum."""
 
     median_ms: float
     p10: float
@@ -37,41 +29,22 @@ class Timing:
 def time_in_turn(functions: Mapping[NameT, Callable[[], object]], warmup: int = 3, repeats: int = 10) -> dict[NameT, Timing]:
     """Time several functions, one call of each in turn, so that a change of the machine's speed affects all of them.
 
-    Every call is synchronized with its device.
-
-    Args:
-        functions: functions to call ``warmup + repeats`` times each.
-        warmup: untimed calls: first calls allocate, tune and compile.
-        repeats: timed calls.
-
-    Raises:
-        ValueError: if there is no function or no timed call.
+    Every call is synchronized with its device. ``warmup`` calls of each are not timed: first calls allocate, tune and compile.
     """
     if warmup < 0 or repeats < 1 or not functions:
         raise ValueError(f"{len(functions)} functions, warmup is {warmup} and repeats {repeats}; expected at least 1, 0 and 1")
-    milliseconds: dict[NameT, list[float]] = {name: [] for name in functions}
+    times: dict[NameT, list[float]] = {name: [] for name in functions}
     for number in range(warmup + repeats):
         for name, function in functions.items():
-            synchronize()
-            start = time.perf_counter()
-            function()
-            synchronize()
+            taken, _ = milliseconds(function)
             if number >= warmup:
-                milliseconds[name].append((time.perf_counter() - start) * 1e3)
-    return {name: _timing(values) for name, values in milliseconds.items()}
-
-
-def _timing(milliseconds: list[float]) -> Timing:
-    p10, median, p90 = np.percentile(milliseconds, (10, 50, 90)).tolist()
-    return Timing(median_ms=median, p10=p10, p90=p90, worst_ms=max(milliseconds))
+                times[name].append(taken)
+    figures = {name: (*np.percentile(values, (50, 10, 90)).tolist(), max(values)) for name, values in times.items()}
+    return {name: Timing(*values) for name, values in figures.items()}
 
 
 def describe_machine(device: torch.device | str = "cpu") -> dict[str, str | int]:
-    """Describe the conditions of a time: ``device``, ``threads``, ``precision`` of float32 products, ``torch``.
-
-    Args:
-        device: device of the timed code.
-    """
+    """Describe the conditions of a time: ``device``, ``threads``, ``precision`` of float32 products, ``torch``."""
     device = torch.device(device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     return {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from src.data.pairs.dataset import PairDataset, collate_pairs
 from src.data.pairs.sampling import PairSampling
 from src.data.pairs.transforms import PairTransform
 from src.data.worker import prepare_worker
+from src.ops.device import milliseconds
 from src.structures import PairSample
 
 
@@ -67,14 +67,11 @@ def loader_rates(
 
     Returns:
         The rates by transform.
-
-    Raises:
-        ValueError: if there is less than one block of pairs.
     """
     if not 1 <= batch_size <= num_pairs:
         raise ValueError(f"num_pairs={num_pairs}, batch_size={batch_size}; expected at least one block of at least one pair")
     loaders = {name: _TimedLoader(dataset, sampling, transform, num_pairs, seed) for name, transform in transforms.items()}
-    seconds: defaultdict[str, list[float]] = defaultdict(list)
+    times: defaultdict[str, list[float]] = defaultdict(list)
     with _one_thread():
         for loader in loaders.values():
             loader.read(range(batch_size))
@@ -82,17 +79,17 @@ def loader_rates(
         for first in range(0, num_pairs - batch_size + 1, batch_size):
             block = range(first, first + batch_size)
             for name, loader in loaders.items():
-                seconds[f"loader {name}"].append(_seconds(partial(loader.read, block)))
+                times[f"loader {name}"].append(milliseconds(partial(loader.read, block))[0])
             files = [path for number in block for path in _images(dataset, sampling, number, seed)]
             for name, decode in DECODERS.items():
-                seconds[name].append(_seconds(lambda decode=decode, files=files: [decode(path) for path in files]))  # type: ignore[misc]
-    rates = {name: batch_size / median(values) for name, values in seconds.items()}
+                times[name].append(milliseconds(partial(_for_each, decode, files))[0])
+    rates = {name: 1e3 * batch_size / median(values) for name, values in times.items()}
     read = num_pairs // batch_size * batch_size
     return {
         name: LoaderRate(
             pairs_per_s=rates[f"loader {name}"],
             decode_pairs_per_s={decoder: rates[decoder] for decoder in DECODERS},
-            parts_ms={part: 1e3 * value / read for part, value in loader.parts.items()},
+            parts_ms={part: value / read for part, value in loader.parts.items()},
         )
         for name, loader in loaders.items()
     }
@@ -112,11 +109,7 @@ DECODERS: Mapping[str, Callable[[Path], object]] = {"pillow": _decode_pillow, "o
 
 
 class _TimedLoader:
-    """Reader of blocks of pairs that times each part of the work.
-
-    Attributes:
-        parts: total seconds by part.
-    """
+    """Reader of blocks of pairs that totals the milliseconds of each part of the work in ``parts``."""
 
     def __init__(self, dataset: FileClips, sampling: PairSampling, transform: PairTransform, num_pairs: int, seed: int) -> None:
         self.parts: defaultdict[str, float] = defaultdict(float)
@@ -140,9 +133,8 @@ class _TimedLoader:
 
     def _timed(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*arguments: Any, **options: Any) -> Any:
-            start = time.perf_counter()
-            result = function(*arguments, **options)
-            self.parts[part] += time.perf_counter() - start
+            taken, result = milliseconds(partial(function, *arguments, **options))
+            self.parts[part] += taken
             return result
 
         return timed
@@ -155,10 +147,8 @@ def _images(dataset: FileClips, sampling: PairSampling, number: int, seed: int) 
     return [images[frame] for frame in dict.fromkeys((pair.nonkey, pair.key))]
 
 
-def _seconds(function: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
+def _for_each(function: Callable[[Path], object], paths: Sequence[Path]) -> list[object]:
+    return [function(path) for path in paths]
 
 
 @contextmanager

@@ -18,10 +18,6 @@ def peak_memory_mib(function: Callable[[], object], device: torch.device | str =
 
     On CUDA this is the memory that torch allocated on the device. On a CPU it is the resident memory of the process, including
     interpreter and libraries (about 500 MiB); outside Linux, which can reset it, the peak may be that of earlier calls.
-
-    Args:
-        function: function to call once.
-        device: device of the function.
     """
     device = torch.device(device)
     gc.collect()

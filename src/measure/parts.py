@@ -11,13 +11,11 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
-from src.measure.cost import copy_without_data, frame_cost
+from src.measure.cost import frame_cost, without_data
 from src.measure.counting import count_multiply_adds
 from src.models.propagator import Propagator
-from src.ops.device import synchronize
+from src.ops.device import milliseconds, synchronize
 from src.structures import KeyFrameState, Size
 
 _SEGMENTOR_PARTS = ("backbone", "pixel_decoder", "transformer_decoder")
@@ -57,17 +55,11 @@ def timed_modules(propagator: Propagator) -> dict[str, nn.Module]:
 def part_costs(propagator: Propagator, size: Size) -> dict[str, float]:
     """Count 1e9 multiply-adds of every part like :func:`src.measure.cost.frame_cost`, without inference fast paths.
 
-    Args:
-        propagator: propagator; not changed.
-        size: (H, W) of the network's input, before padding.
-
-    Returns:
-        Counts of :func:`timed_modules`, ``key: other``, ``non-key: warp and other`` and ``post-processing``.
+    The parts are the :func:`timed_modules`, ``key: other``, ``non-key: warp and other`` and ``post-processing``.
     """
     total = frame_cost(propagator, size)
     counts: defaultdict[str, int] = defaultdict(int)
-    with FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv()):
-        shadow = copy_without_data(propagator).eval().requires_grad_(False)
+    with without_data(propagator) as shadow:
         for name, module in timed_modules(shadow).items():
             module.forward = _counted(module.forward, name, counts)
         with torch.no_grad():
@@ -86,13 +78,7 @@ def part_times(
 ) -> dict[str, float]:
     """Measure median milliseconds of every part of :func:`part_costs` within whole frames.
 
-    Args:
-        propagator: propagator of the stream.
-        stream: stream with a key interval of at least 2.
-        key_image: (1, 3, H, W).
-        nonkey_image: (1, 3, H, W).
-        warmup: untimed rounds of a key and a non-key frame.
-        repeats: timed rounds.
+    Each round times a key and a non-key frame, (1, 3, H, W), of a stream with a key interval of at least 2.
     """
     times: defaultdict[str, list[float]] = defaultdict(list)
     size = (key_image.shape[-2], key_image.shape[-1])
@@ -143,12 +129,3 @@ def module_times(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, float]]
     finally:
         for handle in handles:
             handle.remove()
-
-
-def milliseconds(function: Callable[[], Any]) -> tuple[float, Any]:
-    """Time a call with synchronization of its device; return milliseconds and result."""
-    synchronize()
-    start = time.perf_counter()
-    result = function()
-    synchronize()
-    return (time.perf_counter() - start) * 1e3, result

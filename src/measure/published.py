@@ -18,15 +18,8 @@ class PublishedModel:
     """One row of the paper's tables (sources in ``published.json``).
 
     Scores are in percent, ``gflops`` the average per frame (a multiply-add counts 1), ``params_m`` in millions, ``fps`` on the
-    authors' GPU.
-
-    Attributes:
-        experiment: name of our experiment with this model.
-        size: (H, W) of the test images.
-        key_interval: frames from key frame to key frame.
-        per_frame: figures of the segmentor on every frame.
-        mpvss: figures with propagation.
-        note: doubts about the figures, or ``None``.
+    authors' GPU. ``per_frame`` are figures of the segmentor on every frame, ``mpvss`` those with propagation; ``note`` states
+    doubts about the figures.
     """
 
     experiment: str

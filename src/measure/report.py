@@ -18,21 +18,12 @@ from src.structures import Size
 def cost_row(cost: FrameCost, key_interval: int, size: Size, published: PublishedModel | None) -> Row:
     """Build the row of a cost: parameters (M), GFLOPs (one multiply-add counts 1), published figures, deviation in percent.
 
-    Args:
-        cost: the counted cost.
-        key_interval: interval of the average.
-        size: (H, W) of the counted image.
-        published: the paper's figures; left out of the row if they are for another size or interval.
+    Published figures for another size or interval are left out of the row.
     """
     row: Row = {
         "key_interval": key_interval,
         "params_m": {**cost.params_m, "total": sum(cost.params_m.values())},
-        "gflops": {
-            "key": cost.key,
-            "propagate": cost.propagate,
-            "post": cost.post,
-            "average": cost.average(key_interval),
-        },
+        "gflops": {**{name: getattr(cost, name) for name in ("key", "propagate", "post")}, "average": cost.average(key_interval)},
         "published": None,
         "deviation_percent": None,
     }
@@ -47,10 +38,7 @@ def cost_row(cost: FrameCost, key_interval: int, size: Size, published: Publishe
 def latency_row(timings: Mapping[str, Timing], peaks: Mapping[str, float], key_interval: int) -> Row:
     """Build the row of a latency: milliseconds from frame to label map, medians, mean over an interval, and worst call.
 
-    Args:
-        timings: timings of ``key``, and of ``propagate`` unless the interval is 1.
-        peaks: peak memory by the same names, MiB.
-        key_interval: interval of the mean.
+    ``timings`` has ``key``, and ``propagate`` unless the interval is 1; ``peaks`` is the peak memory of both, MiB.
     """
     key = timings["key"].median_ms
     propagate = timings["propagate"].median_ms if "propagate" in timings else None

@@ -56,16 +56,7 @@ def sample_clips(
 def sample_batch(
     root: Path, size: Size, num_classes: int, transform: PairTransform | None, batch_size: int, seed: int = 0
 ) -> PairBatch:
-    """Build a batch of training pairs from a generated video, with random flow: for timing, not for learning.
-
-    Args:
-        root: an empty folder.
-        size: (H, W) of the frames, before the transform.
-        num_classes: K.
-        transform: transform of the pairs.
-        batch_size: B.
-        seed: random seed.
-    """
+    """Build a batch of training pairs from :func:`sample_clips`, with random flow: for timing, not for learning."""
     clips = sample_clips(root, size, num_classes, seed=seed)
     pairs = PairDataset(clips, UniformSampling(), transform, num_samples=batch_size, seed=seed)
     batch = finalize_batch(collate_pairs([pairs[number] for number in range(batch_size)]))
@@ -74,13 +65,7 @@ def sample_batch(
 
 
 def moving_clip(root: Path, size: Size, num_frames: int) -> list[Tensor]:
-    """Generate a clip of moving objects, decoded frames (1, 3, H, W) uint8; noise would be no realistic stream.
-
-    Args:
-        root: an empty folder.
-        size: (H, W) of the frames.
-        num_frames: number of frames.
-    """
+    """Generate a clip of moving objects in an empty folder, frames (1, 3, H, W) uint8; noise would be no realistic stream."""
     clips = MovingScenes(root, "test", num_clips=1, num_frames=num_frames, size=size)
     return [clips.read_image(0, frame)[None] for frame in range(num_frames)]
 

@@ -19,10 +19,9 @@ from src.structures import MaskPrediction
 
 
 class TransformersMask2Former:
-    """Mask2Former of transformers with the weights of our segmentor; only the normalization of images is our code.
+    """Mask2Former of transformers with a copy of our segmentor's weights; only the normalization of images is our code.
 
-    Args:
-        segmentor: segmentor whose weights are copied.
+    Images are (1, 3, H, W), RGB 0..255.
     """
 
     def __init__(self, segmentor: Mask2FormerSegmentor) -> None:
@@ -37,11 +36,7 @@ class TransformersMask2Former:
 
     @torch.inference_mode()
     def map_by_transformers(self, image: Tensor) -> Tensor:
-        """Predict (H, W) classes with transformers' own post-processing, which resizes masks to 384x384 and ignores padding.
-
-        Args:
-            image: (1, 3, H, W), RGB 0..255.
-        """
+        """Predict (H, W) classes with transformers' own post-processing, which resizes masks to 384x384 and ignores padding."""
         padded, size = self._preprocess(image)
         output: Mask2FormerForUniversalSegmentationOutput = self.network(padded)
         semantic: Tensor = self.processor.post_process_semantic_segmentation(output, target_sizes=[size])[0]
@@ -49,11 +44,7 @@ class TransformersMask2Former:
 
     @torch.inference_mode()
     def map_at_full_size(self, image: Tensor) -> Tensor:
-        """Predict (1, H, W) classes with the full-size post-processing of the paper's evaluation.
-
-        Args:
-            image: (1, 3, H, W), RGB 0..255.
-        """
+        """Predict (1, H, W) classes with the full-size post-processing of the paper's evaluation."""
         return full_size_scores(self.predict(image)).argmax(1)
 
     @torch.inference_mode()

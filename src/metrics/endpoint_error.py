@@ -44,9 +44,8 @@ class EndPointError(Metric):
         known = target.isfinite().all(-3)
         error = torch.linalg.vector_norm(flow.double() - target.double(), dim=-3)[known]
         if not error.isfinite().all():
-            raise ValueError(
-                f"flow is NaN or infinite at {int((~error.isfinite()).sum())} of {error.numel()} known pixels; expected numbers"
-            )
+            wrong = int((~error.isfinite()).sum())
+            raise ValueError(f"flow is NaN or infinite at {wrong} of {error.numel()} known pixels; expected finite values")
         length = torch.linalg.vector_norm(target.double(), dim=-3)[known]
         self.total += error.sum()
         self.outliers += ((error > 3) & (error > 0.05 * length)).sum()

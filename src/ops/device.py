@@ -1,12 +1,17 @@
-"""Device-dependent execution: autocast, CPU fast paths, synchronization and threads."""
+"""Device-dependent execution: autocast, CPU fast paths, synchronization, timing and threads."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import TypeVar
 
 import cv2
 import torch
 from torch import Tensor
+
+ResultT = TypeVar("ResultT")
 
 
 def full_precision(like: Tensor) -> AbstractContextManager[object]:
@@ -35,6 +40,15 @@ def synchronize(device: torch.device | None = None) -> None:
     """Wait for the work queued on an accelerator; ``None``: the current one. Returns at once for a CPU."""
     if torch.accelerator.is_available() and (device is None or device.type != "cpu"):
         torch.accelerator.synchronize(device)
+
+
+def milliseconds(function: Callable[[], ResultT]) -> tuple[float, ResultT]:
+    """Time a call, synchronized with its device; return milliseconds and result."""
+    synchronize()
+    start = time.perf_counter()
+    result = function()
+    synchronize()
+    return 1e3 * (time.perf_counter() - start), result
 
 
 def set_threads(threads: int | None) -> None:

@@ -10,7 +10,8 @@ from statistics import median
 import torch
 from torch import Tensor, nn
 
-from src.measure.parts import milliseconds, module_times
+from src.measure.parts import module_times
+from src.ops.device import milliseconds
 from src.structures import PairBatch
 from src.training.module import PropagationModule
 from src.training.stages import FlowStage

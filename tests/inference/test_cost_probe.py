@@ -8,6 +8,7 @@ from torch import Tensor
 from src.inference import cost_probe
 from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
+from src.ops import device
 from src.structures import KeyFrameState
 from tests.inference.tiny import frames, tiny_propagator
 
@@ -27,7 +28,7 @@ def test_costs_are_medians_that_leave_out_the_first_call(monkeypatch: pytest.Mon
         now[0] += next(nonkey_seconds)
         return propagate(image, state)
 
-    monkeypatch.setattr(cost_probe, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(device, "time", SimpleNamespace(perf_counter=lambda: now[0]))
     monkeypatch.setattr(stream, "segment_key", slow_segment)
     monkeypatch.setattr(stream, "propagate", slow_propagate)
     costs = cost_probe.measure_ms(stream, frames(1, (96, 128))[0][None], repeats=3)

@@ -3,15 +3,15 @@
 import pytest
 import torch
 
-from src.measure import latency
 from src.measure.latency import describe_machine, time_in_turn
+from src.ops import device
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A clock that advances only when a test adds to it, seconds."""
     seconds = [0.0]
-    monkeypatch.setattr(latency.time, "perf_counter", lambda: seconds[0])
+    monkeypatch.setattr(device.time, "perf_counter", lambda: seconds[0])
     return seconds
 
 

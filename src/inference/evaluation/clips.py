@@ -20,11 +20,11 @@ from src.inference.scheduling.scheduler import FixedInterval, KeyFrameScheduler
 from src.inference.streaming import StreamingSegmentor
 from src.models.propagator import Propagator
 from src.ops.device import synchronize
-from src.structures import Clip, KeyFrameState
+from src.structures import KeyFrameState
 
 EvaluationProtocol = Literal["stream", "pairs"]
 KeyFrameOffsets = Literal["all", "first"]
-MapSink = Callable[[int, int, Tensor], None]
+MapCallback = Callable[[int, int, Tensor], None]
 """Called with (clip, frame, semantic_map (H, W) int64) for every frame of every clip."""
 
 
@@ -33,9 +33,7 @@ class EvaluationOptions:
     """Settings of an evaluation.
 
     Attributes:
-        short_side: see :class:`StreamingSegmentor`.
-        max_long_side: see :class:`StreamingSegmentor`.
-        autocast: see :class:`StreamingSegmentor`.
+        short_side, max_long_side, autocast: see :class:`StreamingSegmentor`.
         protocol: ``stream`` runs all frames of a clip; ``pairs`` runs :func:`evaluate_pairs` (the paper's Cityscapes protocol).
         key_frame_offsets: key frames of ``stream``: ``all`` averages over every position of the key frames; ``first`` has them
             at 0, k, 2k, ... (the VSPW protocol).
@@ -79,30 +77,21 @@ def evaluate_clips(
     key_interval: int = 5,
     options: EvaluationOptions = DEFAULT_OPTIONS,
     progress: ProgressCallback | None = None,
-    sink: MapSink | None = None,
+    on_semantic_map: MapCallback | None = None,
     world: World = SINGLE,
 ) -> EvaluationResult:
-    """Evaluate a network at a fixed key interval.
-
-    Args:
-        propagator: the network, on the device to run on.
-        dataset: clips with labels. Unlabelled frames are run but not scored; frames after a clip's last label are not run.
-        key_interval: k, frames from key frame to key frame.
-        options: protocol, image size and precision.
-        progress: called after every frame.
-        sink: see :func:`evaluate_streams`.
-        world: see :func:`evaluate_streams`.
+    """Evaluate a network at a fixed key interval by :func:`evaluate_streams` or :func:`evaluate_pairs`.
 
     Raises:
-        ValueError: see :func:`evaluate_streams`; if maps are to be saved under the protocol ``pairs``.
+        ValueError: if ``on_semantic_map`` is given under the protocol ``pairs``, which does not run every frame.
     """
     if options.protocol == "pairs":
-        if sink is not None:
+        if on_semantic_map is not None:
             raise ValueError("protocol is 'pairs', which does not run every frame; expected 'stream' to save predictions")
         return evaluate_pairs(options.stream(propagator, FixedInterval(key_interval)), dataset, key_interval, progress, world)
-    phases = range(key_interval if options.key_frame_offsets == "all" else 1)
-    streams = [options.stream(propagator, FixedInterval(key_interval, phase)) for phase in phases]
-    return evaluate_streams(streams, dataset, progress, options.temporal_consistency, sink, world)
+    offsets = range(key_interval if options.key_frame_offsets == "all" else 1)
+    streams = [options.stream(propagator, FixedInterval(key_interval, offset)) for offset in offsets]
+    return evaluate_streams(streams, dataset, progress, options.temporal_consistency, on_semantic_map, world)
 
 
 def evaluate_streams(
@@ -110,18 +99,19 @@ def evaluate_streams(
     dataset: ClipDataset,
     progress: ProgressCallback | None = None,
     temporal_consistency: bool = False,
-    sink: MapSink | None = None,
+    on_semantic_map: MapCallback | None = None,
     world: World = SINGLE,
 ) -> EvaluationResult:
     """Run every stream over every clip and average their scores. Memory does not grow with the number of clips.
+
+    Unlabelled frames are run but not scored; frames after a clip's last label are not run.
 
     Args:
         streams: runs of one method that differ in the positions of the key frames.
         dataset: clips with labels.
         progress: called after every frame.
         temporal_consistency: compare each map with the flow-warped previous map; costs two DIS flows a frame.
-        sink: receives the maps of the first stream, including those of frames after the last label. With a sink, labels may be
-            absent.
+        on_semantic_map: receives the maps of the first stream, also of frames after the last label; labels may then be absent.
         world: processes that share the clips, each clip whole in one process; every process returns the scores of all clips.
 
     Raises:
@@ -129,10 +119,12 @@ def evaluate_streams(
     """
     if not streams:
         raise ValueError("0 streams to evaluate; expected at least 1")
-    check_data(streams[0], dataset, needs_labels=sink is None)
-    num_frames = [
-        [_frames_to_run(clip) if n or sink is None else len(clip) for clip in dataset.clips] for n in range(len(streams))
-    ]
+    check_data(streams[0], dataset, needs_labels=on_semantic_map is None)
+    # Up to the last label: a third of every Cityscapes snippet comes after it.
+    up_to_label = [max(clip.labelled_frames, default=-1) + 1 for clip in dataset.clips]
+    num_frames = [up_to_label] * len(streams)
+    if on_semantic_map is not None:
+        num_frames[0] = [len(clip) for clip in dataset.clips]
     mine = world.assign([sum(counts) for counts in zip(*num_frames, strict=True)])
     counter = FrameCounter(sum(counts[clip] for counts in num_frames for clip in mine), progress)
     scores = Scores(dataset.num_classes)
@@ -145,8 +137,8 @@ def evaluate_streams(
                 scores.add_time(step.seconds, step.state.age == 0)
                 if agreement is not None:
                     agreement.add(step.image, step.semantic_map)
-                if sink is not None and number == 0:
-                    sink(clip, step.frame, step.semantic_map)
+                if on_semantic_map is not None and number == 0:
+                    on_semantic_map(clip, step.frame, step.semantic_map)
                 if step.frame in labelled:
                     scores.add_frame(step.semantic_map, dataset.read_label(clip, step.frame), step.state.age)
                 else:
@@ -176,8 +168,3 @@ def _run_clip(stream: StreamingSegmentor, dataset: ClipDataset, clip: int, num_f
         synchronize(maps.device)
         seconds = time.perf_counter() - start
         yield _Step(frame, image, maps[0].cpu(), state, seconds)
-
-
-def _frames_to_run(clip: Clip) -> int:
-    """Count the frames up to the last label: a third of every Cityscapes snippet comes after it."""
-    return max(clip.labelled_frames, default=-1) + 1

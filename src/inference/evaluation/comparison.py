@@ -12,7 +12,7 @@ from rich.console import Console
 
 from src.data.clips import ClipDataset
 from src.inference.distributed import SINGLE, World
-from src.inference.evaluation.clips import EvaluationOptions, MapSink, evaluate_clips, evaluate_streams
+from src.inference.evaluation.clips import EvaluationOptions, MapCallback, evaluate_clips, evaluate_streams
 from src.inference.evaluation.pictures import write_comparison_video, write_pictures
 from src.inference.evaluation.progress import advance, progress_bars
 from src.inference.evaluation.scores import EvaluationResult
@@ -23,14 +23,7 @@ from src.models.propagator import Propagator
 
 @dataclass(frozen=True)
 class MethodResult:
-    """Scores of one method.
-
-    Attributes:
-        method: name of the method.
-        key_interval: frames from key frame to key frame; ``None`` where it is unknown.
-        result: scores.
-        scheduler: name of the scheduler that chose the key frames.
-    """
+    """Scores of one method and scheduler; ``key_interval`` (frames) is ``None`` where it is unknown."""
 
     method: str
     key_interval: int | None
@@ -40,24 +33,21 @@ class MethodResult:
     @property
     def title(self) -> str:
         """Title in tables and pictures."""
-        scheduled = self.method if self.scheduler == "fixed" else f"{self.method}, {self.scheduler}"
-        return scheduled if self.key_interval is None else f"{scheduled}, k={self.key_interval}"
+        return self._name(", ", "k=")
 
     @property
     def key(self) -> str:
         """Identifier in file names and log keys."""
-        scheduled = self.method if self.scheduler == "fixed" else f"{self.method}_{self.scheduler}"
-        return scheduled if self.key_interval is None else f"{scheduled}_k{self.key_interval}"
+        return self._name("_", "k")
+
+    def _name(self, separator: str, k: str) -> str:
+        scheduler = [] if self.scheduler == "fixed" else [self.scheduler]
+        interval = [] if self.key_interval is None else [f"{k}{self.key_interval}"]
+        return separator.join([self.method, *scheduler, *interval])
 
 
 class Job(NamedTuple):
-    """One evaluation over the clips.
-
-    Attributes:
-        method: name of the method.
-        scheduler: name of the scheduler.
-        key_interval: requested frames from key frame to key frame.
-    """
+    """One evaluation over the clips; ``key_interval`` is the requested one, in frames."""
 
     method: str
     scheduler: str
@@ -95,11 +85,11 @@ def evaluate_methods(
     key_intervals: Sequence[int],
     options: EvaluationOptions,
     console: Console | None = None,
-    sink: MapSink | None = None,
+    on_semantic_map: MapCallback | None = None,
     schedulers: Mapping[str, SchedulerMaker | None] = MappingProxyType({"fixed": None}),
     world: World = SINGLE,
 ) -> list[MethodResult]:
-    """Evaluate every job of :func:`jobs`, in that order; ``per_frame`` has one, at key interval 1.
+    """Evaluate every job of :func:`jobs`, in that order.
 
     At key interval 1 nothing is propagated, so all methods share one run.
 
@@ -109,12 +99,9 @@ def evaluate_methods(
         key_intervals: frames from key frame to key frame.
         options: protocol, image size and precision.
         console: console of the progress bars.
-        sink: receives the maps of the first job, key frames at 0, k, 2k, ...; see :func:`evaluate_clips`.
+        on_semantic_map: receives the maps of the first job, key frames at 0, k, 2k, ...; see :func:`evaluate_streams`.
         schedulers: factories by name; ``None`` for ``fixed``, whose schedulers :func:`evaluate_clips` makes.
         world: processes that share the clips.
-
-    Raises:
-        ValueError: if there is no job, or see :func:`evaluate_clips`.
     """
     results: list[MethodResult] = []
     every_frame = None
@@ -125,7 +112,7 @@ def evaluate_methods(
             result = every_frame if job.key_interval == 1 else None
             if result is None:
                 task = progress.add_task(f"{job.method}, {job.scheduler}, k={job.key_interval}", total=None)
-                callback, maps = advance(progress, task), None if number else sink
+                callback, maps = advance(progress, task), None if number else on_semantic_map
                 network, make = methods[job.method], schedulers[job.scheduler] if job.method != "per_frame" else None
                 if make is None:
                     result = evaluate_clips(network, dataset, job.key_interval, options, callback, maps, world)
@@ -157,17 +144,7 @@ def draw_methods(
     pictures: Path | None,
     console: Console | None = None,
 ) -> None:
-    """Write the overlay video of the first clip and pictures of single frames, where their paths are given.
-
-    Args:
-        methods: networks by the names of their methods.
-        dataset: clips with labels.
-        options: image size and precision.
-        key_interval: key interval of all methods except ``per_frame``.
-        overlay: mp4 to write.
-        pictures: folder of the PNG files.
-        console: console of the progress bars.
-    """
+    """Write the overlay mp4 of the first clip and the folder of pictures of single frames, where their paths are given."""
     streams = {
         name: options.stream(propagator, FixedInterval(1 if name == "per_frame" else key_interval))
         for name, propagator in methods.items()
@@ -183,11 +160,7 @@ def draw_methods(
 
 
 def check_classes(metadata: dict[str, Any], dataset: ClipDataset) -> None:
-    """Refuse a model that was trained for other classes than those of the data.
-
-    Raises:
-        ValueError: if the class names of the model differ from those of the data, in name or order.
-    """
+    """Raise a ``ValueError`` if the class names of the model differ from those of the data, in name or order."""
     known = metadata.get("classes")
     if known is None or tuple(known) == tuple(dataset.classes):
         return

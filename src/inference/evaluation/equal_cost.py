@@ -15,13 +15,8 @@ from src.visualization.cost_charts import cost_curves_picture
 def curves(rows: Sequence[Row]) -> dict[str, list[tuple[float, float]]]:
     """Collect measured GFLOPs per frame and mIoU of every method and scheduler, by increasing cost.
 
-    The row of key interval 1 belongs to every method, since nothing is propagated there.
-
-    Args:
-        rows: rows of :func:`src.inference.evaluation.table.result_row`.
-
-    Returns:
-        ``<method>, <scheduler>`` -> (GFLOPs, mIoU 0..1) of each row.
+    The row of key interval 1 belongs to every method, since nothing is propagated there. Returns ``<method>, <scheduler>`` ->
+    (GFLOPs, mIoU 0..1) of each row of :func:`src.inference.evaluation.table.result_row`.
     """
     every_frame = [row for row in rows if row["key_interval"] == 1]
     found: dict[str, list[tuple[float, float]]] = {}
@@ -36,13 +31,8 @@ def curves(rows: Sequence[Row]) -> dict[str, list[tuple[float, float]]]:
 def over_fixed(rows: Sequence[Row]) -> list[float | None]:
     """Compute each row's gain over fixed intervals of the same method at equal measured cost.
 
-    Scores between two fixed intervals are interpolated linearly, which is the score of switching between the two.
-
-    Args:
-        rows: all rows of one evaluation.
-
-    Returns:
-        Differences of mIoU (0..1) in the order of the rows; ``None`` for fixed rows and for costs outside the fixed intervals'.
+    Scores between two fixed intervals are interpolated linearly, which is the score of switching between the two. Returns
+    differences of mIoU (0..1) in the order of the rows; ``None`` for fixed rows and for costs outside the fixed intervals'.
     """
     lines = {name: points for name, points in curves(rows).items() if name.endswith(", fixed")}
     gains: list[float | None] = []
@@ -58,15 +48,7 @@ def over_fixed(rows: Sequence[Row]) -> list[float | None]:
 
 
 def write_curves(rows: Sequence[Row], folder: Path) -> dict[str, Path]:
-    """Draw :func:`curves` as ``miou_by_gflops.png``.
-
-    Args:
-        rows: all rows of one evaluation.
-        folder: created if missing; a file of the same name is replaced.
-
-    Returns:
-        The file by its name without suffix; empty if nothing was propagated.
-    """
+    """Draw :func:`curves` as ``miou_by_gflops.png``; return the file by its stem, or nothing if nothing was propagated."""
     lines = {name: [(cost, 100 * score) for cost, score in points] for name, points in curves(rows).items()}
     if not lines:
         return {}

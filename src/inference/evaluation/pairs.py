@@ -26,17 +26,11 @@ def evaluate_pairs(
 
     The prediction of a non-key frame depends only on its key frame and itself, so only these two are read and run. The runs of
     the result are the offsets: ``miou`` is their mean, ``miou_by_offset`` contains each. Labels with too few frames before them
-    are left out at that offset (``frames_by_offset``). Consistency over time is not measured.
-
-    Args:
-        stream: the method; its scheduler is not used.
-        dataset: clips with labels.
-        key_interval: k.
-        progress: called after every scored frame.
-        world: processes that share the clips.
+    are left out at that offset (``frames_by_offset``). Consistency over time is not measured, and the stream's scheduler is not
+    used.
 
     Raises:
-        ValueError: if no labelled frame has k-1 frames before it, or see :func:`check_data`.
+        ValueError: if no labelled frame has k-1 frames before it.
     """
     check_data(stream, dataset, needs_labels=True)
     labelled = [(number, frame) for number, clip in enumerate(dataset.clips) for frame in clip.labelled_frames]
@@ -51,9 +45,7 @@ def evaluate_pairs(
     scores = Scores(dataset.num_classes)
     for offset in range(key_interval):
         scores.start_run()
-        for clip, frame in mine:
-            if frame < offset:
-                continue
+        for clip, frame in ((clip, frame) for clip, frame in mine if frame >= offset):
             image = dataset.read_image(clip, frame)
             key_image = image if offset == 0 else dataset.read_image(clip, frame - offset)
             found = _segment_or_propagate(stream, key_image[None], None if offset == 0 else image[None], scores)

@@ -26,15 +26,7 @@ def write_comparison_video(
     path: str | Path,
     progress: ProgressCallback | None = None,
 ) -> None:
-    """Write an mp4 of one clip: image, label and the overlay of every method.
-
-    Args:
-        streams: streams of the methods by title.
-        dataset: dataset of the clip.
-        clip: index of the clip.
-        path: path of the mp4.
-        progress: called after every frame.
-    """
+    """Write an mp4 of one clip: image, label and the overlay of every method, by title."""
     frames = len(dataset.clips[clip])
     labelled = set(dataset.clips[clip].labelled_frames)
     states: dict[str, KeyFrameState | None] = dict.fromkeys(streams)
@@ -62,18 +54,15 @@ def write_pictures(
     """Write PNG files of one frame per clip, ``offset`` frames after its key frame.
 
     ``<clip>_<frame>.png`` contains the overlays of all methods, ``<clip>_<frame>_<method>.png`` the pair, the error map and the
-    flow of each method that propagates masks.
+    flow of each method that propagates masks; the schedulers of the streams are not used.
 
     Args:
-        streams: streams of the methods by name; their schedulers are not used.
+        streams: streams of the methods by name.
         dataset: dataset of the clips.
         folder: created if missing; files of the same name are replaced.
         offset: frames from the key frame to the pictured frame; fewer in shorter clips.
         clips: number of clips, spread evenly over the dataset.
         progress: called after every clip.
-
-    Returns:
-        The files.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -45,31 +45,14 @@ class PredictionFolder:
         return self._files[clip][frame]
 
     def write(self, clip: int, frame: int, semantic_map: Tensor) -> None:
-        """Write one frame's file, complete or not at all; an existing file is replaced.
-
-        Args:
-            clip: index of the clip.
-            frame: index of the frame in the clip.
-            semantic_map: (H, W) int64, 0..K-1.
-
-        Raises:
-            ValueError: if a class is out of range.
-        """
+        """Write the map (H, W) int64, 0..K-1 of one frame, complete or not at all; an existing file is replaced."""
         path = self.path(clip, frame)
         self._check_classes(path, semantic_map)
         with atomic_path(path) as unfinished:
             Image.fromarray(semantic_map.cpu().numpy().astype(np.uint8)).save(unfinished)
 
     def read(self, clip: int, frame: int, size: Size) -> Tensor:
-        """Read one frame's file.
-
-        Args:
-            clip: index of the clip.
-            frame: index of the frame in the clip.
-            size: expected (H, W).
-
-        Returns:
-            (H, W) int64, 0..K-1.
+        """Read one frame's map, (H, W) int64, 0..K-1.
 
         Raises:
             FileNotFoundError: if the file is missing.
@@ -85,11 +68,7 @@ class PredictionFolder:
         return found
 
     def check_complete(self) -> None:
-        """Check that every labelled frame has its file.
-
-        Raises:
-            FileNotFoundError: if the folder or a file is missing.
-        """
+        """Raise a ``FileNotFoundError`` if the folder or the file of a labelled frame is missing."""
         if not self.folder.is_dir():
             raise FileNotFoundError(f"{self.folder} is not a folder; expected <video>/<frame>.png in it")
         wanted = [self.path(n, frame) for n, clip in enumerate(self.dataset.clips) for frame in clip.labelled_frames]
@@ -118,11 +97,8 @@ def evaluate_predictions(
 ) -> EvaluationResult:
     """Score prediction files against the labels of their dataset, without key frames and times.
 
-    Args:
-        predictions: prediction files.
-        progress: called after every frame.
-        temporal_consistency: compare each map with the flow-warped previous map; also reads the images.
-        world: processes that share the clips, each clip whole in one process.
+    ``temporal_consistency`` and ``world`` are those of :func:`src.inference.evaluation.clips.evaluate_streams`; the former also
+    reads the images.
 
     Raises:
         FileNotFoundError: if a file is missing; checked before any is read.

@@ -38,13 +38,8 @@ def class_tables(results: Sequence[MethodResult], classes: Sequence[str]) -> lis
 def write_report(results: Sequence[MethodResult], classes: Sequence[str], folder: str | Path) -> dict[str, Path]:
     """Write ``per_class.json``, ``confusion_<method>_k<k>.png`` and, where there are key frames, ``miou_by_offset.png``.
 
-    Args:
-        results: results of :func:`src.inference.evaluation.comparison.evaluate_methods`, or one of prediction files.
-        classes: K names.
-        folder: created if missing; files of the same name are replaced.
-
-    Returns:
-        The files by their names without suffix; ``per_class`` is the JSON, the others are pictures.
+    The folder is created if missing; files of the same name are replaced. Returns the files by their names without suffix;
+    ``per_class`` is the JSON, the others are pictures.
     """
     folder = Path(folder)
     shares = _label_shares(results[0])

@@ -19,16 +19,7 @@ SCHEDULERS = ("fixed", "adaptive", "budget")
 
 
 def check_schedulers(names: Sequence[str], interval_shifts: int, allowances: Sequence[float | None]) -> None:
-    """Check the schedulers before a model is loaded.
-
-    Args:
-        names: names of the schedulers.
-        interval_shifts: number of runs to average.
-        allowances: configured allowances of the budget scheduler; expected ``None``, since each row has its own.
-
-    Raises:
-        ValueError: if a name is unknown, there is no name or no run, or an allowance is set.
-    """
+    """Check names, number of runs and configured budget allowances (``None``: each row has its own) before a model is loaded."""
     if not names or interval_shifts < 1 or not set(names) <= set(SCHEDULERS):
         raise ValueError(
             f"schedulers={list(names)}, interval_shifts={interval_shifts}; expected some of {', '.join(SCHEDULERS)}, "
@@ -50,7 +41,7 @@ def scheduler_makers(
     """Return the factories of a row's scheduler: adaptive at the row's key interval, budget at the cost of its fixed interval.
 
     Args:
-        names: names of the schedulers.
+        names: some of ``SCHEDULERS``.
         make_adaptive: constructor with ``key_interval`` and ``interval_shift``.
         make_budget: constructor with ``gflops`` and ``interval_shift``.
         costs: GFLOPs of the methods, without the signals of the schedulers.
@@ -70,14 +61,7 @@ def scheduler_makers(
 
 
 def scheduled_row(one: MethodResult, cost: StepCosts, size: Size, classes: Sequence[str]) -> Row:
-    """Build a row with its measured cost: the key and non-key frames, and the scheduler's signals of every frame.
-
-    Args:
-        one: result with a key interval.
-        cost: GFLOPs of its method, without the signals.
-        size: (H, W) of the network's input.
-        classes: K names.
-    """
+    """Build a row with its measured cost: the key and non-key frames (``cost``), and the scheduler's signals of every frame."""
     result, interval = one.result, one.key_interval or 1
     fixed = one.scheduler == "fixed"
     spent = cost if fixed else _with_signals(cost, size)

@@ -27,9 +27,7 @@ class StepTimes:
     """Wall-clock milliseconds of steps: resizing, networks, warp and post-processing, without reading the file.
 
     Attributes:
-        median: median over the frames; the figure to quote on a shared machine.
-        mean: mean over the frames.
-        worst: slowest frame.
+        median, mean, worst: over the frames; quote the median on a shared machine.
         frames: number of timed frames. Where it is 0, all times are NaN.
     """
 
@@ -61,8 +59,7 @@ class EvaluationResult:
         miou_by_offset: frames since the key frame -> mIoU of all such frames, pixels of all runs in one confusion matrix.
         frames_by_offset: frames since the key frame -> number of scored frames.
         confusion: (K, K) int64 pixels of all runs, row = label, column = prediction.
-        key_times: times of key frames.
-        nonkey_times: times of non-key frames.
+        key_times, nonkey_times: times of key frames and of non-key frames.
         runs: number of averaged runs over the clips.
         frames: number of labelled frames in a run.
     """
@@ -88,11 +85,7 @@ class EvaluationResult:
         return self.key_times.frames / (self.key_times.frames + self.nonkey_times.frames)
 
     def mean_ms(self, key_interval: int | None) -> float:
-        """Average the median times of key and non-key frames, in milliseconds per frame.
-
-        Args:
-            key_interval: frames of the interval to average over; ``None`` weights them by the frames that were run.
-        """
+        """Average the median milliseconds of both kinds over a key interval; ``None`` weights them by the frames run."""
         share = self.key_share if key_interval is None else 1 / key_interval
         if share == 1:
             return self.key_times.median
@@ -100,11 +93,7 @@ class EvaluationResult:
 
 
 class Scores:
-    """Accumulator of an evaluation; its size does not grow with the number of clips.
-
-    Args:
-        num_classes: K.
-    """
+    """Accumulator of an evaluation over K classes; its size does not grow with the number of clips."""
 
     def __init__(self, num_classes: int) -> None:
         self.num_classes = num_classes
@@ -149,19 +138,15 @@ class Scores:
             consistency.end_clip()
 
     def end_run(self, agreement: TemporalConsistency | None = None) -> None:
-        """End a run over the clips.
-
-        Args:
-            agreement: agreement with flow-warped frames, where it was measured.
-        """
+        """End a run over the clips, with its agreement with flow-warped frames where that was measured."""
         self._runs.append(_Run(self._iou, self._consistency, agreement))
 
     def result(self, frames: int, world: World = SINGLE) -> EvaluationResult:
-        """Average the runs.
+        """Average the runs of all processes, each of which must call this once.
 
         Args:
-            frames: number of labelled frames in a run, over all clips.
-            world: processes whose counts are summed; each must call this once.
+            frames: number of labelled frames in a run, over all clips of all processes.
+            world: processes whose counts are summed.
         """
         self._add_up(world)
         figures = [run.figures() for run in self._runs]

@@ -60,13 +60,7 @@ def result_row(
 
 
 def prediction_row(result: EvaluationResult, classes: Sequence[str], clips: int) -> Row:
-    """Build the row of prediction files: scores 0..1, ``None`` for unknown values.
-
-    Args:
-        result: scores of :func:`src.inference.evaluation.prediction_files.evaluate_predictions`.
-        classes: K names.
-        clips: number of scored clips.
-    """
+    """Build the row of prediction files: scores 0..1, ``None`` for unknown values, and the number of scored clips."""
     iou = dict(zip(classes, result.iou_per_class, strict=True))
     return without_nan({**_scores(result), "iou_per_class": iou, "clips": clips, "frames": result.frames})
 

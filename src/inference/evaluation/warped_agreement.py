@@ -13,11 +13,7 @@ _SHORT_SIDE = 480
 
 
 class WarpedAgreement:
-    """:class:`TemporalConsistency` with DIS flow between neighbouring frames; stores one frame and its map.
-
-    Attributes:
-        metric: counts so far.
-    """
+    """:class:`TemporalConsistency` (``metric``) with DIS flow between neighbouring frames; stores one frame and its map."""
 
     def __init__(self) -> None:
         self.metric = TemporalConsistency()
@@ -26,11 +22,7 @@ class WarpedAgreement:
         self._previous: tuple[Tensor, Tensor] | None = None
 
     def add(self, image: Tensor, semantic_map: Tensor) -> None:
-        """Add the next frame of the clip.
-
-        Args:
-            image: (3, H, W) RGB 0..255.
-            semantic_map: (H, W) int64 classes.
+        """Add the next frame of the clip: image (3, H, W) RGB 0..255 and classes (H, W) int64.
 
         Raises:
             ValueError: if the image is too small for DIS, or its size differs from that of the map or of the previous frame.

@@ -16,16 +16,13 @@ class Adaptive(ChangeSettings):
     """Key frames at every scene cut, and where the image has changed enough since the last key frame.
 
     In a stream of even motion without cuts the result is :class:`~src.inference.scheduling.scheduler.FixedInterval`, which is
-    optimal there: the loss by propagation grows about linearly with the age of the key frame, and its sum is least at equal
-    intervals.
+    close to optimal if the error grows linearly with the age of the key frame (``docs/scheduling.md``).
 
     Args:
         key_interval: frames of typical change between key frames.
-        min_interval: least frames between key frames; a cut within them waits.
-        max_interval: most frames between key frames; ``None``: three times ``key_interval``.
-        weight: see :class:`~src.inference.scheduling.change.ChangeSettings`.
-        cut_similarity: see :class:`~src.inference.scheduling.change.ChangeSettings`.
-        interval_shift: see :class:`~src.inference.scheduling.change.ChangeSettings`.
+        min_interval: minimum number of frames between key frames; a cut detected earlier is acted on at the minimum.
+        max_interval: maximum number of frames between key frames; ``None``: three times ``key_interval``.
+        weight, cut_similarity, interval_shift: see :class:`~src.inference.scheduling.change.ChangeSettings`.
 
     Raises:
         ValueError: if a value is out of range.

@@ -55,8 +55,7 @@ class Budget(ChangeSettings):
         gflops: budget per frame in GFLOPs, or ``None``.
         ms: budget per frame in milliseconds of this machine, or ``None``; held for typical (median) latencies.
         costs: cost of both kinds of frames, in the budget's unit; see :meth:`with_costs`.
-        weight: see :class:`~src.inference.scheduling.change.ChangeSettings`.
-        cut_similarity: see :class:`~src.inference.scheduling.change.ChangeSettings`.
+        weight, cut_similarity: see :class:`~src.inference.scheduling.change.ChangeSettings`.
         interval_shift: see :class:`~src.inference.scheduling.change.ChangeSettings`; also the initial credit in key excesses.
 
     Raises:
@@ -90,11 +89,7 @@ class Budget(ChangeSettings):
         return self.gflops if self.gflops is not None else self.ms or 0.0
 
     def with_costs(self, costs: StepCosts) -> Self:
-        """Return the same budget with known costs.
-
-        Raises:
-            ValueError: see the class.
-        """
+        """Return the same budget with known costs."""
         return replace(self, costs=costs)
 
     @property

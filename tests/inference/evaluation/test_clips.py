@@ -130,7 +130,7 @@ def test_data_that_cannot_be_scored_is_refused() -> None:
     with pytest.raises(ValueError, match="the network has 4 classes, the data 2"):
         evaluate_clips(propagator, data)
     with pytest.raises(ValueError, match="expected 'stream' to save predictions"):
-        evaluate_clips(propagator, FakeClips((4,)), 2, EvaluationOptions(protocol="pairs"), sink=lambda *_: None)
+        evaluate_clips(propagator, FakeClips((4,)), 2, EvaluationOptions(protocol="pairs"), on_semantic_map=lambda *_: None)
 
 
 @pytest.mark.parametrize(
@@ -150,13 +150,15 @@ def test_contradictory_options_are_refused(settings: dict[str, Any], message: st
 def test_the_sink_gets_every_map_of_the_first_run_even_without_labels() -> None:
     data, propagator = FakeClips((4, 3), unlabelled=frozenset({2, 3})), tiny_propagator()
     maps: dict[tuple[int, int], Tensor] = {}
-    evaluate_clips(propagator, data, 2, sink=lambda clip, frame, found: maps.__setitem__((clip, frame), found))
+    evaluate_clips(propagator, data, 2, on_semantic_map=lambda clip, frame, found: maps.__setitem__((clip, frame), found))
     assert list(maps) == [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (1, 1), (1, 2)]
     for clip, images in enumerate(data.images):
         for frame, found in enumerate(StreamingSegmentor(propagator, FixedInterval(2)).stream(images)):
             assert torch.equal(maps[clip, frame], found)
     unlabelled = FakeClips((2,), unlabelled=frozenset({0, 1}))
-    result = evaluate_clips(propagator, unlabelled, 2, EvaluationOptions(key_frame_offsets="first"), sink=lambda *_: None)
+    result = evaluate_clips(
+        propagator, unlabelled, 2, EvaluationOptions(key_frame_offsets="first"), on_semantic_map=lambda *_: None
+    )
     assert math.isnan(result.miou) and result.frames == 0 and result.key_times.frames == 1
 
 

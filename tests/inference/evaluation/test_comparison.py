@@ -55,7 +55,7 @@ def test_interval_one_is_shared_and_only_the_first_job_is_saved() -> None:
         FakeClips((3,)),
         [1, 2],
         EvaluationOptions(key_frame_offsets="first"),
-        sink=lambda clip, frame, found: saved.append((clip, frame)),
+        on_semantic_map=lambda clip, frame, found: saved.append((clip, frame)),
     )
     assert [one.title for one in results] == ["copy, k=1", "copy, k=2", "query, k=1", "query, k=2"]
     assert results[0].result is results[2].result and results[1].result is not results[3].result

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar, get_args
+from typing import Literal, get_args
 
 from rich.console import Console
 
@@ -17,7 +17,6 @@ from src.inference.evaluation.flow.table import error_row, offset_rows
 from src.inference.evaluation.progress import ProgressCallback, advance, progress_bars
 
 FlowTask = Literal["label_propagation", "endpoint_error"]
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -27,11 +26,7 @@ class FlowComparison:
     Attributes:
         task: ``label_propagation`` or ``endpoint_error``.
         dataset: clips with labels, or with ground-truth flow.
-        offsets: offsets of label propagation, frames.
-        target_stride: see :func:`src.inference.evaluation.flow.label_propagation.label_pairs`.
-
-    Raises:
-        ValueError: if the task is neither, or the data has no pair of frames for it.
+        offsets, target_stride: of label propagation, see :func:`src.inference.evaluation.flow.label_propagation.label_pairs`.
     """
 
     task: FlowTask
@@ -56,25 +51,21 @@ class FlowComparison:
             console: console of the progress bars.
         """
         names = [*methods, *(name for name in costs if name not in methods)]
+        rows: list[Row] = []
+        with progress_bars(console) as progress:
+            overall = progress.add_task("all flows", total=len(names))
+            for name in names:
+                task = progress.add_task(name, total=None)
+                rows += self._method_rows(name, methods.get(name), costs[name], advance(progress, task))
+                progress.remove_task(task)
+                progress.advance(overall)
+        return rows
+
+    def _method_rows(self, name: str, method: FlowMethod | None, cost: Row, progress: ProgressCallback) -> list[Row]:
         if self.task == "endpoint_error":
-            errors = _of_all(methods, lambda one, bar: endpoint_errors(one, self.dataset, bar), console)
-            return [error_row(name, errors.get(name), costs[name]) for name in names]
-        scores = _of_all(
-            methods, lambda one, bar: propagate_labels(one, self.dataset, self.offsets, self.target_stride, bar), console
-        )
-        classes = self.dataset.classes
-        return [row for name in names for row in offset_rows(name, self.offsets, scores.get(name), costs[name], classes)]
-
-
-def _of_all(
-    methods: Mapping[str, FlowMethod], score: Callable[[FlowMethod, ProgressCallback], Result], console: Console | None
-) -> dict[str, Result]:
-    results: dict[str, Result] = {}
-    with progress_bars(console) as progress:
-        overall = progress.add_task("all flows", total=len(methods))
-        for name, method in methods.items():
-            task = progress.add_task(name, total=None)
-            results[name] = score(method, advance(progress, task))
-            progress.remove_task(task)
-            progress.advance(overall)
-    return results
+            errors = None if method is None else endpoint_errors(method, self.dataset, progress)
+            return [error_row(name, errors, cost)]
+        scores = None
+        if method is not None:
+            scores = propagate_labels(method, self.dataset, self.offsets, self.target_stride, progress)
+        return offset_rows(name, self.offsets, scores, cost, self.dataset.classes)

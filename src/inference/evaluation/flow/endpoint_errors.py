@@ -16,8 +16,7 @@ class ClipError:
 
     Attributes:
         clip: name of the clip.
-        epe: mean end-point error over the known pixels of all pairs, pixels.
-        outlier_rate: 0..1, see :class:`EndPointError`.
+        epe, outlier_rate: see :class:`EndPointError`, over all pairs.
         pairs: number of frame pairs.
     """
 
@@ -43,16 +42,7 @@ def flow_pairs(dataset: ClipDataset) -> list[tuple[int, int, int]]:
 
 
 def endpoint_errors(method: FlowMethod, dataset: ClipDataset, progress: ProgressCallback | None = None) -> list[ClipError]:
-    """Compute the errors on each clip with ground-truth flow; pixels of unknown flow are left out.
-
-    Args:
-        method: flow method to evaluate.
-        dataset: data with ground-truth flow.
-        progress: called after every pair.
-
-    Raises:
-        ValueError: if the data has no ground-truth flow.
-    """
+    """Compute the errors on each clip with ground-truth flow; pixels of unknown flow are left out."""
     pairs = flow_pairs(dataset)
     metrics: dict[int, EndPointError] = {}
     for done, (clip, nonkey, key) in enumerate(pairs, start=1):

@@ -74,17 +74,8 @@ def propagate_labels(
 ) -> list[OffsetScore]:
     """Warp labels over each offset and score them.
 
-    Each offset has one confusion matrix over all pairs; a pixel whose target label or warped label is void is left out.
-
-    Args:
-        method: flow method to evaluate.
-        dataset: clips with labels.
-        offsets: see :func:`label_pairs`.
-        target_stride: see :func:`label_pairs`.
-        progress: called after every pair.
-
-    Raises:
-        ValueError: see :func:`label_pairs`.
+    Each offset has one confusion matrix over all :func:`label_pairs`; a pixel whose target label or warped label is void is left
+    out.
     """
     pairs = label_pairs(dataset, offsets, target_stride)
     scores = {offset: MeanIoU(dataset.num_classes) for offset in offsets}

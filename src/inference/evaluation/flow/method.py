@@ -68,23 +68,14 @@ class FlowMethod:
 
     @torch.inference_mode()
     def start(self, key_image: Tensor) -> KeyFrame:
-        """Process a key frame.
-
-        Args:
-            key_image: (3, H, W) uint8 RGB.
-        """
+        """Process a key frame, (3, H, W) uint8 RGB."""
         image = self.network_image(key_image)
         prediction = None if self.propagator is None else self.propagator.segmentor(image).final_layer()
         return KeyFrame(image, prediction, self.flow.encode_key(image))
 
     @torch.inference_mode()
     def estimate(self, key: KeyFrame, image: Tensor) -> FlowPrediction:
-        """Run the estimator, including its detail: all work on a non-key frame except the warp.
-
-        Args:
-            key: result of :meth:`start`.
-            image: (1, 3, h, w), RGB 0..255, of the key frame's size.
-        """
+        """Run the estimator, including its detail, on (1, 3, h, w), RGB 0..255: all work on a non-key frame except the warp."""
         none = image.new_zeros((1, *self.queries), dtype=torch.float32)
         queries = none if key.prediction is None else key.prediction.queries
         return self.flow.with_detail(self.flow(key.image, image, queries, key.features))
@@ -96,15 +87,12 @@ class FlowMethod:
         With a flow per segment, each pixel has the flow of the segment that wins there after the masks are warped
         (:func:`src.ops.segment_flow.winning_flow`), which determines the pixel's class.
 
-        Convention:
-            backward flow at the size of the image, in its pixels; channel 0 right, channel 1 down.
-
         Args:
             key: result of :meth:`start`.
             nonkey_image: (3, H, W) uint8 RGB.
 
         Returns:
-            (2, H, W) float32 on the CPU.
+            (2, H, W) float32 on the CPU: backward flow in pixels of the image; channel 0 right, channel 1 down.
         """
         size = (nonkey_image.shape[-2], nonkey_image.shape[-1])
         image = self.network_image(nonkey_image)
@@ -121,14 +109,9 @@ class FlowMethod:
 
     @torch.inference_mode()
     def confidence(self, key: KeyFrame, nonkey_image: Tensor) -> Tensor | None:
-        """Estimate the probability that each pixel is visible in the key frame; ``None`` without a confidence head.
+        """Estimate the probability that each pixel is visible in the key frame: the maximum over segments.
 
-        Args:
-            key: result of :meth:`start`.
-            nonkey_image: (3, H, W) uint8 RGB.
-
-        Returns:
-            (H, W) float32 in 0..1 on the CPU; the maximum over segments.
+        Returns (H, W) float32 in 0..1 on the CPU; ``None`` without a confidence head.
         """
         image = self.network_image(nonkey_image)
         found = self.estimate(key, image)

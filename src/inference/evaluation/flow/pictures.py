@@ -29,16 +29,7 @@ def write_flow_pictures(
 ) -> list[Path]:
     """Write ``<clip>_<frame>_offset_<offset>.png`` for a few pairs, spread evenly over all that are ``offset`` frames apart.
 
-    Args:
-        methods: methods by name.
-        dataset: clips with labels.
-        folder: created if missing; files of the same name are replaced.
-        offset: frames from key frame to target frame.
-        pairs: number of pairs.
-        progress: called after every picture.
-
-    Returns:
-        The files.
+    The folder is created if missing; files of the same name are replaced. ``progress`` is called after every picture.
 
     Raises:
         ValueError: if no two labelled frames are ``offset`` frames apart.
@@ -67,14 +58,7 @@ def propagate_label(
     """Warp the key frame's label to a non-key frame and mark disoccluded pixels.
 
     Disoccluded pixels are those with a confidence below a half or, for an estimator without confidence, those that fail the
-    forward-backward check.
-
-    Args:
-        method: flow method.
-        key_image: (3, H, W) uint8 RGB.
-        nonkey_image: (3, H, W) uint8 RGB.
-        key_label: (H, W) int64.
-        num_classes: K.
+    forward-backward check. Images are (3, H, W) uint8 RGB, the label (H, W) int64.
     """
     key = method.start(key_image)
     flow = method.to_key(key, nonkey_image)

@@ -48,10 +48,7 @@ def offset_rows(
 def error_row(method: str, errors: Sequence[ClipError] | None, cost: Row) -> Row:
     """Build the row of a method; ``epe`` (pixels) and ``outlier_rate`` (0..1) are means over the clips, equally weighted.
 
-    Args:
-        method: name of the method.
-        errors: errors of every clip; ``None`` for a method that is only counted and timed.
-        cost: see :func:`offset_rows`.
+    ``errors`` is ``None`` for a method that is only counted and timed.
     """
     if errors is None:
         return {"method": method, "epe": None, "outlier_rate": None, **cost}
@@ -86,14 +83,9 @@ def flow_table(rows: Sequence[Row]) -> Table:
 
 
 def draw_offsets(rows: Sequence[Row], folder: Path) -> list[Path]:
-    """Write ``miou_by_offset.png`` and ``miou_by_cost.png`` (at the middle offset) of the scored rows.
+    """Write ``miou_by_offset.png`` and ``miou_by_cost.png`` (at the middle offset) of the scored :func:`offset_rows`.
 
-    Args:
-        rows: rows of :func:`offset_rows`.
-        folder: created if missing; files of the same name are replaced.
-
-    Returns:
-        The files; none where no row has a score.
+    The folder is created if missing; files of the same name are replaced.
     """
     scored = [row for row in rows if row["miou"] is not None]
     if not scored:
