@@ -35,6 +35,7 @@ from src.measure.published import published_models
 from src.measure.sample_clips import moving_clip, sample_batch, sample_clips
 from src.measure.speed import SpeedPlan
 from src.measure.speed import measure_speed as speed_row
+from src.models.propagator import Propagator
 from src.ops.device import set_threads
 from src.structures import PairBatch
 from src.training.module import PropagationModule
@@ -193,9 +194,23 @@ MEASUREMENTS: dict[str, Callable[[DictConfig, Console], Row | list[Row]]] = {
 
 
 def _cost(cfg: DictConfig) -> Row:
-    size = image_size(cfg)
-    cost = frame_cost(propagator_of(cfg, META), size)
-    return {**subject(cfg, size), **report.cost_row(cost, cfg.key_interval, size, published_models().get(cfg.name))}
+    size, propagator = image_size(cfg), propagator_of(cfg, META)
+    published = published_models().get(cfg.name)
+    if published is not None and _architecture(propagator) != _architecture(_published_propagator(cfg.name)):
+        published = None
+    return {**subject(cfg, size), **report.cost_row(frame_cost(propagator, size), cfg.key_interval, size, published)}
+
+
+def _published_propagator(experiment: str) -> Propagator:
+    cfg = compose("benchmark", [f"experiment={experiment}"])
+    fill_num_classes(cfg.data)
+    return propagator_of(cfg, META)
+
+
+def _architecture(propagator: Propagator) -> tuple[object, ...]:
+    segmentor, flow = propagator.segmentor, propagator.flow
+    fields = segmentor.network_fields(segmentor.network.config)
+    return type(segmentor), segmentor.num_classes, fields, type(flow), flow.config()
 
 
 def _transforms(cfg: DictConfig) -> dict[str, PairTransform]:

@@ -29,14 +29,7 @@ log = logging.getLogger(__name__)
 
 
 def evaluate_flows(cfg: DictConfig, dataset: ClipDataset, output: Path, report: Path | None, console: Console) -> list[Row]:
-    """Score, count and time the configured flows; write table, charts and pictures.
-
-    Args:
-        cfg: composed configuration of ``conf/eval.yaml``.
-        dataset: clips.
-        output: JSON file of the table.
-        report: folder of the charts; ``None`` for no charts.
-        console: console of the table.
+    """Score, count and time the flows of ``conf/eval.yaml``; write table (JSON), charts (a folder, if given) and pictures.
 
     Returns:
         The written rows: one per method (and offset).

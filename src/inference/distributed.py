@@ -40,14 +40,8 @@ class World:
     def assign(self, costs: Sequence[float]) -> list[int]:
         """Return the items of this process. Every item belongs to exactly one process, at about equal total cost per process.
 
-        Items are assigned in order of falling cost, each to the process with the least total so far; the assignment is the same
-        in all processes.
-
-        Args:
-            costs: cost of each item, in any unit.
-
-        Returns:
-            Item indices, ascending.
+        Items are assigned in order of falling cost (any unit), each to the process with the least total so far; the assignment
+        is the same in all processes. Returns ascending indices.
         """
         loads = [0.0] * self.size
         mine = []
@@ -106,11 +100,7 @@ def join_world(environment: Mapping[str, str] | None = None) -> Iterator[World]:
 
 
 def world_from_environment(environment: Mapping[str, str]) -> World:
-    """Read the variables of torchrun (``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK``) or srun (``SLURM_PROCID``, ...).
-
-    Raises:
-        ValueError: see :func:`join_world`.
-    """
+    """Read the variables of torchrun (``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK``) or srun (``SLURM_PROCID``, ...)."""
     if "RANK" in environment and "WORLD_SIZE" in environment:
         return World(*(int(environment.get(name, 0)) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")))
     # A shell of salloc has SLURM_NTASKS too, but only a step of srun has several processes.

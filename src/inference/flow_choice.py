@@ -45,16 +45,9 @@ def with_flow(
 def selectable_flows(
     propagator: Propagator, metadata: Mapping[str, Any], first: str = "auto", dis_short_side: int | None = None
 ) -> dict[str, Propagator]:
-    """Combine the segmentor with every flow that its checkpoint supports, by method name.
+    """Combine the segmentor with every flow that its checkpoint supports, by method name; the flow ``first`` comes first.
 
-    Args:
-        propagator: network as loaded.
-        metadata: see :func:`with_flow`.
-        first: flow that comes first; see :func:`with_flow`.
-        dis_short_side: see :func:`with_flow`.
-
-    Raises:
-        ValueError: see :func:`with_flow`.
+    The arguments are those of :func:`with_flow`.
     """
     chosen = with_flow(propagator, metadata, first, dis_short_side)
     names = [name for name in available_methods(propagator) if name != "per_frame"]

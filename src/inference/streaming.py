@@ -120,9 +120,6 @@ class StreamingSegmentor:
 
         Returns:
             semantic_map (B, H, W) int64 at the size of the image, and the state for the next step.
-
-        Raises:
-            ValueError: see :meth:`predict`.
         """
         started = self.clock()
         result = self.predict(image, state)

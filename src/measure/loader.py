@@ -153,7 +153,7 @@ def _for_each(function: Callable[[Path], object], paths: Sequence[Path]) -> list
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Run with the settings of a loader process: one thread, and memory that is kept for the next image."""
+    """Run with the settings of a loader process."""
     threads = torch.get_num_threads(), cv2.getNumThreads()
     prepare_worker(0)
     try:

@@ -18,7 +18,7 @@ from src.structures import Size
 def cost_row(cost: FrameCost, key_interval: int, size: Size, published: PublishedModel | None) -> Row:
     """Build the row of a cost: parameters (M), GFLOPs (one multiply-add counts 1), published figures, deviation in percent.
 
-    Published figures for another size or interval are left out of the row.
+    ``published`` must be of the same networks; figures for another size or interval are left out of the row.
     """
     row: Row = {
         "key_interval": key_interval,

@@ -13,7 +13,6 @@ from src.files.tables import Row
 from src.measure.latency import Timing, time_in_turn
 from src.measure.memory import peak_memory_mib
 from src.measure.parts import Stream, part_costs, part_times
-from src.measure.roofline import matrix_product, roofline_ms
 from src.measure.transformers_baseline import TransformersMask2Former, full_size_scores, nonkey_map_by_reference
 from src.models.propagator import Propagator
 from src.models.segmentors.mask2former import Mask2FormerSegmentor
@@ -28,17 +27,22 @@ FRAMES = {
 }
 """Timed calls of single frames -> their titles in tables."""
 
+_RATIOS = {
+    "per_frame_vs_transformers": ("transformers", "per_frame"),
+    "per_frame_vs_transformers_full_size": ("transformers_full_size", "per_frame"),
+    "nonkey_vs_reference": ("reference_nonkey", "nonkey"),
+    "nonkey_vs_reference_our_flow": ("reference_nonkey_our_flow", "nonkey"),
+    "clip_k5_vs_per_frame": ("k1", "k5"),
+    "clip_k5_vs_transformers": ("transformers", "k5"),
+    "clip_k5_vs_transformers_full_size": ("transformers_full_size", "k5"),
+}
+PRODUCT_MULTIPLY_ADDS = 4 * 1024**3
+"""Multiply-adds of :func:`matrix_product`."""
+
 
 @dataclass(frozen=True)
 class SpeedPlan:
-    """Measurements and their numbers of calls.
-
-    Attributes:
-        warmup: untimed calls of each kind of frame.
-        repeats: timed calls of each kind of frame and of the parts.
-        clip_repeats: timed runs of each clip.
-        what: measurements, some of ``frames``, ``clips``, ``parts``.
-    """
+    """Measurements (``what``), numbers of untimed and timed calls of each frame and part, and of timed runs of each clip."""
 
     warmup: int = 1
     repeats: int = 5
@@ -63,9 +67,6 @@ def measure_speed(propagator: Propagator, streams: Mapping[int, Stream], frames:
     Returns:
         ``gmacs_per_s`` and, as planned: ``frames_ms``, ``clips_ms`` (per frame), ``ratios``, ``peak_memory_mib``, ``equal`` (our
         label map beside that of transformers) and ``parts``.
-
-    Raises:
-        ValueError: if the segmentor is another one, or there are fewer than two frames.
     """
     if not isinstance(propagator.segmentor, Mask2FormerSegmentor):
         raise ValueError(
@@ -82,7 +83,7 @@ def measure_speed(propagator: Propagator, streams: Mapping[int, Stream], frames:
     if "frames" in plan.what:
         baseline = TransformersMask2Former(propagator.segmentor)
         calls = _frame_calls(propagator, baseline, streams[1], stream, frames)
-        timings = time_in_turn({**calls, "product": product.call}, plan.warmup, plan.repeats)
+        timings = time_in_turn({**calls, "product": product}, plan.warmup, plan.repeats)
         row["frames_ms"] = {name: _spread(timings[name]) for name in calls}
         row["peak_memory_mib"] = {name: peak_memory_mib(call, device) for name, call in calls.items()}
         row["equal"] = compare_maps(propagator.segmentor, baseline, streams[1], frames[0])
@@ -92,31 +93,38 @@ def measure_speed(propagator: Propagator, streams: Mapping[int, Stream], frames:
         clips = {k: partial(_run_clip, one, frames) for k, one in sorted(streams.items())}
         clip_timings = time_in_turn(clips, 0 if timings else 1, plan.clip_repeats)
         row["clips_ms"] = {str(k): _spread(timing, len(frames)) for k, timing in clip_timings.items()}
-    timings["product"] = time_in_turn({"product": product.call}, 2, 9)["product"] if not timings else timings["product"]
-    row["gmacs_per_s"] = product.rate(timings["product"].median_ms)
+    timing = timings["product"] if timings else time_in_turn({"product": product}, 2, 9)["product"]
+    row["gmacs_per_s"] = PRODUCT_MULTIPLY_ADDS / timing.median_ms / 1e6
     if "parts" in plan.what and stream is not None:
         times = part_times(propagator, stream, frames[0], frames[1], plan.warmup, plan.repeats)
-        row["parts"] = _part_rows(times, part_costs(propagator, (frames[0].shape[-2], frames[0].shape[-1])), row["gmacs_per_s"])
+        gmacs = part_costs(propagator, (frames[0].shape[-2], frames[0].shape[-1]))
+        # The roofline is the time of the multiply-adds at the rate of matrix products.
+        row["parts"] = [
+            {"name": name, "ms": times[name], "gmacs": cost, "roofline_ms": 1e3 * cost / row["gmacs_per_s"]}
+            for name, cost in gmacs.items()
+        ]
     return {**row, "ratios": ratios(row)}
+
+
+def matrix_product(device: torch.device) -> Callable[[], object]:
+    """Return four products of square matrices, large enough to reach the machine's rate and small enough for its caches."""
+    a, b = (torch.randn(1024, 1024, device=device) for _ in range(2))
+    out = torch.empty_like(a)
+
+    @torch.inference_mode()
+    def call() -> None:
+        for _ in range(4):
+            torch.mm(a, b, out=out)
+
+    return call
 
 
 def ratios(row: Row) -> dict[str, float | None]:
     """Compute speed ratios of median times; ``None`` where one side was not timed."""
-    frames = {name: entry["median"] for name, entry in row["frames_ms"].items()}
-    clips = {f"k{k}": entry["median"] for k, entry in row["clips_ms"].items()}
-    times = {**frames, **clips}
-
-    def ratio(slow: str, fast: str) -> float | None:
-        return times[slow] / times[fast] if slow in times and fast in times else None
-
+    entries = {**row["frames_ms"], **{f"k{k}": entry for k, entry in row["clips_ms"].items()}}
+    times = {name: entry["median"] for name, entry in entries.items()}
     return {
-        "per_frame_vs_transformers": ratio("transformers", "per_frame"),
-        "per_frame_vs_transformers_full_size": ratio("transformers_full_size", "per_frame"),
-        "nonkey_vs_reference": ratio("reference_nonkey", "nonkey"),
-        "nonkey_vs_reference_our_flow": ratio("reference_nonkey_our_flow", "nonkey"),
-        "clip_k5_vs_per_frame": ratio("k1", "k5"),
-        "clip_k5_vs_transformers": ratio("transformers", "k5"),
-        "clip_k5_vs_transformers_full_size": ratio("transformers_full_size", "k5"),
+        name: times[slow] / times[fast] if slow in times and fast in times else None for name, (slow, fast) in _RATIOS.items()
     }
 
 
@@ -169,12 +177,6 @@ def _run_clip(stream: Stream, frames: Sequence[Tensor]) -> None:
     state = None
     for frame in frames:
         _, state = stream.step(frame, state)
-
-
-def _part_rows(times: Mapping[str, float], costs: Mapping[str, float], rate: float) -> list[Row]:
-    return [
-        {"name": name, "ms": times[name], "gmacs": cost, "roofline_ms": roofline_ms(cost, rate)} for name, cost in costs.items()
-    ]
 
 
 def _spread(timing: Timing, calls: int = 1) -> dict[str, float]:

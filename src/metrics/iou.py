@@ -22,9 +22,6 @@ class MeanIoU(Metric):
         num_classes: K.
         protocol: ``present_in_label``: mean over the classes present in the labels, as in the VSPW scripts in common use.
             ``reference``: mean over the classes present in labels or predictions, as in MPVSS's published code.
-
-    Raises:
-        ValueError: if the protocol is unknown or there are more classes than label values.
     """
 
     full_state_update = False
@@ -39,15 +36,7 @@ class MeanIoU(Metric):
         self.add_state("confusion", torch.zeros(num_classes, num_classes, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, prediction: Int64[Tensor, "*batch H W"], label: Int64[Tensor, "*batch H W"]) -> None:
-        """Count pixels.
-
-        Args:
-            prediction: classes 0..K-1.
-            label: classes 0..K-1 or ``IGNORE_INDEX``.
-
-        Raises:
-            ValueError: if shapes or types differ or a value is out of range.
-        """
+        """Count the pixels of predictions, 0..K-1, and labels, 0..K-1 or ``IGNORE_INDEX``."""
         check_label_maps(prediction, label, self.num_classes)
         self.confusion += count_pixels(prediction, label, self.num_classes)
 
@@ -77,11 +66,7 @@ def iou_figures(confusion: Int64[Tensor, "K K"], protocol: IoUProtocol) -> dict[
 
 
 def check_iou_arguments(num_classes: int, protocol: str) -> None:
-    """Check the constructor arguments of metrics on confusion matrices.
-
-    Raises:
-        ValueError: if the protocol is unknown or there are more classes than label values.
-    """
+    """Check the constructor arguments of metrics on confusion matrices."""
     if protocol not in get_args(IoUProtocol):
         raise ValueError(f"protocol={protocol!r}; expected one of {get_args(IoUProtocol)}")
     if not 1 <= num_classes <= IGNORE_INDEX:

@@ -9,12 +9,7 @@ from src.structures import IGNORE_INDEX
 
 
 def check_label_maps(prediction: Tensor, label: Tensor, num_classes: int = IGNORE_INDEX) -> None:
-    """Check the shapes, types and values of a prediction and a label.
-
-    Args:
-        prediction: (..., H, W) int64, 0..num_classes-1.
-        label: (..., H, W) int64, 0..num_classes-1 or ``IGNORE_INDEX``.
-        num_classes: K.
+    """Check a prediction, (..., H, W) int64, 0..K-1, and a label of its shape and type, 0..K-1 or ``IGNORE_INDEX``.
 
     Raises:
         ValueError: if shapes or types differ or a value is out of range.

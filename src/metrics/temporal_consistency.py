@@ -45,9 +45,6 @@ class TemporalConsistency(Metric):
             current: predicted classes of the later frame.
             backward_flow: pixels; stored at the later frame's pixel, pointing to its source in the earlier frame.
             forward_flow: pixels; stored at the earlier frame's pixel, pointing into the later frame.
-
-        Raises:
-            ValueError: if shapes or types do not match.
         """
         check_label_maps(previous, current)
         if current.ndim != 2 or not backward_flow.shape == forward_flow.shape == (2, *current.shape):

@@ -54,9 +54,6 @@ class VideoConsistency(Metric):
     Args:
         window: n, frames.
         protocol: ``official`` or ``strict``.
-
-    Raises:
-        ValueError: if the protocol is unknown or the window is empty.
     """
 
     full_state_update = False

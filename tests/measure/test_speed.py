@@ -8,7 +8,8 @@ import torch
 from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
 from src.measure.cost import frame_cost
-from src.measure.speed import FRAMES, SpeedPlan, compare_maps, measure_speed
+from src.measure.counting import count_multiply_adds
+from src.measure.speed import FRAMES, PRODUCT_MULTIPLY_ADDS, SpeedPlan, compare_maps, matrix_product, measure_speed
 from src.measure.transformers_baseline import TransformersMask2Former
 from src.models.propagator import Propagator
 from tests.inference.tiny import tiny_propagator
@@ -18,6 +19,10 @@ from tests.inference.tiny import tiny_propagator
 def frames() -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     return [torch.randint(0, 256, (1, 3, 64, 96), generator=generator, dtype=torch.uint8) for _ in range(2)]
+
+
+def test_the_product_does_the_multiply_adds_that_it_states() -> None:
+    assert count_multiply_adds(matrix_product(torch.device("cpu")))[1] == PRODUCT_MULTIPLY_ADDS
 
 
 def test_the_calls_of_a_frame_compute_the_same_labels(frames: list[torch.Tensor]) -> None:

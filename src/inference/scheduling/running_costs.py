@@ -13,14 +13,10 @@ _WINDOW = 9  # frames of a kind: four stalled frames do not move the median, fiv
 
 @dataclass(frozen=True)
 class RunningCosts:
-    """Latencies of the most recent frames of each kind.
+    """Latencies of the most recent frames of each kind, milliseconds, the latest last.
 
     Disturbances only ever slow a frame down, so the cost is the median (the lower of two middle values): warm-up and stalled
     frames are outvoted. The estimate made before the stream counts as one frame of each kind.
-
-    Attributes:
-        key: milliseconds of key frames, the latest last.
-        nonkey: milliseconds of propagated frames, the latest last.
     """
 
     key: tuple[float, ...]

@@ -31,10 +31,7 @@ def thumbnail(image: Tensor) -> Tensor:
 def thumbnail_multiply_adds(size: Size) -> int:
     """Count the multiply-adds of a thumbnail and of its comparison with the previous one.
 
-    Three per pixel for grey, one for the mean of blocks, and ten per pixel of the thumbnail.
-
-    Args:
-        size: (H, W) of the image.
+    Three per pixel of the image for grey, one for the mean of blocks, and ten per pixel of the thumbnail.
     """
     pixels = size[0] * size[1]
     scale = min(1.0, THUMBNAIL_SIDE / min(size))
@@ -42,11 +39,7 @@ def thumbnail_multiply_adds(size: Size) -> int:
 
 
 def difference_and_similarity(earlier: Tensor, later: Tensor) -> tuple[float, float]:
-    """Compare two thumbnails.
-
-    Args:
-        earlier: (1, 1, h, w).
-        later: (1, 1, h, w).
+    """Compare two thumbnails (1, 1, h, w).
 
     Returns:
         Mean absolute difference in grey levels, after scaling the earlier thumbnail to the mean of the later one; and the

@@ -7,15 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class StepCosts:
-    """Total cost of a frame, change signals and post-processing included, in GFLOPs or milliseconds.
-
-    Attributes:
-        key: cost of a key frame.
-        nonkey: cost of a propagated frame.
-
-    Raises:
-        ValueError: if a cost is negative.
-    """
+    """Total cost of a key and of a propagated frame, change signals and post-processing included, in GFLOPs or milliseconds."""
 
     key: float
     nonkey: float

@@ -147,7 +147,7 @@ def test_contradictory_options_are_refused(settings: dict[str, Any], message: st
         EvaluationOptions(**settings)
 
 
-def test_the_sink_gets_every_map_of_the_first_run_even_without_labels() -> None:
+def test_the_callback_gets_every_map_of_the_first_run_even_without_labels() -> None:
     data, propagator = FakeClips((4, 3), unlabelled=frozenset({2, 3})), tiny_propagator()
     maps: dict[tuple[int, int], Tensor] = {}
     evaluate_clips(propagator, data, 2, on_semantic_map=lambda clip, frame, found: maps.__setitem__((clip, frame), found))
