@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from src.data.clips import ClipDataset
-from src.inference.evaluation.progress import ProgressCallback
+from src.inference.evaluation.progress import ProgressCallback, counted
 from src.inference.streaming import StreamingSegmentor
 from src.inference.video.writer import VideoWriter
 from src.ops.masks import semantic_map
@@ -27,11 +27,10 @@ def write_comparison_video(
     progress: ProgressCallback | None = None,
 ) -> None:
     """Write an mp4 of one clip: image, label and the overlay of every method, by title."""
-    frames = len(dataset.clips[clip])
     labelled = set(dataset.clips[clip].labelled_frames)
     states: dict[str, KeyFrameState | None] = dict.fromkeys(streams)
     with VideoWriter(path, fps=Fraction(dataset.fps).limit_denominator(1001)) as video:
-        for frame in range(frames):
+        for frame in counted(range(len(dataset.clips[clip])), progress):
             image = dataset.read_image(clip, frame)
             label = dataset.read_label(clip, frame) if frame in labelled else None
             maps: dict[str, Tensor] = {}
@@ -39,8 +38,6 @@ def write_comparison_video(
                 labels, states[name] = stream.step(image[None], states[name])
                 maps[name] = labels[0].cpu()
             video.write(comparison_panel(image, label, maps, dataset.palette, dataset.classes))
-            if progress is not None:
-                progress(frame + 1, frames)
 
 
 def write_pictures(
@@ -68,10 +65,8 @@ def write_pictures(
     folder.mkdir(parents=True, exist_ok=True)
     chosen = sorted({i * len(dataset.clips) // clips for i in range(clips)})
     written: list[Path] = []
-    for done, clip in enumerate(chosen, start=1):
+    for clip in counted(chosen, progress):
         written += _clip_pictures(streams, dataset, clip, offset, folder)
-        if progress is not None:
-            progress(done, len(chosen))
     return written
 
 

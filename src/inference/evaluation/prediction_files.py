@@ -18,7 +18,7 @@ from src.data.clips import ClipDataset
 from src.files.atomic_write import atomic_path
 from src.files.images import read_label_png
 from src.inference.distributed import SINGLE, World
-from src.inference.evaluation.progress import ProgressCallback
+from src.inference.evaluation.progress import FrameCounter, ProgressCallback
 from src.inference.evaluation.scores import EvaluationResult, Scores
 from src.inference.evaluation.warped_agreement import WarpedAgreement
 from src.structures import Clip, Size
@@ -109,9 +109,10 @@ def evaluate_predictions(
     if not total:
         raise ValueError(f"{type(dataset).__name__} has no labelled frame in its {len(dataset.clips)} clips; expected at least 1")
     predictions.check_complete()
-    scores, done = Scores(dataset.num_classes), 0
+    scores = Scores(dataset.num_classes)
     labelled = [len(clip.labelled_frames) for clip in dataset.clips]
     mine = world.assign(labelled)
+    counter = FrameCounter(sum(labelled[clip] for clip in mine), progress)
     agreement = WarpedAgreement() if temporal_consistency else None
     for number in mine:
         before = -1
@@ -123,9 +124,8 @@ def evaluate_predictions(
             scores.add_frame(found, label)
             if agreement is not None:
                 agreement.add(dataset.read_image(number, frame), found)
-            before, done = frame, done + 1
-            if progress is not None:
-                progress(done, sum(labelled[clip] for clip in mine))
+            before = frame
+            counter.advance()
         _end_sequence(scores, agreement)
     scores.end_run(None if agreement is None else agreement.metric)
     return scores.result(total, world)

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+ItemT = TypeVar("ItemT")
+
 ProgressCallback = Callable[[int, int], None]
 """Called with (items done, items in total) after every item."""
+
+
+def counted(items: Sequence[ItemT], progress: ProgressCallback | None) -> Iterator[ItemT]:
+    """Yield the items, and report each to the callback when the next one is requested."""
+    for done, item in enumerate(items, start=1):
+        yield item
+        if progress is not None:
+            progress(done, len(items))
 
 
 class FrameCounter:

@@ -2,7 +2,7 @@ import io
 
 from rich.console import Console
 
-from src.inference.evaluation.progress import advance, progress_bars
+from src.inference.evaluation.progress import advance, counted, progress_bars
 
 
 def test_the_callback_advances_only_its_bar() -> None:
@@ -12,3 +12,10 @@ def test_the_callback_advances_only_its_bar() -> None:
         bars = {task.id: task for task in progress.tasks}
         assert (bars[first].completed, bars[first].total) == (3, 8)
         assert (bars[second].completed, bars[second].total) == (0, None)
+
+
+def test_each_item_is_reported_after_its_work() -> None:
+    events: list[object] = []
+    for item in counted("ab", lambda done, total: events.append((done, total))):
+        events.append(item)
+    assert events == ["a", (1, 2), "b", (2, 2)]

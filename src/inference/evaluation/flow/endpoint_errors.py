@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from src.data.clips import ClipDataset
 from src.inference.evaluation.flow.method import FlowMethod
-from src.inference.evaluation.progress import ProgressCallback
+from src.inference.evaluation.progress import ProgressCallback, counted
 from src.metrics.endpoint_error import EndPointError
 
 
@@ -45,13 +45,11 @@ def endpoint_errors(method: FlowMethod, dataset: ClipDataset, progress: Progress
     """Compute the errors on each clip with ground-truth flow; pixels of unknown flow are left out."""
     pairs = flow_pairs(dataset)
     metrics: dict[int, EndPointError] = {}
-    for done, (clip, nonkey, key) in enumerate(pairs, start=1):
+    for clip, nonkey, key in counted(pairs, progress):
         truth = dataset.read_flow(clip, nonkey, key)
         assert truth is not None
         found = method.to_key(method.start(dataset.read_image(clip, key)), dataset.read_image(clip, nonkey))
         metrics.setdefault(clip, EndPointError()).update(found, truth)
-        if progress is not None:
-            progress(done, len(pairs))
     counts = {clip: sum(number == clip for number, _, _ in pairs) for clip in metrics}
     figures = {clip: metric.compute() for clip, metric in metrics.items()}
     return [

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from src.data.clips import ClipDataset
 from src.inference.evaluation.flow.method import FlowMethod
-from src.inference.evaluation.progress import ProgressCallback
+from src.inference.evaluation.progress import ProgressCallback, counted
 from src.metrics.iou import MeanIoU
 from src.ops.warp import warp_label
 from src.structures import IGNORE_INDEX
@@ -80,7 +80,7 @@ def propagate_labels(
     pairs = label_pairs(dataset, offsets, target_stride)
     scores = {offset: MeanIoU(dataset.num_classes) for offset in offsets}
     last, key, key_label = None, None, torch.empty(0)
-    for done, (clip, key_frame, target) in enumerate(pairs, start=1):
+    for clip, key_frame, target in counted(pairs, progress):
         if key is None or last != (clip, key_frame):
             # Segmented once for all offsets.
             key = method.start(dataset.read_image(clip, key_frame))
@@ -88,8 +88,6 @@ def propagate_labels(
         flow = method.to_key(key, dataset.read_image(clip, target))
         warped = warp_label(key_label[None], flow[None], dataset.num_classes)[0]
         scores[target - key_frame].update(*_without_void(warped, dataset.read_label(clip, target)))
-        if progress is not None:
-            progress(done, len(pairs))
     return [_score(offset, scores[offset], sum(target - key == offset for _, key, target in pairs)) for offset in offsets]
 
 

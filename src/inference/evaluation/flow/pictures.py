@@ -12,7 +12,7 @@ from src.data.clips import ClipDataset
 from src.files.atomic_write import write_rgb
 from src.inference.evaluation.flow.label_propagation import label_pairs
 from src.inference.evaluation.flow.method import FlowMethod
-from src.inference.evaluation.progress import ProgressCallback
+from src.inference.evaluation.progress import ProgressCallback, counted
 from src.ops.occlusion import forward_backward_consistent
 from src.ops.warp import warp_label
 from src.visualization.canvas import legend, stack
@@ -38,7 +38,7 @@ def write_flow_pictures(
     # From the middle of equal parts: neither the first nor the last pair, where a drive begins or ends.
     chosen = [found[(2 * i + 1) * len(found) // (2 * pairs)] for i in range(min(pairs, len(found)))]
     files = []
-    for done, (clip, key, target) in enumerate(chosen, start=1):
+    for clip, key, target in counted(chosen, progress):
         key_image, image = dataset.read_image(clip, key), dataset.read_image(clip, target)
         key_label, label = dataset.read_label(clip, key), dataset.read_label(clip, target)
         labels = {name: propagate_label(one, key_image, image, key_label, dataset.num_classes) for name, one in methods.items()}
@@ -46,8 +46,6 @@ def write_flow_pictures(
         panel = stack([panel, legend(dataset.classes, dataset.palette, panel.shape[-1])])
         file = folder / f"{dataset.clips[clip].name.replace('/', '_')}_{target:05d}_offset_{offset}.png"
         files.append(write_rgb(panel, file))
-        if progress is not None:
-            progress(done, len(chosen))
     return files
 
 
