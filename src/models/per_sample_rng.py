@@ -27,11 +27,7 @@ class PerSampleRandom(nn.Module):
         self._next_call = 0
 
     def set_numbers(self, numbers: Float32[Tensor, "B N"] | None) -> None:
-        """Set the numbers of the following calls.
-
-        Args:
-            numbers: N = calls * count per sample, in 0..1; ``None``: use torch's generator.
-        """
+        """Set the numbers (0..1, N = calls * count) of the following calls; ``None``: use torch's generator."""
         self._numbers = () if numbers is None else torch.split(numbers, self.count, dim=1)
         self._next_call = 0
 
@@ -47,14 +43,9 @@ class PerSampleRandom(nn.Module):
 
 
 def seed_per_sample(network: nn.Module, seed: int, sample_id: Int64[Tensor, " B"]) -> None:
-    """Set the random numbers of a network's layers for a batch, a pure function of the arguments.
+    """Set the random numbers of a network's layers for a batch: a pure function of seed, sample number and order of the layers.
 
     The numbers are generated on the CPU, so that they do not depend on the device, and copied to that of ``sample_id`` at once.
-
-    Args:
-        network: its layers are identified by their order.
-        seed: of the run.
-        sample_id: number of each sample in the run.
     """
     layers = _layers(network)
     widths = [layer.count * layer.calls for layer in layers]

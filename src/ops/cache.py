@@ -31,11 +31,10 @@ def cached_constant(entries: int) -> Callable[[Callable[P, Tensor]], Callable[P,
 
     Results are ordinary tensors, which may meet gradients later. Writing to one is an error at the next call. Thread-safe.
 
+    The function's arguments must be hashable: sizes, dtype and device of the result.
+
     Args:
         entries: maximum number of results; the least recently used is dropped first.
-
-    Returns:
-        Decorator of functions with hashable arguments: sizes, dtype and device of the result.
     """
 
     def decorate(function: Callable[P, Tensor]) -> Callable[P, Tensor]:

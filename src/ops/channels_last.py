@@ -11,14 +11,9 @@ from src.structures import Size
 
 
 def group_norm_factors(rows: Float[Tensor, "B N C"], norm: nn.GroupNorm) -> tuple[Float[Tensor, "B 1 C"], Float[Tensor, "B 1 C"]]:
-    """Return the factor and the shift of group normalization per channel, to be merged into the next step.
+    """Return factor and shift of group normalization per channel, to be merged into the next step.
 
-    Args:
-        rows: one row per pixel.
-        norm: layer with weights.
-
-    Returns:
-        factor and shift: the normalized rows are ``rows * factor + shift``.
+    There is one row per pixel; normalized, the rows are ``rows * factor + shift``.
     """
     groups = (norm.num_groups, rows.shape[2] // norm.num_groups)
     means = rows.mean(1)

@@ -17,12 +17,7 @@ def local_correlation(
 
     ``out[:, k, y, x] = first[:, :, y, x] . second[:, :, y + dy, x + dx]`` with ``k = (dy + r) * (2r + 1) + dx + r``; positions
     outside the image contain zeros. A block of pixels is multiplied with the union of its windows at once: one shifted product
-    per displacement would read everything (2r + 1)^2 times.
-
-    Args:
-        first: features.
-        second: features of the other image.
-        radius: r, at least 0, in pixels of this grid.
+    per displacement would read everything (2r + 1)^2 times. The radius r is at least 0, in pixels of this grid.
     """
     if first.shape != second.shape or first.dim() != 4 or radius < 0:
         raise ValueError(

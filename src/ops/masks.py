@@ -31,78 +31,69 @@ def semantic_scores(prediction: MaskPrediction, size: Size | None = None) -> Flo
         size: (H, W) of the result; default: the image's.
 
     Returns:
-        semantic_scores; "no object" has no channel.
+        Scores; "no object" has no channel.
     """
     with full_precision(prediction.mask_logits):
-        classes = prediction.class_logits.float().softmax(-1)[..., :-1]
-        masks = F.interpolate(
-            prediction.mask_logits.float(), size=prediction.padded_size, mode="bilinear", align_corners=False
-        ).sigmoid()
-        scores = torch.einsum("bqk,bqhw->bkhw", classes, masks)
+        masks = _resize(prediction.mask_logits.float(), prediction.padded_size).sigmoid()
+        scores = torch.einsum("bqk,bqhw->bkhw", class_probabilities(prediction), masks)
         if prediction.disocclusion is not None:
-            scores = _mixed(scores, prediction.disocclusion)
-        return _cropped_and_resized(scores, prediction.image_size, size)
+            scores = _blend_disocclusion(scores, prediction.disocclusion)
+        return _crop_and_resize(scores, prediction.image_size, size)
 
 
-def _mixed(scores: Tensor, disocclusion: DisocclusionScores) -> Tensor:
+def _blend_disocclusion(scores: Tensor, disocclusion: DisocclusionScores) -> Tensor:
     size = (scores.shape[-2], scores.shape[-1])
-    weight = F.interpolate(disocclusion.weight.float(), size=size, mode="bilinear", align_corners=False)
-    predicted = F.interpolate(disocclusion.logits.float(), size=size, mode="bilinear", align_corners=False).softmax(1)
+    weight = _resize(disocclusion.weight.float(), size)
+    predicted = _resize(disocclusion.logits.float(), size).softmax(1)
     return scores + weight * (predicted - scores)
 
 
-def _cropped_and_resized(scores: Tensor, image_size: Size, size: Size | None) -> Tensor:
+def _crop_and_resize(scores: Tensor, image_size: Size, size: Size | None) -> Tensor:
     scores = scores[..., : image_size[0], : image_size[1]]
     if size is None or tuple(size) == tuple(image_size):
         return scores
-    return F.interpolate(scores, size=tuple(size), mode="bilinear", align_corners=False)
+    return _resize(scores, size)
+
+
+def _resize(maps: Tensor, size: Size) -> Tensor:
+    return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)
+
+
+def class_probabilities(prediction: MaskPrediction) -> Float32[Tensor, "B Q K"]:
+    """Return the class probabilities of the final layer, without "no object"."""
+    return prediction.class_logits.float().softmax(-1)[..., :-1]
 
 
 def semantic_map(prediction: MaskPrediction, size: Size | None = None) -> Int64[Tensor, "B H W"]:
-    """Compute the argmax of :func:`semantic_scores` without storing the scores.
+    """Compute the argmax (0..K-1) of :func:`semantic_scores`, with its arguments, without storing the scores.
 
     Pixels whose two best scores differ by no more than float rounding may take either class.
-
-    Args:
-        prediction: only its final layer is used.
-        size: (H, W) of the result; default: the image's.
-
-    Returns:
-        semantic_map, values 0..K-1.
     """
     disocclusion = prediction.disocclusion
     with full_precision(prediction.mask_logits):
-        classes = prediction.class_logits.float().softmax(-1)[..., :-1]
         masks = prediction.mask_logits.float()
         result = prediction.image_size if size is None else (size[0], size[1])
-        mixed: list[Any] = [None] * len(masks)
+        disocclusion_per_image: list[Any] = [None] * len(masks)
         if disocclusion is not None:
-            mixed = list(zip(disocclusion.logits.float(), disocclusion.weight.float(), strict=True))
+            disocclusion_per_image = list(zip(disocclusion.logits.float(), disocclusion.weight.float(), strict=True))
         maps = [
             label_map(probabilities, logits, prediction.padded_size, prediction.image_size, result, scores)
-            for probabilities, logits, scores in zip(classes, masks, mixed, strict=True)
+            for probabilities, logits, scores in zip(class_probabilities(prediction), masks, disocclusion_per_image, strict=True)
         ]
     return torch.stack(maps)
 
 
 def semantic_map_at_mask_size(prediction: MaskPrediction, size: Size | None = None) -> Int64[Tensor, "B H W"]:
-    """Approximate :func:`semantic_map`: sum classes on the mask grid, and upsample their scores.
+    """Approximate :func:`semantic_map` without disocclusion scores: sum classes on the mask grid, and upsample their scores.
 
     The sigmoid precedes the upsampling, which moves borders between segments by fractions of a grid cell;
     ``docs/performance.md`` states the cost in mIoU.
-
-    Args:
-        prediction: only its final layer is used, without disocclusion scores.
-        size: (H, W) of the result; default: the image's.
-
-    Returns:
-        semantic_map, values 0..K-1.
     """
     with full_precision(prediction.mask_logits):
-        classes = prediction.class_logits.float().softmax(-1)[..., :-1]
-        scores = torch.einsum("bqk,bqhw->bkhw", classes, prediction.mask_logits.float().sigmoid())
-        scores = F.interpolate(scores, size=prediction.padded_size, mode="bilinear", align_corners=False)
-        return _cropped_and_resized(scores, prediction.image_size, size).max(1).indices
+        masks = prediction.mask_logits.float().sigmoid()
+        scores = torch.einsum("bqk,bqhw->bkhw", class_probabilities(prediction), masks)
+        scores = _resize(scores, prediction.padded_size)
+        return _crop_and_resize(scores, prediction.image_size, size).max(1).indices
 
 
 SEMANTIC_MAPS: dict[MapSize, Callable[[MaskPrediction, Size | None], Tensor]] = {

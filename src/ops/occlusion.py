@@ -20,9 +20,8 @@ def inside_image(flow: Float[Tensor, "B 2 H W"]) -> Bool[Tensor, "B H W"]:
 def occluded(flow: Float[Tensor, "B 2 H W"]) -> Bool[Tensor, "B H W"]:
     """Mark pixels that by a true flow have no source: occluded in the other frame, or outside it.
 
-    Args:
-        flow: exact flow of data that marks occlusion by NaN (synthetic motion, ``moving_scenes``), pixels. Flow out of the image
-            counts as well, because a crop may have removed the source.
+    The data must mark occlusion by NaN (synthetic motion, ``moving_scenes``). Flow out of the image counts as well, because a
+    crop may have removed the source.
     """
     return ~inside_image(flow)
 
@@ -31,11 +30,7 @@ def forward_backward_consistent(flow: Float[Tensor, "B 2 H W"], reverse_flow: Fl
     """Mark pixels that return to themselves along both flows (Sundaram, Brox and Keutzer, ECCV 2010).
 
     The check fails where ``|f + r|^2 > 0.01 (|f|^2 + |r|^2) + 0.5`` pixels^2, r being the reverse flow read where f points, where
-    f leaves the image, and where either flow is not finite.
-
-    Args:
-        flow: of this frame, pixels.
-        reverse_flow: of the other frame, pointing into this one, pixels.
+    f leaves the image, and where either flow is not finite. ``reverse_flow`` is that of the other frame, pointing into this one.
     """
     known = flow.isfinite().all(1, keepdim=True)
     flow = torch.where(known, flow, 0.0)

@@ -41,14 +41,7 @@ def short_side_size(size: Size, short_side: int | None, max_long_side: int | Non
 
 
 class Window(NamedTuple):
-    """Rectangular part of an image.
-
-    Attributes:
-        top: first row.
-        left: first column.
-        height: rows, at least 1.
-        width: columns, at least 1.
-    """
+    """Rectangular part of an image of at least one pixel, which is at (``top``, ``left``)."""
 
     top: int
     left: int
@@ -79,15 +72,7 @@ def _nearest_edges(first: int, length: int, size: int, other: int) -> tuple[int,
 
 
 def resize_image(image: UInt8[Tensor, "3 h w"], size: Size) -> UInt8[Tensor, "3 {size[0]} {size[1]}"]:
-    """Resize an image bilinearly, with antialiasing where it shrinks.
-
-    Args:
-        image: RGB in any memory order.
-        size: (H, W) of the result.
-
-    Returns:
-        Image whose memory order is pixel by pixel.
-    """
+    """Resize an image of any memory order bilinearly, with antialiasing where it shrinks; the result is stored pixel by pixel."""
     pixels = image.permute(1, 2, 0).numpy()
     height, width = pixels.shape[:2]
     if size[0] < height or size[1] < width:

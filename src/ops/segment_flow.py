@@ -5,6 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float32
 from torch import Tensor
 
+from src.ops.masks import class_probabilities
 from src.ops.warp import resize_flow, upsample_flow
 from src.structures import FlowPrediction, MaskPrediction
 
@@ -19,10 +20,7 @@ def winning_flow(prediction: MaskPrediction, flow: FlowPrediction) -> Float32[Te
 
     Args:
         prediction: masks and classes on the non-key frame, that is, after warping; only its final layer is used.
-        flow: of the same pair.
-
-    Returns:
-        Flow at the size of the unpadded image.
+        flow: of the same pair and the same padded image.
     """
     if tuple(flow.padded_size) != tuple(prediction.padded_size):
         raise ValueError(
@@ -31,7 +29,7 @@ def winning_flow(prediction: MaskPrediction, flow: FlowPrediction) -> Float32[Te
     masks = prediction.mask_logits.float().sigmoid()
     segment_flow = resize_flow(flow.segment_flow.float(), (masks.shape[-2], masks.shape[-1]))
     if segment_flow.shape[1] > 1:
-        confidence = prediction.class_logits.float().softmax(-1)[..., :-1].amax(-1)
+        confidence = class_probabilities(prediction).amax(-1)
         winner = (confidence[..., None, None] * masks).argmax(1)
         index = winner[:, None, None].expand(-1, 1, 2, -1, -1)
         segment_flow = segment_flow.gather(1, index)

