@@ -152,22 +152,15 @@ class PropagationModule(LightningModule):
         self.log("val/miou", scores["miou"], prog_bar=True)
         self.log("val/wiou", scores["wiou"])
         self.val_iou.reset()
-        if self._updated(self.val_epe):
-            self.log("val/epe", self.val_epe.compute()["epe"], prog_bar=True)
-            self.val_epe.reset()
-        if self._updated(self.val_disoccluded):
-            self.log("val/disoccluded", self.val_disoccluded.compute())
-            self.val_disoccluded.reset()
-        for name, metric in self.val_disoccluded_scores.items():
-            assert isinstance(metric, Metric)
-            if self._updated(metric):
-                self.log(f"val/disoccluded_{name}", metric.compute())
+        metrics: dict[str, Any] = {"epe": self.val_epe, "disoccluded": self.val_disoccluded}
+        metrics |= {f"disoccluded_{name}": metric for name, metric in self.val_disoccluded_scores.items()}
+        for name, metric in metrics.items():
+            # All ranks or none must take part in the reduction of a metric.
+            if self.trainer.strategy.reduce_boolean_decision(metric.update_called, all=False):
+                score = metric.compute()
+                self.log(f"val/{name}", score["epe"] if name == "epe" else score, prog_bar=name == "epe")
                 metric.reset()
         self._log_iou_by_offset()
-
-    def _updated(self, metric: Metric) -> bool:
-        """Return whether any rank updated the metric: all ranks or none must take part in its reduction."""
-        return self.trainer.strategy.reduce_boolean_decision(metric.update_called, all=False)
 
     def _score_disoccluded(self, probability: Tensor, flow: Tensor) -> None:
         known = flow.isfinite().flatten(1).any(1)
