@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import cv2
@@ -42,7 +41,6 @@ class ColorChange(NamedTuple):
         return self.saturation != 1 or self.hue != 0
 
 
-@dataclass(eq=False)
 class ColorJitter(PairStep):
     """Brightness, contrast, saturation and hue jitter (SSD, Liu et al., 2016), each with probability one half.
 
@@ -56,15 +54,21 @@ class ColorJitter(PairStep):
             device. The draws of the other steps are equal either way.
     """
 
-    brightness: float = 32.0
-    contrast: float = 0.5
-    saturation: float = 0.5
-    hue: float = 0.1
-    where: Literal["worker", "device"] = "worker"
-
-    def __post_init__(self) -> None:
-        if self.where not in ("worker", "device"):
-            raise ValueError(f"color jitter on {self.where!r}; expected 'worker' or 'device'")
+    def __init__(
+        self,
+        brightness: float = 32.0,
+        contrast: float = 0.5,
+        saturation: float = 0.5,
+        hue: float = 0.1,
+        where: Literal["worker", "device"] = "worker",
+    ) -> None:
+        if where not in ("worker", "device"):
+            raise ValueError(f"color jitter on {where!r}; expected 'worker' or 'device'")
+        self.brightness = brightness
+        self.contrast = contrast
+        self.saturation = saturation
+        self.hue = hue
+        self.where = where
 
     def draw(self, rng: np.random.Generator) -> ColorChange:
         """Draw all four changes, used or not, so that every sample takes equally many numbers from the generator."""

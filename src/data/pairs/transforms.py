@@ -20,6 +20,7 @@ from src.ops.resize import Window, short_side_size
 from src.structures import IGNORE_INDEX, PairBatch, PairSample, Size
 
 
+# Steps are not dataclasses: Hydra turns dataclass objects within a list into configs, which lack the methods.
 class PairStep(ABC):
     """Step of a transform: a function of the sample and the generator, and of nothing else."""
 
@@ -110,16 +111,14 @@ class ResizeShortSide(RandomShortSide):
         super().__init__((short_side,), max_long_side)
 
 
-@dataclass(eq=False)
 class ScaleJitter(ResizeStep):
     """Resize by a factor drawn uniformly from ``low`` to ``high``."""
 
-    low: float = 0.5
-    high: float = 2.0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.low <= self.high:
-            raise ValueError(f"scale jitter {self.low}..{self.high}; expected 0 < low <= high")
+    def __init__(self, low: float = 0.5, high: float = 2.0) -> None:
+        if not 0 < low <= high:
+            raise ValueError(f"scale jitter {low}..{high}; expected 0 < low <= high")
+        self.low = low
+        self.high = high
 
     def draw_size(self, size: Size, rng: np.random.Generator) -> Size:
         """Draw a factor and return (H, W)."""
@@ -193,11 +192,11 @@ class ResizedCrop(PairStep):
         return resize_pair(self.crop.pad(resize_pair(shown, (window.height, window.width))), self.crop.size, mirrored)
 
 
-@dataclass(eq=False)
 class RandomHorizontalFlip(PairStep):
     """Mirror left and right with a probability; the flow's dx changes sign."""
 
-    probability: float = 0.5
+    def __init__(self, probability: float = 0.5) -> None:
+        self.probability = probability
 
     def draw(self, rng: np.random.Generator) -> bool:
         """Draw the direction; true mirrors."""
