@@ -135,11 +135,7 @@ class PairDataModule(L.LightningDataModule):
         return self._loader(MixedPairs(pairs, self.extra_train) if self.extra_train else pairs, batches)
 
     def val_dataloader(self) -> DataLoader[NumberedSample]:
-        """Return the loader of this rank's validation pairs, at batch size 1, as frames may differ in size.
-
-        Raises:
-            ValueError: if there are fewer pairs than ranks.
-        """
+        """Return the loader of this rank's validation pairs, at batch size 1, as frames may differ in size."""
         trainer = self._trainer()
         if len(self.val_pairs) < trainer.world_size:
             # Lightning skips validation on a rank without pairs, and the other ranks would wait for it.

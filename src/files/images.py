@@ -108,12 +108,9 @@ def natural_key(path: Path) -> tuple[tuple[bool, int, str], ...]:
 
 
 def _decode_complete(image: Image.Image, content: bytes, flags: int) -> NDArray[Any] | None:
-    """Decode a complete file by OpenCV; ``None`` for truncated files, the rest of which OpenCV would fill with grey.
+    """Decode a complete file, opened by Pillow (which refuses decompression bombs), by OpenCV with the flags of ``imdecode``.
 
-    Args:
-        image: the file as opened by Pillow, which refuses decompression bombs.
-        content: its bytes.
-        flags: of ``cv2.imdecode``.
+    Truncated files give ``None``: OpenCV would fill their rest with grey.
     """
     if not content.endswith(_END[str(image.format)]):
         return None

@@ -41,11 +41,7 @@ class DatasetFolder(FileClips, ABC):
 
     @abstractmethod
     def load_split(self, policy: IssuePolicy) -> SplitContent:
-        """Find the clips of ``self.split`` below ``self.root``.
-
-        Args:
-            policy: receives the issues found on the way.
-        """
+        """Find the clips of ``self.split`` below ``self.root``; the policy receives the issues found on the way."""
 
 
 def check_split(dataset: str, split: str, choices: Sequence[str]) -> None:

@@ -36,13 +36,7 @@ class FrameFiles(NamedTuple):
 
 @dataclass(frozen=True)
 class FrameReport:
-    """Result of reading the files of one frame.
-
-    Attributes:
-        image_size: (H, W), ``None`` if the image cannot be read.
-        pixels: class or ``IGNORE_INDEX`` -> pixels; ``None`` without a readable label.
-        issues: issues of the two files.
-    """
+    """Size (H, W) of an image, pixels of each class of its label, if they can be read, and issues of the two files."""
 
     image_size: Size | None
     pixels: Mapping[int, int] | None

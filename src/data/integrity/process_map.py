@@ -14,16 +14,9 @@ _FILES_PER_MESSAGE = 16
 
 
 def map_files(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
-    """Apply a function to every item, with results in order.
+    """Apply a function of a module, or a partial of one, to every item, with results in order.
 
-    Args:
-        function: function of a module, or a partial of one; arguments and results are pickled.
-        items: arguments, one per call.
-        workers: number of processes; 0 works in this process.
-
-    Raises:
-        ValueError: if ``workers`` is negative.
-        Exception: of the function; remaining items are cancelled.
+    Arguments and results are pickled; 0 workers: this process. After an exception of the function, remaining items are cancelled.
     """
     if workers < 0:
         raise ValueError(f"workers={workers}; expected 0 or more")

@@ -108,14 +108,9 @@ class ColorJitter(PairStep):
 
 
 def change_bytes(pixels: NDArray[np.uint8], change: ColorChange) -> NDArray[np.uint8]:
-    """Apply a change to one image by tables of 256 values, in a tenth of the time of float color conversion.
+    """Apply a change to (H, W, 3) RGB by tables of 256 values, in a tenth of the time of float color conversion.
 
-    Args:
-        pixels: (H, W, 3) uint8 RGB, in any memory order.
-        change: rounded to 8 bits after each step, hue to 2 degrees.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
+    Results are rounded to 8 bits after each step, hue to 2 degrees.
     """
     levels = np.arange(256)
     scaled = _levels(levels * change.contrast)
@@ -131,14 +126,9 @@ def change_bytes(pixels: NDArray[np.uint8], change: ColorChange) -> NDArray[np.u
 
 
 def change_images(images: Tensor, changes: Sequence[ColorChange]) -> Tensor:
-    """Apply one change to each image of a batch, on the batch's device, in float32.
+    """Apply one change to each image of a batch (B, 3, H, W) uint8 RGB, on its device, in float32.
 
-    Args:
-        images: (B, 3, H, W) uint8 RGB.
-        changes: B changes.
-
-    Returns:
-        (B, 3, H, W) uint8; differs from :func:`change_bytes` by the rounding of the latter, up to 8 levels where the hue rotates.
+    The result differs from :func:`change_bytes` by the rounding of the latter, up to 8 levels where the hue rotates.
     """
     # Importing kornia takes more than a second, and only jitter on the device needs it.
     from kornia.enhance import adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation

@@ -34,13 +34,9 @@ OnCorrupt = Literal["raise", "skip"]
 
 
 class NumberedSample(NamedTuple):
-    """Sample with its number and origin.
+    """Sample with its number in the run, its offset, and the error messages of the samples that it replaces.
 
-    Attributes:
-        sample: the pair.
-        offset: ``key - nonkey`` in frames; 0 for pairs from a still.
-        number: of the sample in the run.
-        skipped: error messages of the samples that this one replaces.
+    The offset is ``key - nonkey`` in frames; 0 for pairs from a still.
     """
 
     sample: PairSample

@@ -22,13 +22,11 @@ class PairSource:
     """Additional source of a share of the training samples.
 
     Attributes:
-        dataset: the clips.
+        dataset, motion, samples_per_pair: see :class:`PairDataset`.
         sampling: choice of frames; ``FrameSampling`` for unlabelled videos.
         share: of all training samples, above 0 and below 1.
         transform: to the size of the main data set's samples.
-        motion: synthetic motion, see :class:`PairDataset`.
         labelled: ``False`` replaces labels, for example of other classes, by ``IGNORE_INDEX``.
-        samples_per_pair: see :class:`PairDataset`.
     """
 
     dataset: ClipDataset

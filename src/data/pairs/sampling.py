@@ -87,10 +87,7 @@ class UniformSampling(_NearbySampling):
 class FixedOffsetSampling(PairSampling):
     """Every labelled frame with the frame at a fixed offset: ``key = nonkey + offset``.
 
-    Near the ends of the clip, the key frame is clamped to the first or last frame.
-
-    Args:
-        offset: in frames, signed; negative = the key frame is the earlier one.
+    With a negative offset, the key frame is the earlier one. Near the ends of the clip, it is clamped to the first or last frame.
     """
 
     offset: int = -3

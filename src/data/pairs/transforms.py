@@ -33,11 +33,9 @@ class PairStep(ABC):
         return None
 
     def apply_to_batch(self, batch: PairBatch, seed: int) -> PairBatch:
-        """Apply the part of the step that is left to the device; by default there is none.
+        """Apply the part of the step that is left to the device: by default none.
 
-        Args:
-            batch: on the device.
-            seed: of the run; with the sample numbers of the batch, key of every draw.
+        The seed of the run and the sample numbers of the batch key every draw.
         """
         return batch
 
@@ -100,12 +98,7 @@ class RandomShortSide(ResizeStep):
 
 
 class ResizeShortSide(RandomShortSide):
-    """Resize to a short side, for evaluation (VSPW: 480 with a long side of at most 853).
-
-    Args:
-        short_side: pixels.
-        max_long_side: pixels; where the long side would exceed it, both are scaled down.
-    """
+    """Resize to a short side, for evaluation (VSPW: 480); where the long side would exceed its maximum (853), scale both down."""
 
     def __init__(self, short_side: int, max_long_side: int | None = None) -> None:
         super().__init__((short_side,), max_long_side)

@@ -43,11 +43,7 @@ class ShardPath:
     """File or folder in shards, under the names of :class:`pathlib.Path`; names that it lacks raise ``AttributeError``.
 
     It is no subclass of ``Path``, which would look on the local disk instead. Pickled paths carry the URL, not the index: each
-    process reads the index once.
-
-    Args:
-        url: folder or URL of the shards.
-        place: name relative to the root.
+    process reads the index once. The place is relative to the root.
     """
 
     url: str

@@ -29,13 +29,9 @@ def smooth_field(size: tuple[int, ...], amplitude: float, rng: np.random.Generat
 
 
 def invert_deformation(deformation: Singles) -> Singles:
-    """Invert ``p -> p + deformation(p)`` by fixed-point iteration on a four times coarser grid.
+    """Invert ``p -> p + deformation(p)``, (H, W, 2) in pixels, by fixed-point iteration on a four times coarser grid.
 
-    Args:
-        deformation: (H, W, 2), pixels; smooth, with a slope well below 1.
-
-    Returns:
-        (H, W, 2): ``deformation`` maps ``q + inverse(q)`` to q, to about 0.02 pixels.
+    The deformation maps ``q + inverse(q)`` to q, to about 0.02 pixels, if its slope is well below 1.
     """
     height, width = deformation.shape[:2]
     coarse = np.ascontiguousarray(deformation[::4, ::4])

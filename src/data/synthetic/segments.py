@@ -37,12 +37,9 @@ class Segments:
 
 
 def split_segments(label: NDArray[np.int64], min_area: int, max_segments: int) -> Segments:
-    """Split a label map into connected segments; void counts as a class.
+    """Split a label map (H, W) of values >= 0 into connected segments; void counts as a class.
 
-    Args:
-        label: (H, W), values >= 0.
-        min_area: segments of fewer pixels are merged into a neighbor.
-        max_segments: number of segments kept at most, the largest.
+    Segments of fewer than ``min_area`` pixels, and all but the ``max_segments`` largest, are merged into a neighbor.
     """
     values = label if label.max(initial=0) < 256 else np.unique(label, return_inverse=True)[1].reshape(label.shape)
     values = np.ascontiguousarray(values, dtype=np.int32)

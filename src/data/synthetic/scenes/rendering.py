@@ -25,11 +25,7 @@ _SKY_DENSITY = 96.0
 
 
 def render_frame(scene: Scene, time: float) -> tuple[Singles, Ints]:
-    """Render the scene at a time.
-
-    Returns:
-        Image (H, W, 3) float32 0..255, and the visible object of every pixel, (H, W) int32, index into ``scene.objects``.
-    """
+    """Return the image (H, W, 3) float32 0..255 and the visible object of every pixel, (H, W) int32, at a time."""
     image = np.zeros((*scene.camera.size, 3), np.float32)
     return image, _rasterize(scene, time, image)
 
@@ -69,11 +65,7 @@ def _rasterize(scene: Scene, time: float, image: Singles | None) -> Ints:
 
 
 def flow_between(scene: Scene, nonkey: float, key: float) -> Singles:
-    """Compute the exact backward flow between two times of a scene.
-
-    Returns:
-        (2, H, W) float32, pixels; NaN where the source is covered, outside or behind the camera in the key frame.
-    """
+    """Compute the exact backward flow (2, H, W), pixels; NaN where the source is covered, outside or behind the camera."""
     height, width = scene.camera.size
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     owner = _rasterize(scene, nonkey, None)
@@ -94,11 +86,7 @@ def flow_between(scene: Scene, nonkey: float, key: float) -> Singles:
 
 
 def unproject(homography: NDArray[np.float64], x: Singles, y: Singles) -> tuple[Singles, Singles, Singles]:
-    """Return the point of a plane that is visible at a pixel.
-
-    Returns:
-        u, v and the depth, negative where the plane is behind the camera.
-    """
+    """Return the point (u, v) of a plane that is visible at a pixel, and its depth, negative behind the camera."""
     (a, b, c), (d, e, f), (g, h, i) = np.linalg.inv(homography)
     ratio = g * x.astype(np.float64) + (h * y.astype(np.float64) + i)
     depth = 1 / np.where(np.abs(ratio) < 1e-9, 1e-9, ratio)

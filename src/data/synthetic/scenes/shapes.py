@@ -59,12 +59,7 @@ class Outline:
 
 
 def outline(kind: int, rng: np.random.Generator) -> Outline:
-    """Draw an instance of a class, with its own proportions.
-
-    Args:
-        kind: one of ``OBJECT_KINDS`` (within about -1..1 in u and v) or ``WALL`` (half sizes in units, standing at v = 0).
-        rng: source of the proportions.
-    """
+    """Draw an instance of a class, with its own proportions: within about -1..1 in u and v; a wall, in units, stands at v = 0."""
     if kind == WALL:
         return _wall(rng)
     half_width = 0.45 if kind == POLE else 1.0

@@ -54,8 +54,7 @@ class SceneObject:
         kind: class.
         seed: of the texture.
         shape: outline; ``None`` for sky and ground, which have no edge.
-        position: (3,), world position at ``reference_time``.
-        reference_time: reference time, frames.
+        position: (3,), world position at ``reference_time`` (frames).
         velocity: (3,), units per frame.
         bounce: height (units) and frequency (radians per frame) of the bouncing.
         size: units of the world per unit of the plane.
@@ -150,13 +149,7 @@ class Scene:
 
 
 def build_scene(seed: tuple[int, ...], size: tuple[int, int], num_frames: int) -> Scene:
-    """Draw a scene: a camera, distant walls, and objects that are each visible at some time.
-
-    Args:
-        seed: of every draw; the seeds of textures derive from it.
-        size: (H, W).
-        num_frames: length of the shot.
-    """
+    """Draw a scene from a seed: a camera, distant walls, and objects that are each visible at some time."""
     rng = np.random.default_rng(seed)
     camera = Camera(
         size=size,

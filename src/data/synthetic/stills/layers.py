@@ -103,11 +103,7 @@ def fit_planes(
 
 
 def extend_background(still: Bytes, layers: Layers) -> tuple[Ints, Bytes]:
-    """Fill the foreground by mirroring in pixels of the nearest background layer.
-
-    Returns:
-        Layer of every pixel (H, W) int32, only background layers, and the image (H, W, 3) uint8.
-    """
+    """Fill the foreground by mirroring in the nearest background layer: layer of every pixel (H, W), and image (H, W, 3)."""
     index = layers.segments.index
     height, width = index.shape
     hidden = ~layers.background[index]

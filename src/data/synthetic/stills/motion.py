@@ -50,15 +50,9 @@ class SyntheticMotion:
             raise ValueError(f"negative magnitude among {magnitudes}; expected all >= 0")
 
     def __call__(self, image: Tensor, label: Tensor, rng: np.random.Generator) -> PairSample:
-        """Generate one pair.
+        """Generate one pair from an image (3, H, W) uint8 RGB, H and W at least 32, and its label (H, W) int64, values >= 0.
 
-        Args:
-            image: (3, H, W) uint8 RGB, H and W at least 32.
-            label: (H, W) int64, values >= 0.
-            rng: source of every random choice.
-
-        Returns:
-            The pair; ``nonkey_label`` equals ``label`` except under pasted cut-outs; flow is NaN where the source is hidden.
+        The pair's ``nonkey_label`` equals the label except under pasted cut-outs; flow is NaN where the source is hidden.
 
         Raises:
             ValueError: if image and label differ in size or are too small.

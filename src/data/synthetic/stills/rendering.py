@@ -46,30 +46,16 @@ class LayeredScene:
 
 
 def plane_homographies(planes: Floats, focal: float, size: tuple[int, int], rotation: Floats, translations: Floats) -> Floats:
-    """Return the homographies that a motion of the camera induces on planes.
+    """Return the homographies (N, 3, 3) that a motion of the camera induces on planes (N, 3).
 
-    Args:
-        planes: (N, 3), plane vectors.
-        focal: pixels.
-        size: (H, W).
-        rotation: (3, 3), from non-key to key camera axes.
-        translations: (N, 3), added after the rotation; that of a moving object differs from the camera's.
-
-    Returns:
-        (N, 3, 3).
+    The rotation (3, 3) maps non-key to key camera axes. Translations (N, 3) follow it; those of moving objects have their own.
     """
     camera = np.array([[focal, 0, (size[1] - 1) / 2], [0, focal, (size[0] - 1) / 2], [0, 0, 1]])
     return np.asarray(camera @ (rotation + translations[:, :, None] * planes[:, None, :]) @ np.linalg.inv(camera))
 
 
 def apply_homographies(homographies: Floats, index: Ints, x: Singles, y: Singles) -> tuple[Singles, Singles, Singles]:
-    """Map every position by the homography of its index.
-
-    Args:
-        homographies: (N, 3, 3).
-        index: (h, w), 0..N-1.
-        x: (h, w) or (w,), columns in pixels.
-        y: (h, w) or (h, 1), rows in pixels.
+    """Map every position by the homography (N, 3, 3) of its index; x and y have the shape (h, w) or broadcast to it.
 
     Returns:
         Columns, rows and depth ratios, each (h, w); positions are undefined where the ratio is not positive.
