@@ -42,9 +42,7 @@ log = logging.getLogger(__name__)
 def evaluate(cfg: DictConfig, world: World = SINGLE) -> list[Row]:
     """Run an evaluation of ``conf/eval.yaml``; options are checked before anything is computed.
 
-    Args:
-        cfg: composed configuration.
-        world: processes that share the clips; the first one writes the results.
+    The first of the processes that share the clips writes the results.
 
     Returns:
         The written rows: one per method and key interval, one for prediction files, or one per flow method (and offset).

@@ -50,11 +50,8 @@ def cost_rows(
 ) -> dict[str, Row]:
     """Build the columns of estimators' costs: ``gflops``, ``params_m``, ``ms`` (median), device, threads and precision.
 
-    Args:
-        costs: results of :func:`flow_cost` by estimator.
-        calls: one non-key frame of each estimator.
-        repeats: timed calls of each, in turn, after an untimed one; 0: ``ms`` is ``None``.
-        device: device of the estimators.
+    ``calls`` run one non-key frame of each estimator. ``repeats`` is the number of timed calls of each, in turn, after an untimed
+    one; 0: ``ms`` is ``None``.
     """
     times = time_in_turn(calls, warmup=1, repeats=repeats) if repeats else {}
     machine = describe_machine(device)

@@ -64,9 +64,6 @@ def loader_rates(
         num_pairs: number of pairs, at least ``batch_size``.
         batch_size: pairs per block.
         seed: seed of sampling and transforms.
-
-    Returns:
-        The rates by transform.
     """
     if not 1 <= batch_size <= num_pairs:
         raise ValueError(f"num_pairs={num_pairs}, batch_size={batch_size}; expected at least one block of at least one pair")

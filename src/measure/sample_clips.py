@@ -35,9 +35,6 @@ def sample_clips(
         num_frames: number of distinct frames.
         seed: random seed.
         filtered_labels: write PNGs with Pillow's default filters instead of those of ``scripts/prepare_vspw.py``.
-
-    Returns:
-        The training split.
     """
     origin, mask = root / "data" / "sample" / "origin", root / "data" / "sample" / "mask"
     for folder in (origin, mask):

@@ -113,9 +113,6 @@ def evaluate_streams(
         temporal_consistency: compare each map with the flow-warped previous map; costs two DIS flows a frame.
         on_semantic_map: receives the maps of the first stream, also of frames after the last label; labels may then be absent.
         world: processes that share the clips, each clip whole in one process; every process returns the scores of all clips.
-
-    Raises:
-        ValueError: if there is no stream, no labelled frame, or the network and the data differ in their number of classes.
     """
     if not streams:
         raise ValueError("0 streams to evaluate; expected at least 1")

@@ -22,8 +22,8 @@ class KeyFrame(NamedTuple):
 
     Attributes:
         image: (1, 3, h, w), RGB 0..255, at the networks' input size.
-        prediction: prediction of the segmentor; ``None`` for an estimator that reads only images.
-        features: cached features of the estimator; ``None`` if it caches none.
+        prediction: of the segmentor; ``None`` for an estimator that reads only images.
+        features: cached by the estimator; ``None`` if it caches none.
     """
 
     image: Tensor
