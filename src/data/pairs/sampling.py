@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -20,8 +19,11 @@ from src.structures import Clip, FramePair
 class PairSampling(ABC):
     """Visits every labelled frame once per pass, in a new random order, and pairs it with another frame."""
 
-    _clips: Sequence[Clip] | None = None
-    _visited: NDArray[np.int64]
+    # No dataclasses: Hydra turns dataclass objects within extra_train into configs, which lack the methods.
+
+    def __init__(self) -> None:
+        self._clips: Sequence[Clip] | None = None
+        self._visited: NDArray[np.int64] = np.empty((0, 2), np.int64)
 
     def sample(self, clips: Sequence[Clip], number: int, seed: int) -> FramePair:
         """Return pair ``number`` of the run with ``seed``.
@@ -54,18 +56,16 @@ class PairSampling(ABC):
         """Pair ``frame`` with another one."""
 
 
-@dataclass(eq=False)
 class _NearbySampling(PairSampling):
     """Pair of frames up to ``max_offset`` (at least 1) apart."""
 
-    max_offset: int
+    def __init__(self, max_offset: int) -> None:
+        super().__init__()
+        if max_offset < 1:
+            raise ValueError(f"max_offset={max_offset}; expected at least 1 (frame)")
+        self.max_offset = max_offset
 
-    def __post_init__(self) -> None:
-        if self.max_offset < 1:
-            raise ValueError(f"max_offset={self.max_offset}; expected at least 1 (frame)")
 
-
-@dataclass(eq=False)
 class UniformSampling(_NearbySampling):
     """Labelled frame and one up to ``max_offset`` frames away: the earlier is key, the later (labelled) non-key (paper 4.1).
 
@@ -73,7 +73,8 @@ class UniformSampling(_NearbySampling):
     paired with itself.
     """
 
-    max_offset: int = 10
+    def __init__(self, max_offset: int = 10) -> None:
+        super().__init__(max_offset)
 
     def _pair(self, index: int, clip: Clip, frame: int, rng: np.random.Generator) -> FramePair:
         earlier = range(max(frame - self.max_offset, 0), frame)
@@ -83,14 +84,15 @@ class UniformSampling(_NearbySampling):
         return FramePair(index, key=min(frame, partner), nonkey=max(frame, partner))
 
 
-@dataclass(eq=False)
 class FixedOffsetSampling(PairSampling):
     """Every labelled frame with the frame at a fixed offset: ``key = nonkey + offset``.
 
     With a negative offset, the key frame is the earlier one. Near the ends of the clip, it is clamped to the first or last frame.
     """
 
-    offset: int = -3
+    def __init__(self, offset: int = -3) -> None:
+        super().__init__()
+        self.offset = offset
 
     def _pair(self, index: int, clip: Clip, frame: int, rng: np.random.Generator) -> FramePair:
         return FramePair(index, key=min(max(frame + self.offset, 0), len(clip) - 1), nonkey=frame)
@@ -103,14 +105,14 @@ class SingleFrameSampling(PairSampling):
         return FramePair(index, key=frame, nonkey=frame)
 
 
-@dataclass(eq=False)
 class FrameSampling(_NearbySampling):
     """Every frame, labelled or not, as non-key frame, with a key frame up to ``max_offset`` frames before or after it.
 
     For unlabelled videos: motion and pseudo-labels can be learned from any two frames.
     """
 
-    max_offset: int = 5
+    def __init__(self, max_offset: int = 5) -> None:
+        super().__init__(max_offset)
 
     def _visited_frames(self, clips: Sequence[Clip]) -> NDArray[np.int64]:
         return np.array([(index, frame) for index, clip in enumerate(clips) for frame in range(len(clip))], np.int64)

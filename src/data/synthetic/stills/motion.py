@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -19,7 +19,6 @@ from src.data.synthetic.stills.settings import CameraMotion, LayerSettings, Obje
 from src.structures import PairSample
 
 
-@dataclass(eq=False)
 class SyntheticMotion:
     """Generator of (key frame, non-key frame, label, flow) from a labelled image.
 
@@ -36,18 +35,26 @@ class SyntheticMotion:
         photometric: factor on all changes of light, focus and noise; 0 keeps the values.
     """
 
-    layers: LayerSettings = field(default_factory=LayerSettings)
-    camera: CameraMotion = field(default_factory=CameraMotion)
-    objects: ObjectMotion = field(default_factory=ObjectMotion)
-    strength: float = 1.0
-    max_displacement: float = 0.125
-    deformation: float = 0.6
-    photometric: float = 1.0
-
-    def __post_init__(self) -> None:
-        magnitudes = self.strength, self.max_displacement, self.deformation, self.photometric
+    def __init__(
+        self,
+        layers: LayerSettings | None = None,
+        camera: CameraMotion | None = None,
+        objects: ObjectMotion | None = None,
+        strength: float = 1.0,
+        max_displacement: float = 0.125,
+        deformation: float = 0.6,
+        photometric: float = 1.0,
+    ) -> None:
+        magnitudes = strength, max_displacement, deformation, photometric
         if min(magnitudes) < 0:
             raise ValueError(f"negative magnitude among {magnitudes}; expected all >= 0")
+        self.layers = LayerSettings() if layers is None else layers
+        self.camera = CameraMotion() if camera is None else camera
+        self.objects = ObjectMotion() if objects is None else objects
+        self.strength = strength
+        self.max_displacement = max_displacement
+        self.deformation = deformation
+        self.photometric = photometric
 
     def __call__(self, image: Tensor, label: Tensor, rng: np.random.Generator) -> PairSample:
         """Generate one pair from an image (3, H, W) uint8 RGB, H and W at least 32, and its label (H, W) int64, values >= 0.
