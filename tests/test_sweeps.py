@@ -216,7 +216,7 @@ def test_one_evaluation_covers_all_key_intervals(folder: Path, capsys: pytest.Ca
     rows = evaluate(cfg)
     assert [row["key_interval"] for row in rows] == list(range(1, 11))
     assert sweep_table.main([str(table)]) == 0
-    assert "| 10 |" in capsys.readouterr().out and table.with_name("intervals_sweep.png").exists()
+    assert re.search(r"^\| +10 +\|", capsys.readouterr().out, re.MULTILINE) and table.with_name("intervals_sweep.png").exists()
 
 
 def test_ablations_page_lists_every_sweep_and_its_commands_compose() -> None:
