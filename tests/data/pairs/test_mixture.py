@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from hydra.utils import instantiate
 
 from src.data.pairs.dataset import PairDataset, collate_pairs
 from src.data.pairs.mixture import MixedPairs, PairSource
@@ -60,3 +61,12 @@ def test_unlabelled_video_shares_a_batch_with_pairs_of_known_flow() -> None:
 def test_shares_that_leave_nothing_are_refused(shares: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match="their sum below 1"):
         MixedPairs(main(), [video(share) for share in shares])
+
+
+def test_a_configured_source_keeps_its_objects():
+    """Hydra turns dataclass objects within a dictionary into configs, which lack the methods."""
+    targets = {"sampling": "src.data.pairs.sampling.FrameSampling", "motion": "src.data.synthetic.stills.motion.SyntheticMotion"}
+    node = {"_target_": "src.data.pairs.mixture.PairSource", "dataset": None, "share": 0.5}
+    built = instantiate({"video": node | {name: {"_target_": target} for name, target in targets.items()}})["video"]
+    assert isinstance(built.sampling, FrameSampling)
+    assert isinstance(built.motion, SyntheticMotion)
