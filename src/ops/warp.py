@@ -27,7 +27,16 @@ def warp(source: Float[Tensor, "B C H W"], flow: Float[Tensor, "B 2 H W"], grid:
         ``grid="reference"``: the grid of the published MPVSS code, positions divided by W and H and read with
         align_corners=True, so that zero flow shrinks the image slightly; for converted weights only.
 
-    The result is float32, or float64 if an input is.
+    Args:
+        source: image, features or mask logits.
+        flow: backward flow, pixels.
+        grid: sampling grid.
+
+    Returns:
+        Warped source, float32, or float64 if an input is.
+
+    Raises:
+        ValueError: if the shapes do not fit or the grid is unknown.
     """
     if flow.shape != (source.shape[0], 2, *source.shape[-2:]):
         raise ValueError(f"flow {tuple(flow.shape)} does not fit source {tuple(source.shape)}; expected (B, 2, H, W)")

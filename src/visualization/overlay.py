@@ -70,7 +70,12 @@ def error_map(prediction: Tensor, label: Tensor) -> Tensor:
 
 
 def disocclusion_map(image: Tensor, disoccluded: Tensor) -> Tensor:
-    """Color the (H, W) probability, 0..1, that a pixel has no source in the key frame, over a grey image."""
+    """Color disoccluded pixels, which have no source in the key frame, over a grey image.
+
+    Args:
+        image: (3, H, W) uint8 RGB.
+        disoccluded: (H, W) probability of disocclusion, 0..1.
+    """
     if image.shape[-2:] != disoccluded.shape:
         raise ValueError(f"image is {tuple(image.shape[-2:])} and disocclusion is {tuple(disoccluded.shape)}; expected one size")
     grey = image.float().mean(0, keepdim=True).expand(3, -1, -1)

@@ -198,7 +198,16 @@ class KeyFrameSegmentor(PartlyFrozen):
 
     @classmethod
     def from_pretrained(cls, path_or_id: str, num_classes: int | None = None) -> Self:
-        """Load a segmentor saved by transformers; arguments and errors are those of :func:`load_network`."""
+        """Load a segmentor saved by transformers.
+
+        Args:
+            path_or_id: local folder, or id of the Hugging Face hub such as ``facebook/mask2former-swin-tiny-ade-semantic``.
+            num_classes: K; where it differs from the checkpoint's, the class head is re-initialized.
+
+        Raises:
+            ValueError: if the architecture is another one, or weights are missing.
+            OSError: if it cannot be read.
+        """
 
         def rebuild(saved: PreTrainedConfig, classes: int) -> PreTrainedConfig:
             return cls.network_config(cls.network_fields(saved), classes)
