@@ -280,7 +280,7 @@ def test_trainer_callbacks_and_objectives_can_be_built(tmp_path: Path) -> None:
 
 
 def test_monitored_metrics_are_logged() -> None:
-    """tests/test_train.py checks that these metrics are logged."""
+    """tests/commands/test_train.py checks that these metrics are logged."""
     cfg = OmegaConf.to_container(compose_train())
     monitored = {node["monitor"] for _, node in nodes(cfg) if node.get("monitor")}
     assert monitored <= {"val/miou", "val/wiou", "train/loss", "step"}

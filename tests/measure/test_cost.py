@@ -29,7 +29,7 @@ def tiny(flow: FlowEstimator) -> Propagator:
 
 
 def test_resnet50_has_the_cost_of_the_paper() -> None:
-    """The other eleven models: tests/test_benchmark.py."""
+    """The other eleven models: tests/commands/test_benchmark.py."""
     with torch.device("meta"):
         segmentor = Mask2FormerSegmentor.from_backbone("resnet50", num_classes=124, pretrained_backbone=False)
     cost = frame_cost(Propagator(segmentor, QueryFlow()), (480, 853))

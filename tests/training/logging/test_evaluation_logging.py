@@ -1,4 +1,4 @@
-"""Logged names of flow evaluations; those of masks are tested in tests/test_eval.py."""
+"""Logged names of flow evaluations; those of masks are tested in tests/commands/test_eval.py."""
 
 from pathlib import Path
 from typing import Any

@@ -32,7 +32,7 @@ from src.weights.model_folder import load_model, save_model
 from tests.inference.tiny import CLASSES, FakeClips, frames, tiny_propagator
 from tests.inference.videos import count_frames, cut, length, lying_avi, make_video
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 CLIPS = ["data=moving_scenes", "~data.test", "+data.test={_target_: tests.inference.tiny.FakeClips, lengths: [4, 3]}"]
 ODD_NAME = "a (1) = b, c ~ & #1 100% it's [Übung] 影片"
 

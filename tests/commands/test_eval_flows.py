@@ -11,7 +11,7 @@ from src.commands.eval import evaluate
 from src.weights.model_folder import save_model
 from tests.inference.tiny import tiny_propagator
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 DATA = ["data=moving_scenes", "~data.test", "+data.test={_target_: tests.inference.tiny.FakeClips, lengths: [5, 3]}"]
 SMALL = ["device=cpu", "cost_size=[64,96]", "timing_repeats=1", "offsets=[1,2]"]
 

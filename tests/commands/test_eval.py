@@ -19,7 +19,7 @@ from tests.inference.tiny import CLASSES, tiny_propagator
 from tests.metrics.golden import golden_clips
 from tests.wandb_runs import logged_bytes
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 # Any data config may be evaluated; here its test clips are replaced by ones in memory.
 DATA = ["data=moving_scenes", "~data.test", "+data.test={_target_: tests.inference.tiny.FakeClips, lengths: [9, 3]}"]
 

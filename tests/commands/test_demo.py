@@ -20,7 +20,7 @@ CLIPS = ["data=moving_scenes", "~data.test", "+data.test={_target_: tests.infere
 
 
 def config(*overrides: str) -> DictConfig:
-    with initialize_config_dir(str(Path(__file__).resolve().parents[1] / "conf"), version_base="1.3"):
+    with initialize_config_dir(str(Path(__file__).resolve().parents[2] / "conf"), version_base="1.3"):
         return compose("demo", quote_paths(["device=cpu", "checkpoint=x", *overrides]))
 
 
