@@ -1,7 +1,5 @@
 """Mask propagation for efficient video semantic segmentation: the public names, each imported on first use."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 

@@ -1,7 +1,5 @@
 """Measure cost and speed of a model: ``python -m src.benchmark experiment=<name> what=<measurement>``."""
 
-from __future__ import annotations
-
 import hydra
 from omegaconf import DictConfig
 

@@ -1,7 +1,5 @@
 """Command-line handling of all entry points: quoted paths, checks of arguments, one-line errors, signals."""
 
-from __future__ import annotations
-
 import logging
 import os
 import re

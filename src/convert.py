@@ -1,7 +1,5 @@
 """Convert published weights to ours and back: ``python -m src.convert input=<file> output=<folder> [to=official]``."""
 
-from __future__ import annotations
-
 import hydra
 from omegaconf import DictConfig
 

@@ -1,7 +1,5 @@
 """Serve a page on this machine to try a model on video: ``python -m src.demo checkpoint=<model>``."""
 
-from __future__ import annotations
-
 import sys
 
 import hydra

@@ -6,8 +6,6 @@
 ``torchrun --nproc_per_node=<n> -m src.eval ...`` divides the clips among processes: the same scores, sooner.
 """
 
-from __future__ import annotations
-
 import hydra
 from omegaconf import DictConfig
 

@@ -1,7 +1,5 @@
 """Table of the jobs of a multirun, and an exit code for failed jobs."""
 
-from __future__ import annotations
-
 import logging
 import subprocess
 import sys

@@ -3,8 +3,6 @@
 Many: ``input=<folder of videos>`` or ``input=<list>.txt``, over several processes by torchrun or srun.
 """
 
-from __future__ import annotations
-
 import sys
 
 import hydra

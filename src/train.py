@@ -1,7 +1,5 @@
 """Train one stage: ``python -m src.train experiment=<name> stage=segmentor|flow|propagation``."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Cost, latency, loader and training-step measurements: the work of ``python -m src.benchmark``."""
 
-from __future__ import annotations
-
 import logging
 import sys
 import tempfile

@@ -1,7 +1,5 @@
 """Subject of a benchmark: networks, image size and machine."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

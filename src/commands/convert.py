@@ -1,7 +1,5 @@
 """Conversion between published weights and ours: the work of ``python -m src.convert``."""
 
-from __future__ import annotations
-
 import logging
 import tempfile
 from pathlib import Path

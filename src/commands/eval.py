@@ -1,7 +1,5 @@
 """Evaluation of methods and prediction files over clips: the work of ``python -m src.eval``."""
 
-from __future__ import annotations
-
 import logging
 import sys
 from functools import partial

@@ -1,7 +1,5 @@
 """Evaluation of flows: ``what=label_propagation|endpoint_error`` of ``python -m src.eval``."""
 
-from __future__ import annotations
-
 import logging
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Number of classes of the user's own data, which its ``classes.yaml`` determines."""
 
-from __future__ import annotations
-
 from omegaconf import DictConfig
 
 from src.data.datasets.classes_yaml import count_classes

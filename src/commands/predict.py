@@ -1,7 +1,5 @@
 """Prediction of one video, or of many in several processes: implementation of ``python -m src.predict``."""
 
-from __future__ import annotations
-
 import logging
 import signal
 import sys

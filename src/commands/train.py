@@ -1,7 +1,5 @@
 """Training of one stage, and the repetition of a broken step: the work of ``python -m src.train``."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 from typing import Any

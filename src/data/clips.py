@@ -1,7 +1,5 @@
 """Interface of labelled-video datasets, and its implementation for frames and labels stored as image files."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol

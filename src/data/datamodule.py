@@ -1,7 +1,5 @@
 """Lightning data module with exactly resumable loaders of training and validation pairs, divided over ranks."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial

@@ -1,7 +1,5 @@
 """Set-up of loader processes."""
 
-from __future__ import annotations
-
 import signal
 
 import cv2

@@ -1,7 +1,5 @@
 """Reader of ``.flo``, the optical flow format of Middlebury (Baker et al., IJCV 2011) and most flow benchmarks."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

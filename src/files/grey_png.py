@@ -3,8 +3,6 @@
 Format: Portable Network Graphics (ISO/IEC 15948), chunks in 5.3, the zlib stream in 10.
 """
 
-from __future__ import annotations
-
 import struct
 import zlib
 from collections.abc import Iterator

@@ -5,8 +5,6 @@ grey PNGs. Pillow decodes all other files: it raises on truncated files, keeps t
 decompression bombs.
 """
 
-from __future__ import annotations
-
 import math
 import re
 import struct

@@ -1,7 +1,5 @@
 """Translation of label PNG values to classes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

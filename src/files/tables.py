@@ -1,7 +1,5 @@
 """Tables of results: JSON and CSV files, Markdown, and tables for the terminal."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """Batched inference of several streams with independent key frames."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 

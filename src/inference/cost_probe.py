@@ -1,7 +1,5 @@
 """Latency of both kinds of frames of a stream on this machine."""
 
-from __future__ import annotations
-
 from statistics import median
 
 from torch import Tensor

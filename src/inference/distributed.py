@@ -1,7 +1,5 @@
 """Division of clips or videos among several processes, and the exchange of their results."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Selection of the flow that labels a video, and names and colors of the classes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Methods of a comparison table: one trained segmentor, with different flows for its non-key frames."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from src.models.flow import FLOW_ESTIMATORS, FlowEstimator

@@ -1,7 +1,5 @@
 """Streaming inference: segment key frames, propagate their masks to the frames between."""
 
-from __future__ import annotations
-
 import copy
 import time
 from collections.abc import Callable, Iterable, Iterator

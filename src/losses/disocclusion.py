@@ -1,7 +1,5 @@
 """Loss of the disocclusion head, which classifies what becomes visible in the non-key frame."""
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """Normalizers shared by all ranks, so that a loss is independent of how a batch is split over processes."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

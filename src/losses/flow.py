@@ -1,7 +1,5 @@
 """End-point errors of a flow estimator, for the whole image and for every segment."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Set loss of mask classification: match queries to segments, then compare classes and masks."""
 
-from __future__ import annotations
-
 from typing import Literal, get_args
 
 import torch

@@ -1,7 +1,5 @@
 """Hungarian matching of queries to segments for the set loss."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 import torch.nn.functional as F

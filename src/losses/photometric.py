@@ -1,7 +1,5 @@
 """Photometric loss: motion learned from two frames without known flow."""
 
-from __future__ import annotations
-
 from typing import Literal, get_args
 
 import torch

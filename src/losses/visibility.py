@@ -1,7 +1,5 @@
 """Visibility loss: trains the confidence that a non-key pixel is visible in the key frame."""
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """GFLOPs and parameters of a propagator, counted on tensors without data."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Multiply-adds of torch functions, counted by ``FlopCounterMode`` with fvcore's conventions."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from math import prod
 from typing import Any, TypeVar

@@ -1,7 +1,5 @@
 """Multiply-adds, parameters and time of flow estimators on a non-key frame."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Latency of calls, and the machine that they run on."""
 
-from __future__ import annotations
-
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

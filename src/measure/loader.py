@@ -1,7 +1,5 @@
 """Rate of reading training pairs in one loader process, compared with bare decoding of the same JPEGs."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Devices and precisions by the names of configurations."""
 
-from __future__ import annotations
-
 import torch
 
 

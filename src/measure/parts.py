@@ -1,7 +1,5 @@
 """Multiply-adds and times of the parts of key and non-key frames."""
 
-from __future__ import annotations
-
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping

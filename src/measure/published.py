@@ -1,7 +1,5 @@
 """Published figures of the paper's models."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Generated clips in the layout of VSPW, to time reading without a data set."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import cv2

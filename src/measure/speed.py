@@ -1,7 +1,5 @@
 """Speed benchmark (``what=speed``): our frames timed in turn with transformers and with the published code's non-key frame."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial

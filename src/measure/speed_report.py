@@ -1,7 +1,5 @@
 """Tables and chart of the speed benchmark (``what=speed``)."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Baselines of the speed benchmark: transformers on every frame, and the published code's non-key frame."""
 
-from __future__ import annotations
-
 import copy
 
 import torch

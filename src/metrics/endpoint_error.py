@@ -1,7 +1,5 @@
 """End-point error of optical flow."""
 
-from __future__ import annotations
-
 import torch
 from jaxtyping import Float
 from torch import Tensor

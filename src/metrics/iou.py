@@ -1,7 +1,5 @@
 """Intersection over union from one confusion matrix over all frames of all clips."""
 
-from __future__ import annotations
-
 from typing import Literal, get_args
 
 import torch

@@ -1,7 +1,5 @@
 """Validation of label maps."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

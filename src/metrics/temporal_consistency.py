@@ -1,7 +1,5 @@
 """Temporal consistency: agreement of predictions with flow-warped earlier predictions."""
 
-from __future__ import annotations
-
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor

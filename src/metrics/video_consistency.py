@@ -1,7 +1,5 @@
 """Video consistency of VSPW (mVC): constancy of predictions where the labels are constant."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal, get_args
 

@@ -1,7 +1,5 @@
 """Stochastic depth (arXiv 1603.09382) with random numbers per sample."""
 
-from __future__ import annotations
-
 from jaxtyping import Float
 from torch import Tensor, nn
 from transformers.models.eomt.modeling_eomt import EomtDropPath

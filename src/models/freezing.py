@@ -1,7 +1,5 @@
 """Training of some parts of a network, with the others frozen."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Self

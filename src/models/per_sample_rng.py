@@ -1,7 +1,5 @@
 """Random numbers of layers by seed and sample number, independent of batches and processes."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from jaxtyping import Float32, Int64

@@ -1,7 +1,5 @@
 """MPVSS: segment the key frame, and propagate its masks to the non-key frame."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 

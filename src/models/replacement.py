@@ -1,7 +1,5 @@
 """Replacement of modules inside a library's network."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, cast
 

@@ -1,7 +1,5 @@
 """Normalization and resizing of maps with the channels last in memory, at memory bandwidth."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float

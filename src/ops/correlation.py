@@ -1,7 +1,5 @@
 """Local correlation of the features of two images."""
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Device-dependent execution: autocast, CPU fast paths, synchronization, timing and threads."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext

@@ -6,8 +6,6 @@ a cell. The cell is decided where one class's lower bound is above every other's
 each of them is above zero; only the other cells are upsampled.
 """
 
-from __future__ import annotations
-
 from functools import reduce
 
 import torch

@@ -1,7 +1,5 @@
 """Semantic scores and label maps of query masks and classes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, Literal
 

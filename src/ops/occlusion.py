@@ -1,7 +1,5 @@
 """Pixels of a frame without a source in another frame."""
 
-from __future__ import annotations
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Padding to a multiple, at the right and bottom."""
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from jaxtyping import Shaped
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Numbers of the independent random streams under one seed."""
 
-from __future__ import annotations
-
 from enum import IntEnum, unique
 
 

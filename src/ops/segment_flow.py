@@ -1,7 +1,5 @@
 """Flow of each pixel's winning segment."""
 
-from __future__ import annotations
-
 from jaxtyping import Float32
 from torch import Tensor
 

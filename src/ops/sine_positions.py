@@ -1,7 +1,5 @@
 """Two-dimensional sine embedding of positions."""
 
-from __future__ import annotations
-
 import math
 
 import torch

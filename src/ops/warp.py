@@ -1,7 +1,5 @@
 """Backward warping of images, masks and labels, and resizing of flow maps."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch

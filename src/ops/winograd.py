@@ -1,7 +1,5 @@
 """3x3 convolution F(2x2, 3x3) of Lavin and Gray (arXiv 1509.09308): 16 instead of 36 multiply-adds for 2x2 results."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float

@@ -1,7 +1,5 @@
 """LightningModule that sums the loss terms of a stage, scores its predictions and logs both."""
 
-from __future__ import annotations
-
 import math
 import warnings
 from typing import Any

@@ -1,7 +1,5 @@
 """AdamW with parameter groups and a polynomial decay of the learning rate, as in the paper."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

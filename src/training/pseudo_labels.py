@@ -1,7 +1,5 @@
 """Pseudo-labels of unlabelled frames, predicted by the per-frame segmentor."""
 
-from __future__ import annotations
-
 import torch
 
 from src.models.segmentors.base import KeyFrameSegmentor

@@ -1,7 +1,5 @@
 """List of the training samples that were replaced because of damaged files, and its limit."""
 
-from __future__ import annotations
-
 import csv
 import io
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Trainable parts, losses and validation predictions of each training stage."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 

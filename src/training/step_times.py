@@ -1,7 +1,5 @@
 """Time of a training step by part, with and without autograd through frozen parts."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext

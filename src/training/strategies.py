@@ -1,7 +1,5 @@
 """Training of one model by several processes: a copy per process (DDP) or a shard per process (FSDP)."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Parts of a training run around the module: initial model, size of a step, loggers, quiet libraries."""
 
-from __future__ import annotations
-
 import logging
 import os
 import warnings

@@ -1,7 +1,5 @@
 """Grids of titled images, and class legends."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Charts of evaluations as images, (3, H, W) uint8 RGB: confusion matrix, mIoU by offset to the key frame, metric by setting."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """Charts of cost as images, (3, H, W) uint8 RGB: a score against its cost, the time of each part against its roofline."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Color coding of optical flow: hue for direction, saturation for length (Baker et al., IJCV 2011)."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torchvision.utils import flow_to_image

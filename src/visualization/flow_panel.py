@@ -1,7 +1,5 @@
 """Panel that compares flow estimators on a pair: flow, propagated labels, errors, disoccluded pixels."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

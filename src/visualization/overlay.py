@@ -1,7 +1,5 @@
 """Images, (3, H, W) uint8 RGB, of label maps: in class colors, as an overlay, or compared with the ground truth."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

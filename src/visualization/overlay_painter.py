@@ -1,7 +1,5 @@
 """Painter of overlay videos with a legend of the visible classes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import cv2

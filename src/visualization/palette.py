@@ -1,7 +1,5 @@
 """Types of colors and palettes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 Color = tuple[int, int, int]

@@ -1,7 +1,5 @@
 """Panels, (3, H, W) uint8 RGB with even sides: a pair with its prediction, and one frame predicted by several methods."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import torch

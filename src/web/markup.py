@@ -1,7 +1,5 @@
 """HTML and Markdown of the demo page: timeline of key frames, cost table, messages."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from html import escape

@@ -1,7 +1,5 @@
 """Demo page in Gradio: choose a clip and a schedule, watch source and overlay, read the cost."""
 
-from __future__ import annotations
-
 import logging
 import os
 import time

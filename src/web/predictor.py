@@ -1,7 +1,5 @@
 """Predictor of the demo page: the prediction of ``src.predict`` with key frames and costs."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

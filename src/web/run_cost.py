@@ -1,7 +1,5 @@
 """Cost of one prediction by key and non-key frames, compared with segmenting every frame."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median

@@ -1,7 +1,5 @@
 """Key-frame schedulers that the demo page offers, each with one setting for a slider."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Browser sessions of the demo page: a folder of results and a stop event for each."""
 
-from __future__ import annotations
-
 import shutil
 import tempfile
 import threading

@@ -1,7 +1,5 @@
 """Configuration of a published network from the shapes of its tensors; missing tensors and impossible shapes are an error."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping

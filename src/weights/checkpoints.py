@@ -1,7 +1,5 @@
 """Loading of a ``checkpoint=`` argument: a model of this project, or a segmentor saved by transformers."""
 
-from __future__ import annotations
-
 import logging
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Model folders of an earlier release: settings and tensors whose names changed since."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from pathlib import Path

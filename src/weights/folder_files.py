@@ -1,7 +1,5 @@
 """Folder of ``config.json`` and ``model.safetensors``: atomic writing and safe reading."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import tempfile

@@ -1,7 +1,5 @@
 """Names of Mask2Former's weights in detectron2 checkpoints (facebookresearch/Mask2Former, MPVSS) and in ours."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Model folder of ``config.json`` and ``model.safetensors``, from which a trained model is rebuilt without other files."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Names of the flow estimators' weights in published checkpoints and in ours."""
 
-from __future__ import annotations
-
 from functools import cache
 
 from src.weights.renaming import WEIGHT_AND_BIAS, Names, NameTable

@@ -1,7 +1,5 @@
 """Conversion of published networks: Mask2Former and MPVSS of detectron2, FlowNetSimple of mmtracking."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Strict transfer of tensors between published names and ours; missing, unknown and misshapen tensors are an error."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import torch

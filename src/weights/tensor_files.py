@@ -1,7 +1,5 @@
 """Safe reading of tensors from published files: nothing that a file names is imported or run."""
 
-from __future__ import annotations
-
 import math
 import pickle
 import re

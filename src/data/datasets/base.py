@@ -1,7 +1,5 @@
 """Base class of the datasets whose clips are found below one folder."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path

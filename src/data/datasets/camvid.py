@@ -9,8 +9,6 @@ frames at 15 Hz.
 ```
 """
 
-from __future__ import annotations
-
 import csv
 from io import StringIO
 from itertools import groupby

@@ -7,8 +7,6 @@
 ```
 """
 
-from __future__ import annotations
-
 import json
 import re
 from itertools import takewhile

@@ -10,8 +10,6 @@ classes:
 ```
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any

@@ -1,7 +1,5 @@
 """Videos stored as folders of frames and labels: split lists, and frames matched with labels by file name."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple

@@ -8,8 +8,6 @@
 ```
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from src.data.clips import SplitContent

@@ -1,7 +1,5 @@
 """Colors for classes without a palette of their own."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A dataset under the class names of another one, to score a model on data with other classes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import torch

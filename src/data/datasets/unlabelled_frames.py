@@ -1,7 +1,5 @@
 """Videos as folders of frames, without labels and classes: footage for self-supervised pairs."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from src.data.clips import SplitContent

@@ -1,7 +1,5 @@
 """Unlabelled video files as clips, with random access to frames by decoding from the preceding codec key frame."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -8,8 +8,6 @@
 ```
 """
 
-from __future__ import annotations
-
 from src.data.clips import SplitContent
 from src.data.datasets.base import DatasetFolder
 from src.data.datasets.frame_folders import FrameFolders, read_clips, read_video_list

@@ -8,8 +8,6 @@
 ```
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

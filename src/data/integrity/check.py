@@ -1,7 +1,5 @@
 """Check of a dataset on disk: decode every frame and label, and report every issue."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field

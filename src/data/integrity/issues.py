@@ -5,8 +5,6 @@ collects issues and writes an exclusion list (``src/data/integrity/exclusion.py`
 files.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path

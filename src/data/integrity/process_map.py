@@ -1,7 +1,5 @@
 """Map of a function over many files, in several processes."""
 
-from __future__ import annotations
-
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterable, Iterator

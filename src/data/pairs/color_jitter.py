@@ -1,7 +1,5 @@
 """Color jitter of SSD (Liu et al., 2016), applied to bytes by a loader process or to batches on the device."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple

@@ -1,7 +1,5 @@
 """Training samples and batches from a data set of clips and a sampling rule."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field

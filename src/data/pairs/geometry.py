@@ -1,7 +1,5 @@
 """Resizing, mirroring and cutting of pairs: equal for both frames; label and flow follow."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import cv2

@@ -1,7 +1,5 @@
 """Mixtures of training samples from several data sets: labelled pairs, stills and unlabelled videos."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

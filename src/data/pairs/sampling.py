@@ -3,8 +3,6 @@
 All draws are keyed by ``(seed, number)``: pair ``n`` of a run is the same in any process and after any restart.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache

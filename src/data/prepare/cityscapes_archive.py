@@ -1,7 +1,5 @@
 """Extraction of the frames used by training and evaluation from Cityscapes' archives, which exceed 300 GB."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import zipfile

@@ -4,8 +4,6 @@ Sizes, filters and JPEG quality equal those of the published 480p script (Pillow
 so that scores are comparable with published ones.
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass

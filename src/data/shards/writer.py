@@ -1,7 +1,5 @@
 """Writer of shards from the folder of any data set; see :mod:`src.data.shards.reader`."""
 
-from __future__ import annotations
-
 import os
 import re
 import tarfile

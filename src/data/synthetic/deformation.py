@@ -1,7 +1,5 @@
 """Smooth random deformations of the image plane and their inverse."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 

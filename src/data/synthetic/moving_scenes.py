@@ -1,7 +1,5 @@
 """Generated videos with exact labels and exact flow."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

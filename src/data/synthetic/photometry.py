@@ -1,7 +1,5 @@
 """Photometric differences between frames of a video: exposure, color, focus, noise, compression."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 

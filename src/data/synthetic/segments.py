@@ -1,7 +1,5 @@
 """Connected segments of a label map."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

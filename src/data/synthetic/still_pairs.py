@@ -1,7 +1,5 @@
 """Two-frame clips from labelled stills, to evaluate flow without test clips."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

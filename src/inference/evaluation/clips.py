@@ -1,7 +1,5 @@
 """Scores and step times of a method over clips, through the streaming code of prediction."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Comparison of methods over the same clips: scores, videos and pictures."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

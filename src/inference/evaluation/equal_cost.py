@@ -1,7 +1,5 @@
 """Comparison of schedulers with fixed intervals of equal GFLOPs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

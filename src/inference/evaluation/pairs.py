@@ -1,7 +1,5 @@
 """Scores of pairs of a key frame and a labelled frame (the paper's Cityscapes protocol)."""
 
-from __future__ import annotations
-
 import time
 
 from torch import Tensor

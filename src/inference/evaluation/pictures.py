@@ -1,7 +1,5 @@
 """Videos and pictures of several methods on a clip."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path

@@ -5,8 +5,6 @@
 ```
 """
 
-from __future__ import annotations
-
 from pathlib import Path, PurePosixPath
 
 import numpy as np

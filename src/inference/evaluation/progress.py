@@ -1,7 +1,5 @@
 """Progress of evaluations: callbacks, a frame counter and progress bars."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TypeVar

@@ -1,7 +1,5 @@
 """Report of an evaluation: IoU per class, confusion matrices, and mIoU by offset from the key frame."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path

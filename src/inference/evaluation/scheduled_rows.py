@@ -1,7 +1,5 @@
 """Schedulers of an evaluation: their construction for each row, and the cost of the row."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 

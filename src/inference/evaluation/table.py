@@ -1,7 +1,5 @@
 """Rows of an evaluation, one per method and key interval, and their tables for the terminal."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from statistics import fmean

@@ -1,7 +1,5 @@
 """Temporal consistency of a stream of frames and maps, with DIS flow."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Adaptive scheduler: key frames at scene cuts and after enough image change."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Budget scheduler: key frames at a fixed mean cost per frame, in GFLOPs or milliseconds."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 

@@ -1,7 +1,5 @@
 """Running median of the latencies of a stream's frames."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from statistics import median_low
 from typing import Self

@@ -1,7 +1,5 @@
 """Interface of key-frame schedulers, and the fixed interval."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 

@@ -1,7 +1,5 @@
 """Image-change signals on thumbnails; they cost far less than any network."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

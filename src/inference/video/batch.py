@@ -9,8 +9,6 @@
 An existing folder is complete and is skipped when the command runs again.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import shutil

@@ -1,7 +1,5 @@
 """Frames of a video file, decoded one at a time, upright, with their times."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager

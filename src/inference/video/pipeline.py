@@ -1,7 +1,5 @@
 """Pipeline of three threads that produce, process and consume items in order, a few at a time."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections import deque

@@ -1,7 +1,5 @@
 """Prediction of a whole frame source, with decoding, inference and writing in parallel."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Iterator

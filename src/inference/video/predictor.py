@@ -1,7 +1,5 @@
 """Predictor that writes the results of one source after another to files."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Callable, Sequence

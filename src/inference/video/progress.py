@@ -1,7 +1,5 @@
 """Progress of a prediction on the console or in the log."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """Conversion of file timestamps to presentation times that an encoder accepts."""
 
-from __future__ import annotations
-
 from fractions import Fraction
 
 MAX_GAP = 3600

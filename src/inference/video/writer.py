@@ -1,7 +1,5 @@
 """Writer of H.264 videos that every player shows."""
 
-from __future__ import annotations
-
 import uuid
 from fractions import Fraction
 from pathlib import Path

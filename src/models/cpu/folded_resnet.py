@@ -1,7 +1,5 @@
 """ResNet layers with fewer passes over feature maps, for inference on CPUs: the maps exceed every cache."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """Mask2Former's transformer decoder for inference: one prediction, and attention masks computed at the size of their level."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any

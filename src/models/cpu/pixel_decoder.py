@@ -1,7 +1,5 @@
 """Mask2Former's pixel decoder for inference on CPUs: channels last, and its last layer folded into the queries."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 from types import SimpleNamespace

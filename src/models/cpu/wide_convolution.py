@@ -1,7 +1,5 @@
 """3x3 convolution of many channels, fast in inference on CPUs."""
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """Swin layers for inference on CPUs: a few windows at a time pass through a whole layer while in the cache."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any

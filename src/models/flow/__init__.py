@@ -1,7 +1,5 @@
 """Flow estimators: motion between two frames, one flow per query or one for all."""
 
-from __future__ import annotations
-
 from src.models.flow.base import FlowBranch, FlowEstimator
 from src.models.flow.copy import CopyFlow
 from src.models.flow.correlation import CorrelationFlow

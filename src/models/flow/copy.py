@@ -1,7 +1,5 @@
 """Zero motion: the key frame's masks stay where they are."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import torch

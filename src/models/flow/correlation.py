@@ -1,7 +1,5 @@
 """Light flow estimator: features of each frame are computed once, and motion is found by comparing them, coarse to fine."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar

@@ -1,7 +1,5 @@
 """Decoder from the features of two frames to a flow, coarse to fine: warp, correlate, correct."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Step from the flow on the masks' grid to the flow of every pixel: one level at 1/2 and a learned upsampling."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

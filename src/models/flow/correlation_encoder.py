@@ -1,7 +1,5 @@
 """Convolutional encoder of single frames, so that a key frame is encoded once."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """OpenCV's DIS optical flow: one flow for all segments, without any training."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar, Literal, get_args
 
 import cv2

@@ -1,7 +1,5 @@
 """Convolutional encoder of FlowNetS, and the preparation of its input images."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 

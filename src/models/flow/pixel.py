@@ -1,7 +1,5 @@
 """One learned flow for all segments: FlowNetS, and the pixel flow of a query network."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import ClassVar
 

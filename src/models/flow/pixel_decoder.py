@@ -1,7 +1,5 @@
 """Refinement of FlowNetS: flow of the whole image, coarse to fine."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

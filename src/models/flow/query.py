@@ -1,7 +1,5 @@
 """The paper's flow estimator: one flow per query of the key frame."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import ClassVar, Literal, get_args
 

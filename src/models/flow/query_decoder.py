@@ -1,7 +1,5 @@
 """Query part of the paper's flow decoder: queries and image features attend to one another."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

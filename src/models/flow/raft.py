@@ -1,7 +1,5 @@
 """torchvision's RAFT (Teed and Deng, ECCV 2020), the learned baseline of the flow comparison."""
 
-from __future__ import annotations
-
 from typing import Literal, get_args
 
 import torch

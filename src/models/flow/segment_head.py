@@ -1,7 +1,5 @@
 """Flow of each segment from its query, and its fusion with the flow of the whole image."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch

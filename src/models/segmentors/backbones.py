@@ -1,7 +1,5 @@
 """Image backbones of the segmentors: sizes, image normalization and sources of ImageNet weights."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

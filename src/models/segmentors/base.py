@@ -1,7 +1,5 @@
 """Interface and shared parts of the key-frame segmentors."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple, Self, cast

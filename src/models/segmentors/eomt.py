@@ -1,7 +1,5 @@
 """EoMT as a key-frame segmentor."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from math import lcm
 from typing import Any

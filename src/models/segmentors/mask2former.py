@@ -1,7 +1,5 @@
 """Mask2Former, the segmentor of the paper."""
 
-from __future__ import annotations
-
 from typing import Any, Self
 
 from jaxtyping import Float

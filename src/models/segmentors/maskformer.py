@@ -1,7 +1,5 @@
 """MaskFormer as a key-frame segmentor."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

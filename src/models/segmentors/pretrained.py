@@ -1,7 +1,5 @@
 """Strict loading of networks and backbones saved by transformers, in a local folder or on the Hugging Face hub."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import logging

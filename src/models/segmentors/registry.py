@@ -1,7 +1,5 @@
 """Construction and loading of segmentors by transformers' name of the architecture."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from typing import Any

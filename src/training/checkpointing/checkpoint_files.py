@@ -1,7 +1,5 @@
 """Checkpoint files: durable writing and integrity check."""
 
-from __future__ import annotations
-
 import errno
 import logging
 import os

@@ -1,7 +1,5 @@
 """Callback that saves the checkpoints for resuming a run."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Orderly end of a run on a signal: a checkpoint, an exit code, and a requeue under SLURM."""
 
-from __future__ import annotations
-
 import logging
 import os
 import signal

@@ -1,7 +1,5 @@
 """Repetition of a saved step, to find its first value that is not finite."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Exclusive use of a run folder."""
 
-from __future__ import annotations
-
 import errno
 import json
 import logging

@@ -1,7 +1,5 @@
 """Callbacks for dashboards (docs/wandb.md): class table, short video, cost of the model, score of streamed clips."""
 
-from __future__ import annotations
-
 import copy
 import logging
 import subprocess

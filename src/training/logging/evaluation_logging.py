@@ -1,7 +1,5 @@
 """Logging of evaluation results."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Throughput, and progress lines for logs without a terminal."""
 
-from __future__ import annotations
-
 import logging
 import resource
 import sys

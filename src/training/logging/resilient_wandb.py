@@ -1,7 +1,5 @@
 """W&B logger whose failures do not end training."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from functools import wraps

@@ -5,8 +5,6 @@ Convention:
     key frame.
 """
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray

@@ -5,8 +5,6 @@ Convention:
     distances to its edge, negative inside.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

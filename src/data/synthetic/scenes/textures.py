@@ -1,7 +1,5 @@
 """Textures of generated scenes, different for each instance of a class."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 

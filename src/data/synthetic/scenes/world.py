@@ -6,8 +6,6 @@ Convention:
     point u U + v V + O. Pixel centers are at integer positions.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from functools import cached_property
 

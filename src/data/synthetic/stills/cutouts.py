@@ -1,7 +1,5 @@
 """Copies of small segments pasted elsewhere into the non-key frame, each with its own motion."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import cv2

@@ -6,8 +6,6 @@ Convention:
     ``ray = ((x - cx) / f, (y - cy) / f, 1)``; ``m = 0`` is infinitely far. Lengths are in camera heights above the ground.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Training pairs with exact flow from labelled stills: planes move before a driving camera."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import cv2

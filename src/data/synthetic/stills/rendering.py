@@ -6,8 +6,6 @@ Convention:
     pointing to its source in the key frame.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

@@ -1,7 +1,5 @@
 """Settings of :class:`src.data.synthetic.stills.motion.SyntheticMotion`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Comparison of flow methods on the same data, with progress bars."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args

@@ -1,7 +1,5 @@
 """End-point errors of flows on data with ground-truth flow."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from src.data.clips import ClipDataset

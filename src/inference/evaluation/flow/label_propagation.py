@@ -4,8 +4,6 @@ The score does not depend on a segmentor, and the mean over classes shows errors
 all pixels hides.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Flow method under evaluation: from a key frame and a non-key frame to one vector per pixel."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

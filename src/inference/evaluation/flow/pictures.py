@@ -1,7 +1,5 @@
 """Pictures of flows and the labels that they warp."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Rows of flow evaluations, one per method (and offset), their tables for the terminal and their charts."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
