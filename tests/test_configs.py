@@ -105,7 +105,7 @@ def test_every_group_is_tested() -> None:
         "debug",
         "hparams_search",
     }
-    elsewhere = {"scheduler": "test_predict.py", "sweep": "test_sweeps.py", "hydra/launcher": "test_multirun.py"}
+    elsewhere = {"scheduler": "commands/test_predict.py", "sweep": "test_sweeps.py", "hydra/launcher": "test_multirun.py"}
     assert groups - known - set(elsewhere) == {".", "hydra", "experiment", "recipe", "data/base"}
     assert all((Path(__file__).parent / name).is_file() for name in elsewhere.values())
 
