@@ -13,6 +13,7 @@ import torch
 from hydra.utils import instantiate
 
 from src.losses.mask_classification import MaskClassificationLoss
+from src.losses.point_sampling import sample_points
 from src.models.propagator import Propagator
 from src.ops.masks import semantic_map
 from src.structures import MaskPrediction
@@ -57,7 +58,8 @@ def test_the_loss_of_a_fixed_assignment_stays_on_its_device(void: str) -> None:
     label = torch.empty(batch, 480, 480, dtype=torch.uint8, device=META)
     present = [torch.empty(3, dtype=torch.int64, device=META), torch.empty(5, dtype=torch.int64, device=META)]
     matches = [torch.empty(layers, 2, len(classes), dtype=torch.int64, device=META) for classes in present]
-    samples = [loss._sample(number, layers, META) for number in range(batch)]
+    settings = loss.num_points, loss.oversample_ratio, loss.importance_ratio
+    samples = [sample_points(0, number, layers, *settings).to(META) for number in range(batch)]
     mask, dice = loss._mask_losses(prediction, label, present, samples, matches)
     total = mask + dice + loss._class_loss(prediction.class_logits_per_layer, present, matches)
     total.backward()
