@@ -57,7 +57,7 @@ def main() -> None:
         child = os.fork()
         if child == 0:
             code = run_training(request)
-            atexit._run_exitfuncs()  # W&B's process writes its last block when it is told that the run's process ends
+            atexit._run_exitfuncs()  # W&B's process writes its last block when it is reported that the run's process ends
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)

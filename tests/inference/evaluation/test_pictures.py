@@ -21,11 +21,11 @@ def streams(short_side: int | None = None) -> dict[str, StreamingSegmentor]:
 
 
 def test_the_video_has_every_frame_of_the_clip(tmp_path: Path) -> None:
-    data, told = FakeClips((3, 5), unlabelled=frozenset({2})), []
-    write_comparison_video(streams(), data, 1, tmp_path / "clip.mp4", lambda done, total: told.append((done, total)))
+    data, reported = FakeClips((3, 5), unlabelled=frozenset({2})), []
+    write_comparison_video(streams(), data, 1, tmp_path / "clip.mp4", lambda done, total: reported.append((done, total)))
     video = VideoFrames(tmp_path / "clip.mp4")
     read = [frame.image for frame in video]
-    assert len(read) == 5 and video.info.fps == 15 and told == [(i, 5) for i in range(1, 6)]
+    assert len(read) == 5 and video.info.fps == 15 and reported == [(i, 5) for i in range(1, 6)]
     assert not torch.equal(read[0], read[4])
 
 

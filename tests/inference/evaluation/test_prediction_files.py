@@ -39,10 +39,10 @@ def test_files_are_class_numbers_named_as_the_frames(tmp_path: Path) -> None:
 
 def test_what_was_written_is_scored(tmp_path: Path) -> None:
     data = FakeClips((20, 18))
-    told: list[tuple[int, int]] = []
-    result = evaluate_predictions(write_labels(tmp_path, data), lambda done, total: told.append((done, total)))
+    reported: list[tuple[int, int]] = []
+    result = evaluate_predictions(write_labels(tmp_path, data), lambda done, total: reported.append((done, total)))
     assert result.miou == result.wiou == 1.0 and result.strict_video_consistency == {8: 1.0, 16: 1.0}
-    assert result.frames == 38 and told == [(i, 38) for i in range(1, 39)]
+    assert result.frames == 38 and reported == [(i, 38) for i in range(1, 39)]
     assert result.miou_by_offset == {} and math.isnan(result.temporal_consistency)
     assert result.key_times.frames == 0
 
