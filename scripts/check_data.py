@@ -22,7 +22,7 @@ from rich.table import Table
 # The package is not installed; it is a neighbour of this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.command_line import prepare_arguments
+from src.command_line.arguments import prepare_arguments
 
 if TYPE_CHECKING:
     from src.data.integrity.check import CheckableDataset, SplitReport

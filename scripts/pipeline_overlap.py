@@ -23,7 +23,7 @@ from omegaconf import open_dict
 # The package is not installed; it is in the parent folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.command_line import quote_paths
+from src.command_line.arguments import quote_paths
 from src.commands.predict import predict
 from src.inference.video import prediction as video_prediction
 from src.inference.video.pipeline import run_pipeline

@@ -3,7 +3,7 @@
 import hydra
 from omegaconf import DictConfig
 
-from src.command_line import prepare_arguments, require_values
+from src.command_line.arguments import prepare_arguments, require_values
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="convert")

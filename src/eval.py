@@ -9,7 +9,8 @@
 import hydra
 from omegaconf import DictConfig
 
-from src.command_line import errors_in_a_line, prepare_arguments, require_values
+from src.command_line.arguments import prepare_arguments, require_values
+from src.command_line.errors import errors_in_a_line
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="eval")

@@ -8,7 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from src.command_line import check_choices, prepare_arguments, require_values
+from src.command_line.arguments import check_choices, prepare_arguments, require_values
 
 log = logging.getLogger(__name__)
 

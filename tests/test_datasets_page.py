@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_object
 
 from scripts import extract_cityscapes, make_shards, prepare_vspw
-from src.command_line import quote_paths
+from src.command_line.arguments import quote_paths
 from src.data.datasets.classes_yaml import read_classes_yaml
 from tests.conftest import ROOT
 

@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from scripts.markdown_table import main
-from src.command_line import quote_paths
+from src.command_line.arguments import quote_paths
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "flow.md").read_text(encoding="utf-8")

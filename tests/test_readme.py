@@ -32,7 +32,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from src import load_checkpoint
-from src.command_line import quote_paths
+from src.command_line.arguments import quote_paths
 from src.inference.video.writer import VideoWriter
 from tests.inference.tiny import frames, tiny_segmentor
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from src.command_line import stopping_on_signals, typed_path
+from src.command_line.arguments import typed_path
+from src.command_line.signals import stopping_on_signals
 from src.data.clips import ClipDataset
 from src.files.images import natural_key
 from src.files.suffixes import VIDEO_SUFFIXES

@@ -10,7 +10,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from src.command_line import stopping_on_signals, typed_path
+from src.command_line.arguments import typed_path
+from src.command_line.signals import stopping_on_signals
 from src.inference.cost_probe import measure_ms
 from src.inference.distributed import SINGLE, World, join_world
 from src.inference.flow_choice import names_and_colors, with_flow

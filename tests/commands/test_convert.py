@@ -19,7 +19,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor
 
-from src.command_line import quote_paths
+from src.command_line.arguments import quote_paths
 from src.commands.convert import convert
 from src.models.cpu.mask_features import MaskFeatures
 from src.models.flow import DISFlow, PixelFlow, QueryFlow

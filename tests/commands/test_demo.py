@@ -9,7 +9,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 import src.demo
-from src.command_line import quote_paths
+from src.command_line.arguments import quote_paths
 from src.commands.demo import find_clips, open_model, quiet_environment
 from src.web.schedules import BudgetShare
 from src.weights.model_folder import save_model

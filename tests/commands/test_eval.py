@@ -7,7 +7,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from src.command_line import quote_paths
+from src.command_line.arguments import quote_paths
 from src.commands.eval import evaluate
 from src.inference.methods import with_method
 from src.inference.video.decoder import VideoFrames

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 import src.predict
-from src.command_line import quote_paths
+from src.command_line.arguments import quote_paths
 from src.commands import predict as commands
 from src.commands.predict import open_source, predict
 from src.inference.methods import with_method

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 
-from src.command_line import quote_paths
+from src.command_line.arguments import quote_paths
 from src.commands import demo
 from src.inference.video.decoder import VideoFrames
 from src.weights.model_folder import save_model

@@ -69,7 +69,7 @@ class VideoPredictor:
     ) -> VideoPrediction:
         """Predict one source and write the results to a folder.
 
-        Frames predicted before a signal (:func:`src.command_line.stopping_on_signals`) are written only if ``partial``.
+        Frames predicted before a signal (:func:`src.command_line.signals.stopping_on_signals`) are written only if ``partial``.
         """
         stop, received = signals
         if source.info.has_audio:

@@ -1,5 +1,4 @@
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,19 +7,10 @@ import pytest
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from src.command_line import (
-    RENAMED_KEYS,
-    check_choices,
-    check_renamed_keys,
-    errors_in_a_line,
-    prepare_arguments,
-    quote_paths,
-    stopping_on_signals,
-    typed_path,
-)
+from src.command_line.arguments import RENAMED_KEYS, check_choices, check_renamed_keys, prepare_arguments, quote_paths, typed_path
 from tests.tiny_run import compose_train
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 NAMES = [
     "plain/model",
     "my clip (1).mp4",
@@ -118,31 +108,6 @@ def test_home_folder_and_names_that_begin_with_a_tilde(tmp_path: Path, monkeypat
     assert typed_path("a~/b") == Path("a~/b")
     (tmp_path / "~").mkdir()
     assert typed_path("~/a.mp4") == Path("~/a.mp4")
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_first_signal_sets_the_event_and_the_second_raises(number: signal.Signals) -> None:
-    before = signal.getsignal(number)
-    with pytest.raises(KeyboardInterrupt), stopping_on_signals() as (stop, received):
-        signal.raise_signal(number)
-        assert stop.is_set() and received == [number]
-        signal.raise_signal(number)
-    assert signal.getsignal(number) is before
-
-
-@pytest.mark.parametrize("error", [ValueError("what is wrong"), FileNotFoundError("what is wrong")])
-def test_argument_error_is_one_line_and_other_errors_keep_their_stack(
-    error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
-    with pytest.raises(SystemExit) as ended, errors_in_a_line():
-        raise error
-    assert ended.value.code == 1 and caplog.messages == ["what is wrong"]
-    with pytest.raises(RuntimeError, match="a fault of ours"), errors_in_a_line():
-        raise RuntimeError("a fault of ours")
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-    with pytest.raises(type(error), match="what is wrong"), errors_in_a_line():
-        raise error
 
 
 @pytest.mark.parametrize("name", ["predict", "demo"])

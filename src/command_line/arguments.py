@@ -1,20 +1,12 @@
-"""Command-line handling of all entry points: quoted paths, checks of arguments, one-line errors, signals."""
+"""Arguments of all entry points: quoted paths and checks."""
 
-import logging
-import os
 import re
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
-
-log = logging.getLogger(__name__)
 
 # Values that Hydra's grammar accepts without quotes: ASCII letters only, and interpolations of them.
 _UNQUOTED = re.compile(r"(?:[\w./+%@-]|\$\{[\w.:]+\})*", re.ASCII)
@@ -92,45 +84,6 @@ def typed_path(text: str) -> Path:
     """Return the path as typed; a leading ``~`` is the home folder unless a file or folder has that name."""
     path = Path(text)
     return path if not text.startswith("~") or Path(path.parts[0]).exists() else path.expanduser()
-
-
-@contextmanager
-def errors_in_a_line() -> Iterator[None]:
-    """End the process with one line and exit code 1 on ``OSError`` and ``ValueError``: errors of arguments and files.
-
-    Other errors are bugs and keep their stack; ``HYDRA_FULL_ERROR=1`` in the environment keeps the stack of all errors.
-    """
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        if os.environ.get("HYDRA_FULL_ERROR") == "1":
-            raise
-        log.error("%s", error)
-        sys.exit(1)
-
-
-@contextmanager
-def stopping_on_signals() -> Iterator[tuple[threading.Event, list[int]]]:
-    """Let Ctrl-C and SIGTERM set an event instead of ending the process; the second signal raises ``KeyboardInterrupt``.
-
-    Yields:
-        The event and the list of signals received so far.
-    """
-    stop, received = threading.Event(), list[int]()
-
-    def note(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    wanted = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
-    before = {number: signal.signal(number, note) for number in wanted}
-    try:
-        yield stop, received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _quoted(argument: str) -> str:
