@@ -23,10 +23,11 @@ def prepare_worker(worker: int) -> None:
 
 
 def start_worker(worker: int) -> None:
-    """Prepare a loader process of training, which ignores SIGTERM and SIGUSR1.
+    """Prepare a loader process of training, which ignores the signals that stop a training.
 
-    A job scheduler signals all processes of a job. Without its loaders, the training process would fail before its checkpoint.
+    A job scheduler and a terminal signal all processes of a job. Without its loaders, the training process would fail before its
+    checkpoint. The loaders end with it.
     """
     prepare_worker(worker)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)

@@ -38,7 +38,7 @@ def test_the_memory_of_images_is_reused():
 
 
 def test_loaders_survive_a_signal_to_all_processes_of_a_job() -> None:
-    numbers = (signal.SIGTERM, signal.SIGUSR1)
+    numbers = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
     before = [signal.getsignal(number) for number in numbers]
     threads = torch.get_num_threads(), cv2.getNumThreads()
     try:

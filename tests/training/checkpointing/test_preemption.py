@@ -10,12 +10,16 @@ from src.losses.mask_classification import MaskClassificationLoss
 from src.models.propagator import Propagator
 from src.structures import PairBatch
 from src.training.checkpointing import preemption
+from src.training.checkpointing.periodic_checkpoint import PeriodicCheckpoint
 from src.training.checkpointing.preemption import StopOnSignal
 from src.training.stages import SegmentorStage, Terms
 from tests.inference.tiny import CLASSES
 from tests.training.tiny_fit import tiny_data, tiny_module, tiny_trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+NUMBERS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
 
 
 class Square(SegmentorStage):
@@ -34,9 +38,11 @@ class Send(Callback):
     def __init__(self, number: signal.Signals, step: int, validating: bool = False) -> None:
         self.number, self.step, self.validating = number, step, validating
         self.validated: list[int] = []
+        self.sent = False
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.global_step == self.step and not self.validating:
+        if trainer.global_step == self.step and not self.validating and not self.sent:
+            self.sent = True
             os.kill(os.getpid(), self.number)
 
     def on_validation_batch_start(self, trainer: Trainer, *_: object) -> None:
@@ -50,9 +56,9 @@ class Send(Callback):
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
     """Check that a run restores the signal handlers."""
-    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)]
+    before = [signal.getsignal(number) for number in NUMBERS]
     yield
-    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)] == before
+    assert [signal.getsignal(number) for number in NUMBERS] == before
 
 
 def stopped(folder: Path, send: Send, accumulate: int = 1, requeue: bool = True) -> list[str]:
@@ -66,7 +72,7 @@ def stopped(folder: Path, send: Send, accumulate: int = 1, requeue: bool = True)
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", NUMBERS)
 def test_signal_saves_the_current_step(tmp_path: Path, number: signal.Signals) -> None:
     # Asked within step 2, at its first of two batches.
     assert stopped(tmp_path, Send(number, 1), accumulate=2) == ["step_0000002.ckpt"]
@@ -82,6 +88,48 @@ def test_signal_at_the_last_step_has_no_effect(tmp_path: Path) -> None:
     trainer = tiny_trainer(tmp_path, 2, 100, Send(signal.SIGTERM, 1), StopOnSignal())
     trainer.fit(tiny_module(Square()), tiny_data(2))
     assert [path.name for path in tmp_path.iterdir()] == ["step_0000002.ckpt"]
+
+
+class Twice(Callback):
+    """Sends Ctrl-C twice within a step."""
+
+    def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.global_step == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_second_ctrl_c_ends_the_run_at_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    handler = signal.getsignal(signal.SIGINT)
+    trainer = tiny_trainer(tmp_path, 6, 100, Twice(), StopOnSignal())
+    try:
+        with pytest.raises(SystemExit) as ended:
+            trainer.fit(tiny_module(Square()), tiny_data(6))
+    finally:
+        # Lightning ignores the signal from the first interruption on.
+        signal.signal(signal.SIGINT, handler)
+    assert ended.value.code == 1 and trainer.global_step == 1 and not list(tmp_path.iterdir())
+    assert "Ctrl-C: finishing the step, then saving a checkpoint; Ctrl-C again ends the run at once" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_ignored_signal_stays_ignored(tmp_path: Path, number: signal.Signals) -> None:
+    """As under nohup, and for SIGINT in a script's background."""
+    handler = signal.signal(number, signal.SIG_IGN)
+    try:
+        trainer = tiny_trainer(tmp_path, 2, 100, Send(number, 0), StopOnSignal())
+        trainer.fit(tiny_module(Square()), tiny_data(2))
+        assert [path.name for path in tmp_path.iterdir()] == ["step_0000002.ckpt"]
+    finally:
+        signal.signal(number, handler)
+
+
+def test_stop_without_a_checkpoint_callback_is_an_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    trainer = tiny_trainer(tmp_path, 6, 100, Send(signal.SIGTERM, 1), StopOnSignal())
+    trainer.callbacks = [callback for callback in trainer.callbacks if not isinstance(callback, PeriodicCheckpoint)]
+    with pytest.raises(SystemExit) as ended:
+        trainer.fit(tiny_module(Square()), tiny_data(6))
+    assert ended.value.code == 1 and "step 2 is not saved, as callbacks.checkpoint is null" in caplog.text
 
 
 SCONTROL = """#!/bin/sh
@@ -124,11 +172,22 @@ def test_job_is_requeued_by_scontrol(slurm: Path, caplog: pytest.LogCaptureFixtu
     assert "No such file or directory: 'scontrol'" in caplog.text
 
 
-@pytest.mark.parametrize("requeue", [True, False])
-def test_only_a_batch_job_with_requeue_is_requeued(slurm: Path, monkeypatch: pytest.MonkeyPatch, requeue: bool) -> None:
+@pytest.mark.parametrize(
+    "number, requeue, expected",
+    [
+        (signal.SIGTERM, True, True),
+        (signal.SIGTERM, False, False),
+        (signal.SIGUSR1, True, True),
+        (signal.SIGINT, True, False),
+        (signal.SIGHUP, True, False),
+    ],
+)
+def test_only_a_batch_job_that_its_scheduler_stops_is_requeued(
+    slurm: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, requeue: bool, expected: bool
+) -> None:
     said = install(slurm, "exit 0")
-    trainer_asks = Send(signal.SIGTERM, 0)
+    trainer_asks = Send(number, 0)
     monkeypatch.setattr("lightning.pytorch.trainer.connectors.accelerator_connector.SLURMEnvironment.detect", lambda: False)
     monkeypatch.setattr(preemption.SLURMEnvironment, "detect", staticmethod(lambda: True))
     stopped(slurm / "run", trainer_asks, requeue=requeue)
-    assert said.exists() == requeue
+    assert said.exists() == expected
