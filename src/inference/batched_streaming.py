@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from src.inference.frame_input import FrameInput
 from src.inference.scheduling.scheduler import KeyFrameScheduler
 from src.inference.streaming import StepResult, StreamingSegmentor
 from src.structures import DisocclusionScores, FlowPrediction, KeyFrameState, MaskPrediction
@@ -14,7 +15,7 @@ from src.structures import DisocclusionScores, FlowPrediction, KeyFrameState, Ma
 @torch.inference_mode()
 def step_streams(
     stream: StreamingSegmentor,
-    images: Sequence[Tensor],
+    images: Sequence[FrameInput],
     states: Sequence[KeyFrameState | None],
     schedulers: Sequence[KeyFrameScheduler] | None = None,
 ) -> list[StepResult]:
@@ -28,7 +29,7 @@ def step_streams(
 
     Args:
         stream: segmentor.
-        images: (3, H, W) each, RGB 0..255, the next frame of every stream.
+        images: the next frame of every stream, one image of :meth:`StreamingSegmentor.step` each.
         states: states returned by the previous call for the same streams; ``None`` for a stream that begins.
         schedulers: scheduler of each stream; ``None``: the segmentor's for all.
 
@@ -43,18 +44,23 @@ def step_streams(
         raise ValueError(
             f"found {len(images)} images, {len(states)} states and {len(schedulers)} schedulers; expected one of each per stream"
         )
-    frames = [stream.resize(image[None]) for image in images]
+    frames = [stream.resize(image) for image in images]
+    if wrong := [tuple(frame.shape) for frame in frames if len(frame) != 1]:
+        raise ValueError(f"a frame is {wrong[0]}; expected one image for each stream")
     decisions = [scheduler.decide(image, state) for scheduler, image, state in zip(schedulers, frames, states, strict=True)]
     propagated = {n: state for n, state in enumerate(states) if state is not None and decisions[n].reason is None}
     results: dict[int, StepResult] = {}
     for batch in _groups({n: (frames[n].shape, frames[n].dtype, state.image.shape) for n, state in propagated.items()}):
-        batched = stream.propagate(torch.cat([frames[n] for n in batch]), _concatenate([propagated[n] for n in batch]))
+        numbers = [propagated[n].index + 1 for n in batch]
+        together = _concatenate([propagated[n] for n in batch])
+        batched = stream.propagate_resized(torch.cat([frames[n] for n in batch]), together, numbers)
         results |= {n: _propagated_row(batched, row, propagated[n]) for row, n in enumerate(batch)}
     for batch in _groups({n: (frame.shape, frame.dtype) for n, frame in enumerate(frames) if n not in propagated}):
-        _, key = stream.segment_key(torch.cat([frames[n] for n in batch]))
+        numbers = [0 if (state := states[n]) is None else state.index + 1 for n in batch]
+        _, key = stream.segment_resized(torch.cat([frames[n] for n in batch]), numbers)
         for row, n in enumerate(batch):
-            state = _key_row(key, row, frames[n], states[n])
-            results[n] = StepResult(state.prediction, None, state, stream.map_size)
+            fresh = _key_row(key, row, frames[n], states[n])
+            results[n] = StepResult(fresh.prediction, None, fresh, stream.map_size)
     ordered = [(results[n], decision) for n, decision in enumerate(decisions)]
     return [replace(one, state=replace(one.state, reason=made.reason, schedule=made.schedule)) for one, made in ordered]
 

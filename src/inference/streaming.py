@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Literal, Self
@@ -11,7 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from src.inference.frame_input import FrameInput, image_batch
 from src.inference.scheduling.scheduler import KeyFrameScheduler, LatencyAwareScheduler
+from src.inference.stream_checks import check_finite, check_state
 from src.models.propagator import Propagator
 from src.ops.device import synchronize
 from src.ops.masks import SEMANTIC_MAPS, MapSize
@@ -109,17 +111,24 @@ class StreamingSegmentor:
         return other
 
     @torch.inference_mode()
-    def step(self, image: Tensor, state: KeyFrameState | None) -> tuple[Tensor, KeyFrameState]:
+    def step(self, image: FrameInput, state: KeyFrameState | None) -> tuple[Tensor, KeyFrameState]:
         """Label the next frame of B streams that share their key frames.
 
         Args:
-            image: (B, 3, H, W), RGB 0..255.
+            image: RGB 0..255: tensor (B, 3, H, W) or (3, H, W), uint8 or float; uint8 array (H, W, 3) or (B, H, W, 3); or an
+                RGB or grey PIL image. Images without a batch have B = 1. OpenCV's BGR is to be turned by ``frame[..., ::-1]``.
             state: state returned by the previous step; ``None`` at the start of a stream.
 
         Returns:
-            semantic_map (B, H, W) int64 at the size of the image, and the state for the next step.
+            semantic_map (B, H, W) int64 at the size of the image, 0..K-1, and the state for the next step. A network of one class
+            has ``IGNORE_INDEX`` where the score of that class is below 0.5.
+
+        Raises:
+            ValueError: if the image has another layout or type, or values in 0..1 or outside 0..255; if the state is of another
+                image size, number of streams, device or network; or if the masks, classes or flow are NaN or infinite.
         """
         started = self.clock()
+        image = image_batch(image)
         result = self.predict(image, state)
         maps = result.semantic_map((image.shape[-2], image.shape[-1]))
         if not isinstance(self.scheduler, LatencyAwareScheduler):
@@ -127,76 +136,80 @@ class StreamingSegmentor:
         synchronize(maps.device)
         return maps, self.record_latency(result.state, self.clock() - started)
 
-    def stream(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
+    def stream(self, frames: Iterable[FrameInput]) -> Iterator[Tensor]:
         """Label the frames of one video as they arrive, in constant memory.
 
         Args:
-            frames: (3, H, W) each, RGB 0..255.
+            frames: images of :meth:`step` without a batch.
 
         Yields:
             semantic_map (H, W) int64 of each frame.
         """
         state: KeyFrameState | None = None
         for frame in frames:
-            maps, state = self.step(frame[None], state)
+            images = image_batch(frame)
+            if len(images) != 1:
+                raise ValueError(f"frame is {tuple(images.shape)}; expected one image, as a video has one stream")
+            maps, state = self.step(images, state)
             yield maps[0]
 
     @torch.inference_mode()
-    def predict(self, image: Tensor, state: KeyFrameState | None) -> StepResult:
-        """Run :meth:`step` without post-processing and without timing.
-
-        Raises:
-            ValueError: if the image is not (B, 3, H, W), or is to be propagated and differs from its key frame in size or in
-                number of streams.
-        """
+    def predict(self, image: FrameInput, state: KeyFrameState | None) -> StepResult:
+        """Run :meth:`step`, whose arguments and errors these are, without post-processing and without timing."""
         image = self.resize(image)
         decision = self.scheduler.decide(image, state)
         if state is None or decision.reason is not None:
-            prediction, key = self.segment_key(image, state)
+            frame = 0 if state is None else state.index + 1
+            prediction, key = self.segment_resized(image, [frame])
             result = StepResult(prediction, None, key, self.map_size)
         else:
-            result = self.propagate(image, state)
+            result = self.propagate_resized(image, state, [state.index + 1])
         return replace(result, state=replace(result.state, reason=decision.reason, schedule=decision.schedule))
 
-    @torch.inference_mode()
-    def segment_key(self, image: Tensor, state: KeyFrameState | None = None) -> tuple[MaskPrediction, KeyFrameState]:
+    def segment_key(self, image: FrameInput, state: KeyFrameState | None = None) -> tuple[MaskPrediction, KeyFrameState]:
         """Segment a frame regardless of the scheduler, and make it the key frame of the following ones."""
-        image = self.resize(image)
+        return self.segment_resized(self.resize(image), [0 if state is None else state.index + 1])
+
+    def propagate(self, image: FrameInput, state: KeyFrameState) -> StepResult:
+        """Propagate the key frame's masks to a frame regardless of the scheduler; errors are those of :meth:`step`."""
+        return self.propagate_resized(self.resize(image), state, [state.index + 1])
+
+    @torch.inference_mode()
+    def segment_resized(self, image: Tensor, frames: Sequence[int]) -> tuple[MaskPrediction, KeyFrameState]:
+        """Segment results of :meth:`resize`.
+
+        Args:
+            image: (B, 3, H, W).
+            frames: number of the frame, one for all streams or B of them; the first is that of the state.
+        """
         self._check_mode()
         with self._precision(image):
             prediction = self._segment(image).final_layer()
             features = self.propagator.flow.encode_key(image)
-        index = 0 if state is None else state.index + 1
-        return prediction, KeyFrameState(image, prediction, index, age=0, flow_features=features)
+        check_finite({"class logits": prediction.class_logits, "mask logits": prediction.mask_logits}, frames)
+        return prediction, KeyFrameState(image, prediction, frames[0], age=0, flow_features=features)
 
     @torch.inference_mode()
-    def propagate(self, image: Tensor, state: KeyFrameState) -> StepResult:
-        """Propagate the key frame's masks to a frame regardless of the scheduler.
-
-        Raises:
-            ValueError: if the image differs from the key frame in size or in number of streams.
-        """
-        image = self.resize(image)
-        if image.shape != state.image.shape:
-            raise ValueError(
-                f"frame {state.index + 1} is {tuple(image.shape)} at network size; expected {tuple(state.image.shape)} as of its "
-                f"key frame {state.index - state.age}, since a stream has one size; start a new stream"
-            )
+    def propagate_resized(self, image: Tensor, state: KeyFrameState, frames: Sequence[int]) -> StepResult:
+        """Propagate to results of :meth:`resize`; arguments are those of :meth:`segment_resized`."""
+        check_state(image, state, self.propagator.segmentor)
         self._check_mode()
         with self._precision(image):
             prediction, flow = self._propagate(state.prediction, state.image, image, state.flow_features)
+        found = {"flow": flow.segment_flow, "flow confidence": flow.confidence, "disocclusion logits": flow.disocclusion_logits}
+        check_finite({**found, "mask logits": prediction.mask_logits}, frames)
         state = replace(state, index=state.index + 1, age=state.age + 1, reason=None)
         return StepResult(prediction, flow, state, self.map_size)
 
-    def resize(self, image: Tensor) -> Tensor:
-        """Move an image to the network's device and input size (antialiased bilinear; uint8 stays uint8, as in Pillow).
+    def resize(self, image: FrameInput) -> Tensor:
+        """Return an image (B, 3, H, W) on the network's device and at its input size.
+
+        The resize is bilinear and antialiased; uint8 stays uint8, as in Pillow.
 
         Raises:
-            ValueError: if the image is not (B, 3, H, W).
+            ValueError: if the image is none of :meth:`step`.
         """
-        if image.ndim != 4 or image.shape[1] != 3:
-            raise ValueError(f"image is {tuple(image.shape)}; expected (B, 3, H, W)")
-        image = image.to(next(self.propagator.parameters()).device)
+        image = image_batch(image).to(next(self.propagator.parameters()).device)
         size = short_side_size((image.shape[-2], image.shape[-1]), self.short_side, self.max_long_side)
         if size == tuple(image.shape[-2:]):
             return image

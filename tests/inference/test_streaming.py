@@ -4,6 +4,7 @@ import ctypes
 import gc
 import os
 import tracemalloc
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -14,7 +15,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from src.inference import stream_checks
 from src.inference.batched_streaming import step_streams
+from src.inference.frame_input import FrameInput
 from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import Compile, StreamingSegmentor
 from src.models.flow import CopyFlow, CorrelationFlow
@@ -22,7 +25,7 @@ from src.models.propagator import Propagator
 from src.models.segmentors.mask2former import Mask2FormerSegmentor
 from src.ops.masks import semantic_map, semantic_map_at_mask_size
 from src.structures import KeyFrameState, MaskPrediction
-from tests.inference.tiny import frames, tiny_propagator
+from tests.inference.tiny import frames, tiny_propagator, tiny_segmentor
 
 
 @pytest.mark.parametrize("flow", ["copy", "correlation", "dis", "pixel", "query"])
@@ -155,7 +158,7 @@ def test_bad_calls_are_refused() -> None:
     stream = StreamingSegmentor(propagator, FixedInterval())
     assert not propagator.training
     with pytest.raises(ValueError, match=r"expected \(B, 3, H, W\)"):
-        stream.step(torch.zeros(3, 8, 8), None)
+        stream.step(torch.zeros(4, 8, 8), None)
     with pytest.raises(ValueError, match="short_side is 0"):
         StreamingSegmentor(propagator, FixedInterval(), short_side=0)
     propagator.train()
@@ -257,7 +260,7 @@ def test_memory_is_constant_over_2000_frames() -> None:
 
 
 class OneConvolution(nn.Module):
-    size_divisor = 32
+    size_divisor, num_classes, num_queries, query_dim = 32, 4, 6, 4
 
     def __init__(self) -> None:
         super().__init__()
@@ -277,3 +280,116 @@ def _resident_mb() -> float:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
     return 0.0
+
+
+@pytest.mark.parametrize("autocast", [None, torch.float16])
+def test_predictions_that_are_not_finite_are_an_error_that_names_the_frame(autocast: torch.dtype | None) -> None:
+    clip = frames(4)
+    networks = {name: tiny_propagator("correlation") for name in ("class logits", "mask logits", "flow")}
+    damaged = {name: StreamingSegmentor(network, FixedInterval(3), autocast=autocast) for name, network in networks.items()}
+    parts = {
+        "class logits": networks["class logits"].segmentor.parts()["class_head"],
+        "mask logits": networks["mask logits"].segmentor.parts()["mask_head"],
+        "flow": networks["flow"].flow.decoder,
+    }
+    for name, stream in damaged.items():
+        _, state = stream.step(clip[0][None], None)
+        for parameter in parts[name].parameters():
+            parameter.data.fill_(1e30 if autocast else torch.nan)
+        frame = 1 if name == "flow" else 0
+        before = state if name == "flow" else None
+        with pytest.raises(ValueError, match=rf"^frame {frame}: .* of its .* are NaN or infinite; expected"):
+            stream.step(clip[frame][None], before)
+        with pytest.raises(ValueError, match=rf"^frame {frame}: .* are NaN or infinite"):
+            step_streams(stream, [clip[frame]], [before])
+        with pytest.raises(ValueError, match=rf"^frame {frame}: "):
+            list(stream.stream(clip))
+
+
+def test_large_finite_predictions_pass_and_the_damaged_stream_of_a_batch_is_named() -> None:
+    stream_checks.check_finite({"masks": torch.full((1, 2, 64, 64), 3e37), "none": None}, [0])
+    masks = torch.zeros(3, 2, 4, 4)
+    masks[2, 1, 0, 0] = -torch.inf
+    with pytest.raises(ValueError, match=r"^frame 9: 3.1% of its masks are NaN or infinite"):
+        stream_checks.check_finite({"masks": masks}, [4, 5, 9])
+
+
+def test_arrays_and_pictures_give_the_map_of_the_tensor() -> None:
+    stream = StreamingSegmentor(tiny_propagator("copy"), FixedInterval())
+    image = frames(1)[0]
+    pixels = image.permute(1, 2, 0).contiguous().numpy()
+    expected = stream.step(image[None], None)[0]
+    backward = np.ascontiguousarray(pixels[..., ::-1])[..., ::-1]
+    read_only = pixels.copy()
+    read_only.flags.writeable = False
+    for same in (image, pixels, pixels[None], Image.fromarray(pixels), backward, read_only, image.float(), image.double()):
+        assert torch.equal(stream.step(same, None)[0], expected)
+        assert torch.equal(next(stream.stream([same]))[None], expected)
+        (together,) = step_streams(stream, [same], [None])
+        assert torch.equal(together.semantic_map((40, 56)), expected)
+    grey = Image.fromarray(pixels).convert("L")
+    assert torch.equal(stream.step(grey, None)[0], stream.step(grey.convert("RGB"), None)[0])
+    assert stream.step(torch.zeros(1, 3, 40, 56), None)[0].shape == (1, 40, 56)
+
+
+@pytest.mark.parametrize(
+    ("image", "found"),
+    [
+        (torch.rand(1, 3, 40, 56), "as if scaled to 0..1; expected RGB in 0..255; multiply"),
+        (torch.rand(3, 40, 56).half(), "as if scaled to 0..1"),
+        (torch.randn(1, 3, 40, 56), r"has values -\d.*; expected RGB in 0..255"),
+        (torch.full((1, 3, 40, 56), 256.0), "has values 256..256"),
+        (torch.full((1, 3, 40, 56), torch.nan), "has values nan..nan"),
+        (torch.full((1, 3, 40, 56), torch.inf), "has values inf..inf"),
+        (torch.zeros(1, 3, 40, 56, dtype=torch.int64), "image is int64; expected uint8"),
+        (torch.zeros(1, 3, 40, 56, dtype=torch.bool), "image is bool; expected uint8"),
+        (torch.zeros(1, 1, 40, 56, dtype=torch.uint8), r"expected \(B, 3, H, W\)"),
+        (torch.zeros(1, 4, 40, 56, dtype=torch.uint8), r"expected \(B, 3, H, W\)"),
+        (torch.zeros(40, 56, dtype=torch.uint8), r"expected \(B, 3, H, W\)"),
+        (torch.zeros(40, 56, 3, dtype=torch.uint8), r"use image.movedim\(-1, -3\)"),
+        (torch.zeros(0, 3, 40, 56, dtype=torch.uint8), "at least one pixel"),
+        (torch.zeros(1, 3, 0, 56, dtype=torch.uint8), "at least one pixel"),
+        (np.zeros((40, 56, 3), np.float32), "image array is float32; expected uint8"),
+        (np.zeros((40, 56, 3), np.uint16), "image array is uint16; expected uint8"),
+        (np.zeros((3, 40, 56), np.uint8), "use np.moveaxis"),
+        (np.zeros((40, 56), np.uint8), r"expected \(H, W, 3\)"),
+        (np.zeros((40, 56, 4), np.uint8), r"expected \(H, W, 3\)"),
+        (np.zeros((0, 56, 3), np.uint8), "at least one pixel"),
+        (Image.new("RGBA", (56, 40)), r"mode RGBA; expected RGB or L; use image.convert"),
+        (Image.new("I;16", (56, 40)), "mode I;16; expected RGB or L"),
+        ("frame.png", "image is a str; expected a tensor"),
+        (None, "image is a NoneType"),
+    ],
+)  # fmt: skip
+def test_images_of_another_scale_type_or_layout_are_refused(image: FrameInput, found: str) -> None:
+    stream = StreamingSegmentor(tiny_propagator("copy"), FixedInterval())
+    _, state = stream.step(frames(1)[0], None)
+    for before in (None, state):
+        for call in (stream.step, stream.predict, lambda x, s: step_streams(stream, [x], [s])):
+            with pytest.raises((ValueError, TypeError), match=found):
+                call(image, before)
+
+
+def test_a_picture_that_viewers_turn_is_refused() -> None:
+    picture = Image.new("RGB", (56, 40))
+    picture.getexif()[0x0112] = 6
+    with pytest.raises(ValueError, match="exif_transpose"):
+        StreamingSegmentor(tiny_propagator("copy"), FixedInterval()).step(picture, None)
+
+
+def test_states_of_other_networks_and_devices_are_refused() -> None:
+    clip = frames(2)
+    stream = StreamingSegmentor(tiny_propagator("copy"), FixedInterval())
+    other = StreamingSegmentor(Propagator(tiny_segmentor(7), CopyFlow()), FixedInterval())
+    _, state = other.step(clip[0], None)
+    with pytest.raises(ValueError, match="a state belongs to the network that returned it"):
+        stream.step(clip[1], state)
+    with pytest.raises(ValueError, match="a state belongs to the network that returned it"):
+        step_streams(stream, [clip[1]], [state])
+    _, own = stream.step(clip[0], None)
+    with pytest.raises(ValueError, match=r"on meta; expected .* on cpu"):
+        stream.step(clip[1], replace(own, image=own.image.to("meta")))
+    with pytest.raises(ValueError, match="one image"):
+        list(stream.stream([torch.stack(clip)]))
+    with pytest.raises(ValueError, match="one image for each stream"):
+        step_streams(stream, [torch.stack(clip)], [None])
