@@ -17,7 +17,7 @@ NAMED_ONLY = {
     "tabulate": "src/files/tables.py",
     "tensorboard": "conf/logger/tensorboard.yaml",
 }
-OPTIONAL = {"gradio"}
+OPTIONAL = {"gradio", "starlette"}
 """Modules that src.demo does without until it is started."""
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
-import tempfile
+import re
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -26,6 +27,7 @@ from src.inference.video.sources import FrameSource, ImageFrames
 from src.measure.machine import autocast_named, device_named
 from src.ops.device import set_threads
 from src.web.predictor import ClipPredictor
+from src.web.workplace import workplace
 from src.weights.checkpoints import load_checkpoint
 
 if TYPE_CHECKING:
@@ -65,23 +67,52 @@ def served(cfg: DictConfig) -> Iterator[tuple[DemoPage, str]]:
     """
     if importlib.util.find_spec("gradio") is None:
         raise ModuleNotFoundError(_NO_GRADIO, name="gradio")
+    max_upload, max_stored = (byte_count(name, cfg[name]) for name in ("max_upload", "max_stored"))
+    if max_stored < max_upload:
+        raise ValueError(f"max_stored is {cfg.max_stored}; expected at least max_upload, {cfg.max_upload}")
+    check_port(cfg.port)
     set_threads(cfg.threads)
     predictor = open_model(cfg)
     clips = find_clips(cfg)
     schedules = [instantiate(schedule) for schedule in cfg.schedules.values()]
-    with tempfile.TemporaryDirectory(prefix="mpvss_demo_", ignore_cleanup_errors=True) as name:
-        quiet_environment(Path(name))
+    with workplace() as folder:
+        quiet_environment(folder)
         # Gradio reads its environment variables on import.
         from src.web.page import DemoPage
 
         # Most model folders are named "model", so the parent folders are shown as well.
         model_name = "/".join(Path(str(cfg.checkpoint)).parts[-3:])
         subtitle = f"{model_name} · {len(predictor.classes)} classes"
-        page = DemoPage(predictor, clips, schedules, Path(name), cfg.max_frames or 0, subtitle=subtitle)
+        page = DemoPage(predictor, clips, schedules, folder, cfg.max_frames or 0, subtitle=subtitle)
         try:
-            yield page, page.launch(cfg.port, cfg.open_browser, cfg.max_upload)
+            yield page, page.launch(cfg.port, cfg.open_browser, max_upload, max_stored)
         finally:
             page.close()
+
+
+def byte_count(name: str, text: object) -> int:
+    """Return the number of bytes of an option such as ``500mb``.
+
+    Raises:
+        ValueError: if the text is anything else.
+    """
+    found = re.fullmatch(r"([1-9]\d{0,5}) ?([kmg])b", str(text), re.IGNORECASE | re.ASCII)
+    if found is None:
+        raise ValueError(f"{name} is {text!r}; expected a number with kb, mb or gb, such as 500mb")
+    return int(found[1]) << {"k": 10, "m": 20, "g": 30}[found[2].lower()]
+
+
+def check_port(port: int | None) -> None:
+    """Raise ``OSError`` if the page cannot be served at the port, before the model is loaded; ``None`` is any port."""
+    if port is None:
+        return
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise OSError(f"port {port} cannot be used: {reason}; choose another, or port=null for the first free one") from error
 
 
 def open_model(cfg: DictConfig) -> ClipPredictor:

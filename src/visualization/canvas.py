@@ -86,10 +86,13 @@ def legend(classes: Sequence[str], palette: Palette, width: int, row_height: int
     return _to_tensor(canvas)
 
 
-def label(text: str, color: Color, row_height: int) -> np.ndarray:
-    """Draw one line of text on a colored background: (row_height, W, 3) uint8, as wide as the text."""
+def label(text: str, color: Color, row_height: int, max_width: int = 10_000) -> np.ndarray:
+    """Draw one line of text on a colored background: (row_height, W, 3) uint8, as wide as the text, at most ``max_width``.
+
+    A text that is too wide is written in a smaller font and, if that is not enough, truncated.
+    """
     font = max(_MIN_FONT_SIZE, row_height - 8)
-    canvas = np.full((row_height, _text_width(text, font) + 8, 3), color, dtype=np.uint8)
+    canvas = np.full((row_height, min(_text_width(text, font) + 8, max_width), 3), color, dtype=np.uint8)
     _write(canvas, text, 4, row_height - 6, canvas.shape[1] - 4, font)
     return canvas
 

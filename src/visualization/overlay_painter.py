@@ -71,7 +71,7 @@ class OverlayPainter:
         if self._with_legend:
             self._add_legend(picture, shares)
             if note is not None:
-                self._add_note(picture, note)
+                _add_note(picture, note)
         return torch.from_numpy(picture).permute(2, 0, 1)
 
     def _colorize(self, semantic_map: NDArray[np.integer]) -> Pixels:
@@ -95,10 +95,6 @@ class OverlayPainter:
             lower = picture[height - strip.shape[0] :]
             lower[:] = cv2.addWeighted(lower, 1 - _LEGEND_WEIGHT, strip, _LEGEND_WEIGHT, 0)
 
-    def _add_note(self, picture: Pixels, note: str) -> None:
-        tag = label(note, _NOTE_COLOR, _row_height(*picture.shape[:2]))[: picture.shape[0], : picture.shape[1]]
-        picture[: tag.shape[0], : tag.shape[1]] = tag
-
     def _draw_legend(self, height: int, width: int, visible: list[int]) -> Pixels:
         row = _row_height(height, width)
         max_height = max(height * _MAX_LEGEND_HEIGHT, row) if row <= height * _MAX_ROW_HEIGHT else 0
@@ -112,6 +108,18 @@ class OverlayPainter:
             fitting = int(max_height / strip.shape[-2] * len(visible))
             visible = visible[: min(fitting, len(visible) - 1)]
         return np.zeros((0, width, 3), np.uint8)
+
+
+def with_note(image: Tensor, note: str) -> Tensor:
+    """Return a copy of an image, (3, H, W) uint8 RGB, with a text in the upper left corner, cut off at the edges."""
+    picture = np.array(image.permute(1, 2, 0).numpy(), order="C")
+    _add_note(picture, note)
+    return torch.from_numpy(picture).permute(2, 0, 1)
+
+
+def _add_note(picture: Pixels, note: str) -> None:
+    tag = label(note, _NOTE_COLOR, _row_height(*picture.shape[:2]), picture.shape[1])[: picture.shape[0]]
+    picture[: tag.shape[0], : tag.shape[1]] = tag
 
 
 def _row_height(height: int, width: int) -> int:

@@ -54,8 +54,10 @@ def cost_table(rows: Sequence[CostRow], conditions: str) -> str:
 
 
 def summary(clip: ClipPrediction) -> str:
-    """Return the number of frames and the time, and the decode errors of a damaged clip."""
+    """Return the number of frames and the time, the predicted part of a longer clip, and the decode errors of a damaged one."""
     done = message(f"{clip.progress}, {clip.progress.elapsed:.1f} s in total.", "done")
+    if clip.part is not None:
+        done += message(f"Only a part of the clip is shown: {clip.part}.", "warning")
     if not clip.decode_errors:
         return done
     errors = " ".join(f"{error}." for error in clip.decode_errors)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,20 +13,20 @@ import gradio as gr
 from src.inference.video.decoder import VideoFrames
 from src.inference.video.prediction import PredictionProgress
 from src.inference.video.sources import FrameSource
+from src.web.guard import Quota
 from src.web.markup import TIMELINE_CSS, TIMELINE_JS, cost_table, message, summary, timeline
 from src.web.predictor import ClipPredictor
 from src.web.schedules import Schedule
+from src.web.server import serve
 from src.web.sessions import Sessions
 
 log = logging.getLogger(__name__)
 
-HOST = "127.0.0.1"
-"""The only address of the page."""
-
 _TITLE = "Video semantic segmentation by mask propagation"
 _PAGE_CSS = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 _REPORT_INTERVAL = 0.2  # seconds between two progress reports to the browser
-_UPLOAD_SECONDS = 3600  # age at which uploads are deleted
+_KEEP_SECONDS = 3600  # age at which uploads and results are deleted
+_SWEEP_INTERVAL = 60  # seconds
 _COLUMN_WIDTH = 280  # pixels; three columns fit into the width of a Gradio page
 _QUEUE_LENGTH = 16  # predictions that may wait
 
@@ -57,31 +58,35 @@ class DemoPage:
         self._clips = dict(clips)
         self._schedules = {schedule.title: schedule for schedule in schedules}
         self._sessions = Sessions(workplace)
+        self._workplace = workplace
+        self._closed = threading.Event()
         self.blocks = self._build(subtitle, max_frames)
 
-    def launch(self, port: int | None, open_browser: bool = False, max_upload: str = "500mb") -> str:
+    def launch(self, port: int | None, open_browser: bool = False, max_upload: int = 2**29, max_stored: int = 2**31) -> str:
         """Serve the page in separate threads, only for browsers on this machine, and return its address.
 
-        ``port`` ``None`` is the first free one from 7860. ``OSError`` means that the port is in use.
+        ``port`` ``None`` is the first free one from 7860. An upload has at most ``max_upload`` bytes, all files of the page
+        have at most ``max_stored``. ``OSError`` means that the port is in use.
         """
         # Gradio polls its own server, and httpx would log every request.
         logging.getLogger("httpx").setLevel(logging.WARNING)
         self.blocks.queue(max_size=_QUEUE_LENGTH, default_concurrency_limit=1, api_open=False)
-        _, address, _ = self.blocks.launch(
-            server_name=HOST, server_port=port, share=False, inbrowser=open_browser, max_file_size=max_upload, quiet=True,
-            prevent_thread_lock=True, show_error=True, ssr_mode=False, mcp_server=False, pwa=False, enable_monitoring=False,
-            run_history=False, footer_links=[], css=_PAGE_CSS, theme=gr.themes.Default(),
-        )  # fmt: skip
-        return str(address)
+        threading.Thread(target=self._sweep, daemon=True).start()
+        return serve(self.blocks, port, open_browser, Quota(self._workplace, max_upload, max_stored), _PAGE_CSS)
 
     def close(self) -> None:
         """Stop all predictions, then the server."""
+        self._closed.set()
         self._sessions.end_all()
         self.blocks.close(verbose=False)
 
+    def _sweep(self) -> None:
+        while not self._closed.wait(_SWEEP_INTERVAL):
+            self._sessions.sweep(_KEEP_SECONDS)
+
     def _build(self, subtitle: str, max_frames: int) -> Any:
         schedules, flows = list(self._schedules.values()), self._predictor.flows
-        with gr.Blocks(title=_TITLE, analytics_enabled=False, delete_cache=(600, _UPLOAD_SECONDS)) as blocks:
+        with gr.Blocks(title=_TITLE, analytics_enabled=False) as blocks:
             gr.Markdown(f"## {_TITLE}\n{subtitle}")
             with gr.Row():
                 with gr.Column(min_width=_COLUMN_WIDTH):
@@ -122,6 +127,7 @@ class DemoPage:
                 else gr.update(visible=True),
                 chosen, sliders, queue=False, api_name=False,
             )  # fmt: skip
+            upload.upload(self._claim, upload, None, queue=False, api_name=False)
             blocks.unload(self._leave)
         return blocks
 
@@ -136,6 +142,7 @@ class DemoPage:
         request: Any,
         progress: Callable[..., None],
     ) -> tuple[Any, ...]:
+        self._claim(upload, request)
         session = self._sessions.begin(str(request.session_hash))
         try:
             if upload is None and clip is None:
@@ -149,6 +156,8 @@ class DemoPage:
         except (OSError, ValueError) as error:
             log.warning("%s", error)
             return message(_without_folder(str(error), upload), "error"), gr.update(visible=False), None, "", "", None
+        finally:
+            self._sessions.finish(session)
         log.info("%s: %s", source.info.name, prediction.progress)
         return (
             _without_folder(summary(prediction), upload),
@@ -158,6 +167,10 @@ class DemoPage:
             cost_table(prediction.costs, prediction.conditions),
             str(prediction.shares),
         )
+
+    def _claim(self, upload: str | None, request: gr.Request) -> None:
+        if upload is not None:
+            self._sessions.claim(str(request.session_hash), Path(upload))
 
     def _stop(self, request: gr.Request) -> None:
         self._sessions.stop(str(request.session_hash))

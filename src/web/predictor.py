@@ -42,6 +42,8 @@ class ClipPrediction:
         shares: CSV file of the share of every class in every frame.
         keys: key frames in order.
         costs: rows of the cost table, measured under ``conditions``.
+        part: the predicted part of the clip, such as "150 of 250 frames", ``None`` if the clip was predicted to its end. The
+            video's last frame shows it.
     """
 
     video: Path
@@ -51,6 +53,7 @@ class ClipPrediction:
     costs: Sequence[CostRow]
     conditions: str
     decode_errors: Sequence[str]
+    part: str | None = None
 
 
 class ClipPredictor:
@@ -105,21 +108,26 @@ class ClipPredictor:
         if isinstance(scheduler, BudgetShare):
             scheduler = self._budget(scheduler, flow, source)
         stream = StreamingSegmentor(propagator, scheduler, self._short_side, self._max_long_side, self._autocast)
-        times, keys, sizes = RunTimes(), list[KeyFrameMark](), list[Size]()
+        times, keys, sizes, last = RunTimes(), list[KeyFrameMark](), list[Size](), list[FramePrediction]()
         options = OutputOptions(source_beside=True)
         with VideoOutputs(folder, source.info, self.classes, self._palette, options) as outputs:
 
             def consume(result: FramePrediction) -> None:
                 if not sizes:
                     sizes.append((result.frame.image.shape[-2], result.frame.image.shape[-1]))
+                # One frame is held back, because only the end of the run tells what is written on the last one.
+                if last:
+                    outputs.write(last.pop())
                 if result.is_key:
                     keys.append(KeyFrameMark(outputs.frames, float(result.frame.time), result.reason))
                 times.add(result)
-                outputs.write(result)
+                last.append(result)
 
             done = predict_video(stream, source, consume, max_frames=max_frames, stop=stop, progress=progress)
             if not done.frames:
                 raise ValueError("; ".join(source.decode_errors) or f"{source.info.name}: stopped before the first frame")
+            part = _part(done.frames, max_frames, stop is not None and stop.is_set(), source)
+            outputs.write(last.pop(), part)
             outputs.finish()
         # If the frame size changes, the first frame determines the cost.
         size = short_side_size(sizes[0], self._short_side, self._max_long_side)
@@ -127,7 +135,7 @@ class ClipPredictor:
         machine = describe_machine(next(propagator.parameters()).device)
         precision = None if self._autocast is None else str(self._autocast).removeprefix("torch.")
         measured = conditions(machine, size, precision)
-        return ClipPrediction(folder / OVERLAY, folder / SHARES, keys, done, rows, measured, list(source.decode_errors))
+        return ClipPrediction(folder / OVERLAY, folder / SHARES, keys, done, rows, measured, list(source.decode_errors), part)
 
     def _budget(self, share: BudgetShare, flow: str, source: FrameSource) -> KeyFrameScheduler:
         image = first_image(source)
@@ -141,6 +149,18 @@ class ClipPredictor:
         if (flow, size) not in self._costs:
             self._costs[flow, size] = frame_cost(self._propagators[flow], size)
         return self._costs[flow, size]
+
+
+def _part(frames: int, max_frames: int | None, stopped: bool, source: FrameSource) -> str | None:
+    """Return the predicted part of a source in words, ``None`` if all of it was predicted."""
+    limited = frames == max_frames
+    if not (limited or stopped):
+        return None
+    stored = source.stored_frames()
+    if stored is not None and frames >= stored:
+        return None
+    total = "" if stored is None else f" of {stored}"
+    return f"{frames}{total} frames" if limited else f"stopped after {frames} frames{total}"
 
 
 def _signal_gflops(scheduler: KeyFrameScheduler, size: Size) -> float:

@@ -1,5 +1,6 @@
 import importlib.util
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from omegaconf import DictConfig
 
 import src.demo
 from src.command_line.arguments import quote_paths
-from src.commands.demo import find_clips, open_model, quiet_environment
+from src.commands.demo import byte_count, check_port, find_clips, open_model, quiet_environment, served
 from src.web.schedules import BudgetShare
 from src.weights.model_folder import save_model
 from tests.inference.tiny import CLASSES, frames, tiny_propagator
@@ -84,3 +85,36 @@ def test_the_environment_of_gradio_is_replaced(tmp_path: Path, monkeypatch: pyte
         "HOME": "mine", "GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(tmp_path),
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "count"), [("500mb", 500 * 2**20), ("2 GB", 2**31), ("1kb", 1024)])
+def test_sizes_have_a_unit(text: str, count: int) -> None:
+    assert byte_count("max_upload", text) == count
+
+
+@pytest.mark.parametrize(
+    "text", ["500", "", "0mb", "-1mb", "1.5gb", "1e3mb", "500mbx", "5 0mb", "500 m b", "\u0661mb", "1tb", True, None, 500]
+)
+def test_other_sizes_are_refused(text: object) -> None:
+    with pytest.raises(ValueError, match=r"max_upload is .*; expected a number with kb, mb or gb, such as 500mb"):
+        byte_count("max_upload", text)
+
+
+def test_options_of_the_page_are_checked_before_the_model_is_loaded() -> None:
+    with (
+        pytest.raises(ValueError, match="max_stored is 400mb; expected at least max_upload, 500mb"),
+        served(config("max_stored=400mb")),
+    ):
+        pass
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with (
+            pytest.raises(OSError, match=f"port {port} cannot be used: .*; choose another, or port=null"),
+            served(config(f"port={port}")),
+        ):
+            pass
+    check_port(port)
+    with pytest.raises(OSError, match="port 70000 cannot be used"):
+        check_port(70000)

@@ -1,18 +1,25 @@
 import csv
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
 
-from src.inference.scheduling.scheduler import FixedInterval
+from src.inference.scheduling.adaptive import Adaptive
+from src.inference.scheduling.scheduler import FixedInterval, KeyFrameScheduler
 from src.inference.streaming import StreamingSegmentor
 from src.inference.video.decoder import VideoFrames
+from src.inference.video.prediction import PredictionProgress
 from src.inference.video.sources import ImageFrames
 from src.measure.cost import frame_cost
 from src.structures import Size
-from src.web.predictor import ClipPredictor
+from src.web.markup import summary
+from src.web.predictor import ClipPrediction, ClipPredictor
 from src.web.schedules import BudgetShare
 from tests.inference.tiny import CLASSES, FakeClips, tiny_propagator
+from tests.inference.videos import make_video
 
 DATA = FakeClips((7,), (40, 56))
 
@@ -49,10 +56,11 @@ def test_predictions_equal_those_of_the_stream(predictor: ClipPredictor, tmp_pat
 def test_flow_limit_and_stop_have_an_effect(predictor: ClipPredictor, tmp_path: Path) -> None:
     assert predictor.flows == ["query", "copy"]
     clip = predictor.predict(source(), FixedInterval(5), "copy", tmp_path / "a", max_frames=4)
-    assert clip.progress.frames == 4 and clip.costs[1].frames == 3
+    assert clip.progress.frames == 4 and clip.costs[1].frames == 3 and clip.part == "4 of 7 frames"
     stop = threading.Event()
     clip = predictor.predict(source(), FixedInterval(5), "copy", tmp_path / "b", stop=stop, progress=lambda done: stop.set())
     assert clip.progress.frames == 1 == sum(1 for _ in VideoFrames(clip.video))
+    assert clip.part == "stopped after 1 frames of 7"
     with pytest.raises(ValueError, match="flow is 'raft'; expected one of query, copy"):
         predictor.predict(source(), FixedInterval(5), "raft", tmp_path / "c")
     stop.set()
@@ -85,3 +93,37 @@ def test_a_larger_budget_share_has_more_key_frames(predictor: ClipPredictor, tmp
 def test_a_predictor_needs_a_flow() -> None:
     with pytest.raises(ValueError, match="there is no flow"):
         ClipPredictor({}, CLASSES, FakeClips.palette)
+
+
+@pytest.mark.parametrize("scheduler", [FixedInterval(2), Adaptive(2), BudgetShare(60)], ids=["fixed", "adaptive", "budget"])
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_the_last_frame_shows_the_predicted_part(
+    predictor: ClipPredictor, tmp_path: Path, scheduler: KeyFrameScheduler, suffix: str
+) -> None:
+    video = make_video(tmp_path / f"clip.{suffix}", FakeClips((9,), (240, 320)).images[0])
+    stop = threading.Event()
+
+    def after_3(done: PredictionProgress) -> None:
+        if done.frames == 3:
+            stop.set()
+
+    def predict(name: str, limit: int | None, **options: Any) -> tuple[ClipPrediction, list[Tensor]]:
+        clip = predictor.predict(VideoFrames(video), scheduler, "copy", tmp_path / name, limit, **options)
+        return clip, [frame.image for frame in VideoFrames(clip.video)]
+
+    whole, frames = predict("whole", None)
+    assert whole.part is None and predict("exact", 9)[0].part is None and predict("more", 100)[0].part is None
+    for name, limit, options, part in (
+        ("first", 5, {}, "5 of 9 frames"),
+        ("stopped", None, {"stop": stop, "progress": after_3}, "stopped after 3 frames of 9"),
+    ):
+        clip, shown = predict(name, limit, **options)
+        assert clip.part == part and part in summary(clip) and "warning" in summary(clip)
+        assert len(shown) == clip.progress.frames < 9
+        corner = (slice(None), slice(0, 18), slice(0, 60))
+        yellow = torch.tensor([255, 220, 90])[:, None, None]
+        near = [
+            ((image[corner].float() - yellow).abs().amax(0) < 60).float().mean().item()
+            for image in (shown[-1], shown[-2], frames[4])
+        ]
+        assert near[0] > 0.5 and max(near[1:]) < 0.1

@@ -62,6 +62,14 @@ class VideoFrames:
                 yield Frame(image, f"{report.frames - 1:06d}", timeline.place(timestamp), duration)
         self.decode_errors += report.errors()
 
+    def stored_frames(self) -> int | None:
+        """Count the packets of frames in the file without decoding them; ``None`` if they cannot be read."""
+        try:
+            with self._opened() as (container, stream):
+                return sum(packet.size > 0 and not packet.is_discard for packet in container.demux(stream))
+        except (av.FFmpegError, ValueError):
+            return None
+
     @contextmanager
     def _opened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
         # "file:" because FFmpeg takes the text before a colon for a protocol; the whitelist forbids all other protocols.

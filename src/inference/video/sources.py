@@ -75,6 +75,9 @@ class FrameSource(Protocol):
     def __iter__(self) -> Generator[Frame, None, None]:
         """Yield the frames that can be decoded; closing the generator closes the source."""
 
+    def stored_frames(self) -> int | None:
+        """Return the number of frames in the source, whether or not they can be decoded, ``None`` where it is unknown."""
+
 
 def first_image(source: FrameSource) -> Tensor | None:
     """Open a source, return its first frame, (3, H, W) uint8 RGB, or ``None`` if it has none, and close it."""
@@ -119,6 +122,10 @@ class ImageFrames:
                 continue
             start = number if start is None else start
             yield Frame(image, name, (number - start) * tick, tick)
+
+    def stored_frames(self) -> int:
+        """Return the number of files."""
+        return len(self._names)
 
     @classmethod
     def of_files(cls, path: Path, fps: Fraction | float) -> ImageFrames:
@@ -166,6 +173,9 @@ class CameraFrames:
         self._index = index
         self.info = SourceInfo(f"camera {index}", fps, _CAMERA_TIME_BASE)
         self.decode_errors: list[str] = []
+
+    def stored_frames(self) -> None:
+        """Return ``None``: a camera has no end."""
 
     def __iter__(self) -> Generator[Frame, None, None]:
         """Yield frames until iteration stops; record a decode error if the camera disconnects."""
