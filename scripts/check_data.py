@@ -1,7 +1,9 @@
 """Check every frame and label of a dataset: python scripts/check_data.py data=vspw data.root=<folder>
 
 Exit code 0: no issues. 1: issues, all listed in the JSON report (`output`); `data.exclude=<list>` makes training and evaluation
-leave out the affected files. 2: the check failed. `conf/check_data.yaml` documents the settings.
+leave out the affected files. 2: the check failed. Suspicions (shifted class numbers, leaks between splits ...) are printed and
+reported, but do not change the exit code. A picture beside the report shows labelled frames. `conf/check_data.yaml` documents the
+settings.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import inspect
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +19,7 @@ import hydra
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.markup import escape
 from rich.table import Table
 
 # The package is not installed; it is a neighbour of this folder.
@@ -27,6 +30,8 @@ from src.command_line.arguments import prepare_arguments
 if TYPE_CHECKING:
     from src.data.integrity.check import CheckableDataset, SplitReport
     from src.data.integrity.issues import DatasetIssue
+
+SHEET_FRAMES = 8
 
 
 def check(cfg: DictConfig, console: Console) -> int:
@@ -44,9 +49,11 @@ def check(cfg: DictConfig, console: Console) -> int:
     # After the checks: these imports take seconds.
     from src.data.integrity.check import SplitReport, check_splits
     from src.data.integrity.issues import DatasetIssue
+    from src.inference.evaluation.progress import ProgressBars, advance
 
     output, exclusion = Path(cfg.output), Path(cfg.exclusion)
-    existing = [str(path) for path in (output, exclusion) if path.exists()]
+    sheet = output.with_suffix(".png")
+    existing = [str(path) for path in (output, exclusion, sheet) if path.exists()]
     if existing and not cfg.overwrite:
         raise FileExistsError(f"{' and '.join(existing)} exist already: name other files or set overwrite=true")
     collected: dict[str, list[DatasetIssue]] = {}
@@ -57,15 +64,14 @@ def check(cfg: DictConfig, console: Console) -> int:
             datasets[name] = open_split(cfg.data[name.split("/")[0]], collected[name])
         except (OSError, ValueError) as error:
             collected[name].append(DatasetIssue("layout", Path(cfg.data.root), str(error)))
-    columns = (TextColumn("frames"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("frames", total=None)
-        reports = check_splits(datasets, cfg.workers, lambda done, total: progress.update(task, completed=done, total=total))
+    with ProgressBars(console) as progress:
+        reports = check_splits(datasets, cfg.workers, advance(progress, progress.add_task("checked", total=None)))
     for name, issues in collected.items():
         reports.setdefault(name, SplitReport()).issues[:0] = issues
     write_reports(reports, cfg, output, exclusion)
     show(reports, cfg, console)
-    console.print(f"written: {output} and {exclusion}", highlight=False, soft_wrap=True)
+    written = [output, exclusion, *([sheet] if write_sheet(datasets, sheet) else [])]
+    console.print(f"written: {', '.join(map(str, written))}", highlight=False, markup=False, soft_wrap=True)
     return sum(len(report.issues) for report in reports.values())
 
 
@@ -102,30 +108,98 @@ def write_reports(reports: dict[str, SplitReport], cfg: DictConfig, output: Path
         "data": cfg.data.name,
         "root": str(root),
         "issues": sum(len(report.issues) for report in reports.values()),
+        "suspicions": sum(len(report.suspicions) for report in reports.values()),
         "splits": {name: report.as_json(root) for name, report in reports.items()},
     }
     write_text(output, json.dumps(content, indent=1) + "\n")
     build_exclusion((issue for report in reports.values() for issue in report.issues), root).write(exclusion)
 
 
+def write_sheet(datasets: dict[str, CheckableDataset], path: Path) -> bool:
+    """Draw labelled frames, spread over the clips of all splits, with their labels; return whether there is a readable frame."""
+    import torch
+
+    from src.files.atomic_write import write_rgb
+    from src.files.images import read_rgb
+    from src.files.label_png import UNDEFINED
+    from src.visualization.contact_sheet import SheetFrame, contact_sheet
+
+    drawn: list[SheetFrame] = []
+    for number, (split, dataset) in enumerate(datasets.items()):
+        every = [(clip.name, *files) for clip in dataset.clips for files in zip(clip.images, clip.labels, strict=True)]
+        frames = [one for one in every if one[2] is not None] or every
+        wanted = (number + 1) * SHEET_FRAMES // len(datasets) - number * SHEET_FRAMES // len(datasets)
+        for index in sorted({(2 * n + 1) * len(frames) // (2 * wanted) for n in range(wanted)} if frames else ()):
+            name, image, label = frames[index]
+            # Unreadable files are issues, which are reported by name.
+            with suppress(OSError, ValueError):
+                classes = None
+                if label is not None:
+                    found = torch.from_numpy(dataset.label_format.to_classes(dataset.label_format.read_raw(label))).long()
+                    classes = found.masked_fill(found == UNDEFINED, len(dataset.classes))
+                drawn.append(SheetFrame(f"{split}: {name}/{image.name}", read_rgb(image), classes))
+    if drawn:
+        first = next(iter(datasets.values()))
+        write_rgb(contact_sheet(drawn, first.classes, first.palette), path)
+    return bool(drawn)
+
+
 def show(reports: dict[str, SplitReport], cfg: DictConfig, console: Console) -> None:
     table = Table(title=f"{cfg.data.name} at {cfg.data.root}")
-    for column in ("split", "clips", "published", "frames", "labelled", "void only", "clip length", "sizes (HxW)", "issues"):
+    columns = (
+        "split",
+        "clips",
+        "published",
+        "frames",
+        "labelled",
+        "void only",
+        "clip length",
+        "sizes (HxW)",
+        "issues",
+        "suspicions",
+    )
+    for column in columns:
         table.add_column(column, justify="left" if column == "split" else "right")
     published = cfg.data.get("published_clips") or {}
     for name, report in reports.items():
         expected = published.get(cfg.data[name.split("/")[0]].get("split"), "")
         sizes = ", ".join(size for size, _ in report.sizes.most_common(2)) + (", ..." if len(report.sizes) > 2 else "")
         length = f"{report.shortest}..{report.longest}"
-        counts = (report.clips, expected, report.frames, report.labelled, report.void_only, length, sizes, len(report.issues))
-        table.add_row(name, *map(str, counts))
+        counts = (report.clips, expected, report.frames, report.labelled, report.void_only, length, sizes)
+        table.add_row(name, *map(str, (*counts, len(report.issues), len(report.suspicions))))
     console.print(table)
+    show_classes(reports, console)
     for name, report in reports.items():
         for kind in dict.fromkeys(issue.kind for issue in report.issues):
             found = [issue for issue in report.issues if issue.kind == kind]
             console.print(f"{name}, {kind}: {len(found)}", style="bold red", highlight=False)
             for issue in found[:3]:
                 console.print(f"  {issue.message}", highlight=False, markup=False, soft_wrap=True)
+        for suspicion in report.suspicions:
+            line = f"{name}, suspicion, {suspicion.kind}: {suspicion.message}"
+            console.print(line, style="yellow", highlight=False, markup=False, soft_wrap=True)
+
+
+def show_classes(reports: dict[str, SplitReport], console: Console) -> None:
+    """Print the share of the labelled pixels and the number of frames of every class, and the classes that never occur."""
+    from src.data.integrity.check import VOID
+
+    labelled = {name: report for name, report in reports.items() if report.pixels}
+    if not labelled:
+        return
+    table = Table(title="classes: share of the labelled pixels, frames in which they occur")
+    table.add_column("class", no_wrap=True)
+    for name in labelled:
+        table.add_column(f"{name}, %", justify="right")
+        table.add_column("frames", justify="right")
+    for one in (*next(iter(labelled.values())).classes, VOID):
+        cells = [(f"{100 * r.share(one):.3f}", str(r.frame_counts[one])) for r in labelled.values()]
+        table.add_row(escape(one), *(cell for pair in cells for cell in pair))
+    console.print(table)
+    for name, report in labelled.items():
+        if absent := report.absent_classes:
+            text = f"{name}: {len(absent)} of {len(report.classes)} classes never occur: {', '.join(absent)}"
+            console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="check_data")

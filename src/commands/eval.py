@@ -17,7 +17,7 @@ from src.inference.evaluation.clips import EvaluationOptions
 from src.inference.evaluation.comparison import MethodResult, check_classes, draw_methods, evaluate_methods, jobs
 from src.inference.evaluation.equal_cost import over_fixed, write_curves
 from src.inference.evaluation.prediction_files import PredictionFolder, evaluate_predictions
-from src.inference.evaluation.progress import advance, progress_bars
+from src.inference.evaluation.progress import ProgressBars, advance
 from src.inference.evaluation.report import class_tables, write_report
 from src.inference.evaluation.scheduled_rows import check_schedulers, scheduled_row, scheduler_makers
 from src.inference.evaluation.table import method_table, prediction_row, prediction_table
@@ -142,7 +142,7 @@ def _evaluate_predictions(
             raise ValueError(f"{name}={cfg[name]} and predictions={cfg.predictions} are set; expected only one of them")
     dataset = _dataset(cfg)
     predictions = PredictionFolder(cfg.predictions, dataset)
-    with progress_bars(console) as progress:
+    with ProgressBars(console) as progress:
         task = progress.add_task("predictions", total=None)
         result = evaluate_predictions(predictions, advance(progress, task), cfg.temporal_consistency, world)
     row = prediction_row(result, dataset.classes, len(dataset.clips))

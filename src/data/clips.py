@@ -67,6 +67,9 @@ class SplitContent(NamedTuple):
 class FileClips(ClipDataset):
     """Clips whose frames are image files and whose labels are PNG files.
 
+    Attributes:
+        part_of: split that contains the frames of this split by design, as for CamVid's ``val_part``.
+
     Args:
         content: clips and classes.
         policy: excludes listed files and videos.
@@ -75,6 +78,8 @@ class FileClips(ClipDataset):
     Raises:
         ValueError: if classes and palette differ in length, or no clip is left.
     """
+
+    part_of: str | None = None
 
     def __init__(self, content: SplitContent, policy: IssuePolicy | None = None, min_clip_length: int = 1) -> None:
         self.clips = (policy or IssuePolicy(Path())).apply(content.clips, min_clip_length)

@@ -28,6 +28,7 @@ class LabelFormat:
 
     def __init__(self, values: Mapping[int, int], channel: int | None = None) -> None:
         self.channel = channel
+        self.values = dict(values)
         self.expected = describe_values(values)
         # One entry beyond the last value serves all larger values; a byte indexes them all.
         self._classes = np.full(max(max(values) + 2, 256), UNDEFINED, dtype=np.uint8)

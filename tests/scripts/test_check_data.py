@@ -5,12 +5,13 @@ import sys
 
 import pytest
 from hydra import compose, initialize_config_dir
+from PIL import Image
 from rich.console import Console
 
 from scripts.check_data import check
 from src.data.datasets.vspw import VSPW
 from tests.conftest import ROOT
-from tests.data.fake_layouts import write_vspw
+from tests.data.fake_layouts import label, write_label, write_vspw
 
 COMMAND = [sys.executable, str(ROOT / "scripts" / "check_data.py")]
 
@@ -60,6 +61,33 @@ def test_issues_are_counted_listed_and_can_be_excluded(root, tmp_path):
     assert len(VSPW(root, "train", exclude=exclude).clips) == 2
     again = ["overwrite=true", f"output={tmp_path}/new.json", f"exclusion={tmp_path}/new_list.json"]
     assert run_check(tmp_path, "data=vspw", f"data.root='{root}'", f"data.exclude={exclude}", *again) == 0
+
+
+def test_classes_are_listed_suspicions_counted_apart_and_frames_drawn(root, tmp_path):
+    for mask in root.glob("data/train_*/mask/*.png"):
+        write_label(mask, label(2, 3, 4))
+    assert run_check(tmp_path, "data=vspw", "data.num_classes=5", f"data.root='{root}'", "splits=[train]") == 0
+    report = json.loads((tmp_path / "check_data/vspw.json").read_text())
+    assert (report["issues"], report["suspicions"]) == (0, 1)
+    train = report["splits"]["train"]
+    assert train["absent_classes"] == ["class_0", "class_4"]
+    assert {name: one["frames"] for name, one in train["classes"].items()} == {
+        "class_0": 0, "class_1": 3, "class_2": 3, "class_3": 3, "class_4": 0, "void": 0,
+    }  # fmt: skip
+    assert [one["kind"] for one in train["suspicions"]] == ["off_by_one"]
+    printed = (tmp_path / "printed.txt").read_text()
+    assert "train, suspicion, off_by_one: class 'class_0' (value 1) never occurs" in printed
+    assert "train: 2 of 5 classes never occur: class_0, class_4" in printed and "check_data/vspw.png" in printed
+    with Image.open(tmp_path / "check_data/vspw.png") as sheet:
+        assert sheet.width > 3 * 140 and sheet.height > 3 * 100
+
+
+def test_a_jpeg_mask_is_an_issue_and_excludable(root, tmp_path):
+    mask = root / "data/val_a/mask/4.png"
+    Image.open(mask).save(mask, "JPEG")
+    assert run_check(tmp_path, "data=vspw", f"data.root='{root}'", "splits=[val]") == 1
+    (issue,) = json.loads((tmp_path / "check_data/vspw.json").read_text())["splits"]["val"]["issues"]
+    assert (issue["kind"], issue["path"]) == ("lossy", "data/val_a/mask/4.png")
 
 
 def test_a_report_is_replaced_only_with_overwrite(root, tmp_path):

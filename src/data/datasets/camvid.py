@@ -41,6 +41,7 @@ class CamVid(DatasetFolder):
         """Read the index; see :meth:`DatasetFolder.load_split`."""
         check_split("CamVid", self.split, SPLITS)
         rows = _read_index(self.root)
+        self.part_of = "train" if self.split == "val_part" else None
         drives = (DENSE_DRIVE,) if self.split == "test" else TRAIN_DRIVES
         by_drive = {drive: [row for row in rows if row.drive == drive] for drive in drives}
         return SplitContent(

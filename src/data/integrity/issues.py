@@ -13,11 +13,11 @@ from typing import Literal
 from src.data.integrity.exclusion import Exclusion
 from src.structures import Clip
 
-IssueKind = Literal["layout", "dangling", "duplicate", "missing", "unpaired", "empty", "undecodable", "size", "values"]
+IssueKind = Literal["layout", "dangling", "duplicate", "missing", "unpaired", "empty", "undecodable", "lossy", "size", "values"]
 """
 layout: the split cannot be read at all. dangling, duplicate: list entries without a video, or listed before.
-missing, empty (0 bytes), undecodable: files. unpaired: an image without a label, or the reverse. size: an image or label of an
-unexpected size. values: a label with undefined values.
+missing, empty (0 bytes), undecodable: files. unpaired: an image without a label, or the reverse. lossy: a label in a format that
+changes its values, such as JPEG. size: an image or label of an unexpected size. values: a label with undefined values.
 """
 
 

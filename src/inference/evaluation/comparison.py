@@ -12,7 +12,7 @@ from src.data.clips import ClipDataset
 from src.inference.distributed import SINGLE, World
 from src.inference.evaluation.clips import EvaluationOptions, MapCallback, evaluate_clips, evaluate_streams
 from src.inference.evaluation.pictures import write_comparison_video, write_pictures
-from src.inference.evaluation.progress import advance, progress_bars
+from src.inference.evaluation.progress import ProgressBars, advance
 from src.inference.evaluation.scores import EvaluationResult
 from src.inference.scheduling.scheduler import FixedInterval, KeyFrameScheduler
 from src.inference.streaming import StreamingSegmentor
@@ -104,12 +104,14 @@ def evaluate_methods(
     results: list[MethodResult] = []
     every_frame = None
     todo = jobs(list(methods), key_intervals, list(schedulers))
-    with progress_bars(console) as progress:
-        overall = progress.add_task("all methods", total=len(todo))
+    with ProgressBars(console) as progress:
+        overall = progress.add_task("all methods", total=len(todo), unit="results")
         for number, job in enumerate(todo):
             result = every_frame if job.key_interval == 1 else None
             if result is None:
-                task = progress.add_task(f"{job.method}, {job.scheduler}, k={job.key_interval}", total=None)
+                task = progress.add_task(
+                    f"{number + 1} of {len(todo)}: {job.method}, {job.scheduler}, k={job.key_interval}", total=None
+                )
                 callback, maps = advance(progress, task), None if number else on_semantic_map
                 network, make = methods[job.method], schedulers[job.scheduler] if job.method != "per_frame" else None
                 if make is None:
@@ -147,7 +149,7 @@ def draw_methods(
         name: options.stream(propagator, FixedInterval(1 if name == "per_frame" else key_interval))
         for name, propagator in methods.items()
     }
-    with progress_bars(console) as progress:
+    with ProgressBars(console) as progress:
         if overlay is not None:
             task = progress.add_task(f"overlay {overlay.name}", total=None)
             titled = {name if name == "per_frame" else f"{name}, k={key_interval}": stream for name, stream in streams.items()}

@@ -96,7 +96,9 @@ def test_a_complete_copy_is_counted(root):
     report = check_splits({"train": data, "again": data}, 0, lambda done, total: calls.append((done, total)))
     assert calls == [(n, 14) for n in range(1, 15)]
     counts = report["train"].as_json(root)
-    assert counts == report["again"].as_json(root)
+    again = report["again"].as_json(root)
+    assert {**counts, "suspicions": []} == {**again, "suspicions": []}
+    assert [one["kind"] for one in again["suspicions"]].count("leak") == 1
     assert {key: counts[key] for key in ("clips", "frames", "labelled", "void_only", "shortest", "longest", "issues")} == {
         "clips": 3,
         "frames": 14,

@@ -2,11 +2,11 @@ import io
 
 from rich.console import Console
 
-from src.inference.evaluation.progress import advance, counted, progress_bars
+from src.inference.evaluation.progress import ProgressBars, advance, counted
 
 
 def test_the_callback_advances_only_its_bar() -> None:
-    with progress_bars(Console(file=io.StringIO())) as progress:
+    with ProgressBars(Console(file=io.StringIO())) as progress:
         first, second = (progress.add_task(name, total=None) for name in "ab")
         advance(progress, first)(3, 8)
         bars = {task.id: task for task in progress.tasks}

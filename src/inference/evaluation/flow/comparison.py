@@ -12,7 +12,7 @@ from src.inference.evaluation.flow.endpoint_errors import endpoint_errors, flow_
 from src.inference.evaluation.flow.label_propagation import label_pairs, propagate_labels
 from src.inference.evaluation.flow.method import FlowMethod
 from src.inference.evaluation.flow.table import error_row, offset_rows
-from src.inference.evaluation.progress import ProgressCallback, advance, progress_bars
+from src.inference.evaluation.progress import ProgressBars, ProgressCallback, advance
 
 FlowTask = Literal["label_propagation", "endpoint_error"]
 
@@ -50,8 +50,8 @@ class FlowComparison:
         """
         names = [*methods, *(name for name in costs if name not in methods)]
         rows: list[Row] = []
-        with progress_bars(console) as progress:
-            overall = progress.add_task("all flows", total=len(names))
+        with ProgressBars(console) as progress:
+            overall = progress.add_task("all flows", total=len(names), unit="flows")
             for name in names:
                 task = progress.add_task(name, total=None)
                 rows += self._method_rows(name, methods.get(name), costs[name], advance(progress, task))
