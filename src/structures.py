@@ -13,7 +13,7 @@ from jaxtyping import Float, Num
 from torch import Tensor
 
 IGNORE_INDEX = 255
-"""Label value of pixels without a class; losses and metrics skip them."""
+"""Label value of pixels without a class; losses and metrics skip them. In label maps the background of networks of one class."""
 
 Size = tuple[int, int]
 """(height, width) in pixels."""

@@ -34,7 +34,8 @@ class MaskClassificationLoss(nn.Module):
         oversample_ratio: candidates per point of the uncertainty sampling, at least 1.
         importance_ratio: share of the points chosen by uncertainty, 0..1.
         void: ``ignore`` leaves out void pixels and padding. ``negative`` counts them as background of every mask, and point
-            sampling pads mask logits with zeros, as in the published loss.
+            sampling pads mask logits with zeros, as in the published loss. For K = 1 void pixels are always background, as they
+            are in label maps: otherwise nothing would teach the network where the class is not.
         deep_supervision: False: only the final layer counts.
         seed: seed of the random points.
     """
@@ -68,7 +69,7 @@ class MaskClassificationLoss(nn.Module):
         self.num_points = num_points
         self.oversample_ratio = oversample_ratio
         self.importance_ratio = importance_ratio
-        self.void = void
+        self.void = "negative" if num_classes == 1 else void
         # Zeros penalise confident masks along the image's edge; they are needed to agree with the published loss.
         self.padding: Padding = "border" if void == "ignore" else "zeros"
         self.deep_supervision = deep_supervision

@@ -13,7 +13,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from src.structures import Size
+from src.structures import IGNORE_INDEX, Size
+
+MIN_SCORE = 0.5
+"""Lowest score of the class of a network of one class; pixels below it are background."""
 
 _SIDE = 4  # cells along each side of a block
 _STRIP_CELLS = 2048  # cells bounded per step: 100 masks of them fit into a core's cache
@@ -35,7 +38,8 @@ def label_map(
 ) -> Int64[Tensor, "{size[0]} {size[1]}"]:
     """Compute the class of the largest score at every pixel, for the scores of :func:`src.ops.masks.semantic_scores`.
 
-    Pixels whose two best scores differ by no more than float rounding may take either class.
+    Pixels whose two best scores differ by no more than float rounding may take either class. A single class has no rival: its
+    pixels below ``MIN_SCORE`` are ``IGNORE_INDEX``, the background.
 
     Args:
         classes: probabilities without "no object", float32.
@@ -45,6 +49,13 @@ def label_map(
         size: (H, W) of the result.
         disocclusion: logits and weight of a :class:`src.structures.DisocclusionScores`, float32.
     """
+    if classes.shape[1] == 1:
+        # A second class with that score everywhere: a query of its own, whose mask has logits with a sigmoid of exactly 1.
+        rivals = F.pad(classes, (0, 1, 0, 1))
+        rivals[-1, -1] = MIN_SCORE
+        everywhere = torch.full_like(mask_logits[:1], 100)
+        found = label_map(rivals, torch.cat((mask_logits, everywhere)), padded_size, image_size, size)
+        return torch.where(found == 0, 0, IGNORE_INDEX)
     scales = [padded / grid for padded, grid in zip(padded_size, mask_logits.shape[-2:], strict=True)]
     aligned = tuple(size) == tuple(image_size) and all(scale.is_integer() for scale in scales)
     # An accelerator would have to wait while undecided cells are collected. Disocclusion scores belong to pixels, not to queries,

@@ -9,8 +9,8 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from src.ops.device import full_precision
-from src.ops.label_map import label_map
-from src.structures import DisocclusionScores, MaskPrediction, Size
+from src.ops.label_map import MIN_SCORE, label_map
+from src.structures import IGNORE_INDEX, DisocclusionScores, MaskPrediction, Size
 
 MapSize = Literal["image", "mask"]
 """Resolution of the sum over queries: the image's (exact), or that of the mask grid (approximate)."""
@@ -34,7 +34,8 @@ def semantic_scores(prediction: MaskPrediction, size: Size | None = None) -> Flo
     with full_precision(prediction.mask_logits):
         masks = _resize(prediction.mask_logits.float(), prediction.padded_size).sigmoid()
         scores = torch.einsum("bqk,bqhw->bkhw", class_probabilities(prediction), masks)
-        if prediction.disocclusion is not None:
+        # Shares of a single class are 1 everywhere.
+        if prediction.disocclusion is not None and scores.shape[1] > 1:
             scores = _blend_disocclusion(scores, prediction.disocclusion)
         return _crop_and_resize(scores, prediction.image_size, size)
 
@@ -62,12 +63,19 @@ def class_probabilities(prediction: MaskPrediction) -> Float32[Tensor, "B Q K"]:
     return prediction.class_logits.float().softmax(-1)[..., :-1]
 
 
+def best_class(scores: Float32[Tensor, "B K H W"]) -> Int64[Tensor, "B H W"]:
+    """Return the class of the best score, 0..K-1; for K = 1 ``IGNORE_INDEX``, the background, where it is below ``MIN_SCORE``."""
+    best = scores.max(1)
+    return best.indices if scores.shape[1] > 1 else torch.where(best.values >= MIN_SCORE, 0, IGNORE_INDEX)
+
+
 def semantic_map(prediction: MaskPrediction, size: Size | None = None) -> Int64[Tensor, "B H W"]:
-    """Compute the argmax (0..K-1) of :func:`semantic_scores`, with its arguments, without storing the scores.
+    """Compute :func:`best_class` of :func:`semantic_scores`, with its arguments, without storing the scores.
 
     Pixels whose two best scores differ by no more than float rounding may take either class.
     """
-    disocclusion = prediction.disocclusion
+    probabilities_per_image = class_probabilities(prediction)
+    disocclusion = prediction.disocclusion if probabilities_per_image.shape[-1] > 1 else None
     with full_precision(prediction.mask_logits):
         masks = prediction.mask_logits.float()
         result = prediction.image_size if size is None else (size[0], size[1])
@@ -76,7 +84,7 @@ def semantic_map(prediction: MaskPrediction, size: Size | None = None) -> Int64[
             disocclusion_per_image = list(zip(disocclusion.logits.float(), disocclusion.weight.float(), strict=True))
         maps = [
             label_map(probabilities, logits, prediction.padded_size, prediction.image_size, result, scores)
-            for probabilities, logits, scores in zip(class_probabilities(prediction), masks, disocclusion_per_image, strict=True)
+            for probabilities, logits, scores in zip(probabilities_per_image, masks, disocclusion_per_image, strict=True)
         ]
     return torch.stack(maps)
 
@@ -91,7 +99,7 @@ def semantic_map_at_mask_size(prediction: MaskPrediction, size: Size | None = No
         masks = prediction.mask_logits.float().sigmoid()
         scores = torch.einsum("bqk,bqhw->bkhw", class_probabilities(prediction), masks)
         scores = _resize(scores, prediction.padded_size)
-        return _crop_and_resize(scores, prediction.image_size, size).max(1).indices
+        return best_class(_crop_and_resize(scores, prediction.image_size, size))
 
 
 SEMANTIC_MAPS: dict[MapSize, Callable[[MaskPrediction, Size | None], Tensor]] = {

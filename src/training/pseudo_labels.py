@@ -3,7 +3,7 @@
 import torch
 
 from src.models.segmentors.base import KeyFrameSegmentor
-from src.ops.masks import semantic_scores
+from src.ops.masks import best_class, semantic_scores
 from src.structures import IGNORE_INDEX, PairBatch
 
 
@@ -32,8 +32,7 @@ class PseudoLabels:
             scores = semantic_scores(segmentor.eval()(batch.nonkey_image[unlabelled]))
         finally:
             segmentor.train(training)
-        best = scores.max(1)
-        confident = best.values >= self.min_score * scores.sum(1)
+        confident = scores.amax(1) >= self.min_score * scores.sum(1)
         label = batch.nonkey_label.clone()
-        label[unlabelled] = torch.where(confident, best.indices, IGNORE_INDEX)
+        label[unlabelled] = torch.where(confident, best_class(scores), IGNORE_INDEX)
         return batch._replace(nonkey_label=label)

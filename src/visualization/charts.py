@@ -4,6 +4,7 @@ import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch.nn.functional as F
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
@@ -20,10 +21,12 @@ def confusion_picture(confusion: Tensor, classes: Sequence[str], title: str = ""
     Classes without labelled and predicted pixels are left out; rows of classes without labelled pixels are blank.
 
     Args:
-        confusion: (K, K) counts, row = label, column = prediction.
+        confusion: (K, K) counts, row = label, column = prediction; for K = 1 as of ``src.metrics.iou.count_pixels``.
         classes: K names.
         title: title of the chart.
     """
+    if confusion.shape == (1, 3):
+        confusion, classes = F.pad(confusion[0], (0, 1)).view(2, 2), (*classes, "background")
     if confusion.shape != (len(classes), len(classes)):
         raise ValueError(
             f"confusion matrix is {tuple(confusion.shape)} for {len(classes)} class names; expected (K, K) for K names"

@@ -249,3 +249,16 @@ def test_wrong_input_is_refused() -> None:
         loss(replace(prediction, mask_logits_per_layer=broken), label, IDS)
     with pytest.raises(ValueError, match="void is 'skip'"):
         make_loss(void="skip")
+
+
+def test_void_is_the_background_of_a_single_class() -> None:
+    label = torch.full((1, 32, 40), IGNORE_INDEX)
+    label[:, :16] = 0
+    costs = {}
+    for name, masks in (("right", label == 0), ("everywhere", label >= 0)):
+        logits = (16.0 * masks.float() - 8)[None, :, None].expand(2, 1, 8, 32, 40)
+        classes = torch.tensor([8.0, -8.0]).expand(2, 1, 8, 2)
+        prediction = MaskPrediction(classes, logits, torch.zeros(1, 8, 4), (32, 40), (32, 40))
+        terms = MaskClassificationLoss(1, num_points=POINTS)(prediction, label, torch.arange(1))
+        costs[name] = total(terms)
+    assert costs["everywhere"] > costs["right"] + 1

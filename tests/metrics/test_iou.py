@@ -83,3 +83,18 @@ def test_bad_arguments_are_named() -> None:
         MeanIoU(256)
     with pytest.raises(ValueError, match=r"expected 0\.\.4"):
         MeanIoU(5).update(torch.full((2, 2), 5), torch.zeros(2, 2).long())
+
+
+def test_void_is_the_background_of_a_single_class() -> None:
+    label = torch.tensor([[0, 0, 0, VOID, VOID, VOID]])
+    for protocol in ("present_in_label", "reference"):
+        metric = MeanIoU(1, protocol)
+        metric.update(torch.tensor([[0, 0, VOID, 0, VOID, VOID]]), label)
+        assert metric.compute()["miou"] == 2 / 4 and metric.compute()["iou_per_class"] == 0.5
+        assert metric.compute()["wiou"] == 0.5
+        everything = MeanIoU(1, protocol)
+        everything.update(torch.zeros_like(label), label)
+        assert everything.compute()["miou"] == 0.5
+    for classes in (2, 255):
+        with pytest.raises(ValueError, match="prediction has values"):
+            MeanIoU(classes).update(torch.full_like(label, VOID), label)

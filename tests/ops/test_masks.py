@@ -5,8 +5,8 @@ from dataclasses import replace
 import torch
 import torch.nn.functional as F
 
-from src.ops.masks import semantic_map, semantic_map_at_mask_size, semantic_scores
-from src.structures import MaskPrediction, Size
+from src.ops.masks import best_class, semantic_map, semantic_map_at_mask_size, semantic_scores
+from src.structures import IGNORE_INDEX, DisocclusionScores, MaskPrediction, Size
 
 CONFIDENT = 50.0
 
@@ -128,3 +128,28 @@ def test_at_mask_size_only_the_order_of_sigmoid_and_upsampling_differs() -> None
     smooth_one = prediction_of(smooth, prediction.class_logits * 4, (28, 40), (32, 64))
     same = (semantic_map_at_mask_size(smooth_one) == semantic_map(smooth_one)).float().mean()
     assert same > 0.9
+
+
+def test_a_single_class_leaves_background_where_its_score_is_below_a_half() -> None:
+    masks = torch.full((1, 2, 8, 8), -CONFIDENT)
+    masks[0, 0, :4] = CONFIDENT
+    masks[0, 1, :, :4] = CONFIDENT
+    probabilities = torch.tensor([0.6, 0.3])
+    logits = torch.stack((probabilities, 1 - probabilities), -1).log()[None]
+    prediction = prediction_of(masks, logits, (8, 8), (8, 8))
+    expected = torch.full((1, 8, 8), IGNORE_INDEX)
+    expected[:, :4] = 0  # the query with 0.6; 0.3 is too little
+    scores = DisocclusionScores(torch.randn(1, 1, 8, 8), torch.ones(1, 1, 8, 8))
+    for one in (prediction, replace(prediction, disocclusion=scores)):
+        assert torch.equal(semantic_map(one), expected)
+        assert torch.equal(semantic_map_at_mask_size(one), expected)
+        assert torch.equal(best_class(semantic_scores(one)), expected)
+
+
+def test_the_map_of_a_single_class_is_that_of_its_scores_at_every_size() -> None:
+    for image, padded, size in (((30, 50), (32, 64), None), ((32, 64), (32, 64), (45, 70)), ((64, 64), (64, 64), (20, 31))):
+        prediction = random_prediction(2, 5, 1, image, padded)
+        scores = semantic_scores(prediction, size)
+        found = semantic_map(prediction, size)
+        assert ((found == best_class(scores)) | ((scores[:, 0] - 0.5).abs() < 1e-5)).all()
+        assert 0.01 < (found == IGNORE_INDEX).float().mean() < 0.99

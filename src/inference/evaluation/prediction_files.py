@@ -19,7 +19,7 @@ from src.inference.distributed import SINGLE, World
 from src.inference.evaluation.progress import FrameCounter, ProgressCallback
 from src.inference.evaluation.scores import EvaluationResult, Scores
 from src.inference.evaluation.warped_agreement import WarpedAgreement
-from src.structures import Clip, Size
+from src.structures import IGNORE_INDEX, Clip, Size
 
 
 class PredictionFolder:
@@ -79,6 +79,8 @@ class PredictionFolder:
 
     def _check_classes(self, path: Path, semantic_map: Tensor) -> None:
         wrong = (semantic_map < 0) | (semantic_map >= self.dataset.num_classes)
+        if self.dataset.num_classes == 1:  # its background
+            wrong &= semantic_map != IGNORE_INDEX
         if wrong.any():
             values = torch.unique(semantic_map[wrong]).tolist()
             raise ValueError(

@@ -72,6 +72,8 @@ def _offset_panels(results: Sequence[MethodResult]) -> tuple[dict[int, Mapping[s
 
 def _label_shares(one: MethodResult) -> list[float]:
     """Compute each class's share of the labelled pixels."""
-    pixels = one.result.confusion.sum(1).double()
+    confusion = one.result.confusion
+    # The third column of a single class counts labels of the background.
+    pixels = (confusion[:, :2] if len(confusion) == 1 else confusion).sum(1).double()
     shares: list[float] = (pixels / pixels.sum().clamp(min=1)).tolist()
     return shares

@@ -58,7 +58,7 @@ class EvaluationResult:
         iou_per_class: K values.
         miou_by_offset: frames since the key frame -> mIoU of all such frames, pixels of all runs in one confusion matrix.
         frames_by_offset: frames since the key frame -> number of scored frames.
-        confusion: (K, K) int64 pixels of all runs, row = label, column = prediction.
+        confusion: (K, K) int64 pixels of all runs, row = label, column = prediction; (1, 3) for K = 1.
         key_times, nonkey_times: times of key frames and of non-key frames.
         runs: number of averaged runs over the clips.
         frames: number of labelled frames in a run.

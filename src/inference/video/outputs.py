@@ -121,7 +121,8 @@ class VideoOutputs:
         """
         frame = result.frame
         labels = result.semantic_map.numpy()
-        shares = np.bincount(labels.ravel(), minlength=len(self._classes)) / labels.size
+        # The background of a single class is a further value.
+        shares = np.bincount(labels.ravel(), minlength=len(self._classes))[: len(self._classes)] / labels.size
         picture = self._painter.paint(frame.image, labels, shares, None if result.reason is None else f"key: {result.reason}")
         if self.options.source_beside:
             picture = torch.cat((frame.image, picture), dim=2)

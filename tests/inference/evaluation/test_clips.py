@@ -1,5 +1,6 @@
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,11 +8,15 @@ import torch
 from torch import Tensor
 
 from src.inference.evaluation.clips import EvaluationOptions, evaluate_clips, evaluate_streams
+from src.inference.evaluation.comparison import MethodResult
+from src.inference.evaluation.report import write_report
 from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
 from src.metrics.iou import MeanIoU
-from src.structures import KeyFrameState
-from tests.inference.tiny import FakeClips, tiny_propagator
+from src.models.flow import CopyFlow
+from src.models.propagator import Propagator
+from src.structures import IGNORE_INDEX, KeyFrameState
+from tests.inference.tiny import FakeClips, tiny_propagator, tiny_segmentor
 
 
 class Oracle(StreamingSegmentor):
@@ -170,3 +175,27 @@ def test_temporal_consistency_is_high_where_maps_move_with_the_image() -> None:
     follows, stays = (evaluate_streams([stream], data, temporal_consistency=True) for stream in (moving, frozen))
     assert follows.temporal_consistency > 0.97 > stays.temporal_consistency + 0.02
     assert math.isnan(evaluate_streams([moving], data).temporal_consistency)
+
+
+class OneClass(FakeClips):
+    """Bright pixels are the class, all others background."""
+
+    classes = ("bright",)
+
+    def read_label(self, clip: int, frame: int, dtype: torch.dtype = torch.int64) -> Tensor:
+        return torch.where(self.images[clip][frame].float().mean(0) > 128, 0, IGNORE_INDEX).to(dtype)
+
+
+def test_the_background_of_a_single_class_counts(tmp_path: Path) -> None:
+    data = OneClass((6,))
+    shares = torch.stack([data.read_label(0, t) == 0 for t in range(6)]).float().mean()
+    oracle = Oracle(2, 0, lambda image, age: torch.where(image[0].float().mean(0) > 128, 0, IGNORE_INDEX))
+    everywhere = Oracle(2, 0, lambda image, age: torch.zeros(image.shape[-2:], dtype=torch.int64))
+    nowhere = Oracle(2, 0, lambda image, age: torch.full(tuple(image.shape[-2:]), IGNORE_INDEX))
+    for stream, expected in ((oracle, None), (everywhere, float(shares)), (nowhere, 0.0)):
+        stream.propagator = Propagator(tiny_segmentor(1), CopyFlow()).eval()
+        result = evaluate_streams([stream], data)
+        if expected is not None:
+            assert result.miou == pytest.approx(expected) and result.iou_per_class == pytest.approx((expected,))
+        assert result.miou_by_offset[0] == (1.0 if expected is None else result.miou_by_offset[0])
+        assert write_report([MethodResult("query", 2, result)], data.classes, tmp_path)["per_class"].exists()

@@ -169,3 +169,21 @@ def test_more_than_256_classes_are_stored_with_16_bits(tmp_path: Path) -> None:
         outputs.write(result)
         outputs.finish()
     assert np.array_equal(np.asarray(Image.open(tmp_path / "out/labels/f0.png")), result.semantic_map.numpy())
+
+
+def test_the_background_of_a_single_class_is_255_in_labels_and_in_no_share(tmp_path: Path) -> None:
+    labels = torch.full((40, 56), 255, dtype=torch.uint8)
+    labels[:10] = 0
+    found = [replace(one, semantic_map=labels) for one in results(2)]
+    options = OutputOptions(labels=True, legend=False, alpha=1.0)
+    with VideoOutputs(tmp_path, INFO, ("lane",), [(200, 40, 40)], options) as outputs:
+        for one in found:
+            outputs.write(one)
+        outputs.finish()
+    rows = list(csv.reader((tmp_path / "class_share.csv").open()))
+    assert rows[0][-1] == "lane" and [row[-1] for row in rows[1:]] == ["0.250000"] * 2
+    assert len({len(row) for row in rows}) == 1
+    with Image.open(tmp_path / "labels" / "f0.png") as image:
+        assert np.array_equal(np.asarray(image), labels.numpy())
+    picture = next(iter(VideoFrames(tmp_path / "overlay.mp4"))).image.float()
+    assert picture[0, :8].mean() > 170 and picture[:, 14:].mean() < 20
