@@ -11,7 +11,7 @@ from rich.console import Console
 from scripts.check_data import check
 from src.data.datasets.vspw import VSPW
 from tests.conftest import ROOT
-from tests.data.fake_layouts import label, write_label, write_vspw
+from tests.data.fake_layouts import label, write_image, write_label, write_vspw
 
 COMMAND = [sys.executable, str(ROOT / "scripts" / "check_data.py")]
 
@@ -63,22 +63,25 @@ def test_issues_are_counted_listed_and_can_be_excluded(root, tmp_path):
     assert run_check(tmp_path, "data=vspw", f"data.root='{root}'", f"data.exclude={exclude}", *again) == 0
 
 
-def test_classes_are_listed_suspicions_counted_apart_and_frames_drawn(root, tmp_path):
-    for mask in root.glob("data/train_*/mask/*.png"):
-        write_label(mask, label(2, 3, 4))
-    assert run_check(tmp_path, "data=vspw", "data.num_classes=5", f"data.root='{root}'", "splits=[train]") == 0
-    report = json.loads((tmp_path / "check_data/vspw.json").read_text())
+def test_classes_are_listed_suspicions_counted_apart_and_frames_drawn(tmp_path):
+    for n in range(3):
+        write_image(tmp_path / f"mine/frames/v/{n}.png", value=n)
+        write_label(tmp_path / f"mine/masks/v/{n}.png", label(1, 2, 3))
+    (tmp_path / "mine/classes.yaml").write_text("classes: [road, car, tree, sky, pole]")
+    (tmp_path / "mine/train.txt").write_text("v")
+    assert run_check(tmp_path, "data=folder", f"data.root={tmp_path}/mine", "splits=[train]") == 0
+    report = json.loads((tmp_path / "check_data/folder.json").read_text())
     assert (report["issues"], report["suspicions"]) == (0, 1)
     train = report["splits"]["train"]
-    assert train["absent_classes"] == ["class_0", "class_4"]
+    assert train["absent_classes"] == ["road", "pole"]
     assert {name: one["frames"] for name, one in train["classes"].items()} == {
-        "class_0": 0, "class_1": 3, "class_2": 3, "class_3": 3, "class_4": 0, "void": 0,
+        "road": 0, "car": 3, "tree": 3, "sky": 3, "pole": 0, "void": 0,
     }  # fmt: skip
     assert [one["kind"] for one in train["suspicions"]] == ["off_by_one"]
     printed = (tmp_path / "printed.txt").read_text()
-    assert "train, suspicion, off_by_one: class 'class_0' (value 1) never occurs" in printed
-    assert "train: 2 of 5 classes never occur: class_0, class_4" in printed and "check_data/vspw.png" in printed
-    with Image.open(tmp_path / "check_data/vspw.png") as sheet:
+    assert "train, suspicion, off_by_one: class 'road' (value 0) never occurs" in printed
+    assert "train: 2 of 5 classes never occur: road, pole" in printed and "check_data/folder.png" in printed
+    with Image.open(tmp_path / "check_data/folder.png") as sheet:
         assert sheet.width > 3 * 140 and sheet.height > 3 * 100
 
 
