@@ -30,6 +30,9 @@ def decode_unfiltered_png(content: bytes, max_pixels: float) -> NDArray[np.uint8
     if not content.startswith(_SIGNATURE):
         return None
     chunks = list(_chunks(content))
+    # An orientation is left to the other decoder.
+    if any(name in (b"eXIf", b"zTXt", b"iTXt") for name, _ in chunks):
+        return None
     if len(chunks) < 3 or (chunks[0][0], chunks[-1][0]) != (b"IHDR", b"IEND") or len(header := chunks[0][1]) != 13:
         return None
     width, height = struct.unpack_from(">II", header)

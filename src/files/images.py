@@ -5,12 +5,7 @@ grey PNGs. Pillow decodes all other files: it raises on truncated files, keeps t
 decompression bombs.
 """
 
-import math
 import re
-import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -22,27 +17,27 @@ from PIL import Image
 from torch import Tensor
 
 from src.files.grey_png import decode_unfiltered_png
+from src.files.opened_image import MAX_PIXELS, UnsuitableFileError, opened, orientation, read_content, turned, warn_once
+from src.files.opened_image import CorruptFileError as CorruptFileError
+from src.files.pixels import DeepTiff, decode_unchanged, is_srgb, rgb_pixels
 from src.structures import Size
 
-# Raised by Pillow for broken, truncated or forged files; its PNG reader reports broken chunks as SyntaxError.
-DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, OverflowError, struct.error, Image.DecompressionBombError)
-
-
-class CorruptFileError(ValueError):
-    """Raised if an image or video file cannot be decoded; the message names the file."""
-
-
+_LABEL_FORMATS = ("PNG", "TIFF", "BMP")
 _LABEL_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
 _COLOR_MODES = ("RGB", "RGBA")
 _END = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 _PNG_BIT_DEPTH = 24  # byte position
+_TIFF_BITS, _TIFF_PHOTOMETRIC = 258, 262
+_EXPECTED_LABEL = "expected one channel of class numbers"
 
 
 def read_rgb(path: Path, interleaved: bool = False) -> Tensor:
-    """Read an image file.
+    """Read an image file as viewers show it: turned by its EXIF orientation, in sRGB, without alpha.
+
+    16-bit values are divided by 257 and rounded, floats are multiplied by 255.
 
     Args:
-        path: a JPEG, PNG or other format of Pillow.
+        path: a file with one image in a format of ``IMAGE_SUFFIXES``.
         interleaved: keep the (H, W, 3) memory order of the decoder; by default the result is contiguous.
 
     Returns:
@@ -50,54 +45,100 @@ def read_rgb(path: Path, interleaved: bool = False) -> Tensor:
 
     Raises:
         FileNotFoundError: if the file does not exist.
-        CorruptFileError: if the file is empty, truncated or not an image; the message names it.
+        CorruptFileError: if the file is empty, truncated, no image, too large, has several frames or pages, or floats beyond
+            0..1; the message names it.
+        UnsuitableFileError: if the file is HEIC and pillow-heif is not installed.
     """
-    content = _read_bytes(path)
-    with _opened(path, content) as image:
-        # OpenCV and Pillow convert CMYK differently. Pillow does not apply the EXIF orientation.
-        flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-        pixels = _decode_complete(image, content, flags) if image.format == "JPEG" and image.mode in ("L", "RGB") else None
-        if pixels is None:
-            pixels = np.array(image.convert("RGB"))
+    content = read_content(path)
+    deep = DeepTiff.of(path, content)
+    if deep is not None:
+        pixels: NDArray[Any] | None = deep.rgb()
+    else:
+        with opened(path, content) as image:
+            # OpenCV and Pillow convert CMYK differently.
+            plain = image.format == "JPEG" and image.mode in ("L", "RGB") and is_srgb(image.info.get("icc_profile"))
+            flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+            pixels = _decode_complete(image, content, flags) if plain else None
+            if pixels is None:
+                pixels = rgb_pixels(path, image, content)
+            if (stored := orientation(image, content)) != 1:
+                warn_once(
+                    "turned", f"{path} is turned by its EXIF orientation {stored}, as viewers show it; a label must fit that"
+                )
+                pixels = turned(pixels, stored)
     planes = torch.from_numpy(pixels).permute(2, 0, 1)
     return planes if interleaved else planes.contiguous()
 
 
 def read_label_png(path: Path, channel: int | None = None) -> NDArray[np.integer[Any]]:
-    """Read the raw values of a label image; of a palette PNG, the indices.
+    """Read the values of a label image as they are in the file, whatever its bit depth; of a palette, the indices.
 
     Args:
-        path: a PNG file, 8 or 16 bit.
-        channel: channel of color PNGs that holds the values; ``None``: color PNGs are an error. It does not affect one-channel
+        path: a PNG, TIFF or BMP file.
+        channel: channel of color files that holds the values; ``None``: color files are an error. It does not affect one-channel
             files.
 
     Returns:
-        (H, W), of the file's integer type.
+        (H, W), of an integer type, turned by its EXIF orientation.
 
     Raises:
-        ValueError: if the file has color channels and ``channel`` is ``None``; further errors as of :func:`read_rgb`.
+        UnsuitableFileError: if the file is of a lossy format, or has color channels and ``channel`` is ``None``.
+        FileNotFoundError, CorruptFileError: as of :func:`read_rgb`.
     """
-    content = _read_bytes(path)
-    values: NDArray[Any] | None = decode_unfiltered_png(content, Image.MAX_IMAGE_PIXELS or math.inf)
+    content = read_content(path)
+    values: NDArray[Any] | None = decode_unfiltered_png(content, MAX_PIXELS)
     if values is not None:
         return values
-    with _opened(path, content) as image:
-        if image.format == "PNG" and image.mode == "L" and content[_PNG_BIT_DEPTH] == 8:
+    deep = DeepTiff.of(path, content)
+    if deep is not None:
+        values = deep.values()
+        if values.dtype.kind == "f" or (values.ndim == 3 and channel is None):
+            raise UnsuitableFileError(f"{path} has {'float' if values.dtype.kind == 'f' else 'color'} values; {_EXPECTED_LABEL}")
+        return values if values.ndim == 2 else values[..., channel]
+    with opened(path, content) as image:
+        _check_lossless(path, image)
+        is_png = image.format == "PNG"
+        if is_png and image.mode == "L" and content[_PNG_BIT_DEPTH] == 8:
             values = _decode_complete(image, content, cv2.IMREAD_UNCHANGED)
         if values is None and image.mode in _LABEL_MODES:
-            values = np.asarray(image)
+            values = _stored_values(np.asarray(image), image, content)
         elif values is None and channel is not None and image.mode in _COLOR_MODES:
             values = np.asarray(image.getchannel(channel))
+            if is_png and content[_PNG_BIT_DEPTH] == 16:
+                # Pillow cuts colors of 16 bits to 8.
+                whole = decode_unchanged(content)
+                values = None if whole is None else whole[..., channel]
         mode = image.mode
-    if values is None:
-        raise ValueError(f"{path} has color channels (mode {mode}); expected a one-channel label of class numbers")
-    return values.astype(np.uint8) if mode == "1" else values
+        if values is not None:
+            return turned(values, orientation(image, content))
+    raise UnsuitableFileError(f"{path} has color channels (mode {mode}); {_EXPECTED_LABEL}")
+
+
+def read_label_colors(path: Path) -> NDArray[np.int32]:
+    """Read the colors of a label image as (H, W) numbers ``65536 r + 256 g + b``, without alpha; errors as of :func:`read_rgb`.
+
+    Raises:
+        UnsuitableFileError: if the file is of a lossy format or has more than 8 bits.
+    """
+    content = read_content(path)
+    with opened(path, content) as image:
+        _check_lossless(path, image)
+        if DeepTiff.of(path, content) is not None or (image.format == "PNG" and content[_PNG_BIT_DEPTH] == 16):
+            raise UnsuitableFileError(f"{path} has more than 8 bits; expected the 8-bit colors of classes")
+        image.load()
+        image = image.convert("RGBA") if image.mode == "P" else image
+        rgb = turned(np.asarray(image.convert("RGB")), orientation(image, content)).astype(np.int32)
+    return (rgb[..., 0] << 16) | (rgb[..., 1] << 8) | rgb[..., 2]
 
 
 def image_size(path: Path) -> Size:
-    """Return (H, W) of an image file from its header; errors as of :func:`read_rgb`."""
-    with _opened(path, _read_bytes(path)) as image:
-        return image.height, image.width
+    """Return (H, W) of an image, turned by its EXIF orientation, from its header; errors as of :func:`read_rgb`."""
+    content = read_content(path)
+    deep = DeepTiff.of(path, content)
+    if deep is not None:
+        return deep.height, deep.width
+    with opened(path, content) as image:
+        return (image.height, image.width) if orientation(image, content) < 5 else (image.width, image.height)
 
 
 def natural_key(path: Path) -> tuple[tuple[bool, int, str], ...]:
@@ -117,22 +158,20 @@ def _decode_complete(image: Image.Image, content: bytes, flags: int) -> NDArray[
     return pixels if pixels is not None and pixels.shape == expected else None
 
 
-@contextmanager
-def _opened(path: Path, content: bytes) -> Iterator[Image.Image]:
-    """Open an image by Pillow; decoding errors name the file."""
-    try:
-        with Image.open(BytesIO(content)) as image:
-            yield image
-    except DECODE_ERRORS as error:
-        raise CorruptFileError(f"{path} cannot be decoded ({error}); expected a complete JPEG or PNG") from error
+def _check_lossless(path: Path, image: Image.Image) -> None:
+    """Raise ``UnsuitableFileError`` for an image whose format changes values."""
+    if image.format not in _LABEL_FORMATS or "jpeg" in str(image.info.get("compression")):
+        raise UnsuitableFileError(f"{path} is a {image.format} image, which may be lossy; {_EXPECTED_LABEL} as PNG, TIFF or BMP")
 
 
-def _read_bytes(path: Path) -> bytes:
-    """Read the file in a single access, as the file system may be slow."""
-    try:
-        content = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        raise FileNotFoundError(f"{path} does not exist; expected an image file") from error
-    if not content:
-        raise CorruptFileError(f"{path} is empty (0 bytes); expected an image")
-    return content
+def _stored_values(values: NDArray[Any], image: Image.Image, content: bytes) -> NDArray[Any]:
+    """Undo Pillow's spreading of grey values of 1, 2 and 4 bits to 0..255, and its inversion of TIFFs whose 0 is white."""
+    if values.dtype == np.bool_:
+        values = values.astype(np.uint8)
+    tags = getattr(image, "tag_v2", {})
+    bits = content[_PNG_BIT_DEPTH] if image.format == "PNG" else tags.get(_TIFF_BITS, (8,))[0]
+    largest = 1 if image.mode == "1" else 255
+    if tags.get(_TIFF_PHOTOMETRIC) == 0 and values.dtype == np.uint8:
+        values = largest - values
+    # Palette indices are not spread.
+    return values // (255 // (2**bits - 1)) if image.mode == "L" and bits < 8 else values

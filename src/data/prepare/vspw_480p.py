@@ -13,13 +13,15 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from src.data.datasets.frame_folders import IMAGE_SUFFIXES, LABEL_SUFFIXES, subfolders
+from src.data.datasets.frame_folders import subfolders
 from src.files.atomic_write import atomic_path, write_label_png, write_text
-from src.files.images import DECODE_ERRORS
+from src.files.images import read_label_png, read_rgb
+from src.files.suffixes import IMAGE_SUFFIXES, LABEL_SUFFIXES, is_hidden
 from src.structures import Size
 
 _LISTS = ("train.txt", "val.txt", "test.txt", "label_num_dic_final.json")
 _SETTINGS = "prepared.json"
+_WRITTEN = (".jpeg", ".jpg", ".png")
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,9 @@ def open_tasks(source: Path, target: Path, settings: ResizeSettings) -> Iterator
             if not folder.is_dir():
                 continue
             for path in sorted(folder.iterdir()):
-                if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.name not in existing:
-                    yield ResizeTask(path, results / path.name, settings)
+                name = path.name if path.suffix.lower() in _WRITTEN else f"{path.stem}.png"
+                if path.suffix.lower() in suffixes and not is_hidden(path) and name not in existing:
+                    yield ResizeTask(path, results / name, settings)
 
 
 def resize_file(task: ResizeTask) -> str | None:
@@ -91,26 +94,18 @@ def resize_file(task: ResizeTask) -> str | None:
     if not source.is_file() or source.stat().st_size == 0:
         return f"{source} {'is empty (0 bytes)' if source.is_file() else 'does not exist'}; expected an image"
     try:
-        with Image.open(source) as image:
-            image.load()
-            height, width = settings.size_for((image.height, image.width))
-            if (image.width, image.height) == (width, height):
-                result = None
-            else:
-                pixels = image if is_mask or image.mode in ("L", "RGB") else image.convert("RGB")
-                filter_ = Image.Resampling.NEAREST if is_mask else Image.Resampling.BILINEAR
-                result = pixels.resize((width, height), filter_)
-    except DECODE_ERRORS as error:
-        return f"{source} cannot be decoded ({error})"
+        pixels = read_label_png(source) if is_mask else read_rgb(source, interleaved=True).permute(1, 2, 0).numpy()
+    except ValueError as error:
+        return str(error)
+    height, width = settings.size_for((pixels.shape[0], pixels.shape[1]))
+    filter_ = Image.Resampling.NEAREST if is_mask else Image.Resampling.BILINEAR
     with atomic_path(target) as temporary:
-        if result is None:
+        if pixels.shape[:2] == (height, width):
             shutil.copyfile(source, temporary)
-        elif is_mask and result.mode in ("L", "I;16"):
-            write_label_png(temporary, np.asarray(result))
-        elif target.suffix.lower() == ".png":
-            result.save(temporary)
+        elif is_mask:
+            write_label_png(temporary, np.asarray(Image.fromarray(pixels).resize((width, height), filter_)))
         else:
-            result.save(temporary, quality=settings.jpeg_quality)
+            Image.fromarray(pixels).resize((width, height), filter_).save(temporary, quality=settings.jpeg_quality)
     return None
 
 
