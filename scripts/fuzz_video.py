@@ -143,7 +143,7 @@ def check_outputs(folder: Path, reported: bool) -> str:
     if not left:
         return "nothing, error reported" if reported else "NOTHING WRITTEN, without an error"
     found = sorted(os.listdir(folder / "out"))
-    if left != ["out"] or found != ["class_share.csv", "labels", "overlay.mp4"]:
+    if left != ["out"] or found != ["class_share.csv", "finished.json", "labels", "overlay.mp4"]:
         return f"PARTIAL OUTPUT: {left}, {found}"
     with (folder / "out" / "class_share.csv").open(encoding="utf-8") as file:
         rows = len(list(csv.DictReader(file)))

@@ -1,10 +1,13 @@
 """Prediction of one video, or of many in several processes: implementation of ``python -m src.predict``."""
 
+import json
 import logging
 import signal
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -12,17 +15,22 @@ from rich.console import Console
 
 from src.command_line.arguments import typed_path
 from src.command_line.signals import stopping_on_signals
+from src.files.fingerprint import fingerprint, tensor_fingerprint
+from src.files.output_names import check_apart
+from src.files.owned_folder import Scratch, output_lock
+from src.files.result_marker import check_replaceable
 from src.inference.cost_probe import measure_ms
 from src.inference.distributed import SINGLE, World, join_world
 from src.inference.flow_choice import names_and_colors, with_flow
 from src.inference.scheduling.budget import Budget
 from src.inference.scheduling.step_costs import StepCosts
 from src.inference.streaming import StreamingSegmentor
-from src.inference.video.batch import VideoOutcome, list_videos, predict_videos, summary
+from src.inference.video.batch import VideoOutcome, check_summary, predict_videos, summary
 from src.inference.video.decoder import VideoFrames
-from src.inference.video.outputs import OutputOptions
+from src.inference.video.outputs import OutputOptions, earlier_files
 from src.inference.video.predictor import VideoPrediction, VideoPredictor
 from src.inference.video.sources import CameraFrames, FrameSource, ImageFrames, first_image, is_image
+from src.inference.video.video_list import list_videos
 from src.measure.cost import frame_cost
 from src.measure.machine import autocast_named, device_named
 from src.ops.device import set_threads
@@ -40,9 +48,11 @@ _RESULT_KEYS = (
 def run(cfg: DictConfig) -> int:
     """Predict one video, or every video of a folder or list, by ``conf/predict.yaml``, and return the exit code."""
     try:
-        videos = None if cfg.get("data") is not None else list_videos(typed_path(str(cfg.input)))
+        path = typed_path(str(cfg.input))
+        videos = None if cfg.get("data") is not None else list_videos(path)
         if videos is None:
             return predict(cfg).exit_code
+        check_apart([*videos.values(), *([path] if path.is_dir() else [])], typed_path(str(cfg.output)))
         with join_world() as world:
             return int(any(outcome.needs_attention for outcome in predict_many(cfg, videos, world)))
     except KeyboardInterrupt:
@@ -56,18 +66,33 @@ def predict(cfg: DictConfig) -> VideoPrediction:
     Decode errors do not raise, because the decodable frames are written.
 
     Raises:
-        FileExistsError: if an output exists and ``overwrite`` is false.
-        OSError: if the input or checkpoint cannot be opened.
+        FileExistsError: if results exist and ``overwrite`` is false, a file of another program would be replaced, or the input
+            and ``output`` contain one another.
+        OSError: if the input or checkpoint cannot be opened, a file cannot be written, or another process predicts to ``output``.
         ValueError: if an option, the input or the checkpoint is invalid.
     """
     options = output_options(cfg)
-    output = typed_path(str(cfg.output))
-    _check_output(output, cfg, options)
+    # The folder that a link leads to; results are renamed in it.
+    output = typed_path(str(cfg.output)).resolve()
+    check_replaceable(output, options.names, cfg.overwrite, earlier_files)
+    given = typed_path(str(cfg.input)) if cfg.get("data") is None else None
+    if given is not None and given.exists():
+        check_apart([given], output)
     source = open_source(cfg)
     predictor = load_predictor(cfg, options, cfg.device)
-    with stopping_on_signals() as signals:
-        prediction = predictor.predict(source, output, Console(width=None if sys.stdout.isatty() else 120), signals, partial=True)
-    _report(prediction)
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    written: list[Path] = []
+    with stopping_on_signals() as signals, output_lock(output), Scratch(output, ".", earlier_files) as scratch:
+        identity = {
+            "video": str(cfg.input),
+            "input": fingerprint(given) if given else None,
+            "settings": _settings(cfg, predictor),
+        }
+        prediction = predictor.predict(source, scratch.new, console, signals)
+        if prediction.frames:
+            note = {"frames": prediction.frames, "errors": prediction.decode_errors, "complete": prediction.stop_signal is None}
+            written = scratch.commit(identity | note, cfg.overwrite)
+    _report(prediction, written)
     return prediction
 
 
@@ -76,18 +101,18 @@ def predict_many(cfg: DictConfig, videos: dict[str, Path], world: World = SINGLE
 
     An invalid video is an outcome; an invalid option or checkpoint raises.
     """
-    output = typed_path(str(cfg.output))
-    if output.exists() and not output.is_dir():
-        raise FileExistsError(f"{output} is a file; expected a folder")
-    predictor = load_predictor(cfg, output_options(cfg), world.device(cfg.device))
+    output = typed_path(str(cfg.output)).resolve()
+    check_summary(output)
+    options = output_options(cfg)
+    predictor = load_predictor(cfg, options, world.device(cfg.device))
     console = Console(width=None if sys.stdout.isatty() else 120, quiet=not world.is_first)
-    settings = {name: cfg[name] for name in _RESULT_KEYS} | {"scheduler": OmegaConf.to_container(cfg.scheduler, resolve=True)}
+    settings = _settings(cfg, predictor)
     with stopping_on_signals() as signals:
 
         def predict_one(video: Path, folder: Path) -> VideoPrediction:
-            return predictor.predict(_open_path(video, cfg.fps), folder, console, signals, partial=False)
+            return predictor.predict(_open_path(video, cfg.fps), folder, console, signals)
 
-        outcomes = predict_videos(videos, output, predict_one, settings, world, signals[0], cfg.overwrite)
+        outcomes = predict_videos(videos, output, predict_one, settings, world, signals[0], cfg.overwrite, options.names)
     if world.is_first:
         counts = {name: count for name, count in summary(outcomes).items() if isinstance(count, int) and count}
         log.info("%s; %s", ", ".join(f"{count} {name}" for name, count in counts.items()), output / "summary.json")
@@ -99,13 +124,20 @@ def predict_many(cfg: DictConfig, videos: dict[str, Path], world: World = SINGLE
 
 def output_options(cfg: DictConfig) -> OutputOptions:
     """Return the configured options of the output files."""
-    return OutputOptions(cfg.labels, cfg.flow_pictures, cfg.legend, cfg.alpha, cfg.quality, cfg.overwrite, cfg.source_beside)
+    return OutputOptions(cfg.labels, cfg.flow_pictures, cfg.legend, cfg.alpha, cfg.quality, cfg.source_beside)
+
+
+def _settings(cfg: DictConfig, predictor: VideoPredictor) -> dict[str, Any]:
+    """Return the values that the results depend on."""
+    scheduler = OmegaConf.to_container(cfg.scheduler, resolve=True)
+    return {name: cfg[name] for name in _RESULT_KEYS} | {"scheduler": scheduler, "weights": predictor.weights}
 
 
 def load_predictor(cfg: DictConfig, options: OutputOptions, device: str) -> VideoPredictor:
     """Load the configured model to a device."""
     set_threads(cfg.threads)
     propagator, metadata = load_checkpoint(typed_path(str(cfg.checkpoint)), device_named(device))
+    weights = tensor_fingerprint(propagator.state_dict(), json.dumps(metadata, sort_keys=True, default=str))
     propagator = with_flow(propagator, metadata, cfg.flow, cfg.dis_short_side)
     classes, palette = names_and_colors(metadata, propagator.segmentor.num_classes)
     short_side, max_long_side = (
@@ -114,7 +146,7 @@ def load_predictor(cfg: DictConfig, options: OutputOptions, device: str) -> Vide
     scheduler, autocast = instantiate(cfg.scheduler), autocast_named(cfg.autocast)
     stream = StreamingSegmentor(propagator, scheduler, short_side, max_long_side, autocast, cfg.compile, map_size=cfg.map_size)
     scheduler_for = partial(_with_costs, scheduler, stream) if isinstance(scheduler, Budget) else None
-    return VideoPredictor(stream, classes, palette, options, cfg.max_frames, scheduler_for)
+    return VideoPredictor(stream, classes, palette, options, cfg.max_frames, scheduler_for, weights)
 
 
 def _with_costs(budget: Budget, stream: StreamingSegmentor, source: FrameSource) -> Budget:
@@ -153,26 +185,16 @@ def _open_path(path: Path, fps: float) -> FrameSource:
     return ImageFrames.of_files(path, fps) if path.is_dir() or is_image(path) else VideoFrames(path)
 
 
-def _report(prediction: VideoPrediction) -> None:
+def _report(prediction: VideoPrediction, written: Sequence[Path]) -> None:
     done = prediction.progress
     log.info("%s in %.1f s; %.1f ms per frame in the networks", done, done.elapsed, done.milliseconds)
     for error in prediction.decode_errors:
         log.error("%s", error)
     if prediction.stop_signal is not None:
         log.warning("stopped by %s", signal.Signals(prediction.stop_signal).name)
-    for path in prediction.written:
+    for path in written:
         log.info("written: %s", path)
-    if not prediction.written:
+    if not written:
         log.error("no frame was predicted, so nothing is written")
     elif prediction.decode_errors:
         log.error("the input is damaged; the frames that could be decoded are written")
-
-
-def _check_output(output: Path, cfg: DictConfig, options: OutputOptions) -> None:
-    """Refuse existing outputs, and an input that the output would replace, before a model is loaded."""
-    options.refuse_existing(output)
-    given = typed_path(str(cfg.input)).resolve()
-    for name in options.names:
-        target = (output / name).resolve()
-        if cfg.get("data") is None and (given == target or target in given.parents):
-            raise FileExistsError(f"the input {cfg.input} would be replaced by the output {output / name}; choose another output")

@@ -1,5 +1,6 @@
 """Atomic writes: a file appears under its name only when it is complete."""
 
+import errno
 import os
 import uuid
 from collections.abc import Iterator
@@ -13,11 +14,26 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _UNFILTERED = (
     *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE),
     *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_DEFAULT),
     *(cv2.IMWRITE_PNG_COMPRESSION, 6),
 )
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name the file or folder that could not be written because of a full or read-only disk."""
+    try:
+        yield
+    except OSError as error:
+        # An error without strerror has been through here.
+        if error.errno not in _DISK_ERRORS or error.strerror is None:
+            raise
+        named = OSError(f"{path} cannot be written: {os.strerror(error.errno)}; free space or choose another output")
+        named.errno = error.errno
+        raise named from error
 
 
 @contextmanager
@@ -30,7 +46,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     # Image writers choose their format by the suffix.
     temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.partial{path.suffix}")
     try:
-        yield temporary
+        with naming(path):
+            yield temporary
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)

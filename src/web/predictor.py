@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from src.files.owned_folder import Scratch
 from src.inference.scheduling.scheduler import KeyFrameScheduler
 from src.inference.scheduling.signals import thumbnail_multiply_adds
 from src.inference.scheduling.step_costs import StepCosts
@@ -110,7 +111,11 @@ class ClipPredictor:
         stream = StreamingSegmentor(propagator, scheduler, self._short_side, self._max_long_side, self._autocast)
         times, keys, sizes, last = RunTimes(), list[KeyFrameMark](), list[Size](), list[FramePrediction]()
         options = OutputOptions(source_beside=True)
-        with VideoOutputs(folder, source.info, self.classes, self._palette, options) as outputs:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            Scratch(folder.parent, folder.name) as scratch,
+            VideoOutputs(scratch.new, source.info, self.classes, self._palette, options) as outputs,
+        ):
 
             def consume(result: FramePrediction) -> None:
                 if not sizes:
@@ -129,6 +134,7 @@ class ClipPredictor:
             part = _part(done.frames, max_frames, stop is not None and stop.is_set(), source)
             outputs.write(last.pop(), part)
             outputs.finish()
+            scratch.commit({"video": source.info.name, "frames": done.frames}, overwrite=False)
         # If the frame size changes, the first frame determines the cost.
         size = short_side_size(sizes[0], self._short_side, self._max_long_side)
         rows = cost_rows(times, self._cost(flow, size), _signal_gflops(scheduler, size))

@@ -4,7 +4,7 @@ import pytest
 
 from src.data.datasets import video_files
 from src.files.suffixes import VIDEO_SUFFIXES
-from src.inference.video.batch import list_videos
+from src.inference.video.video_list import list_videos
 
 
 @pytest.mark.parametrize("suffix", VIDEO_SUFFIXES)

@@ -1,38 +1,39 @@
 """Prediction of many videos, divided among several processes.
 
 ```
-<output>/<video>/...            results of one video, and finished.json: frames, errors, settings
-<output>/.<video>.partial/      the same while the prediction runs; renamed when complete
-<output>/summary.json           status of every video
+<output>/<video>/...     results of one video, and finished.json: its fingerprint, frames, errors, settings and files
+<output>/summary.json    status of every video
 ```
 
-An existing folder is complete and is skipped when the command runs again.
+A complete result of the same video, weights and settings is skipped when the command runs again.
 """
 
 import json
 import logging
-import shutil
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from src.files.atomic_write import write_text
-from src.files.images import natural_key
-from src.files.suffixes import VIDEO_SUFFIXES
+from src.files.fingerprint import fingerprint
+from src.files.owned_folder import Scratch, output_lock
+from src.files.result_marker import FINISHED, check_replaceable, read_json, read_marker
 from src.inference.distributed import World
+from src.inference.video.outputs import earlier_files
 from src.inference.video.predictor import VideoPrediction
-from src.inference.video.sources import is_image
+from src.inference.video.video_list import SUMMARY
 
 log = logging.getLogger(__name__)
 
-FINISHED, SUMMARY = "finished.json", "summary.json"
-_ADVICE = "choose another output or set overwrite=true"
+_SUMMARY_FORMAT = "mpvss_summary"
 
 Status = Literal["done", "damaged", "failed", "skipped", "interrupted"]
 Predict = Callable[[Path, Path], VideoPrediction]
-"""Function that predicts a video (first path) and writes the results to a folder (second path)."""
+"""Function that predicts a video (first path) and writes the results to a new folder (second path)."""
 
 
 @dataclass(frozen=True)
@@ -58,43 +59,6 @@ class VideoOutcome:
         return self.status in ("failed", "interrupted") or bool(self.errors)
 
 
-def list_videos(path: Path) -> dict[str, Path] | None:
-    """Return the videos of a folder or list by their names relative to the output folder; ``None`` if it is neither.
-
-    A folder counts if it contains videos, at any depth, and no images; videos keep their relative paths. A list is a ``.txt``
-    file with one path per line, relative to the list; empty lines and lines that begin with ``#`` are ignored.
-
-    Raises:
-        ValueError: if a list is empty, or two videos would have the same output.
-        FileNotFoundError: if a list names a missing file.
-    """
-    if path.is_dir():
-        # A folder of frames, also in VSPW's subfolder `origin`, is a single video.
-        if any(is_image(file) for folder in (path, path / "origin") if folder.is_dir() for file in folder.iterdir()):
-            return None
-        files = [file for file in path.rglob("*") if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file()]
-        named = [(file.relative_to(path).with_suffix(""), file) for file in files if not file.name.startswith(".")]
-    elif path.suffix.lower() == ".txt" and path.is_file():
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-        listed = [path.parent / line for line in lines if line and not line.startswith("#")]
-        missing = [file for file in listed if not file.exists()]
-        if missing:
-            raise FileNotFoundError(
-                f"{path}: {missing[0]} does not exist ({len(missing)} of {len(listed)} are missing); expected one path per line"
-            )
-        if not listed:
-            raise ValueError(f"{path} lists no video; expected one path per line")
-        named = [(Path(file.stem), file) for file in listed]
-    else:
-        return None
-    videos: dict[str, Path] = {}
-    for name, file in sorted(named, key=lambda pair: natural_key(pair[1])):
-        if name.as_posix() in videos:
-            raise ValueError(f"{file} and {videos[name.as_posix()]} have the same output {name}; expected different names")
-        videos[name.as_posix()] = file
-    return videos or None
-
-
 def predict_videos(
     videos: Mapping[str, Path],
     output: Path,
@@ -103,27 +67,75 @@ def predict_videos(
     world: World,
     stop: threading.Event | None = None,
     overwrite: bool = False,
+    names: Sequence[str] = (),
 ) -> list[VideoOutcome]:
     """Predict this process's share of the videos and continue after videos that cannot be read.
 
-    The processes of ``world`` share the videos by file size; the first one writes ``summary.json``. Results of an earlier run
-    with other ``settings``, plain values that results depend on, are refused. Once ``stop`` is set, no further video is started.
+    The processes of ``world`` share the videos by file size; the first one holds the output folder and writes ``summary.json``.
+    Results of another video, or of an earlier run with other ``settings``, plain values that results depend on, are refused.
+    Once ``stop`` is set, no further video is started.
+
+    Args:
+        videos: videos by their names relative to ``output``, checked by :func:`src.files.output_names.check_names`.
+        output: output folder.
+        predict: predicts one video.
+        settings: settings by name.
+        world: processes that share the videos.
+        stop: event that ends the run early.
+        overwrite: whether to predict all videos again and replace their results.
+        names: names of the outputs of one video.
 
     Returns:
         Outcomes of all processes, in the order of ``videos``; the same in every process.
+
+    Raises:
+        FileExistsError: if ``output`` is a file, or its ``summary.json`` is of another program.
+        OSError: if another process predicts to ``output``.
     """
-    names = list(videos)
-    sizes = [videos[name].stat().st_size for name in names]
+    with ExitStack() as stack:
+        refused: list[OSError] = []
+        if world.is_first:
+            try:
+                check_summary(output)
+                stack.enter_context(output_lock(output))
+            except OSError as error:
+                refused.append(error)
+        for first in world.gather(refused)[0]:
+            raise first
+        return _predict_share(videos, output, predict, settings, world, stop, overwrite, names)
+
+
+def check_summary(output: Path) -> None:
+    """Refuse an output folder with a ``summary.json`` that is not of a batch."""
+    if output.exists() and not output.is_dir():
+        raise FileExistsError(f"{output} is a file; expected a folder")
+    path, note = output / SUMMARY, read_json(output / SUMMARY)
+    # Earlier releases wrote no format.
+    if os.path.lexists(path) and note.get("format") != _SUMMARY_FORMAT and not {"videos", "frames", "outcomes"} <= note.keys():
+        raise FileExistsError(f"{path} was not written by a prediction; expected no file of that name; choose another output")
+
+
+def _predict_share(
+    videos: Mapping[str, Path],
+    output: Path,
+    predict: Predict,
+    settings: Mapping[str, Any],
+    world: World,
+    stop: threading.Event | None,
+    overwrite: bool,
+    names: Sequence[str],
+) -> list[VideoOutcome]:
+    listed = list(videos)
     outcomes = []
-    for number in world.assign(sizes):
-        name = names[number]
+    for number in world.assign([video.stat().st_size if video.exists() else 0 for video in videos.values()]):
+        name = listed[number]
         if stop is not None and stop.is_set():
             outcomes.append(VideoOutcome(name, "interrupted", 0, [], world.rank))
             continue
-        outcome = _predict_one(name, videos[name], output / name, predict, settings, world.rank, overwrite)
+        outcome = _predict_one(name, videos[name], output, predict, settings, world.rank, overwrite, names)
         outcomes.append(outcome)
         log.info("%s: %s", name, "; ".join([f"{outcome.status}, {outcome.frames} frames", *outcome.errors]))
-    order = {name: number for number, name in enumerate(names)}
+    order = {name: number for number, name in enumerate(listed)}
     every = sorted((one for share in world.gather(outcomes) for one in share), key=lambda one: order[one.video])
     if world.is_first:
         write_text(output / SUMMARY, json.dumps(summary(every), indent=2) + "\n")
@@ -134,45 +146,64 @@ def summary(outcomes: Sequence[VideoOutcome]) -> dict[str, Any]:
     """Return the number of videos and frames, the number of videos of each status, and all outcomes."""
     counts = {status: sum(one.status == status for one in outcomes) for status in get_args(Status)}
     frames = sum(one.frames for one in outcomes)
-    return {"videos": len(outcomes), "frames": frames, **counts, "outcomes": [asdict(one) for one in outcomes]}
+    return {
+        "format": _SUMMARY_FORMAT,
+        "videos": len(outcomes),
+        "frames": frames,
+        **counts,
+        "outcomes": [asdict(one) for one in outcomes],
+    }
 
 
 def _predict_one(
-    name: str, video: Path, folder: Path, predict: Predict, settings: Mapping[str, Any], rank: int, overwrite: bool
+    name: str,
+    video: Path,
+    output: Path,
+    predict: Predict,
+    settings: Mapping[str, Any],
+    rank: int,
+    overwrite: bool,
+    names: Sequence[str],
 ) -> VideoOutcome:
-    if folder.exists() and not overwrite:
-        return _existing(name, folder, settings, rank)
-    unfinished = folder.with_name(f".{folder.name}.partial")
+    folder = output / name
     try:
-        # A killed run may have left its folder.
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
-        result = predict(video, unfinished)
+        identity = {"video": str(video), "input": fingerprint(video), "settings": dict(settings)}
+        found = None if overwrite else _existing(name, folder, identity, rank)
+        if found is not None:
+            return found
+        check_replaceable(folder, names, overwrite, earlier_files)
+        with Scratch(output, name, earlier_files) as scratch:
+            result = predict(video, scratch.new)
+            errors = result.decode_errors
+            if result.stop_signal is not None:
+                return VideoOutcome(name, "interrupted", 0, errors, rank)
+            if not result.frames:
+                return VideoOutcome(name, "failed", 0, errors or ["no frame"], rank)
+            scratch.commit(identity | {"frames": result.frames, "errors": errors, "complete": True}, overwrite)
     # Errors of one video; any other exception is a bug and stops the run.
     except (OSError, ValueError) as error:
-        shutil.rmtree(unfinished, ignore_errors=True)
         return VideoOutcome(name, "failed", 0, [str(error)], rank)
-    errors = result.decode_errors
-    if result.stop_signal is not None or not result.frames:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        if result.stop_signal is not None:
-            return VideoOutcome(name, "interrupted", 0, errors, rank)
-        return VideoOutcome(name, "failed", 0, errors or ["no frame"], rank)
-    note = {"video": str(video), "frames": result.frames, "errors": errors, "settings": dict(settings)}
-    write_text(unfinished / FINISHED, json.dumps(note, indent=2) + "\n")
-    if folder.exists():
-        shutil.rmtree(folder)
-    unfinished.rename(folder)
     return VideoOutcome(name, "damaged" if errors else "done", result.frames, errors, rank)
 
 
-def _existing(name: str, folder: Path, settings: Mapping[str, Any], rank: int) -> VideoOutcome:
-    """Return ``skipped`` for a folder of the same settings, else ``failed``."""
-    if not (folder / FINISHED).is_file():
-        return VideoOutcome(name, "failed", 0, [f"{folder} exists without {FINISHED}; {_ADVICE}"], rank)
-    note = json.loads((folder / FINISHED).read_text(encoding="utf-8"))
-    changed = sorted(key for key in settings if note["settings"].get(key) != settings[key])
-    if changed:
-        return VideoOutcome(name, "failed", 0, [f"{folder} has results of another {', '.join(changed)}; {_ADVICE}"], rank)
+def _existing(name: str, folder: Path, identity: Mapping[str, Any], rank: int) -> VideoOutcome | None:
+    """Return ``skipped`` for a folder of the same video, weights and settings, ``None`` for no folder, else ``failed``."""
+    marker = read_marker(folder, earlier_files)
+    if marker is None:
+        # A killed run of this folder leaves its hidden files.
+        if not os.path.lexists(folder) or (folder.is_dir() and all(path.name.startswith(".mpvss.") for path in folder.iterdir())):
+            return None
+        return VideoOutcome(
+            name, "failed", 0, [f"{folder} exists without a {FINISHED} of this project; choose another output"], rank
+        )
+    before, settings = marker.get("settings", {}), identity["settings"]
+    changed = sorted(key for key in settings if before.get(key) != settings[key] and (key != "weights" or key in before))
+    # Earlier releases noted no fingerprints.
+    if "input" in marker and marker["input"] != identity["input"]:
+        changed.insert(0, "video content")
+    missing = [file for file in marker["files"] if not (folder / file).is_file()]
+    if changed or missing or not marker.get("complete", True):
+        kind = f"has results of another {', '.join(changed)}" if changed else "has incomplete results"
+        return VideoOutcome(name, "failed", 0, [f"{folder} {kind}; choose another output or set overwrite=true"], rank)
     # Earlier revisions wrote the errors as "faults".
-    return VideoOutcome(name, "skipped", note["frames"], note["errors" if "errors" in note else "faults"], rank)
+    return VideoOutcome(name, "skipped", marker["frames"], marker["errors" if "errors" in marker else "faults"], rank)

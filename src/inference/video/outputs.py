@@ -1,4 +1,4 @@
-"""Output files of a prediction: overlay video, class shares, label maps and flow images; all or none.
+"""Output files of a prediction: overlay video, class shares, label maps and flow images.
 
 ```
 <folder>/overlay.mp4
@@ -10,13 +10,12 @@
 
 import csv
 import logging
-import shutil
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TextIO
+from typing import Any, Self, TextIO
 
 import numpy as np
 import torch
@@ -25,8 +24,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from src.files.atomic_write import naming
+from src.files.result_marker import check_replaceable
 from src.inference.video.prediction import FramePrediction
 from src.inference.video.sources import SourceInfo
+from src.inference.video.video_list import OVERLAY as OVERLAY
 from src.inference.video.writer import VideoWriter
 from src.structures import Size
 from src.visualization.canvas import Tile, tile_grid
@@ -37,7 +39,20 @@ from src.visualization.palette import Palette
 
 log = logging.getLogger(__name__)
 
-OVERLAY, SHARES, LABELS, FLOW = "overlay.mp4", "class_share.csv", "labels", "flow"
+SHARES, LABELS, FLOW = "class_share.csv", "labels", "flow"
+
+
+def earlier_files(folder: Path, note: Mapping[str, Any]) -> list[str] | None:
+    """List the files of a prediction of an earlier release, whose marker has no list of them."""
+    if not (isinstance(note.get("settings"), dict) and {"video", "frames"} <= note.keys() and {"errors", "faults"} & note.keys()):
+        return None
+    try:
+        with (folder / SHARES).open(encoding="utf-8", newline="") as table:
+            frames = [row["name"] for row in csv.DictReader(table)]
+    except (OSError, ValueError, KeyError):
+        frames = []
+    found = [OVERLAY, SHARES, *(f"{name}/{frame}.png" for name in (LABELS, FLOW) for frame in frames)]
+    return [name for name in found if (folder / name).is_file()]
 
 
 @dataclass(frozen=True)
@@ -49,7 +64,6 @@ class OutputOptions:
     legend: bool = True
     alpha: float = 0.5
     quality: int = 20
-    overwrite: bool = False
     source_beside: bool = False
 
     @property
@@ -57,22 +71,15 @@ class OutputOptions:
         """Names of the outputs in the output folder."""
         return (OVERLAY, SHARES, *((LABELS,) if self.labels else ()), *((FLOW,) if self.flow_pictures else ()))
 
-    def refuse_existing(self, folder: Path) -> None:
-        """Raise ``FileExistsError`` if an output exists and ``overwrite`` is false, or the folder is a file."""
-        if folder.exists() and not folder.is_dir():
-            raise FileExistsError(f"{folder} is a file; expected a folder")
-        taken = [folder / name for name in self.names if (folder / name).exists()]
-        if taken and not self.overwrite:
-            raise FileExistsError(f"{taken[0]} exists already; choose another output or set overwrite=true")
-
 
 class VideoOutputs:
-    """Writer of the results of one source, frame by frame, to a hidden folder; :meth:`finish` moves them into place.
+    """Writer of the results of one source, frame by frame, to a new folder, such as that of a scratch.
 
-    Use it as a context manager, which deletes unfinished results. A missing folder is created; other files in it stay.
+    Use it as a context manager; results without :meth:`finish` are incomplete.
 
     Raises:
-        FileExistsError: if an output exists and is not to be overwritten.
+        FileExistsError: if the folder contains an output.
+        OSError: if a file cannot be written; the message names the folder.
         ValueError: if an option is out of range.
     """
 
@@ -81,27 +88,16 @@ class VideoOutputs:
     ) -> None:
         self.folder = Path(folder)
         self.options = options
-        options.refuse_existing(self.folder)
+        check_replaceable(self.folder, options.names, overwrite=False)
         self._painter = OverlayPainter(classes, palette, options.alpha, options.legend)
         self._classes = tuple(classes)
         self._info = info
-        target = self.folder.resolve()
-        # An existing folder may be a mounted volume, and a rename cannot cross file systems.
-        home = target if target.is_dir() else target.parent
-        home.mkdir(parents=True, exist_ok=True)
-        self._scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=home))
-        self._keep = False
         self._size: Size | None = None
         self.frames = 0
-        try:
-            self._video = VideoWriter(self._scratch / OVERLAY, info.fps, options.quality, info.time_base, info.pixel_aspect)
-            for name in options.names:
-                if "." not in name:
-                    (self._scratch / name).mkdir()
-            self._table: TextIO = (self._scratch / SHARES).open("w", newline="", encoding="utf-8")
-        except BaseException:
-            shutil.rmtree(self._scratch, ignore_errors=True)
-            raise
+        self._video = VideoWriter(self.folder / OVERLAY, info.fps, options.quality, info.time_base, info.pixel_aspect)
+        for name in options.names:
+            (self.folder / name if "." not in name else self.folder).mkdir(parents=True, exist_ok=True)
+        self._table: TextIO = (self.folder / SHARES).open("w", newline="", encoding="utf-8")
         self._rows = csv.writer(self._table, lineterminator="\n")
         self._rows.writerow(["frame", "name", "seconds", "key", "reason", "disoccluded", *self._classes])
 
@@ -109,16 +105,19 @@ class VideoOutputs:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._table.close()
-        self._video.abandon()
-        if not self._keep:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+        # Both write what they still hold, which fails again on a full disk.
+        with suppress(OSError) if kind is not None else naming(self.folder), closing(self._table):
+            self._video.abandon()
 
     def write(self, result: FramePrediction, remark: str | None = None) -> None:
         """Append one frame, with a remark in the picture's corner on request.
 
         In the overlay, a frame is resized to the first frame's size; label maps keep their own size.
         """
+        with naming(self.folder):
+            self._write(result, remark)
+
+    def _write(self, result: FramePrediction, remark: str | None) -> None:
         frame = result.frame
         labels = result.semantic_map.numpy()
         # The background of a single class is a further value.
@@ -147,32 +146,18 @@ class VideoOutputs:
         self.frames += 1
 
     def finish(self) -> list[Path]:
-        """Complete the outputs and move them into place.
+        """Complete the outputs.
 
         Returns:
             Written files, and folders of files.
 
         Raises:
-            ValueError: if there was no frame; nothing is written then.
-            FileExistsError: see the class.
+            OSError: see the class.
+            ValueError: if there was no frame.
         """
-        self._video.close()
-        self._table.close()
-        try:
-            self.options.refuse_existing(self.folder)
-        except FileExistsError as error:
-            self._keep = True
-            raise FileExistsError(
-                f"{error}; it was created during the prediction, so the results are kept in {self._scratch}"
-            ) from error
-        self.folder.mkdir(parents=True, exist_ok=True)
-        old = self._scratch / "replaced"
-        old.mkdir()
-        for name in self.options.names:
-            target = self.folder / name
-            if target.exists() or target.is_symlink():
-                target.rename(old / name)
-            (self._scratch / name).rename(target)
+        with naming(self.folder):
+            self._video.close()
+            self._table.close()
         return [self.folder / name for name in self.options.names]
 
     def _resize(self, picture: Tensor) -> Tensor:
@@ -187,7 +172,7 @@ class VideoOutputs:
     def _save_labels(self, labels: NDArray[np.integer], name: str) -> None:
         dtype = np.uint8 if len(self._classes) <= 256 else np.uint16
         # Level 1 is five times as fast as the default level, at twice the file size.
-        Image.fromarray(labels.astype(dtype)).save(self._scratch / LABELS / f"{name}.png", compress_level=1)
+        Image.fromarray(labels.astype(dtype)).save(self.folder / LABELS / f"{name}.png", compress_level=1)
 
     def _save_flow(self, result: FramePrediction, flow: Tensor) -> None:
         # At least one pixel, so that noise in a static scene stays pale.
@@ -202,4 +187,4 @@ class VideoOutputs:
             title = f"disoccluded since the key frame: {100 * result.disoccluded_share:.1f} %"
             tiles.append(Tile(title, disocclusion_map(image, disoccluded[0].clamp(0, 1))))
         picture = tile_grid([tiles])
-        Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy()).save(self._scratch / FLOW / f"{name}.png")
+        Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy()).save(self.folder / FLOW / f"{name}.png")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from src.files.fingerprint import Fingerprint
 from src.inference.scheduling.scheduler import KeyFrameScheduler
 from src.inference.streaming import StreamingSegmentor
 from src.inference.video.outputs import OutputOptions, VideoOutputs
@@ -28,13 +29,11 @@ class VideoPrediction:
 
     Attributes:
         stop_signal: signal that ended the prediction early, or ``None``.
-        written: files, and folders of files.
     """
 
     progress: PredictionProgress
     decode_errors: list[str]
     stop_signal: int | None
-    written: list[Path]
 
     @property
     def frames(self) -> int:
@@ -55,6 +54,7 @@ class VideoPredictor:
         max_frames: maximum number of frames of each source; ``None`` for all.
         scheduler_for: returns the scheduler of a source, if it depends on the cost of the source's frames; ``None`` for the
             scheduler of ``stream``.
+        weights: identity of the model's weights, for the marker of the results.
     """
 
     stream: StreamingSegmentor
@@ -63,25 +63,23 @@ class VideoPredictor:
     options: OutputOptions
     max_frames: int | None
     scheduler_for: Callable[[FrameSource], KeyFrameScheduler] | None = None
+    weights: Fingerprint | None = None
 
-    def predict(
-        self, source: FrameSource, output: Path, console: Console, signals: StopSignals, partial: bool
-    ) -> VideoPrediction:
-        """Predict one source and write the results to a folder.
+    def predict(self, source: FrameSource, output: Path, console: Console, signals: StopSignals) -> VideoPrediction:
+        """Predict one source, until a signal, and write the results to a new folder; without a frame, they are incomplete.
 
-        Frames predicted before a signal (:func:`src.command_line.signals.stopping_on_signals`) are written only if ``partial``.
+        ``signals`` are those of :func:`src.command_line.signals.stopping_on_signals`.
         """
         stop, received = signals
         if source.info.has_audio:
             log.info("the audio track of %s is not copied to the overlay", source.info.name)
         stream = self.stream if self.scheduler_for is None else self.stream.with_scheduler(self.scheduler_for(source))
-        written: list[Path] = []
         with VideoOutputs(output, source.info, self.classes, self.palette, self.options) as outputs:
             with progress_bar(console, source) as progress:
                 done = predict_video(
                     stream, source, outputs.write,
                     with_flow=self.options.flow_pictures, max_frames=self.max_frames, stop=stop, progress=progress,
                 )  # fmt: skip
-            if done.frames and (partial or not received):
-                written = outputs.finish()
-        return VideoPrediction(done, list(source.decode_errors), received[0] if received else None, written)
+            if done.frames:
+                outputs.finish()
+        return VideoPrediction(done, list(source.decode_errors), received[0] if received else None)

@@ -7,15 +7,16 @@ from pathlib import Path
 import pytest
 
 from src.inference.distributed import SINGLE, World
-from src.inference.video.batch import VideoOutcome, list_videos, predict_videos
+from src.inference.video.batch import VideoOutcome, predict_videos
 from src.inference.video.prediction import PredictionProgress
 from src.inference.video.predictor import VideoPrediction
+from src.inference.video.video_list import list_videos
 
 SETTINGS = {"checkpoint": "model", "labels": True}
 
 
 def result(frames: int = 3, errors: list[str] | None = None, stop_signal: int | None = None) -> VideoPrediction:
-    return VideoPrediction(PredictionProgress(frames, 1, 1.0, 1.0), errors or [], stop_signal, [])
+    return VideoPrediction(PredictionProgress(frames, 1, 1.0, 1.0), errors or [], stop_signal)
 
 
 class FakePredictor:
@@ -68,33 +69,6 @@ def statuses(outcomes: list[VideoOutcome]) -> dict[str, str]:
     return {one.video: one.status for one in outcomes}
 
 
-def test_a_folder_of_videos_differs_from_a_folder_of_frames(videos: Path, tmp_path: Path) -> None:
-    assert list(listed(videos)) == ["a9", "a10", "deep/b", "c", "d"], "numbers as numbers"
-    frames = tmp_path / "frames"
-    frames.mkdir()
-    (frames / "0.jpg").touch()
-    (frames / "0.mp4").touch()
-    assert list_videos(frames) is None and list_videos(videos / "a9.mp4") is None and list_videos(tmp_path / "nowhere") is None
-
-
-def test_a_list_contains_paths_relative_to_itself(videos: Path) -> None:
-    path = videos / "list.txt"
-    path.write_text("# two of them\n\na9.mp4\ndeep/b.MKV\n")
-    assert listed(path) == {"a9": videos / "a9.mp4", "b": videos / "deep" / "b.MKV"}
-    path.write_text("a9.mp4\nnone.mp4\n")
-    with pytest.raises(FileNotFoundError, match=r"none\.mp4 does not exist \(1 of 2 are missing\)"):
-        list_videos(path)
-    path.write_text("# nothing\n")
-    with pytest.raises(ValueError, match="lists no video"):
-        list_videos(path)
-
-
-def test_two_videos_with_the_same_output_are_refused(videos: Path) -> None:
-    (videos / "a9.avi").touch()
-    with pytest.raises(ValueError, match="have the same output a9"):
-        list_videos(videos)
-
-
 def test_a_bad_video_does_not_stop_the_others_and_finished_ones_are_skipped(videos: Path, tmp_path: Path) -> None:
     output, first, second = tmp_path / "out", FakePredictor(), FakePredictor()
     outcomes = predict_videos(listed(videos), output, first, SETTINGS, SINGLE)
@@ -113,10 +87,9 @@ def test_results_of_a_killed_run_are_replaced(videos: Path, tmp_path: Path) -> N
     (videos / "a10.mp4").write_text("killed")
     with pytest.raises(KeyboardInterrupt):
         predict_videos(listed(videos), tmp_path / "out", FakePredictor(), SETTINGS, SINGLE)
-    assert not (tmp_path / "out" / "a10").exists() and (tmp_path / "out" / ".a10.partial" / "overlay.mp4").exists()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a9"], "the unfinished result is removed"
     (videos / "a10.mp4").write_text("fine")
     assert statuses(predict_videos(listed(videos), tmp_path / "out", FakePredictor(), SETTINGS, SINGLE))["a10"] == "done"
-    assert not (tmp_path / "out" / ".a10.partial").exists()
 
 
 def test_after_a_signal_the_remaining_videos_are_interrupted(videos: Path, tmp_path: Path) -> None:
@@ -136,7 +109,10 @@ def test_results_of_other_settings_and_foreign_folders_are_not_skipped(videos: P
     changed = SETTINGS | {"labels": False}
     outcomes = {one.video: one for one in predict_videos(listed(videos), tmp_path / "out", FakePredictor(), changed, SINGLE)}
     assert "has results of another labels; choose another output" in outcomes["a10"].errors[0]
-    assert "c exists without finished.json" in outcomes["c"].errors[0] and (tmp_path / "out" / "c" / "precious").exists()
+    assert (
+        "c exists without a finished.json of this project" in outcomes["c"].errors[0]
+        and (tmp_path / "out" / "c" / "precious").exists()
+    )
     replaced = predict_videos(listed(videos), tmp_path / "out", FakePredictor(), changed, SINGLE, overwrite=True)
     assert statuses(replaced)["a10"] == "done"
 

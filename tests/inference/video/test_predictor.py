@@ -26,26 +26,24 @@ def predictor() -> VideoPredictor:
     return VideoPredictor(stream, CLASSES, PALETTE, OutputOptions(labels=True), max_frames=4)
 
 
-def predict(predictor: VideoPredictor, output: Path, partial: bool = True, received: tuple[int, ...] = ()) -> VideoPrediction:
+def predict(predictor: VideoPredictor, output: Path, received: tuple[int, ...] = ()) -> VideoPrediction:
     stop = threading.Event()
-    return predictor.predict(Images(frames(6)), output, Console(quiet=True), (stop, list(received)), partial)
+    return predictor.predict(Images(frames(6)), output, Console(quiet=True), (stop, list(received)))
 
 
 def test_the_first_frames_of_each_source_are_written(predictor: VideoPredictor, tmp_path: Path) -> None:
     for name in ("a", "b"):
         done = predict(predictor, tmp_path / name)
         assert (done.frames, done.progress.key_frames, done.exit_code) == (4, 2, 0)
-        assert {path.name for path in done.written} == {"overlay.mp4", "class_share.csv", "labels"}
+        assert {path.name for path in (tmp_path / name).iterdir()} == {"overlay.mp4", "class_share.csv", "labels"}
         assert len(list((tmp_path / name / "labels").iterdir())) == 4
     one, other = (sorted((tmp_path / name / "labels").iterdir()) for name in ("a", "b"))
     assert [path.read_bytes() for path in one] == [path.read_bytes() for path in other]
 
 
-def test_frames_before_a_signal_are_written_if_partial_results_are_allowed(predictor: VideoPredictor, tmp_path: Path) -> None:
-    kept = predict(predictor, tmp_path / "kept", partial=True, received=(signal.SIGTERM,))
+def test_frames_before_a_signal_are_written(predictor: VideoPredictor, tmp_path: Path) -> None:
+    kept = predict(predictor, tmp_path / "kept", received=(signal.SIGTERM,))
     assert kept.exit_code == 128 + signal.SIGTERM and (tmp_path / "kept" / "overlay.mp4").is_file()
-    dropped = predict(predictor, tmp_path / "dropped", partial=False, received=(signal.SIGTERM,))
-    assert dropped.written == [] and not (tmp_path / "dropped" / "overlay.mp4").exists()
 
 
 def test_a_scheduler_of_a_source_is_used_for_that_source_only(predictor: VideoPredictor, tmp_path: Path) -> None:
@@ -62,4 +60,4 @@ def test_a_scheduler_of_a_source_is_used_for_that_source_only(predictor: VideoPr
 
 
 def test_a_damaged_input_has_exit_code_1() -> None:
-    assert VideoPrediction(PredictionProgress(0, 0, 0.0, 0.0), ["truncated"], None, []).exit_code == 1
+    assert VideoPrediction(PredictionProgress(0, 0, 0.0, 0.0), ["truncated"], None).exit_code == 1

@@ -44,7 +44,7 @@ def test_folder_in_use_is_refused_until_its_process_ends(
     holder: subprocess.Popen[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / "run"
-    with pytest.raises(RuntimeError, match=f"run is in use by process {holder.pid} on {socket.gethostname()}, started 20"):
+    with pytest.raises(OSError, match=f"run is in use by process {holder.pid} on {socket.gethostname()}, started 20"):
         run_lock(folder).__enter__()
     assert json.loads((folder / "run.lock").read_text())["pid"] == holder.pid
     holder.kill()
