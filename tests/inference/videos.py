@@ -23,7 +23,8 @@ def make_video(
     fps: Fraction | int = 15,
     times: Sequence[int] | None = None,
     time_base: Fraction = Fraction(1, 1000),
-    rotation: int = 0,
+    rotation: float = 0,
+    mirrored: bool = False,
     pixel_aspect: Fraction = Fraction(1),
     sound: bool = False,
     faststart: bool = False,
@@ -39,8 +40,8 @@ def make_video(
             stream.options = {"crf": "12", "g": "6", "bf": "0"}
         else:
             stream.bit_rate = 1_000_000
-        if rotation:
-            stream.set_display_rotation(rotation)
+        if rotation or mirrored:
+            stream.set_display_rotation(rotation, hflip=mirrored)
         noise = container.add_stream("aac", rate=8000, layout="mono") if sound else None
         for number, image in enumerate(clip):
             frame = av.VideoFrame.from_ndarray(image.permute(1, 2, 0).contiguous().numpy(), format="rgb24")

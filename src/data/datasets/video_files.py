@@ -11,6 +11,8 @@ from src.data.clips import ClipDataset, Color, match_palette
 from src.data.datasets.palette import distinct_palette
 from src.files.images import CorruptFileError, natural_key
 from src.files.suffixes import VIDEO_SUFFIXES
+from src.files.video.container import error_text, frame_rate, open_video
+from src.files.video.upright import UprightRgb
 from src.structures import Clip
 
 
@@ -55,16 +57,14 @@ class VideoFiles(ClipDataset):
         """
         path, time = self.clips[clip].images[frame], self._times[clip][frame]
         try:
-            with av.open(str(path)) as container:
-                stream = container.streams.video[0]
+            with open_video(path, frame_threads=False) as (container, stream):
                 container.seek(time, stream=stream)
                 for picture in container.decode(stream):
                     if picture.pts is not None and picture.pts >= time:
-                        image = torch.from_numpy(picture.to_ndarray(format="rgb24")).permute(2, 0, 1)
-                        image = torch.rot90(image, round(picture.rotation / 90), dims=(1, 2))
+                        image = UprightRgb(path)(picture)
                         return image if interleaved else image.contiguous()
-        except av.FFmpegError as error:
-            raise CorruptFileError(f"{path}: frame {frame} cannot be decoded ({error})") from error
+        except (av.FFmpegError, ValueError) as error:
+            raise CorruptFileError(f"{path}: frame {frame} cannot be decoded ({error_text(error)})") from error
         raise CorruptFileError(f"{path}: frame {frame} cannot be decoded; the file ends before it")
 
     def read_label(self, clip: int, frame: int, dtype: torch.dtype = torch.int64) -> Tensor:
@@ -75,14 +75,11 @@ class VideoFiles(ClipDataset):
 def _index_frames(path: Path) -> tuple[list[int], float]:
     """Return the times of all frames, sorted, in ticks of the stream, and the frames per second, without decoding."""
     try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise ValueError(f"{path} has no video stream")
-            stream = container.streams.video[0]
-            rate = stream.average_rate or stream.guessed_rate
+        with open_video(path, frame_threads=False) as (container, stream):
+            fps = frame_rate(path, container, stream)
             times = sorted(packet.pts for packet in container.demux(stream) if packet.pts is not None and not packet.is_discard)
     except av.FFmpegError as error:
-        raise ValueError(f"{path} is not a readable video ({error})") from error
-    if not times or rate is None:
-        raise ValueError(f"{path} contains no frames or no frame rate; expected a complete video")
-    return times, float(rate)
+        raise ValueError(f"{path} is not a readable video ({error_text(error)})") from error
+    if not times:
+        raise ValueError(f"{path} contains no frames with times; expected a complete video")
+    return times, float(fps)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
 import av
-import av.logging
 from av.container import InputContainer
 from av.video.stream import VideoStream
+
+from src.files.video.container import error_text, ffmpeg_error_lines, open_container
 
 log = logging.getLogger(__name__)
 
@@ -96,28 +96,6 @@ class DecodeReport:
         return found
 
 
-@contextmanager
-def ffmpeg_error_lines() -> Iterator[list[tuple[int, str, str]]]:
-    """Collect the error lines that FFmpeg logs in this thread, as (level, component, text).
-
-    Not for decoding: decoder threads that log wait for Python's lock, which may be held by the thread that joins them.
-    """
-    level, skip = av.logging.get_level(), av.logging.get_skip_repeated()
-    av.logging.set_level(av.logging.ERROR)
-    av.logging.set_skip_repeated(False)
-    try:
-        with av.logging.Capture() as lines:
-            yield lines
-    finally:
-        av.logging.set_level(level)
-        av.logging.set_skip_repeated(skip)
-
-
-def error_text(error: BaseException | None) -> str:
-    """Return the message of an FFmpeg error without its number and file name."""
-    return str(getattr(error, "strerror", None) or error)
-
-
 def declared_seconds(container: InputContainer, stream: VideoStream) -> float | None:
     """Return the duration of a video stream by the header of its file; ``None`` if the header has none."""
     own = ticks_to_seconds(stream.duration, stream.time_base)
@@ -136,12 +114,7 @@ def ticks_to_seconds(ticks: int | None, time_base: Fraction | None) -> Fraction 
 def _demuxer_errors(path: Path) -> list[str]:
     """Read all packets of a file without decoding them, and return the errors that FFmpeg logs."""
     # An exception here was counted by the first pass.
-    whitelist = {"protocol_whitelist": "file"}
-    with (
-        ffmpeg_error_lines() as lines,
-        suppress(av.FFmpegError, ValueError),
-        av.open(f"file:{path}", options=whitelist) as container,
-    ):
+    with ffmpeg_error_lines() as lines, suppress(av.FFmpegError, ValueError), open_container(path) as container:
         for _ in container.demux():
             pass
     return [text.strip() for _, _, text in lines]

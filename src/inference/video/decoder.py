@@ -2,28 +2,21 @@
 
 import logging
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
 import av
-import torch
 from av.container import InputContainer
 from av.video.stream import VideoStream
 from torch import Tensor
 
-from src.inference.video.decode_report import DecodeReport, declared_seconds, error_text, ffmpeg_error_lines, ticks_to_seconds
+from src.files.video.container import frame_rate, open_video, oversize
+from src.files.video.upright import UprightRgb, orientation
+from src.inference.video.decode_report import DecodeReport, declared_seconds, ticks_to_seconds
 from src.inference.video.sources import Frame, SourceInfo
 from src.inference.video.timeline import Timeline
 
 log = logging.getLogger(__name__)
-
-MAX_PIXELS = 2**26
-"""Largest frame that is decoded, pixels: twice 8K. A damaged header can request more memory than any machine has."""
-
-_DEFAULT_FPS = Fraction(25)
-# Formats that are lists of other files or addresses.
-_PLAYLISTS = {"hls", "concat", "dash", "imf", "sdp", "rtsp"}
 
 
 class VideoFrames:
@@ -41,55 +34,35 @@ class VideoFrames:
         self.decode_errors: list[str] = []
         if not self.path.is_file():
             raise FileNotFoundError(f"no video file at {path}")
-        with self._opened() as (container, stream):
+        with open_video(self.path) as (container, stream):
             self.info = _info(self.path, container, stream)
 
     def __iter__(self) -> Generator[Frame, None, None]:
         """Yield every frame that can be decoded, then complete ``decode_errors``."""
         self.decode_errors.clear()
-        timeline = Timeline(1 / self.info.fps)
-        with self._opened() as (container, stream):
+        timeline, upright_rgb = Timeline(1 / self.info.fps), UprightRgb(self.path)
+        with open_video(self.path) as (container, stream):
             report = DecodeReport(self.path, container, stream)
             for frame in _decode(container, stream, report):
                 try:
-                    image = _upright_rgb(frame)
+                    image = upright_rgb(frame).contiguous()
                 except (av.FFmpegError, ValueError, MemoryError) as error:
                     report.add_error(error)
                     continue
                 timestamp = ticks_to_seconds(frame.pts, frame.time_base)
-                duration = ticks_to_seconds(frame.duration or None, frame.time_base) or 1 / self.info.fps
+                duration = ticks_to_seconds(max(frame.duration, 0), frame.time_base) or 1 / self.info.fps
                 report.add_frame(frame, timestamp, duration)
                 yield Frame(image, f"{report.frames - 1:06d}", timeline.place(timestamp), duration)
+                del image  # the next frame is decoded without it in memory
         self.decode_errors += report.errors()
 
     def stored_frames(self) -> int | None:
         """Count the packets of frames in the file without decoding them; ``None`` if they cannot be read."""
         try:
-            with self._opened() as (container, stream):
+            with open_video(self.path) as (container, stream):
                 return sum(packet.size > 0 and not packet.is_discard for packet in container.demux(stream))
         except (av.FFmpegError, ValueError):
             return None
-
-    @contextmanager
-    def _opened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
-        # "file:" because FFmpeg takes the text before a colon for a protocol; the whitelist forbids all other protocols.
-        try:
-            with ffmpeg_error_lines() as lines:
-                container = av.open(f"file:{self.path}", options={"protocol_whitelist": "file"}, metadata_errors="replace")
-        except (av.FFmpegError, ValueError) as error:
-            reason = error_text(error)
-            if any("moov atom not found" in text for _, _, text in lines):
-                reason += " (no index, moov: a truncated MP4 or MOV file, or no video)"
-            raise ValueError(f"{self.path} is not a readable video: {reason}") from error
-        with container:
-            if _PLAYLISTS & set(container.format.name.split(",")):
-                raise ValueError(f"{self.path} is a list of other files ({container.format.name}); expected a video file")
-            stream = container.streams.best("video")
-            if not isinstance(stream, VideoStream):
-                raise ValueError(f"{self.path} has no video stream")
-            stream.thread_type = "AUTO"
-            stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
-            yield container, stream
 
 
 def read_video(path: str | Path) -> tuple[Iterator[Tensor], Fraction]:
@@ -134,21 +107,15 @@ def _decode(container: InputContainer, stream: VideoStream, report: DecodeReport
         report.add_packet(packet)
         try:
             frames = packet.decode()
-        except (av.FFmpegError, ValueError) as error:
-            report.add_error(error)
+        except (av.FFmpegError, ValueError, MemoryError) as error:
+            too_large = oversize(stream.codec_context.width, stream.codec_context.height)
+            report.add_error(error if too_large is None else ValueError(too_large))
             continue
         yield from frames
 
 
-def _upright_rgb(frame: av.VideoFrame) -> Tensor:
-    """Convert a frame to (3, H, W) uint8 RGB and apply its rotation."""
-    image = torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1)
-    return torch.rot90(image, round(frame.rotation / 90), dims=(1, 2)).contiguous()
-
-
 def _info(path: Path, container: InputContainer, stream: VideoStream) -> SourceInfo:
-    rate = stream.average_rate or stream.guessed_rate
-    fps = Fraction(rate) if rate and 0 < rate <= 1000 else _DEFAULT_FPS
+    fps = frame_rate(path, container, stream)
     base = Fraction(stream.time_base) if stream.time_base else 1 / fps
     return SourceInfo(
         name=str(path),
@@ -164,10 +131,10 @@ def _upright_aspect(container: InputContainer, stream: VideoStream) -> Fraction:
     aspect = Fraction(stream.sample_aspect_ratio or 1)
     if aspect <= 0 or aspect == 1:
         return Fraction(1)
-    # The rotation is stored with the frames.
+    # The display matrix is stored with the frames.
     try:
         frame = next(container.decode(stream), None)
     except (av.FFmpegError, ValueError):
         frame = None
-    turned = frame is not None and round(frame.rotation / 90) % 2
+    turned = frame is not None and orientation(frame)[0]
     return 1 / aspect if turned else aspect

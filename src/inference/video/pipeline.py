@@ -17,6 +17,27 @@ _POLL_SECONDS = 0.1  # longest wait before the stop signal is checked
 _JOIN_SECONDS = 5.0  # longest wait for a source that blocks in a read (a dead camera); its thread is then abandoned
 
 
+class _Budget:
+    """Bytes of the items between the source and the end of ``consume``; a single item of any size is let in."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._held = limit, 0
+        self._changed = threading.Condition()
+
+    def take(self, size: int) -> bool:
+        """Wait at most ``_POLL_SECONDS`` for room; return whether there was."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: not self._held or self._held + size <= self._limit, _POLL_SECONDS):
+                return False
+            self._held += size
+            return True
+
+    def give_back(self, size: int) -> None:
+        with self._changed:
+            self._held -= size
+            self._changed.notify()
+
+
 class _End:
     """End of a queue, with the error that ended it."""
 
@@ -30,10 +51,13 @@ def run_pipeline(
     consume: Callable[[B], None],
     depth: int = 4,
     stop: threading.Event | None = None,
+    size: Callable[[A], int] = lambda item: 0,
+    max_bytes: int = 2**28,
 ) -> None:
     """Run ``consume(work(item))`` for every item, in order, in three threads with two queues of length ``depth``.
 
-    At most ``2 * depth + 3`` items exist at a time. An error of ``items`` or ``work`` is raised after all earlier results are
+    At most ``2 * depth + 3`` items exist at a time, and fewer if they are large: besides the item that the source has just made,
+    as many as fit in ``max_bytes``, at least one. An error of ``items`` or ``work`` is raised after all earlier results are
     consumed; an error of ``consume`` at once.
 
     Args:
@@ -42,15 +66,28 @@ def run_pipeline(
         consume: called in its own thread.
         depth: length of each queue.
         stop: once set, no further item is processed; results so far are consumed, then this returns.
+        size: bytes of an item.
+        max_bytes: of the items that are not yet consumed.
     """
+    budget = _Budget(max_bytes)
+
+    def finish(result: B, bytes_held: int) -> None:
+        try:
+            consume(result)
+        finally:
+            budget.give_back(bytes_held)
+
     pending: deque[Future[None]] = deque()
     # The executor's exit waits until all results are consumed.
-    with ThreadPoolExecutor(1, "consumer") as consumer, _Producer(items, depth) as producer:
+    with ThreadPoolExecutor(1, "consumer") as consumer, _Producer(items, depth, size, budget) as producer:
         for item in producer.until(stop or threading.Event()):
-            result = work(item)
+            # The queues hold the only references, so that memory is free once an item is consumed.
+            result, bytes_held = work(item), size(item)
+            del item
             while pending and (pending[0].done() or len(pending) > depth):
                 _check(pending.popleft(), consumer)
-            pending.append(consumer.submit(consume, result))
+            pending.append(consumer.submit(finish, result, bytes_held))
+            del result
     for future in pending:
         future.result()
 
@@ -66,8 +103,8 @@ def _check(future: Future[None], consumer: ThreadPoolExecutor) -> None:
 class _Producer(Generic[A]):
     """Iteration in a daemon thread, which a blocked source cannot keep the process from ending."""
 
-    def __init__(self, items: Iterable[A], depth: int) -> None:
-        self._items = items
+    def __init__(self, items: Iterable[A], depth: int, size: Callable[[A], int], budget: _Budget) -> None:
+        self._items, self._size, self._budget = items, size, budget
         self._queue: Queue[A | _End] = Queue(depth)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="source", daemon=True)
@@ -93,14 +130,20 @@ class _Producer(Generic[A]):
                     raise item.error
                 return
             yield item
+            del item
 
     def _run(self) -> None:
         error: BaseException | None = None
         iterator = iter(self._items)
         try:
             for item in iterator:
+                size = self._size(item)
+                while not self._budget.take(size):
+                    if self._closed.is_set():
+                        return
                 if not self._put(item):
                     break
+                del item
         except BaseException as raised:
             error = raised
         finally:

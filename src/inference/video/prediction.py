@@ -151,7 +151,7 @@ def predict_video(
             progress(done)
         return result
 
-    run_pipeline(_first_frames(source, max_frames), work, consume, depth, stop)
+    run_pipeline(_first_frames(source, max_frames), work, consume, depth, stop, lambda frame: frame.image.nbytes)
     return replace(done, elapsed=time.perf_counter() - started)
 
 

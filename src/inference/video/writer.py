@@ -20,6 +20,7 @@ from src.files.atomic_write import naming
 # Ticks longer than this could not separate frames that the timeline moves by less than one interval.
 _MAX_TICK = Fraction(1, 10_000)
 _MAX_TICKS_PER_SECOND = 1_000_000
+_MAX_LOOKAHEAD_PIXELS = 2**24  # twice 4K
 
 
 class VideoWriter:
@@ -132,7 +133,11 @@ class VideoWriter:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         # "file:" because FFmpeg takes the text before a colon for a protocol.
         self._container = av.open(f"file:{self._partial}", mode="w", format="mp4")
-        stream = self._container.add_stream("libx264", rate=self.fps, options={"crf": str(self.quality), "preset": "veryfast"})
+        options = {"crf": str(self.quality), "preset": "veryfast"}
+        if height * width > _MAX_LOOKAHEAD_PIXELS:
+            # Otherwise the encoder holds ten frames, and more for every core.
+            options["tune"] = "zerolatency"
+        stream = self._container.add_stream("libx264", rate=self.fps, options=options)
         stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
         codec = stream.codec_context
         codec.time_base, codec.sample_aspect_ratio = self._tick, self.pixel_aspect

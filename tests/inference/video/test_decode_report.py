@@ -3,11 +3,9 @@
 from pathlib import Path
 
 import av
-import av.logging
 import pytest
 import torch
 
-from src.inference.video.decode_report import ffmpeg_error_lines
 from src.inference.video.decoder import VideoFrames
 from tests.inference.videos import MPEG4, cut, make_video, remux, zeroed
 
@@ -89,11 +87,3 @@ def test_zeros_over_the_header_of_a_block_are_reported(tmp_path: Path, start: fl
     # At least as long as a block, so that it covers the header of one. The VP8 decoder may report the rest of the block as well.
     error, *_ = errors_of(zeroed(written, tmp_path / "hole.webm", start, start + largest))
     assert "the container is damaged and frames are lost (0x00 at pos" in error
-
-
-def test_the_logging_of_ffmpeg_is_restored(tmp_path: Path) -> None:
-    before = av.logging.get_level(), av.logging.get_skip_repeated()
-    (tmp_path / "a.mp4").write_text("text")
-    with ffmpeg_error_lines() as lines, pytest.raises(av.FFmpegError):
-        av.open(str(tmp_path / "a.mp4"))
-    assert lines and (av.logging.get_level(), av.logging.get_skip_repeated()) == before

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.inference.video import decoder
+from src.files.video import container
 from src.inference.video.decoder import VideoFrames, read_video
 from src.inference.video.sources import Frame
 from tests.inference.tiny import frames
@@ -116,8 +116,8 @@ def test_frames_that_the_decoder_skips_silently_are_reported(tmp_path: Path, nam
     path = make_video(tmp_path / name, clip, codec=codec, pix_fmt="yuvj420p" if codec == "mjpeg" else "yuv420p")
     whole, errors = read(path)
     assert len(whole) == 20 and errors == []
-    with av.open(str(path)) as container:
-        sizes = [packet.size for packet in container.demux(video=0)]
+    with av.open(str(path)) as opened:
+        sizes = [packet.size for packet in opened.demux(video=0)]
     found, errors = read(zeroed(path, tmp_path / f"hole_{name}", 0.4, 0.4 + max(sizes[3:]) / path.stat().st_size))
     assert len(found) < 20 and len(errors) == 1 and errors[0].startswith(f"{tmp_path / f'hole_{name}'}: ")
     assert re.search(message, errors[0])
@@ -131,11 +131,51 @@ def test_frames_that_an_intact_file_leaves_out_are_no_error(tmp_path: Path) -> N
     assert len(found) == 6 and errors == []
 
 
-def test_frames_of_absurd_size_are_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = make_video(tmp_path / "large.mp4", frames(3, (128, 128)))
-    monkeypatch.setattr(decoder, "MAX_PIXELS", 10_000)
+def test_frames_that_grow_beyond_the_limit_are_decode_errors_with_their_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = make_video(tmp_path / "small.h264", frames(3, (48, 64)) * 40)
+    large = make_video(tmp_path / "large.h264", frames(3, (128, 144)))
+    (tmp_path / "grows.h264").write_bytes(small.read_bytes() + large.read_bytes())
+    monkeypatch.setattr(container, "MAX_PIXELS", 10_000)
+    found, errors = read(tmp_path / "grows.h264")
+    assert len(found) == 120 and "frames are 144x128, 18432 pixels; expected at most 10000" in errors[0]
+
+
+def test_the_size_may_change_within_a_video(tmp_path: Path) -> None:
+    parts = [make_video(tmp_path / f"{side}.h264", frames(2, (side, 64))) for side in (48, 96)]
+    (tmp_path / "both.h264").write_bytes(b"".join(part.read_bytes() for part in parts))
+    found, errors = read(tmp_path / "both.h264")
+    assert [frame.image.shape[-2:] for frame in found] == [(48, 64)] * 2 + [(96, 64)] * 2 and errors == []
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [("h264", "libx264"), ("m4v", MPEG4), ("m2v", "mpeg2video")])
+def test_a_raw_stream_is_timed_by_its_codec(tmp_path: Path, suffix: str, codec: str) -> None:
+    path = make_video(tmp_path / f"raw.{suffix}", frames(6, (48, 64)), codec=codec, fps=24)
     found, errors = read(path)
-    assert not found and errors
+    assert VideoFrames(path).info.fps == 24 and errors == []
+    assert [frame.time for frame in found] == [Fraction(i, 24) for i in range(6)]
+    assert {frame.duration for frame in found} == {Fraction(1, 24)}
+
+
+def test_a_raw_stream_without_a_rate_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = make_video(tmp_path / "raw.mjpeg", frames(2, (48, 64)), codec="mjpeg", pix_fmt="yuvj420p")
+    assert VideoFrames(path).info.fps == 25
+    assert f"{path}: the raw stream has no frame rate; it is read with 25 frames per second" in caplog.text
+
+
+@pytest.mark.parametrize(("angle", "mirrored"), [(0, True), (90, True), (180, True), (270, True), (90, False)])
+def test_a_mirrored_video_is_shown_as_players_do(tmp_path: Path, angle: int, mirrored: bool) -> None:
+    clip = frames(2, (32, 64))
+    path = make_video(tmp_path / "phone.mp4", clip, rotation=angle, mirrored=mirrored, pixel_aspect=Fraction(4, 3))
+    (first, _), errors = read(path)
+    expected = torch.rot90(clip[0], angle // 90, (1, 2))
+    expected = expected.flip(2) if mirrored else expected
+    assert first.image.shape == expected.shape and first.image.is_contiguous() and errors == []
+    others = [turned for k in range(4) for turned in (torch.rot90(clip[0], k, (1, 2)), torch.rot90(clip[0], k, (1, 2)).flip(2))]
+    nearest = min((one for one in others if one.shape == expected.shape), key=lambda one: difference(first.image, one))
+    assert torch.equal(nearest, expected)
+    assert VideoFrames(path).info.pixel_aspect == (Fraction(3, 4) if angle % 180 else Fraction(4, 3))
 
 
 @pytest.mark.parametrize(
@@ -143,11 +183,11 @@ def test_frames_of_absurd_size_are_not_decoded(tmp_path: Path, monkeypatch: pyte
     [
         ("text.mp4", "not a video", "is not a readable video"),
         ("empty.mp4", "", "is not a readable video"),
-        ("list.mp4", "ffconcat version 1.0\nfile a.mp4\n", "is a list of other files"),
+        ("list.mp4", "ffconcat version 1.0\nfile a.mp4\n", "a list of other files, or no video format"),
         (
             "live.mp4",
             "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n",
-            "list of other|not a readable",
+            "is not a readable video",
         ),
     ],
 )

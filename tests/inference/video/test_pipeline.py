@@ -60,6 +60,54 @@ def test_few_items_exist_at_a_time(slow: str) -> None:
     assert used == 60 and most <= 2 * 3 + 3
 
 
+@pytest.mark.parametrize("slow", ["work", "consume", "none"])
+def test_few_bytes_exist_at_a_time(slow: str) -> None:
+    lock, made, used, most = threading.Lock(), 0, 0, 0
+
+    def source() -> Iterator[bytes]:
+        nonlocal made, most
+        for _ in range(30):
+            with lock:
+                made += 1
+                most = max(most, made - used)
+            yield bytes(100)
+
+    def part(name: str) -> None:
+        nonlocal used
+        if name == slow:
+            time.sleep(0.002)
+        if name == "consume":
+            with lock:
+                used += 1
+
+    run_pipeline(source(), lambda item: part("work"), lambda item: part("consume"), size=len, max_bytes=250)
+    # Two that fit, the one that the source has just made, and the one counted after it was let go.
+    assert used == 30 and most <= 4
+    # A single item of any size is let in.
+    run_pipeline(source(), lambda item: part("work"), lambda item: part("consume"), size=len, max_bytes=1)
+    assert used == 60
+
+
+@pytest.mark.parametrize("failing", ["work", "consume"])
+def test_an_error_ends_a_source_that_waits_for_memory(failing: str) -> None:
+    closed = threading.Event()
+
+    def source() -> Iterator[bytes]:
+        try:
+            while True:
+                yield bytes(100)
+        finally:
+            closed.set()
+
+    def part(name: str) -> None:
+        if name == failing:
+            raise OSError(name)
+
+    with pytest.raises(OSError, match=failing):
+        run_pipeline(source(), lambda item: part("work"), lambda item: part("consume"), size=len, max_bytes=1)
+    assert closed.wait(5)
+
+
 def test_an_error_of_the_source_is_raised_after_its_items() -> None:
     out: list[int] = []
 
