@@ -6,6 +6,8 @@
 ``torchrun --nproc_per_node=<n> -m src.eval ...`` divides the clips among processes: the same scores, sooner.
 """
 
+import sys
+
 import hydra
 from omegaconf import DictConfig
 
@@ -20,11 +22,11 @@ def main(cfg: DictConfig) -> None:
         without_model = cfg.what != "masks" or cfg.predictions is not None
         require_values(cfg, "output", *([] if without_model else ["checkpoint"]))
         # After the checks: these imports take seconds.
-        from src.commands.eval import evaluate
-        from src.inference.distributed import join_world
+        from src.commands.eval import run
 
-        with join_world() as world:
-            evaluate(cfg, world)
+        code = run(cfg)
+    if code:
+        sys.exit(code)
 
 
 if __name__ == "__main__":

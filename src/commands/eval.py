@@ -1,6 +1,8 @@
 """Evaluation of methods and prediction files over clips: the work of ``python -m src.eval``."""
 
 import logging
+import math
+import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -9,17 +11,20 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from src.command_line.interruption import interrupting_on_signals
 from src.commands.eval_flows import evaluate_flows
 from src.data.clips import ClipDataset
 from src.files.tables import Row, check_output, new_path, write_table
-from src.inference.distributed import SINGLE, World
+from src.inference.distributed import SINGLE, World, join_world
 from src.inference.evaluation.clips import EvaluationOptions
 from src.inference.evaluation.comparison import MethodResult, check_classes, draw_methods, evaluate_methods, jobs
 from src.inference.evaluation.equal_cost import over_fixed, write_curves
+from src.inference.evaluation.partial import check_partial, keep_finished, remove_partial
 from src.inference.evaluation.prediction_files import PredictionFolder, evaluate_predictions
 from src.inference.evaluation.progress import ProgressBars, advance
 from src.inference.evaluation.report import class_tables, write_report
 from src.inference.evaluation.scheduled_rows import check_schedulers, scheduled_row, scheduler_makers
+from src.inference.evaluation.scores import EvaluationResult
 from src.inference.evaluation.table import method_table, prediction_row, prediction_table
 from src.inference.methods import with_method
 from src.inference.scheduling.scheduler import FixedInterval
@@ -37,10 +42,27 @@ from src.weights.model_folder import load_model
 log = logging.getLogger(__name__)
 
 
+def run(cfg: DictConfig) -> int:
+    """Run :func:`evaluate` in this process, or in all processes of torchrun, and return the exit code.
+
+    A signal ends the evaluation with 128 plus its number; :func:`evaluate` keeps the finished rows.
+    """
+    with interrupting_on_signals() as received:
+        try:
+            with join_world() as world:
+                evaluate(cfg, world)
+        except KeyboardInterrupt:
+            number = received[0] if received else signal.SIGINT
+            log.error("stopped by %s", signal.Signals(number).name)
+            return 128 + number
+    return 0
+
+
 def evaluate(cfg: DictConfig, world: World = SINGLE) -> list[Row]:
     """Run an evaluation of ``conf/eval.yaml``; options are checked before anything is computed.
 
-    The first of the processes that share the clips writes the results.
+    The first of the processes that share the clips writes the results. After a ``KeyboardInterrupt``, it writes the finished rows
+    as ``<output>.partial.json``.
 
     Returns:
         The written rows: one per method and key interval, one for prediction files, or one per flow method (and offset).
@@ -58,6 +80,7 @@ def evaluate(cfg: DictConfig, world: World = SINGLE) -> list[Row]:
     # A log file has no terminal width, and rich would cut the table at 80 columns.
     console = Console(width=None if sys.stdout.isatty() else 120, quiet=not world.is_first)
     output = check_output(cfg.output, cfg.overwrite)
+    check_partial(output)
     report = new_path(cfg.report, cfg.overwrite)
     set_threads(cfg.threads)
     if cfg.what != "masks":
@@ -114,17 +137,26 @@ def _evaluate_model(
     makers = scheduler_makers(cfg.schedulers, partial(instantiate, cfg.adaptive), partial(instantiate, cfg.budget), costs, size)
     # All processes check their paths before any of them writes.
     world.wait()
-    results = evaluate_methods(methods, dataset, intervals, options, console, save, makers, world)
     rows: list[Row] = []
-    for one, job in zip(results, todo, strict=True):
-        row = scheduled_row(one, costs[job.method], size, dataset.classes)
-        conditions = _conditions(methods[job.method], size, options)
-        rows.append({**row, **conditions, "data": cfg.data.name, "checkpoint": str(cfg.checkpoint)})
+    results: list[MethodResult] = []
+    try:
+        for one in evaluate_methods(methods, dataset, intervals, options, console, save, makers, world):
+            job = todo[len(results)]
+            row = scheduled_row(one, costs[job.method], size, dataset.classes)
+            conditions = _conditions(methods[job.method], size, options)
+            results.append(one)
+            rows.append({**row, **conditions, "data": cfg.data.name, "checkpoint": str(cfg.checkpoint)})
+    except KeyboardInterrupt:
+        if world.is_first:
+            keep_finished(rows, [job.title for job in todo[len(rows) :]], output)
+        raise
     if not world.is_first:
         return rows, results, dataset
+    _warn_of_void(results[0].result, dataset)
     if len(makers) > 1:
         rows = [{**row, "miou_over_fixed": gain} for row, gain in zip(rows, over_fixed(rows), strict=True)]
     written = write_table(rows, output)
+    remove_partial(output)
     first = rows[0]
     console.print(method_table(rows, f"{cfg.data.name} at {first['input_size']}, {first['device']}, {first['precision']}"))
     draw_methods(methods, dataset, options, cfg.picture_interval, overlay, pictures, console)
@@ -145,12 +177,23 @@ def _evaluate_predictions(
     with ProgressBars(console) as progress:
         task = progress.add_task("predictions", total=None)
         result = evaluate_predictions(predictions, advance(progress, task), cfg.temporal_consistency, world)
+    if world.is_first:
+        _warn_of_void(result, dataset)
     row = prediction_row(result, dataset.classes, len(dataset.clips))
     row = {**row, "data": cfg.data.name, "predictions": str(cfg.predictions)}
     for path in write_table(row, output) if world.is_first else ():
         log.info("written: %s", path)
     console.print(prediction_table(row, f"{cfg.predictions}: {row['frames']} frames of {row['clips']} clips of {cfg.data.name}"))
     return [row], [MethodResult("predictions", None, result)], dataset
+
+
+def _warn_of_void(result: EvaluationResult, dataset: ClipDataset) -> None:
+    """State that there is no mIoU, which tables show as ``-`` and files as ``null``."""
+    if math.isnan(result.miou):
+        log.warning(
+            "no labelled pixel has a class in %d frames of %d clips: every label is void, so mIoU is undefined",
+            result.frames, len(dataset.clips),
+        )  # fmt: skip
 
 
 def _dataset(cfg: DictConfig) -> ClipDataset:

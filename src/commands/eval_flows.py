@@ -15,6 +15,7 @@ from src.inference.evaluation.flow.label_propagation import label_pairs
 from src.inference.evaluation.flow.method import FlowMethod
 from src.inference.evaluation.flow.pictures import write_flow_pictures
 from src.inference.evaluation.flow.table import draw_offsets, flow_table
+from src.inference.evaluation.partial import keep_finished, remove_partial
 from src.inference.methods import own_methods, with_method
 from src.measure.flow_cost import cost_rows, flow_cost
 from src.measure.machine import device_named
@@ -48,10 +49,21 @@ def evaluate_flows(cfg: DictConfig, dataset: ClipDataset, output: Path, report: 
     unscored = [name for name in cfg.picture_flows or () if name not in scored]
     if unscored:
         raise ValueError(f"picture_flows contains {', '.join(unscored)}; expected some of {', '.join(scored)}")
-    with console.status("counting and timing"):
-        costs = _flow_costs(cfg, scored | counted, dataset)
-    rows = [{**row, "data": cfg.data.name} for row in comparison.rows(scored, costs, console)]
+    log.info("counting and timing %s", ", ".join((*scored, *counted)))
+    costs = _flow_costs(cfg, scored | counted, dataset)
+    rows: list[Row] = []
+    try:
+        for found in comparison.rows(scored, costs, console):
+            rows += [{**row, "data": cfg.data.name} for row in found]
+    except KeyboardInterrupt:
+        finished = {row["method"] for row in rows}
+        keep_finished(rows, [name for name in costs if name not in finished], output)
+        raise
+    undefined = sorted({row["method"] for row in rows if row["method"] in scored and row.get("miou", row.get("epe")) is None})
+    if undefined:
+        log.warning("no pixel of the data can be scored, so the scores of %s are undefined", ", ".join(undefined))
     files = list(write_table(rows, output))
+    remove_partial(output)
     console.print(flow_table(rows))
     charts = draw_offsets(rows, report) if report is not None else []
     if pictures is not None:

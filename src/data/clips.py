@@ -1,6 +1,7 @@
 """Interface of labelled-video datasets, and its implementation for frames and labels stored as image files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -44,6 +45,16 @@ class ClipDataset(Protocol):
     def read_flow(self, clip: int, nonkey: int, key: int) -> Tensor | None:
         """Read the ground-truth backward flow, (2, H, W) float32 in pixels, NaN if unknown or occluded; ``None`` without flow."""
         return None
+
+
+@contextmanager
+def naming_frame(dataset: ClipDataset, clip: int, frame: int) -> Iterator[None]:
+    """Name the clip and the image in the message of a ``ValueError``."""
+    try:
+        yield
+    except ValueError as error:
+        name = dataset.clips[clip].name
+        raise ValueError(f"clip {name}, frame {frame} ({dataset.clips[clip].images[frame].name}): {error}") from error
 
 
 class SplitContent(NamedTuple):

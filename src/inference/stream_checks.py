@@ -9,14 +9,14 @@ from src.models.segmentors.base import KeyFrameSegmentor
 from src.structures import KeyFrameState
 
 
-def check_finite(tensors: Mapping[str, Tensor | None], frames: Sequence[int]) -> None:
+def check_finite(tensors: Mapping[str, Tensor | None], frames: Sequence[int] | None = None) -> None:
     """Check the rows of predictions.
 
     One sum for each tensor, without copies: 0.4 ms for the masks of a frame of 480x853 on a CPU, in an evaluation of 100 queries.
 
     Args:
         tensors: (B, ...) by name; ``None`` and tensors without data are skipped.
-        frames: number of the frame of each row, or one for all.
+        frames: number of the frame of each row, or one for all; ``None``: the caller names the frame.
 
     Raises:
         ValueError: if a value is NaN or infinite; the message names the first such frame.
@@ -28,12 +28,12 @@ def check_finite(tensors: Mapping[str, Tensor | None], frames: Sequence[int]) ->
     if bool(torch.isfinite(sums).all()):
         return
     for row in range(sums.shape[1]):
-        frame = frames[row if len(frames) > 1 else 0]
+        named = "" if frames is None else f"frame {frames[row if len(frames) > 1 else 0]}: "
         for name, value in present.items():
             # Finite values may have an infinite sum.
             if share := float((~torch.isfinite(value[row])).float().mean()):
                 raise ValueError(
-                    f"frame {frame}: {share:.1%} of its {name} are NaN or infinite; expected numbers; the weights may be "
+                    f"{named}{share:.1%} of its {name} are NaN or infinite; expected numbers; the weights may be "
                     "damaged, or too large for float16: use bfloat16 or float32"
                 )
 

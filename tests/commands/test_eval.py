@@ -1,5 +1,6 @@
 import csv
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,13 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from src.command_line.arguments import quote_paths
-from src.commands.eval import evaluate
+from src.commands import eval as eval_command
+from src.commands.eval import evaluate, run
 from src.inference.methods import with_method
 from src.inference.video.decoder import VideoFrames
 from src.measure.cost import frame_cost
 from src.metrics.video_consistency import VideoConsistency
+from src.models.propagator import Propagator
 from src.weights.model_folder import load_model, save_model
 from tests.data.fake_layouts import write_image, write_label
 from tests.inference.tiny import CLASSES, tiny_propagator
@@ -228,3 +231,70 @@ def test_golden_submission(goldens: Path, tmp_path: Path) -> None:
             if len(clip.label) > 16:
                 metric.update(clip.prediction, clip.label)
         assert (scores if protocol == "official" else scores["strict"])[key] == metric.compute().item()
+
+
+def signalled(images: int, number: int, *arguments: str) -> int:
+    dataset = f"{{_target_: tests.inference.signalled_clips.SignalledClips, images: {images}, number: {number}, lengths: [6, 4]}}"
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = compose("eval", [*DATA[:-1], f"+data.test={dataset}", "device=cpu", "key_frame_offsets=first", *arguments])
+    return run(cfg)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_finished_rows_are_kept_after_a_signal(model: Path, tmp_path: Path, number: int, code: int) -> None:
+    output, partial = tmp_path / "t.json", tmp_path / "t.partial.json"
+    arguments = [f"checkpoint={model}", f"output={output}", "methods=[copy,query]", "key_intervals=[1,2,3]"]
+    # One image is read for the size, ten for each row; the row of key interval 1 is shared.
+    assert signalled(1 + 2 * 10 + 3, number, *arguments) == code
+    found = json.loads(partial.read_text())
+    assert found["complete"] is False and found["missing"] == [
+        "copy, fixed, k=3", "query, fixed, k=1", "query, fixed, k=2", "query, fixed, k=3",
+    ]  # fmt: skip
+    assert [(row["method"], row["key_interval"]) for row in found["rows"]] == [("copy", 1), ("copy", 2)]
+    assert not output.exists() and not output.with_suffix(".csv").exists()
+    # The whole run has the same rows, and removes the partial result.
+    assert signalled(1000, number, *arguments) == 0
+    rows = json.loads(output.read_text())
+    assert [row["miou"] for row in rows[:2]] == [row["miou"] for row in found["rows"]] and len(rows) == 6
+    assert not partial.exists()
+
+
+def test_predictions_and_flows_stop_on_a_signal_too(model: Path, tmp_path: Path) -> None:
+    arguments = [f"output={tmp_path}/t.json", "checkpoint=null"]
+    flows = ["what=label_propagation", "flows=[copy,dis_ultrafast]", "offsets=[1]", "timing_repeats=0"]
+    # Two images for the costs; each flow reads ten key frames, of which two have no target, and eight targets.
+    assert signalled(2 + 16 + 3, signal.SIGTERM, *arguments, *flows) == 143
+    found = json.loads((tmp_path / "t.partial.json").read_text())
+    assert [row["method"] for row in found["rows"]] == ["copy"] and found["missing"] == ["dis_ultrafast"]
+
+
+def test_scores_of_void_labels_are_stated_to_be_undefined(model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    void = "+data.test={_target_: tests.inference.signalled_clips.VoidClips, lengths: [4]}"
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        arguments = [*DATA[:-1], void, f"checkpoint={model}", f"output={tmp_path}/t.json", "methods=[copy]", "key_intervals=[2]"]
+        rows = evaluate(compose("eval", arguments))
+        arguments = [*DATA[:-1], void, f"output={tmp_path}/f.json", "what=label_propagation", "flows=[copy]", "offsets=[1]"]
+        flows = evaluate(compose("eval", [*arguments, "timing_repeats=0"]))
+    assert rows[0]["miou"] is rows[0]["wiou"] is rows[0]["miou_reference"] is None
+    assert flows[0]["miou"] is None and json.loads((tmp_path / "f.json").read_text())[0]["miou"] is None
+    assert "every label is void, so mIoU is undefined" in caplog.text
+    assert "the scores of copy are undefined" in caplog.text
+
+
+@pytest.mark.parametrize("options", [["protocol=pairs"], ["key_frame_offsets=first"]])
+def test_a_network_of_nan_is_an_error_that_names_clip_and_frame(tmp_path: Path, options: list[str]) -> None:
+    propagator = tiny_propagator("query")
+    model = save_model(propagator, tmp_path / "model", {"classes": CLASSES})
+    arguments = [f"checkpoint={model}", f"output={tmp_path}/t.json", "methods=[copy]", "key_intervals=[2]", "device=cpu"]
+    with pytest.MonkeyPatch.context() as patch:
+        # Weights in files are checked when they are loaded; activations may overflow later.
+        patch.setattr(eval_command, "load_model", lambda *_: (broken(propagator), {"classes": CLASSES}))
+        with pytest.raises(ValueError, match=r"clip clip0, frame \d \(\d.jpg\): .*logits are NaN or infinite"):
+            evaluate(config(*arguments, *options))
+    assert not (tmp_path / "t.json").exists()
+
+
+def broken(propagator: Propagator) -> Propagator:
+    for parameter in propagator.segmentor.parts()["mask_head"].parameters():
+        parameter.data[:] = float("nan")
+    return propagator

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
-from src.data.clips import ClipDataset
+from src.data.clips import ClipDataset, naming_frame
 from src.inference.distributed import SINGLE, World
 from src.inference.evaluation.pairs import check_data, evaluate_pairs
 from src.inference.evaluation.progress import FrameCounter, ProgressCallback
@@ -131,7 +131,8 @@ def evaluate_streams(
             for step in _run_clip(stream, dataset, clip, num_frames[number][clip]):
                 scores.add_time(step.seconds, step.state.age == 0)
                 if agreement is not None:
-                    agreement.add(step.image, step.semantic_map)
+                    with naming_frame(dataset, clip, step.frame):
+                        agreement.add(step.image, step.semantic_map)
                 if on_semantic_map is not None and number == 0:
                     on_semantic_map(clip, step.frame, step.semantic_map)
                 if step.frame in labelled:
@@ -158,8 +159,9 @@ def _run_clip(stream: StreamingSegmentor, dataset: ClipDataset, clip: int, num_f
     state = None
     for frame in range(num_frames):
         image = dataset.read_image(clip, frame)
-        start = time.perf_counter()
-        maps, state = stream.step(image[None], state)
-        synchronize(maps.device)
-        seconds = time.perf_counter() - start
+        with naming_frame(dataset, clip, frame):
+            start = time.perf_counter()
+            maps, state = stream.step(image[None], state)
+            synchronize(maps.device)
+            seconds = time.perf_counter() - start
         yield _Step(frame, image, maps[0].cpu(), state, seconds)

@@ -1,6 +1,6 @@
 """Comparison of methods over the same clips: scores, videos and pictures."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -51,6 +51,11 @@ class Job(NamedTuple):
     scheduler: str
     key_interval: int
 
+    @property
+    def title(self) -> str:
+        """Title in progress lines and lists."""
+        return f"{self.method}, {self.scheduler}, k={self.key_interval}"
+
 
 SchedulerMaker = Callable[[Job, float], KeyFrameScheduler]
 """Makes a scheduler for a job and an interval shift (0..1, see :class:`src.inference.scheduling.adaptive.Adaptive`)."""
@@ -86,8 +91,8 @@ def evaluate_methods(
     on_semantic_map: MapCallback | None = None,
     schedulers: Mapping[str, SchedulerMaker | None] = MappingProxyType({"fixed": None}),
     world: World = SINGLE,
-) -> list[MethodResult]:
-    """Evaluate every job of :func:`jobs`, in that order.
+) -> Iterator[MethodResult]:
+    """Evaluate every job of :func:`jobs`, in that order, and yield each result when it is complete.
 
     At key interval 1 nothing is propagated, so all methods share one run.
 
@@ -101,7 +106,6 @@ def evaluate_methods(
         schedulers: factories by name; ``None`` for ``fixed``, whose schedulers :func:`evaluate_clips` makes.
         world: processes that share the clips.
     """
-    results: list[MethodResult] = []
     every_frame = None
     todo = jobs(list(methods), key_intervals, list(schedulers))
     with ProgressBars(console) as progress:
@@ -109,9 +113,7 @@ def evaluate_methods(
         for number, job in enumerate(todo):
             result = every_frame if job.key_interval == 1 else None
             if result is None:
-                task = progress.add_task(
-                    f"{number + 1} of {len(todo)}: {job.method}, {job.scheduler}, k={job.key_interval}", total=None
-                )
+                task = progress.add_task(f"{number + 1} of {len(todo)}: {job.title}", total=None)
                 callback, maps = advance(progress, task), None if number else on_semantic_map
                 network, make = methods[job.method], schedulers[job.scheduler] if job.method != "per_frame" else None
                 if make is None:
@@ -121,9 +123,8 @@ def evaluate_methods(
                     result = evaluate_streams(streams, dataset, callback, options.temporal_consistency, maps, world)
                 progress.remove_task(task)
             every_frame = result if job.key_interval == 1 else every_frame
-            results.append(MethodResult(job.method, job.key_interval, result, job.scheduler))
             progress.advance(overall)
-    return results
+            yield MethodResult(job.method, job.key_interval, result, job.scheduler)
 
 
 def _scheduled_streams(

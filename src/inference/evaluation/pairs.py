@@ -4,7 +4,7 @@ import time
 
 from torch import Tensor
 
-from src.data.clips import ClipDataset
+from src.data.clips import ClipDataset, naming_frame
 from src.inference.distributed import SINGLE, World
 from src.inference.evaluation.progress import FrameCounter, ProgressCallback
 from src.inference.evaluation.scores import EvaluationResult, Scores
@@ -46,7 +46,8 @@ def evaluate_pairs(
         for clip, frame in ((clip, frame) for clip, frame in mine if frame >= offset):
             image = dataset.read_image(clip, frame)
             key_image = image if offset == 0 else dataset.read_image(clip, frame - offset)
-            found = _segment_or_propagate(stream, key_image[None], None if offset == 0 else image[None], scores)
+            with naming_frame(dataset, clip, frame):
+                found = _segment_or_propagate(stream, key_image[None], None if offset == 0 else image[None], scores)
             scores.add_frame(found, dataset.read_label(clip, frame), offset)
             scores.end_sequence()
             counter.advance()

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from src.data.clips import ClipDataset
+from src.data.clips import ClipDataset, naming_frame
 from src.files.atomic_write import atomic_path
 from src.files.images import read_label_png
 from src.inference.distributed import SINGLE, World
@@ -123,7 +123,8 @@ def evaluate_predictions(
             found = predictions.read(number, frame, (label.shape[0], label.shape[1]))
             scores.add_frame(found, label)
             if agreement is not None:
-                agreement.add(dataset.read_image(number, frame), found)
+                with naming_frame(dataset, number, frame):
+                    agreement.add(dataset.read_image(number, frame), found)
             before = frame
             counter.advance()
         _end_sequence(scores, agreement)

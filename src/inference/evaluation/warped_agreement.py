@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from src.inference.stream_checks import check_finite
 from src.metrics.temporal_consistency import TemporalConsistency
 from src.models.flow.dis import DISFlow
 
@@ -23,7 +24,8 @@ class WarpedAgreement:
         """Add the next frame of the clip: image (3, H, W) RGB 0..255 and classes (H, W) int64.
 
         Raises:
-            ValueError: if the image is too small for DIS, or its size differs from that of the map or of the previous frame.
+            ValueError: if the image is too small for DIS, its size differs from that of the map or of the previous frame, or the
+                flow is NaN or infinite.
         """
         if self._previous is not None:
             earlier_image, earlier_map = self._previous
@@ -39,4 +41,5 @@ class WarpedAgreement:
         """Estimate the flow (2, H, W) stored at the pixels of ``at``, pointing into ``source``."""
         prediction = self._flow(source[None].cpu(), at[None].cpu(), torch.empty(1, 0, 0))
         flow: Tensor = prediction.segment_flow[0, 0]
+        check_finite({"flow": flow[None]})
         return flow

@@ -36,27 +36,23 @@ def test_other_schedulers_run_once_per_interval_shift() -> None:
         return Adaptive(job.key_interval, weight=0.0, interval_shift=interval_shift)
 
     options = EvaluationOptions(interval_shifts=3)
-    results = evaluate_methods(methods, FakeClips((8,)), [3], options, schedulers={"fixed": None, "adaptive": make})
+    results = list(evaluate_methods(methods, FakeClips((8,)), [3], options, schedulers={"fixed": None, "adaptive": make}))
     assert [one.key for one in results] == ["copy_k3", "copy_adaptive_k3"] and results[1].title == "copy, adaptive, k=3"
     assert made == [(3, 0.0), (3, 1 / 3), (3, 2 / 3)] and results[1].result.runs == 3
     # Three interval shifts of an interval of three are its three phases.
     assert results[0].result.miou == pytest.approx(results[1].result.miou)
     assert results[0].result.key_share == results[1].result.key_share
     with pytest.raises(ValueError, match="expected schedulers=\\[fixed\\], found 'adaptive'"):
-        evaluate_methods(methods, FakeClips((8,)), [3], EvaluationOptions(protocol="pairs"), schedulers={"adaptive": make})
+        list(evaluate_methods(methods, FakeClips((8,)), [3], EvaluationOptions(protocol="pairs"), schedulers={"adaptive": make}))
 
 
 def test_interval_one_is_shared_and_only_the_first_job_is_saved() -> None:
     propagator = tiny_propagator()
     methods = {name: with_method(propagator, name) for name in ("copy", "query")}
     saved: list[tuple[int, int]] = []
-    results = evaluate_methods(
-        methods,
-        FakeClips((3,)),
-        [1, 2],
-        EvaluationOptions(key_frame_offsets="first"),
-        on_semantic_map=lambda clip, frame, found: saved.append((clip, frame)),
-    )
+    options = EvaluationOptions(key_frame_offsets="first")
+    keep = lambda clip, frame, found: saved.append((clip, frame))  # noqa: E731
+    results = list(evaluate_methods(methods, FakeClips((3,)), [1, 2], options, on_semantic_map=keep))
     assert [one.title for one in results] == ["copy, k=1", "copy, k=2", "query, k=1", "query, k=2"]
     assert results[0].result is results[2].result and results[1].result is not results[3].result
     assert saved == [(0, 0), (0, 1), (0, 2)]

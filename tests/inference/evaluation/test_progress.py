@@ -1,7 +1,9 @@
 import io
 
+import pytest
 from rich.console import Console
 
+from src.inference.evaluation import progress as progress_module
 from src.inference.evaluation.progress import ProgressBars, advance, counted
 
 
@@ -19,3 +21,30 @@ def test_each_item_is_reported_after_its_work() -> None:
     for item in counted("ab", lambda done, total: events.append((done, total))):
         events.append(item)
     assert events == ["a", (1, 2), "b", (2, 2)]
+
+
+def lines(monkeypatch: pytest.MonkeyPatch, seconds: float, quiet: bool = False) -> list[str]:
+    """Return what 4 of 8 frames print without a terminal, one frame taking ``seconds``."""
+    now = [100.0]
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: now[0])
+    page = io.StringIO()
+    with ProgressBars(Console(file=page, quiet=quiet)) as progress:
+        progress.get_time = lambda: now[0]
+        count = advance(progress, progress.add_task("2 of 9: copy, fixed, k=5 [x]", total=None))
+        for done in range(1, 5):
+            now[0] += seconds
+            count(done, 8)
+    assert "\r" not in page.getvalue() and "\x1b" not in page.getvalue()
+    return page.getvalue().splitlines()
+
+
+def test_without_a_terminal_a_line_is_printed_every_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = lines(monkeypatch, 6.0)
+    assert slow[0] == "2 of 9: copy, fixed, k=5 [x]: 1 of 8 frames"
+    assert slow[3] == "2 of 9: copy, fixed, k=5 [x]: 4 of 8 frames, 0.167 frames/s, 0:00:24 left"
+    assert len(lines(monkeypatch, 3.0)) == 2
+    assert lines(monkeypatch, 1.0) == []
+
+
+def test_other_processes_print_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert lines(monkeypatch, 9.0, quiet=True) == []

@@ -1,6 +1,6 @@
 """Comparison of flow methods on the same data, with progress bars."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -40,8 +40,10 @@ class FlowComparison:
         else:
             flow_pairs(self.dataset)
 
-    def rows(self, methods: Mapping[str, FlowMethod], costs: Mapping[str, Row], console: Console | None = None) -> list[Row]:
-        """Score the methods and build their rows.
+    def rows(
+        self, methods: Mapping[str, FlowMethod], costs: Mapping[str, Row], console: Console | None = None
+    ) -> Iterator[list[Row]]:
+        """Score the methods and yield the rows of each when it is complete.
 
         Args:
             methods: methods to score, by name.
@@ -49,15 +51,14 @@ class FlowComparison:
             console: console of the progress bars.
         """
         names = [*methods, *(name for name in costs if name not in methods)]
-        rows: list[Row] = []
         with ProgressBars(console) as progress:
             overall = progress.add_task("all flows", total=len(names), unit="flows")
             for name in names:
                 task = progress.add_task(name, total=None)
-                rows += self._method_rows(name, methods.get(name), costs[name], advance(progress, task))
+                rows = self._method_rows(name, methods.get(name), costs[name], advance(progress, task))
                 progress.remove_task(task)
                 progress.advance(overall)
-        return rows
+                yield rows
 
     def _method_rows(self, name: str, method: FlowMethod | None, cost: Row, progress: ProgressCallback) -> list[Row]:
         if self.task == "endpoint_error":

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from src.data.clips import ClipDataset
+from src.data.clips import ClipDataset, naming_frame
 from src.inference.evaluation.flow.method import FlowMethod
 from src.inference.evaluation.progress import ProgressCallback, counted
 from src.metrics.endpoint_error import EndPointError
@@ -46,7 +46,8 @@ def endpoint_errors(method: FlowMethod, dataset: ClipDataset, progress: Progress
     for clip, nonkey, key in counted(pairs, progress):
         truth = dataset.read_flow(clip, nonkey, key)
         assert truth is not None
-        found = method.to_key(method.start(dataset.read_image(clip, key)), dataset.read_image(clip, nonkey))
+        with naming_frame(dataset, clip, nonkey):
+            found = method.to_key(method.start(dataset.read_image(clip, key)), dataset.read_image(clip, nonkey))
         metrics.setdefault(clip, EndPointError()).update(found, truth)
     counts = {clip: sum(number == clip for number, _, _ in pairs) for clip in metrics}
     figures = {clip: metric.compute() for clip, metric in metrics.items()}

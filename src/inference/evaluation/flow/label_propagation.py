@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from src.data.clips import ClipDataset
+from src.data.clips import ClipDataset, naming_frame
 from src.inference.evaluation.flow.method import FlowMethod
 from src.inference.evaluation.progress import ProgressCallback, counted
 from src.metrics.iou import MeanIoU
@@ -81,9 +81,11 @@ def propagate_labels(
     for clip, key_frame, target in counted(pairs, progress):
         if key is None or last != (clip, key_frame):
             # Segmented once for all offsets.
-            key = method.start(dataset.read_image(clip, key_frame))
+            with naming_frame(dataset, clip, key_frame):
+                key = method.start(dataset.read_image(clip, key_frame))
             key_label, last = dataset.read_label(clip, key_frame), (clip, key_frame)
-        flow = method.to_key(key, dataset.read_image(clip, target))
+        with naming_frame(dataset, clip, target):
+            flow = method.to_key(key, dataset.read_image(clip, target))
         warped = warp_label(key_label[None], flow[None], dataset.num_classes)[0]
         scores[target - key_frame].update(*_without_void(warped, dataset.read_label(clip, target)))
     return [_score(offset, scores[offset], sum(target - key == offset for _, key, target in pairs)) for offset in offsets]

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from src.inference.stream_checks import check_finite
 from src.models.flow.base import FlowEstimator
 from src.models.propagator import Propagator
 from src.models.segmentors.base import KeyFrameSegmentor
@@ -66,9 +67,15 @@ class FlowMethod:
 
     @torch.inference_mode()
     def start(self, key_image: Tensor) -> KeyFrame:
-        """Process a key frame, (3, H, W) uint8 RGB."""
+        """Process a key frame, (3, H, W) uint8 RGB.
+
+        Raises:
+            ValueError: if masks or classes are NaN or infinite.
+        """
         image = self.network_image(key_image)
         prediction = None if self.propagator is None else self.propagator.segmentor(image).final_layer()
+        if prediction is not None:
+            check_finite({"class logits": prediction.class_logits, "mask logits": prediction.mask_logits})
         return KeyFrame(image, prediction, self.flow.encode_key(image))
 
     @torch.inference_mode()
@@ -91,6 +98,9 @@ class FlowMethod:
 
         Returns:
             (2, H, W) float32 on the CPU: backward flow in pixels of the image; channel 0 right, channel 1 down.
+
+        Raises:
+            ValueError: if the flow is NaN or infinite.
         """
         size = (nonkey_image.shape[-2], nonkey_image.shape[-1])
         image = self.network_image(nonkey_image)
@@ -103,6 +113,7 @@ class FlowMethod:
             flow = winning_flow(propagated, found)
         else:
             flow = upsample_flow(found.segment_flow[:, 0], found)[..., : image.shape[-2], : image.shape[-1]]
+        check_finite({"flow": flow})
         return resize_flow(flow, size)[0].cpu()
 
     @torch.inference_mode()

@@ -33,8 +33,7 @@ def offset_rows(
         {
             "method": method,
             "offset": score.offset,
-            "miou": score.miou,
-            "wiou": score.wiou,
+            **without_nan({"miou": score.miou, "wiou": score.wiou}),
             **cost,
             "pairs": score.pairs,
             "iou_per_class": without_nan(dict(zip(classes, score.iou_per_class, strict=True))),
@@ -52,10 +51,9 @@ def error_row(method: str, errors: Sequence[ClipError] | None, cost: Row) -> Row
         return {"method": method, "epe": None, "outlier_rate": None, **cost}
     return {
         "method": method,
-        "epe": sum(one.epe for one in errors) / len(errors),
-        "outlier_rate": sum(one.outlier_rate for one in errors) / len(errors),
+        **without_nan({name: sum(getattr(one, name) for one in errors) / len(errors) for name in ("epe", "outlier_rate")}),
         **cost,
-        "epe_per_clip": {one.clip: one.epe for one in errors},
+        "epe_per_clip": without_nan({one.clip: one.epe for one in errors}),
         "pairs": sum(one.pairs for one in errors),
     }
 
