@@ -28,6 +28,7 @@ from src.inference.streaming import StreamingSegmentor
 from src.inference.video.batch import VideoOutcome, check_summary, predict_videos, summary
 from src.inference.video.decoder import VideoFrames
 from src.inference.video.outputs import OutputOptions, earlier_files
+from src.inference.video.pages import image_source
 from src.inference.video.predictor import VideoPrediction, VideoPredictor
 from src.inference.video.sources import CameraFrames, FrameSource, ImageFrames, first_image, is_image
 from src.inference.video.video_list import list_videos
@@ -182,7 +183,7 @@ def open_source(cfg: DictConfig) -> FrameSource:
 
 
 def _open_path(path: Path, fps: float) -> FrameSource:
-    return ImageFrames.of_files(path, fps) if path.is_dir() or is_image(path) else VideoFrames(path)
+    return image_source(path, fps) if path.is_dir() or is_image(path) else VideoFrames(path)
 
 
 def _report(prediction: VideoPrediction, written: Sequence[Path]) -> None:

@@ -6,6 +6,8 @@ decompression bombs.
 """
 
 import re
+from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,16 @@ from PIL import Image
 from torch import Tensor
 
 from src.files.grey_png import decode_unfiltered_png
-from src.files.opened_image import MAX_PIXELS, UnsuitableFileError, opened, orientation, read_content, turned, warn_once
+from src.files.opened_image import (
+    MAX_PIXELS,
+    UnsuitableFileError,
+    opened,
+    orientation,
+    page_count,
+    read_content,
+    turned,
+    warn_once,
+)
 from src.files.opened_image import CorruptFileError as CorruptFileError
 from src.files.pixels import DeepTiff, decode_unchanged, is_srgb, rgb_pixels
 from src.structures import Size
@@ -68,6 +79,31 @@ def read_rgb(path: Path, interleaved: bool = False) -> Tensor:
                 pixels = turned(pixels, stored)
     planes = torch.from_numpy(pixels).permute(2, 0, 1)
     return planes if interleaved else planes.contiguous()
+
+
+def count_pages(path: Path) -> int:
+    """Return the number of frames of an animated image or of pages of a TIFF, else 1; errors as of :func:`read_rgb`."""
+    content = read_content(path)
+    deep = DeepTiff.of(path, content, pages=True)
+    if deep is not None and not deep.has_pages:
+        return 1
+    with opened(path, content, pages=True) as image:
+        return page_count(image)
+
+
+def read_pages(path: Path) -> Iterator[tuple[Tensor, Fraction | None]]:
+    """Yield the frames of an animated image or the pages of a TIFF; errors as of :func:`read_rgb`.
+
+    Yields:
+        (3, H, W) uint8 RGB, and seconds until the next frame, ``None`` where the file has no durations.
+    """
+    content = read_content(path)
+    with opened(path, content, pages=True) as image:
+        for number in range(page_count(image)):
+            image.seek(number)
+            pixels = turned(rgb_pixels(path, image, content), orientation(image, content))
+            milliseconds = image.info.get("duration")
+            yield torch.from_numpy(pixels).permute(2, 0, 1).contiguous(), Fraction(milliseconds) / 1000 if milliseconds else None
 
 
 def read_label_png(path: Path, channel: int | None = None) -> NDArray[np.integer[Any]]:

@@ -98,10 +98,10 @@ def page_count(image: Image.Image) -> int:
     return 1 if image.format in ("JPEG", "MPO") else int(getattr(image, "n_frames", 1))
 
 
-def several_pages(path: Path, count: int) -> CorruptFileError:
+def several_pages(path: Path, count: int | None = None) -> CorruptFileError:
     """Return the error of a file with several frames or pages where one image is expected."""
     return CorruptFileError(
-        f"{path} holds {count} frames or pages; expected one image: extract them into a folder, "
+        f"{path} holds {count or 'several'} frames or pages; expected one image: extract them into a folder, "
         "or give the file itself to src.predict, which reads them all"
     )
 

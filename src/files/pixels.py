@@ -32,19 +32,19 @@ class DeepTiff:
 
     Attributes:
         height, width: size as viewers show it.
+        has_pages: whether further pages follow.
     """
 
     def __init__(self, path: Path, content: bytes, tags: ImageFileDirectory_v2) -> None:
         self._path, self._content, self._tags = path, content, tags
         sides = int(tags[_HEIGHT]), int(tags[_WIDTH])
         self.height, self.width = sides[::-1] if tags.get(_ORIENTATION, 1) in range(5, 9) else sides
+        self.has_pages = bool(tags.next)
         check_pixels(path, self.height, self.width)
-        if tags.next:
-            raise several_pages(path, 2)
 
     @classmethod
-    def of(cls, path: Path, content: bytes) -> "DeepTiff | None":
-        """Return the TIFF, or ``None`` for other files; raise ``CorruptFileError`` if its header is damaged."""
+    def of(cls, path: Path, content: bytes, pages: bool = False) -> "DeepTiff | None":
+        """Return the TIFF, or ``None`` for others; raise ``CorruptFileError`` if damaged or, unless ``pages``, of several."""
         if not content.startswith(_TIFF_MAGIC):
             return None
         try:
@@ -53,6 +53,8 @@ class DeepTiff:
             stream.seek(tags.next)
             tags.load(stream)
             deep = max(tags.get(_BITS, (1,))) > 12 and tags.get(_PHOTOMETRIC) in (0, 1, _RGB)
+            if deep and tags.next and not pages:
+                raise several_pages(path)
             return cls(path, content, tags) if deep else None
         except CorruptFileError:
             raise

@@ -22,4 +22,4 @@ def is_hidden(path: Path) -> bool:
 def left_out_line(folder: Path, left_out: Sequence[Path]) -> str:
     """Return one line that counts what is left out of a folder and names the first ones."""
     examples = ", ".join(path.name for path in left_out[:_EXAMPLES]) + (", ..." if len(left_out) > _EXAMPLES else "")
-    return f"{folder}: {len(left_out)} left out, neither an image nor a mask that is read: {examples}"
+    return f"{folder}: {len(left_out)} left out, which are no images: {examples}"

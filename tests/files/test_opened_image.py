@@ -64,7 +64,7 @@ def test_pages_of_a_deep_tiff_are_an_error(tmp_path):
     first = tiff(SHOWN.astype(np.uint16))
     place = 8 + 2 + 12 * 12
     (tmp_path / "a.tif").write_bytes(first[:place] + struct.pack("<I", 8) + first[place + 4 :])
-    with pytest.raises(ValueError, match=r"a\.tif holds 2 frames or pages"):
+    with pytest.raises(ValueError, match=r"a\.tif holds several frames or pages"):
         read_rgb(tmp_path / "a.tif")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
@@ -16,8 +17,10 @@ from torch import Tensor
 
 from src.data.clips import ClipDataset
 from src.files.images import natural_key, read_rgb
+from src.files.suffixes import IMAGE_SUFFIXES, is_hidden, left_out_line
 
-IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+log = logging.getLogger(__name__)
+
 _CAMERA_FPS = 30
 _CAMERA_TIME_BASE = Fraction(1, 90_000)
 
@@ -131,7 +134,7 @@ class ImageFrames:
     def of_files(cls, path: Path, fps: Fraction | float) -> ImageFrames:
         """Create a source of an image, of a folder's images, or of those in its subfolder ``origin`` (VSPW).
 
-        Files are sorted by name, with numbers in numeric order.
+        Files are sorted by name, with numbers in numeric order. What is left out of a folder is one line in the log.
         """
         files = _images(path) or _images(path / "origin")
         if not files:
@@ -202,9 +205,14 @@ class CameraFrames:
 
 def is_image(path: Path) -> bool:
     """Return whether a path is an existing, non-hidden file with an image suffix."""
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    return path.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(path) and path.is_file()
 
 
 def _images(path: Path) -> list[Path]:
-    found = [path] if is_image(path) else [p for p in path.iterdir() if is_image(p)] if path.is_dir() else []
-    return sorted(found, key=natural_key)
+    if not path.is_dir():
+        return [path] if is_image(path) else []
+    visible = sorted((file for file in path.iterdir() if not is_hidden(file)), key=natural_key)
+    found = [file for file in visible if is_image(file)]
+    if found and len(found) < len(visible):
+        log.warning("%s", left_out_line(path, [file for file in visible if file not in set(found)]))
+    return found

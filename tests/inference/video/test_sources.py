@@ -33,6 +33,32 @@ def test_images_of_a_folder_come_in_the_order_of_their_numbers(tmp_path: Path) -
     assert source.info.seconds == 0.4 and source.decode_errors == []
 
 
+@pytest.mark.parametrize("suffix", ["tif", "bmp", "webp", "gif", "avif", "jp2", "ppm", "JPG"])
+def test_images_of_every_format_are_frames(tmp_path: Path, suffix: str) -> None:
+    for number in range(3):
+        save(tmp_path / f"{number}.{suffix}", torch.full((3, 16, 24), 60 * number, dtype=torch.uint8))
+    found = list(ImageFrames.of_files(tmp_path, 10))
+    assert [round(frame.image.float().mean().item() / 60) for frame in found] == [0, 1, 2]
+
+
+def test_a_gif_among_jpegs_is_a_frame(tmp_path: Path) -> None:
+    for name in ("0.jpg", "1.jpg", "2.gif"):
+        save(tmp_path / name, frames(1)[0])
+    assert [frame.name for frame in ImageFrames.of_files(tmp_path, 10)] == ["0", "1", "2"]
+
+
+def test_one_line_names_what_is_left_out_of_a_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    save(tmp_path / "0.png", frames(1)[0])
+    ImageFrames.of_files(tmp_path, 10)
+    assert caplog.records == []
+    for name in ("a.mp4", "b.xcf", "c.txt", "d.json", ".hidden"):
+        (tmp_path / name).touch()
+    (tmp_path / "e").mkdir()
+    ImageFrames.of_files(tmp_path, 10)
+    (line,) = caplog.messages
+    assert line == f"{tmp_path}: 5 left out, which are no images: a.mp4, b.xcf, c.txt, ..."
+
+
 def test_a_vspw_video_and_a_single_image_are_sources(tmp_path: Path) -> None:
     path = save(tmp_path / "video" / "origin" / "0001.png", frames(1)[0])
     assert [frame.name for frame in ImageFrames.of_files(tmp_path / "video", 15)] == ["0001"]
