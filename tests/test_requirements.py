@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from scripts.constraints import needed
+
 ROOT = Path(__file__).resolve().parents[1]
 # Not imported but named: ImageNet weights read as a file, plugins named by configurations, the Markdown writer of pandas.
 NAMED_ONLY = {
@@ -54,6 +56,38 @@ def test_everything_listed_is_used_and_everything_used_is_listed() -> None:
 def test_what_is_installed_is_what_is_pinned(file: str) -> None:
     listed = pinned(file)
     assert listed and {name: version(name).split("+")[0] for name in listed} == listed
+
+
+def test_the_constraints_agree_with_every_requirement() -> None:
+    constraints = pinned("constraints.txt")
+    files = sorted(path.name for path in ROOT.glob("requirements*.txt"))
+    listed = {name: number for file in files for name, number in pinned(file).items() if not name.startswith("-")}
+    assert len(files) == 5 and len(listed) > 60
+    assert {name: constraints.get(name) for name in listed} == listed, "run `make constraints`"
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    assert lines == sorted(lines, key=lambda line: line.split("==")[0]) and all(
+        re.fullmatch(r"[a-z0-9-]+==[\w.]+", line) for line in lines
+    )
+
+
+@pytest.mark.skipif(find_spec("gradio") is None, reason="Gradio is not installed (requirements-demo.txt)")
+def test_everything_installed_for_the_requirements_is_constrained() -> None:
+    constraints, found = pinned("constraints.txt"), needed()
+    assert len(found) > 150 and {name: constraints.get(name) for name in found} == found, "run `make constraints`"
+    unused = constraints.keys() - found.keys()
+    assert all(name.startswith(("nvidia-", "cuda-", "triton")) or sys.version_info >= (3, 12) for name in unused), unused
+
+
+def test_setup_and_the_image_install_constrained_versions() -> None:
+    rule = (ROOT / "Makefile").read_text().partition("$(STAMP):")[2]
+    installs = [line for line in rule.splitlines() if "pip install --dis" in line]
+    assert (
+        len(installs) == 2
+        and all("-c constraints.txt" in line for line in installs)
+        and "constraints.txt" in rule.splitlines()[0]
+    )
+    image = (ROOT / "Dockerfile").read_text()
+    assert "constraints.txt ./" in image and "make setup" in image and "pip install" not in image
 
 
 @pytest.mark.skipif(find_spec("gradio") is None, reason="Gradio is not installed (requirements-demo.txt)")

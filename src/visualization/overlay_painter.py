@@ -110,13 +110,6 @@ class OverlayPainter:
         return np.zeros((0, width, 3), np.uint8)
 
 
-def with_note(image: Tensor, note: str) -> Tensor:
-    """Return a copy of an image, (3, H, W) uint8 RGB, with a text in the upper left corner, cut off at the edges."""
-    picture = np.array(image.permute(1, 2, 0).numpy(), order="C")
-    _add_note(picture, note)
-    return torch.from_numpy(picture).permute(2, 0, 1)
-
-
 def _add_note(picture: Pixels, note: str) -> None:
     tag = label(note, _NOTE_COLOR, _row_height(*picture.shape[:2]), picture.shape[1])[: picture.shape[0]]
     picture[: tag.shape[0], : tag.shape[1]] = tag

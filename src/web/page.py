@@ -155,10 +155,12 @@ class DemoPage:
             )
         except (OSError, ValueError) as error:
             log.warning("%s", error)
-            return message(_without_folder(str(error), upload), "error"), gr.update(visible=False), None, "", "", None
+            return self._refuse(_without_folder(str(error), upload))
         finally:
-            self._sessions.finish(session)
+            kept = self._sessions.finish(session)
         log.info("%s: %s", source.info.name, prediction.progress)
+        if not kept:
+            return self._refuse("The session has ended.")
         return (
             _without_folder(summary(prediction), upload),
             gr.update(visible=True),
@@ -167,6 +169,9 @@ class DemoPage:
             cost_table(prediction.costs, prediction.conditions),
             str(prediction.shares),
         )
+
+    def _refuse(self, reason: str) -> tuple[Any, ...]:
+        return message(reason, "error"), gr.update(visible=False), None, "", "", None
 
     def _claim(self, upload: str | None, request: gr.Request) -> None:
         if upload is not None:

@@ -44,12 +44,13 @@ class Sessions:
         self._retire(previous, [])
         return session
 
-    def finish(self, session: Session) -> None:
-        """Record that a prediction has ended."""
+    def finish(self, session: Session) -> bool:
+        """Record that a prediction has ended, and return whether its results are kept: not of a session that has ended before."""
         with self._changed:
             self._running.discard(session)
             _delete(session.leftovers)
             self._changed.notify_all()
+        return not session.leftovers
 
     def claim(self, session_id: str, upload: Path) -> None:
         """Let a session own an upload, ``<workplace>/<folder>/<name>``; other paths are ignored."""

@@ -52,8 +52,9 @@ def test_files_of_a_running_prediction_are_deleted_when_it_has_ended(tmp_path: P
     sessions.end("a")
     assert session.stop.is_set() and video.exists()
     session.folder.mkdir(parents=True)
-    sessions.finish(session)
+    assert not sessions.finish(session)
     assert not list(tmp_path.iterdir())
+    assert sessions.finish(sessions.begin("a"))
 
 
 def test_uploads_end_with_their_session(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ from src.structures import Size
 from src.visualization.canvas import Tile, tile_grid
 from src.visualization.flow_color import flow_to_color, largest_motion
 from src.visualization.overlay import disocclusion_map
-from src.visualization.overlay_painter import OverlayPainter, with_note
+from src.visualization.overlay_painter import OverlayPainter
 from src.visualization.palette import Palette
 
 log = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ class VideoOutputs:
             self._video.abandon()
 
     def write(self, result: FramePrediction, remark: str | None = None) -> None:
-        """Append one frame, with a remark in the picture's corner on request.
+        """Append one frame, with a remark in the overlay's corner on request.
 
         In the overlay, a frame is resized to the first frame's size; label maps keep their own size.
         """
@@ -122,11 +122,10 @@ class VideoOutputs:
         labels = result.semantic_map.numpy()
         # The background of a single class is a further value.
         shares = np.bincount(labels.ravel(), minlength=len(self._classes))[: len(self._classes)] / labels.size
-        picture = self._painter.paint(frame.image, labels, shares, None if result.reason is None else f"key: {result.reason}")
+        notes = (None if result.reason is None else f"key: {result.reason}", remark)
+        picture = self._painter.paint(frame.image, labels, shares, ", ".join(filter(None, notes)) or None)
         if self.options.source_beside:
             picture = torch.cat((frame.image, picture), dim=2)
-        if remark is not None:
-            picture = with_note(picture, remark)
         self._video.write(self._resize(picture), frame.time, frame.duration)
         self._rows.writerow(
             [
