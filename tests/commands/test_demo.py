@@ -1,6 +1,12 @@
 import importlib.util
 import os
+import re
+import signal
 import socket
+import tempfile
+import threading
+import urllib.request
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -11,7 +17,7 @@ from omegaconf import DictConfig
 
 import src.demo
 from src.command_line.arguments import quote_paths
-from src.commands.demo import byte_count, check_port, find_clips, open_model, quiet_environment, served
+from src.commands.demo import byte_count, check_port, find_clips, open_model, quiet_environment, run, served
 from src.web.schedules import BudgetShare
 from src.weights.model_folder import save_model
 from tests.inference.tiny import CLASSES, frames, tiny_propagator
@@ -118,3 +124,44 @@ def test_options_of_the_page_are_checked_before_the_model_is_loaded() -> None:
     check_port(port)
     with pytest.raises(OSError, match="port 70000 cannot be used"):
         check_port(70000)
+
+
+@pytest.mark.skipif(find_spec("gradio") is None, reason="Gradio is not installed (requirements-demo.txt)")
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_page_and_deletes_its_uploads(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED", "HF_HUB_DISABLE_TELEMETRY"):
+        monkeypatch.setenv(name, "")  # restored afterwards
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    model = save_model(tiny_propagator("copy"), tmp_path / "model", {"classes": CLASSES, "short_side": 40})
+    content = b'--xx\r\nContent-Disposition: form-data; name="files"; filename="a.mp4"\r\n\r\nx\r\n--xx--\r\n'
+    stored: list[Path] = []
+
+    def upload_and_end() -> None:
+        try:
+            address = wait_for_address(caplog)
+            asked = urllib.request.Request(
+                f"{address}gradio_api/upload", content, {"Content-Type": "multipart/form-data; boundary=xx"}
+            )
+            urllib.request.urlopen(asked, timeout=60).read()
+            stored.extend(tmp_path.glob("mpvss_demo_*/*/a.mp4"))
+        finally:
+            os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=upload_and_end)
+    thread.start()
+    assert run(config(f"checkpoint={model}", "~data", "port=null")) == 0
+    thread.join()
+    assert len(stored) == 1 and not list(tmp_path.glob("mpvss_demo_*"))
+    assert "the page is closed, and its files are deleted" in caplog.text
+
+
+def wait_for_address(caplog: pytest.LogCaptureFixture) -> str:
+    for _ in range(600):
+        found = re.search(r"the page is at (http://\S+/),", caplog.text)
+        if found:
+            return found[1]
+        threading.Event().wait(0.1)
+    raise AssertionError(caplog.text)
