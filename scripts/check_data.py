@@ -15,7 +15,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import hydra
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig
 from rich.console import Console
@@ -25,7 +24,7 @@ from rich.table import Table
 # The package is not installed; it is a neighbour of this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.command_line.arguments import prepare_arguments
+from src.command_line.command import command
 
 if TYPE_CHECKING:
     from src.data.integrity.check import CheckableDataset, SplitReport
@@ -42,10 +41,8 @@ def check(cfg: DictConfig, console: Console) -> int:
 
     Raises:
         FileExistsError: if a report exists and ``overwrite`` is false.
-        ValueError: if no dataset is chosen, or a split is unknown.
+        ValueError: if a split is unknown.
     """
-    if "data" not in cfg:
-        raise ValueError("no dataset is chosen; expected data=<name>, the name of a file in conf/data")
     # After the checks: these imports take seconds.
     from src.data.integrity.check import SplitReport, check_splits
     from src.data.integrity.issues import DatasetIssue
@@ -202,7 +199,7 @@ def show_classes(reports: dict[str, SplitReport], console: Console) -> None:
             console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="check_data")
+@command("check_data", exit_code=2)
 def main(cfg: DictConfig) -> None:
     """Check the dataset and exit with the exit code."""
     # A log file has no width, and rich would cut the table at 80 columns.
@@ -219,5 +216,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    prepare_arguments()
     main()

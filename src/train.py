@@ -3,17 +3,18 @@
 import logging
 from pathlib import Path
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from src.command_line.arguments import check_choices, prepare_arguments, require_values
+from src.command_line.arguments import check_choices
+from src.command_line.command import check_given, command
+from src.command_line.errors import is_of_the_user, one_line
 
 log = logging.getLogger(__name__)
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="train")
+@command("train", checked=False)
 def main(cfg: DictConfig) -> float | None:
     """Train, or repeat the broken step of ``replay``; a job of a multirun has the run folder that Hydra assigns to it.
 
@@ -38,16 +39,15 @@ def _job(cfg: DictConfig) -> float | None:
     try:
         return _run(cfg)
     except Exception as error:
-        log.exception("job %d failed", cfg.job)
+        log.error("job %d failed: %s", cfg.job, one_line(error), exc_info=not is_of_the_user(error))
         (Path(cfg.run_dir) / "failed.txt").write_text(f"{type(error).__name__}: {error}\n", encoding="utf-8")
         # A searching sweeper counts NaN as a failed trial.
         return float("nan")
 
 
 def _run(cfg: DictConfig) -> float | None:
-    if cfg.replay is None:
-        require_values(cfg)
-    # After the checks: these imports take seconds.
+    check_given("train", cfg)
+    # After the check of the options: these imports take seconds.
     from src.commands.train import replay, train
     from src.training.wiring import quiet_other_ranks, silence_lightning
 
@@ -72,5 +72,4 @@ def _run(cfg: DictConfig) -> float | None:
 
 
 if __name__ == "__main__":
-    prepare_arguments()
     main()

@@ -34,8 +34,8 @@ def test_multirun_gives_each_job_a_folder_and_a_wandb_run(tmp_path: Path) -> Non
     # The middle job fails: it is reported, and the last one runs.
     assert done.returncode == 1, done.stderr
     (sweep,) = (tmp_path / "my runs (1)" / "default" / "sweeps").iterdir()
-    assert "ValueError: -1 is not in bounds" in (sweep / "1" / "failed.txt").read_text()
-    assert "job 1 failed: ValueError" in done.stdout
+    assert "ValueError: seed is -1; expected integer 0..4294967295" in (sweep / "1" / "failed.txt").read_text()
+    assert "job 1 failed: seed is -1" in done.stdout
     assert (sweep / "sweep.md").read_text().splitlines()[2].startswith("| 2 ")
     assert re.search(r"left out, not finished: 1 \(.*seed=-1", done.stdout)
     assert "W&B is offline (WANDB_MODE=offline)" in done.stdout and "Tip: " not in done.stderr and "LeafSpec" not in done.stderr

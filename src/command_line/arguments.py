@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
+from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig, OmegaConf
 
-# Values that Hydra's grammar accepts without quotes: ASCII letters only, and interpolations of them.
-_UNQUOTED = re.compile(r"(?:[\w./+%@-]|\$\{[\w.:]+\})*", re.ASCII)
+# Values that Hydra's grammar accepts without quotes: ASCII letters only.
+_UNQUOTED = re.compile(r"[\w./+%@-]*", re.ASCII)
+_INTERPOLATION = re.compile(r"(\\*)\$\{")
 # Names that Hydra would read as a number or a truth value: a folder 2024_05 would become 202405.
 _NOT_TEXT = re.compile(r"[+-]?[\d._]+(?:e[+-]?[\d_]+)?|true|false|[+-]?(?:inf|nan)", re.IGNORECASE | re.ASCII)
 _PATH_KEYS = {"input", "output", "checkpoint", "replay", "exclusion", "overlay", "pictures", "report"}
@@ -25,7 +27,8 @@ def quote_paths(arguments: Sequence[str]) -> list[str]:
     r"""Quote the values of path overrides, so that any file name works as typed.
 
     Without quotes, ``checkpoint=epoch=3.ckpt`` and ``input=my clip (1).mp4`` break Hydra's grammar or become a sweep. Quoted
-    values and overrides of other keys pass unchanged. ``null`` stays null, and ``${...}`` stays an interpolation.
+    values and overrides of other keys pass unchanged, but for ``${...}``, which is part of the name and no interpolation.
+    ``null`` stays null.
     """
     return [_quoted(argument) for argument in arguments]
 
@@ -37,14 +40,6 @@ def check_renamed_keys(arguments: Sequence[str]) -> None:
         for old, new in RENAMED_KEYS.items():
             if equals and (key == old or key.startswith(f"{old}.")):
                 raise ValueError(f"{key} is the key of an earlier release; expected {new}")
-
-
-def require_values(cfg: DictConfig, *keys: str) -> None:
-    """Refuse a configuration in which one of the dotted keys, or without keys any value, is ``???``."""
-    absent = OmegaConf.missing_keys(cfg)
-    missing = [key for key in keys or sorted(absent) if key in absent]
-    if missing:
-        raise ValueError(f"{', '.join(missing)}: not given; expected {' '.join(f'{key}=<value>' for key in missing)}")
 
 
 def check_choices(cfg: DictConfig, choices: Sequence[str], multirun: bool) -> None:
@@ -71,12 +66,10 @@ def check_choices(cfg: DictConfig, choices: Sequence[str], multirun: bool) -> No
 def prepare_arguments() -> None:
     """Check and quote this process's command line; entry points call this first.
 
-    A renamed key ends the process with one line and exit code 1.
+    Raises:
+        ValueError: if a key was renamed.
     """
-    try:
-        check_renamed_keys(sys.argv[1:])
-    except ValueError as error:
-        sys.exit(str(error))
+    check_renamed_keys(sys.argv[1:])
     sys.argv[1:] = quote_paths(sys.argv[1:])
 
 
@@ -93,6 +86,11 @@ def _quoted(argument: str) -> str:
         return argument
     already = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
     if already or (_UNQUOTED.fullmatch(value) and not _NOT_TEXT.fullmatch(value)):
-        return argument
-    escaped = value.replace("\\", "\\\\") if value.endswith("\\") or "\\'" in value else value
-    return f"{key}='" + escaped.replace("'", "\\'") + "'"
+        return f"{key}={_INTERPOLATION.sub(_literally, value)}" if already else argument
+    text = _INTERPOLATION.sub(lambda found: f"{2 * found[1]}\\${{", value)
+    return f"{key}={QuotedString(text, Quote.single).with_quotes()}"
+
+
+def _literally(found: re.Match[str]) -> str:
+    """Escape ``${`` unless it is escaped."""
+    return found[0] if len(found[1]) % 2 else f"{found[1]}\\${{"

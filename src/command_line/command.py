@@ -1,0 +1,79 @@
+"""Entry points: one decorator that prepares the command line, checks the options and reports errors in a line."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import hydra
+from hydra._internal import utils as hydra_utils
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from src.command_line.arguments import prepare_arguments
+from src.command_line.composition import CONF, check_options, check_sweep, composed, explain
+from src.command_line.errors import errors_in_a_line
+from src.command_line.help import print_help
+
+Task = Callable[[DictConfig], Any]
+
+
+def command(name: str, exit_code: int = 1, checked: bool = True) -> Callable[[Task], Callable[[], None]]:
+    """Make a function of the configuration ``conf/<name>.yaml`` an entry point.
+
+    Args:
+        name: entry point.
+        exit_code: of errors.
+        checked: whether the options are checked here; ``False`` if the function calls :func:`check_given` itself.
+    """
+
+    def decorate(task: Task) -> Callable[[], None]:
+        @functools.wraps(task)
+        def job(cfg: DictConfig) -> Any:
+            with errors_in_a_line(exit_code):
+                if checked:
+                    check_given(name, cfg)
+                return task(cfg)
+
+        @functools.wraps(job)
+        def main() -> None:
+            with errors_in_a_line(exit_code):
+                prepare_arguments()
+                flags, unknown = hydra_utils.get_args_parser().parse_known_args()
+                if unknown:
+                    raise ValueError(f"{unknown[0]} is no flag; expected <option>=<value>, or a flag of --hydra-help")
+                try:
+                    if flags.help:
+                        print_help(name, flags.overrides)
+                        return
+                    if not (flags.config_dir or flags.config_name or flags.config_path or flags.cfg or flags.info):
+                        # Before Hydra writes into the run folder, which may be that of an earlier run.
+                        _check(name, flags.overrides, flags.multirun)
+                    hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
+                except (HydraException, OmegaConfBaseException) as error:
+                    raise ValueError(explain(name, error, flags.overrides)) from error
+
+        return main
+
+    return decorate
+
+
+def check_given(name: str, cfg: DictConfig) -> None:
+    """Check the options of this process's command line; see :func:`src.command_line.composition.check_options`."""
+    check_options(name, cfg, HydraConfig.get().overrides.task if HydraConfig.initialized() else ())
+
+
+def _check(name: str, overrides: Sequence[str], multirun: bool) -> None:
+    if multirun:
+        check_sweep(name, overrides)
+    else:
+        check_options(name, composed(name, overrides), overrides)
+
+
+def _pass_errors(func: Any) -> Any:
+    return func()
+
+
+# Hydra prints its own errors over several lines and exits. HYDRA_FULL_ERROR would stop that too, but child processes inherit it.
+hydra_utils.run_and_report = _pass_errors

@@ -1,0 +1,135 @@
+"""Options of the config groups; what only some choices of a group have is optional, and targets take further arguments."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from src.options.fields import (
+    Count,
+    CountOrZero,
+    NotNegative,
+    Options,
+    Part,
+    PathText,
+    Positive,
+    Share,
+    Side,
+    Size,
+    Text,
+    Workers,
+)
+
+
+class Sides(Options):
+    """Evaluation size of a dataset."""
+
+    short_side: Side | None
+    max_long_side: Side | None
+
+
+class Scenes(Options):
+    """Generated scenes."""
+
+    num_clips: Count | None
+    num_frames: Count | None
+    size: Size
+    seed: CountOrZero
+    cuts: CountOrZero
+
+
+class Data(Part):
+    """``conf/data``; a dataset of one's own may have further keys."""
+
+    name: Text
+    root: PathText = None
+    num_classes: CountOrZero | None
+    split: Text = ""
+    train_split: Text = ""
+    exclude: PathText | None = None
+    min_clip_length: Count = 1
+    labelling: Literal["any", "every_frame", "all_or_none"] = "any"
+    val_samples: CountOrZero = 0
+    jitter_on: Literal["worker", "device"] = "worker"
+    eval: Sides
+    scenes: Scenes | None = None
+    published_clips: dict[str, int] | None = None
+    on_corrupt: Literal["raise", "skip"] = "raise"
+    max_skipped: CountOrZero = 0
+
+
+class Scheduler(Part):
+    """``conf/scheduler``."""
+
+    key_interval: Annotated[float, Field(ge=1)] | None = None
+    min_interval: Count = 1
+    max_interval: Count | None = None
+    gflops: Positive | None = None
+    ms: Positive | None = None
+    weight: Share = 0
+    cut_similarity: Annotated[float, Field(ge=-1, le=1)] = 0
+    interval_shift: Annotated[float, Field(ge=0, lt=1)] = 0
+
+
+class Model(Options):
+    """``conf/model``."""
+
+    segmentor: dict[str, Any]
+    flow: dict[str, Any]
+    warp_grid: Literal["exact", "reference"]
+
+
+class Optim(Part):
+    """Optimizer of a stage."""
+
+    lr: Positive
+    weight_decay: NotNegative
+    backbone_factor: NotNegative
+    power: NotNegative
+    warmup_steps: CountOrZero
+
+
+class Stage(Options):
+    """``conf/stage``."""
+
+    name: Literal["segmentor", "flow", "propagation"]
+    init_from: PathText | None
+    segmentor: dict[str, Any] | None
+    flow: dict[str, Any] | None
+    sampling: dict[str, Any] | None
+    motion: dict[str, Any] | None
+    objective: dict[str, Any]
+    optim: Optim
+
+
+class Trainer(Part):
+    """``conf/trainer``; further keys are arguments of Lightning's trainer."""
+
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"]
+    devices: Literal["auto", -1] | Count | list[CountOrZero]
+    num_nodes: Count
+    max_steps: Count
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"]
+    gradient_clip_val: NotNegative | None
+    accumulate_grad_batches: Count
+    val_check_interval: Count
+    log_every_n_steps: Count
+    num_sanity_val_steps: CountOrZero
+
+
+class MaskLoss(Part):
+    """Mask2Former's set loss."""
+
+    class_weight: NotNegative
+    mask_weight: NotNegative
+    dice_weight: NotNegative
+    no_object_weight: NotNegative
+    num_points: Count
+    importance_ratio: Share
+
+
+class Datamodule(Part):
+    """Batches of training pairs."""
+
+    batch_size: Count
+    num_workers: Workers
+    samples_per_pair: Count

@@ -1,0 +1,67 @@
+"""Every option of every composed configuration has a type, and every type an option."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from src.command_line.composition import composed
+from src.options.check import check, kinds_of
+from src.options.models import MODELS
+from src.options.signatures import parameters
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+
+
+def choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+DATA = [(name, [f"data={data}"]) for data in choices("data") for name in ("predict", "check_data")]
+DATA += [("train", [f"data={data}"]) for data in choices("data")]
+EXPERIMENTS = [("train", [f"experiment={one}"]) for one in choices("experiment")]
+EXPERIMENTS += [("train", ["experiment=camvid_correlation", f"stage={stage}"]) for stage in choices("stage")]
+GROUPS = [
+    *(("predict", [f"scheduler={one}"]) for one in choices("scheduler")),
+    *(
+        ("train", [f"{group}={one}"])
+        for group in ("model/flow", "model/segmentor", "trainer", "logger")
+        for one in choices(group)
+    ),
+    *(("train", [f"+sweep={one}"]) for one in choices("sweep") if one != "key_interval"),
+    ("eval", ["+sweep=key_interval"]),
+    *((name, []) for name in ("benchmark", "convert", "demo")),
+]
+
+
+@pytest.mark.parametrize("name, overrides", [*DATA, *EXPERIMENTS, *GROUPS], ids=str)
+def test_every_option_of_conf_has_a_type_that_its_default_meets(name: str, overrides: list[str]) -> None:
+    values: Any = OmegaConf.to_container(composed(name, overrides), resolve=True)
+    problems = [one for one in check(MODELS[name], values) if "is null" not in one.reason and "???" not in one.reason]
+    assert not problems
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_type_belongs_to_an_option_of_conf(name: str) -> None:
+    seen = set()
+    for overrides in [["data=" + data] for data in choices("data")] + [["scheduler=adaptive"], ["+sweep=flow"]]:
+        if not (overrides[0].startswith("scheduler") and name != "predict") and not ("sweep" in overrides[0] and name != "train"):
+            seen |= set(OmegaConf.to_container(composed(name, overrides)))
+    inherited = {"flow_choice", "flow_choices", "flow_queries"} if name == "benchmark" else set()
+    assert set(MODELS[name].model_fields) - inherited == seen - {"defaults"}
+
+
+def test_options_inside_groups_are_typed() -> None:
+    values: Any = OmegaConf.to_container(composed("train", []), resolve=True)
+    typed = dict(kinds_of(MODELS["train"], values))
+    assert {"trainer.max_steps", "stage.optim.lr", "data.scenes.size", "mask_loss.num_points", "model.warp_grid"} <= set(typed)
+
+
+def test_every_target_of_conf_has_readable_parameters() -> None:
+    names = {name for path in CONF.rglob("*.yaml") for name in re.findall(r"_target_: ([\w.]+)", path.read_text())}
+    # Keywords of these are passed on to a library.
+    other = {"src.training.checkpointing.checkpoint_files.DurableCheckpointIO"}
+    unreadable = {name for name in names if name.startswith(("src.", "lightning.")) and parameters(name) is None}
+    assert len(names) > 50 and unreadable <= other
