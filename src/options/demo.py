@@ -4,17 +4,22 @@ from typing import Annotated
 
 from pydantic import Field
 
-from src.options.fields import Nodes, PathText, matching
+from src.options.fields import Nodes, PathText
 from src.options.predict import Network
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+_BYTES = {"text": "<number>kb | <number>mb | <number>gb"}
+Bytes = Annotated[str, Field(pattern=r"^[1-9]\d{0,5} ?[kmg]b$", json_schema_extra=_BYTES)]
+    str, Field(pattern=r"^[1-9]\d{0,5} ?[kmg]b$", json_schema_extra={"text": "<number>kb | <number>mb | <number>gb"})
+]
 
 
 class Demo(Network):
     """Page to try a model on video."""
 
     clips: PathText | None
-    max_upload: matching(r"[1-9]\d{0,5} ?[kmg]b", "<number>kb | <number>mb | <number>gb")  # type: ignore[valid-type]
+    max_upload: Bytes
+    max_stored: Bytes
     schedules: Nodes
     port: Port | None
     open_browser: bool

@@ -1,7 +1,6 @@
 """Types of options, each with its range; shared by the models of all entry points."""
 
 import os
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
@@ -39,17 +38,6 @@ def _path(value: Any) -> Any:
     return value
 
 
-def matching(pattern: str, text: str) -> Any:
-    """Return the type of texts that match a pattern; ``text`` describes it."""
-
-    def check(value: Any) -> Any:
-        if not isinstance(value, str) or not re.fullmatch(pattern, value):
-            raise ValueError(text)
-        return value
-
-    return Annotated[Any, PlainValidator(check), WithJsonSchema({"text": text})]
-
-
 Text = Annotated[str, BeforeValidator(_as_text), Field(min_length=1)]
 PathText = Annotated[Any, PlainValidator(_path), WithJsonSchema({"text": "a path"})]
 Count = Annotated[int, Field(ge=1)]
@@ -64,7 +52,9 @@ FrameRate = Annotated[float, Field(gt=0, le=1000)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Workers = Annotated[int, Field(ge=0, le=1024)]
 Threads = Annotated[int, Field(ge=1, le=max(64, 4 * (os.cpu_count() or 1)))]
-Device = matching(r"auto|cpu|mps|cuda(:\d{1,3})?", "auto | cpu | mps | cuda | cuda:<number>")
+Device = Annotated[
+    str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$", json_schema_extra={"text": "auto | cpu | mps | cuda | cuda:<number>"})
+]
 Autocast = Literal["bfloat16", "float16"] | None
 Compile = bool | Literal["backbone"]
 MapSize = Literal["image", "mask"]
