@@ -9,9 +9,7 @@ from src.options.predict import Network
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 _BYTES = {"text": "<number>kb | <number>mb | <number>gb"}
-Bytes = Annotated[str, Field(pattern=r"^[1-9]\d{0,5} ?[kmg]b$", json_schema_extra=_BYTES)]
-    str, Field(pattern=r"^[1-9]\d{0,5} ?[kmg]b$", json_schema_extra={"text": "<number>kb | <number>mb | <number>gb"})
-]
+Bytes = Annotated[str, Field(pattern=r"(?i)^[1-9]\d{0,5} ?[kmg]b$", json_schema_extra=_BYTES)]
 
 
 class Demo(Network):
