@@ -2,14 +2,16 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from src.options.fields import Nodes, PathText
 from src.options.predict import Network
 
 Port = Annotated[int, Field(ge=1, le=65535)]
-_BYTES = {"text": "<number>kb | <number>mb | <number>gb"}
-Bytes = Annotated[str, Field(pattern=r"(?i)^[1-9]\d{0,5} ?[kmg]b$", json_schema_extra=_BYTES)]
+_BYTES = WithJsonSchema({"text": "<number>kb | <number>mb | <number>gb"})
+Bytes = Annotated[str, Field(pattern=r"(?i)^[1-9]\d{0,5} ?[kmg]b$"), _BYTES]
+    str, Field(pattern=r"(?i)^[1-9]\d{0,5} ?[kmg]b$"), WithJsonSchema({"text": "<number>kb | <number>mb | <number>gb"})
+]
 
 
 class Demo(Network):

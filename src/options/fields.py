@@ -52,9 +52,8 @@ FrameRate = Annotated[float, Field(gt=0, le=1000)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Workers = Annotated[int, Field(ge=0, le=1024)]
 Threads = Annotated[int, Field(ge=1, le=max(64, 4 * (os.cpu_count() or 1)))]
-Device = Annotated[
-    str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$", json_schema_extra={"text": "auto | cpu | mps | cuda | cuda:<number>"})
-]
+_DEVICES = WithJsonSchema({"text": "auto | cpu | mps | cuda | cuda:<number>"})
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$"), _DEVICES]
 Autocast = Literal["bfloat16", "float16"] | None
 Compile = bool | Literal["backbone"]
 MapSize = Literal["image", "mask"]
