@@ -10,8 +10,6 @@ from src.options.predict import Network
 Port = Annotated[int, Field(ge=1, le=65535)]
 _BYTES = WithJsonSchema({"text": "<number>kb | <number>mb | <number>gb"})
 Bytes = Annotated[str, Field(pattern=r"(?i)^[1-9]\d{0,5} ?[kmg]b$"), _BYTES]
-    str, Field(pattern=r"(?i)^[1-9]\d{0,5} ?[kmg]b$"), WithJsonSchema({"text": "<number>kb | <number>mb | <number>gb"})
-]
 
 
 class Demo(Network):
