@@ -65,6 +65,7 @@ class SplitContent(NamedTuple):
         classes, palette, fps: see :class:`ClipDataset`.
         label_values: raw PNG value -> class or ``IGNORE_INDEX``; any other value in a file is an error.
         label_channel: channel of color PNGs that holds the class; ``None``: labels have one channel.
+        label_colors: whether the color of a pixel gives its class (see :class:`LabelFormat`).
     """
 
     clips: Sequence[Clip]
@@ -73,6 +74,7 @@ class SplitContent(NamedTuple):
     fps: float
     label_values: Mapping[int, int]
     label_channel: int | None = None
+    label_colors: bool = False
 
 
 class FileClips(ClipDataset):
@@ -97,7 +99,7 @@ class FileClips(ClipDataset):
         self.classes = tuple(content.classes)
         self.palette = match_palette(content.classes, content.palette)
         self.fps = content.fps
-        self.label_format = LabelFormat(content.label_values, content.label_channel)
+        self.label_format = LabelFormat(content.label_values, content.label_channel, content.label_colors)
         self._last_image: tuple[Path, Size] | None = None
 
     def read_image(self, clip: int, frame: int, interleaved: bool = False) -> Tensor:
@@ -119,8 +121,9 @@ class FileClips(ClipDataset):
         label = self.label_format.read(label_path)
         size, expected = (label.shape[0], label.shape[1]), self._image_size(image_path)
         if size != expected:
+            turned = " as shown, turned by its EXIF orientation" if size == expected[::-1] else ""
             raise ValueError(
-                f"{label_path} is {size[0]}x{size[1]} (HxW) but its image {image_path} is {expected[0]}x{expected[1]}"
+                f"{label_path} is {size[0]}x{size[1]} (HxW) but its image {image_path} is {expected[0]}x{expected[1]}{turned}"
             )
         return torch.from_numpy(label).to(dtype)
 

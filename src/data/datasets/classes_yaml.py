@@ -7,6 +7,9 @@ classes:
   - road                                              # mask value 0, its place in the list; default color
   - {name: car, value: 7, color: [0, 0, 142]}         # explicit mask value and color
   - {name: plant, value: [8, 9]}                      # two mask values of one class
+mask_suffix: _mask                                    # the mask of x.jpg is x_mask.png; default none
+mask_colors: true                                     # masks show the color of each class, instead of values; default false
+ignore_colors: [[0, 0, 0]]                            # ignored colors of such masks; default none
 ```
 """
 
@@ -29,12 +32,15 @@ MaskValues = Annotated[
 Byte = Annotated[int, Field(ge=0, le=255)]
 
 
+RgbColor = Annotated[list[Byte], Field(min_length=3, max_length=3)]
+
+
 class _Class(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     name: str
     value: Annotated[MaskValues, Field(min_length=1)] | None = None
-    color: Annotated[list[Byte], Field(min_length=3, max_length=3)] | None = None
+    color: RgbColor | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -50,16 +56,29 @@ class _ClassesYaml(BaseModel):
     classes: Annotated[list[_Class], Field(min_length=1, max_length=IGNORE_INDEX - 1)]
     ignore: MaskValues = [IGNORE_INDEX]
     fps: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 25.0
+    mask_suffix: Annotated[str, Field(pattern=r"^[^/\\]+$")] | None = None
+    mask_colors: bool = False
+    ignore_colors: list[RgbColor] = []
 
 
 @dataclass(frozen=True)
 class ClassDefinitions:
-    """Content of ``classes.yaml``: K names and colors, mask value -> class or ``IGNORE_INDEX``, and frames per second."""
+    """Content of ``classes.yaml``.
+
+    Attributes:
+        classes, palette: K names and colors.
+        values: mask value, or color as of :class:`src.files.label_png.LabelFormat`, -> class or ``IGNORE_INDEX``.
+        fps: frames per second.
+        mask_suffix: what the name of a mask has beyond that of its frame.
+        mask_colors: whether ``values`` are colors.
+    """
 
     classes: tuple[str, ...]
     palette: tuple[Color, ...]
     values: dict[int, int]
     fps: float
+    mask_suffix: str = ""
+    mask_colors: bool = False
 
 
 def count_classes(root: str | Path) -> int:
@@ -91,16 +110,42 @@ def read_classes_yaml(path: Path) -> ClassDefinitions:
     for k, name in enumerate(names):
         if name in names[:k]:
             raise _error(path, text, ("classes", k), f"is {name!r}, which is listed before; expected different names")
-    values: dict[int, int] = {}
-    listed = [(("classes", k, "value"), entry.value or [k], k) for k, entry in enumerate(parsed.classes)]
-    for location, found, target in (*listed, (("ignore",), parsed.ignore, IGNORE_INDEX)):
-        for value in found:
-            if value in values:
-                raise _error(path, text, location, f"contains mask value {value}, which is used before; expected each value once")
-            values[value] = target
+    values = _mask_values(path, text, parsed)
     defaults = distinct_palette(len(names))
     palette = tuple(entry.color or default for entry, default in zip(parsed.classes, defaults, strict=True))
-    return ClassDefinitions(names, tuple((r, g, b) for r, g, b in palette), values, parsed.fps)
+    colors = tuple((r, g, b) for r, g, b in palette)
+    return ClassDefinitions(names, colors, values, parsed.fps, parsed.mask_suffix or "", parsed.mask_colors)
+
+
+def _mask_values(path: Path, text: str, parsed: _ClassesYaml) -> dict[int, int]:
+    """Map mask values, or colors, to classes; raise ``ValueError`` for one that is missing, not used, or used twice."""
+    colored = parsed.mask_colors
+    if colored and "ignore" in parsed.model_fields_set:
+        raise _error(path, text, ("ignore",), "lists mask values, but mask_colors is true; expected ignore_colors")
+    if parsed.ignore_colors and not colored:
+        raise _error(path, text, ("ignore_colors",), "lists colors, but mask_colors is false; expected mask_colors: true")
+    listed: list[tuple[tuple[str | int, ...], list[int], int]] = []
+    for k, entry in enumerate(parsed.classes):
+        if colored and (entry.color is None or entry.value is not None):
+            finding = "has no color" if entry.color is None else "has a mask value"
+            raise _error(path, text, ("classes", k), f"{finding}, but mask_colors is true; expected a name and a color")
+        found = [_color_value(entry.color)] if colored and entry.color else entry.value or [k]
+        listed.append((("classes", k, "color" if colored else "value"), found, k))
+    ignored = [_color_value(color) for color in parsed.ignore_colors] if colored else parsed.ignore
+    listed.append((("ignore_colors" if colored else "ignore",), ignored, IGNORE_INDEX))
+    values: dict[int, int] = {}
+    for location, numbers, target in listed:
+        for value in numbers:
+            if value in values:
+                what = "a color" if colored else f"mask value {value}"
+                raise _error(path, text, location, f"contains {what}, which is used before; expected each value once")
+            values[value] = target
+    return values
+
+
+def _color_value(color: list[int]) -> int:
+    red, green, blue = color
+    return red << 16 | green << 8 | blue
 
 
 def _error(path: Path, text: str, location: tuple[str | int, ...], finding: str) -> ValueError:

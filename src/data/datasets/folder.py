@@ -2,8 +2,8 @@
 
 ```
 <root>/classes.yaml                names, mask values and colors of the classes; see src/data/datasets/classes_yaml.py
-<root>/frames/<video>/*.jpg|png    frames, in the order of their names
-<root>/masks/<video>/*.png         masks of some or all frames, named like the frames: 8 or 16 bit grey, or palette indices
+<root>/frames/<video>/*.jpg|png    frames, in the order of their names, in any format of src/files/suffixes.py
+<root>/masks/<video>/*.png         masks of some or all frames, named like the frames: grey values, palette indices, or colors
 <root>/<split>.txt                 optional: the videos of a split, one name per line
 ```
 """
@@ -54,7 +54,13 @@ class FolderClips(DatasetFolder):
             names = video_folders(frames, policy)
         else:
             names = read_video_list(self.root / f"{self.split}.txt", frames.joinpath, policy)
-        videos = [FrameFolders(name, frames / name, self.root / "masks" / name) for name in names]
+        masks, suffix = self.root / "masks", defined.mask_suffix
+        videos = [FrameFolders(name, frames / name, masks / name, suffix) for name in names]
         return SplitContent(
-            read_clips(videos, policy, self._labelling), defined.classes, defined.palette, defined.fps, defined.values
+            read_clips(videos, policy, self._labelling),
+            defined.classes,
+            defined.palette,
+            defined.fps,
+            defined.values,
+            label_colors=defined.mask_colors,
         )

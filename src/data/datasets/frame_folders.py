@@ -1,32 +1,48 @@
 """Videos stored as folders of frames and labels: split lists, and frames matched with labels by file name."""
 
-from collections.abc import Callable, Sequence
+import logging
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from src.data.integrity.issues import DatasetIssue, IssuePolicy
 from src.files.images import natural_key
+from src.files.suffixes import IMAGE_SUFFIXES, LABEL_SUFFIXES, is_hidden, left_out_line
 from src.files.text import read_text
 from src.structures import Clip
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-LABEL_SUFFIXES = (".png",)
+log = logging.getLogger(__name__)
 
 Labelling = Literal["every_frame", "all_or_none", "any"]
 """Frames of a video that must have labels: all; all or none (withheld labels); or none."""
 
 
+# Names of masks beside their frames: a frame called so, next to one without it, is taken for a mask.
+_MASK_NAME = re.compile(r"(.+?)([._-]?(?:mask|label|labels|seg|gt|annotation))", re.IGNORECASE)
+
+
 class FrameFolders(NamedTuple):
-    """Name of a clip, and the folders of its frames and of its labels, which are named like the frames."""
+    """Files of a clip.
+
+    Attributes:
+        name: name of the clip.
+        images, labels: folders of its frames and of its labels.
+        mask_suffix: what the name of a label has beyond that of its frame; such labels may also be in the folder of frames.
+    """
 
     name: str
     images: Path
     labels: Path
+    mask_suffix: str = ""
 
 
 def read_clips(videos: Sequence[FrameFolders], policy: IssuePolicy, labelling: Labelling) -> list[Clip]:
-    """Read several videos, except excluded ones; see :func:`read_clip`."""
-    clips = (read_clip(video, policy, labelling) for video in videos if not policy.excludes_video(video.name))
+    """Read several videos, except excluded ones; see :func:`read_clip`. Files that are left out are one line in the log."""
+    left_out: list[Path] = []
+    clips = [read_clip(video, policy, labelling, left_out) for video in videos if not policy.excludes_video(video.name)]
+    if left_out:
+        log.warning("%s", left_out_line(policy.root, left_out))
     return [clip for clip in clips if clip is not None]
 
 
@@ -89,30 +105,45 @@ def subfolders(folder: Path) -> list[str]:
     return [path.name for path in sorted(paths, key=natural_key)]
 
 
-def read_clip(video: FrameFolders, policy: IssuePolicy, labelling: Labelling) -> Clip | None:
+def read_clip(video: FrameFolders, policy: IssuePolicy, labelling: Labelling, left_out: list[Path] | None = None) -> Clip | None:
     """Find the frames and labels of one video, in natural order of their names; numbers need not be consecutive.
 
     Args:
         video: folders of the video; the folder of labels may be missing if no frame must have a label.
-        policy: receives frames without a label, labels without a frame, and a video without frames.
+        policy: receives frames without a label, labels without a frame or in a lossy format, and a video without frames.
         labelling: frames that must have a label.
+        left_out: receives what is neither a frame nor a label.
 
     Returns:
         The clip, or ``None`` if it has no frames and issues are collected or excluded.
     """
-    name, images, labels = video
-    frames = _files_by_stem(images, IMAGE_SUFFIXES, policy)
-    masks = _files_by_stem(labels, LABEL_SUFFIXES, policy)
+    name, images, labels, suffix = video
+    in_images, in_labels = _visible(images), _visible(labels)
+    beside = [path for path in in_images if suffix and path.stem.endswith(suffix)]
+    frames = _files_by_stem(
+        [path for path in in_images if not (suffix and path.stem.endswith(suffix))], IMAGE_SUFFIXES, "", policy
+    )
+    masks = _files_by_stem([*in_labels, *beside], LABEL_SUFFIXES, suffix, policy)
+    lossy = [path for path in (*in_labels, *beside) if _is_lossy(path) and path.stem.removesuffix(suffix) not in masks]
+    if left_out is not None:
+        left_out += [path for path in in_images if path.suffix.lower() not in IMAGE_SUFFIXES]
+        left_out += [path for path in in_labels if path.suffix.lower() not in LABEL_SUFFIXES and path not in lossy]
     needed = labelling == "every_frame" or (labelling == "all_or_none" and bool(masks))
     unlabelled = [image for stem, image in frames.items() if needed and stem not in masks]
     orphans = [mask for stem, mask in masks.items() if stem not in frames]
     # Exclusion lists contain the label's path in both cases.
     policy.report(
+        *(DatasetIssue("lossy", path, f"{path} may be lossy; expected masks as PNG, TIFF or BMP") for path in lossy),
         *(
-            DatasetIssue("unpaired", path := labels / f"{image.stem}.png", f"{image} has no label; expected {path}")
+            DatasetIssue("unpaired", path := labels / f"{image.stem}{suffix}.png", f"{image} has no label; expected {path}")
             for image in unlabelled
         ),
-        *(DatasetIssue("unpaired", mask, f"{mask} has no image; expected {images / mask.stem}.jpg") for mask in orphans),
+        *(DatasetIssue("unpaired", mask, _orphan_message(mask, images, suffix, frames)) for mask in orphans),
+        *(
+            DatasetIssue("layout", image, f"{image} looks like a mask: {_ADVICE.format(frames[found[1]].name, found[2])}")
+            for stem, image in frames.items()
+            if (found := _MASK_NAME.fullmatch(stem)) and found[1] in frames
+        ),
     )
     if not frames:
         policy.report(DatasetIssue("missing", images, f"{images} holds no frames; expected *.jpg or *.png", entry=name))
@@ -120,17 +151,36 @@ def read_clip(video: FrameFolders, policy: IssuePolicy, labelling: Labelling) ->
     return Clip(name, tuple(frames.values()), tuple(masks.get(stem) for stem in frames))
 
 
-def _files_by_stem(folder: Path, suffixes: tuple[str, ...], policy: IssuePolicy) -> dict[str, Path]:
-    """Map stems to files, in natural order; empty if the folder does not exist. Hidden files (of archivers) are ignored."""
-    if not folder.is_dir():
-        return {}
-    paths = [p for p in folder.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith(".")]
+_ADVICE = "expected no mask of {} among the frames; set mask_suffix: {} in classes.yaml (data=folder), or move it"
+
+
+def _orphan_message(mask: Path, images: Path, suffix: str, frames: Mapping[str, Path]) -> str:
+    """Describe a mask without a frame; name the suffix that would pair it."""
+    stem = mask.stem.removesuffix(suffix)
+    found = _MASK_NAME.fullmatch(stem)
+    hint = f"; set mask_suffix: {found[2]} in classes.yaml (data=folder)" if found and found[1] in frames else ""
+    return f"{mask} has no image; expected {images / stem}.jpg{hint}"
+
+
+def _is_lossy(path: Path) -> bool:
+    suffix = path.suffix.lower()
+    return suffix in IMAGE_SUFFIXES and suffix not in LABEL_SUFFIXES
+
+
+def _visible(folder: Path) -> list[Path]:
+    """Return the paths in a folder in natural order, without hidden ones (of archivers); none if it does not exist."""
+    return sorted((path for path in folder.iterdir() if not is_hidden(path)), key=natural_key) if folder.is_dir() else []
+
+
+def _files_by_stem(paths: Sequence[Path], suffixes: tuple[str, ...], end: str, policy: IssuePolicy) -> dict[str, Path]:
+    """Map stems, without ``end``, to files; report a second file for the same stem."""
     files: dict[str, Path] = {}
-    for path in sorted(paths, key=natural_key):
+    for path in (path for path in paths if path.suffix.lower() in suffixes):
+        stem = path.stem.removesuffix(end)
         # An excluded file is replaced by another one of the same frame.
-        if path.stem not in files or policy.excludes(files[path.stem]):
-            files[path.stem] = path
+        if stem not in files or policy.excludes(files[stem]):
+            files[stem] = path
             continue
-        message = f"{path}: more than one file for the same frame; {files[path.stem].name} also exists; expected one"
+        message = f"{path}: more than one file for the same frame; {files[stem].name} also exists; expected one"
         policy.report(DatasetIssue("duplicate", path, message))
     return files

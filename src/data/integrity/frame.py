@@ -69,10 +69,12 @@ def check_frame(label_format: LabelFormat, frame: FrameFiles) -> FrameReport:
     if wrong_pixels := pixels.pop(UNDEFINED, 0):
         values, counts = np.unique(raw[classes == UNDEFINED], return_counts=True)
         undefined = dict(zip(values.tolist(), counts.tolist(), strict=True))
-        found = f"{', '.join(map(str, values[:5]))}{', ...' if len(values) > 5 else ''} ({wrong_pixels} pixels)"
-        message = f"{frame.label}: undefined label values {found}; expected {label_format.expected}"
+        first = ", ".join(map(label_format.name, values[:5].tolist()))
+        found = f"{first}{', ...' if len(values) > 5 else ''} ({wrong_pixels} pixels)"
+        message = f"{frame.label}: undefined {found}; expected {label_format.expected}"
         issues.append(DatasetIssue("values", frame.label, message))
-    return FrameReport(size, pixels, tuple(issues), undefined, is_interpolated(raw), image_hash, _digest(raw))
+    interpolated = not label_format.colors and is_interpolated(raw)
+    return FrameReport(size, pixels, tuple(issues), undefined, interpolated, image_hash, _digest(raw))
 
 
 def is_interpolated(raw: NDArray[np.integer[Any]]) -> bool:

@@ -31,6 +31,16 @@ def test_values_colors_and_rate_can_be_set(tmp_path):
     assert defined.fps == 12.5
 
 
+def test_masks_can_be_colors_and_have_a_suffix(tmp_path):
+    defined = read(
+        tmp_path,
+        "mask_colors: true\nmask_suffix: _mask\nignore_colors: [[0, 0, 0]]\nclasses:\n"
+        "  - {name: car, color: [0, 0, 142]}\n  - {name: road, color: [128, 64, 128]}\n",
+    )
+    assert (defined.mask_colors, defined.mask_suffix) == (True, "_mask")
+    assert defined.values == {142: 0, 0x804080: 1, 0: IGNORE_INDEX}
+
+
 def test_nothing_need_be_ignored(tmp_path):
     assert read(tmp_path, "ignore: []\nclasses: [a]").values == {0: 0}
 
@@ -38,6 +48,20 @@ def test_nothing_need_be_ignored(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("mask_colors: true\nclasses: [a]", r", line 2: classes\[0\] has no color, but mask_colors is true"),
+        (
+            "mask_colors: true\nclasses:\n- {name: a, value: 1, color: [1, 1, 1]}",
+            r", line 3: classes\[0\] has a mask value, but mask_colors is true",
+        ),
+        (
+            "mask_colors: true\nclasses:\n- {name: a, color: [1, 1, 1]}\n- {name: b, color: [1, 1, 1]}",
+            r", line 4: classes\[1\]\.color contains a color, which is used before",
+        ),
+        ("mask_colors: true\nignore: [0]\nclasses:\n- {name: a, color: [1, 1, 1]}", ", line 2: ignore lists mask values"),
+        ("ignore_colors: [[0, 0, 0]]\nclasses: [a]", ", line 1: ignore_colors lists colors, but mask_colors is false"),
+        ("mask_colors: no thanks\nclasses: [a]", ", line 1: mask_colors is 'no thanks'"),
+        ("mask_suffix: a/b\nclasses: [a]", ", line 1: mask_suffix is 'a/b'"),
+        ("mask_suffix: ''\nclasses: [a]", ", line 1: mask_suffix is ''"),
         ("classes: [", " is not YAML"),
         ("classes: !!python/object/apply:os.system ['true']", " is not YAML"),
         ("", ", line 1: the content is None: .*dictionary"),
