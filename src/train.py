@@ -31,6 +31,10 @@ def main(cfg: DictConfig) -> float | None:
         # Lightning starts further processes with the same command line: each would run the sweep again.
         raise ValueError(f"trainer.devices={devices}: the jobs of a multirun train on one device each")
     cfg.run_dir, cfg.job = job.runtime.output_dir, job.job.num
+    if not (Path(cfg.run_dir) / ".hydra").exists():
+        from src.commands.run_settings import record_command  # takes seconds
+
+        record_command(cfg, Path(cfg.run_dir))  # the table of the jobs names those that fail
     return _job(cfg)
 
 

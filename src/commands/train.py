@@ -1,6 +1,7 @@
 """Training of one stage, and the repetition of a broken step: the work of ``python -m src.train``."""
 
 import logging
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,22 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
 from src.commands.num_classes import fill_num_classes
+from src.commands.run_settings import record_command, run_settings
 from src.data.datamodule import PairDataModule
+from src.training.checkpointing.earlier_run import EarlierRun, write_run_file
 from src.training.checkpointing.nonfinite import NonFiniteStep
+from src.training.checkpointing.periodic_checkpoint import PeriodicCheckpoint
 from src.training.checkpointing.replay import replay_step
-from src.training.checkpointing.resume import discard_checkpoints, find_checkpoint
+from src.training.checkpointing.resume import find_checkpoint
 from src.training.checkpointing.run_lock import run_lock
+from src.training.checkpointing.run_record import RunRecord
 from src.training.logging.dashboards import git_state
 from src.training.logging.resilient_wandb import ResilientWandbLogger
 from src.training.module import PropagationModule
 from src.training.strategies import explain_lost_processes, full_model
-from src.training.wiring import build_propagator, set_gradient_accumulation
+from src.training.wiring import build_propagator, check_trainable, set_gradient_accumulation
 from src.weights.folder_files import plain_json
-from src.weights.model_folder import load_model, save_model
+from src.weights.model_folder import load_model, model_config, save_model
 
 log = logging.getLogger(__name__)
 
@@ -52,24 +57,53 @@ def replay(cfg: DictConfig) -> dict[str, float]:
 
 
 def _train(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
+    earlier = EarlierRun(run_dir)
+    earlier.settle(wait=not cfg.overwrite)
     checkpoint = find_checkpoint(run_dir, cfg.resume, cfg.overwrite)
     lightning.seed_everything(cfg.seed, verbose=False)
     # First the fast parts: a misspelt key should not wait for data and weights.
     trainer = _trainer(cfg)
+    module, datamodule = _module(cfg)
+    record = RunRecord(run_settings(cfg, trainer, datamodule, model_config(module.propagator)))
+    if checkpoint is not None:
+        record.check(checkpoint, force=cfg.resume == "force")
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    callbacks.append(record)
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, PeriodicCheckpoint):
+            callback.run, callback.after_save = record.run, earlier.remove
+    with earlier.replaced_by(record.run) if cfg.overwrite else nullcontext():
+        if trainer.is_global_zero:
+            write_run_file(run_dir, record.run)
+            record_command(cfg, run_dir)
+        return _fit(cfg, trainer, module, datamodule, checkpoint)
+
+
+def _module(cfg: DictConfig) -> tuple[PropagationModule, PairDataModule]:
     objective, optim = instantiate(cfg.stage.objective), instantiate(cfg.stage.optim)
     datamodule = instantiate(cfg.datamodule)
+    init_from = cfg.stage.init_from
+    if cfg.overwrite and init_from is not None and Path(init_from).resolve().is_relative_to(Path(cfg.run_dir).resolve()):
+        raise ValueError(
+            f"stage.init_from={init_from} is in the run that overwrite=true replaces; choose another folder (name=<other>)"
+        )
     propagator = build_propagator(
         instantiate(cfg.stage.segmentor),
         instantiate(cfg.stage.flow),
-        cfg.stage.init_from,
+        init_from,
         cfg.model.warp_grid,
         cfg.data.num_classes,
         new_class_head=cfg.stage.name == "segmentor",
     )
-    metadata = _metadata(cfg, datamodule)
-    module = PropagationModule(propagator, objective, optim, cfg.data.num_classes, metadata, cfg.seed)
-    if cfg.overwrite:
-        discard_checkpoints(run_dir)
+    module = PropagationModule(propagator, objective, optim, cfg.data.num_classes, _metadata(cfg, datamodule), cfg.seed)
+    check_trainable(propagator, objective.trainable, init_from if cfg.stage.flow is None else None)
+    return module, datamodule
+
+
+def _fit(
+    cfg: DictConfig, trainer: Trainer, module: PropagationModule, datamodule: PairDataModule, checkpoint: Path | None
+) -> dict[str, float]:
+    run_dir, propagator = Path(cfg.run_dir), module.propagator
     for logger in trainer.loggers:
         settings: Any = OmegaConf.to_container(cfg, resolve=True)
         logger.log_hyperparams(settings | {"git": git_state(Path(__file__).parent)})
@@ -82,12 +116,14 @@ def _train(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     except SystemExit:
         # Lightning turns Ctrl-C into an exit, and StopOnSignal exits by itself.
         log.warning(
-            "stopped at step %d; the same command with resume=true continues from its last checkpoint", trainer.global_step
+            "stopped at step %d; the same command with resume=true%s continues from its last checkpoint",
+            trainer.global_step,
+            " and without overwrite=true" if cfg.overwrite else "",
         )
         raise
     whole = full_model(propagator, trainer)
     if trainer.is_global_zero:
-        save_model(whole, run_dir / "model", metadata)
+        save_model(whole, run_dir / "model", module.metadata)
         log.info("model saved to %s", run_dir / "model")
         if cfg.upload_model:
             for logger in trainer.loggers:

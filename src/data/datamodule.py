@@ -102,6 +102,7 @@ class PairDataModule(L.LightningDataModule):
             raise ValueError(
                 f"batch_size={batch_size}, max_steps={max_steps}, num_workers={num_workers}; expected positive counts"
             )
+        self.train = train
         self.val = val
         self.train_transform = train_transform
         self.train_pairs = partial(

@@ -3,6 +3,7 @@
 import logging
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -56,7 +57,12 @@ def build_propagator(
             )
         earlier, _ = load_model(init_from)
         taken = [name for name, fresh in (("segmentor", segmentor), ("flow", flow)) if fresh is None]
-        log.info("%s taken from %s", " and ".join(taken) or "nothing", init_from)
+        if not taken:
+            raise ValueError(
+                f"stage.init_from={init_from} has no effect, as stage.segmentor and stage.flow are fresh networks; expected "
+                "stage.segmentor=null or stage.flow=null with it, or stage.init_from=null"
+            )
+        log.info("%s taken from %s", " and ".join(taken), init_from)
         if segmentor is None:
             segmentor = earlier.segmentor
             if num_classes not in (None, segmentor.num_classes):
@@ -70,6 +76,26 @@ def build_propagator(
     if segmentor is None or flow is None:
         raise ValueError("segmentor or flow estimator is missing; configure both or set stage.init_from")
     return Propagator(segmentor, flow, warp_grid)
+
+
+def check_trainable(propagator: Propagator, names: Sequence[str], init_from: str | None) -> None:
+    """Raise ``ValueError`` if a part that the stage trains has no trainable parameters, as a flow that copies masks.
+
+    Args:
+        propagator: the model, frozen as in training.
+        names: parts that the stage trains.
+        init_from: earlier model that the flow is from; ``None`` for a fresh flow.
+    """
+    for name in names:
+        part = propagator.parts()[name]
+        if not any(parameter.requires_grad for parameter in part.parameters()):
+            advice = "choose a network, such as model/flow=query"
+            if init_from is not None:
+                advice = f"{init_from} has no trained flow: run stage=flow and start from its model, or add +sweep=fresh_flow"
+            raise ValueError(
+                f"stage.objective.trainable: {name} is a {type(part).__name__} without trainable parameters; expected some; "
+                f"{advice if name == 'flow' else 'configure its losses'}, or leave {name} out of stage.objective.trainable"
+            )
 
 
 def set_gradient_accumulation(trainer: Trainer, global_batch_size: int | None, batch_size: int) -> None:

@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import pickle
+import re
 import shutil
 import zipfile
 from collections.abc import Mapping
@@ -18,10 +19,12 @@ from src.files.atomic_write import atomic_path
 log = logging.getLogger(__name__)
 
 CHECKPOINT_FOLDER = "checkpoints"
-_NAMES = "step_*.ckpt"
-_UNFINISHED = ".*.partial.ckpt"
+RUN_KEY = "run"
+"""Key of a checkpoint with the identity and the settings of its run; absent from those of earlier releases."""
+_NAME = re.compile(r"step_(\d{7,})\.ckpt")
+_UNFINISHED = re.compile(r"\.(step_\d+|best)\.[0-9a-f]+\.partial\.ckpt")
 # Keys that an exact resume needs.
-_NEEDED = ("state_dict", "optimizer_states", "lr_schedulers", "loops")
+_NEEDED = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "global_step")
 _DAMAGE = (OSError, EOFError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile, pickle.UnpicklingError)
 
 
@@ -64,29 +67,71 @@ def checkpoint_damage(path: Path) -> str | None:
 
     All checksums are compared, and the content is read as plain data (``weights_only=True``).
     """
+    if not path.is_file():
+        return "it is a link to a file that does not exist" if path.is_symlink() else "it is no file"
     try:
         with zipfile.ZipFile(path) as archive:
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                return "it is compressed, which no checkpoint of this project is"
             broken = archive.testzip()
         if broken is not None:
             return f"the checksum of {broken} in it is wrong"
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        content = read_checkpoint(path)
     except _DAMAGE as error:
         return str(error).splitlines()[0] if str(error) else type(error).__name__
     if not isinstance(content, Mapping):
         return f"it contains a {type(content).__name__}; expected the state of a run"
     missing = [name for name in _NEEDED if name not in content]
-    return f"it has no {', '.join(missing)}" if missing else None
+    if missing:
+        return f"it has no {', '.join(missing)}"
+    named = named_step(path)
+    if named not in (None, content["global_step"]):
+        return f"its name says step {named} and its content step {content['global_step']}"
+    return None
 
 
-def checkpoints_by_age(folder: Path) -> list[Path]:
-    """List the checkpoints of a folder, newest last, without unfinished files and the best model."""
-    return sorted(folder.glob(_NAMES), key=lambda path: (path.stat().st_mtime_ns, path.name))
+def read_checkpoint(path: Path) -> Any:
+    """Read a checkpoint as plain data; its tensors stay on disk until they are used."""
+    return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+
+
+def named_step(path: Path) -> int | None:
+    """Return the step in the name of a checkpoint; ``None`` for other files."""
+    match = _NAME.fullmatch(path.name)
+    return int(match[1]) if match else None
+
+
+def checkpoints_by_step(folder: Path) -> list[Path]:
+    """List the files named as checkpoints of a step, last step last; times of files have no effect."""
+    steps = {path: named_step(path) for path in (folder.iterdir() if folder.is_dir() else ())}
+    return sorted((path for path, step in steps.items() if step is not None), key=lambda path: (steps[path], path.name))
+
+
+def is_checkpoint_of(path: Path, run: str | None) -> bool:
+    """Return whether a file is a checkpoint of a run by its content; only such files are ever deleted.
+
+    Args:
+        path: file named ``step_<step>.ckpt``, whose content must have the same step, or of another name.
+        run: identity of the run. A checkpoint of an earlier release has none and counts as one of the run.
+    """
+    if path.is_symlink() or not path.is_file():
+        return False
+    try:
+        content = read_checkpoint(path)
+    except _DAMAGE:
+        return False
+    if not isinstance(content, Mapping) or "model_config" not in content:
+        return False
+    saved = content.get(RUN_KEY)
+    identity = saved.get("id") if isinstance(saved, Mapping) else None
+    return identity in (None, run) and named_step(path) in (None, content.get("global_step"))
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Delete the unfinished files of killed processes."""
-    for path in folder.glob(_UNFINISHED):
-        path.unlink(missing_ok=True)
+    """Delete the unfinished checkpoints of killed processes."""
+    for path in folder.iterdir():
+        if _UNFINISHED.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Callback that saves the checkpoints for resuming a run."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from src.structures import PairBatch
-from src.training.checkpointing.checkpoint_files import checkpoints_by_age, remove_unfinished
+from src.training.checkpointing.checkpoint_files import checkpoints_by_step, is_checkpoint_of, named_step, remove_unfinished
 
 
 class PeriodicCheckpoint(Checkpoint):
@@ -21,6 +22,10 @@ class PeriodicCheckpoint(Checkpoint):
         folder: folder of the checkpoints.
         every_n_steps: interval, optimizer steps.
         keep: number of checkpoints to keep; if the newest is damaged, a run resumes from the previous one.
+
+    Attributes:
+        run: identity of the run; checkpoints of other runs, and files that are no checkpoints, are never deleted.
+        after_save: called on the first process after each checkpoint.
     """
 
     def __init__(self, folder: str, every_n_steps: int, keep: int = 2) -> None:
@@ -29,7 +34,10 @@ class PeriodicCheckpoint(Checkpoint):
         self.folder = Path(folder)
         self.every_n_steps = every_n_steps
         self.keep = keep
+        self.run: str | None = None
+        self.after_save: Callable[[], None] = lambda: None
         self._saved = 0
+        self._own: set[Path] = set()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: PairBatch, batch_idx: int
@@ -44,7 +52,7 @@ class PeriodicCheckpoint(Checkpoint):
             self.save(trainer)
 
     def save(self, trainer: Trainer) -> Path:
-        """Save the finished step, then delete all but the newest ``keep`` checkpoints."""
+        """Save the finished step, then delete the run's checkpoints of earlier steps but for the last ``keep - 1``."""
         path = self.folder / f"step_{trainer.global_step:07d}.ckpt"
         # Unwritten rows of a logger would be lost with the process, and a resumed run does not log them again.
         for logger in trainer.loggers:
@@ -52,10 +60,18 @@ class PeriodicCheckpoint(Checkpoint):
         trainer.save_checkpoint(path)
         self._saved = trainer.global_step
         if trainer.is_global_zero:
+            self._own.add(path)
+            self.after_save()
             remove_unfinished(self.folder)
-            for older in checkpoints_by_age(self.folder)[: -self.keep]:
+            for older in self._earlier()[: 1 - self.keep or None]:
                 older.unlink()
         return path
+
+    def _earlier(self) -> list[Path]:
+        """List the run's checkpoints of earlier steps."""
+        earlier = [path for path in checkpoints_by_step(self.folder) if (named_step(path) or 0) < self._saved]
+        self._own |= {path for path in earlier if path not in self._own and is_checkpoint_of(path, self.run)}
+        return [path for path in earlier if path in self._own]
 
     def _due(self, trainer: Trainer) -> bool:
         step = trainer.global_step

@@ -1,4 +1,5 @@
 import math
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from src.structures import PairBatch
 from src.training.checkpointing.periodic_checkpoint import PeriodicCheckpoint
 from src.training.stages import SegmentorStage, Terms
 from tests.inference.tiny import CLASSES
+from tests.training.checkpointing.run_folder import write_checkpoint
 from tests.training.tiny_fit import tiny_data, tiny_module, tiny_trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -69,6 +71,27 @@ def test_newest_checkpoints_are_kept_and_other_files_stay(tmp_path: Path) -> Non
     (tmp_path / ".step_0000002.aa.partial.ckpt").touch()
     FakeTrainer().run(PeriodicCheckpoint(str(tmp_path), 3, keep=2), 7)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best.ckpt", SECOND, LAST]
+
+
+def test_only_checkpoints_of_the_run_are_deleted_and_the_last_steps_stay(tmp_path: Path) -> None:
+    """Whatever the times of the files, and although names are those of checkpoints."""
+    own = [write_checkpoint(tmp_path, step) for step in (1, 2)]
+    os.utime(own[0], (4e9, 4e9))
+    other = write_checkpoint(tmp_path, 0, run="b")
+    renamed = write_checkpoint(tmp_path, 1, "step_0000004.ckpt")
+    notes = [tmp_path / name for name in ("step_x.ckpt", "step_0000005.ckpt", "notes.txt", ".mine.partial.ckpt")]
+    for path in notes:
+        path.write_text("mine")
+    os.utime(notes[1], (4e9, 4e9))
+    link = tmp_path / "step_0000000002.ckpt"
+    link.symlink_to(tmp_path / "gone")
+    callback = PeriodicCheckpoint(str(tmp_path), 3, keep=2)
+    callback.run, calls = "a", []
+    callback.after_save = lambda: calls.append(sorted(path.name for path in tmp_path.glob("step_000000[1236].ckpt")))
+    FakeTrainer().run(callback, 6)
+    left = {FIRST, SECOND, other.name, renamed.name, link.name, *(path.name for path in notes)}
+    assert {path.name for path in tmp_path.iterdir()} == left
+    assert calls == [[own[0].name, own[1].name, FIRST], [own[1].name, FIRST, SECOND]]
 
 
 @pytest.mark.parametrize("batches", [1, 2])

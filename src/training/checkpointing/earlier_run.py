@@ -1,0 +1,250 @@
+"""Replacement of an earlier run in its folder: it stays in ``earlier_run/`` until the new run has its first checkpoint."""
+
+import json
+import logging
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.utilities import rank_zero_only
+
+from src.files.atomic_write import write_text
+from src.training.checkpointing.checkpoint_files import CHECKPOINT_FOLDER, checkpoints_by_step, is_checkpoint_of
+from src.weights.model_folder import FORMAT
+
+log = logging.getLogger(__name__)
+
+RUN_FILE = "run.json"
+"""Marker of a run folder, with the identity of its run."""
+_FOLDER, _STATE = "earlier_run", "state.json"
+_RUN_FORMAT, _STATE_FORMAT = "mpvss-run", "mpvss-earlier-run"
+_WAIT_SECONDS = 120.0
+# All files that a run writes, below its folder; any other file there belongs to the user.
+_MODEL = r"model/(config\.json|model\.safetensors)"
+_FILES = re.compile(
+    rf"checkpoints/(step_\d{{7,}}|best)\.ckpt|{_MODEL}|broken/step_\d+_rank_\d+/(batch\.(safetensors|json)|{_MODEL})"
+    r"|csv/version_\d+/(metrics\.csv|hparams\.yaml)|tensorboard/version_\d+/(events\.out\.tfevents\.[^/]*|hparams\.yaml)"
+    r"|wandb/((offline-)?run-\d{8}_\d{6}-\w+/.*|latest-run|debug[\w-]*\.log)"
+    r"|pictures/step_\d{7}/\d+\.png|overlays/step_\d{7}\.mp4|skipped_samples\.csv|failed\.txt|train\.log|run\.json"
+    r"|\.hydra/(config|hydra|overrides)\.yaml"
+)
+_ENTRIES = (
+    *(CHECKPOINT_FOLDER, "model", "broken", "csv", "tensorboard", "wandb", "pictures", "overlays", ".hydra"),
+    *("skipped_samples.csv", "failed.txt", "train.log", RUN_FILE),
+)
+# Of a run that failed before its first checkpoint: what its messages and W&B's process still refer to.
+_STAY = ("broken/", "wandb/")
+
+
+class EarlierRun:
+    """The earlier run of a folder, while a new one replaces it.
+
+    Files are moved by renames and only within the folder; a process killed between two of them leaves a state from which
+    :meth:`settle` continues. Only files that runs write are moved, and only what a run's content identifies is deleted.
+
+    Args:
+        run_dir: run folder.
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir = run_dir
+        self.folder = run_dir / _FOLDER
+
+    def settle(self, wait: bool) -> None:
+        """Finish what a killed process began: restore the earlier run, or remove it if the new run has a checkpoint or a model.
+
+        Only the first process does this; the others ``wait`` for it.
+
+        Raises:
+            TimeoutError: if the first process does not finish.
+        """
+        if getattr(rank_zero_only, "rank", 0):
+            deadline = time.monotonic() + _WAIT_SECONDS
+            while wait and self._state() is not None:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(
+                        f"{self.folder} is still there after {_WAIT_SECONDS:.0f} s; expected the first process to restore it"
+                    )
+                time.sleep(0.1)
+            return
+        state = self._state()
+        if state is None:
+            return
+        checkpoints = checkpoints_by_step(self.run_dir / CHECKPOINT_FOLDER)
+        new = any(is_checkpoint_of(path, state["new_run"]) for path in checkpoints)
+        if state["step"] == "moved" and (new or (self.run_dir / "model").exists()):
+            self.remove()
+        else:
+            self.restore()
+
+    @contextmanager
+    def replaced_by(self, run: str) -> Iterator[None]:
+        """Move the run aside for the block; restore it after an error or an exit, unless :meth:`remove` was called."""
+        if getattr(rank_zero_only, "rank", 0):
+            yield
+            return
+        self._move_aside(run)
+        try:
+            yield
+        except BaseException:
+            if self._state() is not None:
+                try:
+                    self.restore()
+                except OSError as error:
+                    log.error(
+                        "%s contains the earlier run (%s); the next start in %s restores it", self.folder, error, self.run_dir
+                    )
+            raise
+        self.remove()
+
+    def remove(self) -> None:
+        """Delete the earlier run; files in it that no run has written stay, and are logged."""
+        if self._state() is None:
+            return
+        identity = read_run_file(self.folder)
+        for name in _own_files(self.folder):
+            path = self.folder / name
+            if path.suffix != ".ckpt" or is_checkpoint_of(path, identity):
+                path.unlink()
+        (self.folder / _STATE).unlink()
+        _remove_empty(self.folder)
+        if self.folder.exists():
+            kept = [str(path) for path in sorted(self.folder.rglob("*")) if not path.is_dir() or path.is_symlink()]
+            log.warning("kept from the replaced run, as not identified by content: %s", ", ".join(kept))
+            self.folder.rename(_free_name(self.run_dir / "kept"))
+
+    def restore(self) -> None:
+        """Move the earlier run back; what the new run has written goes to ``stopped_run_<number>/`` and its log lines stay."""
+        state = self._state()
+        if state is None:
+            return
+        log_file, lines = self.run_dir / "train.log", ""
+        stopped = _free_name(self.run_dir / "stopped_run")
+        if state["step"] == "moved":
+            for name in _own_files(self.run_dir):
+                if name == log_file.name:
+                    lines = log_file.read_text(encoding="utf-8", errors="replace")
+                if not name.startswith(_STAY):
+                    _move(self.run_dir / name, stopped / name)
+            self._write_state("restoring", state["new_run"])
+        for name in _own_files(self.folder):
+            if not (self.run_dir / name).exists() or not name.startswith(_STAY):
+                _move(self.folder / name, self.run_dir / name)
+        (self.folder / _STATE).unlink()
+        reopen_log_files()
+        if lines:
+            with log_file.open("a", encoding="utf-8") as file:
+                file.write(lines)
+        _remove_empty(self.folder)
+        log.warning(
+            "the earlier run in %s is restored%s", self.run_dir, f"; what the new one wrote is in {stopped}" * stopped.exists()
+        )
+
+    def _move_aside(self, run: str) -> None:
+        names = list(_own_files(self.run_dir)) if is_run(self.run_dir) else []
+        if not names:
+            return
+        links = [entry for entry in _ENTRIES if (self.run_dir / entry).is_symlink()]
+        if links:
+            raise FileExistsError(
+                f"{self.run_dir / links[0]} is a link; expected a folder of the run, as overwrite=true replaces only files in "
+                f"{self.run_dir}; remove the link, or choose another folder (name=<other>)"
+            )
+        try:
+            self.folder.mkdir()
+            self._write_state("moving", run)
+            for name in names:
+                _move(self.run_dir / name, self.folder / name)
+            self._write_state("moved", run)
+        except OSError as error:
+            if self._state() is not None:
+                self.restore()
+            raise OSError(
+                error.errno, f"{self.run_dir}: the earlier run cannot be moved aside ({error.strerror}); it is unchanged"
+            ) from error
+        for entry in _ENTRIES:
+            _remove_empty(self.run_dir / entry)
+        reopen_log_files()
+        log.info("overwrite=true: the earlier run is in %s until the first checkpoint of the new one", self.folder)
+
+    def _state(self) -> dict[str, Any] | None:
+        state = _read_json(self.folder / _STATE, _STATE_FORMAT)
+        return state if state and {"step", "new_run"} <= set(state) else None
+
+    def _write_state(self, step: str, run: str) -> None:
+        write_text(self.folder / _STATE, json.dumps({"format": _STATE_FORMAT, "step": step, "new_run": run}) + "\n")
+
+
+def is_run(folder: Path) -> bool:
+    """Return whether a folder contains a run: its marker, a checkpoint of this project, or a model folder."""
+    return (
+        ((folder / RUN_FILE).is_file() and read_run_file(folder) is not None)
+        or any(is_checkpoint_of(path, read_run_file(folder)) for path in checkpoints_by_step(folder / CHECKPOINT_FOLDER))
+        or _is_model(folder / "model")
+    )
+
+
+def read_run_file(folder: Path) -> str | None:
+    """Return the identity of the run of a folder; ``None`` without a marker."""
+    content = _read_json(folder / RUN_FILE, _RUN_FORMAT)
+    return None if content is None else str(content.get("run"))
+
+
+def write_run_file(folder: Path, run: str) -> None:
+    """Mark a folder as that of a run."""
+    write_text(folder / RUN_FILE, json.dumps({"format": _RUN_FORMAT, "run": run}) + "\n")
+
+
+def reopen_log_files() -> None:
+    """Let log files be opened again by their names at the next message, as after their move to another folder."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler) and handler.mode == "a":
+            handler.close()
+
+
+def _own_files(folder: Path) -> list[str]:
+    """List the files that runs write below a folder, by relative name; links to folders are not followed."""
+    found = []
+    for entry in _ENTRIES:
+        if entry == "model" and not _is_model(folder / entry):
+            continue
+        below = os.walk(folder / entry) if not (folder / entry).is_symlink() else ()
+        paths = [Path(parent) / name for parent, folders, files in below for name in (*files, *folders)]
+        paths += [folder / entry] if (folder / entry).is_file() else []
+        # W&B links its latest run, a folder.
+        names = [path.relative_to(folder).as_posix() for path in paths if path.is_symlink() or path.is_file()]
+        found += [name for name in names if _FILES.fullmatch(name)]
+    return found
+
+
+def _is_model(folder: Path) -> bool:
+    return _read_json(folder / "config.json", FORMAT) is not None
+
+
+def _read_json(path: Path, format_name: str) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) and content.get("format") == format_name else None
+
+
+def _move(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.rename(source, target)
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove the empty folders in a folder, and it if nothing is left."""
+    for parent, _, _ in os.walk(folder, topdown=False):
+        if not any(Path(parent).iterdir()):
+            Path(parent).rmdir()
+
+
+def _free_name(path: Path) -> Path:
+    """Return ``path_1``, ``path_2``, ...: the first that does not exist."""
+    return next(free for number in range(1, 10**6) if not os.path.lexists(free := path.with_name(f"{path.name}_{number}")))
