@@ -160,7 +160,7 @@ def test_file_size_limit_ends_the_run_and_keeps_the_checkpoints(
     run = processes.start(*arguments, "trainer.max_steps=2")
     assert run.wait() == 0, run.printed
     (kept,) = (run_dir(tmp_path) / "checkpoints").glob("step_*.ckpt")
-    run = processes.start(*arguments, "resume=true", file_size=first.stat().st_size // 2)
+    run = processes.start(*arguments, "resume=force", file_size=first.stat().st_size // 2)
     assert run.wait() == 1
     assert "the checkpoint could not be written (File too large; " in run.printed and "MB free" in run.printed
     assert [path.name for path in (run_dir(tmp_path) / "checkpoints").glob("*step_*")] == [kept.name]

@@ -76,7 +76,7 @@ class EarlierRun:
             return
         checkpoints = checkpoints_by_step(self.run_dir / CHECKPOINT_FOLDER)
         new = any(is_checkpoint_of(path, state["new_run"]) for path in checkpoints)
-        if state["step"] == "moved" and (new or (self.run_dir / "model").exists()):
+        if state["step"] == "moved" and (new or _is_model(self.run_dir / "model")):
             self.remove()
         else:
             self.restore()
@@ -106,7 +106,7 @@ class EarlierRun:
         if self._state() is None:
             return
         identity = read_run_file(self.folder)
-        for name in _own_files(self.folder):
+        for name in _own_files(self.folder, aside=True):
             path = self.folder / name
             if path.suffix != ".ckpt" or is_checkpoint_of(path, identity):
                 path.unlink()
@@ -131,7 +131,7 @@ class EarlierRun:
                 if not name.startswith(_STAY):
                     _move(self.run_dir / name, stopped / name)
             self._write_state("restoring", state["new_run"])
-        for name in _own_files(self.folder):
+        for name in _own_files(self.folder, aside=True):
             if not (self.run_dir / name).exists() or not name.startswith(_STAY):
                 _move(self.folder / name, self.run_dir / name)
         (self.folder / _STATE).unlink()
@@ -206,11 +206,14 @@ def reopen_log_files() -> None:
             handler.close()
 
 
-def _own_files(folder: Path) -> list[str]:
-    """List the files that runs write below a folder, by relative name; links to folders are not followed."""
+def _own_files(folder: Path, aside: bool = False) -> list[str]:
+    """List the files that runs write below a folder, by relative name; links to folders are not followed.
+
+    A folder ``model`` of another kind is not of a run, unless its files were moved ``aside``, possibly not yet all of them.
+    """
     found = []
     for entry in _ENTRIES:
-        if entry == "model" and not _is_model(folder / entry):
+        if entry == "model" and not aside and not _is_model(folder / entry):
             continue
         below = os.walk(folder / entry) if not (folder / entry).is_symlink() else ()
         paths = [Path(parent) / name for parent, folders, files in below for name in (*files, *folders)]
