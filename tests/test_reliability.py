@@ -123,19 +123,47 @@ def test_run_killed_three_times_ends_like_an_uninterrupted_run(
     check_equal(run_dir(tmp_path), unbroken, unlogged=resumed_at)
 
 
-def test_sigterm_saves_the_step_and_exits_with_75(
-    processes: TrainingProcesses, arguments: list[str], unbroken: Path, tmp_path: Path
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_signal_saves_the_step_and_exits_with_75(
+    processes: TrainingProcesses, arguments: list[str], unbroken: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     run = processes.start(*arguments, "num_workers=1")
     run.wait_for(step_line(1))
-    # A scheduler signals the loader processes, too.
-    run.signal(signal.SIGTERM, whole_group=True)
+    # A scheduler and a terminal signal the loader processes, too.
+    run.signal(number, whole_group=True)
     assert run.wait() == 75, run.printed
     (saved,) = re.findall(r"stopping on a signal: step (\d+) is saved as \S+\.ckpt", run.printed)
     assert 1 <= int(saved) < STEPS and "resume=true continues" in run.printed and "Traceback" not in run.printed
     run = processes.start(*arguments, "resume=true")
     assert run.wait() == 0 and f"step_{int(saved):07d}.ckpt" in run.printed
     check_equal(run_dir(tmp_path), unbroken)
+
+
+def test_killed_replacement_of_a_run_is_undone_by_the_next_start(
+    processes: TrainingProcesses, arguments: list[str], unbroken: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(unbroken, run_dir(tmp_path))
+    run = processes.start(*arguments, "overwrite=true", "callbacks.checkpoint.every_n_steps=100", "seed=1")
+    run.wait_for(step_line(1))
+    run.signal(signal.SIGKILL)
+    assert run.wait() == -signal.SIGKILL
+    assert f"the earlier run is in {run_dir(tmp_path) / 'earlier_run'} until the first checkpoint" in run.printed
+    assert not (run_dir(tmp_path) / "model").exists()
+    again = processes.start(*arguments)
+    assert again.wait() == 1 and "is restored" in again.printed and "already contains a run" in again.printed
+    check_equal(run_dir(tmp_path), unbroken)
+
+
+def test_other_settings_are_refused_and_leave_no_trace(
+    processes: TrainingProcesses, arguments: list[str], unbroken: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(unbroken, run_dir(tmp_path))
+    command = (run_dir(tmp_path) / ".hydra" / "overrides.yaml").read_bytes()
+    run = processes.start(*arguments, "resume=true", "batch_size=1", "stage.optim.lr=0.5")
+    assert run.wait() == 1
+    assert "batch_size: 2 -> 1" in run.printed and "stage.optim.lr: 0.0001 -> 0.5" in run.printed
+    check_equal(run_dir(tmp_path), unbroken)
+    assert (run_dir(tmp_path) / ".hydra" / "overrides.yaml").read_bytes() == command
 
 
 def test_truncated_checkpoint_is_skipped(

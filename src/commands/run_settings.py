@@ -27,7 +27,15 @@ _ROOTS = (
 )
 # Where and how a run computes and reports, and limits that end a run: the same results with any value.
 _WITHOUT_EFFECT = (
-    *("num_workers", "data.on_corrupt", "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy"),
+    *(
+        "num_workers",
+        "data.on_corrupt",
+        "run_dir",
+        "trainer.accelerator",
+        "trainer.devices",
+        "trainer.num_nodes",
+        "trainer.strategy",
+    ),
     *("trainer.plugins", "trainer.default_root_dir", "trainer.use_distributed_sampler", "trainer.log_every_n_steps"),
     *("trainer.enable_model_summary", "trainer.enable_progress_bar", "trainer.enable_checkpointing", "trainer.inference_mode"),
     *("trainer.accumulate_grad_batches", "trainer.num_sanity_val_steps", "trainer.max_time", "trainer.profiler"),
@@ -35,34 +43,43 @@ _WITHOUT_EFFECT = (
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][\w.]*)\}", re.ASCII)
 
 
-def run_settings(cfg: DictConfig, trainer: Trainer, datamodule: PairDataModule, model: dict[str, Any]) -> dict[str, Any]:
-    """Return plain values by dotted option name, for :class:`src.training.checkpointing.run_record.RunRecord`.
-
-    Beside options there are: pairs per step and passes per step, class names, a fingerprint of the clips (names, files, labelled
-    frames), and the configuration of the network. A weights file is recorded with a hash of its content.
+def option_values(cfg: DictConfig) -> dict[str, Any]:
+    """Return the plain values of all options that results depend on, by dotted name; a weights file is a hash of its content.
 
     Args:
-        cfg: composed configuration of ``conf/train.yaml``.
-        trainer: its world size and accumulated passes are final.
-        datamodule: data of the run.
-        model: configuration of the network that training starts from.
+        cfg: composed configuration of ``conf/train.yaml``, before Hydra's ``instantiate``, which replaces its interpolations.
     """
     raw, resolved = (OmegaConf.to_container(cfg, resolve=resolve) for resolve in (False, True))
     found: dict[str, Any] = {}
     for root in _ROOTS:
         _collect(raw, _at(raw, root), _at(resolved, root), root, found)
-    settings = {
+    return {
         name: _with_hash(value) if name.startswith(("stage.", "model.")) else value
         for name, value in found.items()
         if not any(name == other or name.startswith(f"{other}.") for other in _WITHOUT_EFFECT)
     }
+
+
+def run_settings(
+    options: dict[str, Any], trainer: Trainer, datamodule: PairDataModule, network: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the settings of :class:`src.training.checkpointing.run_record.RunRecord`.
+
+    Beside options there are: pairs per step and passes per step, class names, a fingerprint of the clips (names, files, labelled
+    frames), and the configuration of the network that training starts from.
+
+    Args:
+        options: from :func:`option_values`.
+        trainer: its world size and accumulated passes are final.
+        datamodule: data of the run.
+        network: from :func:`src.weights.model_folder.model_config`.
+    """
     passes = trainer.accumulate_grad_batches
-    settings |= {"pairs per step": cfg.batch_size * trainer.world_size * passes, "passes per step": passes}
+    settings = options | {"pairs per step": datamodule.batch_size * trainer.world_size * passes, "passes per step": passes}
     settings |= flatten(list(datamodule.val.classes), "classes")
     clips = {"train": [datamodule.train], "val": [datamodule.val], "extra_train": [x.dataset for x in datamodule.extra_train]}
     settings |= {f"clips of {split}": _fingerprint(datasets) for split, datasets in clips.items()}
-    network = {name: value for name, value in model.items() if name != "metadata"}
-    return settings | flatten(network, "network")
+    return settings | flatten({name: value for name, value in network.items() if name != "metadata"}, "network")
 
 
 def record_command(cfg: DictConfig, folder: Path) -> None:
@@ -116,7 +133,7 @@ def _with_hash(value: Any) -> Any:
 def _fingerprint(datasets: Sequence[ClipDataset]) -> str:
     digest, frames = hashlib.sha256(), 0
     for clip in (clip for dataset in datasets for clip in dataset.clips):
-        names = [(image.name, label is not None) for image, label in zip(clip.images, clip.labels, strict=True)]
+        names = [(image.name, label and label.name) for image, label in zip(clip.images, clip.labels, strict=True)]
         digest.update(repr((clip.name, names)).encode())
         frames += len(clip)
     return f"{sum(len(dataset.clips) for dataset in datasets)} with {frames} frames, sha256 {digest.hexdigest()[:16]}"

@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
 from src.commands.num_classes import fill_num_classes
-from src.commands.run_settings import record_command, run_settings
+from src.commands.run_settings import option_values, record_command, run_settings
 from src.data.datamodule import PairDataModule
 from src.training.checkpointing.earlier_run import EarlierRun, write_run_file
 from src.training.checkpointing.nonfinite import NonFiniteStep
@@ -61,10 +61,11 @@ def _train(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     earlier.settle(wait=not cfg.overwrite)
     checkpoint = find_checkpoint(run_dir, cfg.resume, cfg.overwrite)
     lightning.seed_everything(cfg.seed, verbose=False)
+    options = option_values(cfg)
     # First the fast parts: a misspelt key should not wait for data and weights.
     trainer = _trainer(cfg)
     module, datamodule = _module(cfg)
-    record = RunRecord(run_settings(cfg, trainer, datamodule, model_config(module.propagator)))
+    record = RunRecord(run_settings(options, trainer, datamodule, model_config(module.propagator)))
     if checkpoint is not None:
         record.check(checkpoint, force=cfg.resume == "force")
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -177,6 +178,195 @@ def test_ctrl_c_logs_how_to_resume(run: Run, monkeypatch: pytest.MonkeyPatch, ca
     with caplog.at_level(logging.INFO):
         assert run("stage=segmentor", "resume=true")
     assert "step_0000004.ckpt" in caplog.text
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+FAST = ("stage=segmentor", "trainer.max_steps=2", "trainer.val_check_interval=2", "data.val_samples=1", "callbacks.pictures=null")
+
+
+@pytest.fixture
+def earlier(run: Run, tmp_path: Path) -> Path:
+    """Folder of a finished run."""
+    run(*FAST)
+    return tmp_path / "default" / "segmentor"
+
+
+@pytest.mark.parametrize("ending", [KeyboardInterrupt, FloatingPointError, OSError])
+def test_overwrite_restores_the_earlier_run_if_the_new_one_ends_before_its_first_checkpoint(
+    run: Run, earlier: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, ending: type[BaseException]
+) -> None:
+    before = tree(earlier)
+
+    def end(self: ProgressLines, trainer: Trainer, *_: object) -> None:
+        assert (earlier / "earlier_run" / "checkpoints" / "step_0000002.ckpt").is_file() and not (earlier / "model").exists()
+        raise ending("of this test")
+
+    monkeypatch.setattr(ProgressLines, "on_train_batch_end", end)
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(SystemExit if ending is KeyboardInterrupt else ending):
+            run(*FAST, "overwrite=true", "seed=1")
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert before.items() <= tree(earlier).items() and not (earlier / "earlier_run").exists()
+    assert f"the earlier run in {earlier} is restored" in caplog.text
+    monkeypatch.undo()
+    assert run(*FAST, "resume=true") == {}
+
+
+def test_overwrite_that_is_refused_touches_nothing(run: Run, earlier: Path) -> None:
+    before = tree(earlier)
+    for wrong in ("stage.objective.trainable=[segmentor.decoder]", f"stage.init_from={earlier}/model"):
+        with pytest.raises(ValueError, match=r"unknown|overwrite=true replaces"):
+            run(*FAST, "overwrite=true", wrong)
+        assert tree(earlier) == before
+    for option in ("overwrite='no'", "resume='no'", "resume='yes'"):
+        with pytest.raises(ValueError, match="expected true, false or force"):
+            run(*FAST, option)
+        assert tree(earlier) == before
+
+
+def test_overwritten_run_leaves_nothing_behind(run: Run, earlier: Path) -> None:
+    (earlier / "checkpoints" / "step_x.ckpt").write_text("mine")
+    (earlier / "pictures" / "step_0000009").mkdir(parents=True)
+    (earlier / "pictures" / "step_0000009" / "00.png").write_text("of the earlier run")
+    run(*FAST, "overwrite=true", "trainer.max_steps=1", "trainer.val_check_interval=1")
+    names = sorted(path.relative_to(earlier).as_posix() for path in earlier.rglob("*") if path.is_file())
+    assert names == [
+        "checkpoints/best.ckpt", "checkpoints/step_0000001.ckpt", "checkpoints/step_x.ckpt", "csv/version_0/hparams.yaml",
+        "csv/version_0/metrics.csv", "model/config.json", "model/model.safetensors", "run.json",
+    ]  # fmt: skip
+    assert (earlier / "checkpoints" / "step_x.ckpt").read_text() == "mine"
+
+
+def test_overwrite_in_a_folder_without_a_run_leaves_its_files(run: Run, tmp_path: Path) -> None:
+    documents = tmp_path / "documents"
+    mine = ("letter.odt", "pictures/holiday.png", "csv/data.csv", "checkpoints/step_x.ckpt", "model.txt")
+    for name in mine:
+        (documents / name).parent.mkdir(parents=True, exist_ok=True)
+        (documents / name).write_text("mine")
+    for _ in range(2):
+        run(*FAST, "overwrite=true", f"run_dir={documents}")
+        assert all((documents / name).read_text() == "mine" for name in mine)
+
+
+@pytest.mark.parametrize("name", ["pictures/step_0000002/00.png", "csv/version_0/metrics.csv", "checkpoints/best.ckpt"])
+@pytest.mark.parametrize("option", ["overwrite=true", "resume=true", "resume=false"])
+def test_folder_without_a_run_in_which_names_of_its_files_are_taken_is_refused(
+    run: Run, tmp_path: Path, name: str, option: str
+) -> None:
+    path = tmp_path / "documents" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+    with pytest.raises(FileExistsError, match=f"{name} exists, and .*documents contains no run of this project"):
+        run(*FAST, option, f"run_dir={tmp_path / 'documents'}")
+    assert tree(tmp_path / "documents") == {name: b"mine"}
+
+
+CHANGES = {
+    "batch_size=1": ("batch_size: 2 -> 1", "pairs per step: 2 -> 1"),
+    "stage.optim.lr=0.5": ("stage.optim.lr: 0.0001 -> 0.5",),
+    "seed=7": ("seed: 0 -> 7",),
+    "trainer.precision=bf16-mixed": ("trainer.precision: 32-true -> bf16-mixed",),
+    "mask_loss.dice_weight=4": ("mask_loss.dice_weight: 5.0 -> 4",),
+    "trainer.max_steps=3": ("trainer.max_steps: 2 -> 3",),
+    "trainer.accumulate_grad_batches=2": ("passes per step: 1 -> 2",),
+    "model.segmentor.num_queries=9": ("model.segmentor.num_queries: ", "-> 9"),
+    "stage.objective.trainable=[segmentor.class_head]": ("stage.objective.trainable",),
+    "data.train_transform=null": ("data.train_transform",),
+    "samples_per_pair=2": ("samples_per_pair: 1 -> 2",),
+    "global_batch_size=4": ("pairs per step: 2 -> 4", "passes per step: 1 -> 2"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_resuming_with_other_settings_is_refused_key_by_key(
+    stages: Path, scenes: Path, change: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before anything is written."""
+    before = tree(stages / "segmentor")
+    settings = [*overrides(scenes, stages.parent), "stage=segmentor", BATCH_NORM, "trainer.max_steps=6", "resume=true"]
+    expected = tuple(part.replace("trainer.max_steps: 2", "trainer.max_steps: 6") for part in CHANGES[change])
+    with pytest.raises(ValueError, match=r"setting\(s\) of its run differ: .*resume=force continues"):
+        train(compose_train(*settings, change))
+    assert all(part in caplog.text for part in expected), caplog.text
+    assert tree(stages / "segmentor") == before
+
+
+SAME = ("num_workers=1", "logger=none", "trainer.log_every_n_steps=7", "data.on_corrupt=skip",
+        "data.max_skipped=3", "callbacks.checkpoint.every_n_steps=1", "name=default", "monitor=val/miou",
+        "trainer.num_sanity_val_steps=1", "global_batch_size=2")  # fmt: skip
+
+
+def test_resuming_with_settings_without_an_effect_on_results_is_accepted(
+    stages: Path, scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(scenes)
+    same = [*overrides(Path("."), stages.parent), "stage=segmentor", BATCH_NORM, "resume=true", *SAME]
+    same[0] = "paths.data=../" + scenes.name  # another name of the folder
+    assert train(compose_train(*same)) == {}
+
+
+def test_resuming_with_other_data_in_the_same_folder_is_refused(run: Run, scenes: Path, tmp_path: Path) -> None:
+    """A video and a class that have changed under their names, and a model that a stage started from."""
+    own = tmp_path / "data"
+    shutil.copytree(scenes, own)
+    run(*FAST, f"paths.data={own}")
+    (video,) = (own / "moving_scenes" / "data").glob("train_*")
+    images = sorted(video.glob("origin/*.jpg"))
+    images[-1].unlink()
+    sorted(video.glob("mask/*.png"))[-1].unlink()
+    with pytest.raises(ValueError, match=r"clips of train: 1 with 8 frames, sha256 \w+ -> 1 with 7 frames"):
+        run(*FAST, f"paths.data={own}", "resume=true")
+    with pytest.raises(ValueError, match=r"data.root: .*scenes"):
+        run(*FAST, "resume=true")
+    assert run(*FAST, f"paths.data={own}", "resume=force") == {}
+    flow = ["stage=flow", *FAST[1:], f"paths.data={own}"]
+    run(*flow)
+    run(*FAST, f"paths.data={own}", "overwrite=true", "seed=3")
+    with pytest.raises(ValueError, match=r"stage.init_from: model.safetensors of sha256 \w+ -> model.safetensors of sha256"):
+        run(*flow, "resume=true")
+
+
+def test_resume_force_continues_with_the_new_settings(run: Run, earlier: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run(*FAST, "resume=force", "trainer.max_steps=3", "trainer.val_check_interval=3", "stage.optim.lr=0.001")
+    assert "stage.optim.lr: 0.0001 -> 0.001" in caplog.text and "trainer.max_steps: 2 -> 3" in caplog.text
+    (older, newer) = (torch.load(path, weights_only=True)["run"] for path in sorted(earlier.glob("checkpoints/step_*.ckpt")))
+    assert newer["id"] == older["id"] and newer["settings"]["stage.optim.lr"] == 0.001 and newer["sha256"] != older["sha256"]
+
+
+@pytest.mark.parametrize(
+    "settings, advice",
+    [
+        (["stage=flow", "model/flow=copy"], "choose a network, such as model/flow=query"),
+        (["stage=flow", "model/flow=dis"], "choose a network, such as model/flow=query"),
+        (["stage=propagation", "model/flow=copy"], "choose a network"),
+        (["stage=propagation", "model/flow=dis"], "choose a network"),
+        (
+            ["stage=propagation", "stage.flow=null"],
+            "segmentor/model has no trained flow: run stage=flow and start from its model",
+        ),
+        (["stage=flow", "stage.flow=null"], "has no trained flow"),
+    ],
+)
+def test_stage_with_nothing_to_train_is_an_error_before_training(
+    stages: Path, scenes: Path, tmp_path: Path, settings: list[str], advice: str
+) -> None:
+    # The estimators without parameters have none of the settings of networks.
+    base = [setting for setting in overrides(scenes, stages.parent) if not setting.startswith("model.flow.")]
+    with pytest.raises(
+        ValueError, match=r"stage.objective.trainable: flow is a \w+ without trainable parameters; expected some"
+    ) as raised:
+        train(compose_train(*base, *settings, f"run_dir={tmp_path / 'run'}"))
+    assert advice in str(raised.value) and not (tmp_path / "run").exists()
+
+
+def test_model_to_start_from_without_an_effect_is_an_error(run: Run, stages: Path) -> None:
+    with pytest.raises(ValueError, match=r"stage.init_from=.*model has no effect, as stage.segmentor and stage.flow are fresh"):
+        run("stage=segmentor", f"stage.init_from={stages}/segmentor/model")
 
 
 def pair_iou(model: Propagator, pairs: PairDataset) -> float:

@@ -6,7 +6,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ _ENTRIES = (
     *(CHECKPOINT_FOLDER, "model", "broken", "csv", "tensorboard", "wandb", "pictures", "overlays", ".hydra"),
     *("skipped_samples.csv", "failed.txt", "train.log", RUN_FILE),
 )
+# Written by Hydra and by the multirun, before the run marks its folder.
+_FIRST = ("train.log", ".hydra/", "failed.txt")
 # Of a run that failed before its first checkpoint: what its messages and W&B's process still refer to.
 _STAY = ("broken/", "wandb/")
 
@@ -60,6 +62,7 @@ class EarlierRun:
         Only the first process does this; the others ``wait`` for it.
 
         Raises:
+            FileExistsError: if the folder has no run, but files of the names that a run writes and deletes.
             TimeoutError: if the first process does not finish.
         """
         if getattr(rank_zero_only, "rank", 0):
@@ -73,6 +76,7 @@ class EarlierRun:
             return
         state = self._state()
         if state is None:
+            self._check_names()
             return
         checkpoints = checkpoints_by_step(self.run_dir / CHECKPOINT_FOLDER)
         new = any(is_checkpoint_of(path, state["new_run"]) for path in checkpoints)
@@ -80,6 +84,15 @@ class EarlierRun:
             self.remove()
         else:
             self.restore()
+
+    def _check_names(self) -> None:
+        """Raise ``FileExistsError`` if a folder without a run contains files of the names that a run writes and deletes."""
+        taken = [] if is_run(self.run_dir) else [name for name in _own_files(self.run_dir) if not name.startswith(_FIRST)]
+        if taken:
+            raise FileExistsError(
+                f"{self.run_dir / taken[0]} exists, and {self.run_dir} contains no run of this project; expected no files "
+                "of a run's names; choose another one (run_dir=<other>)"
+            )
 
     @contextmanager
     def replaced_by(self, run: str) -> Iterator[None]:
@@ -110,12 +123,7 @@ class EarlierRun:
             path = self.folder / name
             if path.suffix != ".ckpt" or is_checkpoint_of(path, identity):
                 path.unlink()
-        (self.folder / _STATE).unlink()
-        _remove_empty(self.folder)
-        if self.folder.exists():
-            kept = [str(path) for path in sorted(self.folder.rglob("*")) if not path.is_dir() or path.is_symlink()]
-            log.warning("kept from the replaced run, as not identified by content: %s", ", ".join(kept))
-            self.folder.rename(_free_name(self.run_dir / "kept"))
+        self._close()
 
     def restore(self) -> None:
         """Move the earlier run back; what the new run has written goes to ``stopped_run_<number>/`` and its log lines stay."""
@@ -134,12 +142,11 @@ class EarlierRun:
         for name in _own_files(self.folder, aside=True):
             if not (self.run_dir / name).exists() or not name.startswith(_STAY):
                 _move(self.folder / name, self.run_dir / name)
-        (self.folder / _STATE).unlink()
+        self._close()
         reopen_log_files()
         if lines:
             with log_file.open("a", encoding="utf-8") as file:
                 file.write(lines)
-        _remove_empty(self.folder)
         log.warning(
             "the earlier run in %s is restored%s", self.run_dir, f"; what the new one wrote is in {stopped}" * stopped.exists()
         )
@@ -155,6 +162,8 @@ class EarlierRun:
                 f"{self.run_dir}; remove the link, or choose another folder (name=<other>)"
             )
         try:
+            with suppress(OSError):  # an empty one is of a process that was killed at its end
+                self.folder.rmdir()
             self.folder.mkdir()
             self._write_state("moving", run)
             for name in names:
@@ -170,6 +179,16 @@ class EarlierRun:
             _remove_empty(self.run_dir / entry)
         reopen_log_files()
         log.info("overwrite=true: the earlier run is in %s until the first checkpoint of the new one", self.folder)
+
+    def _close(self) -> None:
+        """Remove the state, and under another name keep what is left."""
+        _remove_empty(self.folder)
+        left = self.folder
+        if len(list(left.iterdir())) > 1:
+            left = left.rename(_free_name(self.run_dir / "kept"))
+            log.warning("files of the replaced run that its content does not identify, or that are in use, are kept in %s", left)
+        (left / _STATE).unlink()
+        _remove_empty(left)
 
     def _state(self) -> dict[str, Any] | None:
         state = _read_json(self.folder / _STATE, _STATE_FORMAT)

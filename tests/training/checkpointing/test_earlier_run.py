@@ -171,7 +171,7 @@ def test_checkpoints_that_content_does_not_identify_are_kept_aside(run_dir: Path
         pass
     kept = {path.name: path for path in (run_dir / "kept_1" / "checkpoints").iterdir()}
     assert set(kept) == {"step_0000007.ckpt", "step_0000009.ckpt"} and kept["step_0000009.ckpt"].read_text() == "mine"
-    assert "kept from the replaced run" in caplog.text
+    assert f"are kept in {run_dir / 'kept_1'}" in caplog.text
 
 
 def test_linked_folder_is_refused_before_anything_moves(run_dir: Path, tmp_path: Path) -> None:
