@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.data.clips import ClipDataset
 from src.data.datamodule import PairDataModule
 from src.files.atomic_write import write_text
+from src.files.fingerprint import fingerprint
 from src.training.checkpointing.run_record import flatten
 
 _ROOTS = (
@@ -121,13 +122,7 @@ def _with_hash(value: Any) -> Any:
     if not isinstance(value, str) or not value or len(value) > 4096 or not Path(value).exists():
         return value
     files = [Path(value)] if Path(value).is_file() else sorted(Path(value).glob("*.safetensors"))
-    if not files:
-        return value
-    digest = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return f"{files[0].name} of sha256 {digest.hexdigest()[:16]}"
+    return ", ".join(f"{path.name} of sha256 {str((fingerprint(path) or {})['sha256'])[:16]}" for path in files) or value
 
 
 def _fingerprint(datasets: Sequence[ClipDataset]) -> str:

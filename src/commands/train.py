@@ -14,11 +14,12 @@ from omegaconf import DictConfig, OmegaConf
 from src.commands.num_classes import fill_num_classes
 from src.commands.run_settings import option_values, record_command, run_settings
 from src.data.datamodule import PairDataModule
-from src.training.checkpointing.earlier_run import EarlierRun, write_run_file
+from src.training.checkpointing.earlier_run import EarlierRun
 from src.training.checkpointing.nonfinite import NonFiniteStep
 from src.training.checkpointing.periodic_checkpoint import PeriodicCheckpoint
 from src.training.checkpointing.replay import replay_step
 from src.training.checkpointing.resume import find_checkpoint
+from src.training.checkpointing.run_files import write_run_file
 from src.training.checkpointing.run_lock import run_lock
 from src.training.checkpointing.run_record import RunRecord
 from src.training.logging.dashboards import git_state

@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,31 +12,15 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_only
 
 from src.files.atomic_write import write_text
+from src.files.result_marker import read_json
 from src.training.checkpointing.checkpoint_files import CHECKPOINT_FOLDER, checkpoints_by_step, is_checkpoint_of
-from src.weights.model_folder import FORMAT
+from src.training.checkpointing.run_files import ENTRIES, check_names, is_model, is_run, own_files, read_run_file
 
 log = logging.getLogger(__name__)
 
-RUN_FILE = "run.json"
-"""Marker of a run folder, with the identity of its run."""
 _FOLDER, _STATE = "earlier_run", "state.json"
-_RUN_FORMAT, _STATE_FORMAT = "mpvss-run", "mpvss-earlier-run"
+_FORMAT = "mpvss-earlier-run"
 _WAIT_SECONDS = 120.0
-# All files that a run writes, below its folder; any other file there belongs to the user.
-_MODEL = r"model/(config\.json|model\.safetensors)"
-_FILES = re.compile(
-    rf"checkpoints/(step_\d{{7,}}|best)\.ckpt|{_MODEL}|broken/step_\d+_rank_\d+/(batch\.(safetensors|json)|{_MODEL})"
-    r"|csv/version_\d+/(metrics\.csv|hparams\.yaml)|tensorboard/version_\d+/(events\.out\.tfevents\.[^/]*|hparams\.yaml)"
-    r"|wandb/((offline-)?run-\d{8}_\d{6}-\w+/.*|latest-run|debug[\w-]*\.log)"
-    r"|pictures/step_\d{7}/\d+\.png|overlays/step_\d{7}\.mp4|skipped_samples\.csv|failed\.txt|train\.log|run\.json"
-    r"|\.hydra/(config|hydra|overrides)\.yaml"
-)
-_ENTRIES = (
-    *(CHECKPOINT_FOLDER, "model", "broken", "csv", "tensorboard", "wandb", "pictures", "overlays", ".hydra"),
-    *("skipped_samples.csv", "failed.txt", "train.log", RUN_FILE),
-)
-# Written by Hydra and by the multirun, before the run marks its folder.
-_FIRST = ("train.log", ".hydra/", "failed.txt")
 # Of a run that failed before its first checkpoint: what its messages and W&B's process still refer to.
 _STAY = ("broken/", "wandb/")
 
@@ -76,23 +59,14 @@ class EarlierRun:
             return
         state = self._state()
         if state is None:
-            self._check_names()
+            check_names(self.run_dir)
             return
         checkpoints = checkpoints_by_step(self.run_dir / CHECKPOINT_FOLDER)
         new = any(is_checkpoint_of(path, state["new_run"]) for path in checkpoints)
-        if state["step"] == "moved" and (new or _is_model(self.run_dir / "model")):
+        if state["step"] == "moved" and (new or is_model(self.run_dir / "model")):
             self.remove()
         else:
             self.restore()
-
-    def _check_names(self) -> None:
-        """Raise ``FileExistsError`` if a folder without a run contains files of the names that a run writes and deletes."""
-        taken = [] if is_run(self.run_dir) else [name for name in _own_files(self.run_dir) if not name.startswith(_FIRST)]
-        if taken:
-            raise FileExistsError(
-                f"{self.run_dir / taken[0]} exists, and {self.run_dir} contains no run of this project; expected no files "
-                "of a run's names; choose another one (run_dir=<other>)"
-            )
 
     @contextmanager
     def replaced_by(self, run: str) -> Iterator[None]:
@@ -119,7 +93,7 @@ class EarlierRun:
         if self._state() is None:
             return
         identity = read_run_file(self.folder)
-        for name in _own_files(self.folder, aside=True):
+        for name in own_files(self.folder, aside=True):
             path = self.folder / name
             if path.suffix != ".ckpt" or is_checkpoint_of(path, identity):
                 path.unlink()
@@ -133,13 +107,13 @@ class EarlierRun:
         log_file, lines = self.run_dir / "train.log", ""
         stopped = _free_name(self.run_dir / "stopped_run")
         if state["step"] == "moved":
-            for name in _own_files(self.run_dir):
+            for name in own_files(self.run_dir):
                 if name == log_file.name:
                     lines = log_file.read_text(encoding="utf-8", errors="replace")
                 if not name.startswith(_STAY):
                     _move(self.run_dir / name, stopped / name)
             self._write_state("restoring", state["new_run"])
-        for name in _own_files(self.folder, aside=True):
+        for name in own_files(self.folder, aside=True):
             if not (self.run_dir / name).exists() or not name.startswith(_STAY):
                 _move(self.folder / name, self.run_dir / name)
         self._close()
@@ -152,10 +126,10 @@ class EarlierRun:
         )
 
     def _move_aside(self, run: str) -> None:
-        names = list(_own_files(self.run_dir)) if is_run(self.run_dir) else []
-        if not names:
+        if not is_run(self.run_dir):
             return
-        links = [entry for entry in _ENTRIES if (self.run_dir / entry).is_symlink()]
+        names = own_files(self.run_dir)
+        links = [entry for entry in ENTRIES if (self.run_dir / entry).is_symlink()]
         if links:
             raise FileExistsError(
                 f"{self.run_dir / links[0]} is a link; expected a folder of the run, as overwrite=true replaces only files in "
@@ -175,7 +149,7 @@ class EarlierRun:
             raise OSError(
                 error.errno, f"{self.run_dir}: the earlier run cannot be moved aside ({error.strerror}); it is unchanged"
             ) from error
-        for entry in _ENTRIES:
+        for entry in ENTRIES:
             _remove_empty(self.run_dir / entry)
         reopen_log_files()
         log.info("overwrite=true: the earlier run is in %s until the first checkpoint of the new one", self.folder)
@@ -191,31 +165,11 @@ class EarlierRun:
         _remove_empty(left)
 
     def _state(self) -> dict[str, Any] | None:
-        state = _read_json(self.folder / _STATE, _STATE_FORMAT)
-        return state if state and {"step", "new_run"} <= set(state) else None
+        state = read_json(self.folder / _STATE)
+        return state if state.get("format") == _FORMAT and {"step", "new_run"} <= set(state) else None
 
     def _write_state(self, step: str, run: str) -> None:
-        write_text(self.folder / _STATE, json.dumps({"format": _STATE_FORMAT, "step": step, "new_run": run}) + "\n")
-
-
-def is_run(folder: Path) -> bool:
-    """Return whether a folder contains a run: its marker, a checkpoint of this project, or a model folder."""
-    return (
-        ((folder / RUN_FILE).is_file() and read_run_file(folder) is not None)
-        or any(is_checkpoint_of(path, read_run_file(folder)) for path in checkpoints_by_step(folder / CHECKPOINT_FOLDER))
-        or _is_model(folder / "model")
-    )
-
-
-def read_run_file(folder: Path) -> str | None:
-    """Return the identity of the run of a folder; ``None`` without a marker."""
-    content = _read_json(folder / RUN_FILE, _RUN_FORMAT)
-    return None if content is None else str(content.get("run"))
-
-
-def write_run_file(folder: Path, run: str) -> None:
-    """Mark a folder as that of a run."""
-    write_text(folder / RUN_FILE, json.dumps({"format": _RUN_FORMAT, "run": run}) + "\n")
+        write_text(self.folder / _STATE, json.dumps({"format": _FORMAT, "step": step, "new_run": run}) + "\n")
 
 
 def reopen_log_files() -> None:
@@ -223,36 +177,6 @@ def reopen_log_files() -> None:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.FileHandler) and handler.mode == "a":
             handler.close()
-
-
-def _own_files(folder: Path, aside: bool = False) -> list[str]:
-    """List the files that runs write below a folder, by relative name; links to folders are not followed.
-
-    A folder ``model`` of another kind is not of a run, unless its files were moved ``aside``, possibly not yet all of them.
-    """
-    found = []
-    for entry in _ENTRIES:
-        if entry == "model" and not aside and not _is_model(folder / entry):
-            continue
-        below = os.walk(folder / entry) if not (folder / entry).is_symlink() else ()
-        paths = [Path(parent) / name for parent, folders, files in below for name in (*files, *folders)]
-        paths += [folder / entry] if (folder / entry).is_file() else []
-        # W&B links its latest run, a folder.
-        names = [path.relative_to(folder).as_posix() for path in paths if path.is_symlink() or path.is_file()]
-        found += [name for name in names if _FILES.fullmatch(name)]
-    return found
-
-
-def _is_model(folder: Path) -> bool:
-    return _read_json(folder / "config.json", FORMAT) is not None
-
-
-def _read_json(path: Path, format_name: str) -> dict[str, Any] | None:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) and content.get("format") == format_name else None
 
 
 def _move(source: Path, target: Path) -> None:

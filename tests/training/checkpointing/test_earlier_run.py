@@ -11,7 +11,8 @@ import pytest
 from lightning.pytorch.utilities import rank_zero_only
 
 from src.training.checkpointing import earlier_run
-from src.training.checkpointing.earlier_run import EarlierRun, is_run, read_run_file, write_run_file
+from src.training.checkpointing.earlier_run import EarlierRun
+from src.training.checkpointing.run_files import is_run, read_run_file, write_run_file
 from tests.training.checkpointing.run_folder import write_checkpoint
 
 CONFIG = json.dumps({"format": "mpvss-model"})
