@@ -89,15 +89,20 @@ class EarlierRun:
         self.remove()
 
     def remove(self) -> None:
-        """Delete the earlier run; files in it that no run has written stay, and are logged."""
+        """Delete the earlier run; files in it that no run has written stay, and are logged, as is an error of the disk."""
         if self._state() is None:
             return
         identity = read_run_file(self.folder)
-        for name in own_files(self.folder, aside=True):
-            path = self.folder / name
-            if path.suffix != ".ckpt" or is_checkpoint_of(path, identity):
-                path.unlink()
-        self._close()
+        try:
+            for name in own_files(self.folder, aside=True):
+                path = self.folder / name
+                if path.suffix != ".ckpt" or is_checkpoint_of(path, identity):
+                    path.unlink()
+            self._close()
+        except OSError as error:
+            log.error(
+                "%s, with the replaced run, cannot be removed (%s); the next checkpoint or start tries again", self.folder, error
+            )
 
     def restore(self) -> None:
         """Move the earlier run back; what the new run has written goes to ``stopped_run_<number>/`` and its log lines stay."""
@@ -114,8 +119,9 @@ class EarlierRun:
                     _move(self.run_dir / name, stopped / name)
             self._write_state("restoring", state["new_run"])
         for name in own_files(self.folder, aside=True):
-            if not (self.run_dir / name).exists() or not name.startswith(_STAY):
-                _move(self.folder / name, self.run_dir / name)
+            source, target = self.folder / name, self.run_dir / name
+            if source.is_symlink() or not target.exists() or not name.startswith(_STAY):
+                _move(source, target)
         self._close()
         reopen_log_files()
         if lines:

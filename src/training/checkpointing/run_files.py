@@ -34,7 +34,7 @@ _FIRST = ("train.log", ".hydra/", "failed.txt")
 def is_run(folder: Path) -> bool:
     """Return whether a folder contains a run: its marker, a checkpoint of this project, or a model folder."""
     return (
-        ((folder / RUN_FILE).is_file() and read_run_file(folder) is not None)
+        read_run_file(folder) is not None
         or any(is_checkpoint_of(path, read_run_file(folder)) for path in checkpoints_by_step(folder / CHECKPOINT_FOLDER))
         or is_model(folder / "model")
     )

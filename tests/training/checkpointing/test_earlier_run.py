@@ -56,6 +56,8 @@ def start(folder: Path, run: str = "b") -> None:
     write_run_file(folder, run)
     write(folder, {"csv/version_0/metrics.csv": "step\n1\n", "train.log": "new line\n", ".hydra/overrides.yaml": "- seed=1\n"})
     write(folder, {"broken/step_0000003_rank_0/batch.json": "new", "wandb/offline-run-20250101_000000-abc/x": ""})
+    if not (folder / "wandb" / "latest-run").is_symlink():
+        (folder / "wandb" / "latest-run").symlink_to("offline-run-20250101_000000-abc")
 
 
 def test_run_is_aside_until_it_is_removed_and_files_of_the_user_never_move(run_dir: Path) -> None:
@@ -90,6 +92,21 @@ def test_run_is_restored_after_an_end_before_the_first_checkpoint(
     assert after["stopped_run_1/csv/version_0/metrics.csv"] == b"step\n1\n" and not (run_dir / "earlier_run").exists()
     assert f"{run_dir} is restored; what the new one wrote is in {run_dir / 'stopped_run_1'}" in caplog.text
     assert os.readlink(run_dir / "wandb" / "latest-run") == "offline-run-20240101_000000-abc"
+
+
+def test_disk_that_refuses_the_removal_does_not_end_the_new_run(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(self: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    with EarlierRun(run_dir).replaced_by("b"):
+        write_checkpoint(run_dir / "checkpoints", 2, run="b")
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "unlink", refuse)
+            EarlierRun(run_dir).remove()
+        assert "the replaced run, cannot be removed (" in caplog.text
+    assert not (run_dir / "earlier_run").exists()
 
 
 def test_killed_process_is_settled_by_the_next_one(run_dir: Path) -> None:
