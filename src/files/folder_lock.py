@@ -55,10 +55,12 @@ def folder_lock(folder: Path, name: str, advice: str) -> Iterator[bool]:
     try:
         yield held
     finally:
-        # Unlinked while still held: a process that opened the file before this finds it unlinked and opens a new one.
-        path.unlink(missing_ok=True)
-        lock.release()
-        _remove_empty(created)
+        try:
+            # Unlinked while still held: a process that opened the file before this finds it unlinked and opens a new one.
+            path.unlink(missing_ok=True)
+        finally:
+            lock.release()
+            _remove_empty(created)
 
 
 def _remove_empty(folders: list[Path]) -> None:
