@@ -74,6 +74,9 @@ class Scratch:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if not self._keep:
             remove_scratch(self._path)
+        if isinstance(error, OSError):
+            with naming(self.target):
+                raise error
 
     def commit(self, note: Mapping[str, Any], overwrite: bool) -> list[Path]:
         """Move the results to their place, with a marker that holds ``note``; after an error the old results are back.

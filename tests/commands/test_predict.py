@@ -1,5 +1,6 @@
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import src.predict
 from src.command_line.arguments import quote_paths
 from src.commands import predict as commands
 from src.commands.predict import open_source, predict
+from src.files.owned_folder import output_lock
 from src.inference.methods import with_method
 from src.inference.scheduling.adaptive import Adaptive
 from src.inference.scheduling.budget import Budget
@@ -258,7 +260,89 @@ def test_results_and_input_are_overwritten_only_on_request(model: Path, tmp_path
     assert count_frames(tmp_path / "out" / "overlay.mp4") == 1
 
 
-def test_ctrl_c_ends_with_a_file_that_plays(model: Path, tmp_path: Path) -> None:
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("output", ["in", "in/out", ".", "link"])
+@pytest.mark.parametrize("source", ["in", "in/a.mp4", "list.txt"])
+def test_output_and_input_that_contain_one_another_are_refused(model: Path, tmp_path: Path, source: str, output: str) -> None:
+    if source != "in" and output == "in/out":
+        pytest.skip("the output is beside the video")
+    (tmp_path / "in").mkdir()
+    make_video(tmp_path / "in" / "a.mp4", frames(2, (48, 64)))
+    (tmp_path / "list.txt").write_text("in/a.mp4\n")
+    (tmp_path / "link").symlink_to("in")
+    before = content(tmp_path)
+    with pytest.raises(FileExistsError, match="expected separate folders"):
+        commands.run(config(f"input={tmp_path / source}", f"checkpoint={model}", f"output={tmp_path / output}", "overwrite=true"))
+    assert content(tmp_path) == before
+
+
+def test_a_folder_of_videos_with_a_poster_is_predicted_and_other_content_is_not_skipped(
+    model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "in").mkdir()
+    make_video(tmp_path / "in" / "a.mp4", frames(2, (48, 64)))
+    Image.new("RGB", (8, 8)).save(tmp_path / "in" / "poster.jpg")
+    copied = tmp_path / "model"
+    shutil.copytree(model, copied)
+    given = config(f"input={tmp_path / 'in'}", f"checkpoint={copied}", f"output={tmp_path / 'out'}")
+    assert commands.run(given) == 0 and "everything else is left out: 1 images, 0 other files (poster.jpg)" in caplog.text
+    assert sorted(os.listdir(tmp_path / "out" / "a")) == ["class_share.csv", "finished.json", "overlay.mp4"]
+    before = content(tmp_path / "out" / "a")
+    assert commands.run(given) == 0, "skipped"
+    shutil.rmtree(copied)
+    other, metadata = load_model(model)
+    next(other.parameters()).data.add_(0.1)
+    save_model(other, copied, metadata)
+    assert commands.run(given) == 1 and "has results of another weights" in caplog.text
+    shutil.rmtree(copied)
+    shutil.copytree(model, copied)
+    make_video(tmp_path / "in" / "a.mp4", frames(2, (48, 64), seed=4))
+    assert commands.run(given) == 1 and "has results of another video content" in caplog.text
+    assert content(tmp_path / "out" / "a") == before
+
+
+@pytest.mark.parametrize("name", ["overlay.mp4", "class_share.csv", "finished.json", "labels/000000.png", "labels"])
+def test_a_users_file_is_not_replaced_even_with_overwrite(model: Path, tmp_path: Path, name: str) -> None:
+    video = make_video(tmp_path / "a.mp4", frames(2, (48, 64)))
+    (tmp_path / "out" / name).parent.mkdir(parents=True)
+    (tmp_path / "out" / name).write_text("mine")
+    for overwrite in ("true", "false"):
+        given = [f"input={video}", f"checkpoint={model}", f"output={tmp_path / 'out'}", "labels=true", f"overwrite={overwrite}"]
+        with pytest.raises(FileExistsError, match=r"is not listed in a finished\.json of this project"):
+            predict(config(*given))
+        assert (tmp_path / "out" / name).read_text() == "mine"
+
+
+def test_overwrite_replaces_the_whole_result_and_leaves_files_of_the_user(model: Path, tmp_path: Path) -> None:
+    video = make_video(tmp_path / "a.mp4", frames(3, (48, 64)))
+    (tmp_path / "real").mkdir()
+    (tmp_path / "out").symlink_to("real")
+    given = [f"input={video}", f"checkpoint={model}", f"output={tmp_path / 'out'}"]
+    predict(config(*given, "labels=true", "flow_pictures=true"))
+    for name in ("notes.txt", "labels/mine.png"):
+        (tmp_path / "out" / name).write_text("mine")
+    predict(config(*given, "labels=true", "max_frames=1", "overwrite=true"))
+    assert sorted(content(tmp_path / "real")) == [
+        "class_share.csv", "finished.json", "labels/000000.png", "labels/mine.png", "notes.txt", "overlay.mp4",
+    ]  # fmt: skip
+    assert count_frames(tmp_path / "real" / "overlay.mp4") == 1 and (tmp_path / "out").is_symlink()
+    mask = os.umask(0)
+    os.umask(mask)
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "real").rglob("*") if path.is_file()} == {0o666 & ~mask}
+
+
+def test_a_second_prediction_to_the_same_output_is_refused(model: Path, tmp_path: Path) -> None:
+    video = make_video(tmp_path / "a.mp4", frames(2, (48, 64)))
+    with output_lock(tmp_path / "out"), pytest.raises(OSError, match=f"out is in use by process {os.getpid()} on"):
+        predict(config(f"input={video}", f"checkpoint={model}", f"output={tmp_path / 'out'}"))
+    assert os.listdir(tmp_path) == ["a.mp4"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_with_a_file_that_plays(model: Path, tmp_path: Path, number: signal.Signals) -> None:
     video = make_video(tmp_path / f"{ODD_NAME}.mp4", frames(40, (48, 64)) * 30)
     out = tmp_path / "out (1), a=b"
     command = [
@@ -275,10 +359,10 @@ def test_ctrl_c_ends_with_a_file_that_plays(model: Path, tmp_path: Path) -> None
     deadline = time.monotonic() + 300
     while not list(out.glob(".mpvss.*.partial/new/.overlay*")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     said, _ = process.communicate(timeout=200)
-    assert process.returncode == 130, said
-    assert "stopped by SIGINT" in said and "Traceback" not in said
+    assert process.returncode == 128 + number, said
+    assert f"stopped by {number.name}" in said and "Traceback" not in said
     count = count_frames(out / "overlay.mp4")
     assert 0 < count < 1200 and count == len(keys(out))
     assert length(out / "overlay.mp4") == pytest.approx(count / 15, abs=1e-3)

@@ -11,7 +11,7 @@
 import csv
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from src.files.atomic_write import naming
 from src.files.result_marker import check_replaceable
 from src.inference.video.prediction import FramePrediction
 from src.inference.video.sources import SourceInfo
@@ -79,7 +78,7 @@ class VideoOutputs:
 
     Raises:
         FileExistsError: if the folder contains an output.
-        OSError: if a file cannot be written; the message names the folder.
+        OSError: if a file cannot be written.
         ValueError: if an option is out of range.
     """
 
@@ -106,7 +105,7 @@ class VideoOutputs:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         # Both write what they still hold, which fails again on a full disk.
-        with suppress(OSError) if kind is not None else naming(self.folder), closing(self._table):
+        with suppress(OSError) if kind is not None else nullcontext(), closing(self._table):
             self._video.abandon()
 
     def write(self, result: FramePrediction, remark: str | None = None) -> None:
@@ -114,10 +113,6 @@ class VideoOutputs:
 
         In the overlay, a frame is resized to the first frame's size; label maps keep their own size.
         """
-        with naming(self.folder):
-            self._write(result, remark)
-
-    def _write(self, result: FramePrediction, remark: str | None) -> None:
         frame = result.frame
         labels = result.semantic_map.numpy()
         # The background of a single class is a further value.
@@ -154,9 +149,8 @@ class VideoOutputs:
             OSError: see the class.
             ValueError: if there was no frame.
         """
-        with naming(self.folder):
-            self._video.close()
-            self._table.close()
+        self._video.close()
+        self._table.close()
         return [self.folder / name for name in self.options.names]
 
     def _resize(self, picture: Tensor) -> Tensor:

@@ -15,8 +15,6 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from av.video.stream import VideoStream
 from torch import Tensor
 
-from src.files.atomic_write import naming
-
 # Ticks longer than this could not separate frames that the timeline moves by less than one interval.
 _MAX_TICK = Fraction(1, 10_000)
 _MAX_TICKS_PER_SECOND = 1_000_000
@@ -123,8 +121,7 @@ class VideoWriter:
         """Delete an incomplete file; a completed file stays."""
         try:
             if self._container is not None:
-                with naming(self.path):
-                    self._container.close()
+                self._container.close()
         finally:
             self._partial.unlink(missing_ok=True)
             self._container = self._stream = self._size = None

@@ -1,11 +1,13 @@
 """Laws of batches: each video has complete results or none, and is predicted once."""
 
 import json
+import os
 import threading
 from pathlib import Path
 
 import pytest
 
+from src.files.owned_folder import output_lock
 from src.inference.distributed import SINGLE, World
 from src.inference.video.batch import VideoOutcome, predict_videos
 from src.inference.video.prediction import PredictionProgress
@@ -125,3 +127,89 @@ def test_processes_share_the_videos(videos: Path, tmp_path: Path, monkeypatch: p
         predict_videos(listed(videos), tmp_path / "out", predictor, SETTINGS, World(index, 2))
         seen.append(set(predictor.seen))
     assert seen[0] | seen[1] == {"a9.mp4", "a10.mp4", "b.MKV", "c.avi", "d.mov"} and not seen[0] & seen[1]
+
+
+def only(videos: Path, output: Path, **changes: object) -> VideoOutcome:
+    (outcome,) = predict_videos({"a10": videos / "a10.mp4"}, output, FakePredictor(), SETTINGS | changes, SINGLE)
+    return outcome
+
+
+def test_another_video_or_other_weights_under_the_same_path_are_not_skipped(videos: Path, tmp_path: Path) -> None:
+    weights = {"bytes": 3, "sha256": "abc"}
+    assert only(videos, tmp_path / "out", weights=weights).status == "done"
+    assert only(videos, tmp_path / "out", weights=weights).status == "skipped"
+    video, times = videos / "a10.mp4", (videos / "a10.mp4").stat()
+    outcome = only(videos, tmp_path / "out", weights=weights | {"sha256": "abd"})
+    assert outcome.status == "failed" and "has results of another weights; choose another output" in outcome.errors[0]
+    video.write_text("FINE")
+    os.utime(video, ns=(times.st_atime_ns, times.st_mtime_ns))
+    outcome = only(videos, tmp_path / "out", weights=weights)
+    assert outcome.status == "failed" and "has results of another video content" in outcome.errors[0]
+
+
+def test_results_that_lost_a_file_or_were_interrupted_are_not_skipped(videos: Path, tmp_path: Path) -> None:
+    only(videos, tmp_path / "out")
+    marker = tmp_path / "out" / "a10" / "finished.json"
+    note = json.loads(marker.read_text())
+    marker.write_text(json.dumps(note | {"complete": False}))
+    assert "has incomplete results" in only(videos, tmp_path / "out").errors[0]
+    marker.write_text(json.dumps(note))
+    (tmp_path / "out" / "a10" / "overlay.mp4").unlink()
+    assert "has incomplete results" in only(videos, tmp_path / "out").errors[0]
+
+
+@pytest.mark.parametrize("errors", ["errors", "faults"])
+def test_results_of_an_earlier_release_are_skipped_and_replaced_on_request(videos: Path, tmp_path: Path, errors: str) -> None:
+    folder = tmp_path / "out" / "a10"
+    (folder / "labels").mkdir(parents=True)
+    for name in ("overlay.mp4", "labels/0.png", "labels/mine.png", "notes.txt"):
+        (folder / name).write_text("earlier")
+    (folder / "class_share.csv").write_text("frame,name\n0,0\n")
+    note = {"video": "a10.mp4", "frames": 3, errors: [], "settings": SETTINGS}
+    (folder / "finished.json").write_text(json.dumps(note))
+    (tmp_path / "out" / "summary.json").write_text(json.dumps({"videos": 1, "frames": 3, "outcomes": []}))
+    assert only(videos, tmp_path / "out", weights={"sha256": "abc"}).status == "skipped"
+    predict_videos({"a10": videos / "a10.mp4"}, tmp_path / "out", FakePredictor(), SETTINGS, SINGLE, overwrite=True)
+    assert {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} == {
+        "overlay.mp4", "finished.json", "labels/mine.png", "notes.txt",
+    }  # fmt: skip
+    assert (folder / "overlay.mp4").read_text() == "fine"
+
+
+@pytest.mark.parametrize("content", ["{}", "mine", '{"videos": 3}', "[]"])
+def test_a_users_summary_is_not_replaced(videos: Path, tmp_path: Path, content: str) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "summary.json").write_text(content)
+    with pytest.raises(FileExistsError, match=r"summary\.json was not written by a prediction"):
+        predict_videos(listed(videos), tmp_path / "out", FakePredictor(), SETTINGS, SINGLE, overwrite=True)
+    assert (tmp_path / "out" / "summary.json").read_text() == content and len(list((tmp_path / "out").iterdir())) == 1
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_second_run_to_the_same_output_is_refused_in_every_process(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: int
+) -> None:
+    with output_lock(tmp_path / "out"):
+        before = sorted(tmp_path.rglob("*"))
+        error = OSError(f"out is in use by process {os.getpid()}")
+        monkeypatch.setattr(World, "gather", lambda self, value: [value] if rank == 0 else [[error], value])
+        with pytest.raises(OSError, match=f"out is in use by process {os.getpid()}"):
+            predict_videos(listed(videos), tmp_path / "out", FakePredictor(), SETTINGS, World(rank, 2))
+        assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_files_of_the_user_in_a_result_folder_survive_and_are_never_replaced(videos: Path, tmp_path: Path) -> None:
+    only(videos, tmp_path / "out")
+    (tmp_path / "out" / "a10" / "mine.txt").write_text("mine")
+    predict_videos({"a10": videos / "a10.mp4"}, tmp_path / "out", FakePredictor(), SETTINGS, SINGLE, overwrite=True)
+    assert (tmp_path / "out" / "a10" / "mine.txt").read_text() == "mine"
+    (tmp_path / "out" / "a9").mkdir()
+    (tmp_path / "out" / "a9" / "overlay.mp4").write_text("mine")
+    predictor, names = FakePredictor(), ("overlay.mp4",)
+    outcomes = predict_videos(
+        {"a9": videos / "a9.mp4"}, tmp_path / "out", predictor, SETTINGS, SINGLE, overwrite=True, names=names
+    )
+    assert "overlay.mp4 exists and is not listed" in outcomes[0].errors[0] and not predictor.seen, (
+        "refused before it is predicted"
+    )
+    assert (tmp_path / "out" / "a9" / "overlay.mp4").read_text() == "mine"
