@@ -2,10 +2,18 @@
 
 import ast
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
+
+from src.inference.scheduling.scheduler import FixedInterval
+from src.inference.streaming import StreamingSegmentor
+from src.weights.checkpoints import load_checkpoint
+from src.weights.model_folder import save_model
+from tests.inference.tiny import CLASSES, frames, tiny_propagator
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted(path for folder in ("src", "scripts", "examples", "notebooks") for path in (ROOT / folder).rglob("*.*"))
@@ -65,3 +73,17 @@ def test_unsafe_calls_are_found(line: str) -> None:
     assert not list(
         unsafe("torch.load(path, weights_only=True); np.load(path); Model.from_pretrained(name, trust_remote_code=False)")
     )
+
+
+def test_a_local_model_needs_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*asked: object) -> None:
+        raise AssertionError(f"a connection is asked for: {asked}")
+
+    folder = save_model(tiny_propagator("query"), tmp_path / "model", {"classes": CLASSES})
+    for target in ("socket.socket.connect", "socket.socket.connect_ex", "socket.getaddrinfo", "socket.create_connection"):
+        monkeypatch.setattr(target, refuse)
+    with pytest.raises(AssertionError, match="a connection is asked for"):
+        socket.create_connection(("192.0.2.1", 80))
+    propagator, metadata = load_checkpoint(folder, torch.device("cpu"))
+    assert metadata["classes"] == list(CLASSES)
+    assert len(list(StreamingSegmentor(propagator, FixedInterval(2), short_side=32).stream(frames(3, (48, 64))))) == 3

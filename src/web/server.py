@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio import route_utils
+from gradio import processing_utils, route_utils
 from gradio.routes import App, ORJSONResponse
 
 from src.web.guard import Guard, Quota
@@ -36,12 +36,18 @@ class _GuardedApp(App):  # type: ignore[misc]
         return Guard(super().build_middleware_stack(), self.quota)
 
 
+async def _refuse_address(url: str, cache_dir: str) -> str:
+    # Gradio would fetch an address that stands in the place of an upload, of any size.
+    raise gr.Error("an address is given in the place of an uploaded file; expected an upload")
+
+
 def serve(blocks: Any, port: int | None, open_browser: bool, quota: Quota, css: str) -> str:
     """Serve Gradio's ``blocks`` in separate threads, only for browsers on this machine, and return the address.
 
     ``port`` ``None`` is the first free one from 7860.
     """
     route_utils.GradioMultiPartParser = _UploadParser
+    processing_utils.async_ssrf_protected_download = _refuse_address
     app = _GuardedApp(default_response_class=ORJSONResponse)
     app.quota = quota
     _, address, _ = blocks.launch(

@@ -24,7 +24,7 @@ def workplace() -> Iterator[Path]:
         if _is_left(left):
             log.info("%s: deleting the files of an earlier page that was killed", left)
             _delete(left)
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX)).resolve()
     with FileLock(folder / _LOCK):
         # After the lock, so that no folder is marked and unlocked while its page lives.
         (folder / _MARK).touch()

@@ -70,7 +70,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         folder = tmp_path_factory.mktemp("page")
         patch.setenv("GRADIO_TEMP_DIR", str(folder))
         with gr.Blocks(analytics_enabled=False) as blocks:
-            gr.File()
+            file, text = gr.File(), gr.Text()
+            file.upload(lambda path: str(path), file, text, queue=False)
         serve(blocks, None, False, Quota(folder, MAX_UPLOAD, MAX_STORED), "")
         yield Served(blocks, folder)
         blocks.close(verbose=False)
@@ -213,6 +214,32 @@ def test_a_body_without_a_length_is_limited_while_it_arrives(page: Served, size:
 def test_all_files_of_the_page_have_a_limit(page: Served) -> None:
     statuses = [page.upload((f"{number}.mp4", bytes([number]) * 1_500_000))[0] for number in range(5)]
     assert statuses == [200, 200, 200, 413, 413] and sum(path.stat().st_size for path in page.stored()) == 4_500_000
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "http://192.0.2.1/a.mp4",
+        "https://example.com/a.mp4",
+        "HTTPS://example.com/a.mp4",
+        "file:///etc/passwd",
+        "/etc/passwd",
+        "../../../etc/passwd",
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_only_uploads_are_read(page: Served, path: str, stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    async def fetch(url: str) -> None:
+        asked.append(url)
+        raise OSError(url)
+
+    monkeypatch.setattr("gradio.processing_utils.async_ssrf_protected_get", fetch)
+    file = {"path": path, "url": path, "is_stream": stream, "meta": {"_type": "gradio.FileData"}}
+    request = {"data": [file], "fn_index": 0, "session_hash": "x"}
+    answer = page.ask("POST", "/gradio_api/run/predict", json.dumps(request).encode(), **{"Content-Type": "application/json"})
+    assert not asked and b"root:" not in answer[1] and (answer[0] >= 400 or stream) and page.stored_bytes() == 0
 
 
 def test_an_interrupted_upload_is_deleted(page: Served) -> None:
