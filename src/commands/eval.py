@@ -23,6 +23,7 @@ from src.inference.evaluation.partial import check_partial, keep_finished, remov
 from src.inference.evaluation.prediction_files import PredictionFolder, evaluate_predictions
 from src.inference.evaluation.progress import ProgressBars, advance
 from src.inference.evaluation.report import class_tables, write_report
+from src.inference.evaluation.results_folder import results_folder
 from src.inference.evaluation.scheduled_rows import check_schedulers, scheduled_row, scheduler_makers
 from src.inference.evaluation.scores import EvaluationResult
 from src.inference.evaluation.table import method_table, prediction_row, prediction_table
@@ -133,19 +134,20 @@ def _evaluate_model(
     size = short_side_size((image.shape[-2], image.shape[-1]), options.short_side, options.max_long_side)
     counted = {name: frame_cost(method, size) for name, method in methods.items()}
     costs = {name: StepCosts.of_parts(cost.key, cost.propagate, cost.post) for name, cost in counted.items()}
-    save = None if saved is None else PredictionFolder(saved, dataset).write
+    note = {"data": cfg.data.name, "checkpoint": str(cfg.checkpoint)}
     makers = scheduler_makers(cfg.schedulers, partial(instantiate, cfg.adaptive), partial(instantiate, cfg.budget), costs, size)
     # All processes check their paths before any of them writes.
     world.wait()
     rows: list[Row] = []
     results: list[MethodResult] = []
     try:
-        for one in evaluate_methods(methods, dataset, intervals, options, console, save, makers, world):
-            job = todo[len(results)]
-            row = scheduled_row(one, costs[job.method], size, dataset.classes)
-            conditions = _conditions(methods[job.method], size, options)
-            results.append(one)
-            rows.append({**row, **conditions, "data": cfg.data.name, "checkpoint": str(cfg.checkpoint)})
+        with results_folder(saved, note, cfg.overwrite, world) as folder:
+            save = None if folder is None else PredictionFolder(folder, dataset).write
+            for one in evaluate_methods(methods, dataset, intervals, options, console, save, makers, world):
+                job = todo[len(results)]
+                row = scheduled_row(one, costs[job.method], size, dataset.classes)
+                results.append(one)
+                rows.append({**row, **_conditions(methods[job.method], size, options), **note})
     except KeyboardInterrupt:
         if world.is_first:
             keep_finished(rows, [job.title for job in todo[len(rows) :]], output)
@@ -159,7 +161,8 @@ def _evaluate_model(
     remove_partial(output)
     first = rows[0]
     console.print(method_table(rows, f"{cfg.data.name} at {first['input_size']}, {first['device']}, {first['precision']}"))
-    draw_methods(methods, dataset, options, cfg.picture_interval, overlay, pictures, console)
+    with results_folder(pictures, note, cfg.overwrite) as folder:
+        draw_methods(methods, dataset, options, cfg.picture_interval, overlay, folder, console)
     for path in (*written, overlay, pictures, saved):
         if path is not None:
             log.info("written: %s", path)

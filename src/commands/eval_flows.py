@@ -16,6 +16,7 @@ from src.inference.evaluation.flow.method import FlowMethod
 from src.inference.evaluation.flow.pictures import write_flow_pictures
 from src.inference.evaluation.flow.table import draw_offsets, flow_table
 from src.inference.evaluation.partial import keep_finished, remove_partial
+from src.inference.evaluation.results_folder import results_folder
 from src.inference.methods import own_methods, with_method
 from src.measure.flow_cost import cost_rows, flow_cost
 from src.measure.machine import device_named
@@ -66,9 +67,10 @@ def evaluate_flows(cfg: DictConfig, dataset: ClipDataset, output: Path, report: 
     remove_partial(output)
     console.print(flow_table(rows))
     charts = draw_offsets(rows, report) if report is not None else []
-    if pictures is not None:
+    with results_folder(pictures, {"data": cfg.data.name, "flows": list(scored)}, cfg.overwrite) as folder:
         drawn = {name: scored[name] for name in cfg.picture_flows or scored}
-        files += write_flow_pictures(drawn, dataset, pictures, cfg.picture_interval)
+        if folder is not None and pictures is not None:
+            files += [pictures / path.name for path in write_flow_pictures(drawn, dataset, folder, cfg.picture_interval)]
     for path in (*files, *charts):
         log.info("written: %s", path)
     for logger in cfg.logger.values():

@@ -259,7 +259,21 @@ def test_finished_rows_are_kept_after_a_signal(model: Path, tmp_path: Path, numb
     assert not partial.exists()
 
 
-def test_predictions_and_flows_stop_on_a_signal_too(model: Path, tmp_path: Path) -> None:
+def test_predictions_and_pictures_appear_when_they_are_complete(model: Path, tmp_path: Path) -> None:
+    base = [f"checkpoint={model}", f"output={tmp_path}/t.json", "methods=[copy]", "key_intervals=[2]", "threads=1"]
+    base += [f"save_predictions={tmp_path}/maps"]
+    assert signalled(1 + 7, signal.SIGTERM, *base, f"pictures={tmp_path}/pictures") == 143
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    # The rows and maps are complete when the pictures begin, each of which reads two images.
+    assert signalled(1 + 10 + 3, signal.SIGTERM, *base, f"pictures={tmp_path}/pictures") == 143
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["maps", "model", "t.csv", "t.json"]
+    assert len(list((tmp_path / "maps").rglob("*.png"))) == 10 and (tmp_path / "maps/finished.json").is_file()
+    (tmp_path / "maps/notes.txt").write_text("mine")
+    assert signalled(1000, signal.SIGTERM, *base, "overwrite=true") == 0
+    assert (tmp_path / "maps/notes.txt").read_text() == "mine"
+
+
+def test_flows_stop_on_a_signal_too(tmp_path: Path) -> None:
     arguments = [f"output={tmp_path}/t.json", "checkpoint=null"]
     flows = ["what=label_propagation", "flows=[copy,dis_ultrafast]", "offsets=[1]", "timing_repeats=0"]
     # Two images for the costs; each flow reads ten key frames, of which two have no target, and eight targets.

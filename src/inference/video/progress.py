@@ -15,12 +15,12 @@ from src.inference.video.sources import FrameSource
 
 log = logging.getLogger(__name__)
 
-_LOG_INTERVAL = 30.0  # seconds between log lines if there is no terminal
+_LOG_INTERVAL = 5.0  # seconds between log lines if there is no terminal
 
 
 @contextmanager
 def progress_bar(console: Console, source: FrameSource) -> Iterator[Callable[[PredictionProgress], None]]:
-    """Show a progress bar, or log a line every 30 s if there is no terminal.
+    """Show a progress bar, or log a line every 5 s if there is no terminal.
 
     The bar counts seconds, because headers declare the duration of a video more reliably than its number of frames. The yielded
     function shows the given progress.

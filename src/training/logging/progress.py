@@ -14,6 +14,8 @@ from src.structures import PairBatch
 
 log = logging.getLogger(__name__)
 
+_LINE_INTERVAL = 15.0  # seconds
+
 
 class Throughput(Callback):
     """Logs ``train/samples_per_second``, ``train/seconds_per_step`` and ``train/memory_gb``.
@@ -60,29 +62,47 @@ def _peak_memory() -> float:
 
 
 class ProgressLines(Callback):
-    """Logs step, loss and remaining time in place of a progress bar if the output is not a terminal."""
+    """Logs step, loss and remaining time in place of a progress bar if the output is not a terminal.
+
+    There is a line for every logged step, and after 15 s without a line, also during validation.
+    """
 
     def __init__(self) -> None:
         self._start: tuple[int, float] = (0, 0.0)
-        self._logged = 0
+        self._logged: tuple[int, float] = (0, 0.0)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
-        self._start = (trainer.global_step, time.monotonic())
-        self._logged = trainer.global_step
+        self._start = self._logged = (trainer.global_step, time.monotonic())
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: PairBatch, batch_idx: int
     ) -> None:
-        """Log step, loss and remaining time, as often as the metrics."""
-        step = trainer.global_step
-        if step == self._logged or step % trainer.log_every_n_steps or not _without_terminal(trainer):  # type: ignore[attr-defined]
+        """Log step, loss and remaining time."""
+        step, now = trainer.global_step, time.monotonic()
+        due = step % trainer.log_every_n_steps == 0 or now - self._logged[1] >= _LINE_INTERVAL  # type: ignore[attr-defined]
+        if step == self._logged[0] or not due or not _without_terminal(trainer):
             return
-        self._logged = step
-        seconds = (time.monotonic() - self._start[1]) / (step - self._start[0])
+        self._logged = (step, now)
+        seconds = (now - self._start[1]) / (step - self._start[0])
         left = (trainer.max_steps - step) * seconds / 60
-        loss = float(trainer.callback_metrics["train/loss"])
+        loss = float(trainer.callback_metrics.get("train/loss", float("nan")))
         log.info("step %d of %d: loss %.4g, %.2f s per step, %.1f min left", step, trainer.max_steps, loss, seconds, left)
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: PairBatch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Log the batches of a long validation."""
+        now = time.monotonic()
+        if now - self._logged[1] >= _LINE_INTERVAL and _without_terminal(trainer) and not trainer.sanity_checking:
+            self._logged = (self._logged[0], now)
+            log.info("validation at step %d: %d of %s batches", trainer.global_step, batch_idx + 1, _batches(trainer))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the scores."""
@@ -90,6 +110,10 @@ class ProgressLines(Callback):
             scores = {name: value for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
             text = ", ".join(f"{name} {float(value):.4g}" for name, value in sorted(scores.items()))
             log.info("validation at step %d: %s", trainer.global_step, text)
+
+
+def _batches(trainer: Trainer) -> str:
+    return str(sum(trainer.num_val_batches)) if isinstance(trainer.num_val_batches, list) else str(trainer.num_val_batches)
 
 
 def _without_terminal(trainer: Trainer) -> bool:

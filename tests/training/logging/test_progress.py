@@ -68,13 +68,34 @@ def test_without_a_terminal_progress_is_logged(
         trainer.global_step = 3
         callback.on_train_start(trainer, None)
         for step in (4, 5, 6):
-            clock[0] += 30
+            clock[0] += 6
             steps(callback, trainer, step, batches=2, first=step)
         callback.on_validation_end(trainer, None)
     assert caplog.messages == [
-        "step 4 of 10: loss 2.5, 30.00 s per step, 3.0 min left",
-        "step 6 of 10: loss 2.5, 30.00 s per step, 2.0 min left",
+        "step 4 of 10: loss 2.5, 6.00 s per step, 0.6 min left",
+        "step 6 of 10: loss 2.5, 6.00 s per step, 0.4 min left",
         "validation at step 6: val/epe 1, val/miou 0.25",
+    ]
+
+
+def test_slow_steps_and_long_validations_have_lines_too(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, clock: list[float]
+) -> None:
+    trainer, callback = FakeTrainer(max_steps=10, log_every_n_steps=100, num_val_batches=[9]), ProgressLines()
+    set_terminal(monkeypatch, terminal=False)
+    with caplog.at_level(logging.INFO):
+        trainer.global_step = 0
+        callback.on_train_start(trainer, None)
+        for step in (1, 2, 3):
+            clock[0] += 10
+            steps(callback, trainer, step, first=step)
+        for batch in range(4):
+            clock[0] += 10
+            callback.on_validation_batch_end(trainer, None, None, tiny_batch_of_four(), batch)
+    assert caplog.messages == [
+        "step 2 of 10: loss nan, 10.00 s per step, 1.3 min left",
+        "validation at step 3: 1 of 9 batches",
+        "validation at step 3: 3 of 9 batches",
     ]
 
 

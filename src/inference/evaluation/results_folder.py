@@ -1,0 +1,37 @@
+"""Folders of results of an evaluation, which appear when they are complete."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from src.files.owned_folder import Scratch, output_lock
+from src.inference.distributed import SINGLE, World
+
+
+@contextmanager
+def results_folder(folder: Path | None, note: Mapping[str, Any], overwrite: bool, world: World = SINGLE) -> Iterator[Path | None]:
+    """Yield a folder whose files move to ``folder`` at the end of the block; after an error or a signal they are removed.
+
+    Args:
+        folder: result folder, or ``None``, which yields ``None``.
+        note: identity of the run, for the marker ``finished.json``.
+        overwrite: whether the files that an earlier marker lists may be replaced.
+        world: processes that write to the folder; all must call this.
+
+    Raises:
+        FileExistsError: if a file without marker is in the way; the results are then kept under a name in the message.
+        OSError: if another run writes to ``folder``.
+    """
+    if folder is None:
+        yield None
+        return
+    with ExitStack() as stack:
+        scratch = None
+        if world.is_first:
+            stack.enter_context(output_lock(folder))
+            scratch = stack.enter_context(Scratch(folder))
+        yield world.gather(None if scratch is None else scratch.new)[0]
+        world.wait()
+        if scratch is not None:
+            scratch.commit(note, overwrite)
