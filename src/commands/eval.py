@@ -15,7 +15,7 @@ from src.command_line.interruption import interrupting_on_signals
 from src.commands.eval_flows import evaluate_flows
 from src.data.clips import ClipDataset
 from src.files.tables import Row, check_output, new_path, write_table
-from src.inference.distributed import SINGLE, World, join_world
+from src.inference.distributed import SINGLE, PeerEndedError, World, join_world
 from src.inference.evaluation.clips import EvaluationOptions
 from src.inference.evaluation.comparison import MethodResult, check_classes, draw_methods, evaluate_methods, jobs
 from src.inference.evaluation.equal_cost import over_fixed, write_curves
@@ -62,8 +62,8 @@ def run(cfg: DictConfig) -> int:
 def evaluate(cfg: DictConfig, world: World = SINGLE) -> list[Row]:
     """Run an evaluation of ``conf/eval.yaml``; options are checked before anything is computed.
 
-    The first of the processes that share the clips writes the results. After a ``KeyboardInterrupt``, it writes the finished rows
-    as ``<output>.partial.json``.
+    The first of the processes that share the clips writes the results. After a ``KeyboardInterrupt``, or the end of another
+    process, it writes the finished rows as ``<output>.partial.json``.
 
     Returns:
         The written rows: one per method and key interval, one for prediction files, or one per flow method (and offset).
@@ -148,7 +148,7 @@ def _evaluate_model(
                 row = scheduled_row(one, costs[job.method], size, dataset.classes)
                 results.append(one)
                 rows.append({**row, **_conditions(methods[job.method], size, options), **note})
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, PeerEndedError):
         if world.is_first:
             keep_finished(rows, [job.title for job in todo[len(rows) :]], output)
         raise

@@ -16,6 +16,10 @@ T = TypeVar("T")
 _TIMEOUT = timedelta(days=30)
 
 
+class PeerEndedError(ConnectionError):
+    """Raised if another process of the task has ended before its share was exchanged."""
+
+
 @dataclass(frozen=True)
 class World:
     """Rank of this process among the processes of one task. Processes exchange small objects on the CPU.
@@ -51,22 +55,36 @@ class World:
         return sorted(mine)
 
     def gather(self, value: T) -> list[T]:
-        """Collect the value of every process, ordered by rank. Every process must call this."""
+        """Collect the value of every process, ordered by rank. Every process must call this.
+
+        Raises:
+            PeerEndedError: if another process has ended.
+        """
         if self.size == 1:
             return [value]
         values: list[T] = [value] * self.size
-        dist.all_gather_object(values, value)
+        with _ended_peers():
+            dist.all_gather_object(values, value)
         return values
 
     def wait(self) -> None:
         """Block until every process has called this."""
         if self.size > 1:
-            dist.barrier()
+            with _ended_peers():
+                dist.barrier()
 
     def device(self, name: str) -> str:
         """Replace ``auto`` by the GPU of this process where there are several processes; return other names unchanged."""
         gpus = torch.cuda.device_count()
         return f"cuda:{self.local_rank % gpus}" if name == "auto" and self.size > 1 and gpus else name
+
+
+@contextmanager
+def _ended_peers() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise PeerEndedError("another process of this command has ended; expected all to finish; see its message") from error
 
 
 SINGLE = World()

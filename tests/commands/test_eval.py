@@ -237,7 +237,12 @@ def signalled(images: int, number: int, *arguments: str) -> int:
     dataset = f"{{_target_: tests.inference.signalled_clips.SignalledClips, images: {images}, number: {number}, lengths: [6, 4]}}"
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         cfg = compose("eval", [*DATA[:-1], f"+data.test={dataset}", "device=cpu", "key_frame_offsets=first", *arguments])
-    return run(cfg)
+    # Shells start jobs in the background with Ctrl-C ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return run(cfg)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
