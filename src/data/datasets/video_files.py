@@ -61,8 +61,7 @@ class VideoFiles(ClipDataset):
                 container.seek(time, stream=stream)
                 for picture in container.decode(stream):
                     if picture.pts is not None and picture.pts >= time:
-                        image = UprightRgb(path)(picture)
-                        return image if interleaved else image.contiguous()
+                        return UprightRgb(path)(picture, interleaved)
         except (av.FFmpegError, ValueError) as error:
             raise CorruptFileError(f"{path}: frame {frame} cannot be decoded ({error_text(error)})") from error
         raise CorruptFileError(f"{path}: frame {frame} cannot be decoded; the file ends before it")

@@ -46,20 +46,29 @@ class UprightRgb:
         self._path = path
         self._reformatter = VideoReformatter()
 
-    def __call__(self, frame: av.VideoFrame) -> Tensor:
-        """Return the image, (3, H, W) uint8 RGB, mostly as a view of (H, W, 3) memory.
+    def __call__(self, frame: av.VideoFrame, interleaved: bool = False) -> Tensor:
+        """Return the image, (3, H, W) uint8 RGB, contiguous, or as a view of (H, W, 3) memory if ``interleaved``.
 
         Raises:
             ValueError: if the color matrix is not supported.
             av.FFmpegError: if FFmpeg cannot convert the pixel format.
         """
-        image = torch.from_numpy(self._rgb(frame))
+        pixels = self._rgb(frame)
+        if interleaved:
+            image = torch.from_numpy(pixels).permute(2, 0, 1)
+        else:
+            planes = np.empty((3, *pixels.shape[:2]), np.uint8)
+            cv2.split(pixels, list(planes))  # fifteen times as fast as a copy of the permuted tensor
+            image = torch.from_numpy(planes)
         transposed, flips, angle = orientation(frame)
         if abs(angle - 90 * round(angle / 90)) > 1:
-            _warn_once(self._path, f"it is to be shown turned by {angle:.0f} degrees; it is turned by the nearest multiple of 90")
+            text = f"it is to be shown turned by {angle:.0f} degrees clockwise; it is turned by the nearest multiple of 90"
+            _warn_once(self._path, text)
         if transposed:
-            image = image.transpose(0, 1)
-        return (image.flip(flips) if flips else image).permute(2, 0, 1)
+            image = image.mT
+        if flips:
+            image = image.flip(flips)
+        return image if interleaved else image.contiguous()
 
     def _rgb(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
         """Convert to (H, W, 3) uint8 RGB, as stored."""
@@ -100,7 +109,7 @@ def orientation(frame: av.VideoFrame) -> tuple[bool, list[int], float]:
     """Return how to show a stored frame, by its display matrix.
 
     Returns:
-        Whether rows and columns are exchanged; the dimensions that are reversed afterwards, 0 for rows and 1 for columns; and the
+        Whether rows and columns are exchanged; the dimensions of (3, H, W) that are reversed afterwards; and the
         exact angle, degrees clockwise.
     """
     side_data: Any = frame.side_data  # typed too narrowly by PyAV
@@ -110,7 +119,7 @@ def orientation(frame: av.VideoFrame) -> tuple[bool, list[int], float]:
     a, b, _, c, d = (float(value) for value in np.frombuffer(bytes(side_data["DISPLAYMATRIX"]), np.int32)[:5])
     transposed = abs(b) + abs(c) > abs(a) + abs(d)
     down, right = (b, c) if transposed else (d, a)
-    flips = [dimension for dimension, sign in enumerate((down, right)) if sign < 0]
+    flips = [dimension for dimension, sign in enumerate((down, right), 1) if sign < 0]
     return transposed, flips, math.degrees(math.atan2(b, a))
 
 

@@ -45,7 +45,7 @@ class VideoFrames:
             report = DecodeReport(self.path, container, stream)
             for frame in _decode(container, stream, report):
                 try:
-                    image = upright_rgb(frame).contiguous()
+                    image = upright_rgb(frame)
                 except (av.FFmpegError, ValueError, MemoryError) as error:
                     report.add_error(error)
                     continue

@@ -193,7 +193,9 @@ def test_all_eight_orientations(tmp_path: Path, name: str, angle: int, mirrored:
     stored = frame.to_ndarray(format="rgb24")
     shown = np.rot90(stored, angle // 90)
     shown = shown[:, ::-1] if mirrored else shown
-    assert np.array_equal(UprightRgb(tmp_path / name)(frame).permute(1, 2, 0).numpy(), shown)
+    for interleaved in (False, True):
+        image = UprightRgb(tmp_path / name)(frame, interleaved)
+        assert np.array_equal(image.permute(1, 2, 0).numpy(), shown) and (interleaved or image.is_contiguous())
 
 
 @pytest.mark.parametrize(("angle", "nearest"), [(30, 0), (60, 1), (100, 1), (200, 2), (300, 3)])
@@ -204,7 +206,7 @@ def test_other_angles_are_turned_to_the_nearest_and_named(
     image = UprightRgb(tmp_path / "a.mp4")(frame).permute(1, 2, 0).numpy()
     assert np.array_equal(image, np.rot90(frame.to_ndarray(format="rgb24"), nearest))
     clockwise = -angle if angle < 180 else 360 - angle
-    assert f"a.mp4: it is to be shown turned by {clockwise} degrees" in caplog.text
+    assert f"a.mp4: it is to be shown turned by {clockwise} degrees clockwise" in caplog.text
 
 
 @pytest.mark.parametrize("width", [16, 18, 34, 61, 129, 131])
