@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import cv2
 import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorTrc
 from numpy.typing import NDArray
@@ -52,15 +53,17 @@ class ToneMap:
         """Convert an image, (H, W, 3) uint16 RGB."""
         result = np.empty(image.shape, np.uint8)
         for top in range(0, len(image), _ROWS):
-            light = self.decode[image[top : top + _ROWS] >> 4]
+            light = self.decode.take(image[top : top + _ROWS] >> 4)
             if self.hlg:
                 scene = np.maximum(light @ _LUMINANCE_BT2020, 0)
                 light *= (_PEAK / _REFERENCE_WHITE * scene ** (_HLG_SYSTEM_GAMMA - 1))[..., None]
-            light = np.maximum(light @ self.to_bt709.T, 0)
+            light = np.maximum(cv2.transform(light, self.to_bt709), 0)
             if self.gain is not None:
-                share = np.minimum(light.max(axis=-1) * np.float32(_REFERENCE_WHITE / _PEAK), 1)
-                light *= self.gain[(np.sqrt(np.sqrt(share)) * _STEPS + 0.5).astype(np.int32)][..., None]
-            result[top : top + _ROWS] = self.encode[(np.sqrt(np.minimum(light, 1)) * _STEPS + 0.5).astype(np.int32)]
+                # Thirty times as fast as the maximum along the last axis.
+                largest = np.maximum(np.maximum(light[..., 0], light[..., 1]), light[..., 2])
+                share = np.minimum(largest * np.float32(_REFERENCE_WHITE / _PEAK), 1)
+                light *= self.gain.take((np.sqrt(np.sqrt(share)) * _STEPS + 0.5).astype(np.int32))[..., None]
+            result[top : top + _ROWS] = self.encode.take((np.sqrt(np.minimum(light, 1)) * _STEPS + 0.5).astype(np.int32))
         return result
 
 
