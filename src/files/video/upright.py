@@ -75,9 +75,9 @@ class UprightRgb:
         layout, transfer, primaries = frame.format, frame.color_trc, frame.color_primaries
         if frame.colorspace in _UNSUPPORTED_MATRICES and not layout.is_rgb:
             raise ValueError(f"its color matrix is {_UNSUPPORTED_MATRICES[frame.colorspace]}, which is not supported")
-        if transfer in _UNCONVERTED_TRANSFERS or (primaries in _UNCONVERTED_PRIMARIES and not layout.name.startswith("xyz")):
-            names = f"transfer function {_name(ColorTrc, transfer)} and primaries {_name(ColorPrimaries, primaries)}"
-            _warn_once(self._path, f"its colors are not converted to SDR and may look washed out ({names})")
+        reason = _unconverted(frame)
+        if reason is not None:
+            _warn_once(self._path, f"its colors are not converted to SDR and may look washed out ({reason})")
         deep = any(component.bits > 8 for component in layout.components)
         # swscale's white of 16 bits, 255 * 256 but for deep RGB.
         mapping = tone_map(transfer, primaries, 65535 if deep and (layout.is_rgb or layout.name.startswith("gray")) else 65280)
@@ -98,6 +98,16 @@ class UprightRgb:
             # swscale takes all grey formats for full range.
             rgb = cv2.LUT(rgb, np.clip((np.arange(256) - 16) * (255 / 219) + 0.5, 0, 255).astype(np.uint8))
         return np.ascontiguousarray(rgb)
+
+
+def _unconverted(frame: av.VideoFrame) -> str | None:
+    """Return why the colors of a frame cannot be converted, or ``None``."""
+    transfer, primaries = frame.color_trc, frame.color_primaries
+    if transfer in _UNCONVERTED_TRANSFERS or (primaries in _UNCONVERTED_PRIMARIES and not frame.format.name.startswith("xyz")):
+        return f"transfer function {_name(ColorTrc, transfer)} and primaries {_name(ColorPrimaries, primaries)}"
+    if transfer == ColorTrc.UNSPECIFIED and "DOVI_METADATA" in frame.side_data:
+        return "Dolby Vision without a base layer in HDR10, HLG or SDR"
+    return None
 
 
 @lru_cache(1000)

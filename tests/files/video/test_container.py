@@ -1,6 +1,7 @@
 """Laws of opening videos: only video formats, no other file than the one named, one limit of the frame size."""
 
 import os
+import struct
 import threading
 from pathlib import Path
 
@@ -52,6 +53,28 @@ def test_other_formats_are_refused_and_no_file_beside_them_is_opened(tmp_path: P
     thread.join(30)
     assert not thread.is_alive() and isinstance(errors[0], ValueError)
     assert str(errors[0]).startswith(f"{tmp_path / name} is not a readable video: ") and str(errors[0]).count(name) == 1
+
+
+def external_track(path: Path, name: str) -> bytes:
+    """Return an MP4 file whose samples are in another file of the same folder, by an alias of QuickTime."""
+    data, full = bytearray(path.read_bytes()), b"/a/" + name.encode()
+    start = data.index(b"dref") + 12
+    alias = struct.pack(">4sI10xB27s12xB63s16xHH16x", b"alis", 0, 1, b"a", len(name), name.encode(), 1, 1)
+    alias += struct.pack(">HH", 2, len(full)) + full + b"\0" * (len(full) % 2) + b"\xff\xff\0\0"
+    data[start : start + 12] = struct.pack(">I", 4 + len(alias)) + alias
+    for box in (b"moov", b"trak", b"mdia", b"minf", b"dinf", b"dref"):
+        at = data.index(box) - 4
+        data[at : at + 4] = struct.pack(">I", struct.unpack(">I", data[at : at + 4])[0] + len(alias) - 8)
+    return bytes(data)
+
+
+def test_samples_in_another_file_are_not_read(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "beside.mp4", frames(3, (48, 64)))
+    (tmp_path / "external.mov").write_bytes(external_track(path, "beside.mp4"))
+    with av.open(str(tmp_path / "external.mov"), options={"enable_drefs": "1"}) as opened:
+        assert sum(1 for _ in opened.decode(video=0)) == 3, "FFmpeg would read them"
+    source = VideoFrames(tmp_path / "external.mov")
+    assert list(source) == [] and "external.mov" in source.decode_errors[0]
 
 
 def test_every_entry_refuses_lists(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -10,7 +11,7 @@ import pytest
 from av.video.reformatter import ColorPrimaries, ColorTrc
 from numpy.typing import NDArray
 
-from src.files.video.upright import UprightRgb, orientation
+from src.files.video.upright import UprightRgb, _unconverted, orientation
 from tests.inference.tiny import frames
 from tests.inference.videos import make_video
 
@@ -174,6 +175,16 @@ def test_what_is_not_converted_is_named_once(tmp_path: Path, caplog: pytest.LogC
     ]
     with pytest.raises(ValueError, match="color matrix is ICtCp, which is not supported"):
         convert(frame_of((90, 110, 170), "yuv444p", matrix=14))
+
+
+def test_dolby_vision_without_a_base_layer_is_named() -> None:
+    # PyAV cannot write such a file.
+    frame = SimpleNamespace(
+        color_trc=2, color_primaries=2, side_data={"DOVI_METADATA": b""}, format=av.VideoFormat("yuv420p10le")
+    )
+    assert _unconverted(frame) == "Dolby Vision without a base layer in HDR10, HLG or SDR"  # type: ignore[arg-type]
+    frame.color_trc = HLG
+    assert _unconverted(frame) is None  # type: ignore[arg-type]
 
 
 def first_frame(path: Path) -> av.VideoFrame:
