@@ -1,6 +1,7 @@
 """Entry points: one decorator that prepares the command line, checks the options and reports errors in a line."""
 
 import functools
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -46,7 +47,7 @@ def command(name: str, exit_code: int = 1, checked: bool = True) -> Callable[[Ta
                 try:
                     if flags.help:
                         print_help(name, flags.overrides)
-                        return
+                        sys.exit(0)
                     if not (flags.config_dir or flags.config_name or flags.config_path or flags.cfg or flags.info):
                         # Before Hydra writes into the run folder, which may be that of an earlier run.
                         _check(name, flags.overrides, flags.multirun)

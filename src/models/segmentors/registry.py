@@ -6,6 +6,7 @@ from typing import Any
 
 from src.models.segmentors.base import KeyFrameSegmentor
 from src.models.segmentors.eomt import EomtSegmentor
+from src.models.segmentors.hub import use_cache_if_unreachable
 from src.models.segmentors.mask2former import Mask2FormerSegmentor
 from src.models.segmentors.maskformer import MaskFormerSegmentor
 from src.models.segmentors.oneformer import OneFormerSegmentor
@@ -38,6 +39,7 @@ def load_segmentor(
         num_queries: Q that the flow estimator is configured for, as ``query_dim``; checked.
         query_dim: width of the queries.
     """
+    use_cache_if_unreachable(path_or_id)
     values = read_config(path_or_id)
     name = values.get("model_type")
     if name not in SEGMENTORS:
