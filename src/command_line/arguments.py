@@ -15,10 +15,22 @@ _INTERPOLATION = re.compile(r"(\\*)\$\{")
 # Names that Hydra would read as a number or a truth value: a folder 2024_05 would become 202405.
 _NOT_TEXT = re.compile(r"[+-]?[\d._]+(?:e[+-]?[\d_]+)?|true|false|[+-]?(?:inf|nan)", re.IGNORECASE | re.ASCII)
 _PATH_KEYS = {"input", "output", "checkpoint", "replay", "exclusion", "overlay", "pictures", "report"}
-_PATH_KEYS |= {"predictions", "save_predictions"}
+_PATH_KEYS |= {"predictions", "save_predictions", "clips"}
 RENAMED_KEYS: dict[str, str] = yaml.safe_load(Path(__file__).with_name("renamed_keys.yaml").read_text(encoding="utf-8"))
 """Dotted keys of an earlier release and their successors."""
-_PATH_ENDINGS = (".root", ".exclude", "_dir", ".dir", "_from", ".folder", ".runs", ".data", ".path", ".path_or_id")
+_PATH_ENDINGS = (
+    ".root",
+    ".exclude",
+    "_dir",
+    ".dir",
+    "_from",
+    ".folder",
+    ".runs",
+    ".data",
+    ".shared_data",
+    ".path",
+    ".path_or_id",
+)
 # Config groups that only a multirun reads.
 _MULTIRUN_GROUPS = ("hparams_search", "hydra/launcher", "hydra/sweeper")
 
@@ -43,21 +55,33 @@ def check_renamed_keys(arguments: Sequence[str]) -> None:
 
 
 def check_choices(cfg: DictConfig, choices: Sequence[str], multirun: bool) -> None:
-    """Refuse group choices of a training command line without an effect: unused ``model/flow``, multirun groups without ``-m``.
+    """Refuse choices without an effect: of a flow or segmentor that another model replaces, multirun groups without ``-m``.
 
     Args:
-        cfg: the composed configuration of ``conf/train.yaml``, its interpolations unresolved.
-        choices: overrides as typed, such as ``model/flow=pixel``.
+        cfg: the composed configuration of ``conf/train.yaml`` or ``conf/benchmark.yaml``, its interpolations unresolved.
+        choices: overrides as typed, such as ``model/flow=pixel`` or ``model.flow.mlp_dim=64``.
         multirun: whether the command has ``-m``.
     """
     chosen = {key.lstrip("+"): choice for key, _, choice in (argument.partition("=") for argument in choices)}
-    if "model/flow" in chosen and not OmegaConf.is_interpolation(cfg.stage, "flow"):
-        flow, init_from = cfg.stage.flow, cfg.stage.init_from
+    models = [
+        key for key in chosen if key in ("model/flow", "model/segmentor") or key.startswith(("model.flow.", "model.segmentor."))
+    ]
+    if models and cfg.get("checkpoint") is not None:
         raise ValueError(
-            f"model/flow={chosen['model/flow']} has no effect: stage={cfg.stage.name} takes its flow from "
-            f"{f'stage.init_from={init_from} (stage.flow=null)' if flow is None else f'stage.flow={flow._target_}'}; leave "
-            "model/flow out, or train a fresh flow from the segmentor with +sweep=fresh_flow"
+            f"{models[0]}={chosen[models[0]]} has no effect: checkpoint={cfg.checkpoint} is the whole model; leave one out"
         )
+    # A benchmark counts and times model.flow itself, but for a training step.
+    takes_stage = "checkpoint" not in cfg or (cfg.what == "training" and cfg.stage.flow is not None)
+    if takes_stage and not OmegaConf.is_interpolation(cfg.stage, "flow"):
+        flow, init_from = cfg.stage.flow, cfg.stage.init_from
+        for key in models:
+            # Stage segmentor saves a flow that copies masks; options of the later stages' flow may stay in its command.
+            if key == "model/flow" or (key.startswith("model.flow.") and flow is None):
+                source = f"stage.init_from={init_from} (stage.flow=null)" if flow is None else f"stage.flow={flow._target_}"
+                raise ValueError(
+                    f"{key}={chosen[key]} has no effect: stage={cfg.stage.name} takes its flow from {source}; leave {key} out, "
+                    "or train a fresh flow from the segmentor with +sweep=fresh_flow"
+                )
     for group in _MULTIRUN_GROUPS:
         if group in chosen and not multirun:
             raise ValueError(f"{group}={chosen[group]} has no effect on a single run; add -m, or leave {group} out")

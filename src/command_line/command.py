@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from src.command_line.arguments import prepare_arguments
+from src.command_line.arguments import check_choices, prepare_arguments
 from src.command_line.composition import CONF, check_options, check_sweep, composed, explain
 from src.command_line.errors import errors_in_a_line
 from src.command_line.help import print_help
@@ -68,8 +68,11 @@ def check_given(name: str, cfg: DictConfig) -> None:
 def _check(name: str, overrides: Sequence[str], multirun: bool) -> None:
     if multirun:
         check_sweep(name, overrides)
-    else:
-        check_options(name, composed(name, overrides), overrides)
+        return
+    cfg = composed(name, overrides)
+    if name in ("train", "benchmark"):
+        check_choices(cfg, overrides, multirun)
+    check_options(name, cfg, overrides)
 
 
 def _pass_errors(func: Any) -> Any:

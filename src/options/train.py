@@ -36,6 +36,7 @@ class Train(Options):
     # Keys of conf/sweep/flow.yaml.
     flow_choice: Text = ""
     flow_choices: Nodes | None = None
+    flow_trainable: dict[str, list[Text]] | None = None
     flow_queries: dict[str, Text] | None = None
 
     @classmethod

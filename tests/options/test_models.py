@@ -49,7 +49,7 @@ def test_every_type_belongs_to_an_option_of_conf(name: str) -> None:
     for overrides in [["data=" + data] for data in choices("data")] + [["scheduler=adaptive"], ["+sweep=flow"]]:
         if not (overrides[0].startswith("scheduler") and name != "predict") and not ("sweep" in overrides[0] and name != "train"):
             seen |= set(OmegaConf.to_container(composed(name, overrides)))
-    inherited = {"flow_choice", "flow_choices", "flow_queries"} if name == "benchmark" else set()
+    inherited = {"flow_choice", "flow_choices", "flow_trainable", "flow_queries"} if name == "benchmark" else set()
     assert set(MODELS[name].model_fields) - inherited == seen - {"defaults"}
 
 

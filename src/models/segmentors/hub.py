@@ -19,10 +19,10 @@ def use_cache_if_unreachable(path_or_id: str) -> None:
     """
     if Path(path_or_id).exists() or constants.HF_HUB_OFFLINE:
         return
-    # Not a bare socket: urllib takes the proxies of the environment.
-    request = Request(f"{constants.ENDPOINT}/{path_or_id}/resolve/main/config.json", method="HEAD")
+    # Not a bare socket: urllib takes the proxies of the environment. The scheme is the hub's, or that of the user's HF_ENDPOINT.
+    request = Request(f"{constants.ENDPOINT}/{path_or_id}/resolve/main/config.json", method="HEAD")  # noqa: S310
     try:
-        urlopen(request, timeout=_SECONDS).close()
+        urlopen(request, timeout=_SECONDS).close()  # noqa: S310
     except HTTPError:
         # An answer; the client explains it.
         return
