@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.commands.num_classes import fill_num_classes
 from src.commands.run_settings import option_values, record_command, run_settings
 from src.data.datamodule import PairDataModule
+from src.training.checkpointing.checkpoint_files import CHECKPOINT_FOLDER, checkpoints_by_step
 from src.training.checkpointing.earlier_run import EarlierRun
 from src.training.checkpointing.nonfinite import NonFiniteStep
 from src.training.checkpointing.periodic_checkpoint import PeriodicCheckpoint
@@ -117,11 +118,14 @@ def _fit(
             trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
     except SystemExit:
         # Lightning turns Ctrl-C into an exit, and StopOnSignal exits by itself.
-        log.warning(
-            "stopped at step %d; the same command with resume=true%s continues from its last checkpoint",
-            trainer.global_step,
-            " and without overwrite=true" if cfg.overwrite else "",
+        # With overwrite=true the command would start again.
+        again = f"the same command with resume=true{' and without overwrite=true' if cfg.overwrite else ''}"
+        saved = (
+            f"{again} continues from its last checkpoint"
+            if checkpoints_by_step(run_dir / CHECKPOINT_FOLDER)
+            else "nothing is saved"
         )
+        log.warning("stopped at step %d; %s", trainer.global_step, saved)
         raise
     whole = full_model(propagator, trainer)
     if trainer.is_global_zero:
