@@ -1,6 +1,6 @@
 """Options of ``python -m src.train``, see ``conf/train.yaml``."""
 
-from typing import Any
+from typing import Any, Literal
 
 from src.options.fields import Count, CountOrZero, Nodes, Options, Paths, PathText, Seed, Text, Workers
 from src.options.groups import Data, Datamodule, MaskLoss, Model, Stage, Trainer
@@ -20,7 +20,7 @@ class Train(Options):
     run_dir: PathText
     job: CountOrZero | None
     seed: Seed
-    resume: bool
+    resume: bool | Literal["force"]
     overwrite: bool
     replay: PathText | None
     monitor: Text | None

@@ -59,6 +59,15 @@ def test_options_inside_groups_are_typed() -> None:
     assert {"trainer.max_steps", "stage.optim.lr", "data.scenes.size", "mask_loss.num_points", "model.warp_grid"} <= set(typed)
 
 
+@pytest.mark.parametrize(
+    "value, accepted", [(True, True), (False, True), ("force", True), ("no", False), ("true", False), (1, False)]
+)
+def test_resume_is_true_false_or_force(value: object, accepted: bool) -> None:
+    values: Any = OmegaConf.to_container(composed("train", ["data=moving_scenes"]), resolve=True)
+    reasons = [one.reason for one in check(MODELS["train"], values | {"resume": value}) if one.key == "resume"]
+    assert not reasons if accepted else "expected true | false | force" in reasons[0]
+
+
 def test_every_target_of_conf_has_readable_parameters() -> None:
     names = {name for path in CONF.rglob("*.yaml") for name in re.findall(r"_target_: ([\w.]+)", path.read_text())}
     # Keywords of these are passed on to a library.
