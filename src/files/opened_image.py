@@ -85,7 +85,8 @@ def opened(path: Path, content: bytes, pages: bool = False) -> Iterator[Image.Im
     except (CorruptFileError, UnsuitableFileError):
         raise
     except UnidentifiedImageError as error:
-        raise CorruptFileError(f"{path} cannot be decoded: it begins with {content[:8]!r}; expected {_READ}") from error
+        found = f"it begins with {content[:8]!r}"
+        raise CorruptFileError(f"{path} cannot be decoded: no intact header ({found}); expected {_READ}") from error
     except DECODE_ERRORS as error:
         raise CorruptFileError(f"{path} cannot be decoded ({error}); expected a complete image") from error
 
