@@ -16,7 +16,7 @@ _SCALE = "multiply images in 0..1 by 255, and undo any mean and standard deviati
 def image_batch(image: FrameInput) -> Tensor:
     """Return frames as (B, 3, H, W), uint8 or float32 in 0..255; uint8 tensors are not copied.
 
-    Channels in the order of OpenCV (BGR) cannot be told from RGB: turn them by ``frame[..., ::-1]``.
+    OpenCV's order of channels (BGR) looks like any other picture: turn it by ``frame[..., ::-1]``.
 
     Raises:
         ValueError: if the image has another layout or type, is empty, has values outside 0..255, or is scaled to 0..1.

@@ -146,7 +146,7 @@ class PropagationModule(LightningModule):
         ``val/disoccluded_precision`` and ``val/disoccluded_recall`` score them (above 0.5) where the true flow is known.
         """
         scores = self.val_iou.compute()
-        self.iou_per_class = scores["iou_per_class"]
+        self.iou_per_class = scores["iou_per_class"].reshape(-1)  # torchmetrics drops the dimension of a single class
         self.log("val/miou", scores["miou"], prog_bar=True)
         self.log("val/wiou", scores["wiou"])
         self.val_iou.reset()

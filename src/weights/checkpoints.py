@@ -16,6 +16,7 @@ from src.weights.model_folder import load_model
 
 log = logging.getLogger(__name__)
 
+_OWN_FOLDERS = (("outputs",), ("data",), ("models",), ("checkpoints",), ("weights",), ("runs",))
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -35,10 +36,11 @@ def load_checkpoint(checkpoint: str | Path, device: str | torch.device = "cpu") 
     path = Path(checkpoint)
     if path.exists():
         return load_transformers_model(str(path), device) if is_transformers_folder(path) else load_model(path, device)
-    if not _HUB_ID.fullmatch(str(checkpoint)) or path.suffix in (".ckpt", ".safetensors"):
-        raise FileNotFoundError(
-            f"{checkpoint} does not exist; expected a model folder, a .safetensors or .ckpt file, or a hub id"
-        )
+    # An owner on the hub never has the name of a folder here, nor of those that this project writes.
+    is_local = path.is_symlink() or path.parent.exists() or path.parts[:1] in _OWN_FOLDERS
+    if is_local or not _HUB_ID.fullmatch(str(checkpoint)) or path.suffix in (".ckpt", ".safetensors"):
+        found = "is a link to nothing" if path.is_symlink() else "does not exist"
+        raise FileNotFoundError(f"{checkpoint} {found}; expected a model folder, a .safetensors or .ckpt file, or a hub id")
     log.info("%s is not a local folder; loading it from the hub", checkpoint)
     return load_transformers_model(str(checkpoint), device)
 
@@ -63,6 +65,7 @@ def load_transformers_model(path_or_id: str, device: str | torch.device = "cpu")
         OSError: if the hub cannot be reached.
     """
     segmentor = load_segmentor(path_or_id)
+    # Checked by load_segmentor.
     values, _ = PreTrainedConfig.get_config_dict(path_or_id)
     names = {int(number): str(name) for number, name in (values.get("id2label") or {}).items()}
     metadata: dict[str, Any] = {}

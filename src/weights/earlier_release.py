@@ -16,7 +16,7 @@ _REMOVED_PART = "segments."
 
 
 def translate_flow(
-    config: Mapping[str, Any], tensors: Mapping[str, Tensor], prefix: str, path: Path
+    config: Mapping[str, Any], tensors: Mapping[str, Tensor], prefix: str, path: Path | None
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Translate a saved ``correlation`` flow to today's names; anything else passes unchanged.
 
@@ -27,14 +27,14 @@ def translate_flow(
         config: saved configuration; its entry ``flow`` has ``name`` and ``config``.
         tensors: saved tensors by name.
         prefix: start of the names of the flow's tensors.
-        path: their file or folder, for the warning.
+        path: their file or folder, for the warning; ``None``: no warning.
     """
     flow = config.get("flow")
     if not isinstance(flow, Mapping) or flow.get("name") != "correlation" or not isinstance(flow.get("config"), Mapping):
         return dict(config), dict(tensors)
     kept = {_RENAMED_SETTINGS.get(key, key): value for key, value in flow["config"].items() if key not in _REMOVED_SETTINGS}
     removed = sorted(name for name in tensors if name.startswith(prefix + _REMOVED_PART))
-    if removed:
+    if removed and path is not None:
         logger.warning("%s: dropped the residual flow per segment of an earlier release: %s", path, ", ".join(removed))
     old, new = (prefix + part for part in _RENAMED_PART)
     renamed = {

@@ -11,6 +11,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from src.files.saved_networks import damaged, read_json_object, read_safetensors_header
+
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 
@@ -52,6 +54,8 @@ def write_folder(folder: Path, config: Mapping[str, Any], module: nn.Module, for
         new.mkdir()
         (new / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         save_file(tensors, new / WEIGHTS_FILE)
+        # Readable by whom the user's umask allows, unlike what safetensors writes.
+        shutil.copymode(new / CONFIG_FILE, new / WEIGHTS_FILE)
         if target.exists():
             target.rename(old)
         try:
@@ -70,13 +74,13 @@ def write_folder(folder: Path, config: Mapping[str, Any], module: nn.Module, for
 def read_config(path: Path) -> dict[str, Any]:
     """Read a JSON object; an absent file or other content is an error."""
     _require_file(path)
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise ValueError(f"{path} contains a {type(config).__name__}; expected an object")
-    return config
+    return read_json_object(path)
+
+
+def read_header(path: Path) -> dict[str, Tensor]:
+    """Read names, shapes and types of a safetensors file, as tensors on the meta device; a damaged file is an error."""
+    _require_file(path)
+    return read_safetensors_header(path)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -85,12 +89,13 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        raise ValueError(f"{path} is not a readable safetensors file (damaged or truncated): {error}") from error
+        raise damaged(path, error) from error
 
 
 def _require_file(path: Path) -> None:
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; expected a model folder of {CONFIG_FILE} and {WEIGHTS_FILE}")
+        found = "is no file" if path.exists() else "is a link to nothing" if path.is_symlink() else "does not exist"
+        raise FileNotFoundError(f"{path} {found}; expected a model folder of {CONFIG_FILE} and {WEIGHTS_FILE}")
 
 
 def _may_replace(folder: Path, formats: Sequence[str]) -> bool:

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from src.files.torch_files import read_torch
 from src.models.flow import FLOW_ESTIMATORS, FlowEstimator
 from src.models.propagator import Propagator
 from src.models.segmentors.registry import build_segmentor
-from src.weights.earlier_release import translate_flow
-from src.weights.folder_files import CONFIG_FILE, WEIGHTS_FILE, plain_json, read_config, read_weights, write_folder
-from src.weights.renaming import load_renamed
+from src.weights.folder_files import CONFIG_FILE, WEIGHTS_FILE, plain_json, read_config, read_header, read_weights, write_folder
+from src.weights.metadata import check_arguments
+from src.weights.rebuilding import rebuild
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +66,9 @@ def build_model(config: Mapping[str, Any]) -> Propagator:
         segmentor = build_segmentor(config["segmentor"])
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"model config does not fit this code: {type(error).__name__}: {error}") from error
+    divisor = getattr(estimator, "size_divisor", segmentor.size_divisor)
+    if divisor != segmentor.size_divisor:
+        raise ValueError(f"size_divisor of the flow is {divisor}; expected that of the segmentor, {segmentor.size_divisor}")
     return Propagator(segmentor, estimator, config["warp_grid"])
 
 
@@ -102,24 +106,17 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> tuple[Pr
     """
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist; expected a folder of {CONFIG_FILE} and {WEIGHTS_FILE}, or a .ckpt")
+        found = "is a link to nothing" if path.is_symlink() else "does not exist"
+        raise FileNotFoundError(f"{path} {found}; expected a folder of {CONFIG_FILE} and {WEIGHTS_FILE}, or a .ckpt")
     if path.is_file() and path.suffix != ".safetensors":
         config, tensors = _read_checkpoint(path)
-        source = path
+        propagator = rebuild(build_model, config, "flow.", lambda: tensors, tensors, path, path)
     else:
         folder, weights = (path, path / WEIGHTS_FILE) if path.is_dir() else (path.parent, path)
-        source = folder / CONFIG_FILE
-        config, tensors = read_config(source), read_weights(weights)
-    config, tensors = translate_flow(config, tensors, "flow.", path)
-    try:
-        propagator = build_model(config)
-    except ValueError as error:
-        raise ValueError(f"{source}: {error}") from error
-    _load_state(propagator, tensors, path)
-    metadata = config.get("metadata", {})
-    if not isinstance(metadata, dict):
-        raise ValueError(f"{source}: metadata is {type(metadata).__name__}; expected an object")
-    return propagator.to(device).eval(), metadata
+        config = read_config(folder / CONFIG_FILE)
+        header = read_header(weights)
+        propagator = rebuild(build_model, config, "flow.", lambda: read_weights(weights), header, path, folder / CONFIG_FILE)
+    return propagator.to(device).eval(), config.get("metadata", {})
 
 
 def load_flow(path: str | Path, into: FlowEstimator | None = None) -> FlowEstimator:
@@ -155,21 +152,13 @@ def _load_flow_folder(path: Path) -> FlowEstimator | None:
     source = folder / CONFIG_FILE
     if not source.is_file() or read_config(source).get("format") != FLOW_FORMAT:
         return None
-    config, tensors = translate_flow(read_config(source), read_weights(folder / WEIGHTS_FILE), "", folder)
-    try:
-        _check_format(config, FLOW_FORMAT)
-        flow = _build_flow(config.get("flow"))
-    except ValueError as error:
-        raise ValueError(f"{source}: {error}") from error
-    _load_state(flow, tensors, folder)
-    return flow
+    weights = folder / WEIGHTS_FILE
+    return rebuild(_build_flow_only, read_config(source), "", lambda: read_weights(weights), read_header(weights), folder, source)
 
 
-def _load_state(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    try:
-        load_renamed(module, tensors, {name: (name,) for name in module.state_dict()})
-    except ValueError as error:
-        raise ValueError(f"{path} does not fit the network of its config: {error}") from error
+def _build_flow_only(config: Mapping[str, Any]) -> FlowEstimator:
+    _check_format(config, FLOW_FORMAT)
+    return _build_flow(config.get("flow"))
 
 
 def _check_format(config: Mapping[str, Any], expected: str) -> None:
@@ -187,10 +176,11 @@ def _flow_config(flow: FlowEstimator) -> dict[str, Any]:
 
 
 def _build_flow(flow: Any) -> FlowEstimator:
-    if not isinstance(flow, Mapping) or "name" not in flow:
-        raise ValueError(f"flow is {flow!r}; expected {{'name': ..., 'config': {{...}}}}")
-    if flow["name"] not in FLOW_ESTIMATORS:
-        raise ValueError(f"flow estimator is {flow['name']!r}; expected one of {', '.join(FLOW_ESTIMATORS)}")
+    if not isinstance(flow, Mapping) or "name" not in flow or not isinstance(flow.get("config", {}), Mapping):
+        raise ValueError(f"flow is {repr(flow)[:200]}; expected {{'name': ..., 'config': {{...}}}}")
+    if not isinstance(flow["name"], str) or flow["name"] not in FLOW_ESTIMATORS:
+        raise ValueError(f"flow estimator is {str(flow['name'])[:200]!r}; expected one of {', '.join(FLOW_ESTIMATORS)}")
+    check_arguments(FLOW_ESTIMATORS[flow["name"]], flow.get("config", {}))
     try:
         return FLOW_ESTIMATORS[flow["name"]](**flow.get("config", {}))
     except (TypeError, KeyError, AttributeError) as error:
@@ -198,21 +188,14 @@ def _build_flow(flow: Any) -> FlowEstimator:
 
 
 def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    # On a damaged file torch's unpickler raises errors of many types.
-    except Exception as error:
-        raise ValueError(f"{path} cannot be read as a checkpoint of tensors and plain values: {error}") from error
+    checkpoint = read_torch(path)
     if not isinstance(checkpoint, dict) or not {"model_config", "state_dict"} <= set(checkpoint):
         raise ValueError(f"{path} is not a checkpoint of this project; expected the keys 'model_config' and 'state_dict'")
-    tensors = {
-        name.removeprefix(CHECKPOINT_PREFIX): value
-        for name, value in checkpoint["state_dict"].items()
-        if name.startswith(CHECKPOINT_PREFIX)
-    }
-    config = checkpoint["model_config"]
-    if not isinstance(config, dict):
-        raise ValueError(f"{path}: model_config is {type(config).__name__}; expected a dict")
+    config, state = checkpoint["model_config"], checkpoint["state_dict"]
+    for name, value in (("model_config", config), ("state_dict", state)):
+        if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+            raise ValueError(f"{path}: {name} is {type(value).__name__}; expected a dict with names as keys")
+    tensors = {name.removeprefix(CHECKPOINT_PREFIX): value for name, value in state.items() if name.startswith(CHECKPOINT_PREFIX)}
+    if odd := next((name for name, value in tensors.items() if not isinstance(value, Tensor) or value.is_meta), None):
+        raise ValueError(f"{path}: {CHECKPOINT_PREFIX}{odd} is no tensor with values; expected the weights of a model")
     return config, tensors

@@ -8,13 +8,14 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
+from src.models.config_limits import check_limits
 from src.models.flow import CopyFlow, DISFlow, PixelFlow, QueryFlow
 from src.models.propagator import Propagator
 from src.models.segmentors.mask2former import Mask2FormerSegmentor
 from src.weights.architecture import Shapes, pixel_flow_config, query_flow_config, segmentor_config
 from src.weights.mask2former_names import position_index_names, segmentor_names, unused_names
 from src.weights.mpvss_names import MOTION_PREFIX, flownet_names, motion_names
-from src.weights.renaming import export_renamed, load_renamed
+from src.weights.renaming import build_renamed, export_renamed
 from src.weights.tensor_files import read_tensors
 
 logger = logging.getLogger(__name__)
@@ -62,8 +63,10 @@ def from_official(tensors: Mapping[str, Tensor], flow: Literal["copy", "dis"] = 
     motion = {name.removeprefix(MOTION_PREFIX): value for name, value in named.items() if name.startswith(MOTION_PREFIX)}
     if not motion:
         return Propagator(segmentor, CopyFlow() if flow == "copy" else DISFlow())
-    estimator = QueryFlow(**query_flow_config(_shapes(motion)))
-    load_renamed(estimator, motion, motion_names(estimator.config()["decoder_layers"]), prefix=MOTION_PREFIX)
+    settings = query_flow_config(_shapes(motion))
+    check_limits(settings)
+    names = motion_names(settings["decoder_layers"])
+    estimator = build_renamed(lambda: QueryFlow(**settings), motion, names, prefix=MOTION_PREFIX)
     if estimator.num_queries != segmentor.num_queries or estimator.query_dim != segmentor.query_dim:
         raise ValueError(
             f"the flow reads {estimator.num_queries} queries of width {estimator.query_dim}; expected {segmentor.num_queries} of "
@@ -125,6 +128,7 @@ def _present_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _segmentor(tensors: Mapping[str, Tensor]) -> Mask2FormerSegmentor:
     weights = {name: value for name, value in tensors.items() if not name.startswith("criterion.")}
     config = segmentor_config(_shapes(weights))
+    check_limits(config)
     index_names = [name for name in position_index_names(config) if name in weights]
     for name in index_names:
         if not torch.equal(weights.pop(name), _position_index(config)):
@@ -132,8 +136,7 @@ def _segmentor(tensors: Mapping[str, Tensor]) -> Mask2FormerSegmentor:
     names, unused = segmentor_names(config), unused_names(config)
     # Checkpoints of frozen batch norms have no counters; a new network starts at 0.
     counters = {name: torch.tensor(0) for name in names if name.endswith(_COUNTER) and name not in weights}
-    segmentor = Mask2FormerSegmentor.from_config(config)
-    load_renamed(segmentor, weights | counters, names, unused)
+    segmentor = build_renamed(lambda: Mask2FormerSegmentor.from_config(config), weights | counters, names, unused)
     left_out = [name for name in tensors if name.startswith("criterion.")]
     left_out += [f"{len(index_names)} relative_position_index"] if index_names else []
     fresh = [*unused, *([f"{len(counters)} {_COUNTER}"] if counters else [])]
@@ -143,8 +146,9 @@ def _segmentor(tensors: Mapping[str, Tensor]) -> Mask2FormerSegmentor:
 
 
 def _flownet(tensors: Mapping[str, Tensor]) -> PixelFlow:
-    estimator = PixelFlow(**pixel_flow_config(_shapes(tensors)))
-    load_renamed(estimator, tensors, flownet_names())
+    settings = pixel_flow_config(_shapes(tensors))
+    check_limits(settings)
+    estimator = build_renamed(lambda: PixelFlow(**settings), tensors, flownet_names())
     decoder = estimator.pixel_decoder
     with torch.no_grad():
         # The encoder reads the halved image, and its finest level is a quarter of that.

@@ -1,16 +1,22 @@
 """Strict transfer of tensors between published names and ours; missing, unknown and misshapen tensors are an error."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from src.files.torch_files import reason
+from src.ops.loadable import tensor_fault
+
+Network = TypeVar("Network", bound=nn.Module)
 
 Names = dict[str, tuple[str, ...]]
 """Published name to ours; several of ours if the published tensor is their concatenation in equal parts."""
 
 WEIGHT_AND_BIAS = ("weight", "bias")
 
-SHOWN = 20
+SHOWN = 5
 """Number of faults that an error lists; further ones are counted."""
 
 
@@ -35,13 +41,13 @@ def load_renamed(
 
     Args:
         module: network; all its tensors must be in ``names`` or ``unchanged``.
-        tensors: tensors by published name, exactly those of ``names``.
+        tensors: tensors by published name, exactly those of ``names``; on the meta device they are only compared.
         names: published names to ours.
         unchanged: our names of the tensors that keep their value.
         prefix: prefix of published names in error messages.
 
     Raises:
-        ValueError: if tensors are missing, unknown, or of another shape or kind; the message lists them.
+        ValueError: if tensors are missing, unknown, of another shape or type, or not finite; the message lists them.
     """
     state = module.state_dict()
     faults = [f"missing {prefix}{name}" for name in names if name not in tensors]
@@ -51,16 +57,34 @@ def load_renamed(
         if published not in tensors:
             continue
         value, first = tensors[published], state[ours[0]]
-        expected = (len(ours) * first.shape[0], *first.shape[1:]) if len(ours) > 1 else tuple(first.shape)
-        if tuple(value.shape) != expected or value.is_floating_point() != first.is_floating_point():
-            found = f"{tuple(value.shape)} {value.dtype}".replace("torch.", "")
-            faults.append(f"{prefix}{published} is {found}, expected {expected} {first.dtype}".replace("torch.", ""))
+        shape = (len(ours) * first.shape[0], *first.shape[1:]) if len(ours) > 1 else None
+        if fault := tensor_fault(value, first, shape):
+            faults.append(f"{prefix}{published} {fault}")
             continue
         loaded.update(zip(ours, value.chunk(len(ours)) if len(ours) > 1 else (value,), strict=True))
     if faults:
         more = [f"and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
-        raise ValueError(f"{len(faults)} tensors do not fit:\n  " + "\n  ".join(faults[:SHOWN] + more))
-    module.load_state_dict(loaded)
+        raise ValueError(f"{len(faults)} tensors do not fit: " + "; ".join(faults[:SHOWN] + more))
+    if not any(value.is_meta for value in loaded.values()):
+        module.load_state_dict(loaded)
+
+
+def build_renamed(
+    build: Callable[[], Network], tensors: Mapping[str, Tensor], names: Names, unchanged: Sequence[str] = (), prefix: str = ""
+) -> Network:
+    """Build a network and load tensors by :func:`load_renamed`, after a comparison on the meta device, which takes no memory."""
+    try:
+        with torch.device("meta"), torch.random.fork_rng(devices=()):
+            empty = build()
+    except ValueError:
+        raise
+    # Libraries raise errors of many types for sizes that do not fit one another.
+    except Exception as error:
+        raise ValueError(f"the shapes do not fit one another: {reason(error)}") from error
+    load_renamed(empty, {name: value.to("meta") for name, value in tensors.items()}, names, unchanged, prefix)
+    network = build()
+    load_renamed(network, tensors, names, unchanged, prefix)
+    return network
 
 
 def export_renamed(module: nn.Module, names: Names) -> dict[str, Tensor]:

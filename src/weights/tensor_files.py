@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from src.files.torch_files import read_torch, reason
+
 _WRAPPERS = ("model", "state_dict")
 _ZIP_START = b"PK"
 # Magic number at the start of a .pth of torch before 1.6, as pickle writes it.
@@ -125,37 +127,23 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         raise FileNotFoundError(f"{path} does not exist; expected a .pth or .pkl of weights")
     with path.open("rb") as file:
         start = file.read(64)
-    try:
-        content = _read_torch(path) if start.startswith(_ZIP_START) or _LEGACY_TORCH_START in start else _read_pickle(path)
-    except OSError:
-        raise
-    # On a damaged file both unpicklers raise errors of many types.
-    except Exception as error:
-        # Not chained, as torch's message advises to disable the protection.
-        raise ValueError(f"{path} cannot be read: {_reason(error)}; expected only tensors, numbers and containers") from None
+    if start.startswith(_ZIP_START) or _LEGACY_TORCH_START in start:
+        # Trainers save numpy numbers beside the weights, such as the best score.
+        content = read_torch(path, [(replacement, name) for name, replacement in _NUMPY.items()])
+    else:
+        content = _read_pickle(path)
     return _named_tensors(content, path)
 
 
-def _read_torch(path: Path) -> Any:
-    # Trainers save numpy numbers beside the weights, such as the best score.
-    with torch.serialization.safe_globals([(replacement, name) for name, replacement in _NUMPY.items()]):
-        return torch.load(path, map_location="cpu", weights_only=True)
-
-
 def _read_pickle(path: Path) -> Any:
-    with path.open("rb") as file:
-        return _PlainUnpickler(file, encoding="latin1").load()
-
-
-def _reason(error: Exception) -> str:
-    """Return the reason of an error in one line; torch's own message has a page."""
-    text = str(error)
-    if named := re.search(r"GLOBAL (\S+)", text):
-        return f"its content refers to {named[1]}"
-    if found := re.search(r"WeightsUnpickler error: (.+)", text):
-        return found[1]
-    first = text.partition("\n")[0]
-    return first if isinstance(error, pickle.UnpicklingError) else f"{type(error).__name__}: {first}"
+    try:
+        with path.open("rb") as file:
+            return _PlainUnpickler(file, encoding="latin1").load()
+    except OSError:
+        raise
+    # On a damaged file the unpickler raises errors of many types.
+    except Exception as error:
+        raise ValueError(f"{path} cannot be read: {reason(error)}; expected only tensors, numbers and containers") from None
 
 
 def _named_tensors(content: Any, path: Path) -> dict[str, Tensor]:
@@ -168,13 +156,16 @@ def _named_tensors(content: Any, path: Path) -> dict[str, Tensor]:
     tensors = {str(name): _tensor(value) for name, value in content.items()}
     others = [name for name, value in tensors.items() if value is None]
     if others:
-        raise ValueError(f"{path}: {len(others)} entries are not tensors: {', '.join(others[:20])}")
+        raise ValueError(f"{path}: {len(others)} entries are not tensors: {', '.join(others[:20])}"[:2000])
     return {name: value for name, value in tensors.items() if value is not None}
 
 
 def _tensor(value: Any) -> Tensor | None:
     if isinstance(value, Tensor):
-        return value.detach() if value.layout == torch.strided and not value.is_quantized else None
+        # A view that repeats its values asks for more memory than the file has bytes.
+        if value.layout == torch.strided and value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            return None
+        return value.detach() if value.layout == torch.strided and not value.is_quantized and not value.is_meta else None
     array = value.array if isinstance(value, PickledArray) else value if isinstance(value, np.generic) else None
     if array is None:
         return None

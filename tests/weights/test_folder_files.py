@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,15 @@ def test_plain_json_has_no_tuples_and_refuses_what_json_lacks() -> None:
     for value in (float("nan"), {1, 2}):
         with pytest.raises(ValueError, match="without a JSON form"):
             plain_json({"a": value})
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_weights_have_the_mode_of_the_umask(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        write_folder(tmp_path / "model", CONFIG, layer(0.0), ["mine 1"])
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "model").iterdir()}
+    assert modes == {CONFIG_FILE: 0o666 & ~umask, WEIGHTS_FILE: 0o666 & ~umask}
+    assert (tmp_path / "model").stat().st_mode & 0o777 == 0o777 & ~umask

@@ -9,6 +9,7 @@ from torchvision.models.optical_flow import Raft_Large_Weights, Raft_Small_Weigh
 
 from src.models.flow.base import FlowEstimator, Images, QueryEmbeddings, check_pair
 from src.ops.device import full_precision
+from src.ops.loadable import check_loaded
 from src.structures import FlowPrediction
 
 RaftSize = Literal["small", "large"]
@@ -51,7 +52,9 @@ class RAFTFlow(FlowEstimator):
         self.network = build()
         self._clear_correlations()
         if weights is not None:
-            self.network.load_state_dict(_download(known[weights]))
+            state = _download(known[weights])
+            check_loaded(state, f"RAFT weights {weights}")
+            self.network.load_state_dict(state)
 
     def forward(
         self, key_image: Images, nonkey_image: Images, queries: QueryEmbeddings, key_features: tuple[Tensor, ...] | None = None

@@ -120,7 +120,7 @@ def checked_config(config_class: type[PreTrainedConfig], fields: Mapping[str, An
     try:
         return config_class(**fields)
     except StrictDataclassError as error:
-        raise ValueError(f"invalid {config_class.model_type} configuration ({error})") from error
+        raise ValueError(f"invalid {config_class.model_type} configuration ({' '.join(str(error).split())})") from error
 
 
 def backbone_fields(config: PreTrainedConfig) -> dict[str, Any]:

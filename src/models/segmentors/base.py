@@ -9,6 +9,7 @@ from jaxtyping import Float, Num
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from src.models.config_limits import check_limits
 from src.models.drop_path import SampleDropPath
 from src.models.freezing import PartlyFrozen
 from src.models.segmentors.backbones import (
@@ -150,6 +151,7 @@ class KeyFrameSegmentor(PartlyFrozen):
     @classmethod
     def network_config(cls, fields: Mapping[str, Any], num_classes: int) -> PreTrainedConfig:
         """Build transformers' configuration from :meth:`network_fields`. Nothing is fetched or executed."""
+        check_limits({**fields, "num_classes": num_classes})
         config_class = cast(type[PreTrainedConfig], cls.network_class.config_class)
         values = {**fields, "num_labels": num_classes}
         if "backbone_config" in values:

@@ -1,20 +1,23 @@
 """Strict loading of networks and backbones saved by transformers, in a local folder or on the Hugging Face hub."""
 
 import importlib.util
-import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 from transformers.utils.hub import cached_file
 
+from src.files.saved_networks import read_json_object
+from src.files.torch_files import read_torch
 from src.models.segmentors.backbones import IMAGENET_MEAN, IMAGENET_STD, Statistics, backbone_spec, without_swin_warning
+from src.models.segmentors.saved_files import check_memory, check_saved_config, naming, read_saved_header
+from src.ops.loadable import check_loaded, tensor_fault
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +29,9 @@ def read_config(path_or_id: str, model_type: str | None = None) -> dict[str, Any
         path_or_id: local folder or hub id.
         model_type: expected architecture; ``None``: any.
     """
-    with _naming(path_or_id):
+    with naming(path_or_id):
         values, _ = PreTrainedConfig.get_config_dict(path_or_id)
+    check_saved_config(values, path_or_id)
     if model_type not in (None, values.get("model_type")):
         raise ValueError(f"{path_or_id} contains a {values.get('model_type')!r} model; expected {model_type!r}")
     return cast(dict[str, Any], values)
@@ -58,12 +62,13 @@ def load_network(
     """
     config_class = cast(type[PreTrainedConfig], network_class.config_class)
     values = read_config(path_or_id, config_class.model_type)
-    with without_swin_warning():
+    with naming(path_or_id), without_swin_warning():
         saved = config_class.from_dict(values)
-    saved_classes = len(saved.id2label or ())
+        saved_classes = len(saved.id2label or ())
+        config = rebuild(saved, num_classes or saved_classes)
     new = class_head if num_classes not in (None, saved_classes) else None
-    network = _load_strictly(path_or_id, network_class, rebuild(saved, num_classes or saved_classes), new)
-    with _naming(path_or_id):
+    network = _load_strictly(path_or_id, network_class, config, new)
+    with naming(path_or_id):
         return network, *_saved_statistics(path_or_id)
 
 
@@ -112,7 +117,8 @@ def _lite0_file() -> Path:
 
 def _load_lite0(module: nn.Module, file: Path) -> None:
     """Load by order: parameter names differ from timm's, but their order is the same, the classifier's 8 tensors last."""
-    saved = torch.load(file, map_location="cpu", weights_only=True)
+    saved = read_torch(file)
+    check_loaded(saved, str(file))
     head = ("_conv_head.", "_bn1.", "_fc.")
     tensors = [(key, value) for key, value in saved.items() if not key.startswith(head)]
     expected = list(module.state_dict().items())
@@ -140,23 +146,13 @@ def _without_transformers_warnings() -> Iterator[None]:
         transformers_logging.set_verbosity(before)
 
 
-@contextmanager
-def _naming(path_or_id: str) -> Iterator[None]:
-    """Name the source in errors of reading, and what to give instead."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(
-            f"cannot read a network from {path_or_id!r}: {error}\n"
-            "Give a local folder with config.json and model.safetensors, or a hub id that can be reached"
-        ) from error
-
-
 def _load_strictly(
     source: str, network_class: type[PreTrainedModel], config: PreTrainedConfig, new: str | None
 ) -> PreTrainedModel:
     """Load a network and log its tensors; raise if one is missing or of another shape, unless ``new`` is its prefix."""
-    with _naming(source), _without_transformers_warnings():
+    header = read_saved_header(source)
+    with naming(source), _without_transformers_warnings():
+        check_memory(network_class, config, header, source)
         # The annotation lacks the report that `output_loading_info` adds.
         network, report = cast(
             tuple[PreTrainedModel, dict[str, Any]],
@@ -177,7 +173,11 @@ def _load_strictly(
             f"weights in {source} do not fit: missing {sorted(missing - fresh)}, of another shape {sorted(other_shape - fresh)}; "
             f"expected every tensor of {network_class.__name__}"
         )
-    loaded = [key for key in network.state_dict() if key not in fresh and not key.startswith("criterion.")]
+    state = network.state_dict()
+    loaded = [key for key in state if key not in fresh and not key.startswith("criterion.")]
+    for key in loaded:
+        if fault := tensor_fault(state[key] if key not in header else _with_type(state[key], header[key]), state[key]):
+            raise ValueError(f"weights in {source}: {key} {fault}; the file is damaged, or of a training that diverged")
     log.info(
         "%s: loaded %d tensors; re-initialized: %s; unused in the file: %s",
         source,
@@ -189,16 +189,31 @@ def _load_strictly(
     return network
 
 
-def image_statistics(values: Sequence[float], name: str) -> Statistics:
-    """Return one number per RGB channel."""
-    if len(values) != 3:
-        raise ValueError(f"{name} has {len(values)} numbers; expected one for each of red, green and blue")
-    red, green, blue = (float(value) for value in values)
+def _with_type(value: Tensor, saved: Tensor) -> Tensor:
+    """Return a loaded tensor, or one without values of the type in its file where transformers has cast that."""
+    is_cast = saved.dtype != value.dtype and (not saved.is_floating_point() or saved.dtype == torch.float64)
+    return torch.empty_like(value, dtype=saved.dtype, device="meta") if is_cast else value
+
+
+def image_statistics(values: Any, name: str) -> Statistics:
+    """Return one number per RGB channel.
+
+    Raises:
+        ValueError: if there are not three finite numbers, or a standard deviation is not positive.
+    """
+    numbers = list(values) if isinstance(values, list | tuple) else [values]
+    if len(numbers) != 3:
+        raise ValueError(f"{name} has {len(numbers)} numbers; expected one for each of red, green and blue")
+    # Pixels are divided by standard deviations.
+    low, high = (1e-3, 1e3) if name.startswith("image_std") else (-1e3, 1e3)
+    if not all(isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high for value in numbers):
+        raise ValueError(f"{name} is {str(numbers)[:100]}; expected numbers of {low:g}..{high:g}")
+    red, green, blue = (float(value) for value in numbers)
     return red, green, blue
 
 
 def _saved_statistics(path_or_id: str) -> tuple[Statistics, Statistics]:
     file = cached_file(path_or_id, "preprocessor_config.json", _raise_exceptions_for_missing_entries=False)
-    values = json.loads(Path(file).read_text()) if file else {}
+    values = read_json_object(Path(file)) if file else {}
     mean, std = values.get("image_mean", IMAGENET_MEAN), values.get("image_std", IMAGENET_STD)
     return image_statistics(mean, f"image_mean of {file}"), image_statistics(std, f"image_std of {file}")

@@ -23,8 +23,8 @@ SEGMENTORS: dict[str, type[KeyFrameSegmentor]] = {
 def build_segmentor(config: Mapping[str, Any]) -> KeyFrameSegmentor:
     """Build a segmentor with random weights by :meth:`KeyFrameSegmentor.from_config`; ``model_type`` selects the class."""
     name = config.get("model_type")
-    if name not in SEGMENTORS:
-        raise ValueError(f"model_type is {name!r}; expected one of {', '.join(SEGMENTORS)}")
+    if not isinstance(name, str) or name not in SEGMENTORS:
+        raise ValueError(f"model_type is {repr(name)[:80]}; expected one of {', '.join(SEGMENTORS)}")
     return SEGMENTORS[name].from_config(config)
 
 
@@ -42,9 +42,9 @@ def load_segmentor(
     use_cache_if_unreachable(path_or_id)
     values = read_config(path_or_id)
     name = values.get("model_type")
-    if name not in SEGMENTORS:
+    if not isinstance(name, str) or name not in SEGMENTORS:
         hint = "; load a model folder of this project by stage.init_from" if "format" in values else ""
-        raise ValueError(f"{path_or_id} contains a {name!r} model; expected one of {', '.join(SEGMENTORS)}{hint}")
+        raise ValueError(f"{path_or_id} contains a {repr(name)[:80]} model; expected one of {', '.join(SEGMENTORS)}{hint}")
     segmentor = SEGMENTORS[name].from_pretrained(path_or_id, num_classes)
     for name, expected in (("num_queries", num_queries), ("query_dim", query_dim)):
         found = getattr(segmentor, name)

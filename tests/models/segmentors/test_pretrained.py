@@ -99,7 +99,7 @@ def test_other_architectures_are_refused(tmp_path):
 
 @pytest.mark.parametrize("source", ["no/such/folder", "facebook/mask2former-swin-tiny-ade-semantic"])
 def test_what_cannot_be_read_is_an_error_that_names_what_to_give(source):
-    with pytest.raises(OSError, match="Give a local folder"):
+    with pytest.raises(OSError, match="give a local folder"):
         load(source)
 
 

@@ -215,7 +215,7 @@ def test_other_models_are_refused_by_name(tmp_path: Path, config, message):
 
 
 def test_what_cannot_be_read_is_an_error_that_names_what_to_give(tmp_path: Path):
-    with pytest.raises(OSError, match="Give a local folder"):
+    with pytest.raises(OSError, match="give a local folder"):
         load_segmentor(str(tmp_path / "nowhere"))
 
 
