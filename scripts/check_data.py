@@ -25,8 +25,11 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from src.command_line.command import command
+from src.command_line.interruption import interrupting_on_signals
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from src.data.integrity.check import CheckableDataset, SplitReport
     from src.data.integrity.issues import DatasetIssue
 
@@ -40,19 +43,18 @@ def check(cfg: DictConfig, console: Console) -> int:
         The number of issues.
 
     Raises:
-        FileExistsError: if a report exists and ``overwrite`` is false.
+        FileExistsError: if a report exists and ``overwrite`` is false, or a file is no report of this script.
         ValueError: if a split is unknown.
     """
     # After the checks: these imports take seconds.
     from src.data.integrity.check import SplitReport, check_splits
     from src.data.integrity.issues import DatasetIssue
+    from src.files.atomic_write import write_rgb
     from src.inference.evaluation.progress import ProgressBars, advance
 
     output, exclusion = Path(cfg.output), Path(cfg.exclusion)
     sheet = output.with_suffix(".png")
-    existing = [str(path) for path in (output, exclusion, sheet) if path.exists()]
-    if existing and not cfg.overwrite:
-        raise FileExistsError(f"{' and '.join(existing)} exist already: name other files or set overwrite=true")
+    refuse_existing(output, exclusion, sheet, cfg.overwrite)
     collected: dict[str, list[DatasetIssue]] = {}
     datasets: dict[str, CheckableDataset] = {}
     for name in distinct_splits(cfg):
@@ -65,11 +67,30 @@ def check(cfg: DictConfig, console: Console) -> int:
         reports = check_splits(datasets, cfg.workers, advance(progress, progress.add_task("checked", total=None)))
     for name, issues in collected.items():
         reports.setdefault(name, SplitReport()).issues[:0] = issues
-    write_reports(reports, cfg, output, exclusion)
+    picture = draw_sheet(datasets)
+    write_reports(reports, cfg, output, exclusion, None if picture is None else sheet.name)
+    if picture is not None:
+        write_rgb(picture, sheet)
     show(reports, cfg, console)
-    written = [output, exclusion, *([sheet] if write_sheet(datasets, sheet) else [])]
+    written = [output, exclusion, *([] if picture is None else [sheet])]
     console.print(f"written: {', '.join(map(str, written))}", highlight=False, markup=False, soft_wrap=True)
     return sum(len(report.issues) for report in reports.values())
+
+
+def refuse_existing(output: Path, exclusion: Path, sheet: Path, overwrite: bool) -> None:
+    """Refuse existing files, except, with ``overwrite``, those of an earlier check."""
+    from src.files.result_marker import read_json
+
+    existing = [str(path) for path in (output, exclusion, sheet) if path.exists()]
+    if existing and not overwrite:
+        raise FileExistsError(f"{' and '.join(existing)} exist already: name other files or set overwrite=true")
+    report = read_json(output)
+    own = {output} if {"data", "root", "issues", "splits"} <= set(report) else set()
+    own |= {exclusion} if set(read_json(exclusion)) == {"files", "videos", "repeated"} else set()
+    own |= {sheet} if own and report.get("sheet") == sheet.name else set()
+    for path in (output, exclusion, sheet):
+        if path.exists() and path not in own:
+            raise FileExistsError(f"{path} is no report of check_data; expected no other file of that name; name other files")
 
 
 def distinct_splits(cfg: DictConfig) -> list[str]:
@@ -95,7 +116,7 @@ def open_split(node: DictConfig, issues: list[DatasetIssue]) -> CheckableDataset
     return instantiate(node)
 
 
-def write_reports(reports: dict[str, SplitReport], cfg: DictConfig, output: Path, exclusion: Path) -> None:
+def write_reports(reports: dict[str, SplitReport], cfg: DictConfig, output: Path, exclusion: Path, sheet: str | None) -> None:
     from src.data.integrity.check import build_exclusion
     from src.data.shards.path import dataset_root
     from src.files.atomic_write import write_text
@@ -104,6 +125,7 @@ def write_reports(reports: dict[str, SplitReport], cfg: DictConfig, output: Path
     content = {
         "data": cfg.data.name,
         "root": str(root),
+        "sheet": sheet,
         "issues": sum(len(report.issues) for report in reports.values()),
         "suspicions": sum(len(report.suspicions) for report in reports.values()),
         "splits": {name: report.as_json(root) for name, report in reports.items()},
@@ -112,11 +134,10 @@ def write_reports(reports: dict[str, SplitReport], cfg: DictConfig, output: Path
     build_exclusion((issue for report in reports.values() for issue in report.issues), root).write(exclusion)
 
 
-def write_sheet(datasets: dict[str, CheckableDataset], path: Path) -> bool:
-    """Draw labelled frames, spread over the clips of all splits, with their labels; return whether there is a readable frame."""
+def draw_sheet(datasets: dict[str, CheckableDataset]) -> Tensor | None:
+    """Draw labelled frames, spread over the clips of all splits, with their labels; ``None`` without a readable frame."""
     import torch
 
-    from src.files.atomic_write import write_rgb
     from src.files.images import read_rgb
     from src.files.label_png import UNDEFINED
     from src.visualization.contact_sheet import SheetFrame, contact_sheet
@@ -135,10 +156,10 @@ def write_sheet(datasets: dict[str, CheckableDataset], path: Path) -> bool:
                     found = torch.from_numpy(dataset.label_format.to_classes(dataset.label_format.read_raw(label))).long()
                     classes = found.masked_fill(found == UNDEFINED, len(dataset.classes))
                 drawn.append(SheetFrame(f"{split}: {name}/{image.name}", read_rgb(image), classes))
-    if drawn:
-        first = next(iter(datasets.values()))
-        write_rgb(contact_sheet(drawn, first.classes, first.palette), path)
-    return bool(drawn)
+    if not drawn:
+        return None
+    first = next(iter(datasets.values()))
+    return contact_sheet(drawn, first.classes, first.palette)
 
 
 def show(reports: dict[str, SplitReport], cfg: DictConfig, console: Console) -> None:
@@ -204,14 +225,15 @@ def main(cfg: DictConfig) -> None:
     """Check the dataset and exit with the exit code."""
     # A log file has no width, and rich would cut the table at 80 columns.
     console = Console(width=None if sys.stdout.isatty() else 140)
-    try:
-        issues = check(cfg, console)
-    except (OSError, ValueError) as error:
-        console.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        console.print("stopped; nothing is written", style="red")
-        sys.exit(130)
+    with interrupting_on_signals() as received:
+        try:
+            issues = check(cfg, console)
+        except (OSError, ValueError) as error:
+            console.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+            sys.exit(2)
+        except KeyboardInterrupt:
+            console.print("stopped; nothing is written", style="red")
+            sys.exit(128 + (received[0] if received else 2))
     sys.exit(1 if issues else 0)
 
 

@@ -98,7 +98,15 @@ def test_a_report_is_replaced_only_with_overwrite(root, tmp_path):
     (tmp_path / "check_data/vspw.json").write_text("old")
     with pytest.raises(FileExistsError, match=r"vspw\.json exist already: name other files or set overwrite=true"):
         run_check(tmp_path, "data=vspw", f"data.root='{root}'")
-    assert run_check(tmp_path, "data=vspw", f"data.root='{root}'", "overwrite=true") == 0
+    with pytest.raises(FileExistsError, match=r"vspw\.json is no report of check_data"):
+        run_check(tmp_path, "data=vspw", f"data.root='{root}'", "overwrite=true")
+    assert (tmp_path / "check_data/vspw.json").read_text() == "old"
+    (tmp_path / "check_data/vspw.json").unlink()
+    for overwrite in ("false", "true"):
+        assert run_check(tmp_path, "data=vspw", f"data.root='{root}'", f"overwrite={overwrite}") == 0
+    (tmp_path / "check_data/vspw_exclude.json").write_text("[]")
+    with pytest.raises(FileExistsError, match=r"vspw_exclude\.json is no report of check_data"):
+        run_check(tmp_path, "data=vspw", f"data.root='{root}'", "overwrite=true")
 
 
 def test_a_split_that_cannot_be_read_is_an_issue_of_its_own(root, tmp_path):
