@@ -1,6 +1,7 @@
 """Entry points: one decorator that prepares the command line, checks the options and reports errors in a line."""
 
 import functools
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,6 +19,13 @@ from src.command_line.errors import errors_in_a_line
 from src.command_line.help import print_help
 
 Task = Callable[[DictConfig], Any]
+
+
+def _silence_download_bars() -> None:
+    """Keep the bars of libraries, which rewrite their line, out of log files; before the libraries are imported."""
+    if not sys.stderr.isatty():
+        for name in ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS"):
+            os.environ.setdefault(name, "1")
 
 
 def command(name: str, exit_code: int = 1, checked: bool = True) -> Callable[[Task], Callable[[], None]]:
@@ -41,6 +49,7 @@ def command(name: str, exit_code: int = 1, checked: bool = True) -> Callable[[Ta
         def main() -> None:
             with errors_in_a_line(exit_code):
                 prepare_arguments()
+                _silence_download_bars()
                 flags, unknown = hydra_utils.get_args_parser().parse_known_args()
                 if unknown:
                     raise ValueError(f"{unknown[0]} is no flag; expected <option>=<value>, or a flag of --hydra-help")

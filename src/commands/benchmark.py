@@ -21,6 +21,7 @@ from src.data.clips import FileClips
 from src.data.pairs.color_jitter import ColorJitter
 from src.data.pairs.transforms import PairTransform
 from src.files.tables import Row, check_output, write_table
+from src.inference.evaluation.progress import heartbeat
 from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
 from src.measure import report, speed_report
@@ -61,7 +62,8 @@ def benchmark(cfg: DictConfig) -> Row | list[Row]:
     set_threads(cfg.threads)
     # A log file has no terminal width, and rich would cut the table at 80 columns.
     console = Console(width=None if sys.stdout.isatty() else 150)
-    result = MEASUREMENTS[cfg.what](cfg, console)
+    with heartbeat(f"measuring {cfg.what}"):
+        result = MEASUREMENTS[cfg.what](cfg, console)
     if output is not None:
         for path in write_table(result, output):
             log.info("written: %s", path)

@@ -11,6 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from src.commands.num_classes import fill_num_classes
+from src.inference.evaluation.progress import heartbeat
 from src.models.propagator import Propagator
 from src.weights.model_folder import load_model, save_flow, save_model
 from src.weights.official import load_official, to_official
@@ -35,7 +36,8 @@ def convert(cfg: DictConfig) -> Path:
         return _write_official(Path(cfg.input), output)
     if cfg.to != "ours" or cfg.flow not in ("copy", "dis"):
         raise ValueError(f"to={cfg.to} flow={cfg.flow}; expected to=ours or to=official, and flow=copy or flow=dis")
-    network = load_official(cfg.input, cfg.flow)
+    with heartbeat(f"converting {cfg.input}"):
+        network = load_official(cfg.input, cfg.flow)
     source = {"converted_from": Path(cfg.input).name}
     size = sum(parameter.numel() for parameter in network.parameters()) / 1e6
     if not isinstance(network, Propagator):

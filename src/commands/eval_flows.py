@@ -16,6 +16,7 @@ from src.inference.evaluation.flow.method import FlowMethod
 from src.inference.evaluation.flow.pictures import write_flow_pictures
 from src.inference.evaluation.flow.table import draw_offsets, flow_table
 from src.inference.evaluation.partial import keep_finished, remove_partial
+from src.inference.evaluation.progress import heartbeat
 from src.inference.evaluation.results_folder import results_folder
 from src.inference.methods import own_methods, with_method
 from src.measure.flow_cost import cost_rows, flow_cost
@@ -50,8 +51,8 @@ def evaluate_flows(cfg: DictConfig, dataset: ClipDataset, output: Path, report: 
     unscored = [name for name in cfg.picture_flows or () if name not in scored]
     if unscored:
         raise ValueError(f"picture_flows contains {', '.join(unscored)}; expected some of {', '.join(scored)}")
-    log.info("counting and timing %s", ", ".join((*scored, *counted)))
-    costs = _flow_costs(cfg, scored | counted, dataset)
+    with heartbeat(f"counting and timing {', '.join((*scored, *counted))}"):
+        costs = _flow_costs(cfg, scored | counted, dataset)
     rows: list[Row] = []
     try:
         for found in comparison.rows(scored, costs, console):

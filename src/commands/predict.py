@@ -21,6 +21,7 @@ from src.files.owned_folder import Scratch, output_lock
 from src.files.result_marker import check_replaceable
 from src.inference.cost_probe import measure_ms
 from src.inference.distributed import SINGLE, World, join_world
+from src.inference.evaluation.progress import heartbeat
 from src.inference.flow_choice import names_and_colors, with_flow
 from src.inference.scheduling.budget import Budget
 from src.inference.scheduling.step_costs import StepCosts
@@ -137,7 +138,8 @@ def _settings(cfg: DictConfig, predictor: VideoPredictor) -> dict[str, Any]:
 def load_predictor(cfg: DictConfig, options: OutputOptions, device: str) -> VideoPredictor:
     """Load the configured model to a device."""
     set_threads(cfg.threads)
-    propagator, metadata = load_checkpoint(typed_path(str(cfg.checkpoint)), device_named(device))
+    with heartbeat(f"loading {cfg.checkpoint}"):
+        propagator, metadata = load_checkpoint(typed_path(str(cfg.checkpoint)), device_named(device))
     weights = tensor_fingerprint(propagator.state_dict(), json.dumps(metadata, sort_keys=True, default=str))
     propagator = with_flow(propagator, metadata, cfg.flow, cfg.dis_short_side)
     classes, palette = names_and_colors(metadata, propagator.segmentor.num_classes)

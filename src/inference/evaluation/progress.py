@@ -1,12 +1,18 @@
 """Progress of evaluations: callbacks, a frame counter, and progress bars or lines."""
 
+import logging
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+log = logging.getLogger(__name__)
 
 ItemT = TypeVar("ItemT")
 
@@ -80,3 +86,22 @@ class ProgressBars(Progress):
 def advance(progress: Progress, task: TaskID) -> ProgressCallback:
     """Return the callback that advances one bar."""
     return lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def heartbeat(text: str) -> Iterator[None]:
+    """Log ``text`` and the elapsed seconds every 5 s, unless there is a terminal, during work that reports no progress."""
+    done, start = threading.Event(), time.monotonic()
+
+    def beat() -> None:
+        while not done.wait(_LINE_INTERVAL):
+            log.info("%s: %.0f s so far", text, time.monotonic() - start)
+
+    thread = threading.Thread(target=beat, daemon=True)
+    if not sys.stdout.isatty():
+        log.info("%s", text)
+        thread.start()
+    try:
+        yield
+    finally:
+        done.set()

@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from src.inference.evaluation import progress as progress_module
-from src.inference.evaluation.progress import ProgressBars, advance, counted
+from src.inference.evaluation.progress import ProgressBars, advance, counted, heartbeat
 
 
 def test_the_callback_advances_only_its_bar() -> None:
@@ -48,3 +48,13 @@ def test_without_a_terminal_a_line_is_printed_every_few_seconds(monkeypatch: pyt
 
 def test_other_processes_print_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lines(monkeypatch, 9.0, quiet=True) == []
+
+
+def test_work_without_counts_has_lines_too(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr(progress_module, "_LINE_INTERVAL", 0.01)
+    monkeypatch.setattr(progress_module.sys, "stdout", io.StringIO())
+    with heartbeat("measuring speed"):
+        while len(caplog.messages) < 2:
+            pass
+    assert caplog.messages[0] == "measuring speed" and caplog.messages[1].startswith("measuring speed: 0 s")
