@@ -18,7 +18,10 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 log = logging.getLogger(__name__)
 
 MAX_PIXELS = 2**26
-"""Largest image that is decoded, pixels: twice 8K, 0.2 GB of RGB. Forged headers can ask for more memory than there is."""
+"""Largest image or frame of a video that is decoded, pixels: twice 8K, 0.2 GB of RGB.
+
+A damaged header can request more memory than any machine has.
+"""
 
 # Raised by Pillow for broken, truncated or forged files; its PNG reader reports broken chunks as SyntaxError.
 DECODE_ERRORS = (

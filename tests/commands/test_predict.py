@@ -31,6 +31,7 @@ from src.inference.video.decoder import VideoFrames
 from src.measure.cost import frame_cost
 from src.ops.masks import semantic_map
 from src.weights.model_folder import load_model, save_model
+from tests.files.make_images import animation, chunk, exif, png
 from tests.inference.tiny import CLASSES, FakeClips, frames, tiny_propagator
 from tests.inference.videos import count_frames, cut, length, lying_avi, make_video
 
@@ -179,6 +180,24 @@ def test_a_folder_of_frames_and_a_clip_of_a_dataset(model: Path, tmp_path: Path)
     by_name = {path.name: np.array(Image.open(path)) for path in (tmp_path / "a" / "labels").iterdir()}
     in_order = [by_name[f"img{number}.png"] for number in (9, 10, 11)]
     assert all(np.array_equal(a, b.numpy()) for a, b in zip(in_order, maps(tmp_path / "b"), strict=True))
+
+
+def test_every_frame_of_an_animated_image_is_predicted(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.webp").write_bytes(animation("WEBP", 5, (48, 64), durations=200))
+    done = predict(config(f"input={tmp_path / 'a.webp'}", f"checkpoint={model}", f"output={tmp_path / 'out'}", "labels=true"))
+    assert (done.exit_code, done.progress.frames) == (0, 5)
+    assert [tuple(found.shape) for found in maps(tmp_path / "out")] == [(48, 64)] * 5
+    assert length(tmp_path / "out" / "overlay.mp4") == pytest.approx(1, abs=1e-3)
+
+
+def test_a_turned_image_is_predicted_as_viewers_show_it(model: Path, tmp_path: Path) -> None:
+    (image,) = frames(1, (48, 64))
+    shown = image.permute(1, 2, 0).numpy()
+    (tmp_path / "shown.png").write_bytes(png(shown, 8))
+    (tmp_path / "turned.png").write_bytes(png(np.rot90(shown).copy(), 8, chunk(b"eXIf", exif(6).tobytes()[6:])))
+    for name in ("shown", "turned"):
+        predict(config(f"input={tmp_path / name}.png", f"checkpoint={model}", f"output={tmp_path / name}", "labels=true"))
+    assert torch.equal(maps(tmp_path / "shown")[0], maps(tmp_path / "turned")[0])
 
 
 def test_input_is_a_file_before_a_camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,10 +13,9 @@ import av.logging
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-log = logging.getLogger(__name__)
+from src.files.opened_image import MAX_PIXELS
 
-MAX_PIXELS = 2**26
-"""Largest frame that is decoded, pixels: twice 8K. A damaged header can request more memory than any machine has."""
+log = logging.getLogger(__name__)
 
 _RAW_FORMATS = ("av1", "h261", "h263", "h264", "hevc", "m4v", "mjpeg", "mpegvideo", "obu", "vc1", "vvc")
 _CONTAINERS = (

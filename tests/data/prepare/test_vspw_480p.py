@@ -6,6 +6,7 @@ from src.data.datasets.vspw import VSPW
 from src.data.prepare.vspw_480p import ResizeSettings, ResizeTask, copy_lists, open_tasks, resize_file, start_target
 from src.files.images import read_label_png, read_rgb
 from tests.data.fake_layouts import label, write_image, write_label
+from tests.files.make_images import exif, png
 
 SMALL = ResizeSettings(short_side=12)
 
@@ -62,6 +63,17 @@ def test_sixteen_bit_masks_keep_their_values(tmp_path):
     write_label(tmp_path / "mask/a.png", np.full((24, 40), 12401, np.uint16))
     assert resize_file(ResizeTask(tmp_path / "mask/a.png", tmp_path / "b.png", SMALL)) is None
     assert np.unique(read_label_png(tmp_path / "b.png")).tolist() == [12401]
+
+
+def test_masks_of_four_bits_keep_their_values_and_images_are_turned(tmp_path):
+    values = label(1, 3, 2, size=(24, 40))
+    (tmp_path / "mask").mkdir()
+    (tmp_path / "mask/a.png").write_bytes(png(values, 4))
+    assert resize_file(ResizeTask(tmp_path / "mask/a.png", tmp_path / "b.png", SMALL)) is None
+    assert np.unique(read_label_png(tmp_path / "b.png")).tolist() == [1, 2, 3]
+    Image.fromarray(np.zeros((40, 24, 3), np.uint8)).save(tmp_path / "c.jpg", exif=exif(6))
+    assert resize_file(ResizeTask(tmp_path / "c.jpg", tmp_path / "d.jpg", SMALL)) is None
+    assert read_rgb(tmp_path / "d.jpg").shape == (3, 12, 20)
 
 
 def test_files_of_the_right_size_are_copied_byte_for_byte(source, tmp_path):
