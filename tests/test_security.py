@@ -29,7 +29,7 @@ def program(path: Path) -> str:
 
 
 def unsafe(source: str) -> Iterator[str]:
-    """Yield the calls of a program that could run what a file says."""
+    """Yield the calls of a program that could run code of a file."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call):
             name = ast.unparse(node.func)
@@ -51,7 +51,7 @@ def unsafe(source: str) -> Iterator[str]:
                 yield name
 
 
-def test_no_program_runs_what_a_file_says() -> None:
+def test_no_program_runs_code_of_a_file() -> None:
     programs = [path for path in FILES if path.suffix in (".py", ".ipynb")]
     assert len(programs) > 280
     assert not [f"{path.relative_to(ROOT)}: {found}" for path in programs for found in unsafe(program(path))]
@@ -77,12 +77,12 @@ def test_unsafe_calls_are_found(line: str) -> None:
 
 def test_a_local_model_needs_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*asked: object) -> None:
-        raise AssertionError(f"a connection is asked for: {asked}")
+        raise AssertionError(f"a connection is opened: {asked}")
 
     folder = save_model(tiny_propagator("query"), tmp_path / "model", {"classes": CLASSES})
     for target in ("socket.socket.connect", "socket.socket.connect_ex", "socket.getaddrinfo", "socket.create_connection"):
         monkeypatch.setattr(target, refuse)
-    with pytest.raises(AssertionError, match="a connection is asked for"):
+    with pytest.raises(AssertionError, match="a connection is opened"):
         socket.create_connection(("192.0.2.1", 80))
     propagator, metadata = load_checkpoint(folder, torch.device("cpu"))
     assert metadata["classes"] == list(CLASSES)

@@ -120,7 +120,7 @@ class ClipPredictor:
             def consume(result: FramePrediction) -> None:
                 if not sizes:
                     sizes.append((result.frame.image.shape[-2], result.frame.image.shape[-1]))
-                # One frame is held back, because only the end of the run tells what is written on the last one.
+                # One frame is held back: the text on the last one depends on how the run ends.
                 if last:
                     outputs.write(last.pop())
                 if result.is_key:

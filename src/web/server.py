@@ -38,7 +38,7 @@ class _GuardedApp(App):  # type: ignore[misc]
 
 async def _refuse_address(url: str, cache_dir: str) -> str:
     # Gradio would fetch an address that stands in the place of an upload, of any size.
-    raise gr.Error("an address is given in the place of an uploaded file; expected an upload")
+    raise gr.Error("an address is given in the place of an uploaded file; expected an upload", print_exception=False)
 
 
 def serve(blocks: Any, port: int | None, open_browser: bool, quota: Quota, css: str) -> str:

@@ -105,6 +105,8 @@ def requests_of(page: Served) -> list[tuple[str, str]]:
         {"Host": "localhost.evil.example.com:7860"},
         {"Host": "localhost:7860@evil.example.com"},
         {"Host": "[::2]:7860"},
+        {"Host": "0.0.0.0:7860"},
+        {"Host": "127.0.0.2"},
         {"Host": ""},
         {"X-Forwarded-Host": "evil.example.com"},
         {"X-Forwarded-Host": "localhost, evil.example.com"},
