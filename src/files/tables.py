@@ -1,5 +1,6 @@
 """Tables of results: JSON and CSV files, Markdown, and tables for the terminal."""
 
+import csv
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -19,7 +20,7 @@ def check_output(path: str | Path, overwrite: bool) -> Path:
 
     Raises:
         ValueError: if the name does not end in ``.json``.
-        FileExistsError: if it, or the CSV beside it, exists and ``overwrite`` is not set.
+        FileExistsError: if it, or the CSV beside it, exists and ``overwrite`` is not set, or they are not one table.
     """
     path = Path(path)
     if path.suffix.lower() != ".json":
@@ -27,6 +28,10 @@ def check_output(path: str | Path, overwrite: bool) -> Path:
     existing = [str(file) for file in (path, path.with_suffix(".csv")) if file.exists()]
     if existing and not overwrite:
         raise FileExistsError(f"{' and '.join(existing)} exist already: name another output or set overwrite=true")
+    if existing and not _is_table(path):
+        raise FileExistsError(
+            f"{' and '.join(existing)}: expected a table's JSON and CSV with the same columns; move away or name another output"
+        )
     return path
 
 
@@ -96,6 +101,17 @@ def without_nan(row: Row) -> Row:
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
     return {name: cleaned(value) for name, value in row.items()}
+
+
+def _is_table(path: Path) -> bool:
+    """Return whether a JSON file and the CSV beside it were written by :func:`write_table`."""
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        with path.with_suffix(".csv").open(encoding="utf-8", newline="") as file:
+            columns = next(csv.reader(file), [])
+        return {column for row in ([rows] if isinstance(rows, dict) else rows) for column in _flat(row)} == set(columns)
+    except (OSError, ValueError, TypeError, AttributeError):
+        return False
 
 
 def _flat(row: Row) -> Row:

@@ -31,9 +31,11 @@ def test_missing_values_are_dashes_and_null() -> None:
 
 def test_files_are_overwritten_only_on_request(tmp_path: Path) -> None:
     path = check_output(tmp_path / "table.json", overwrite=False)
-    path.with_suffix(".csv").write_text("kept")
+    write_table(ROWS, path)
+    path.unlink()
     with pytest.raises(FileExistsError, match=r"table\.csv exist.*overwrite=true"):
         check_output(path, overwrite=False)
+    write_table(ROWS, path)
     assert check_output(path, overwrite=True) == path
     with pytest.raises(ValueError, match=r"expected a name that ends in \.json"):
         check_output(tmp_path / "table.csv", overwrite=True)
@@ -57,3 +59,14 @@ def test_new_paths_may_be_empty_folders(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(FileExistsError, match="set overwrite=true"):
         new_path(str(tmp_path), overwrite=False)
+
+
+@pytest.mark.parametrize("name", ["table.json", "table.csv"])
+@pytest.mark.parametrize("content", ["mine", "[]", "{}", "[1, 2]", '{"a": 1}', "a,b\n1,2\n", ""])
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_file_that_is_no_table_is_not_replaced(tmp_path: Path, name: str, content: str, beside: bool) -> None:
+    if beside:
+        write_table(ROWS, tmp_path / "table.json")
+    (tmp_path / name).write_text(content)
+    with pytest.raises(FileExistsError, match="expected a table's JSON and CSV with the same columns"):
+        check_output(tmp_path / "table.json", overwrite=True)
