@@ -25,7 +25,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from src.command_line.command import command
-from src.command_line.interruption import interrupting_on_signals
+from src.command_line.signals import interrupting_on_signals
 
 if TYPE_CHECKING:
     from torch import Tensor

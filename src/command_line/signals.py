@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -31,18 +31,51 @@ def stopping_on_signals() -> Iterator[tuple[threading.Event, list[int]]]:
         if again:
             raise KeyboardInterrupt
         stop.set()
-        if number == getattr(signal, "SIGHUP", None):
-            # Writes to a terminal that has hung up fail, and would end the run before its results are written.
-            for terminal in terminals:
-                with open(os.devnull, "wb") as nowhere:
-                    os.dup2(nowhere.fileno(), terminal)
+        _drop_output(number, terminals)
 
+    with _handling(note):
+        yield stop, received
+
+
+@contextmanager
+def interrupting_on_signals() -> Iterator[list[int]]:
+    """Let SIGTERM, SIGHUP and SIGUSR1 raise ``KeyboardInterrupt``, as Ctrl-C does, in work whose results are finished one by one.
+
+    Further signals are ignored, so that finished results can be written, except for a second Ctrl-C. torchrun passes Ctrl-C on as
+    SIGTERM. Ignored signals and closed terminals are those of :func:`stopping_on_signals`.
+
+    Yields:
+        The signals received so far.
+    """
+    received: list[int] = []
+    terminals = [number for number in (1, 2) if os.isatty(number)]
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        _drop_output(number, terminals)
+        if len(received) == 1 or (number == signal.SIGINT and received.count(number) > 1):
+            raise KeyboardInterrupt
+
+    with _handling(interrupt):
+        yield received
+
+
+@contextmanager
+def _handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     wanted = [*_STOPPING, *(number for number in _WARNING if signal.getsignal(number) != signal.SIG_IGN)]
     if threading.current_thread() is not threading.main_thread():
         wanted = []
-    before = {number: signal.signal(number, note) for number in wanted}
+    before = {number: signal.signal(number, handler) for number in wanted}
     try:
-        yield stop, received
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
+
+
+def _drop_output(number: int, terminals: Sequence[int]) -> None:
+    """Drop what is printed to terminals that have hung up: such writes fail, and would end the run without its results."""
+    if number == getattr(signal, "SIGHUP", None):
+        for terminal in terminals:
+            with open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), terminal)

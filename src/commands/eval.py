@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from src.command_line.interruption import interrupting_on_signals
+from src.command_line.signals import interrupting_on_signals
 from src.commands.eval_flows import evaluate_flows
 from src.data.clips import ClipDataset
 from src.files.tables import Row, check_output, new_path, write_table
