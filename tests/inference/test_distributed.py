@@ -1,8 +1,11 @@
 """Laws of the division among processes: every item belongs to exactly one."""
 
+from collections.abc import Callable
+
 import pytest
 
-from src.inference.distributed import SINGLE, World, join_world, world_from_environment
+from src.inference import distributed
+from src.inference.distributed import SINGLE, PeerEndedError, World, join_world, world_from_environment
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
@@ -42,3 +45,14 @@ def test_each_process_of_a_machine_takes_its_own_gpu(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
     assert [World(8 + local, 16, local).device("auto") for local in (0, 3)] == ["cuda:0", "cuda:3"]
     assert SINGLE.device("auto") == "auto"
+
+
+@pytest.mark.parametrize("exchange", [lambda world: world.gather(1), lambda world: world.wait()])
+def test_the_end_of_another_process_is_named(monkeypatch: pytest.MonkeyPatch, exchange: Callable[[World], object]) -> None:
+    def closed(*_: object) -> None:
+        raise RuntimeError("[tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:22")
+
+    monkeypatch.setattr(distributed.dist, "all_gather_object", closed)
+    monkeypatch.setattr(distributed.dist, "barrier", closed)
+    with pytest.raises(PeerEndedError, match="another process of this command has ended"):
+        exchange(World(0, 2))
