@@ -14,7 +14,7 @@ from src.data.clips import ClipDataset
 from src.data.datamodule import PairDataModule
 from src.files.atomic_write import write_text
 from src.files.fingerprint import fingerprint
-from src.training.checkpointing.run_record import flatten
+from src.training.checkpointing.run_record import PASSES, flatten
 
 _ROOTS = (
     "seed",
@@ -76,7 +76,7 @@ def run_settings(
         network: from :func:`src.weights.model_folder.model_config`.
     """
     passes = trainer.accumulate_grad_batches
-    settings = options | {"pairs per step": datamodule.batch_size * trainer.world_size * passes, "passes per step": passes}
+    settings = options | {"pairs per step": datamodule.batch_size * trainer.world_size * passes, PASSES: passes}
     settings |= flatten(list(datamodule.val.classes), "classes")
     clips = {"train": [datamodule.train], "val": [datamodule.val], "extra_train": [x.dataset for x in datamodule.extra_train]}
     settings |= {f"clips of {split}": _fingerprint(datasets) for split, datasets in clips.items()}

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.optim import AdamW
+from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from src.models.propagator import Propagator
@@ -50,6 +50,14 @@ class AdamWPoly:
             return float(warm * max(0.0, 1.0 - step / max_steps) ** self.power)
 
         return optimizer, LambdaLR(optimizer, factor)
+
+
+def take_settings(optimizer: Optimizer, schedule: LambdaLR, fresh: Optimizer) -> None:
+    """Give a restored optimizer and its schedule the learning rates and decays of a fresh one; moments and step stay."""
+    for group, new in zip(optimizer.param_groups, fresh.param_groups, strict=True):
+        group |= {name: new[name] for name in ("initial_lr", "weight_decay")}
+        group["lr"] = group["initial_lr"] * schedule.lr_lambdas[0](schedule.last_epoch)
+    schedule.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
 
 
 def _undecayed_parameters(model: nn.Module) -> set[int]:

@@ -16,7 +16,7 @@ from hydra.utils import instantiate
 from lightning import Trainer
 from torch import Tensor
 
-from src.commands.train import train
+from src.commands.train import replay, train
 from src.data.pairs.dataset import PairDataset
 from src.data.pairs.sampling import FixedOffsetSampling
 from src.inference.methods import with_method
@@ -336,6 +336,47 @@ def test_resume_force_continues_with_the_new_settings(run: Run, earlier: Path, c
     assert "stage.optim.lr: 0.0001 -> 0.001" in caplog.text and "trainer.max_steps: 2 -> 3" in caplog.text
     (older, newer) = (torch.load(path, weights_only=True)["run"] for path in sorted(earlier.glob("checkpoints/step_*.ckpt")))
     assert newer["id"] == older["id"] and newer["settings"]["stage.optim.lr"] == 0.001 and newer["sha256"] != older["sha256"]
+
+
+def test_forced_settings_are_in_force_from_the_next_step(run: Run, tmp_path: Path) -> None:
+    """Learning rate, decay and passes per step are part of the restored state, and yet the new ones count."""
+    slow = [*FAST, "trainer.max_steps=4", "trainer.val_check_interval=4", "stage.optim.power=0", "trainer.log_every_n_steps=1"]
+    run(*slow, "trainer.max_steps=2", "trainer.val_check_interval=2", "trainer.accumulate_grad_batches=2")
+    scores = run(*slow, "resume=force", "stage.optim.lr=0.003", "stage.optim.weight_decay=0.5", "batch_size=1")
+    folder = tmp_path / "default" / "segmentor"
+    rows = csv.DictReader((folder / "csv" / "version_1" / "metrics.csv").open())
+    rates = {int(row["step"]): float(row["train/learning_rate"]) for row in rows if row["train/learning_rate"]}
+    assert rates == {2: pytest.approx(0.003), 3: pytest.approx(0.003)} and "val/miou" in scores
+    saved = torch.load(folder / "checkpoints" / "step_0000004.ckpt", weights_only=True)
+    groups = saved["optimizer_states"][0]["param_groups"]
+    assert saved["global_step"] == 4 and {group["weight_decay"] for group in groups} == {0.0, 0.5}
+    assert saved["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["ready"] == 4
+    assert [path.name for path in folder.glob("checkpoints/step_*")] and saved["run"]["settings"]["passes per step"] == 1
+
+
+def test_checkpoint_of_an_earlier_release_resumes_with_a_warning(
+    run: Run, earlier: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (earlier / "run.json").unlink()
+    path = earlier / "checkpoints" / "step_0000002.ckpt"
+    content = torch.load(path, weights_only=True)
+    del content["run"]
+    torch.save(content, path)
+    run(*FAST, "resume=true", "trainer.max_steps=5", "callbacks.checkpoint.every_n_steps=1", "trainer.val_check_interval=5")
+    assert "is of an earlier release, without the settings of its run" in caplog.text
+    names = sorted(path.name for path in earlier.glob("checkpoints/step_*"))
+    assert names == ["step_0000004.ckpt", "step_0000005.ckpt"]
+
+
+def test_replay_beside_a_replaced_run_touches_nothing(run: Run, earlier: Path, scenes: Path, tmp_path: Path) -> None:
+    """The failed run's message names a folder that is still there, and its whole command may be repeated."""
+    failing = [*FAST, "overwrite=true", "stage.optim.lr=1e30", "trainer.max_steps=9", "trainer.val_check_interval=9"]
+    with pytest.raises(FloatingPointError):
+        run(*failing)
+    (broken,) = (earlier / "broken").iterdir()
+    before = tree(earlier)
+    replay(compose_train(*overrides(scenes, tmp_path), *failing, f"replay={broken}"))
+    assert tree(earlier) == before and (earlier / "model" / "config.json").is_file()
 
 
 @pytest.mark.parametrize(

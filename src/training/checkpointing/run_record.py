@@ -12,11 +12,15 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
+from src.structures import PairBatch
 from src.training.checkpointing.checkpoint_files import RUN_KEY, read_checkpoint
 from src.training.checkpointing.earlier_run import reopen_log_files
+from src.training.optim import take_settings
 
 log = logging.getLogger(__name__)
 
+PASSES = "passes per step"
+"""Name of the setting with the forward passes of a process in each optimizer step."""
 _ABSENT = "(absent)"
 _LONGEST = 60
 
@@ -32,6 +36,7 @@ class RunRecord(Callback):
 
     settings: dict[str, Any]
     run: str = field(default_factory=lambda: uuid.uuid4().hex)
+    _forced: bool = False
 
     def check(self, checkpoint: Path, force: bool) -> None:
         """Compare the settings with those of a checkpoint to resume from, and take over the identity of its run.
@@ -58,16 +63,40 @@ class RunRecord(Callback):
                 f"{'; ...' if len(found) > 8 else ''}; expected those of the run; resume=force continues with the new ones, "
                 "overwrite=true starts again, name=<other> keeps both"
             )
+        self._forced = bool(found)
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Under forced settings count batches in passes of this run, and continue after the last step of a finished one."""
+        if not self._forced:
+            return
+        step, passes = checkpoint["global_step"], checkpoint[RUN_KEY]["settings"][PASSES]
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        progress["is_last_batch"] &= step >= trainer.max_steps
+        for counts in (progress["total"], progress["current"]):
+            counts |= {name: count + step * (trainer.accumulate_grad_batches - passes) for name, count in counts.items()}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Raise ``RuntimeError`` if this process has another step than the first one, as with different views of a disk."""
+        """Let forced optimizer settings replace those of the checkpoint.
+
+        Raises:
+            RuntimeError: if this process has another step than the first one, as with different views of a disk.
+        """
         reopen_log_files()
+        if self._forced:
+            module: Any = pl_module
+            schedule: Any = trainer.lr_scheduler_configs[0].scheduler
+            take_settings(trainer.optimizers[0], schedule, module.configure_optimizers()["optimizer"])
         first = trainer.strategy.broadcast(trainer.global_step)
         if first != trainer.global_step:
             raise RuntimeError(
                 f"process {trainer.global_rank} starts at step {trainer.global_step}; expected {first}, as the "
                 "first one; start the run again when all machines see the same checkpoints"
             )
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: PairBatch, batch_idx: int) -> None:
+        """Let loggers count from the step: Lightning leaves out one after the end of a run that forced settings extend."""
+        if self._forced:
+            trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add identity, settings and their hash."""
