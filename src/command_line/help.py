@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import yaml
@@ -42,26 +42,38 @@ def print_help(name: str, overrides: Sequence[str]) -> None:
     for prefix, node in targets(raw):
         for key, kind in (parameters(node["_target_"]) or {}).items():
             kinds.setdefault(f"{prefix}.{key}", kind)
-    console = Console(width=min(max(shutil.get_terminal_size((120, 24)).columns, 100), 160), highlight=False, markup=False)
+    width = shutil.get_terminal_size((120, 24)).columns
+    console = Console(width=min(max(width, 100), 160), highlight=False, markup=False)
     console.print(_usage(name), soft_wrap=True)
-    groups = Table.grid(padding=(0, 2))
-    for key, options in choices.items():
-        groups.add_row(f"{key}={chosen[key] or 'null'}", f"{key}: {', '.join(options)}")
-    if groups.row_count:
-        console.print("\nGroups of options and their choices; options of the chosen ones are listed below\n", groups, sep="")
-    table = Table.grid(padding=(0, 2))
-    for column, width in (("option", None), ("type, range", 30), ("default", 24), ("", None)):
-        table.add_column(column, max_width=width, overflow="fold")
-    table.add_row("option", "type, range", "default", "description")
-    for key, value in _leaves(raw):
-        kind = describe(kinds[key]) if key in kinds else _kind(value)
-        table.add_row(key, kind, _default(value), comments.get(key, ""))
-    console.print("\n", table, sep="")
+    _print_rows(console, "groups of options", ((f"{key}=", chosen[key] or "null", " | ".join(choices[key])) for key in choices))
+    rows = [
+        (key, describe(kinds[key]) if key in kinds else _kind(value), _default(value), comments.get(key, ""))
+        for key, value in _leaves(raw)
+    ]
+    _print_rows(console, "options", (row for row in rows if "." not in row[0]))
+    for group in dict.fromkeys(row[0].partition(".")[0] for row in rows if "." in row[0]):
+        _print_rows(console, f"options of {group}", (row for row in rows if row[0].startswith(f"{group}.")))
     console.print(
         "\n-m runs several jobs (training); --cfg job prints the configuration; HYDRA_FULL_ERROR=1 in the environment shows the "
         "stack of an error.",
         soft_wrap=True,
     )
+
+
+def _print_rows(console: Console, title: str, rows: Iterable[tuple[str, ...]]) -> None:
+    """Print a title and aligned rows: name, type and range, default, comment (of groups: name, choice, choices)."""
+    table = Table.grid(padding=(0, 2))
+    rows = list(rows)
+    table.add_column(no_wrap=True)
+    for width in (26, 22)[: len(rows[0]) - 2] if rows else ():
+        table.add_column(max_width=width, overflow="fold")
+    table.add_column(overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    with console.capture() as printed:
+        console.print(table)
+    text = "\n".join(line.rstrip() for line in printed.get().splitlines())
+    console.print(f"\n{title}\n\n{text}" if rows else "", end="\n" if rows else "", soft_wrap=True)
 
 
 def described(text: str) -> dict[str, str]:
