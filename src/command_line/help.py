@@ -47,7 +47,7 @@ def print_help(name: str, overrides: Sequence[str]) -> None:
     console.print(_usage(name), soft_wrap=True)
     _print_rows(console, "groups of options", ((f"{key}=", chosen[key] or "null", " | ".join(choices[key])) for key in choices))
     rows = [
-        (key, describe(kinds[key]) if key in kinds else _kind(value), _default(value), comments.get(key, ""))
+        (key, describe(kinds[key]) if key in kinds else _kind(value), _default(value), _comment(key, comments))
         for key, value in _leaves(raw)
     ]
     _print_rows(console, "options", (row for row in rows if "." not in row[0]))
@@ -106,10 +106,17 @@ def _usage(name: str) -> str:
 
 def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in values.items():
-        if isinstance(value, dict) and value:
+        if isinstance(value, dict):
             yield from _leaves(value, f"{prefix}{key}.")
         elif not str(key).startswith("_"):
             yield f"{prefix}{key}", value
+
+
+def _comment(key: str, comments: dict[str, str]) -> str:
+    """Return the comment of an option, else that of the mapping that contains it."""
+    while key and key not in comments:
+        key = key.rpartition(".")[0]
+    return comments.get(key, "")
 
 
 def _kind(value: Any) -> str:
