@@ -56,9 +56,9 @@ def run_pipeline(
 ) -> None:
     """Run ``consume(work(item))`` for every item, in order, in three threads with two queues of length ``depth``.
 
-    At most ``2 * depth + 3`` items exist at a time, and fewer if they are large: besides the item that the source has just made,
-    as many as fit in ``max_bytes``, at least one. An error of ``items`` or ``work`` is raised after all earlier results are
-    consumed; an error of ``consume`` at once.
+    At most ``2 * depth + 3`` items exist at a time, and fewer if they are large: as many as fit in ``max_bytes``, at least one,
+    where the next item is taken for as large as the last. An error of ``items`` or ``work`` is raised after all earlier results
+    are consumed; an error of ``consume`` at once.
 
     Args:
         items: iterated and closed in its own thread.
@@ -134,13 +134,19 @@ class _Producer(Generic[A]):
 
     def _run(self) -> None:
         error: BaseException | None = None
-        iterator = iter(self._items)
+        iterator, reserved = iter(self._items), 0
         try:
-            for item in iterator:
-                size = self._size(item)
-                while not self._budget.take(size):
+            while True:
+                # Before the item is made, as many bytes as the last one had.
+                while not self._budget.take(reserved):
                     if self._closed.is_set():
                         return
+                item = next(iterator, _End())
+                if isinstance(item, _End):
+                    break
+                size = self._size(item)
+                self._budget.give_back(reserved - size)
+                reserved = size
                 if not self._put(item):
                     break
                 del item

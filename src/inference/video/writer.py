@@ -132,8 +132,8 @@ class VideoWriter:
         self._container = av.open(f"file:{self._partial}", mode="w", format="mp4")
         options = {"crf": str(self.quality), "preset": "veryfast"}
         if height * width > _MAX_LOOKAHEAD_PIXELS:
-            # Otherwise the encoder holds ten frames, and more for every core.
-            options["tune"] = "zerolatency"
+            # Otherwise the encoder holds ten frames, more for every core, and each in four copies.
+            options |= {"tune": "zerolatency", "x264-params": "ref=1:scenecut=0:subme=0"}
         stream = self._container.add_stream("libx264", rate=self.fps, options=options)
         stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
         codec = stream.codec_context

@@ -1,14 +1,17 @@
 import av
 import numpy as np
 import pytest
+import torch
 
 from src.data.datasets.video_files import VideoFiles
 from src.data.pairs.dataset import PairDataset
 from src.data.pairs.mixture import MixedPairs, PairSource
 from src.data.pairs.sampling import FrameSampling, UniformSampling
 from src.data.pairs.transforms import PairTransform, RandomCrop
+from src.inference.video.decoder import VideoFrames
 from src.structures import IGNORE_INDEX
-from tests.inference.tiny import FakeClips
+from tests.inference.tiny import FakeClips, frames
+from tests.inference.videos import make_video
 
 
 def write_video(path, frames, **options):
@@ -79,3 +82,13 @@ def test_videos_without_classes_are_a_source_of_unlabelled_pairs(data):
             > abs(float(sample.nonkey_image.float().mean()) - 8 * nonkey)
         )
         assert sample.nonkey_label.shape == (16, 24) and (sample.nonkey_label == IGNORE_INDEX).all()
+
+
+def test_frames_are_shown_as_in_predictions(tmp_path):
+    make_video(tmp_path / "mirrored.mp4", frames(3, (32, 64)), rotation=90, mirrored=True)
+    make_video(tmp_path / "deep.mkv", frames(3, (720, 1280)), pix_fmt="yuv420p10le")
+    data = VideoFiles(tmp_path)
+    for clip, file in enumerate(("deep.mkv", "mirrored.mp4")):
+        for number, frame in enumerate(VideoFrames(tmp_path / file)):
+            assert torch.equal(data.read_image(clip, number), frame.image)
+            assert torch.equal(data.read_image(clip, number, interleaved=True), frame.image)
