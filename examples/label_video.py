@@ -16,8 +16,8 @@ def main(video: str, result: str, checkpoint: str) -> None:
     frames, fps = read_video(video)
     with VideoWriter(result, fps) as writer:
         state = None
-        for frame in frames:  # (3, H, W) uint8
-            maps, state = stream.step(frame[None], state)  # (1, H, W) class numbers
+        for frame in frames:  # (3, H, W) uint8; RGB arrays (H, W, 3) and PIL images work too
+            maps, state = stream.step(frame, state)  # (1, H, W) class numbers
             writer.write(overlay(frame, maps[0], palette))
 
 

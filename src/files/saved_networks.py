@@ -1,4 +1,4 @@
-"""Reading of ``config.json`` and of the header of a safetensors file, before any memory is asked for."""
+"""Reading of ``config.json`` and of the header of a safetensors file, which take no memory for tensors."""
 
 import json
 from pathlib import Path

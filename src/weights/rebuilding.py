@@ -1,4 +1,4 @@
-"""Building of a network from the config and the tensors of files, compared before any memory is asked for."""
+"""Building of a network from the config and the tensors of files, compared with each other before any is allocated."""
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 import shutil
 import subprocess
@@ -22,12 +23,12 @@ from torch import Tensor
 from src.command_line.arguments import quote_paths
 from src.commands.convert import convert
 from src.models.cpu.mask_features import MaskFeatures
-from src.models.flow import DISFlow, PixelFlow, QueryFlow
+from src.models.flow import CopyFlow, DISFlow, PixelFlow, QueryFlow
 from src.models.propagator import Propagator
 from src.ops.masks import semantic_scores
 from src.weights.model_folder import load_flow, load_model, save_model
 from src.weights.tensor_files import read_tensors
-from tests.inference.tiny import tiny_propagator
+from tests.inference.tiny import tiny_propagator, tiny_segmentor
 from tests.tiny_run import ROOT, compose_train
 from tests.weights.golden_rule import golden_image, golden_layout, golden_state
 from tests.weights.published import small_official
@@ -273,3 +274,14 @@ def test_flownet_initialises_pixel_and_query_flow(tmp_path: Path) -> None:
     assert isinstance(flow, QueryFlow) and flow.num_queries == mixed.model.segmentor.num_queries
     encoders = [{k: v for k, v in net.state_dict().items() if k.startswith("encoder.")} for net in (whole, flow)]
     assert len(encoders[0]) == 20 and all(torch.equal(value, encoders[1][name]) for name, value in encoders[0].items())
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_published_files_have_the_mode_of_the_umask(tmp_path: Path, umask: int) -> None:
+    save_model(Propagator(tiny_segmentor(), CopyFlow()), tmp_path / "model")
+    before = os.umask(umask)
+    try:
+        run(tmp_path / "model", tmp_path / "back.pth", "to=official")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "back.pth").stat().st_mode & 0o777 == 0o666 & ~umask

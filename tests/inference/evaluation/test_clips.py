@@ -9,6 +9,7 @@ from torch import Tensor
 
 from src.inference.evaluation.clips import EvaluationOptions, evaluate_clips, evaluate_streams
 from src.inference.evaluation.comparison import MethodResult
+from src.inference.evaluation.pairs import evaluate_pairs
 from src.inference.evaluation.report import write_report
 from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
@@ -199,3 +200,16 @@ def test_the_background_of_a_single_class_counts(tmp_path: Path) -> None:
             assert result.miou == pytest.approx(expected) and result.iou_per_class == pytest.approx((expected,))
         assert result.miou_by_offset[0] == (1.0 if expected is None else result.miou_by_offset[0])
         assert write_report([MethodResult("query", 2, result)], data.classes, tmp_path)["per_class"].exists()
+
+
+@pytest.mark.parametrize("protocol", ["every_frame", "pairs"])
+def test_a_network_whose_predictions_are_not_finite_has_no_score(protocol: str) -> None:
+    propagator = tiny_propagator("copy")
+    for parameter in propagator.segmentor.parts()["mask_head"].parameters():
+        parameter.data.fill_(1e30)
+    stream = StreamingSegmentor(propagator, FixedInterval(2))
+    with pytest.raises(ValueError, match=r"frame 0.* are NaN or infinite"):
+        if protocol == "pairs":
+            evaluate_pairs(stream, FakeClips((4,)), 2)
+        else:
+            evaluate_streams([stream], FakeClips((4,)))

@@ -104,3 +104,11 @@ def test_unknown_settings_and_unequal_images_are_refused() -> None:
         RAFTFlow(size_divisor=12)
     with pytest.raises(ValueError, match="expected two equal"):
         RAFTFlow()(torch.zeros(1, 3, 128, 128), torch.zeros(1, 3, 128, 136), NO_QUERIES)
+
+
+def test_weights_with_nan_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = RAFTFlow("small").network.state_dict()
+    name = next(iter(state))
+    monkeypatch.setattr("src.models.flow.raft._download", lambda weights: {**state, name: state[name] * torch.nan})
+    with pytest.raises(ValueError, match=f"RAFT weights C_T_V2: tensor {name} has .* NaN"):
+        RAFTFlow("small", weights="C_T_V2")
