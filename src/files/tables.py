@@ -39,12 +39,15 @@ def new_path(name: str | None, overwrite: bool) -> Path | None:
     """Return the path of a file or folder to write, checked before the work is done; ``None`` for ``None``.
 
     Raises:
-        FileExistsError: if it exists, is not an empty folder, and ``overwrite`` is not set.
+        FileExistsError: if it exists, holds more than the scratch of a killed run, and ``overwrite`` is not set.
     """
     if name is None:
         return None
     path = Path(name)
-    if path.exists() and not overwrite and not (path.is_dir() and not any(path.iterdir())):
+    held = (path.exists() and not path.is_dir()) or (
+        path.is_dir() and any(not one.name.startswith(".mpvss.") for one in path.iterdir())
+    )
+    if held and not overwrite:
         raise FileExistsError(f"{path} exists already: name another one or set overwrite=true")
     return path
 

@@ -1,5 +1,6 @@
 """Folders of results of an evaluation, which appear when they are complete."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Any
 
 from src.files.owned_folder import Scratch, output_lock
 from src.inference.distributed import SINGLE, World
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -26,12 +29,24 @@ def results_folder(folder: Path | None, note: Mapping[str, Any], overwrite: bool
     if folder is None:
         yield None
         return
-    with ExitStack() as stack:
-        scratch = None
-        if world.is_first:
-            stack.enter_context(output_lock(folder))
-            scratch = stack.enter_context(Scratch(folder))
-        yield world.gather(None if scratch is None else scratch.new)[0]
-        world.wait()
-        if scratch is not None:
-            scratch.commit(note, overwrite)
+    failure: BaseException | None = None
+    try:
+        with ExitStack() as stack:
+            scratch = None
+            if world.is_first:
+                stack.enter_context(output_lock(folder))
+                scratch = stack.enter_context(Scratch(folder))
+            try:
+                yield world.gather(None if scratch is None else scratch.new)[0]
+                world.wait()
+            except BaseException as error:
+                failure = error
+                raise
+            if scratch is not None:
+                scratch.commit(note, overwrite)
+    except OSError as error:
+        if failure is None or failure is error:
+            raise
+        # Other processes still write to it.
+        log.warning("%s: unfinished results are left (%s); the next run removes them", folder, error)
+        raise failure from None
