@@ -1,4 +1,4 @@
-"""Files of a training run in its folder, told apart from those of the user."""
+"""Files of a training run in its folder, as distinct from those of the user."""
 
 import json
 import os
