@@ -19,7 +19,7 @@ from src.command_line.arguments import typed_path
 from src.command_line.signals import stopping_on_signals
 from src.data.clips import ClipDataset
 from src.files.images import natural_key
-from src.files.suffixes import VIDEO_SUFFIXES
+from src.files.suffixes import VIDEO_SUFFIXES, is_hidden, left_out_line
 from src.inference.flow_choice import names_and_colors, selectable_flows
 from src.inference.video.decoder import VideoFrames
 from src.inference.video.sources import FrameSource, ImageFrames
@@ -125,9 +125,12 @@ def find_clips(cfg: DictConfig) -> dict[str, Callable[[], FrameSource]]:
         folder = typed_path(str(cfg.clips))
         if not folder.is_dir():
             raise FileNotFoundError(f"no folder {folder}; expected a folder of videos")
-        videos = sorted((path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES), key=natural_key)
+        visible = sorted((path for path in folder.iterdir() if not is_hidden(path)), key=natural_key)
+        videos = [path for path in visible if path.suffix.lower() in VIDEO_SUFFIXES]
         if not videos:
             raise ValueError(f"{folder} contains no video; expected files that end in {', '.join(VIDEO_SUFFIXES)}")
+        if len(videos) < len(visible):
+            log.warning("%s", left_out_line(folder, [path for path in visible if path not in videos], "videos"))
         found |= {path.name: partial(VideoFrames, path) for path in videos}
     if cfg.get("data") is not None:
         dataset: ClipDataset = instantiate(cfg.data[cfg.clip_split])

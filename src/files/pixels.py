@@ -151,7 +151,7 @@ def rgb_bytes(path: Path, image: Image.Image, profile: bytes | None) -> NDArray[
         warn_once("profile", f"{path}: its color profile cannot be applied ({reason}); the pixels are taken as sRGB")
     elif found:
         return np.array(ImageCms.applyTransform(image.convert(found.modes[0]), found.transform))
-    return np.array(image.convert("RGB"))
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def is_srgb(profile: bytes | None) -> bool:

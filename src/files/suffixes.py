@@ -19,7 +19,7 @@ def is_hidden(path: Path) -> bool:
     return path.name.startswith(".")
 
 
-def left_out_line(folder: Path, left_out: Sequence[Path]) -> str:
-    """Return one line that counts what is left out of a folder and names the first ones."""
+def left_out_line(folder: Path, left_out: Sequence[Path], read: str = "images") -> str:
+    """Return one line that counts what is left out of a folder, where ``read`` is read, and names the first ones."""
     examples = ", ".join(path.name for path in left_out[:_EXAMPLES]) + (", ..." if len(left_out) > _EXAMPLES else "")
-    return f"{folder}: {len(left_out)} left out, which are no images: {examples}"
+    return f"{folder}: {len(left_out)} left out, which are no {read}: {examples}"

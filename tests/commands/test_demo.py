@@ -49,11 +49,12 @@ def test_without_gradio_the_error_names_the_requirements(
     assert "pip install --no-deps -r requirements-demo.txt" in caplog.text
 
 
-def test_clips_come_from_the_folder_and_the_dataset(tmp_path: Path) -> None:
+def test_clips_come_from_the_folder_and_the_dataset(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name in ("clip 10.mp4", "clip 9.mkv"):
         make_video(tmp_path / name, frames(3, (48, 64)))
     (tmp_path / "notes.txt").write_text("no video")
     found = find_clips(config(f"clips={tmp_path}", *CLIPS))
+    assert f"{tmp_path}: 1 left out, which are no videos: notes.txt" in caplog.messages
     assert list(found) == ["clip 9.mkv", "clip 10.mp4", "moving_scenes: clip0", "moving_scenes: clip1"]
     assert [sum(1 for _ in source()) for source in found.values()] == [3, 3, 4, 3]
     assert find_clips(config("~data")) == {}

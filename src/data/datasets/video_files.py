@@ -1,5 +1,6 @@
 """Unlabelled video files as clips, with random access to frames by decoding from the preceding codec key frame."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,10 +11,12 @@ from torch import Tensor
 from src.data.clips import ClipDataset, Color, match_palette
 from src.data.datasets.palette import distinct_palette
 from src.files.images import CorruptFileError, natural_key
-from src.files.suffixes import VIDEO_SUFFIXES
+from src.files.suffixes import VIDEO_SUFFIXES, is_hidden, left_out_line
 from src.files.video.container import error_text, frame_rate, open_video
 from src.files.video.upright import UprightRgb
 from src.structures import Clip
+
+log = logging.getLogger(__name__)
 
 
 class VideoFiles(ClipDataset):
@@ -38,9 +41,14 @@ class VideoFiles(ClipDataset):
         if palette is None:
             palette = distinct_palette(len(classes)) if classes else ()
         self.palette = match_palette(classes, palette)
-        paths = [p for p in sorted(self.root.rglob("*"), key=natural_key) if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file()]
+        files = [path for path in sorted(self.root.rglob("*"), key=natural_key) if path.is_file() and not is_hidden(path)]
+        paths = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
         if not paths:
             raise FileNotFoundError(f"{self.root} holds no video; expected files ending in {', '.join(VIDEO_SUFFIXES)}")
+        if len(paths) < len(files):
+            log.warning(
+                "%s", left_out_line(self.root, [path for path in files if path.suffix.lower() not in VIDEO_SUFFIXES], "videos")
+            )
         indices = [_index_frames(path) for path in paths]
         self._times = [times for times, _ in indices]
         self.clips = [

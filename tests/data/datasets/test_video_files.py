@@ -53,6 +53,16 @@ def test_any_frame_is_read_in_any_order(data, clip):
         assert abs(float(image.float().mean()) - 8 * frame) < 3, frame
 
 
+def test_one_line_names_what_is_left_out(tmp_path, caplog):
+    write_video(tmp_path / "a.mp4", 2)
+    VideoFiles(tmp_path)
+    assert caplog.records == []
+    for name in ("b.jpg", "c.txt", "._a.mp4"):
+        (tmp_path / name).touch()
+    assert [clip.name for clip in VideoFiles(tmp_path).clips] == ["a"]
+    assert caplog.messages == [f"{tmp_path}: 2 left out, which are no videos: b.jpg, c.txt"]
+
+
 def test_bad_folders_and_files_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds no video; expected files ending in"):
         VideoFiles(tmp_path, ("a",))
