@@ -30,7 +30,7 @@ def errors_in_a_line(exit_code: int = 1) -> Iterator[None]:
     except (Exception, KeyboardInterrupt) as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1" or not is_of_the_user(error):
             raise
-        say(one_line(error))
+        report(one_line(error))
         sys.exit(130 if isinstance(error, KeyboardInterrupt) else exit_code)
 
 
@@ -60,10 +60,10 @@ def one_line(error: BaseException) -> str:
     return text or {MemoryError: "not enough memory", KeyboardInterrupt: "stopped"}.get(type(error), type(error).__name__)
 
 
-def say(line: str) -> None:
+def report(line: str) -> None:
     """Log an error, or print it before logging is configured.
 
-    Of several processes of one machine, only the first speaks until they are connected: up to then all have the same errors.
+    Of several processes of one machine, only the first reports an error until they are connected: up to then all have the same.
     """
     local, rank = (next((os.environ[key] for key in keys if os.environ.get(key)), "0") for keys in _RANKS)
     torch_distributed: Any = sys.modules.get("torch.distributed")

@@ -6,7 +6,7 @@ import pytest
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
-from src.command_line.errors import errors_in_a_line, is_of_the_user, one_line, say
+from src.command_line.errors import errors_in_a_line, is_of_the_user, one_line, report
 
 ROOT = Path(__file__).resolve().parents[2]
 FAKE = "tests.command_line.test_errors."
@@ -93,7 +93,7 @@ def test_several_processes_of_a_machine_say_it_once(
         monkeypatch.delenv(key, raising=False)
     for key, value in environment.items():
         monkeypatch.setenv(key, value)
-    say("wrong")
+    report("wrong")
     assert caplog.messages == ([] if line is None else [line])
 
 

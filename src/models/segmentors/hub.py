@@ -15,7 +15,7 @@ _SECONDS = 10
 def use_cache_if_unreachable(path_or_id: str) -> None:
     """Switch the hub's client to its cache for the rest of the process if the hub does not answer for a model.
 
-    Nothing is asked for a local folder, or where ``HF_HUB_OFFLINE=1`` does the same.
+    No request is made for a local folder, or where ``HF_HUB_OFFLINE=1`` does the same.
     """
     if Path(path_or_id).exists() or constants.HF_HUB_OFFLINE:
         return
