@@ -124,7 +124,7 @@ def test_run_killed_three_times_ends_like_an_uninterrupted_run(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_signal_saves_the_step_and_exits_with_75(
+def test_sigterm_saves_the_step_and_exits_with_75(
     processes: TrainingProcesses, arguments: list[str], unbroken: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     run = processes.start(*arguments, "num_workers=1")
