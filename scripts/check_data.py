@@ -138,8 +138,8 @@ def draw_sheet(datasets: dict[str, CheckableDataset]) -> Tensor | None:
     """Draw labelled frames, spread over the clips of all splits, with their labels; ``None`` without a readable frame."""
     import torch
 
-    from src.files.images import read_rgb
-    from src.files.label_png import UNDEFINED
+    from src.files.images.label_png import UNDEFINED
+    from src.files.images.readers import read_rgb
     from src.visualization.contact_sheet import SheetFrame, contact_sheet
 
     drawn: list[SheetFrame] = []

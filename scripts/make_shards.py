@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from src.data.shards.path import ShardPath, dataset_root
 from src.data.shards.reader import Shards
 from src.data.shards.writer import check_shards, find_files, plan_shards, write_shards
-from src.files.images import read_rgb
+from src.files.images.readers import read_rgb
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from src.command_line.arguments import typed_path
 from src.command_line.signals import stopping_on_signals
 from src.data.clips import ClipDataset
-from src.files.images import natural_key
+from src.files.images.readers import natural_key
 from src.files.suffixes import VIDEO_SUFFIXES, is_hidden, left_out_line
 from src.inference.flow_choice import names_and_colors, selectable_flows
 from src.inference.video.decoder import VideoFrames

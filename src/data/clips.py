@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from src.data.integrity.issues import IssuePolicy
-from src.files.images import image_size, read_rgb
-from src.files.label_png import LabelFormat
+from src.files.images.label_png import LabelFormat
+from src.files.images.readers import image_size, read_rgb
 from src.structures import Clip, Size
 
 Color = tuple[int, int, int]
@@ -103,7 +103,7 @@ class FileClips(ClipDataset):
         self._last_image: tuple[Path, Size] | None = None
 
     def read_image(self, clip: int, frame: int, interleaved: bool = False) -> Tensor:
-        """Read one frame; errors as of :func:`src.files.images.read_rgb`."""
+        """Read one frame; errors as of :func:`src.files.images.readers.read_rgb`."""
         path = self.clips[clip].images[frame]
         image = read_rgb(path, interleaved)
         self._last_image = path, (image.shape[-2], image.shape[-1])

@@ -31,7 +31,7 @@ from src.inference.video.decoder import VideoFrames
 from src.measure.cost import frame_cost
 from src.ops.masks import semantic_map
 from src.weights.model_folder import load_model, save_model
-from tests.files.make_images import animation, chunk, exif, png
+from tests.files.images.make_images import animation, chunk, exif, png
 from tests.inference.tiny import CLASSES, FakeClips, frames, tiny_propagator
 from tests.inference.videos import count_frames, cut, length, lying_avi, make_video
 

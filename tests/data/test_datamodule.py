@@ -11,7 +11,7 @@ from src.data.datasets.vspw import VSPW
 from src.data.pairs.color_jitter import ColorJitter
 from src.data.pairs.sampling import FixedOffsetSampling, UniformSampling
 from src.data.pairs.transforms import PairTransform, RandomCrop
-from src.files.images import CorruptFileError
+from src.files.images.readers import CorruptFileError
 from tests.data.fake_layouts import write_vspw
 
 STEPS, BATCH = 6, 2

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from src.files.atomic_write import atomic_path, write_label_png, write_text
-from src.files.images import read_label_png
+from src.files.images.readers import read_label_png
 
 
 def test_a_file_appears_complete_or_not_at_all(tmp_path):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from src.data.datamodule import PairDataModule
 from src.data.pairs.sampling import UniformSampling
-from src.files.images import CorruptFileError
+from src.files.images.readers import CorruptFileError
 from src.training import skipped_samples
 from src.training.skipped_samples import SkippedSamples
 from tests.inference.tiny import FakeClips

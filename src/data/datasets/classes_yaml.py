@@ -67,7 +67,7 @@ class ClassDefinitions:
 
     Attributes:
         classes, palette: K names and colors.
-        values: mask value, or color as of :class:`src.files.label_png.LabelFormat`, -> class or ``IGNORE_INDEX``.
+        values: mask value, or color as of :class:`src.files.images.label_png.LabelFormat`, -> class or ``IGNORE_INDEX``.
         fps: frames per second.
         mask_suffix: what the name of a mask has beyond that of its frame.
         mask_colors: whether ``values`` are colors.

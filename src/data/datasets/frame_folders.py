@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from src.data.integrity.issues import DatasetIssue, IssuePolicy
-from src.files.images import natural_key
+from src.files.images.readers import natural_key
 from src.files.suffixes import IMAGE_SUFFIXES, LABEL_SUFFIXES, is_hidden, left_out_line
 from src.files.text import read_text
 from src.structures import Clip

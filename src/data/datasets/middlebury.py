@@ -16,7 +16,7 @@ from src.data.clips import SplitContent
 from src.data.datasets.base import DatasetFolder
 from src.data.integrity.issues import DatasetIssue, IssuePolicy
 from src.files.flo import read_flo
-from src.files.images import image_size
+from src.files.images.readers import image_size
 from src.structures import IGNORE_INDEX, Clip
 
 NONKEY, KEY = 0, 1

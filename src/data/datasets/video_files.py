@@ -10,7 +10,7 @@ from torch import Tensor
 
 from src.data.clips import ClipDataset, Color, match_palette
 from src.data.datasets.palette import distinct_palette
-from src.files.images import CorruptFileError, natural_key
+from src.files.images.readers import CorruptFileError, natural_key
 from src.files.suffixes import VIDEO_SUFFIXES, is_hidden, left_out_line
 from src.files.video.container import error_text, frame_rate, open_video
 from src.files.video.upright import UprightRgb

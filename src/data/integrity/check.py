@@ -12,7 +12,7 @@ from src.data.integrity.frame import FrameFiles, FrameReport, check_frame, text
 from src.data.integrity.issues import DatasetIssue
 from src.data.integrity.process_map import map_files
 from src.data.integrity.suspicions import Suspicion, label_suspicions, leaks
-from src.files.label_png import LabelFormat
+from src.files.images.label_png import LabelFormat
 from src.structures import IGNORE_INDEX, Clip, Size
 
 VOID = "void"

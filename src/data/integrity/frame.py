@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from src.data.integrity.issues import DatasetIssue
-from src.files.images import read_rgb
-from src.files.label_png import UNDEFINED, LabelFormat
+from src.files.images.label_png import UNDEFINED, LabelFormat
+from src.files.images.readers import read_rgb
 from src.structures import Size
 
 _EXACT_FORMATS = ("PNG", "BMP", "GIF", "PPM", "TIFF", "TGA")

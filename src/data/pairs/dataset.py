@@ -12,7 +12,7 @@ from torch.utils.data import Dataset, default_collate
 
 from src.data.clips import ClipDataset
 from src.data.pairs.sampling import PairSampling
-from src.files.images import CorruptFileError
+from src.files.images.readers import CorruptFileError
 from src.ops.random_streams import RandomStream
 from src.structures import PairBatch, PairSample
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from src.data.datasets.frame_folders import subfolders
 from src.files.atomic_write import atomic_path, write_label_png, write_text
-from src.files.images import read_label_png, read_rgb
+from src.files.images.readers import read_label_png, read_rgb
 from src.files.suffixes import IMAGE_SUFFIXES, LABEL_SUFFIXES, is_hidden
 from src.structures import Size
 

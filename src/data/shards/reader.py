@@ -16,7 +16,7 @@ from pathlib import Path
 from fsspec.core import url_to_fs
 
 from src.data.shards.index import Member, ShardFile, ShardIndex
-from src.files.images import CorruptFileError
+from src.files.images.readers import CorruptFileError
 
 INDEX = "shards.json"
 CACHE_VARIABLE = "SHARD_CACHE"

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from src.data.shards.index import Member, ShardFile, ShardIndex
 from src.data.shards.reader import INDEX, Shards
 from src.files.atomic_write import atomic_path, write_text
-from src.files.images import natural_key
+from src.files.images.readers import natural_key
 
 _BLOCK = tarfile.BLOCKSIZE
 # Shards and the index, whole or left unfinished by a killed process.

@@ -13,7 +13,7 @@ import av.logging
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from src.files.opened_image import MAX_PIXELS
+from src.files.images.opened_image import MAX_PIXELS
 
 log = logging.getLogger(__name__)
 

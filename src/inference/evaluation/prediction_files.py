@@ -14,7 +14,7 @@ from torch import Tensor
 
 from src.data.clips import ClipDataset, naming_frame
 from src.files.atomic_write import atomic_path
-from src.files.images import read_label_png
+from src.files.images.readers import read_label_png
 from src.inference.distributed import SINGLE, World
 from src.inference.evaluation.progress import FrameCounter, ProgressCallback
 from src.inference.evaluation.scores import EvaluationResult, Scores

@@ -4,7 +4,7 @@ from collections.abc import Generator
 from fractions import Fraction
 from pathlib import Path
 
-from src.files.images import count_pages, read_pages
+from src.files.images.readers import count_pages, read_pages
 from src.inference.video.sources import Frame, FrameSource, ImageFrames, SourceInfo, is_image
 
 _TICK = Fraction(1, 1000)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from src.data.clips import ClipDataset
-from src.files.images import natural_key, read_rgb
+from src.files.images.readers import natural_key, read_rgb
 from src.files.suffixes import IMAGE_SUFFIXES, is_hidden, left_out_line
 
 log = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from src.files.images import natural_key
+from src.files.images.readers import natural_key
 from src.files.output_names import check_names
 from src.files.result_marker import FINISHED, read_marker
 from src.files.suffixes import VIDEO_SUFFIXES

@@ -9,7 +9,7 @@ from src.data.integrity.frame import FrameFiles, check_frame
 from src.structures import IGNORE_INDEX
 from tests.data.fake_layouts import label, write_image, write_label
 from tests.data.sharding import shard
-from tests.files.make_images import STORED, animation, exif
+from tests.files.images.make_images import STORED, animation, exif
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from src.data.integrity.frame import FrameFiles, check_frame, is_interpolated, lossy_format
-from src.files.label_png import LabelFormat
+from src.files.images.label_png import LabelFormat
 from tests.data.fake_layouts import write_image, write_label
 
 FORMAT = LabelFormat({0: 0, 1: 1, 2: 2, 255: 255})

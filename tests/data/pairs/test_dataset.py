@@ -8,7 +8,7 @@ from src.data.datasets.vspw import VSPW
 from src.data.pairs.dataset import NumberedSample, PairDataset, collate_pairs, finalize_batch
 from src.data.pairs.sampling import FixedOffsetSampling, SingleFrameSampling, UniformSampling
 from src.data.pairs.transforms import RandomCrop
-from src.files.images import CorruptFileError
+from src.files.images.readers import CorruptFileError
 from src.structures import PairSample
 from tests.data.fake_layouts import write_image, write_vspw
 

@@ -4,9 +4,9 @@ from PIL import Image
 
 from src.data.datasets.vspw import VSPW
 from src.data.prepare.vspw_480p import ResizeSettings, ResizeTask, copy_lists, open_tasks, resize_file, start_target
-from src.files.images import read_label_png, read_rgb
+from src.files.images.readers import read_label_png, read_rgb
 from tests.data.fake_layouts import label, write_image, write_label
-from tests.files.make_images import exif, png
+from tests.files.images.make_images import exif, png
 
 SMALL = ResizeSettings(short_side=12)
 

@@ -24,7 +24,7 @@ from src.data.pairs.sampling import UniformSampling
 from src.data.pairs.transforms import RandomCrop
 from src.data.shards.path import ShardPath, dataset_root
 from src.data.synthetic.moving_scenes import MovingScenes
-from src.files.images import CorruptFileError
+from src.files.images.readers import CorruptFileError
 from tests.data.datasets.test_cityscapes import write_snippet
 from tests.data.datasets.test_kitti_step import write_kitti
 from tests.data.datasets.test_middlebury import write_scene

@@ -10,7 +10,7 @@ from fsspec import AbstractFileSystem, register_implementation
 
 from src.data.shards import reader as module
 from src.data.shards.reader import INDEX, Shards
-from src.files.images import CorruptFileError
+from src.files.images.readers import CorruptFileError
 from tests.data.sharding import range_server, shard
 
 FILES = {

@@ -6,7 +6,7 @@ from PIL import Image
 
 from src.inference.video.pages import PagedFrames, image_source
 from src.inference.video.sources import ImageFrames
-from tests.files.make_images import animation, tiff
+from tests.files.images.make_images import animation, tiff
 
 
 @pytest.mark.parametrize("format_", ["GIF", "WEBP", "PNG", "AVIF", "TIFF"])

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from src.files.images import read_label_colors, read_label_png
+from src.files.images.readers import read_label_colors, read_label_png
 from src.structures import IGNORE_INDEX
 
 UNDEFINED = 254

@@ -5,9 +5,9 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from src.files.images import image_size, natural_key, read_label_colors, read_label_png, read_rgb
+from src.files.images.readers import image_size, natural_key, read_label_colors, read_label_png, read_rgb
 from tests.data.fake_layouts import write_label
-from tests.files.make_images import chunk, exif, png, tiff
+from tests.files.images.make_images import chunk, exif, png, tiff
 
 COLORS = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
 

@@ -6,9 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from src.files import opened_image
-from src.files.images import image_size, read_label_png, read_rgb
-from tests.files.make_images import ORIENTATIONS, STORED, animation, chunk, exif, png, tiff
+from src.files.images.readers import image_size, opened_image, read_label_png, read_rgb
+from tests.files.images.make_images import ORIENTATIONS, STORED, animation, chunk, exif, png, tiff
 
 SHOWN = np.zeros((6, 10, 3), np.uint8)
 SHOWN[0] = 250, 0, 0

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from src.files.atomic_write import write_label_png
-from src.files.grey_png import decode_unfiltered_png
+from src.files.images.grey_png import decode_unfiltered_png
 
 NO_LIMIT = float("inf")
 VALUES = np.kron(np.random.default_rng(0).integers(0, 256, (9, 7)), np.ones((5, 8))).astype(np.uint8)

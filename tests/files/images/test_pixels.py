@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from src.files import opened_image
-from src.files.images import image_size, read_rgb
-from tests.files.make_images import chunk, png, tiff
+from src.files.images.readers import image_size, opened_image, read_rgb
+from tests.files.images.make_images import chunk, png, tiff
 
 RAMP = np.linspace(0, 65535, 12 * 20).reshape(12, 20).astype(np.uint16)
 COLORS16 = np.stack([RAMP, RAMP[::-1], RAMP[:, ::-1]], -1)

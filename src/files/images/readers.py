@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from src.files.grey_png import decode_unfiltered_png
-from src.files.opened_image import (
+from src.files.images.grey_png import decode_unfiltered_png
+from src.files.images.opened_image import (
     MAX_PIXELS,
     UnsuitableFileError,
     opened,
@@ -29,8 +29,8 @@ from src.files.opened_image import (
     turned,
     warn_once,
 )
-from src.files.opened_image import CorruptFileError as CorruptFileError
-from src.files.pixels import DeepTiff, decode_unchanged, is_srgb, rgb_pixels
+from src.files.images.opened_image import CorruptFileError as CorruptFileError
+from src.files.images.pixels import DeepTiff, decode_unchanged, is_srgb, rgb_pixels
 from src.structures import Size
 
 _LABEL_FORMATS = ("PNG", "TIFF", "BMP")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from src.files.opened_image import DECODE_ERRORS, CorruptFileError, check_pixels, page_count, several_pages, warn_once
+from src.files.images.opened_image import DECODE_ERRORS, CorruptFileError, check_pixels, page_count, several_pages, warn_once
 
 _TIFF_MAGIC = (b"II*\0", b"MM\0*")
 _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _ORIENTATION, _PLANAR, _FORMAT, _ICC = (

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from src.files.label_png import UNDEFINED, LabelFormat, describe_values
+from src.files.images.label_png import UNDEFINED, LabelFormat, describe_values
 from src.structures import IGNORE_INDEX
 
 VALUES = {0: IGNORE_INDEX, 1: 0, 2: 1, 7: 2}
