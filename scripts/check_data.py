@@ -79,7 +79,7 @@ def check(cfg: DictConfig, console: Console) -> int:
 
 def refuse_existing(output: Path, exclusion: Path, sheet: Path, overwrite: bool) -> None:
     """Refuse existing files, except, with ``overwrite``, those of an earlier check."""
-    from src.files.result_marker import read_json
+    from src.files.results.result_marker import read_json
 
     existing = [str(path) for path in (output, exclusion, sheet) if path.exists()]
     if existing and not overwrite:

@@ -15,10 +15,10 @@ from rich.console import Console
 
 from src.command_line.arguments import typed_path
 from src.command_line.signals import stopping_on_signals
-from src.files.fingerprint import fingerprint, tensor_fingerprint
-from src.files.output_names import check_apart
-from src.files.owned_folder import Scratch, output_lock
-from src.files.result_marker import check_replaceable
+from src.files.results.fingerprint import fingerprint, tensor_fingerprint
+from src.files.results.output_names import check_apart
+from src.files.results.owned_folder import Scratch, output_lock
+from src.files.results.result_marker import check_replaceable
 from src.inference.cost_probe import measure_ms
 from src.inference.distributed import SINGLE, World, join_world
 from src.inference.evaluation.progress import heartbeat

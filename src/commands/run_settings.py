@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.data.clips import ClipDataset
 from src.data.datamodule import PairDataModule
 from src.files.atomic_write import write_text
-from src.files.fingerprint import fingerprint
+from src.files.results.fingerprint import fingerprint
 from src.training.checkpointing.run_record import PASSES, flatten
 
 _ROOTS = (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from src.files.owned_folder import Scratch
+from src.files.results.owned_folder import Scratch
 from src.inference.scheduling.scheduler import KeyFrameScheduler
 from src.inference.scheduling.signals import thumbnail_multiply_adds
 from src.inference.scheduling.step_costs import StepCosts

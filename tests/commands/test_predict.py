@@ -21,7 +21,7 @@ import src.predict
 from src.command_line.arguments import quote_paths
 from src.commands import predict as commands
 from src.commands.predict import open_source, predict
-from src.files.owned_folder import output_lock
+from src.files.results.owned_folder import output_lock
 from src.inference.methods import with_method
 from src.inference.scheduling.adaptive import Adaptive
 from src.inference.scheduling.budget import Budget

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from src.files.owned_folder import Scratch, output_lock
+from src.files.results.owned_folder import Scratch, output_lock
 from src.inference.distributed import SINGLE, World
 
 log = logging.getLogger(__name__)

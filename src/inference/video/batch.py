@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from src.files.atomic_write import write_text
-from src.files.fingerprint import fingerprint
-from src.files.owned_folder import Scratch, output_lock
-from src.files.result_marker import FINISHED, check_replaceable, read_json, read_marker
+from src.files.results.fingerprint import fingerprint
+from src.files.results.owned_folder import Scratch, output_lock
+from src.files.results.result_marker import FINISHED, check_replaceable, read_json, read_marker
 from src.inference.distributed import World
 from src.inference.video.outputs import earlier_files
 from src.inference.video.predictor import VideoPrediction
@@ -76,7 +76,7 @@ def predict_videos(
     Once ``stop`` is set, no further video is started.
 
     Args:
-        videos: videos by their names relative to ``output``, checked by :func:`src.files.output_names.check_names`.
+        videos: videos by their names relative to ``output``, checked by :func:`src.files.results.output_names.check_names`.
         output: output folder.
         predict: predicts one video.
         settings: settings by name.

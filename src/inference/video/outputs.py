@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from src.files.result_marker import check_replaceable
+from src.files.results.result_marker import check_replaceable
 from src.inference.video.prediction import FramePrediction
 from src.inference.video.sources import SourceInfo
 from src.inference.video.video_list import OVERLAY as OVERLAY

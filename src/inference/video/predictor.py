@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from src.files.fingerprint import Fingerprint
+from src.files.results.fingerprint import Fingerprint
 from src.inference.scheduling.scheduler import KeyFrameScheduler
 from src.inference.streaming import StreamingSegmentor
 from src.inference.video.outputs import OutputOptions, VideoOutputs

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from src.files.images.readers import natural_key
-from src.files.output_names import check_names
-from src.files.result_marker import FINISHED, read_marker
+from src.files.results.output_names import check_names
+from src.files.results.result_marker import FINISHED, read_marker
 from src.files.suffixes import VIDEO_SUFFIXES
 from src.files.text import read_text
 from src.inference.video.sources import is_image

@@ -12,7 +12,7 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_only
 
 from src.files.atomic_write import write_text
-from src.files.result_marker import read_json
+from src.files.results.result_marker import read_json
 from src.training.checkpointing.checkpoint_files import CHECKPOINT_FOLDER, checkpoints_by_step, is_checkpoint_of
 from src.training.checkpointing.run_files import ENTRIES, check_names, is_model, is_run, own_files, read_run_file
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from src.files.atomic_write import write_text
-from src.files.result_marker import read_json
+from src.files.results.result_marker import read_json
 from src.training.checkpointing.checkpoint_files import CHECKPOINT_FOLDER, checkpoints_by_step, is_checkpoint_of
 from src.weights.model_folder import FORMAT
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from lightning.pytorch.utilities import rank_zero_only
 
-from src.files.folder_lock import folder_lock
+from src.files.results.folder_lock import folder_lock
 
 LOCK_FILE = "run.lock"
 
 
 @contextmanager
 def run_lock(run_dir: Path) -> Iterator[None]:
-    """Hold a run folder during the block by :func:`src.files.folder_lock.folder_lock`.
+    """Hold a run folder during the block by :func:`src.files.results.folder_lock.folder_lock`.
 
     Of the processes of one run, the first holds it.
 

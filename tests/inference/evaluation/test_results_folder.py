@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from src.files.owned_folder import Scratch
+from src.files.results.owned_folder import Scratch
 from src.files.tables import new_path
 from src.inference.evaluation.results_folder import results_folder
 

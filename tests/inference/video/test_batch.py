@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from src.files.owned_folder import output_lock
+from src.files.results.owned_folder import output_lock
 from src.inference.distributed import SINGLE, World
 from src.inference.video.batch import VideoOutcome, predict_videos
 from src.inference.video.prediction import PredictionProgress

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from src.files.owned_folder import Scratch
+from src.files.results.owned_folder import Scratch
 from src.inference.video.decoder import VideoFrames
 from src.inference.video.outputs import OutputOptions, VideoOutputs
 from src.inference.video.prediction import FramePrediction

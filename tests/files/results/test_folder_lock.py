@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from src.files.folder_lock import folder_lock
+from src.files.results.folder_lock import folder_lock
 from tests.tiny_run import ROOT
 
 HOLDER = """
 import sys
 from pathlib import Path
-from src.files.folder_lock import folder_lock
+from src.files.results.folder_lock import folder_lock
 with folder_lock(Path(sys.argv[1]), ".lock", "output=<other>"):
     print("held", flush=True)
     sys.stdin.read()

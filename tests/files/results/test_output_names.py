@@ -3,7 +3,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from src.files.output_names import check_apart, check_names
+from src.files.results.output_names import check_apart, check_names
 
 
 def check(*names: str) -> None:

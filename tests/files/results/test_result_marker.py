@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from src.files.result_marker import FINISHED, RESULTS_FORMAT, check_replaceable, is_inside, is_ours, read_marker
+from src.files.results.result_marker import FINISHED, RESULTS_FORMAT, check_replaceable, is_inside, is_ours, read_marker
 
 
 def mark(folder: Path, *files: str) -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import torch
 
-from src.files.fingerprint import fingerprint, tensor_fingerprint
+from src.files.results.fingerprint import fingerprint, tensor_fingerprint
 
 
 def test_a_file_is_known_by_its_content_and_not_by_its_time(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from src.files.owned_folder import Scratch, output_lock
-from src.files.result_marker import FINISHED
+from src.files.results.owned_folder import Scratch, output_lock
+from src.files.results.result_marker import FINISHED
 
 Tree = dict[str, str]
 

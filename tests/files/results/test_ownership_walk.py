@@ -18,7 +18,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from src.commands import predict as commands
-from src.files.result_marker import FINISHED
+from src.files.results.result_marker import FINISHED
 from src.inference.video.outputs import FLOW, LABELS, OVERLAY, SHARES, OutputOptions
 from src.inference.video.prediction import PredictionProgress
 from src.inference.video.predictor import VideoPrediction

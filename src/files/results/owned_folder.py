@@ -23,8 +23,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from src.files.atomic_write import naming, write_text
-from src.files.folder_lock import folder_lock
-from src.files.result_marker import (
+from src.files.results.folder_lock import folder_lock
+from src.files.results.result_marker import (
     FINISHED,
     RESULTS_FORMAT,
     Listing,
