@@ -6,7 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from src.files.images.readers import image_size, opened_image, read_label_png, read_rgb
+from src.files.images import opened_image
+from src.files.images.readers import image_size, read_label_png, read_rgb
 from tests.files.images.make_images import ORIENTATIONS, STORED, animation, chunk, exif, png, tiff
 
 SHOWN = np.zeros((6, 10, 3), np.uint8)

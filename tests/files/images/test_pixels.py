@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from src.files.images.readers import image_size, opened_image, read_rgb
+from src.files.images import opened_image
+from src.files.images.readers import image_size, read_rgb
 from tests.files.images.make_images import chunk, png, tiff
 
 RAMP = np.linspace(0, 65535, 12 * 20).reshape(12, 20).astype(np.uint16)
