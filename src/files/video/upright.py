@@ -25,7 +25,7 @@ _UNSUPPORTED_MATRICES = {
     8: "YCgCo", 10: "BT.2020 with constant luminance", 11: "SMPTE 2085", 13: "chromaticity-derived with constant luminance",
     14: "ICtCp", 15: "IPT-C2", 16: "YCgCo-Re", 17: "YCgCo-Ro",
 }  # fmt: skip
-_TARGETS = {(False, False): "rgb24", (False, True): "rgb48le", (True, False): "rgba", (True, True): "rgba64le"}
+_TARGETS = {(False, False): "rgb24", (False, True): "gbrp16le", (True, False): "rgba", (True, True): "gbrap16le"}
 """Pixel formats by whether there is alpha, and a tone map."""
 _UNCONVERTED_TRANSFERS = (ColorTrc.LINEAR, ColorTrc.LOG, ColorTrc.LOG_SQRT, ColorTrc.SMPTE428)
 _UNCONVERTED_PRIMARIES = (ColorPrimaries.BT470M, ColorPrimaries.FILM, ColorPrimaries.SMPTE428)
@@ -90,14 +90,22 @@ class UprightRgb:
             frame, format=target, src_colorspace=_guessed_matrix(frame), interpolation=Interpolation.BILINEAR | exact
         )
         pixels: NDArray[Any] = picture.to_ndarray()
+        if layout.name.startswith("gray") and frame.color_range == ColorRange.MPEG:
+            # swscale takes all grey formats for full range.
+            pixels = _full_range(pixels.dtype, layout.components[0].bits).take(pixels)
         rgb = pixels[..., :3] if mapping is None else mapping(pixels[..., :3])
         if alpha:
             opacity = pixels[..., 3:] / np.float32(np.iinfo(pixels.dtype).max)
             rgb = (rgb * opacity + 0.5).astype(np.uint8)
-        if layout.name.startswith("gray") and frame.color_range == ColorRange.MPEG:
-            # swscale takes all grey formats for full range.
-            rgb = cv2.LUT(rgb, np.clip((np.arange(256) - 16) * (255 / 219) + 0.5, 0, 255).astype(np.uint8))
         return np.ascontiguousarray(rgb)
+
+
+@lru_cache
+def _full_range(kind: np.dtype[Any], bits: int) -> NDArray[Any]:
+    """Return the full-range value by the value of a type to which limited-range values of some bits were scaled."""
+    largest, unit = np.iinfo(kind).max, 2.0 ** (bits - 8)
+    signal = (np.arange(largest + 1) * ((2**bits - 1) / largest) - 16 * unit) / (219 * unit)
+    return np.asarray(np.clip(signal, 0, 1) * largest + 0.5, kind)
 
 
 def _unconverted(frame: av.VideoFrame) -> str | None:

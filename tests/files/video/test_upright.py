@@ -105,6 +105,30 @@ def test_a_saturated_bt2020_color_has_its_value_in_bt709() -> None:
     assert found == pytest.approx([255 * 0.5 ** (1 / 2.4), *2 * [255 * 0.1 ** (1 / 2.4)]], abs=2)
 
 
+@pytest.mark.parametrize(("pix_fmt", "bits"), [("yuv420p", 8), ("yuv420p10le", 10), ("yuv420p16le", 16), ("yuv422p10le", 10)])
+@pytest.mark.parametrize("primaries", [BT2020, P3])
+@pytest.mark.parametrize("shade", [(200, 30, 30), (30, 200, 30), (30, 30, 200), (60, 20, 90)])
+def test_subsampled_wide_gamut_keeps_its_colors(shade: tuple[int, int, int], primaries: int, pix_fmt: str, bits: int) -> None:
+    light = (np.array(shade) / 255) ** 2.4
+    wide = [[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]]
+    p3 = [[0.8225, 0.1774, 0.0], [0.0332, 0.9669, 0.0], [0.0171, 0.0724, 0.9108]]
+    red, green, blue = (np.array(wide if primaries == BT2020 else p3) @ light) ** (1 / 2.4)
+    luma = 0.2627 * red + 0.6780 * green + 0.0593 * blue
+    planes = 16 + 219 * luma, 128 + 224 * (blue - luma) / 1.8814, 128 + 224 * (red - luma) / 1.4746
+    scaled = [round(float(value) * 2 ** (bits - 8)) for value in planes]
+    frame = frame_of(scaled, pix_fmt, (16, 16), transfer=14, primaries=primaries, matrix=9, color_range=LIMITED)
+    image = UprightRgb(Path("a.mp4"))(frame).numpy()
+    assert image[:, 0, 0].tolist() == pytest.approx(shade, abs=8 if bits == 8 else 3)
+    assert (image == image[:, :1, :1]).all()
+
+
+@pytest.mark.parametrize("transfer", [SDR, HLG, PQ])
+def test_limited_grey_is_that_of_color_videos(transfer: int) -> None:
+    grey = pixel(frame_of((502,), "gray10le", transfer=transfer, primaries=BT2020, color_range=LIMITED))
+    tags = {"transfer": transfer, "primaries": BT2020, "matrix": 9, "color_range": LIMITED}
+    assert grey == pytest.approx(pixel(frame_of((502, 512, 512), "yuv444p10le", **tags)), abs=1)
+
+
 def expected_rgb(y: float, u: float, v: float, red: float, blue: float) -> list[int]:
     luma, cb, cr = (y - 16) / 219, (u - 128) / 224, (v - 128) / 224
     r, b = luma + 2 * (1 - red) * cr, luma + 2 * (1 - blue) * cb
