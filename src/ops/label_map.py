@@ -73,7 +73,10 @@ def _by_cells(classes: Tensor, mask_logits: Tensor, scale: Size, image_size: Siz
     # The first cell begins half a cell before the image.
     top, left = scale[0] - scale[0] // 2, scale[1] - scale[1] // 2
     rows, columns = -(-(top + image_size[0]) // (_SIDE * scale[0])), -(-(left + image_size[1]) // (_SIDE * scale[1]))
-    corners = _corners((rows * _SIDE + 1, columns * _SIDE + 1), (mask_logits.shape[-2], mask_logits.shape[-1]))
+    # Before the first and after the last center of the grid, pixels repeat it, and so do the corners of the cells.
+    grid = mask_logits.shape[-2:]
+    y, x = (torch.arange(-1, n * _SIDE).clamp(0, last - 1) for n, last in zip((rows, columns), grid, strict=True))
+    corners = y[:, None] * grid[1] + x
     # Queries last, so that every step below, gathering above all, reads whole rows. Torch transposes a matrix with one thread,
     # an image with all threads.
     table = mask_logits[None].contiguous(memory_format=torch.channels_last)[0].flatten(1).T
@@ -89,15 +92,6 @@ def _by_cells(classes: Tensor, mask_logits: Tensor, scale: Size, image_size: Siz
             _write_blocks(part, blocks // columns, blocks % columns, strip, masks, weights[possible], possible, slack)
     label = canvas.view(rows * _SIDE * scale[0], columns * _SIDE * scale[1])
     return label[top : top + image_size[0], left : left + image_size[1]].contiguous()
-
-
-def _corners(size: Size, grid: Size) -> Tensor:
-    """Return the index into a flattened (h, w) mask of each corner of the cells, (*size).
-
-    Before the first and after the last center of the grid, pixels repeat it, and so do the corners.
-    """
-    rows, columns = (torch.arange(-1, length - 1).clamp(0, last - 1) for length, last in zip(size, grid, strict=True))
-    return rows[:, None] * grid[1] + columns
 
 
 def _write_blocks(
@@ -218,10 +212,12 @@ def _by_bands(weights: Tensor, maps: list[Tensor], padded_size: Size, image_size
         start, end = _source_row(first, size[0], image_size[0]), _source_row(last, size[0], image_size[0]) + 1
         if size[0] != image_size[0]:
             end = min(end + 1, image_size[0])
-        bands = [
-            _band(one, [values[start:end] for values in rows], padded_size[1])[..., : image_size[1]]
-            for one, rows in zip(maps, image_rows, strict=True)
-        ]
+        bands = []
+        for one, rows in zip(maps, image_rows, strict=True):
+            upper, lower, share = (values[start:end] for values in rows)
+            band = torch.lerp(one[:, upper], one[:, lower], share[:, None])
+            band = F.interpolate(band[None], (end - start, padded_size[1]), mode="bilinear", align_corners=False)[0]
+            bands.append(band[..., : image_size[1]])
         scores = _scores(weights, *bands)
         if size[1] != image_size[1]:
             scores = F.interpolate(scores[None], (end - start, size[1]), mode="bilinear", align_corners=False)[0]
@@ -229,13 +225,6 @@ def _by_bands(weights: Tensor, maps: list[Tensor], padded_size: Size, image_size
             scores = torch.lerp(scores[:, above - start], scores[:, below - start], fraction[:, None])
         result[first : last + 1] = scores.max(0).indices
     return result
-
-
-def _band(maps: Tensor, rows: list[Tensor], width: int) -> Tensor:
-    """Upsample some rows of maps (n, h, w) to the padded image, (n, rows, width)."""
-    above, below, fraction = rows
-    band = torch.lerp(maps[:, above], maps[:, below], fraction[:, None])
-    return F.interpolate(band[None], (len(above), width), mode="bilinear", align_corners=False)[0]
 
 
 def _scores(weights: Tensor, masks: Tensor, predicted: Tensor | None = None, share: Tensor | None = None) -> Tensor:
