@@ -60,6 +60,9 @@ MapSize = Literal["image", "mask"]
 FlowName = Literal["auto", "own", "dis", "copy", "pixel", "query"]
 NetworkSide = Literal["checkpoint"] | Side | None
 Split = Literal["train", "val", "test"]
+Port = Annotated[int, Field(ge=1, le=65535)]
+_BYTES = WithJsonSchema({"text": "<number>kb | <number>mb | <number>gb"})
+Bytes = Annotated[str, Field(pattern=r"(?i)^[1-9]\d{0,5} ?[kmg]b$"), _BYTES]
 Nodes = dict[str, dict[str, Any] | None]
 
 

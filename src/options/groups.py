@@ -1,4 +1,4 @@
-"""Options of the config groups; what only some choices of a group have is optional, and targets take further arguments."""
+"""Options of mappings in the configurations; some are of some choices of a group, and targets take further arguments."""
 
 from typing import Annotated, Any, Literal
 
@@ -7,6 +7,7 @@ from pydantic import Field
 from src.options.fields import (
     Count,
     CountOrZero,
+    KeyIntervals,
     NotNegative,
     Options,
     Part,
@@ -133,3 +134,26 @@ class Datamodule(Part):
     batch_size: Count
     num_workers: Workers
     samples_per_pair: Count
+
+
+class Speed(Options):
+    """Options of ``what=speed``."""
+
+    measure: Annotated[list[Literal["frames", "clips", "parts"]], Field(min_length=1)]
+    key_intervals: KeyIntervals
+    num_frames: Count
+    clip_repeats: Count
+
+
+class Loader(Options):
+    """Options of ``what=loader``."""
+
+    source: Literal["generated", "dataset"]
+    filtered_labels: bool
+    num_pairs: Count
+
+
+class StageName(Options):
+    """Name of the stage in a logger's settings."""
+
+    name: Text

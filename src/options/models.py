@@ -1,13 +1,222 @@
-"""Model of each entry point's options, by the name of its file in ``conf/``."""
+"""Models of each entry point's options, by the name of its file in ``conf/``, which has the options' descriptions."""
 
-from src.options.benchmark import Benchmark
-from src.options.check_data import CheckData
-from src.options.convert import Convert
-from src.options.demo import Demo
-from src.options.eval import Eval
-from src.options.fields import Options
-from src.options.predict import Predict
-from src.options.train import Train
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from src.options.fields import (
+    Autocast,
+    Bytes,
+    Compile,
+    Count,
+    CountOrZero,
+    Device,
+    FlowName,
+    FrameRate,
+    KeyIntervals,
+    MapSize,
+    NetworkSide,
+    Nodes,
+    Options,
+    Paths,
+    PathText,
+    Port,
+    Seed,
+    Share,
+    Side,
+    Size,
+    Split,
+    Text,
+    Threads,
+    Workers,
+)
+from src.options.groups import Data, Datamodule, Loader, MaskLoss, Model, Scheduler, Speed, Stage, StageName, Trainer
+
+
+class Train(Options):
+    """Training of one stage."""
+
+    paths: Paths
+    data: Data
+    model: Model
+    stage: Stage
+    trainer: Trainer
+    logger: Nodes
+    callbacks: Nodes
+    name: Text
+    run_dir: PathText
+    job: CountOrZero | None
+    seed: Seed
+    resume: bool | Literal["force"]
+    overwrite: bool
+    replay: PathText | None
+    monitor: Text | None
+    key_interval: Count
+    upload_model: bool
+    batch_size: Count
+    global_batch_size: Count | None
+    samples_per_pair: Count
+    extra_train: Nodes | None
+    num_workers: Workers
+    mask_loss: MaskLoss
+    datamodule: Datamodule
+    # Keys of conf/sweep/flow.yaml.
+    flow_choice: Text = ""
+    flow_choices: Nodes | None = None
+    flow_trainable: dict[str, list[Text]] | None = None
+    flow_queries: dict[str, Text] | None = None
+
+    @classmethod
+    def needed(cls, values: dict[str, Any]) -> set[str] | None:
+        """Return no option for ``replay``, which takes its networks from the failed run."""
+        return None if values.get("replay") is None else set()
+
+
+class Benchmark(Train):
+    """Cost and speed of a model, on top of the options of a training."""
+
+    what: Literal["all", "cost", "latency", "speed", "loader", "training", "paper"]
+    checkpoint: PathText | None
+    size: Size | None
+    output: PathText | None
+    device: Device
+    autocast: Autocast
+    threads: Threads | None
+    warmup: CountOrZero
+    repeats: Count
+    compile: Compile
+    map_size: MapSize
+    speed: Speed
+    loader: Loader
+
+    @classmethod
+    def needed(cls, values: dict[str, Any]) -> set[str] | None:
+        """Return no option with a checkpoint, which replaces the configured model."""
+        return None if values.get("checkpoint") is None else set()
+
+
+class Network(Options):
+    """Options of a network that runs on video, for predictions and the demo page."""
+
+    checkpoint: PathText
+    key_interval: Count
+    flow: FlowName
+    dis_short_side: Side | None
+    short_side: NetworkSide
+    max_long_side: NetworkSide
+    clip_split: Split
+    max_frames: Count | None
+    device: Device
+    autocast: Autocast
+    threads: Threads | None
+    paths: Paths
+    data: Data | None = None
+
+
+class Predict(Network):
+    """Prediction of a video or of many."""
+
+    input: PathText
+    output: PathText
+    overwrite: bool
+    fps: FrameRate
+    labels: bool
+    flow_pictures: bool
+    legend: bool
+    source_beside: bool
+    alpha: Share
+    quality: Annotated[int, Field(ge=0, le=51)]
+    compile: Compile
+    map_size: MapSize
+    scheduler: Scheduler
+
+
+class Demo(Network):
+    """Page to try a model on video."""
+
+    clips: PathText | None
+    max_upload: Bytes
+    max_stored: Bytes
+    schedules: Nodes
+    port: Port | None
+    open_browser: bool
+
+
+class Eval(Options):
+    """Evaluation of methods, prediction files or flows."""
+
+    data: Data
+    adaptive: Scheduler
+    budget: Scheduler
+    logger: Nodes
+    paths: Paths
+    known_flows: Nodes
+    what: Literal["masks", "label_propagation", "endpoint_error"]
+    checkpoint: PathText | None = None
+    predictions: PathText | None
+    output: PathText
+    overwrite: bool
+    methods: Annotated[list[Literal["per_frame", "copy", "dis", "pixel", "query"]], Field(min_length=1)]
+    key_intervals: KeyIntervals
+    schedulers: Annotated[list[Literal["fixed", "adaptive", "budget"]], Field(min_length=1)]
+    interval_shifts: Count
+    protocol: Literal["stream", "pairs"]
+    key_frame_offsets: Literal["all", "first"]
+    max_clips: Count | None
+    short_side: Side | None
+    max_long_side: Side | None
+    temporal_consistency: bool
+    flows: list[Text]
+    checkpoints: list[PathText]
+    picture_flows: list[Text] | None
+    cost_only: list[Text]
+    offsets: KeyIntervals
+    target_stride: Count
+    cost_size: Size
+    timing_repeats: CountOrZero
+    device: Device
+    autocast: Autocast
+    threads: Threads | None
+    save_predictions: PathText | None
+    report: PathText | None
+    overlay: PathText | None
+    pictures: PathText | None
+    picture_interval: Count
+    name: Text
+    job: CountOrZero | None
+    stage: StageName
+    run_dir: PathText
+
+    @classmethod
+    def needed(cls, values: dict[str, Any]) -> set[str] | None:
+        """Return ``output``, and ``checkpoint`` where masks are predicted."""
+        without_model = values.get("what") != "masks" or values.get("predictions") is not None
+        return {"output"} if without_model else {"output", "checkpoint"}
+
+
+class CheckData(Options):
+    """Check of the files of a dataset."""
+
+    paths: Paths
+    data: Data
+    splits: Annotated[list[Split], Field(min_length=1)]
+    workers: Workers
+    output: PathText
+    exclusion: PathText
+    overwrite: bool
+
+
+class Convert(Options):
+    """Conversion of published weights."""
+
+    paths: Paths
+    data: Data | None = None
+    input: PathText
+    output: PathText
+    to: Literal["ours", "official"]
+    flow: Literal["copy", "dis"]
+    overwrite: bool
+
 
 MODELS: dict[str, type[Options]] = {
     "benchmark": Benchmark,

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 import src.demo
 from src.command_line.arguments import quote_paths
 from src.commands.demo import byte_count, check_port, find_clips, open_model, quiet_environment, run, served
-from src.options.demo import Bytes
+from src.options.fields import Bytes
 from src.web.schedules import BudgetShare
 from src.weights.model_folder import save_model
 from tests.inference.tiny import CLASSES, frames, tiny_propagator
