@@ -110,11 +110,8 @@ def _quoted(argument: str) -> str:
         return argument
     already = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
     if already or (_UNQUOTED.fullmatch(value) and not _NOT_TEXT.fullmatch(value)):
-        return f"{key}={_INTERPOLATION.sub(_literally, value)}" if already else argument
+        # "${" is escaped unless it is already.
+        escaped = _INTERPOLATION.sub(lambda found: found[0] if len(found[1]) % 2 else f"{found[1]}\\${{", value)
+        return f"{key}={escaped}" if already else argument
     text = _INTERPOLATION.sub(lambda found: f"{2 * found[1]}\\${{", value)
     return f"{key}={QuotedString(text, Quote.single).with_quotes()}"
-
-
-def _literally(found: re.Match[str]) -> str:
-    """Escape ``${`` unless it is escaped."""
-    return found[0] if len(found[1]) % 2 else f"{found[1]}\\${{"

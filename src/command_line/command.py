@@ -3,7 +3,7 @@
 import functools
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import hydra
@@ -19,13 +19,6 @@ from src.command_line.errors import errors_in_a_line
 from src.command_line.help import print_help
 
 Task = Callable[[DictConfig], Any]
-
-
-def _silence_download_bars() -> None:
-    """Keep the bars of libraries, which rewrite their line, out of log files; before the libraries are imported."""
-    if not sys.stderr.isatty():
-        for name in ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS"):
-            os.environ.setdefault(name, "1")
 
 
 def command(name: str, exit_code: int = 1, checked: bool = True) -> Callable[[Task], Callable[[], None]]:
@@ -49,7 +42,9 @@ def command(name: str, exit_code: int = 1, checked: bool = True) -> Callable[[Ta
         def main() -> None:
             with errors_in_a_line(exit_code):
                 prepare_arguments()
-                _silence_download_bars()
+                # Bars of libraries, which rewrite their line, are kept out of log files; before the libraries are imported.
+                for bar in ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS") if not sys.stderr.isatty() else ():
+                    os.environ.setdefault(bar, "1")
                 flags, unknown = hydra_utils.get_args_parser().parse_known_args()
                 if unknown:
                     raise ValueError(f"{unknown[0]} is no flag; expected <option>=<value>, or a flag of --hydra-help")
@@ -59,7 +54,13 @@ def command(name: str, exit_code: int = 1, checked: bool = True) -> Callable[[Ta
                         sys.exit(0)
                     if not (flags.config_dir or flags.config_name or flags.config_path or flags.cfg or flags.info):
                         # Before Hydra writes into the run folder, which may be that of an earlier run.
-                        _check(name, flags.overrides, flags.multirun)
+                        if flags.multirun:
+                            check_sweep(name, flags.overrides)
+                        else:
+                            cfg = composed(name, flags.overrides)
+                            if name in ("train", "benchmark"):
+                                check_choices(cfg, flags.overrides, multirun=False)
+                            check_options(name, cfg, flags.overrides)
                     hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
                 except (HydraException, OmegaConfBaseException) as error:
                     raise ValueError(explain(name, error, flags.overrides)) from error
@@ -74,19 +75,5 @@ def check_given(name: str, cfg: DictConfig) -> None:
     check_options(name, cfg, HydraConfig.get().overrides.task if HydraConfig.initialized() else ())
 
 
-def _check(name: str, overrides: Sequence[str], multirun: bool) -> None:
-    if multirun:
-        check_sweep(name, overrides)
-        return
-    cfg = composed(name, overrides)
-    if name in ("train", "benchmark"):
-        check_choices(cfg, overrides, multirun)
-    check_options(name, cfg, overrides)
-
-
-def _pass_errors(func: Any) -> Any:
-    return func()
-
-
 # Hydra prints its own errors over several lines and exits. HYDRA_FULL_ERROR would stop that too, but child processes inherit it.
-hydra_utils.run_and_report = _pass_errors
+hydra_utils.run_and_report = lambda func: func()

@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
 from typing import Any
 
 import yaml
@@ -44,7 +45,8 @@ def print_help(name: str, overrides: Sequence[str]) -> None:
             kinds.setdefault(f"{prefix}.{key}", kind)
     width = shutil.get_terminal_size((120, 24)).columns
     console = Console(width=min(max(width, 100), 160), highlight=False, markup=False)
-    console.print(_usage(name), soft_wrap=True)
+    header = takewhile(lambda line: line.startswith("#"), (CONF / f"{name}.yaml").read_text(encoding="utf-8").splitlines())
+    console.print("\n".join(line.removeprefix("#").removeprefix(" ") for line in header), soft_wrap=True)
     _print_rows(console, "groups of options", ((f"{key}=", chosen[key] or "null", " | ".join(choices[key])) for key in choices))
     rows = [
         (key, describe(kinds[key]) if key in kinds else _kind(value), _default(value), _comment(key, comments))
@@ -96,12 +98,6 @@ def _described(node: Any, lines: list[str], prefix: str) -> Iterator[tuple[str, 
         if comment:
             yield f"{prefix}{key.value}", comment
         yield from _described(value, lines, f"{prefix}{key.value}.")
-
-
-def _usage(name: str) -> str:
-    lines = (CONF / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
-    header = lines[: next(number for number, line in enumerate(lines) if not line.startswith("#"))]
-    return "\n".join(line.removeprefix("#").removeprefix(" ") for line in header)
 
 
 def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -2,7 +2,6 @@
 
 import difflib
 from collections.abc import Iterable, Iterator
-from functools import cache
 from typing import Any, NamedTuple, get_args
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -107,17 +106,7 @@ def _inner(annotation: Any) -> type[Options] | None:
 
 
 def _adapter(kind: Any) -> TypeAdapter[Any]:
-    if isinstance(kind, type) and issubclass(kind, Options):
-        return TypeAdapter(kind)
-    try:
-        return _cached(kind)
-    except TypeError:
-        return TypeAdapter(kind, config=_STRICT)
-
-
-@cache
-def _cached(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind, config=_STRICT)
+    return TypeAdapter(kind, config=None if isinstance(kind, type) and issubclass(kind, Options) else _STRICT)
 
 
 def _described(schema: dict[str, Any]) -> str:
