@@ -90,7 +90,7 @@ def served(cfg: DictConfig) -> Iterator[tuple[DemoPage, str]]:
 
 
 def byte_count(text: str) -> int:
-    """Return the number of bytes of an option such as ``500mb``, whose form ``src/options/demo.py`` checks."""
+    """Return the number of bytes of an option such as ``500mb``, whose form ``src/options/fields.py`` checks."""
     return int(text[:-2]) << {"k": 10, "m": 20, "g": 30}[text[-2].lower()]
 
 

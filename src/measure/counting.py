@@ -61,8 +61,8 @@ def _formulas() -> dict[Any, Formula]:
             _attention,
         ),
         **dict.fromkeys((_aten._embedding_bag, _aten._embedding_bag_forward_only), _weighted_rows),
-        _aten._addmm_activation: _addmm,
-        _aten.mv: _mv,
+        _aten._addmm_activation: lambda bias, a, b, *args, **kwargs: 2 * a[0] * a[1] * b[1],
+        _aten.mv: lambda matrix, vector, *args, **kwargs: 2 * prod(matrix),
     }
 
 
@@ -86,11 +86,3 @@ def _attention(query: torch.Size, key: torch.Size, value: torch.Size, *args: obj
 def _weighted_rows(table: torch.Size, indices: torch.Size, *args: object, **kwargs: object) -> int:
     """Count the added rows; deformable attention then costs as much as by ``grid_sample``, four corners per sample."""
     return 2 * prod(indices) * table[-1]
-
-
-def _addmm(bias: torch.Size, a: torch.Size, b: torch.Size, *args: object, **kwargs: object) -> int:
-    return 2 * a[0] * a[1] * b[1]
-
-
-def _mv(matrix: torch.Size, vector: torch.Size, *args: object, **kwargs: object) -> int:
-    return 2 * prod(matrix)

@@ -95,11 +95,10 @@ def _decode_pillow(path: Path) -> object:
         return np.asarray(image.convert("RGB"))
 
 
-def _decode_opencv(path: Path) -> object:
-    return cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR_RGB)
-
-
-DECODERS: Mapping[str, Callable[[Path], object]] = {"pillow": _decode_pillow, "opencv": _decode_opencv}
+DECODERS: Mapping[str, Callable[[Path], object]] = {
+    "pillow": _decode_pillow,
+    "opencv": lambda path: cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR_RGB),
+}
 """Decoders from JPEG to RGB: Pillow, which torchvision's data sets use, and OpenCV, which is faster."""
 
 

@@ -38,14 +38,11 @@ def check_limits(value: Any, name: str = "", depth: int = 0) -> None:
         high = MAX_LAYERS if _LAYERS.search(name) else MAX_WINDOW if "window" in name else MAX_SIZE
         low = int(_POSITIVE.search(name) is not None)
         if not low <= value <= high:
-            raise ValueError(f"{name} is {_short(value)}; expected {low}..{high}")
+            # Python refuses to print integers of more than 4300 digits.
+            shown = value if value.bit_length() < 64 else f"a number of {value.bit_length()} bits"
+            raise ValueError(f"{name} is {shown}; expected {low}..{high}")
     elif isinstance(value, int | float) and not isinstance(value, bool):
         # Written so that NaN, which compares with nothing, fails.
         least, most = next(limits for pattern, limits in _FLOATS if pattern.search(name))
         if not least <= value <= most:
             raise ValueError(f"{name} is {value}; expected {least:g}..{most:g}")
-
-
-def _short(value: int) -> str:
-    # Python refuses to print integers of more than 4300 digits.
-    return str(value) if value.bit_length() < 64 else f"a number of {value.bit_length()} bits"

@@ -184,18 +184,14 @@ def _cell_pixels(strip: Tensor, corners: Tensor, scale: Size) -> Tensor:
         corners: (cells,), index of the upper left corner of each cell.
         scale: pixels of a cell.
     """
-    down, right = (_fractions(one, strip) for one in scale)
+    # Positions of a cell's pixels between its two grid points, 0..1.
+    down, right = ((torch.arange(n, device=strip.device, dtype=strip.dtype) + 0.5 + n // 2 - n / 2) / n for n in scale)
     vertical, horizontal = torch.stack((1 - down, down), 1), torch.stack((1 - right, right), 1)
     # A product with the four corners is much faster than broadcasting over a few pixels.
     bilinear = (vertical[:, None, :, None] * horizontal[None, :, None, :]).reshape(-1, 4)
     width = strip.shape[1]
     values = F.embedding(corners + torch.tensor([[0], [1], [width], [width + 1]]), strip.flatten(0, 1))
     return (bilinear @ values.flatten(1)).sigmoid_().view(-1, *values.shape[1:])
-
-
-def _fractions(scale: int, like: Tensor) -> Tensor:
-    """Return the positions of a cell's pixels between its two grid points, 0..1."""
-    return (torch.arange(scale, device=like.device, dtype=like.dtype) + 0.5 + scale // 2 - scale / 2) / scale
 
 
 def _by_bands(weights: Tensor, maps: list[Tensor], padded_size: Size, image_size: Size, size: Size) -> Tensor:

@@ -36,7 +36,8 @@ def rebuild(
         path: file or folder of the tensors, for messages.
         source: file of the config.
     """
-    shapes = {name: torch.empty_like(value, device="meta") if _is_plain(value) else value for name, value in header.items()}
+    plain = {name for name, value in header.items() if value.layout == torch.strided and not value.is_quantized}
+    shapes = {name: torch.empty_like(value, device="meta") if name in plain else value for name, value in header.items()}
     new_config, shapes = translate_flow(config, shapes, prefix, None)
     try:
         check_metadata(config.get("metadata", {}))
@@ -55,10 +56,6 @@ def rebuild(
     network = build(new_config)
     load_state(network, translate_flow(config, read(), prefix, path)[1], path)
     return network
-
-
-def _is_plain(value: Tensor) -> bool:
-    return value.layout == torch.strided and not value.is_quantized
 
 
 def _count_bytes(tensors: Iterable[Tensor]) -> int:

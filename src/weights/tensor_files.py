@@ -64,18 +64,10 @@ def _array(data: Any, dtype: Any, shape: Any, order: str) -> np.ndarray[Any, Any
     return np.frombuffer(data, dtype.dtype).reshape(shape, order="F" if order == "F" else "C")
 
 
-def _empty_array(*_: Any) -> PickledArray:
-    return PickledArray()
-
-
 def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> PickledArray:
     result = PickledArray()
     result.array = _array(data, dtype, shape, order)
     return result
-
-
-def _scalar(dtype: Any, data: Any) -> Any:
-    return _array(data, dtype, (), "C")[()]
 
 
 def _latin1(text: Any, encoding: Any) -> bytes:
@@ -89,8 +81,8 @@ _NUMPY = {
     f"numpy.{core}.{name}": replacement
     for core in ("core", "_core")
     for name, replacement in {
-        "multiarray._reconstruct": _empty_array,
-        "multiarray.scalar": _scalar,
+        "multiarray._reconstruct": lambda *_: PickledArray(),
+        "multiarray.scalar": lambda dtype, data: _array(data, dtype, (), "C")[()],
         "numeric._frombuffer": _from_buffer,
     }.items()
 } | {"numpy.ndarray": PickledArray, "numpy.dtype": PickledDType}

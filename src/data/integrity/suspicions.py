@@ -46,7 +46,8 @@ def label_suspicions(
         found.append(Suspicion("void", f"{100 * void_share:.1f} % of the labelled pixels are void; expected less than 90 %"))
     if len(pixels) == 1 and len(classes) > 1:
         (only,) = pixels
-        cause = f" or void; an ignored value ({_ignored(values)}) may be meant as a class" if void else ""
+        ignored = ", ".join(str(value) for value in sorted(values) if values[value] == IGNORE_INDEX)
+        cause = f" or void; an ignored value ({ignored}) may be meant as a class" if void else ""
         found.append(Suspicion("one_class", f"every labelled pixel is {classes[only]!r}{cause}"))
     found += _identical(labelled)
     blended = [files.label for clip in labelled for files, one in clip if one.interpolated]
@@ -130,7 +131,3 @@ def _repeats(frames: Sequence[tuple[FrameFiles, FrameReport]]) -> bool:
     reports = [one for _, one in frames]
     copies = len({one.label_hash for one in reports}) == 1 and len(reports[0].pixels or ()) > 1
     return copies and len({one.image_hash for one in reports}) > 1
-
-
-def _ignored(values: Mapping[int, int]) -> str:
-    return ", ".join(str(value) for value in sorted(values) if values[value] == IGNORE_INDEX)

@@ -78,7 +78,8 @@ def opened(path: Path, content: bytes, pages: bool = False) -> Iterator[Image.Im
             frames or pages.
         UnsuitableFileError: if it is HEIC and pillow-heif is not installed.
     """
-    formats = _FORMATS if not _is_heic(content) else _with_heif(path)
+    heic = content[4:8] == b"ftyp" and content[8:12] in _HEIC_BRANDS and b"avif" not in content[12:64]
+    formats = _with_heif(path) if heic else _FORMATS
     try:
         with Image.open(BytesIO(content), formats=formats) as image:
             check_pixels(path, image.height, image.width)
@@ -158,10 +159,6 @@ def _png_chunks(content: bytes) -> Iterator[bytes]:
     while position + 8 <= len(content):
         yield content[position + 4 : position + 8]
         position += 12 + int.from_bytes(content[position : position + 4])
-
-
-def _is_heic(content: bytes) -> bool:
-    return content[4:8] == b"ftyp" and content[8:12] in _HEIC_BRANDS and b"avif" not in content[12:64]
 
 
 def _with_heif(path: Path) -> list[str]:

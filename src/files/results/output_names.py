@@ -39,17 +39,13 @@ def check_apart(inputs: Iterable[Path], output: Path) -> None:
     Raises:
         FileExistsError: if so.
     """
-    above = {_identity(folder) for folder in _with_parents(output)}
+    above = {_identity(folder) for folder in (output.resolve(), *output.resolve().parents)}
     itself = _identity(output)
     for path in inputs:
         if _identity(path) in above:
             raise FileExistsError(f"output {output} is inside the input {path}; expected separate folders; choose another output")
         if itself in {_identity(folder) for folder in path.resolve().parents}:
             raise FileExistsError(f"output {output} contains the input {path}; expected separate folders; choose another output")
-
-
-def _with_parents(path: Path) -> list[Path]:
-    return [path.resolve(), *path.resolve().parents]
 
 
 def _identity(path: Path) -> tuple[int, int] | str:

@@ -89,7 +89,9 @@ class Scratch:
         """
         files = sorted(path.relative_to(self.new).as_posix() for path in self.new.rglob("*") if not path.is_dir())
         try:
-            self._check_parents()
+            for parent in self.target.parents:
+                if self.home in parent.parents and (parent.is_symlink() or (parent.exists() and not parent.is_dir())):
+                    raise FileExistsError(f"{parent} is a link or a file; expected a folder; choose another output")
             check_replaceable(self.target, files, overwrite, self._earlier)
         except FileExistsError as error:
             kept = self._path.with_suffix(".kept")
@@ -117,11 +119,6 @@ class Scratch:
             with suppress(OSError):
                 folder.rmdir()
         return written
-
-    def _check_parents(self) -> None:
-        for parent in self.target.parents:
-            if self.home in parent.parents and (parent.is_symlink() or (parent.exists() and not parent.is_dir())):
-                raise FileExistsError(f"{parent} is a link or a file; expected a folder; choose another output")
 
 
 @contextmanager

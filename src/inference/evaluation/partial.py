@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from src.files.atomic_write import write_text
+from src.files.results.result_marker import read_json
 from src.files.tables import Row
 
 log = logging.getLogger(__name__)
@@ -46,8 +47,5 @@ def _path(output: Path) -> Path:
 
 
 def _is_partial(path: Path) -> bool:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(content, dict) and content.get("complete") is False and {"rows", "missing"} <= set(content)
+    content = read_json(path)
+    return content.get("complete") is False and {"rows", "missing"} <= set(content)

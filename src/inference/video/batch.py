@@ -102,7 +102,20 @@ def predict_videos(
                 refused.append(error)
         for first in world.gather(refused)[0]:
             raise first
-        return _predict_share(videos, output, predict, settings, world, stop, overwrite, names)
+        listed, outcomes = list(videos.items()), []
+        for number in world.assign([video.stat().st_size if video.exists() else 0 for video in videos.values()]):
+            name, video = listed[number]
+            if stop is not None and stop.is_set():
+                outcomes.append(VideoOutcome(name, "interrupted", 0, [], world.rank))
+                continue
+            outcome = _predict_one(name, video, output, predict, settings, world.rank, overwrite, names)
+            outcomes.append(outcome)
+            log.info("%s: %s", name, "; ".join([f"{outcome.status}, {outcome.frames} frames", *outcome.errors]))
+        order = {name: number for number, name in enumerate(videos)}
+        every = sorted((one for share in world.gather(outcomes) for one in share), key=lambda one: order[one.video])
+        if world.is_first:
+            write_text(output / SUMMARY, json.dumps(summary(every), indent=2) + "\n")
+        return every
 
 
 def check_summary(output: Path) -> None:
@@ -113,33 +126,6 @@ def check_summary(output: Path) -> None:
     # Earlier releases wrote no format.
     if os.path.lexists(path) and note.get("format") != _SUMMARY_FORMAT and not {"videos", "frames", "outcomes"} <= note.keys():
         raise FileExistsError(f"{path} was not written by a prediction; expected no file of that name; choose another output")
-
-
-def _predict_share(
-    videos: Mapping[str, Path],
-    output: Path,
-    predict: Predict,
-    settings: Mapping[str, Any],
-    world: World,
-    stop: threading.Event | None,
-    overwrite: bool,
-    names: Sequence[str],
-) -> list[VideoOutcome]:
-    listed = list(videos)
-    outcomes = []
-    for number in world.assign([video.stat().st_size if video.exists() else 0 for video in videos.values()]):
-        name = listed[number]
-        if stop is not None and stop.is_set():
-            outcomes.append(VideoOutcome(name, "interrupted", 0, [], world.rank))
-            continue
-        outcome = _predict_one(name, videos[name], output, predict, settings, world.rank, overwrite, names)
-        outcomes.append(outcome)
-        log.info("%s: %s", name, "; ".join([f"{outcome.status}, {outcome.frames} frames", *outcome.errors]))
-    order = {name: number for number, name in enumerate(listed)}
-    every = sorted((one for share in world.gather(outcomes) for one in share), key=lambda one: order[one.video])
-    if world.is_first:
-        write_text(output / SUMMARY, json.dumps(summary(every), indent=2) + "\n")
-    return every
 
 
 def summary(outcomes: Sequence[VideoOutcome]) -> dict[str, Any]:

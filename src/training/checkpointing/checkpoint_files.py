@@ -55,9 +55,10 @@ class DurableCheckpointIO(TorchCheckpointIO):
             reason = _os_error(error)
             if reason is None:
                 raise
+            free = shutil.disk_usage(target.parent).free
             raise OSError(
                 reason.errno,
-                f"{target}: the checkpoint could not be written ({reason.strerror}; {_free_space(target.parent)} free); "
+                f"{target}: the checkpoint could not be written ({reason.strerror}; {free / 1e6:.0f} MB free); "
                 "earlier checkpoints are intact: free some space, then resume=true continues from the newest",
             ) from error
 
@@ -151,7 +152,3 @@ def _os_error(error: BaseException | None) -> OSError | None:
     while error is not None and not isinstance(error, OSError):
         error = error.__cause__ or error.__context__
     return error
-
-
-def _free_space(folder: Path) -> str:
-    return f"{shutil.disk_usage(folder).free / 1e6:.0f} MB"

@@ -102,7 +102,9 @@ class ProgressLines(Callback):
         now = time.monotonic()
         if now - self._logged[1] >= _LINE_INTERVAL and _without_terminal(trainer) and not trainer.sanity_checking:
             self._logged = (self._logged[0], now)
-            log.info("validation at step %d: %d of %s batches", trainer.global_step, batch_idx + 1, _batches(trainer))
+            counts = trainer.num_val_batches
+            total = sum(counts) if isinstance(counts, list) else counts
+            log.info("validation at step %d: %d of %s batches", trainer.global_step, batch_idx + 1, total)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the scores."""
@@ -110,10 +112,6 @@ class ProgressLines(Callback):
             scores = {name: value for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
             text = ", ".join(f"{name} {float(value):.4g}" for name, value in sorted(scores.items()))
             log.info("validation at step %d: %s", trainer.global_step, text)
-
-
-def _batches(trainer: Trainer) -> str:
-    return str(sum(trainer.num_val_batches)) if isinstance(trainer.num_val_batches, list) else str(trainer.num_val_batches)
 
 
 def _without_terminal(trainer: Trainer) -> bool:
