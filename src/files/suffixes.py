@@ -9,7 +9,10 @@ IMAGE_SUFFIXES = (
 )  # fmt: skip
 LABEL_SUFFIXES = (".bmp", ".png", ".tif", ".tiff")
 """Lossless formats whose pixels are numbers."""
-VIDEO_SUFFIXES = (".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv")
+VIDEO_SUFFIXES = (
+    ".3gp", ".asf", ".avi", ".f4v", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv",
+    ".ts", ".vob", ".webm", ".wmv",
+)  # fmt: skip
 
 _EXAMPLES = 3
 

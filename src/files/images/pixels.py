@@ -52,7 +52,9 @@ class DeepTiff:
             stream = BytesIO(content)
             stream.seek(tags.next)
             tags.load(stream)
-            deep = max(tags.get(_BITS, (1,))) > 12 and tags.get(_PHOTOMETRIC) in (0, 1, _RGB)
+            # Pillow reads signed bytes as unsigned ones, and refuses those of several channels.
+            deep = max(tags.get(_BITS, (1,))) > 12 or tags.get(_FORMAT) == (_SIGNED,)
+            deep = deep and tags.get(_PHOTOMETRIC) in (0, 1, _RGB)
             if deep and tags.next and not pages:
                 raise several_pages(path)
             return cls(path, content, tags) if deep else None
@@ -67,6 +69,8 @@ class DeepTiff:
         values = None
         if len(set(bits)) == 1 and self._tags.get(_PLANAR, 1) == 1 and (kind, bits[0]) != (3, 16):
             values = decode_unchanged(self._content)
+        if values is None and len(bits) == 1:
+            values = self._by_pillow()
         expected = (self.height, self.width)
         if values is None or values.dtype.itemsize * 8 not in bits or values.shape[:2] != expected:
             name = {1: "unsigned", 2: "signed", 3: "float"}.get(kind, "unknown")
@@ -75,6 +79,14 @@ class DeepTiff:
                 "complete one of 8 or 16 bits, or of 32-bit floats, in grey or RGB"
             )
         return values
+
+    def _by_pillow(self) -> NDArray[Any] | None:
+        """Decode grey, of which Pillow reads more compressions; ``None`` if it cannot."""
+        try:
+            with Image.open(BytesIO(self._content), formats=["TIFF"]) as image:
+                return np.asarray(image)
+        except DECODE_ERRORS:
+            return None
 
     def rgb(self) -> NDArray[np.uint8]:
         """Return (H, W, 3) sRGB."""

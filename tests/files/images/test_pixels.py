@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from src.files.images import opened_image
-from src.files.images.readers import image_size, read_rgb
+from src.files.images.readers import image_size, read_label_png, read_rgb
 from tests.files.images.make_images import chunk, png, tiff
 
 RAMP = np.linspace(0, 65535, 12 * 20).reshape(12, 20).astype(np.uint16)
@@ -47,6 +47,20 @@ def test_tiff_values_are_scaled_by_the_range_of_their_type(tmp_path, values, kin
     scaled = part if kind.startswith("float") else np.floor(part * np.iinfo(kind).max)
     found = read(tmp_path, tiff(scaled.astype(kind)), "a.tif")
     assert abs(found.astype(int) - rgb(np.rint(part * 255))).max() <= (kind == "int16")
+
+
+@pytest.mark.parametrize("compression", ["zstd", "lzma", "tiff_lzw", "tiff_adobe_deflate"])
+@pytest.mark.parametrize("kind", [np.uint16, np.int32])
+def test_grey_tiffs_of_every_compression_keep_all_bits(tmp_path, kind, compression):
+    values = RAMP.astype(kind) * (np.iinfo(kind).max // 65535)
+    Image.fromarray(values).save(tmp_path / "a.tif", compression=compression)
+    assert np.array_equal(read_label_png(tmp_path / "a.tif"), values)
+    assert np.array_equal(read_rgb(tmp_path / "a.tif")[0].numpy(), np.rint(values * (255 / np.iinfo(kind).max)))
+
+
+def test_signed_bytes_span_0_to_127(tmp_path):
+    values = (RAMP // 520).astype(np.int8)
+    assert np.array_equal(read(tmp_path, tiff(values), "a.tif"), rgb(np.rint(values * (255 / 127))))
 
 
 def test_white_is_zero_is_shown_as_viewers_do(tmp_path):
