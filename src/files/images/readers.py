@@ -147,7 +147,9 @@ def read_label_png(path: Path, channel: int | None = None) -> NDArray[np.integer
         mode = image.mode
         if values is not None:
             return turned(values, orientation(image, content))
-    raise UnsuitableFileError(f"{path} has color channels (mode {mode}); {_EXPECTED_LABEL}, or mask_colors in classes.yaml (data=folder)")
+    raise UnsuitableFileError(
+        f"{path} has color channels (mode {mode}); {_EXPECTED_LABEL}, or mask_colors in classes.yaml (data=folder)"
+    )
 
 
 def read_label_colors(path: Path) -> NDArray[np.int32]:
