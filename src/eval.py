@@ -6,23 +6,9 @@
 ``torchrun --nproc_per_node=<n> -m src.eval ...`` divides the clips among processes: the same scores, sooner.
 """
 
-import sys
+from src.command_line.command import imported_command
 
-from omegaconf import DictConfig
-
-from src.command_line.command import command
-
-
-@command("eval")
-def main(cfg: DictConfig) -> None:
-    """Evaluate, print the table and write it."""
-    # After the check of the options: these imports take seconds.
-    from src.commands.eval import run
-
-    code = run(cfg)
-    if code:
-        sys.exit(code)
-
+main = imported_command("eval", "run")
 
 if __name__ == "__main__":
     main()

@@ -4,6 +4,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import hydra
@@ -68,6 +69,18 @@ def command(name: str, exit_code: int = 1, checked: bool = True) -> Callable[[Ta
         return main
 
     return decorate
+
+
+def imported_command(name: str, function: str) -> Callable[[], None]:
+    """Make a function of ``src.commands.<name>`` an entry point; a number that it returns is the exit code."""
+
+    def task(cfg: DictConfig) -> None:
+        # After the check of the options: these imports take seconds.
+        code = getattr(import_module(f"src.commands.{name}"), function)(cfg)
+        if isinstance(code, int) and code:
+            sys.exit(code)
+
+    return command(name)(task)
 
 
 def check_given(name: str, cfg: DictConfig) -> None:
