@@ -47,6 +47,8 @@ def command(name: str, exit_code: int = 1, checked: bool = True) -> Callable[[Ta
                 for bar in ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS") if not sys.stderr.isatty() else ():
                     os.environ.setdefault(bar, "1")
                 flags, unknown = hydra_utils.get_args_parser().parse_known_args()
+                if unknown and not unknown[0].startswith("-"):
+                    raise ValueError(f"{unknown[0]} comes after a flag, others before it; expected all options after the flags")
                 if unknown:
                     raise ValueError(f"{unknown[0]} is no flag; expected <option>=<value>, or a flag of --hydra-help")
                 try:

@@ -8,7 +8,9 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.conf import HydraConf
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import QuotedString
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -24,9 +26,21 @@ _INTERPOLATION = re.compile(r"(?<!\\)\$\{")
 
 def composed(name: str, overrides: Sequence[str]) -> DictConfig:
     """Compose the configuration ``conf/<name>.yaml``, inside a running command or before it."""
+    _check_groups(overrides)
     running = GlobalHydra.instance().is_initialized()
     with nullcontext() if running else initialize_config_dir(str(CONF), version_base="1.3"):
         return compose(name, list(overrides))
+
+
+def _check_groups(overrides: Sequence[str]) -> None:
+    """Refuse numbers, mappings and null where a config group is chosen: some would have no effect, others break Hydra."""
+    for one in OverridesParser.create().parse_overrides(list(overrides)):
+        if one.is_delete() or one.is_sweep_override() or not (CONF / one.key_or_group).is_dir():
+            continue
+        names = one.value() if isinstance(one.value(), list) else [one.value()]
+        if not all(isinstance(name, str | QuotedString) for name in names):
+            choices = " | ".join(sorted(path.stem for path in (CONF / one.key_or_group).glob("*.yaml")))
+            raise ValueError(f"{one.input_line}: no such choice; expected {one.key_or_group}=<{choices}>")
 
 
 def check_options(name: str, cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
@@ -100,6 +114,8 @@ def _refuse(problems: list[Problem]) -> None:
 def _added(name: str, values: Any, overrides: Sequence[str]) -> Iterator[Problem]:
     """Yield the added keys without effect: those of no file in ``conf/`` and of no ``_target_``."""
     added = [one.lstrip("+").partition("=")[0] for one in overrides if one.startswith("+")]
+    for key in (key for key in added if key.startswith("hydra.") and not hasattr(HydraConf, key.split(".")[1])):
+        yield Problem(key, f"is no option{did_you_mean(key.split('.')[1], HydraConf.__dataclass_fields__)}")
     keys = [key for key in added if not (CONF / key.partition("@")[0]).is_dir() and not key.startswith("hydra.")]
     base: Any = OmegaConf.to_container(composed(name, _choices(overrides))) if keys else {}
     for key in keys:

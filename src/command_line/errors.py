@@ -38,7 +38,7 @@ def is_of_the_user(error: BaseException | None) -> bool:
     """Return whether a user can mend the cause of an error, so that a line is enough."""
     if isinstance(error, InstantiationException):
         # A TypeError is an argument that the target does not take.
-        return isinstance(error.__cause__, TypeError | None) or is_of_the_user(error.__cause__)
+        return isinstance(error.__cause__, TypeError | ImportError | None) or is_of_the_user(error.__cause__)
     if isinstance(error, ModuleNotFoundError):
         return (error.name or "src").partition(".")[0] != "src"
     if type(error) is RuntimeError:

@@ -2,14 +2,21 @@
 
 import difflib
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from src.options.fields import Options
-from src.options.signatures import parameters
+from src.options.signatures import is_callable_name, parameters
 
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
+# Keys of a node with a `_target_` that Hydra reads itself.
+_FLAGS: dict[str, Any] = {
+    "_partial_": bool,
+    "_recursive_": bool,
+    "_convert_": Literal["none", "partial", "object", "all"],
+    "_args_": list[Any],
+}
 
 
 class Problem(NamedTuple):
@@ -47,7 +54,7 @@ def kinds_of(model: type[Options], values: dict[str, Any], prefix: str = "") -> 
 
 def targets(values: Any, prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield every mapping with a ``_target_``, at any depth, with its dotted key."""
-    if isinstance(values, dict) and isinstance(values.get("_target_"), str):
+    if isinstance(values, dict) and "_target_" in values:
         yield prefix, values
     items = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
     for name, value in items:
@@ -73,10 +80,14 @@ def _of_model(model: type[Options], values: dict[str, Any], prefix: str) -> Iter
 
 def _of_targets(values: dict[str, Any], prefix: str) -> Iterator[Problem]:
     for key, node in targets(values, prefix):
-        known = parameters(node["_target_"])
-        if known is None:
+        target = node["_target_"]
+        for name in _FLAGS.keys() & node.keys():
+            yield from _of_value(_FLAGS[name], node[name], f"{key}.{name}")
+        if not isinstance(target, str) or not is_callable_name(target):
+            yield Problem(f"{key}._target_", f"is {_shown(target)}; expected the dotted name of a class or function that exists")
             continue
-        for name, value in node.items():
+        known = parameters(target)
+        for name, value in node.items() if known is not None else ():
             if name.startswith("_"):
                 continue
             if name not in known:
@@ -89,12 +100,21 @@ def _of_targets(values: dict[str, Any], prefix: str) -> Iterator[Problem]:
 def _of_value(kind: Any, value: Any, key: str) -> Iterator[Problem]:
     try:
         _adapter(kind).validate_python(value)
-    except ValidationError:
+    except ValidationError as error:
+        part, parts = error.errors()[0]["loc"][:1], _parts(kind)
+        if isinstance(value, dict) and parts is not None and part and part[0] in value:
+            yield from _of_value(parts, value[part[0]], f"{key}.{part[0]}")
+            return
         schema = _adapter(kind).json_schema()
         choices = _choices(schema)
         wrong = [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str) and one not in choices]
         close = did_you_mean(wrong[0], choices) if wrong else ""
         yield Problem(key, f"is {_shown(value)}; expected {_described(schema)}{close}")
+
+
+def _parts(kind: Any) -> Any:
+    """Return the type of the values of a mapping, or ``None`` for other types."""
+    return next((get_args(one)[1] for one in (kind, *get_args(kind)) if get_origin(one) is dict), None)
 
 
 def _inner(annotation: Any) -> type[Options] | None:

@@ -54,6 +54,13 @@ class Data(Part):
     eval: Sides
     scenes: Scenes | None = None
     published_clips: dict[str, int] | None = None
+    pair_sampling: dict[str, Any] | None = None
+    motion: dict[str, Any] | None = None
+    train_transform: dict[str, Any] | None = None
+    eval_transform: dict[str, Any] | None = None
+    train: dict[str, Any] | None = None
+    val: dict[str, Any] | None = None
+    test: dict[str, Any] | None = None
     on_corrupt: Literal["raise", "skip"] = "raise"
     max_skipped: CountOrZero = 0
 

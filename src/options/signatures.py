@@ -1,9 +1,9 @@
 """Parameters of functions and classes, read from their source, so that a check of a config waits for no import."""
 
 import ast
-import importlib.util
 from collections.abc import Iterator
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from types import GenericAlias
 from typing import Annotated, Any, Literal, Union
@@ -33,6 +33,12 @@ def parameters(target: str) -> Parameters | None:
     if isinstance(node, ast.FunctionDef):
         return _of_function(module, node)
     return _of_class(module, node) if isinstance(node, ast.ClassDef) else None
+
+
+def is_callable_name(target: str) -> bool:
+    """Return whether a dotted name is in the source of this project, or of an installed package, whose own are not all readable."""
+    top, dot, _ = target.partition(".")
+    return bool(dot) and (_find(target) is not None or (top != "src" and top.isidentifier() and find_spec(top) is not None))
 
 
 def _find(target: str) -> tuple[str, ast.AST] | None:
@@ -87,7 +93,7 @@ def _file(module: str) -> Path | None:
         folders = [str(_ROOT / top)]
     else:
         # The top package is found without importing it; anything below it would import the packages above.
-        found = importlib.util.find_spec(top) if top.isidentifier() else None
+        found = find_spec(top) if top.isidentifier() else None
         folders = list(found.submodule_search_locations or ()) if found is not None else []
     for folder in folders:
         path = Path(folder, *rest)
