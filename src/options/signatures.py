@@ -36,7 +36,7 @@ def parameters(target: str) -> Parameters | None:
 
 
 def is_callable_name(target: str) -> bool:
-    """Return whether a dotted name is in the source of this project, or of an installed package, whose own are not all readable."""
+    """Return whether a dotted name is in the source of this project, or in an installed package, which may be compiled."""
     top, dot, _ = target.partition(".")
     return bool(dot) and (_find(target) is not None or (top != "src" and top.isidentifier() and find_spec(top) is not None))
 
