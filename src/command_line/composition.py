@@ -37,7 +37,8 @@ def _check_groups(overrides: Sequence[str]) -> None:
     for one in OverridesParser.create().parse_overrides(list(overrides)):
         if one.is_delete() or one.is_sweep_override() or not (CONF / one.key_or_group).is_dir():
             continue
-        names = one.value() if isinstance(one.value(), list) else [one.value()]
+        value: Any = one.value()
+        names = value if isinstance(value, list) else [value]
         if not all(isinstance(name, str | QuotedString) for name in names):
             choices = " | ".join(sorted(path.stem for path in (CONF / one.key_or_group).glob("*.yaml")))
             raise ValueError(f"{one.input_line}: no such choice; expected {one.key_or_group}=<{choices}>")

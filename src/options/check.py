@@ -87,7 +87,9 @@ def _of_targets(values: dict[str, Any], prefix: str) -> Iterator[Problem]:
             yield Problem(f"{key}._target_", f"is {_shown(target)}; expected the dotted name of a class or function that exists")
             continue
         known = parameters(target)
-        for name, value in node.items() if known is not None else ():
+        if known is None:
+            continue
+        for name, value in node.items():
             if name.startswith("_"):
                 continue
             if name not in known:

@@ -116,7 +116,9 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; expected a .pth or .pkl of weights")
+        raise FileNotFoundError(
+            f"{path} {'is no file' if path.exists() else 'does not exist'}; expected a .pth or .pkl of weights"
+        )
     with path.open("rb") as file:
         start = file.read(64)
     if start.startswith(_ZIP_START) or _LEGACY_TORCH_START in start:

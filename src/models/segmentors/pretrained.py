@@ -170,7 +170,7 @@ def _load_strictly(
     fresh = {key for key in missing | other_shape if key.startswith(new)} if new else set()
     if (missing | other_shape) - fresh:
         raise ValueError(
-            f"weights in {source} do not fit: missing {sorted(missing - fresh)}, of another shape {sorted(other_shape - fresh)}; "
+            f"weights in {source} do not fit: missing {_first(missing - fresh)}, of another shape {_first(other_shape - fresh)}; "
             f"expected every tensor of {network_class.__name__}"
         )
     state = network.state_dict()
@@ -187,6 +187,11 @@ def _load_strictly(
     )
     log.debug("%s: loaded %s", source, ", ".join(loaded))
     return network
+
+
+def _first(names: set[str], count: int = 5) -> str:
+    shown = ", ".join(sorted(names)[:count]) or "none"
+    return f"{shown} and {len(names) - count} more" if len(names) > count else shown
 
 
 def _with_type(value: Tensor, saved: Tensor) -> Tensor:
