@@ -56,6 +56,8 @@ def one_line(error: BaseException) -> str:
         where = str(error).rpartition("full_key: ")[2] if "full_key: " in str(error) else ""
         cause = one_line(error.__cause__)
         return f"{where}: {cause}" if where and isinstance(error.__cause__, TypeError) else cause
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
     text = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
     return text or {MemoryError: "not enough memory", KeyboardInterrupt: "stopped"}.get(type(error), type(error).__name__)
 

@@ -1,7 +1,7 @@
 """Conversion between published weights and ours: the work of ``python -m src.convert``."""
 
 import logging
-import tempfile
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,13 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from src.commands.num_classes import fill_num_classes
+from src.files.atomic_write import atomic_path
+from src.files.results.output_names import check_writable
+from src.files.tables import new_path
 from src.inference.evaluation.progress import heartbeat
 from src.models.propagator import Propagator
-from src.weights.model_folder import load_model, save_flow, save_model
+from src.weights.folder_files import CONFIG_FILE, may_replace
+from src.weights.model_folder import FLOW_FORMAT, FORMAT, load_model, save_flow, save_model
 from src.weights.official import load_official, to_official
 
 log = logging.getLogger(__name__)
@@ -30,10 +34,13 @@ def convert(cfg: DictConfig) -> Path:
         ValueError: if ``input`` is not the complete weights of a known network, or its number of classes differs from ``data``.
     """
     output = Path(cfg.output)
-    if output.exists() and not cfg.overwrite and not (output.is_dir() and not any(output.iterdir())):
-        raise FileExistsError(f"{output} exists; choose another output or set overwrite=true")
     if cfg.to == "official":
+        new_path(cfg.output, cfg.overwrite, ".pth")
         return _write_official(Path(cfg.input), output)
+    check_writable(output)
+    replaceable = may_replace(output, (FORMAT, FLOW_FORMAT)) and (cfg.overwrite or not (output / CONFIG_FILE).exists())
+    if os.path.lexists(output) and not replaceable:
+        raise FileExistsError(f"{output} exists; choose another output, or a model folder and overwrite=true")
     if cfg.to != "ours" or cfg.flow not in ("copy", "dis"):
         raise ValueError(f"to={cfg.to} flow={cfg.flow}; expected to=ours or to=official, and flow=copy or flow=dis")
     with heartbeat(f"converting {cfg.input}"):
@@ -77,16 +84,13 @@ def _metadata(cfg: DictConfig, num_classes: int) -> dict[str, Any]:
 
 
 def _write_official(source: Path, output: Path) -> Path:
-    if output.is_dir():
-        raise FileExistsError(f"{output} is a folder; expected a file for to=official, such as {output}.pth")
     propagator, _ = load_model(source)
     try:
         tensors = to_official(propagator)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as scratch:
-        torch.save({"model": tensors}, Path(scratch) / "weights")
-        (Path(scratch) / "weights").replace(output)
+    # To an open file, so that a full disk is an OSError.
+    with atomic_path(output) as unfinished, unfinished.open("wb") as file:
+        torch.save({"model": tensors}, file)
     log.info("written: %s, %d tensors under 'model'", output, len(tensors))
     return output

@@ -83,6 +83,9 @@ def evaluate(cfg: DictConfig, world: World = SINGLE) -> list[Row]:
     output = check_output(cfg.output, cfg.overwrite)
     check_partial(output)
     report = new_path(cfg.report, cfg.overwrite)
+    folders = [Path(cfg[name]).resolve() for name in ("report", "pictures", "save_predictions") if cfg[name] is not None]
+    if len(set(folders)) < len(folders):
+        raise ValueError(f"report, pictures and save_predictions are {', '.join(map(str, folders))}; expected different folders")
     set_threads(cfg.threads)
     if cfg.what != "masks":
         return evaluate_flows(cfg, _dataset(cfg), output, report, console)
@@ -94,7 +97,10 @@ def evaluate(cfg: DictConfig, world: World = SINGLE) -> list[Row]:
         return rows
     files: dict[str, Path] = {}
     if report is not None:
-        files = write_report(results, dataset.classes, report) | write_curves(rows, report)
+        with results_folder(report, {"data": cfg.data.name}, cfg.overwrite) as folder:
+            assert folder is not None
+            written = write_report(results, dataset.classes, folder) | write_curves(rows, folder)
+        files = {name: report / path.name for name, path in written.items()}
         for table in class_tables(results, dataset.classes):
             console.print(table)
         log.info("written: %s", report)
@@ -106,7 +112,7 @@ def evaluate(cfg: DictConfig, world: World = SINGLE) -> list[Row]:
 def _evaluate_model(
     cfg: DictConfig, output: Path, console: Console, world: World
 ) -> tuple[list[Row], list[MethodResult], ClipDataset]:
-    overlay, pictures = new_path(cfg.overlay, cfg.overwrite), new_path(cfg.pictures, cfg.overwrite)
+    overlay, pictures = new_path(cfg.overlay, cfg.overwrite, ".mp4"), new_path(cfg.pictures, cfg.overwrite)
     saved = new_path(cfg.save_predictions, cfg.overwrite)
     options = EvaluationOptions(
         cfg.short_side,

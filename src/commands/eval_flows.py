@@ -67,7 +67,9 @@ def evaluate_flows(cfg: DictConfig, dataset: ClipDataset, output: Path, report: 
     files = list(write_table(rows, output))
     remove_partial(output)
     console.print(flow_table(rows))
-    charts = draw_offsets(rows, report) if report is not None else []
+    with results_folder(report, {"data": cfg.data.name}, cfg.overwrite) as folder:
+        charts = [] if folder is None else draw_offsets(rows, folder)
+    charts = [Path(cfg.report) / path.name for path in charts]
     with results_folder(pictures, {"data": cfg.data.name, "flows": list(scored)}, cfg.overwrite) as folder:
         drawn = {name: scored[name] for name in cfg.picture_flows or scored}
         if folder is not None and pictures is not None:

@@ -54,7 +54,8 @@ def run(cfg: DictConfig) -> int:
         videos = None if cfg.get("data") is not None else list_videos(path)
         if videos is None:
             return predict(cfg).exit_code
-        check_apart([*videos.values(), *([path] if path.is_dir() else [])], typed_path(str(cfg.output)))
+        inputs = [*videos.values(), *([path] if path.is_dir() else [])]
+        check_apart(inputs, typed_path(str(cfg.output)), typed_path(str(cfg.checkpoint)))
         with join_world() as world:
             return int(any(outcome.needs_attention for outcome in predict_many(cfg, videos, world)))
     except KeyboardInterrupt:
@@ -78,8 +79,7 @@ def predict(cfg: DictConfig) -> VideoPrediction:
     output = typed_path(str(cfg.output)).resolve()
     check_replaceable(output, options.names, cfg.overwrite, earlier_files)
     given = typed_path(str(cfg.input)) if cfg.get("data") is None else None
-    if given is not None and given.exists():
-        check_apart([given], output)
+    check_apart([given] if given is not None and given.exists() else [], output, typed_path(str(cfg.checkpoint)))
     source = open_source(cfg)
     predictor = load_predictor(cfg, options, cfg.device)
     console = Console(width=None if sys.stdout.isatty() else 120)

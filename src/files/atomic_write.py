@@ -1,10 +1,13 @@
 """Atomic writes: a file appears under its name only when it is complete."""
 
 import errno
+import fcntl
 import os
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+_SETTLED_SECONDS = 1.0  # age of a file that its process has locked, if it lives
 _UNFILTERED = (
     *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE),
     *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_DEFAULT),
@@ -40,18 +44,31 @@ def naming(path: Path) -> Iterator[None]:
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``, which is renamed to ``path`` at the end and deleted after an error.
 
-    A missing folder is created. An existing file is replaced.
+    A missing folder is created. An existing file is replaced. What killed processes left of the same file is deleted.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{escape(path.stem)}.{'[0-9a-f]' * 8}.partial{escape(path.suffix)}"):
+        _remove_left(left)
     # Image writers choose their format by the suffix.
     temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.partial{path.suffix}")
     try:
-        with naming(path):
+        with naming(path), temporary.open("xb") as held:
+            # The lock ends with the process.
+            with suppress(OSError):
+                fcntl.flock(held, fcntl.LOCK_EX)
             yield temporary
-        os.replace(temporary, path)
+            os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _remove_left(left: Path) -> None:
+    # Younger ones may not be locked yet; file systems without locks keep all.
+    if left.is_file() and not left.is_symlink() and time.time() - left.stat().st_mtime > _SETTLED_SECONDS:
+        with suppress(OSError), left.open("rb+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 from rich.table import Table
 
 from src.files.atomic_write import write_text
+from src.files.results.output_names import check_writable
+from src.files.results.result_marker import FINISHED, read_marker
 
 Row = dict[str, Any]
 """Column -> value; a value may be a dictionary of values."""
@@ -25,7 +28,8 @@ def check_output(path: str | Path, overwrite: bool) -> Path:
     path = Path(path)
     if path.suffix.lower() != ".json":
         raise ValueError(f"output {path}: expected a name that ends in .json (the CSV goes beside it)")
-    existing = [str(file) for file in (path, path.with_suffix(".csv")) if file.exists()]
+    check_writable(path.parent)
+    existing = [str(file) for file in (path, path.with_suffix(".csv")) if os.path.lexists(file)]
     if existing and not overwrite:
         raise FileExistsError(f"{' and '.join(existing)} exist already: name another output or set overwrite=true")
     if existing and not _is_table(path):
@@ -35,20 +39,31 @@ def check_output(path: str | Path, overwrite: bool) -> Path:
     return path
 
 
-def new_path(name: str | None, overwrite: bool) -> Path | None:
-    """Return the path of a file or folder to write, checked before the work is done; ``None`` for ``None``.
+def new_path(name: str | None, overwrite: bool, suffix: str = "") -> Path | None:
+    """Return the path of a folder to write, or of a file with a suffix, checked before the work is done; ``None`` for ``None``.
 
     Raises:
-        FileExistsError: if it exists, holds more than the scratch of a killed run, and ``overwrite`` is not set.
+        ValueError: if the name of a file has another suffix.
+        FileExistsError: if it exists, holds more than the scratch of a killed run, and ``overwrite`` is not set; if it is a
+            folder without marker, or of another kind than expected.
+        OSError: if it cannot be created where it is.
     """
     if name is None:
         return None
     path = Path(name)
-    held = (path.exists() and not path.is_dir()) or (
-        path.is_dir() and any(not one.name.startswith(".mpvss.") for one in path.iterdir())
-    )
-    if held and not overwrite:
+    if path.suffix.lower() != suffix and suffix:
+        raise ValueError(f"output is {path}; expected a name that ends in {suffix}")
+    check_writable(path.parent if suffix else path)
+    if not os.path.lexists(path):
+        return path
+    if path.is_dir() and not suffix and all(one.name.startswith(".mpvss.") for one in path.iterdir()):
+        return path
+    if not overwrite:
         raise FileExistsError(f"{path} exists already: name another one or set overwrite=true")
+    if suffix and not path.is_file():
+        raise FileExistsError(f"{path} is no file; expected a file to replace; name another one")
+    if not suffix and read_marker(path) is None:
+        raise FileExistsError(f"{path} has files and no {FINISHED} of this project; expected a new folder or earlier results")
     return path
 
 
@@ -109,6 +124,8 @@ def without_nan(row: Row) -> Row:
 def _is_table(path: Path) -> bool:
     """Return whether a JSON file and the CSV beside it were written by :func:`write_table`."""
     try:
+        if not (path.is_file() and path.with_suffix(".csv").is_file()):
+            return False
         rows = json.loads(path.read_text(encoding="utf-8"))
         with path.with_suffix(".csv").open(encoding="utf-8", newline="") as file:
             columns = next(csv.reader(file), [])

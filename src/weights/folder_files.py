@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from src.files.results.owned_folder import Scratch, output_lock
 from src.files.saved_networks import damaged, read_json_object, read_safetensors_header
 
 CONFIG_FILE = "config.json"
@@ -29,8 +29,8 @@ def plain_json(config: Mapping[str, Any]) -> dict[str, Any]:
 def write_folder(folder: Path, config: Mapping[str, Any], module: nn.Module, formats: Sequence[str]) -> None:
     """Write a model folder; an existing one is replaced, and other files in it stay.
 
-    A new folder appears atomically. Replacing one takes two renames; a process killed between them leaves the old folder as
-    ``.<name>.*/old``.
+    The config is the last file that appears. What a killed process left is undone by the next one that writes or reads the
+    folder.
 
     Args:
         folder: folder to write.
@@ -40,35 +40,24 @@ def write_folder(folder: Path, config: Mapping[str, Any], module: nn.Module, for
 
     Raises:
         FileExistsError: if ``folder`` is a file, or a non-empty folder of another kind.
+        OSError: if another process writes to it, or a file cannot be written.
     """
     target = folder.resolve()
-    if target.exists() and not _may_replace(target, formats):
+    if target.exists() and not may_replace(target, formats):
         raise FileExistsError(
             f"{folder} exists without a {CONFIG_FILE} of this project; expected a model folder or a new name; nothing was written"
         )
     tensors = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in module.state_dict().items()}
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        new, old = scratch / "new", scratch / "old"
-        new.mkdir()
-        (new / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        save_file(tensors, new / WEIGHTS_FILE)
+
+    def listed(_: Path, note: Mapping[str, Any]) -> list[str] | None:
+        return [WEIGHTS_FILE] if note.get("format") in formats else None
+
+    with output_lock(target), Scratch(target, earlier=listed, marker=CONFIG_FILE) as at:
+        (at.new / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        save_file(tensors, at.new / WEIGHTS_FILE)
         # Readable by whom the user's umask allows, unlike what safetensors writes.
-        shutil.copymode(new / CONFIG_FILE, new / WEIGHTS_FILE)
-        if target.exists():
-            target.rename(old)
-        try:
-            new.rename(target)
-        except OSError:
-            if old.exists():
-                old.rename(target)
-            raise
-        for extra in old.iterdir() if old.exists() else ():
-            if extra.name not in (CONFIG_FILE, WEIGHTS_FILE):
-                extra.rename(target / extra.name)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.copymode(at.new / CONFIG_FILE, at.new / WEIGHTS_FILE)
+        at.commit(None, overwrite=True)
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -92,18 +81,23 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise damaged(path, error) from error
 
 
-def _require_file(path: Path) -> None:
-    if not path.is_file():
-        found = "is no file" if path.exists() else "is a link to nothing" if path.is_symlink() else "does not exist"
-        raise FileNotFoundError(f"{path} {found}; expected a model folder of {CONFIG_FILE} and {WEIGHTS_FILE}")
-
-
-def _may_replace(folder: Path, formats: Sequence[str]) -> bool:
+def may_replace(folder: Path, formats: Sequence[str]) -> bool:
+    """Return whether a folder is empty, but for what a killed process left, or a model folder of one of the formats."""
     if not folder.is_dir():
         return False
-    if not any(folder.iterdir()):
+    if all(path.name.startswith(".mpvss.") for path in folder.iterdir()):
         return True
     try:
         return read_config(folder / CONFIG_FILE).get("format") in formats
     except (FileNotFoundError, ValueError):
         return False
+
+
+def _require_file(path: Path) -> None:
+    if not path.is_file() and any(path.parent.glob(".mpvss.*.partial")):
+        # A process was killed while it replaced the files; this puts them back.
+        with output_lock(path.parent):
+            pass
+    if not path.is_file():
+        found = "is no file" if path.exists() else "is a link to nothing" if path.is_symlink() else "does not exist"
+        raise FileNotFoundError(f"{path} {found}; expected a model folder of {CONFIG_FILE} and {WEIGHTS_FILE}")

@@ -217,8 +217,9 @@ def test_earlier_results_are_not_overwritten_without_overwrite(official: Path, t
     assert load_model(model)[1] == {"converted_from": "mpvss.pth"}
     run(model, tmp_path / "back.pth", "overwrite=true", "to=official")
     assert len(read_tensors(tmp_path / "back.pth")) == len(read_tensors(official))
-    with pytest.raises(FileExistsError, match="is a folder; expected a file for to=official"):
-        run(model, model, "overwrite=true", "to=official")
+    for output in (model, model / "model.safetensors", tmp_path / "notes.txt"):
+        with pytest.raises(ValueError, match=r"expected a name that ends in \.pth"):
+            run(model, output, "overwrite=true", "to=official")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["back.pth", "model", "mpvss.pth"]
 
 
@@ -234,8 +235,8 @@ def test_invalid_conversion_is_refused_and_writes_nothing(official: Path, tmp_pa
         (official, ["data=vspw"], ValueError, "has 5 classes; expected 124, as in data=vspw"),
     ):
         with pytest.raises(error, match=message):
-            run(source, tmp_path / "out", *extra)
-    assert not (tmp_path / "out").exists()
+            run(source, tmp_path / "out.pth", *extra)
+    assert not list(tmp_path.glob("out*"))
 
 
 def test_settings_of_the_data_are_saved_with_the_model(official: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,3 +1,4 @@
+import os
 import zlib
 
 import numpy as np
@@ -20,6 +21,20 @@ def test_a_file_appears_complete_or_not_at_all(tmp_path):
     assert path.read_text() == "old"
     write_text(path, "ü")
     assert [p.read_text(encoding="utf-8") for p in path.parent.iterdir()] == ["ü"]
+
+
+def test_only_what_a_killed_process_left_of_the_same_file_is_deleted(tmp_path):
+    path, names = tmp_path / "a.json", [".a.0123abcd.partial.json", ".b.0123abcd.partial.json", ".a.mine.partial.json"]
+    for name in names:
+        (tmp_path / name).write_text("half")
+        os.utime(tmp_path / name, (0, 0))
+    with atomic_path(path) as first:
+        os.utime(first, (0, 0))
+        write_text(path, "second")
+        assert first.exists(), "its process lives"
+        first.write_text("first")
+    assert path.read_text() == "first"
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(["a.json", *names[1:]])
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

@@ -1,6 +1,7 @@
 """Laws of tables: JSON, CSV and Markdown hold the same values, and no file is lost."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,28 @@ def test_a_file_that_is_no_table_is_not_replaced(tmp_path: Path, name: str, cont
     (tmp_path / name).write_text(content)
     with pytest.raises(FileExistsError, match="expected a table's JSON and CSV with the same columns"):
         check_output(tmp_path / "table.json", overwrite=True)
+
+
+def test_only_marked_folders_and_files_of_the_suffix_are_replaced(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "per_class.json").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"mine has files and no finished\.json of this project"):
+        new_path(str(tmp_path / "mine"), overwrite=True)
+    (tmp_path / "folder.mp4").mkdir()
+    os.mkfifo(tmp_path / "pipe.mp4")
+    for name in ("folder.mp4", "pipe.mp4"):
+        with pytest.raises(FileExistsError, match=f"{name} is no file; expected a file to replace"):
+            new_path(str(tmp_path / name), overwrite=True, suffix=".mp4")
+    (tmp_path / "model.safetensors").write_text("mine")
+    with pytest.raises(ValueError, match=r"expected a name that ends in \.mp4"):
+        new_path(str(tmp_path / "model.safetensors"), overwrite=True, suffix=".mp4")
+    os.mkfifo(tmp_path / "table.json")
+    with pytest.raises(FileExistsError, match=r"table\.json: expected a table"):
+        check_output(tmp_path / "table.json", overwrite=True)
+
+
+def test_a_path_below_a_file_is_refused_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for refused in (lambda: new_path(str(tmp_path / "file" / "a"), False), lambda: check_output(tmp_path / "file/a.json", False)):
+        with pytest.raises(NotADirectoryError, match="file is no folder; choose another output"):
+            refused()

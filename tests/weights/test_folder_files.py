@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from src.weights.folder_files import CONFIG_FILE, WEIGHTS_FILE, plain_json, read_config, read_weights, write_folder
+from tests.files.results.test_owned_folder import at_call
 
 CONFIG = {"format": "mine 1", "size": 3}
 
@@ -58,6 +59,37 @@ def test_a_failed_write_leaves_the_earlier_folder(tmp_path: Path, monkeypatch: p
         write_folder(folder, CONFIG, layer(1.0), ["mine 1"])
     assert read_weights(folder / WEIGHTS_FILE)["weight"].unique().tolist() == [0.0]
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize("earlier", [True, False])
+def test_a_folder_is_whole_again_after_a_kill_at_any_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, earlier: bool
+) -> None:
+    values: set[float | None] = set()
+    for number in range(1, 40):
+        folder = tmp_path / str(number) / "model"
+        if earlier:
+            write_folder(folder, CONFIG, layer(0.0), ["mine 1"])
+            (folder / "notes.txt").write_text("mine")
+        child = os.fork()
+        if not child:
+            calls = at_call(monkeypatch, number, lambda: os._exit(1))
+            write_folder(folder, CONFIG | {"size": 4}, layer(1.0), ["mine 1"])
+            os._exit(0 if calls[0] < number else 2)
+        ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        try:
+            size, value = read_config(folder / CONFIG_FILE)["size"], read_weights(folder / WEIGHTS_FILE)["weight"][0, 0].item()
+            assert (size, value) in ((3, 0.0), (4, 1.0))
+        except FileNotFoundError:
+            assert not earlier, "the earlier model is gone"
+            value = None
+        values.add(value)
+        write_folder(folder, CONFIG, layer(2.0), ["mine 1"])
+        found = sorted(path.name for path in folder.iterdir())
+        assert found == [CONFIG_FILE, WEIGHTS_FILE, "notes.txt"][: 2 + earlier], found
+        if ended == 0:
+            break
+    assert ended == 0 and values == {0.0 if earlier else None, 1.0}
 
 
 def test_unreadable_files_are_one_line_errors_that_name_the_file(tmp_path: Path) -> None:

@@ -5,12 +5,15 @@ import json
 import logging
 import os
 import socket
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+from src.files.results.result_marker import read_json
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +38,12 @@ def folder_lock(folder: Path, name: str, advice: str) -> Iterator[bool]:
 
     Raises:
         OSError: if another process holds the folder; the message has its process id and host.
+        FileExistsError: if a file of another origin has the name of the lock.
     """
-    created = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / name
+    _refuse_foreign(path)
+    created = [parent for parent in path.parents if not parent.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, timeout=0, fallback_to_soft=False, on_acquired=lambda descriptor: _record_holder(descriptor, path))
     held = True
     try:
@@ -67,6 +72,16 @@ def _remove_empty(folders: list[Path]) -> None:
     with suppress(OSError):  # stops at the first folder that is not empty
         for folder in folders:
             folder.rmdir()
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Refuse a file that is no lock: its content would be lost. A process killed early leaves an empty one."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1 or (found.st_size and "pid" not in read_json(path)):
+        raise FileExistsError(f"{path} is no lock of this project; expected no other file of that name; move it away")
 
 
 def _record_holder(descriptor: int, path: Path) -> None:

@@ -33,8 +33,8 @@ def check_names(names: Mapping[PurePosixPath, Path], reserved: Sequence[str] = (
             raise ValueError(f"{source}: its output is inside that of {outer}; expected separate outputs; rename one of them")
 
 
-def check_apart(inputs: Iterable[Path], output: Path) -> None:
-    """Refuse an output folder that contains an input, is one, or is inside of one; links are followed.
+def check_apart(inputs: Iterable[Path], output: Path, checkpoint: Path | None = None) -> None:
+    """Refuse an output folder that contains an input, is one, or is inside of one or of the checkpoint; links are followed.
 
     Raises:
         FileExistsError: if so.
@@ -46,6 +46,21 @@ def check_apart(inputs: Iterable[Path], output: Path) -> None:
             raise FileExistsError(f"output {output} is inside the input {path}; expected separate folders; choose another output")
         if itself in {_identity(folder) for folder in path.resolve().parents}:
             raise FileExistsError(f"output {output} contains the input {path}; expected separate folders; choose another output")
+    if checkpoint is not None and checkpoint.exists() and _identity(checkpoint) in above:
+        raise FileExistsError(f"output {output} is inside the checkpoint {checkpoint}; expected another folder")
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a folder that cannot be written to, or not be created where it is.
+
+    Raises:
+        OSError: if so.
+    """
+    parent = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
+    if not parent.is_dir():
+        raise NotADirectoryError(f"{folder} cannot be written: {parent} is no folder; choose another output")
+    if not os.access(parent, os.W_OK):
+        raise PermissionError(f"{folder} cannot be written: {parent} is read-only; choose another output")
 
 
 def _identity(path: Path) -> tuple[int, int] | str:

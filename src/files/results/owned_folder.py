@@ -48,14 +48,15 @@ class Scratch:
         home: existing folder, held by :func:`output_lock`.
         name: result folder relative to ``home``; ``.`` for ``home``.
         earlier: lists the files of an earlier release's marker.
+        marker: name of the marker.
 
     Attributes:
         new: folder to write the results to.
         target: folder of the committed results.
     """
 
-    def __init__(self, home: Path, name: str = ".", earlier: Listing | None = None) -> None:
-        self.home, self.target, self._earlier = home, home / name, earlier
+    def __init__(self, home: Path, name: str = ".", earlier: Listing | None = None, marker: str = FINISHED) -> None:
+        self.home, self.target, self._earlier, self._marker = home, home / name, earlier, marker
         self._path = home / f".mpvss.{uuid.uuid4().hex[:8]}.partial"
         self.new, self._old = self._path / _NEW, self._path / _OLD
         self._note: dict[str, Any] = {"format": _SCRATCH_FORMAT, "target": PurePosixPath(name).as_posix()}
@@ -78,8 +79,10 @@ class Scratch:
             with naming(self.target):
                 raise error
 
-    def commit(self, note: Mapping[str, Any], overwrite: bool) -> list[Path]:
+    def commit(self, note: Mapping[str, Any] | None, overwrite: bool) -> list[Path]:
         """Move the results to their place, with a marker that holds ``note``; after an error the old results are back.
+
+        ``None`` as the note: the marker is among the results.
 
         Returns:
             The new entries of the result folder.
@@ -87,23 +90,27 @@ class Scratch:
         Raises:
             FileExistsError: if a file without marker is in the way; the results are then kept under a name in the message.
         """
-        files = sorted(path.relative_to(self.new).as_posix() for path in self.new.rglob("*") if not path.is_dir())
+        new = (path for path in self.new.rglob("*") if not path.is_dir() and path != self.new / self._marker)
+        files = sorted(path.relative_to(self.new).as_posix() for path in new)
         try:
             for parent in self.target.parents:
                 if self.home in parent.parents and (parent.is_symlink() or (parent.exists() and not parent.is_dir())):
                     raise FileExistsError(f"{parent} is a link or a file; expected a folder; choose another output")
-            check_replaceable(self.target, files, overwrite, self._earlier)
+            check_replaceable(self.target, files, overwrite, self._earlier, self._marker)
         except FileExistsError as error:
             kept = self._path.with_suffix(".kept")
             self._path.rename(kept)
             self._keep = True
             raise FileExistsError(f"{error}; the results are kept in {kept / _NEW}") from error
-        marker = read_marker(self.target, self._earlier)
-        old = [] if marker is None else [name for name in (FINISHED, *marker["files"]) if is_ours(self.target, name)]
+        marker = read_marker(self.target, self._earlier, self._marker)
+        old = [] if marker is None else [name for name in (self._marker, *marker["files"]) if is_ours(self.target, name)]
         folders = {parent for name in files for parent in (self.target / name).parents if self.home in parent.parents}
         made = sorted(str(folder.relative_to(self.home)) for folder in folders if not folder.exists())
-        write_text(self._path / _SCRATCH, json.dumps(self._note | {"old": old, "made": made}))
-        write_text(self.new / FINISHED, json.dumps({"format": RESULTS_FORMAT, **note, "files": files}, indent=2) + "\n")
+        change = {"marker": self._marker, "files": files, "old": old, "made": made}
+        write_text(self._path / _SCRATCH, json.dumps(self._note | change))
+        if note is not None:
+            content = {"format": RESULTS_FORMAT, **note, "files": files}
+            write_text(self.new / self._marker, json.dumps(content, indent=2) + "\n")
         written = sorted({self.target / PurePosixPath(name).parts[0] for name in files})
         if not self.target.exists():
             self.target.parent.mkdir(parents=True, exist_ok=True)
@@ -113,7 +120,7 @@ class Scratch:
         # The marker first and last: a folder in between has none.
         for name in old:
             _move(self.target / name, self._old / name, self._path)
-        for name in (*files, FINISHED):
+        for name in (*files, self._marker):
             _move(self.new / name, self.target / name, self._path)
         for folder in {(self.target / name).parent for name in old}:
             with suppress(OSError):
@@ -144,7 +151,7 @@ def remove_scratch(path: Path) -> None:
     note = read_json(path / _SCRATCH)
     if note.get("format") == _SCRATCH_FORMAT and not path.is_symlink():
         # The new marker leaves the scratch last, so one that is here was not moved, nor was every result.
-        if (path / _NEW / FINISHED).is_file() and "old" in note and is_inside(note["target"]) and not _undo(path, note):
+        if _is_moving(path, note) and not _undo(path, note):
             log.error("files are in the way of earlier results, which are kept in %s", path.with_suffix(".kept") / _OLD)
             path.rename(path.with_suffix(".kept"))
             return
@@ -161,10 +168,17 @@ def remove_scratch(path: Path) -> None:
         path.rmdir()
 
 
+def _is_moving(path: Path, note: Mapping[str, Any]) -> bool:
+    """Return whether results were being moved; names that leave the folder are not of :meth:`Scratch.commit`."""
+    parts = [[note.get("target"), note.get("marker")], *(note.get(part) for part in ("files", "old", "made"))]
+    inside = all(isinstance(part, list) and all(map(is_inside, part)) for part in parts)
+    return inside and (path / _NEW / note["marker"]).is_file()
+
+
 def _undo(scratch: Path, note: Mapping[str, Any]) -> bool:
     """Move new results back to the scratch and old ones back to their place; return whether all old ones are there."""
     new, old, target = scratch / _NEW, scratch / _OLD, scratch.parent / note["target"]
-    files = [FINISHED, *read_json(new / FINISHED).get("files", [])]
+    files = [note["marker"], *note["files"]]
     for folder in {(target / name).parent for name in files}:
         (folder / f"{scratch.name}.copy").unlink(missing_ok=True)
     for name in files:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from src.files.results.output_names import check_writable
+
 FINISHED = "finished.json"
 RESULTS_FORMAT = "mpvss_results"
 _ADVICE = "choose another output or set overwrite=true"
@@ -26,14 +28,16 @@ def read_json(path: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def read_marker(folder: Path, earlier: Listing | None = None) -> dict[str, Any] | None:
+def read_marker(folder: Path, earlier: Listing | None = None, name: str = FINISHED) -> dict[str, Any] | None:
     """Return the marker of a folder, with the names of its files under ``files``; ``None`` without a marker of this project."""
-    note = read_json(folder / FINISHED)
+    note = read_json(folder / name)
     files = note.get("files") if note.get("format") == RESULTS_FORMAT else earlier(folder, note) if earlier and note else None
     return None if not isinstance(files, list) else note | {"files": [name for name in files if is_inside(name)]}
 
 
-def check_replaceable(folder: Path, names: Sequence[str], overwrite: bool, earlier: Listing | None = None) -> None:
+def check_replaceable(
+    folder: Path, names: Sequence[str], overwrite: bool, earlier: Listing | None = None, marker: str = FINISHED
+) -> None:
     """Refuse to write ``names`` into a folder over files without a marker, or over marked ones unless ``overwrite``.
 
     Args:
@@ -41,19 +45,21 @@ def check_replaceable(folder: Path, names: Sequence[str], overwrite: bool, earli
         names: files (or folders of files, which may then exist if every file in them is new) relative to ``folder``.
         overwrite: whether the files that the folder's marker lists may be replaced.
         earlier: lists the files of an earlier release's marker.
+        marker: name of the marker.
 
     Raises:
         FileExistsError: if a file would be lost, or ``folder`` is not a folder.
     """
+    check_writable(folder.parent)
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise FileExistsError(
             f"{folder} is a {'link' if folder.is_symlink() else 'file'}; expected a folder; choose another output"
         )
-    marker = read_marker(folder, earlier)
-    if marker is not None and not overwrite:
+    found = read_marker(folder, earlier, marker)
+    if found is not None and not overwrite:
         raise FileExistsError(f"{folder} has results already; {_ADVICE}")
-    owned = {folder / name for name in (*marker["files"], FINISHED)} if marker is not None else set()
-    for path in (folder / name for name in (*names, FINISHED)):
+    owned = {folder / name for name in (*found["files"], marker)} if found is not None else set()
+    for path in (folder / name for name in (*names, marker)):
         parts = [path, *(parent for parent in path.parents if folder in parent.parents)]
         lost = next(
             (part for part in parts if part.is_symlink() or (part.exists() and not part.is_dir() and part not in owned)), None
@@ -62,7 +68,7 @@ def check_replaceable(folder: Path, names: Sequence[str], overwrite: bool, earli
             lost = path
         if lost is not None:
             raise FileExistsError(
-                f"{lost} exists and is not listed in a {FINISHED} of this project; expected no file of that name; "
+                f"{lost} exists and is not listed in a {marker} of this project; expected no file of that name; "
                 "move it away or choose another output"
             )
 

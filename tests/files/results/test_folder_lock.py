@@ -1,5 +1,6 @@
 import errno
 import fcntl
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -39,3 +40,21 @@ def test_a_file_system_without_locks_holds_nothing(tmp_path: Path, monkeypatch: 
     with folder_lock(tmp_path / "a" / "out", ".lock", "") as held:
         assert not held
     assert not list(tmp_path.iterdir()), "folders that stay empty are removed"
+
+
+@pytest.mark.parametrize("kind", ["file", "json", "link", "hard link", "pipe", "folder"])
+def test_a_file_of_a_user_with_the_name_of_the_lock_stays(tmp_path: Path, kind: str) -> None:
+    path, other = tmp_path / ".lock", tmp_path / "other"
+    other.write_text("" if kind == "hard link" else "mine")
+    {
+        "file": lambda: path.write_text("mine"),
+        "json": lambda: path.write_text('{"version": 1}'),
+        "link": lambda: path.symlink_to(other),
+        "hard link": lambda: path.hardlink_to(other),
+        "pipe": lambda: os.mkfifo(path),
+        "folder": path.mkdir,
+    }[kind]()
+    before = path.lstat()
+    with pytest.raises(FileExistsError, match="lock is no lock of this project"):
+        folder_lock(tmp_path, ".lock", "").__enter__()
+    assert (path.lstat().st_ino, path.lstat().st_size, path.lstat().st_mtime) == (before.st_ino, before.st_size, before.st_mtime)

@@ -56,3 +56,15 @@ def test_a_link_in_the_input_that_leads_to_the_output_is_refused(tmp_path: Path)
     check_apart([tmp_path / "in", tmp_path / "in" / "a.mp4"], tmp_path / "apart")
     check_apart([tmp_path / "in"], tmp_path / "inn" / "new")
     os.link(tmp_path / "out" / "a.mp4", tmp_path / "apart" / "a.mp4")
+
+
+def test_an_output_is_not_inside_the_checkpoint_but_may_contain_it(tmp_path: Path) -> None:
+    model = tmp_path / "run" / "model"
+    model.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(model)
+    for inside in (model, model / "deep", tmp_path / "link", tmp_path / "link" / "deep"):
+        with pytest.raises(FileExistsError, match="is inside the checkpoint"):
+            check_apart([], inside, model)
+    for apart in (tmp_path / "run", tmp_path / "run" / "out", tmp_path):
+        check_apart([], apart, model)
+    check_apart([], tmp_path / "out", Path("facebook/hub-id"))

@@ -191,15 +191,19 @@ def test_a_strangers_folder_with_the_name_of_a_scratch_stays(tmp_path: Path) -> 
     assert not (tmp_path / ".mpvss.00000001.partial").exists(), "a run was killed before its first file"
 
 
-def test_a_scratch_that_names_a_folder_outside_changes_nothing_there(tmp_path: Path) -> None:
+@pytest.mark.parametrize("wrong", ["target", "marker", "files", "old", "made"])
+def test_a_scratch_that_names_a_folder_outside_changes_nothing_there(tmp_path: Path, wrong: str) -> None:
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "a").write_text("mine")
     scratch = tmp_path / "out" / ".mpvss.00000000.partial"
     (scratch / "new").mkdir(parents=True)
-    (scratch / "new" / FINISHED).write_text('{"files": ["a"]}')
-    (scratch / "scratch.json").write_text(
-        '{"format": "mpvss_scratch", "target": "../precious", "old": [], "made": ["../precious"]}'
-    )
+    note: dict[str, object] = {"target": ".", "marker": FINISHED, "files": [], "old": [], "made": []}
+    if wrong == "target":
+        note |= {"target": "../precious", "files": ["a"]}
+    else:
+        note[wrong] = "../../../precious/a" if wrong == "marker" else ["../precious/a", "../precious"]
+    (scratch / "new" / FINISHED).write_text(json.dumps({"files": ["../precious/a"]}))
+    (scratch / "scratch.json").write_text(json.dumps({"format": "mpvss_scratch"} | note))
     with output_lock(tmp_path / "out"):
         pass
     assert (tmp_path / "precious" / "a").read_text() == "mine"
