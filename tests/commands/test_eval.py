@@ -156,6 +156,16 @@ def test_results_are_overwritten_only_on_request(model: Path, tmp_path: Path, na
     with pytest.raises(FileExistsError, match="overwrite=true"):
         evaluate(config(f"checkpoint={model}", "device=cpu", *paths))
     assert taken.is_dir() or taken.read_text() == "precious"
+    if taken.is_dir():
+        with pytest.raises(FileExistsError, match=f"{name} has files and no finished.json of this project"):
+            evaluate(config(f"checkpoint={model}", "device=cpu", "overwrite=true", *paths))
+        assert [path.name for path in taken.iterdir()] == ["old.png"]
+
+
+def test_two_results_in_one_folder_are_refused(tmp_path: Path) -> None:
+    paths = [f"{name}={tmp_path / 'out'}" for name in ("report", "pictures")]
+    with pytest.raises(ValueError, match="expected different folders"):
+        evaluate(config("checkpoint=none", f"output={tmp_path}/t.json", *paths))
 
 
 def test_saved_predictions_score_as_the_run_did(model: Path, tmp_path: Path) -> None:
