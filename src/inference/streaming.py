@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from src.inference.frame_input import FrameInput, image_batch
@@ -17,7 +16,7 @@ from src.inference.stream_checks import check_finite, check_state
 from src.models.propagator import Propagator
 from src.ops.device import synchronize
 from src.ops.masks import SEMANTIC_MAPS, MapSize
-from src.ops.resize import short_side_size
+from src.ops.resize import resize_antialiased, short_side_size
 from src.structures import FlowPrediction, KeyFrameState, MaskPrediction, Size
 
 Compile = bool | Literal["backbone"]
@@ -213,8 +212,7 @@ class StreamingSegmentor:
         size = short_side_size((image.shape[-2], image.shape[-1]), self.short_side, self.max_long_side)
         if size == tuple(image.shape[-2:]):
             return image
-        resized = F.interpolate(image.float(), size=size, mode="bilinear", align_corners=False, antialias=True)
-        return resized.round().clamp(0, 255).to(image.dtype) if image.dtype == torch.uint8 else resized.to(image.dtype)
+        return resize_antialiased(image, size)
 
     def record_latency(self, state: KeyFrameState, seconds: float) -> KeyFrameState:
         """Update the scheduler's part of a state by the latency of its step, from the decoded frame to its label map.

@@ -80,7 +80,8 @@ def _by_cells(classes: Tensor, mask_logits: Tensor, scale: Size, image_size: Siz
     # Queries last, so that every step below, gathering above all, reads whole rows. Torch transposes a matrix with one thread,
     # an image with all threads.
     table = mask_logits[None].contiguous(memory_format=torch.channels_last)[0].flatten(1).T
-    canvas = torch.empty(rows, _SIDE, scale[0], columns, _SIDE, scale[1], dtype=torch.int64)
+    dtype = torch.uint8 if classes.shape[1] <= 256 else torch.int64
+    canvas = torch.empty(rows, _SIDE, scale[0], columns, _SIDE, scale[1], dtype=dtype)
     height = max(1, _STRIP_CELLS // (_SIDE * _SIDE * columns))
     for first in range(0, rows, height):
         part = canvas[first : first + height]
@@ -91,7 +92,7 @@ def _by_cells(classes: Tensor, mask_logits: Tensor, scale: Size, image_size: Siz
         for blocks in torch.split(is_open.nonzero()[:, 0], _OPEN_BLOCKS) if len(possible) else ():
             _write_blocks(part, blocks // columns, blocks % columns, strip, masks, weights[possible], possible, slack)
     label = canvas.view(rows * _SIDE * scale[0], columns * _SIDE * scale[1])
-    return label[top : top + image_size[0], left : left + image_size[1]].contiguous()
+    return label[top : top + image_size[0], left : left + image_size[1]].long().contiguous()
 
 
 def _write_blocks(
@@ -113,7 +114,7 @@ def _write_blocks(
     side, width = torch.arange(_SIDE + 1), masks.shape[1]
     corners = (y * width + x)[:, None, None] * _SIDE + side[:, None] * width + side
     best, is_open, possible = _bounds(*_cell_ranges(F.embedding(corners, masks.flatten(0, 1))), weights, slack, _CONTESTED_CELLS)
-    canvas[y, :, :, x] = classes[best].view(-1, _SIDE, 1, _SIDE, 1)
+    canvas[y, :, :, x] = classes[best].view(-1, _SIDE, 1, _SIDE, 1).to(canvas.dtype)
     if not len(possible):
         return
     weights, classes = weights[possible], classes[possible]
@@ -121,7 +122,7 @@ def _write_blocks(
         block, down, right = cells.unbind(1)
         pixels = _cell_pixels(strip, corners[block, down, right], scale)
         winners = classes[(weights @ pixels.mT).max(1).indices]
-        canvas[y[block], down, :, x[block], right] = winners.T.reshape(-1, *scale)
+        canvas[y[block], down, :, x[block], right] = winners.T.reshape(-1, *scale).to(canvas.dtype)
 
 
 def _block_ranges(masks: Tensor) -> tuple[Tensor, Tensor]:

@@ -86,7 +86,7 @@ def semantic_map(prediction: MaskPrediction, size: Size | None = None) -> Int64[
             label_map(probabilities, logits, prediction.padded_size, prediction.image_size, result, scores)
             for probabilities, logits, scores in zip(probabilities_per_image, masks, disocclusion_per_image, strict=True)
         ]
-    return torch.stack(maps)
+    return maps[0][None] if len(maps) == 1 else torch.stack(maps)
 
 
 def semantic_map_at_mask_size(prediction: MaskPrediction, size: Size | None = None) -> Int64[Tensor, "B H W"]:

@@ -21,6 +21,8 @@ from torchvision.transforms import v2
 from src.ops.warp import resize_flow
 from src.structures import Size
 
+_LARGE = 2**25  # values: 128 MiB as float
+
 
 def short_side_size(size: Size, short_side: int | None, max_long_side: int | None) -> Size:
     """Compute the largest size with the image's proportions within both limits (paper, VSPW: 480 and 853).
@@ -82,6 +84,17 @@ def resize_image(image: UInt8[Tensor, "3 h w"], size: Size) -> UInt8[Tensor, "3 
         return resized
     enlarged = np.asarray(cv2.resize(pixels, (size[1], size[0]), interpolation=cv2.INTER_LINEAR), np.uint8)
     return torch.from_numpy(enlarged).permute(2, 0, 1)
+
+
+def resize_antialiased(images: Shaped[Tensor, "b 3 h w"], size: Size) -> Shaped[Tensor, "b 3 {size[0]} {size[1]}"]:
+    """Resize images bilinearly with antialiasing, in float32; uint8 stays uint8, as in Pillow.
+
+    One channel of large images at a time is a float copy.
+    """
+    parts = images.split(1, dim=1) if images.numel() > _LARGE else (images,)
+    resized = [F.interpolate(part.float(), size=size, mode="bilinear", align_corners=False, antialias=True) for part in parts]
+    result = torch.cat(resized, dim=1) if len(parts) > 1 else resized[0]
+    return result.round().clamp(0, 255).to(images.dtype) if images.dtype == torch.uint8 else result.to(images.dtype)
 
 
 def resize_nearest(x: Shaped[Tensor, "h w"], size: Size) -> Shaped[Tensor, "{size[0]} {size[1]}"]:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from kornia.geometry.transform import resize
 
-from src.ops.resize import Window, resize_image, resize_nearest, resize_partial_flow, short_side_size
+from src.ops.resize import Window, resize_antialiased, resize_image, resize_nearest, resize_partial_flow, short_side_size
 from src.ops.warp import resize_flow
 
 
@@ -100,3 +100,14 @@ def test_unknown_pixels_stay_unknown_and_do_not_leak_into_known_ones(size):
     assert torch.equal(unknown[0], unknown[1])
     for channel, value in enumerate((4.0 * size[1] / 16, -2.0 * size[0] / 12)):
         torch.testing.assert_close(resized[channel][~unknown[channel]], torch.full((int((~unknown[channel]).sum()),), value))
+
+
+@pytest.mark.parametrize("interleaved", [False, True])
+def test_large_images_are_resized_channel_by_channel_to_the_same_values(
+    interleaved: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = torch.randint(0, 256, (1, 97, 131, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
+    image = image if interleaved else image.contiguous()
+    whole = resize_antialiased(image, (48, 65))
+    monkeypatch.setattr("src.ops.resize._LARGE", 0)
+    assert torch.equal(resize_antialiased(image, (48, 65)), whole) and whole.dtype == torch.uint8
