@@ -91,7 +91,7 @@ def resize_antialiased(images: Shaped[Tensor, "b 3 h w"], size: Size) -> Shaped[
 
     One channel of large images at a time is a float copy.
     """
-    parts = images.split(1, dim=1) if images.numel() > _LARGE else (images,)
+    parts = torch.split(images, 1, dim=1) if images.numel() > _LARGE else (images,)
     resized = [F.interpolate(part.float(), size=size, mode="bilinear", align_corners=False, antialias=True) for part in parts]
     result = torch.cat(resized, dim=1) if len(parts) > 1 else resized[0]
     return result.round().clamp(0, 255).to(images.dtype) if images.dtype == torch.uint8 else result.to(images.dtype)

@@ -117,6 +117,8 @@ def _decode(container: InputContainer, stream: VideoStream, report: DecodeReport
 def _info(path: Path, container: InputContainer, stream: VideoStream) -> SourceInfo:
     fps = frame_rate(path, container, stream)
     base = Fraction(stream.time_base) if stream.time_base else 1 / fps
+    if stream.metadata.get("alpha_mode") == "1":
+        log.warning("%s: its transparency (WebM) is not read; transparent pixels keep their colors", path)
     return SourceInfo(
         name=str(path),
         fps=fps,

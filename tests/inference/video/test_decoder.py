@@ -236,3 +236,16 @@ def test_a_truncated_video_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptur
     images, _ = read_video(cut(make_video(tmp_path / "a.mkv", clip), tmp_path / "cut.mkv", 0.5))
     count = sum(1 for _ in images)
     assert 5 < count < 15 and f"truncated: it ends after {count} frames" in caplog.text
+
+
+def test_transparency_that_is_not_read_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "a.webm"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libvpx-vp9", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuva420p"
+        container.mux(stream.encode(av.VideoFrame(64, 48, "yuva420p")))
+        container.mux(stream.encode(None))
+    assert len(read(path)[0]) == 1
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path}: its transparency (WebM) is not read; transparent pixels keep their colors"
+    ]
