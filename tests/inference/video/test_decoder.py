@@ -246,6 +246,4 @@ def test_transparency_that_is_not_read_is_named(tmp_path: Path, caplog: pytest.L
         container.mux(stream.encode(av.VideoFrame(64, 48, "yuva420p")))
         container.mux(stream.encode(None))
     assert len(read(path)[0]) == 1
-    assert [record.getMessage() for record in caplog.records] == [
-        f"{path}: its transparency (WebM) is not read; transparent pixels keep their colors"
-    ]
+    assert f"{path}: its transparency (WebM) is not read" in caplog.text
