@@ -63,10 +63,7 @@ def match(costs: list[Tensor]) -> list[Tensor]:
                 f"image {image} of the batch: {bad} of {len(values)} matching costs are NaN or infinite; "
                 "expected finite mask and class logits (has the training diverged?)"
             )
-        matches.append(torch.stack([_match_layer(layer) for layer in values.reshape(cost.shape).numpy()]))
+        # Of each layer, segments and their queries.
+        pairs = [linear_sum_assignment(layer.T) for layer in values.reshape(cost.shape).numpy()]
+        matches.append(torch.from_numpy(np.stack([(queries, segments) for segments, queries in pairs])).long())
     return matches
-
-
-def _match_layer(cost: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Tensor:
-    segments, queries = linear_sum_assignment(cost.T)
-    return torch.from_numpy(np.stack((queries, segments))).long()

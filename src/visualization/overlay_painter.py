@@ -71,7 +71,8 @@ class OverlayPainter:
         if self._with_legend:
             self._add_legend(picture, shares)
             if note is not None:
-                _add_note(picture, note)
+                tag = label(note, _NOTE_COLOR, _row_height(*picture.shape[:2]), picture.shape[1])[: picture.shape[0]]
+                picture[: tag.shape[0], : tag.shape[1]] = tag
         return torch.from_numpy(picture).permute(2, 0, 1)
 
     def _colorize(self, semantic_map: NDArray[np.integer]) -> Pixels:
@@ -108,11 +109,6 @@ class OverlayPainter:
             fitting = int(max_height / strip.shape[-2] * len(visible))
             visible = visible[: min(fitting, len(visible) - 1)]
         return np.zeros((0, width, 3), np.uint8)
-
-
-def _add_note(picture: Pixels, note: str) -> None:
-    tag = label(note, _NOTE_COLOR, _row_height(*picture.shape[:2]), picture.shape[1])[: picture.shape[0]]
-    picture[: tag.shape[0], : tag.shape[1]] = tag
 
 
 def _row_height(height: int, width: int) -> int:

@@ -14,6 +14,8 @@ from src.visualization.flow_color import flow_to_color, largest_motion
 from src.visualization.overlay import disocclusion_map, error_map, overlay
 from src.visualization.palette import Palette
 
+_COLUMNS = 3
+
 
 def pair_panel(
     key_image: Tensor,
@@ -24,7 +26,6 @@ def pair_panel(
     target_flow: Tensor | None,
     palette: Palette,
     key_prediction: MaskPrediction | None = None,
-    alpha: float = 0.5,
 ) -> Tensor:
     """Draw one training or validation pair.
 
@@ -40,14 +41,13 @@ def pair_panel(
         target_flow: (2, H, W) backward flow, pixels, NaN where unknown, or ``None``.
         palette: K colors.
         key_prediction: prediction for the key frame; the first of its batch is drawn.
-        alpha: weight of the class colors in overlays, 0..1.
     """
     predicted = semantic_map(prediction)[0].cpu()
     label = label.cpu()
     name = "prediction" if flow is None else "propagated prediction"
     lower = [
-        Tile("label", overlay(nonkey_image.cpu(), label, palette, alpha)),
-        Tile(name, overlay(nonkey_image.cpu(), predicted, palette, alpha)),
+        Tile("label", overlay(nonkey_image.cpu(), label, palette)),
+        Tile(name, overlay(nonkey_image.cpu(), predicted, palette)),
         Tile(_error_title(predicted, label), error_map(predicted, label)),
     ]
     mask = None if flow is None else disoccluded(flow, prediction.image_size)
@@ -59,7 +59,7 @@ def pair_panel(
     upper = [Tile("key frame", key_image)]
     if key_prediction is not None:
         key_map = semantic_map(key_prediction)[0].cpu()
-        upper.append(Tile("key prediction", overlay(key_image.cpu(), key_map, palette, alpha)))
+        upper.append(Tile("key prediction", overlay(key_image.cpu(), key_map, palette)))
     upper += _flow_tiles(None if flow is None else winning_flow(prediction, flow)[0].cpu(), target_flow)
     return tile_grid([upper, [Tile("non-key frame", nonkey_image), *lower]])
 
@@ -70,10 +70,10 @@ def comparison_panel(
     maps: Mapping[str, Tensor],
     palette: Palette,
     classes: Sequence[str] | None = None,
-    columns: int = 3,
-    alpha: float = 0.5,
 ) -> Tensor:
-    """Draw one frame predicted by several methods. Panels of a clip have the same size, as a video requires.
+    """Draw one frame predicted by several methods, at most three tiles in a row.
+
+    Panels of a clip have the same size, as a video requires.
 
     Args:
         image: (3, H, W) uint8 RGB.
@@ -81,15 +81,13 @@ def comparison_panel(
         maps: (H, W) int64 semantic map of each method, by its title.
         palette: K colors.
         classes: K names for a legend; ``None`` for no legend.
-        columns: maximum number of tiles per row; tiles are distributed evenly.
-        alpha: weight of the class colors in overlays, 0..1.
     """
     # An unlabelled frame keeps the tile, so that all panels of a clip have the same size.
     known = torch.full(image.shape[-2:], IGNORE_INDEX) if label is None else label.cpu()
     title = "no label" if label is None else "label"
-    tiles = [Tile("image", image), Tile(title, overlay(image.cpu(), known, palette, alpha))]
-    tiles += [Tile(name, overlay(image.cpu(), found.cpu(), palette, alpha)) for name, found in maps.items()]
-    rows = -(-len(tiles) // columns)
+    tiles = [Tile("image", image), Tile(title, overlay(image.cpu(), known, palette))]
+    tiles += [Tile(name, overlay(image.cpu(), found.cpu(), palette)) for name, found in maps.items()]
+    rows = -(-len(tiles) // _COLUMNS)
     columns = -(-len(tiles) // rows)
     panel = tile_grid([tiles[i : i + columns] for i in range(0, len(tiles), columns)])
     if classes is None:

@@ -124,7 +124,9 @@ def read_clip(video: FrameFolders, policy: IssuePolicy, labelling: Labelling, le
         [path for path in in_images if not (suffix and path.stem.endswith(suffix))], IMAGE_SUFFIXES, "", policy
     )
     masks = _files_by_stem([*in_labels, *beside], LABEL_SUFFIXES, suffix, policy)
-    lossy = [path for path in (*in_labels, *beside) if _is_lossy(path) and path.stem.removesuffix(suffix) not in masks]
+    lossy_suffixes = set(IMAGE_SUFFIXES) - set(LABEL_SUFFIXES)
+    alone = [path for path in (*in_labels, *beside) if path.stem.removesuffix(suffix) not in masks]
+    lossy = [path for path in alone if path.suffix.lower() in lossy_suffixes]
     if left_out is not None:
         left_out += [path for path in in_images if path.suffix.lower() not in IMAGE_SUFFIXES]
         left_out += [path for path in in_labels if path.suffix.lower() not in LABEL_SUFFIXES and path not in lossy]
@@ -160,11 +162,6 @@ def _orphan_message(mask: Path, images: Path, suffix: str, frames: Mapping[str, 
     found = _MASK_NAME.fullmatch(stem)
     hint = f"; set mask_suffix: {found[2]} in classes.yaml (data=folder)" if found and found[1] in frames else ""
     return f"{mask} has no image; expected {images / stem}.jpg{hint}"
-
-
-def _is_lossy(path: Path) -> bool:
-    suffix = path.suffix.lower()
-    return suffix in IMAGE_SUFFIXES and suffix not in LABEL_SUFFIXES
 
 
 def _visible(folder: Path) -> list[Path]:

@@ -96,7 +96,9 @@ def tone_map(transfer: int, primaries: int, white: int) -> ToneMap | None:
         decode = signal**_SDR_GAMMA
     else:
         encoded = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-        decode = _pq_light(signal) / _REFERENCE_WHITE if transfer == ColorTrc.SMPTE2084 else _hlg_scene(signal)
+        # HLG: light of the scene, 0..1 (BT.2100).
+        hlg = np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - 0.55991073) / 0.17883277) + 0.28466892) / 12)
+        decode = _pq_light(signal) / _REFERENCE_WHITE if transfer == ColorTrc.SMPTE2084 else hlg
     encode = np.round(255 * encoded).astype(np.uint8)
     gain = _bt2390_gain((steps / _STEPS) ** 4).astype(np.float32) if hdr else None
     return ToneMap(transfer == ColorTrc.ARIB_STD_B67, decode.astype(np.float32), matrix, gain, encode)
@@ -125,8 +127,3 @@ def _pq_light(signal: NDArray[Any]) -> NDArray[Any]:
 def _pq_signal(nits: NDArray[Any]) -> NDArray[Any]:
     power = (nits / 10000) ** 0.1593017578125
     return ((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375
-
-
-def _hlg_scene(signal: NDArray[Any]) -> NDArray[Any]:
-    """Return light of the scene, 0..1 (BT.2100)."""
-    return np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - 0.55991073) / 0.17883277) + 0.28466892) / 12)

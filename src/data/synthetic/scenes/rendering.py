@@ -33,7 +33,9 @@ def _rasterize(scene: Scene, time: float, image: Singles | None) -> Ints:
     height, width = scene.camera.size
     depth = np.full((height, width), np.inf, np.float32)
     owner = np.zeros((height, width), np.int32)
-    for number in _far_to_near(scene, time):
+    distances = [np.inf, FAR] + [float(scene.homography(obj, time)[2, 2]) for obj in scene.objects[2:]]
+    # From far to near.
+    for number in np.argsort(-np.array(distances), kind="stable").tolist():
         obj = scene.objects[number]
         homography = scene.homography(obj, time)
         left, top, right, bottom = _bounding_box(obj, homography, (height, width))
@@ -109,11 +111,6 @@ def _covered(scene: Scene, time: float, x: Singles, y: Singles, depth: Singles, 
             nearer &= obj.shape.at(*obj.undeform(u, v, time)).reshape(nearer.shape) < 0
         covered[asked] = nearer
     return covered
-
-
-def _far_to_near(scene: Scene, time: float) -> list[int]:
-    depths = [np.inf, FAR] + [float(scene.homography(obj, time)[2, 2]) for obj in scene.objects[2:]]
-    return [int(i) for i in np.argsort(-np.array(depths), kind="stable")]
 
 
 def _bounding_box(obj: SceneObject, homography: NDArray[np.float64], size: tuple[int, int]) -> tuple[int, int, int, int]:

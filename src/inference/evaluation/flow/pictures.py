@@ -10,7 +10,6 @@ from src.data.clips import ClipDataset
 from src.files.atomic_write import write_rgb
 from src.inference.evaluation.flow.label_propagation import label_pairs
 from src.inference.evaluation.flow.method import FlowMethod
-from src.inference.evaluation.progress import ProgressCallback, counted
 from src.ops.occlusion import forward_backward_consistent
 from src.ops.warp import warp_label
 from src.visualization.canvas import legend, stack
@@ -18,16 +17,11 @@ from src.visualization.flow_panel import PropagatedLabel, flow_panel
 
 
 def write_flow_pictures(
-    methods: Mapping[str, FlowMethod],
-    dataset: ClipDataset,
-    folder: Path,
-    offset: int,
-    pairs: int = 3,
-    progress: ProgressCallback | None = None,
+    methods: Mapping[str, FlowMethod], dataset: ClipDataset, folder: Path, offset: int, pairs: int = 3
 ) -> list[Path]:
     """Write ``<clip>_<frame>_offset_<offset>.png`` for a few pairs, spread evenly over all that are ``offset`` frames apart.
 
-    The folder is created if missing; files of the same name are replaced. ``progress`` is called after every picture.
+    The folder is created if missing; files of the same name are replaced.
 
     Raises:
         ValueError: if no two labelled frames are ``offset`` frames apart.
@@ -36,7 +30,7 @@ def write_flow_pictures(
     # From the middle of equal parts: neither the first nor the last pair, where a drive begins or ends.
     chosen = [found[(2 * i + 1) * len(found) // (2 * pairs)] for i in range(min(pairs, len(found)))]
     files = []
-    for clip, key, target in counted(chosen, progress):
+    for clip, key, target in chosen:
         key_image, image = dataset.read_image(clip, key), dataset.read_image(clip, target)
         key_label, label = dataset.read_label(clip, key), dataset.read_label(clip, target)
         labels = {name: propagate_label(one, key_image, image, key_label, dataset.num_classes) for name, one in methods.items()}
