@@ -57,7 +57,9 @@ def run(cfg: DictConfig) -> int:
         inputs = [*videos.values(), *([path] if path.is_dir() else [])]
         check_apart(inputs, typed_path(str(cfg.output)), typed_path(str(cfg.checkpoint)))
         with join_world() as world:
-            return int(any(outcome.needs_attention for outcome in predict_many(cfg, videos, world)))
+            received = list[int]()
+            outcomes = predict_many(cfg, videos, world, received)
+            return 128 + received[0] if received else int(any(outcome.needs_attention for outcome in outcomes))
     except KeyboardInterrupt:
         log.error("stopped; nothing is written")
         return 130
@@ -98,9 +100,12 @@ def predict(cfg: DictConfig) -> VideoPrediction:
     return prediction
 
 
-def predict_many(cfg: DictConfig, videos: dict[str, Path], world: World = SINGLE) -> list[VideoOutcome]:
+def predict_many(
+    cfg: DictConfig, videos: dict[str, Path], world: World = SINGLE, received: list[int] | None = None
+) -> list[VideoOutcome]:
     """Predict many videos, each into its own folder below ``output``, and return the outcomes of all processes.
 
+    Signals that stopped it are appended to ``received``.
     An invalid video is an outcome; an invalid option or checkpoint raises.
     """
     output = typed_path(str(cfg.output)).resolve()
@@ -115,6 +120,8 @@ def predict_many(cfg: DictConfig, videos: dict[str, Path], world: World = SINGLE
             return predictor.predict(_open_path(video, cfg.fps), folder, console, signals)
 
         outcomes = predict_videos(videos, output, predict_one, settings, world, signals[0], cfg.overwrite, options.names)
+    if received is not None:
+        received.extend(signals[1])
     if world.is_first:
         counts = {name: count for name, count in summary(outcomes).items() if isinstance(count, int) and count}
         log.info("%s; %s", ", ".join(f"{count} {name}" for name, count in counts.items()), output / "summary.json")

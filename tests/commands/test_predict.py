@@ -418,3 +418,20 @@ def test_damaged_copies_neither_hang_nor_crash_nor_write_partial_results() -> No
     done = subprocess.run(command, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "error reported" in done.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+def test_a_signal_to_a_prediction_of_many_is_its_exit_code(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a", "b"):
+        make_video(tmp_path / "in" / f"{name}.mp4", frames(2, (48, 64)))
+
+    def signalled(path: Path, fps: float) -> VideoFrames:
+        os.kill(os.getpid(), number)
+        return VideoFrames(path)
+
+    monkeypatch.setattr(commands, "_open_path", signalled)
+    assert commands.run(config(f"input={tmp_path / 'in'}", f"checkpoint={model}", f"output={tmp_path / 'out'}")) == 128 + number
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["summary.json"]
