@@ -48,10 +48,11 @@ def print_help(name: str, overrides: Sequence[str]) -> None:
     header = takewhile(lambda line: line.startswith("#"), (CONF / f"{name}.yaml").read_text(encoding="utf-8").splitlines())
     console.print("\n".join(line.removeprefix("#").removeprefix(" ") for line in header), soft_wrap=True)
     _print_rows(console, "groups of options", ((f"{key}=", chosen[key] or "null", " | ".join(choices[key])) for key in choices))
-    rows = [
-        (key, describe(kinds[key]) if key in kinds else _kind(value), _default(value), _comment(key, comments))
-        for key, value in _leaves(raw)
-    ]
+    rows = []
+    for key, value in _leaves(raw):
+        unknown = value is None or (isinstance(value, str) and "${" in value)
+        kind = describe(kinds[key]) if key in kinds else "any" if unknown else describe(type(value))
+        rows.append((key, kind, _default(value), _comment(key, comments)))
     _print_rows(console, "options", (row for row in rows if "." not in row[0]))
     for group in dict.fromkeys(row[0].partition(".")[0] for row in rows if "." in row[0]):
         _print_rows(console, f"options of {group}", (row for row in rows if row[0].startswith(f"{group}.")))
@@ -113,10 +114,6 @@ def _comment(key: str, comments: dict[str, str]) -> str:
     while key and key not in comments:
         key = key.rpartition(".")[0]
     return comments.get(key, "")
-
-
-def _kind(value: Any) -> str:
-    return "any" if value is None or (isinstance(value, str) and "${" in value) else describe(type(value))
 
 
 def _default(value: Any) -> str:

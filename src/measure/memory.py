@@ -27,7 +27,7 @@ def peak_memory_mib(function: Callable[[], object], device: torch.device | str =
         return torch.cuda.max_memory_allocated(device) / 2**20
     _forget_peak()
     function()
-    return _peak_kib() / 2**10
+    return peak_kib() / 2**10
 
 
 def _forget_peak() -> None:
@@ -38,7 +38,8 @@ def _forget_peak() -> None:
         switch.write_text("5")
 
 
-def _peak_kib() -> float:
+def peak_kib() -> float:
+    """Return the peak resident memory of this process, KiB."""
     status = Path("/proc/self/status")
     if status.exists():
         lines = dict(line.partition(":")[::2] for line in status.read_text().splitlines())

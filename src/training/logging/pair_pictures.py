@@ -11,7 +11,6 @@ from torch import Tensor
 
 from src.structures import PairBatch
 from src.training.stages import StagePrediction
-from src.visualization.palette import Palette
 from src.visualization.panels import pair_panel
 
 
@@ -41,7 +40,18 @@ class PairPictures(Callback):
         if batch_idx >= self.num_samples or not trainer.is_global_zero or trainer.sanity_checking:
             return
         palette = trainer.datamodule.val.palette  # type: ignore[attr-defined]
-        self._pictures.append((batch.names[0], _draw(batch, outputs["prediction"], palette)))
+        outcome: StagePrediction = outputs["prediction"]
+        picture = pair_panel(
+            key_image=batch.key_image[0].cpu(),
+            nonkey_image=batch.nonkey_image[0].cpu(),
+            label=batch.nonkey_label[0].cpu(),
+            prediction=outcome.nonkey,
+            flow=outcome.flow,
+            target_flow=None if batch.flow is None else batch.flow[0].cpu(),
+            palette=palette,
+            key_prediction=outcome.key,
+        )
+        self._pictures.append((batch.names[0], picture))
 
     @rank_zero_only
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -57,16 +67,3 @@ class PairPictures(Callback):
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.log_image("val/pictures", images, caption=[name for name, _ in pictures])
-
-
-def _draw(batch: PairBatch, outcome: StagePrediction, palette: Palette) -> Tensor:
-    return pair_panel(
-        key_image=batch.key_image[0].cpu(),
-        nonkey_image=batch.nonkey_image[0].cpu(),
-        label=batch.nonkey_label[0].cpu(),
-        prediction=outcome.nonkey,
-        flow=outcome.flow,
-        target_flow=None if batch.flow is None else batch.flow[0].cpu(),
-        palette=palette,
-        key_prediction=outcome.key,
-    )

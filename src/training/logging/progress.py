@@ -1,8 +1,6 @@
 """Throughput, and progress lines for logs without a terminal."""
 
 import logging
-import resource
-import sys
 import time
 from typing import Any
 
@@ -10,6 +8,7 @@ import rich
 import torch
 from lightning import Callback, LightningModule, Trainer
 
+from src.measure.memory import peak_kib
 from src.structures import PairBatch
 
 log = logging.getLogger(__name__)
@@ -49,16 +48,9 @@ class Throughput(Callback):
         seconds = (now - last_time) / (step - last_step)
         samples = len(batch.names) * trainer.accumulate_grad_batches * trainer.world_size
         figures = {"train/seconds_per_step": seconds, "train/samples_per_second": samples / seconds}
-        pl_module.log_dict(figures | {"train/memory_gb": _peak_memory() / 1e9})
+        peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 2**10 * peak_kib()
+        pl_module.log_dict(figures | {"train/memory_gb": peak / 1e9})
         self._last = (step, now)
-
-
-def _peak_memory() -> float:
-    """Return the peak memory in bytes; see :class:`Throughput`."""
-    if torch.cuda.is_available():
-        return float(torch.cuda.max_memory_allocated())
-    # ru_maxrss is in KiB on Linux and in bytes on macOS.
-    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * (1 if sys.platform == "darwin" else 1024)
 
 
 class ProgressLines(Callback):
