@@ -44,7 +44,8 @@ def check(cfg: DictConfig, console: Console) -> int:
 
     Raises:
         FileExistsError: if a report exists and ``overwrite`` is false, or a file is no report of this script.
-        ValueError: if a split is unknown.
+        OSError: if a file cannot be written where it is.
+        ValueError: if a split is unknown, or two of the files have one name.
     """
     # After the checks: these imports take seconds.
     from src.data.integrity.check import SplitReport, check_splits
@@ -78,9 +79,14 @@ def check(cfg: DictConfig, console: Console) -> int:
 
 
 def refuse_existing(output: Path, exclusion: Path, sheet: Path, overwrite: bool) -> None:
-    """Refuse existing files, except, with ``overwrite``, those of an earlier check."""
+    """Refuse equal names, and existing files except, with ``overwrite``, those of an earlier check."""
+    from src.files.results.output_names import check_writable
     from src.files.results.result_marker import read_json
 
+    if len({path.resolve() for path in (output, exclusion, sheet)}) < 3:
+        raise ValueError(f"output is {output}, exclusion {exclusion} and the picture {sheet}; expected three different files")
+    for path in (output, exclusion):
+        check_writable(path.parent)
     existing = [str(path) for path in (output, exclusion, sheet) if path.exists()]
     if existing and not overwrite:
         raise FileExistsError(f"{' and '.join(existing)} exist already: name other files or set overwrite=true")

@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from PIL import Image
 from rich.console import Console
 
-from scripts.check_data import check
+from scripts.check_data import check, refuse_existing
 from src.data.datasets.vspw import VSPW
 from tests.conftest import ROOT
 from tests.data.fake_layouts import label, write_image, write_label, write_vspw
@@ -125,3 +125,14 @@ def test_generated_data_can_be_checked_too(tmp_path):
 
 def test_real_recordings_are_complete(tmp_path, shared_data):
     assert run_check(tmp_path, "data=kitti_step", f"data.root={shared_data}/kitti_step", "splits=[train]") == 0
+
+
+@pytest.mark.parametrize(
+    ("output", "exclusion", "error"),
+    [("r.json", "r.json", "three different"), ("r.png", "x.json", "three different"), ("r.json", "r.png", "three different"),
+     ("file/r.json", "x.json", "file is no folder"), ("r.json", "file/deep/x.json", "file is no folder")],
+)  # fmt: skip
+def test_files_that_would_replace_one_another_or_cannot_be_written_are_refused(tmp_path, output, exclusion, error):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises((ValueError, OSError), match=error):
+        refuse_existing(tmp_path / output, tmp_path / exclusion, (tmp_path / output).with_suffix(".png"), overwrite=True)
