@@ -128,6 +128,8 @@ class FlowStage(_PropagatedPrediction, nn.Module):
         super().__init__()
         self.loss = loss
         self.auxiliary_losses = AuxiliaryLosses(visibility, disocclusion, photometric)
+        if not any(name.partition(".")[0] == "flow" for name in trainable):
+            raise ValueError(f"stage.objective.trainable is {list(trainable)}; expected flow, the only module that this loss trains")
         self.trainable = tuple(trainable)
         self.unsupervised = self.auxiliary_losses.unsupervised
 

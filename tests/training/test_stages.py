@@ -168,3 +168,9 @@ def test_every_trainable_parameter_has_a_gradient(flow: str, kind: str) -> None:
     torch.stack(list(stage.losses(module.propagator, tiny_batch()).values())).sum().backward()
     training = {name: p.grad for name, p in module.propagator.named_parameters() if p.requires_grad}
     assert len(training) > 5 and not [name for name, gradient in training.items() if gradient is None]
+
+
+@pytest.mark.parametrize("parts", [["segmentor"], ["segmentor.mask_head"], []])
+def test_flow_stage_without_a_trainable_flow_is_refused(parts: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"stage\.objective\.trainable is .*; expected flow"):
+        FlowStage(FlowLoss(), trainable=parts)
