@@ -129,7 +129,9 @@ class FlowStage(_PropagatedPrediction, nn.Module):
         self.loss = loss
         self.auxiliary_losses = AuxiliaryLosses(visibility, disocclusion, photometric)
         if not any(name.partition(".")[0] == "flow" for name in trainable):
-            raise ValueError(f"stage.objective.trainable is {list(trainable)}; expected flow, the only module that this loss trains")
+            raise ValueError(
+                f"stage.objective.trainable is {list(trainable)}; expected flow, the only module that this loss trains"
+            )
         self.trainable = tuple(trainable)
         self.unsupervised = self.auxiliary_losses.unsupervised
 
