@@ -35,7 +35,12 @@ REPEATS = 3
 
 
 def run_sequentially(
-    items: Iterable[A], work: Callable[[A], B], consume: Callable[[B], None], depth: int = 4, stop: Event | None = None
+    items: Iterable[A],
+    work: Callable[[A], B],
+    consume: Callable[[B], None],
+    depth: int = 4,
+    stop: Event | None = None,
+    size: Callable[[A], int] = lambda item: 0,
 ) -> None:
     """Do the work of :func:`src.inference.video.pipeline.run_pipeline` in one thread."""
     for item in items:

@@ -36,9 +36,14 @@ def test_commands_are_valid(line, tmp_path, monkeypatch, capsys):
 
 
 def test_the_example_of_classes_yaml_is_read(tmp_path):
-    (example,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
-    (tmp_path / "classes.yaml").write_text(example)
-    assert read_classes_yaml(tmp_path / "classes.yaml").values == {0: 0, 7: 1, 8: 2, 9: 2, 255: 255}
+    examples = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    values = []
+    for example in examples:
+        # Later examples are further keys.
+        start = "" if "classes:" in example else "classes: [{name: road, color: [1, 2, 3]}]\n"
+        (tmp_path / "classes.yaml").write_text(start + example)
+        values.append(read_classes_yaml(tmp_path / "classes.yaml").values)
+    assert values[0] == {0: 0, 7: 1, 8: 2, 9: 2, 255: 255}
 
 
 def test_named_files_and_datasets_exist():

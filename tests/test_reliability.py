@@ -237,7 +237,7 @@ def test_nan_loss_is_saved_and_replayed(processes: TrainingProcesses, arguments:
     diverging = [*arguments, "stage.optim.lr=1e30"]
     run = processes.start(*diverging)
     assert run.wait() == 1
-    said = re.search(r"FloatingPointError: (step \d: .*)", run.printed)
+    said = re.search(r"\[ERROR\] - (step \d: .*)", run.printed)
     assert said is not None and re.search(r" on \S+/\d+->\d+, \S+/\d+->\d+$", said[1])
     (folder,) = (run_dir(tmp_path) / "broken").iterdir()
     assert f"the same command with replay={folder}" in run.printed
@@ -260,7 +260,7 @@ def test_a_damaged_image_follows_the_policy(
         path.write_bytes(path.read_bytes()[:-50])
     there = [*arguments, f"paths.data={own_scenes.parent}"]
     run = processes.start(*there)
-    assert run.wait() == 1 and re.search(r"CorruptFileError: \S+[36]\.jpg cannot be decoded", run.printed), run.printed
+    assert run.wait() == 1 and re.search(r"\[ERROR\] - \S+[36]\.jpg cannot be decoded", run.printed), run.printed
     run = processes.start(*there, "overwrite=true", "data.on_corrupt=skip", "num_workers=1")
     assert run.wait() == 0, run.printed
     rows = list(csv.DictReader((run_dir(tmp_path) / "skipped_samples.csv").open()))
@@ -338,7 +338,7 @@ def test_lost_process_ends_the_others(
     start = time.monotonic()
     assert first.wait() == 1
     assert time.monotonic() - start < 60
-    assert "RuntimeError: process 0 of 2 lost another process, which ended or did not respond within" in first.printed
+    assert "[ERROR] - process 0 of 2 lost another process, which ended or did not respond within" in first.printed
     assert bool(re.search("timed? ?out", first.printed.rsplit(" (", 1)[1], re.IGNORECASE)) == (number == signal.SIGSTOP)
     assert (run_dir(tmp_path) / "checkpoints" / "step_0000002.ckpt").is_file()
     if number == signal.SIGSTOP:

@@ -30,7 +30,6 @@ def run_training(request: dict[str, Any]) -> int:
     if request["file_size"]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_size"], request["file_size"]))
     sys.argv = ["src/train.py", "--config-path", str(CONF), *request["arguments"]]
-    src.train.prepare_arguments()
     try:
         src.train.main()
     except SystemExit as ended:

@@ -14,7 +14,7 @@ _MAX_LENGTH = 256
 _MAX_DEPTH = 6
 _LAYERS = re.compile(r"layers|depths|blocks|updates")
 _FLOATS = ((re.compile(r"drop|prob"), (0.0, 1.0)), (re.compile("eps"), (1e-12, 0.1)), (re.compile(""), (-1e4, 1e4)))
-_POSITIVE = re.compile(r"heads|queries|classes|stride|window|patch|divisor|layers$|width|dim$|size$")
+_POSITIVE = re.compile(r"heads|queries|classes|stride|window|patch|divisor|(?<!decoder_)layers$|width|dim$|size$")
 
 
 def check_limits(value: Any, name: str = "", depth: int = 0) -> None:

@@ -202,10 +202,12 @@ def test_one_stream_equals_predict_bit_for_bit() -> None:
 def test_each_network_runs_once_for_all_streams_of_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = StreamingSegmentor(tiny_propagator("copy"), DarkFirstPixel())
     calls: list[tuple[str, int]] = []
-    segment, propagate = stream.segment_key, stream.propagate
-    monkeypatch.setattr(stream, "segment_key", lambda image: calls.append(("key", len(image))) or segment(image))
+    segment, propagate = stream.segment_resized, stream.propagate_resized
     monkeypatch.setattr(
-        stream, "propagate", lambda image, state: calls.append(("propagate", len(image))) or propagate(image, state)
+        stream, "segment_resized", lambda image, *rest: calls.append(("key", len(image))) or segment(image, *rest)
+    )
+    monkeypatch.setattr(
+        stream, "propagate_resized", lambda image, *rest: calls.append(("propagate", len(image))) or propagate(image, *rest)
     )
     together(stream, [images[:3] for images in CLIPS[:3]])
     assert calls == [("key", 3), ("propagate", 3), ("propagate", 2), ("key", 1)]
