@@ -1,13 +1,15 @@
 """Signals of all entry points that can stop early."""
 
-import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from src.files.terminals import drop_output, output_terminals
+
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
+_HANG_UP = getattr(signal, "SIGHUP", None)
 # Of a closed terminal, and of schedulers before they kill; nohup ignores the first.
 _WARNING = tuple(getattr(signal, name) for name in ("SIGHUP", "SIGUSR1") if hasattr(signal, name))
 
@@ -23,7 +25,7 @@ def stopping_on_signals() -> Iterator[tuple[threading.Event, list[int]]]:
         The event and the list of signals received so far.
     """
     stop, received = threading.Event(), list[int]()
-    terminals = [number for number in (1, 2) if os.isatty(number)]
+    terminals = output_terminals()
 
     def note(number: int, frame: FrameType | None) -> None:
         again = number in _STOPPING and any(earlier in _STOPPING for earlier in received)
@@ -31,7 +33,8 @@ def stopping_on_signals() -> Iterator[tuple[threading.Event, list[int]]]:
         if again:
             raise KeyboardInterrupt
         stop.set()
-        _drop_output(number, terminals)
+        if number == _HANG_UP:
+            drop_output(terminals)
 
     with _handling(note):
         yield stop, received
@@ -48,11 +51,12 @@ def interrupting_on_signals() -> Iterator[list[int]]:
         The signals received so far.
     """
     received: list[int] = []
-    terminals = [number for number in (1, 2) if os.isatty(number)]
+    terminals = output_terminals()
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         received.append(number)
-        _drop_output(number, terminals)
+        if number == _HANG_UP:
+            drop_output(terminals)
         if len(received) == 1 or (number == signal.SIGINT and received.count(number) > 1):
             raise KeyboardInterrupt
 
@@ -71,11 +75,3 @@ def _handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None
     finally:
         for number, earlier in before.items():
             signal.signal(number, earlier)
-
-
-def _drop_output(number: int, terminals: Sequence[int]) -> None:
-    """Drop what is printed to terminals that have hung up: such writes fail, and would end the run without its results."""
-    if number == getattr(signal, "SIGHUP", None):
-        for terminal in terminals:
-            with open(os.devnull, "wb") as nowhere:
-                os.dup2(nowhere.fileno(), terminal)

@@ -114,15 +114,7 @@ def _evaluate_model(
 ) -> tuple[list[Row], list[MethodResult], ClipDataset]:
     overlay, pictures = new_path(cfg.overlay, cfg.overwrite, ".mp4"), new_path(cfg.pictures, cfg.overwrite)
     saved = new_path(cfg.save_predictions, cfg.overwrite)
-    options = EvaluationOptions(
-        cfg.short_side,
-        cfg.max_long_side,
-        autocast_named(cfg.autocast),
-        cfg.protocol,
-        cfg.key_frame_offsets,
-        cfg.temporal_consistency,
-        cfg.interval_shifts,
-    )
+    options = _options(cfg)
     intervals = [FixedInterval(k).key_interval for k in cfg.key_intervals]
     check_schedulers(cfg.schedulers, cfg.interval_shifts, (cfg.budget.gflops, cfg.budget.ms))
     todo = jobs(cfg.methods, intervals, cfg.schedulers)
@@ -203,6 +195,18 @@ def _warn_of_void(result: EvaluationResult, dataset: ClipDataset) -> None:
             "no labelled pixel has a class in %d frames of %d clips: every label is void, so mIoU is undefined",
             result.frames, len(dataset.clips),
         )  # fmt: skip
+
+
+def _options(cfg: DictConfig) -> EvaluationOptions:
+    return EvaluationOptions(
+        cfg.short_side,
+        cfg.max_long_side,
+        autocast_named(cfg.autocast),
+        cfg.protocol,
+        cfg.key_frame_offsets,
+        cfg.temporal_consistency,
+        cfg.interval_shifts,
+    )
 
 
 def _dataset(cfg: DictConfig) -> ClipDataset:

@@ -12,6 +12,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.utilities import rank_zero_only
 
+from src.files.terminals import drop_output, output_terminals
 from src.structures import PairBatch
 from src.training.checkpointing.periodic_checkpoint import PeriodicCheckpoint, validates_now
 
@@ -47,7 +48,7 @@ class StopOnSignal(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Replace Lightning's signal handlers, which are set just before; Lightning restores all handlers when the fit ends."""
         self._received, self._stopping, self._code = [], False, EXIT_CODE
-        self._terminals = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
+        self._terminals = output_terminals()
         for number in _SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._note)
@@ -78,7 +79,7 @@ class StopOnSignal(Callback):
             raise KeyboardInterrupt
         self._received.append(number)
         if number == signal.SIGHUP:
-            _discard(self._terminals)
+            drop_output(self._terminals)
         elif number == signal.SIGINT and getattr(rank_zero_only, "rank", 0) == 0:
             # Buffered streams and loggers may be in the middle of a line that the signal has interrupted.
             os.write(2, b"\nCtrl-C: finishing the step, then saving a checkpoint; Ctrl-C again ends the run at once\n")
@@ -99,14 +100,6 @@ class StopOnSignal(Callback):
     def _any_rank_received(self, trainer: Trainer) -> bool:
         received = torch.tensor(float(bool(self._received)), device=trainer.strategy.root_device)
         return bool(trainer.strategy.reduce(received, reduce_op="sum") > 0) if trainer.world_size > 1 else bool(received)
-
-
-def _discard(terminals: list[int]) -> None:
-    """Discard further output to a terminal that is gone: writing to it would end the run before its checkpoint."""
-    for descriptor in terminals:
-        nothing = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nothing, descriptor)
-        os.close(nothing)
 
 
 def _requeue() -> None:
