@@ -136,6 +136,8 @@ class MaskPrediction:
         image_size: (H, W) of the unpadded image.
         padded_size: (H, W) of the image that the mask grid covers; padding is at the right and bottom.
         disocclusion: class scores of disoccluded places; ``None`` on a key frame, and without a disocclusion head.
+        shares: (B, S, H, W) in 0..1, at the pixels of the unpadded image: weight of each of S sets of Q / S consecutive queries,
+            for a prediction fused from S sources; ``None``: every query counts fully.
     """
 
     class_logits_per_layer: Float[Tensor, "L B Q _"]
@@ -144,6 +146,7 @@ class MaskPrediction:
     image_size: Size
     padded_size: Size
     disocclusion: DisocclusionScores | None = None
+    shares: Float[Tensor, "B S _ _"] | None = None
 
     @property
     def class_logits(self) -> Float[Tensor, "B Q _"]:

@@ -9,7 +9,8 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from src.ops.device import full_precision
-from src.ops.label_map import MIN_SCORE, label_map
+from src.ops.label_map.label_map import MIN_SCORE, label_map
+from src.ops.padding import pad_to
 from src.structures import IGNORE_INDEX, DisocclusionScores, MaskPrediction, Size
 
 MapSize = Literal["image", "mask"]
@@ -33,11 +34,19 @@ def semantic_scores(prediction: MaskPrediction, size: Size | None = None) -> Flo
     """
     with full_precision(prediction.mask_logits):
         masks = _resize(prediction.mask_logits.float(), prediction.padded_size).sigmoid()
+        if prediction.shares is not None:
+            masks = _times_shares(masks, pad_to(prediction.shares, prediction.padded_size))
         scores = torch.einsum("bqk,bqhw->bkhw", class_probabilities(prediction), masks)
         # Shares of a single class are 1 everywhere.
         if prediction.disocclusion is not None and scores.shape[1] > 1:
             scores = _blend_disocclusion(scores, prediction.disocclusion)
         return _crop_and_resize(scores, prediction.image_size, size)
+
+
+def _times_shares(masks: Tensor, shares: Tensor) -> Tensor:
+    """Multiply S sets of masks (B, Q, h, w) by their shares (B, S, h, w)."""
+    sets = masks.reshape(len(masks), shares.shape[1], -1, *masks.shape[2:])
+    return (sets * shares[:, :, None]).flatten(1, 2)
 
 
 def _blend_disocclusion(scores: Tensor, disocclusion: DisocclusionScores) -> Tensor:
@@ -82,9 +91,12 @@ def semantic_map(prediction: MaskPrediction, size: Size | None = None) -> Int64[
         disocclusion_per_image: list[Any] = [None] * len(masks)
         if disocclusion is not None:
             disocclusion_per_image = list(zip(disocclusion.logits.float(), disocclusion.weight.float(), strict=True))
+        shares_per_image: Any = [None] * len(masks) if prediction.shares is None else prediction.shares.float()
         maps = [
-            label_map(probabilities, logits, prediction.padded_size, prediction.image_size, result, scores)
-            for probabilities, logits, scores in zip(probabilities_per_image, masks, disocclusion_per_image, strict=True)
+            label_map(probabilities, logits, prediction.padded_size, prediction.image_size, result, scores, shares)
+            for probabilities, logits, scores, shares in zip(
+                probabilities_per_image, masks, disocclusion_per_image, shares_per_image, strict=True
+            )
         ]
     return maps[0][None] if len(maps) == 1 else torch.stack(maps)
 
@@ -97,6 +109,9 @@ def semantic_map_at_mask_size(prediction: MaskPrediction, size: Size | None = No
     """
     with full_precision(prediction.mask_logits):
         masks = prediction.mask_logits.float().sigmoid()
+        if prediction.shares is not None:
+            shares = pad_to(prediction.shares, prediction.padded_size)
+            masks = _times_shares(masks, F.interpolate(shares, masks.shape[-2:], mode="area"))
         scores = torch.einsum("bqk,bqhw->bkhw", class_probabilities(prediction), masks)
         scores = _resize(scores, prediction.padded_size)
         return best_class(_crop_and_resize(scores, prediction.image_size, size))

@@ -6,10 +6,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from src.ops import label_map as module
-from src.ops.label_map import label_map
+from src.ops.label_map import cells
+from src.ops.label_map.label_map import label_map
 from src.ops.masks import semantic_map, semantic_scores
-from src.structures import DisocclusionScores, MaskPrediction, Size
+from src.structures import IGNORE_INDEX, DisocclusionScores, MaskPrediction, Size
 
 GRID, PADDED, IMAGE = (17, 24), (68, 96), (61, 90)
 
@@ -32,7 +32,9 @@ def prediction(kind: str, grid: Size = GRID, padded: Size = PADDED, image: Size 
 def check(one: MaskPrediction, size: Size) -> None:
     """Require the argmax of the scores, except where two scores are equal to rounding."""
     scores = semantic_scores(one, size)[0]
-    found = label_map(one.class_logits[0].softmax(-1)[:, :-1], one.mask_logits[0], one.padded_size, one.image_size, size)
+    shares = None if one.shares is None else one.shares[0]
+    classes = one.class_logits[0].softmax(-1)[:, :-1]
+    found = label_map(classes, one.mask_logits[0], one.padded_size, one.image_size, size, shares=shares)
     best = scores.max(0)
     assert found.shape == size and found.dtype == torch.int64
     assert (best.values - scores.gather(0, found[None])[0]).max() < 2e-6
@@ -59,6 +61,46 @@ def test_equals_the_argmax_of_the_scores_at_another_size(size: Size) -> None:
     check(prediction("noise", padded=(70, 99)), size)
 
 
+def with_shares(one: MaskPrediction, kind: str, sets: int = 3, seed: int = 0) -> MaskPrediction:
+    """Weights of sets of queries: noise at every pixel, smooth, or one set in each part of the image."""
+    generator = torch.Generator().manual_seed(seed)
+    height, width = one.image_size
+    if kind == "noise":
+        shares = torch.rand(1, sets, height, width, generator=generator)
+    else:
+        coarse = torch.randn(1, sets, 3, 4, generator=generator) * (4 if kind == "smooth" else 1e4)
+        shares = F.interpolate(coarse, size=(height, width), mode="bicubic").softmax(1)
+    return replace(one, shares=shares / shares.sum(1, keepdim=True))
+
+
+@pytest.mark.parametrize("shares", ["noise", "smooth", "parts"])
+@pytest.mark.parametrize("kind", ["noise", "smooth", "alike"])
+def test_weights_of_sets_of_masks_count_at_every_pixel(kind: str, shares: str) -> None:
+    for size in (IMAGE, (40, 33), (122, 180)):
+        check(with_shares(prediction(kind), shares), size)
+    check(with_shares(prediction(kind, padded=(70, 99)), shares), IMAGE)
+
+
+@pytest.mark.parametrize("size", [IMAGE, (40, 33)])
+def test_a_set_of_weight_one_is_the_prediction_of_that_set(size: Size) -> None:
+    one, other = prediction("smooth"), prediction("smooth", seed=1)
+    both = replace(
+        one,
+        class_logits_per_layer=torch.cat((one.class_logits_per_layer, other.class_logits_per_layer), 2),
+        mask_logits_per_layer=torch.cat((one.mask_logits_per_layer, other.mask_logits_per_layer), 2),
+        queries=torch.cat((one.queries, other.queries), 1),
+        shares=torch.stack((torch.zeros(IMAGE), torch.ones(IMAGE)))[None],
+    )
+    assert torch.equal(semantic_map(both, size), semantic_map(other, size))
+
+
+def test_a_single_class_is_background_below_a_half_of_the_weighted_scores() -> None:
+    one = with_shares(prediction("smooth"), "smooth")
+    one = replace(one, class_logits_per_layer=one.class_logits_per_layer[..., [0, -1]])
+    expected = torch.where(semantic_scores(one)[:, 0] >= 0.5, 0, IGNORE_INDEX)
+    assert (semantic_map(one) != expected).float().mean() < 1e-3 and expected.unique().numel() == 2
+
+
 def test_one_cell_and_one_query() -> None:
     check(prediction("noise", grid=(1, 1), padded=(4, 4), image=(3, 2)), (3, 2))
     masks = torch.tensor([[[3.0, -3.0]]])
@@ -67,8 +109,8 @@ def test_one_cell_and_one_query() -> None:
 
 def test_cells_decided_by_bounds_are_not_upsampled(monkeypatch: pytest.MonkeyPatch) -> None:
     upsampled = []
-    original = module._cell_pixels
-    monkeypatch.setattr(module, "_cell_pixels", lambda *a: upsampled.append(len(a[1])) or original(*a))
+    original = cells._cell_pixels
+    monkeypatch.setattr(cells, "_cell_pixels", lambda *a: upsampled.append(len(a[1])) or original(*a))
     # One segment on the left, another on the right: only the cells between them are open.
     masks = torch.full((2, 16, 16), -20.0)
     masks[0, :, :8], masks[1, :, 8:] = 20.0, 20.0
@@ -82,7 +124,7 @@ def test_cells_decided_by_bounds_are_not_upsampled(monkeypatch: pytest.MonkeyPat
 def test_a_class_that_is_always_just_ahead_is_decided_by_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Separate bounds are as wide as the range of the masks; the lead of a class hardly varies."""
     upsampled = []
-    monkeypatch.setattr(module, "_cell_pixels", lambda *_: upsampled.append(1))
+    monkeypatch.setattr(cells, "_cell_pixels", lambda *_: upsampled.append(1))
     generator = torch.Generator().manual_seed(0)
     masks = 3 * torch.randn(6, 32, 32, generator=generator)
     # Classes differ by query, all in the same way, and by little from one another.

@@ -1,4 +1,4 @@
-"""Label map of query masks without the scores of all classes at all pixels.
+"""Label map by bounds on the cells of the mask grid: only undecided cells are upsampled.
 
 A class wins a pixel if its score, the class-weighted sum of the queries' masks, is the largest. Between the pixels of the mask
 grid no upsampled mask leaves the range of its four neighbors, so two matrix products at the grid's size bound all scores of such
@@ -10,62 +10,19 @@ from functools import reduce
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
 from torch import Tensor
 
-from src.structures import IGNORE_INDEX, Size
-
-MIN_SCORE = 0.5
-"""Lowest score of the class of a network of one class; pixels below it are background."""
+from src.structures import Size
 
 _SIDE = 4  # cells along each side of a block
 _STRIP_CELLS = 2048  # cells bounded per step: 100 masks of them fit into a core's cache
 _OPEN_BLOCKS = 128  # maximum number of undecided blocks whose cells are bounded per step
 _CONTESTED_BLOCKS, _CONTESTED_CELLS = 16, 4  # undecided, with one likely winner: minimum number to bound its lead as well
 _OPEN_PIXELS = 4096  # pixels of undecided cells upsampled per step
-_BAND_PIXELS = 16384  # pixels scored per step of the method without cells: on a CPU they stay in its cache
-_BAND_PIXELS_ACCELERATOR = 131072  # each step has a constant launch cost there
 _ROUNDING = 2.0**-18  # of the sum of all weights: far above the error of float32 sums, far below relevant differences
 
 
-def label_map(
-    classes: Float[Tensor, "Q K"],
-    mask_logits: Float[Tensor, "Q h w"],
-    padded_size: Size,
-    image_size: Size,
-    size: Size,
-    disocclusion: tuple[Float[Tensor, "K _ _"], Float[Tensor, "1 _ _"]] | None = None,
-) -> Int64[Tensor, "{size[0]} {size[1]}"]:
-    """Compute the class of the largest score at every pixel, for the scores of :func:`src.ops.masks.semantic_scores`.
-
-    Pixels whose two best scores differ by no more than float rounding may take either class. A single class has no rival: its
-    pixels below ``MIN_SCORE`` are ``IGNORE_INDEX``, the background.
-
-    Args:
-        classes: probabilities without "no object", float32.
-        mask_logits: float32.
-        padded_size: (H, W) that the mask grid covers.
-        image_size: (H, W) of the image, at its top left.
-        size: (H, W) of the result.
-        disocclusion: logits and weight of a :class:`src.structures.DisocclusionScores`, float32.
-    """
-    if classes.shape[1] == 1:
-        # A second class with that score everywhere: a query of its own, whose mask has logits with a sigmoid of exactly 1.
-        rivals = F.pad(classes, (0, 1, 0, 1))
-        rivals[-1, -1] = MIN_SCORE
-        everywhere = torch.full_like(mask_logits[:1], 100)
-        found = label_map(rivals, torch.cat((mask_logits, everywhere)), padded_size, image_size, size)
-        return torch.where(found == 0, 0, IGNORE_INDEX)
-    scales = [padded / grid for padded, grid in zip(padded_size, mask_logits.shape[-2:], strict=True)]
-    aligned = tuple(size) == tuple(image_size) and all(scale.is_integer() for scale in scales)
-    # An accelerator would have to wait while undecided cells are collected. Disocclusion scores belong to pixels, not to queries,
-    # so the masks' bounds do not hold for them.
-    if aligned and mask_logits.device.type == "cpu" and disocclusion is None:
-        return _by_cells(classes, mask_logits, (int(scales[0]), int(scales[1])), image_size)
-    return _by_bands(classes.T.contiguous(), [mask_logits, *(disocclusion or ())], padded_size, image_size, size)
-
-
-def _by_cells(classes: Tensor, mask_logits: Tensor, scale: Size, image_size: Size) -> Tensor:
+def label_map_by_cells(classes: Tensor, mask_logits: Tensor, scale: Size, image_size: Size, shares: Tensor | None) -> Tensor:
     """Compute the label map at the image's size: bound blocks of cells, then the cells of open blocks; upsample open cells."""
     # Subtracting a number from all classes of a query changes every score equally. Smaller weights give tighter bounds.
     weights = (classes - (classes.amax(1, keepdim=True) + classes.amin(1, keepdim=True)) / 2).T.contiguous()
@@ -82,22 +39,32 @@ def _by_cells(classes: Tensor, mask_logits: Tensor, scale: Size, image_size: Siz
     table = mask_logits[None].contiguous(memory_format=torch.channels_last)[0].flatten(1).T
     dtype = torch.uint8 if classes.shape[1] <= 256 else torch.int64
     canvas = torch.empty(rows, _SIDE, scale[0], columns, _SIDE, scale[1], dtype=dtype)
+    if shares is not None:
+        right, bottom = columns * _SIDE * scale[1] - left - image_size[1], rows * _SIDE * scale[0] - top - image_size[0]
+        shares = F.pad(shares, (left, right, top, bottom), mode="replicate").view(-1, *canvas.shape)
     height = max(1, _STRIP_CELLS // (_SIDE * _SIDE * columns))
     for first in range(0, rows, height):
         part = canvas[first : first + height]
+        part_shares = None if shares is None else shares[:, first : first + height]
         strip = F.embedding(corners[first * _SIDE : (first + len(part)) * _SIDE + 1], table)
         masks = strip.sigmoid()
-        best, is_open, possible = _bounds(*_block_ranges(masks), weights, slack, _CONTESTED_BLOCKS)
+        low, high = _block_ranges(masks)
+        if part_shares is not None:
+            low, high = _times_shares(low, high, part_shares.permute(1, 4, 2, 3, 5, 6, 0).flatten(0, 1).flatten(1, 4))
+        best, is_open, possible = _bounds(low, high, weights, slack, _CONTESTED_BLOCKS)
         part.copy_(best.view(len(part), 1, 1, columns, 1, 1))
         for blocks in torch.split(is_open.nonzero()[:, 0], _OPEN_BLOCKS) if len(possible) else ():
-            _write_blocks(part, blocks // columns, blocks % columns, strip, masks, weights[possible], possible, slack)
+            y, x = blocks // columns, blocks % columns
+            block_shares = None if part_shares is None else part_shares[:, y, :, :, x]
+            _write_blocks(part, y, x, strip, masks, weights[possible], possible, slack, block_shares)
     label = canvas.view(rows * _SIDE * scale[0], columns * _SIDE * scale[1])
     return label[top : top + image_size[0], left : left + image_size[1]].long().contiguous()
 
 
 def _write_blocks(
-    canvas: Tensor, y: Tensor, x: Tensor, strip: Tensor, masks: Tensor, weights: Tensor, classes: Tensor, slack: float
-) -> None:
+    canvas: Tensor, y: Tensor, x: Tensor, strip: Tensor, masks: Tensor, weights: Tensor, classes: Tensor, slack: float,
+    shares: Tensor | None,
+) -> None:  # fmt: skip
     """Write the classes of open blocks.
 
     Args:
@@ -109,11 +76,15 @@ def _write_blocks(
         weights: (c, Q) of the classes that may win.
         classes: (c,) indices of these classes.
         slack: see :func:`_bounds`.
+        shares: (blocks, S, side, scale, side, scale) weights of the S sets of masks at the pixels of the blocks.
     """
     scale = (canvas.shape[2], canvas.shape[5])
     side, width = torch.arange(_SIDE + 1), masks.shape[1]
     corners = (y * width + x)[:, None, None] * _SIDE + side[:, None] * width + side
-    best, is_open, possible = _bounds(*_cell_ranges(F.embedding(corners, masks.flatten(0, 1))), weights, slack, _CONTESTED_CELLS)
+    low, high = _cell_ranges(F.embedding(corners, masks.flatten(0, 1)))
+    if shares is not None:
+        low, high = _times_shares(low, high, shares.permute(0, 2, 4, 3, 5, 1).flatten(0, 2).flatten(1, 2))
+    best, is_open, possible = _bounds(low, high, weights, slack, _CONTESTED_CELLS)
     canvas[y, :, :, x] = classes[best].view(-1, _SIDE, 1, _SIDE, 1).to(canvas.dtype)
     if not len(possible):
         return
@@ -121,8 +92,21 @@ def _write_blocks(
     for cells in torch.split(is_open.view(-1, _SIDE, _SIDE).nonzero(), max(1, _OPEN_PIXELS // (scale[0] * scale[1]))):
         block, down, right = cells.unbind(1)
         pixels = _cell_pixels(strip, corners[block, down, right], scale)
+        if shares is not None:
+            pixels *= _per_mask(shares[block, :, down, :, right].permute(2, 3, 0, 1).flatten(0, 1), pixels.shape[-1])
         winners = classes[(weights @ pixels.mT).max(1).indices]
         canvas[y[block], down, :, x[block], right] = winners.T.reshape(-1, *scale).to(canvas.dtype)
+
+
+def _times_shares(low: Tensor, high: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
+    """Multiply the ranges (n, Q) of masks in n regions by those of their weights, (n, pixels, S)."""
+    smallest, largest = shares.amin(1), shares.amax(1)
+    return low * _per_mask(smallest, low.shape[1]), high * _per_mask(largest, high.shape[1])
+
+
+def _per_mask(shares: Tensor, masks: int) -> Tensor:
+    """Repeat weights (..., S) of sets of masks for each of their masks, (..., Q)."""
+    return shares.repeat_interleave(masks // shares.shape[-1], -1)
 
 
 def _block_ranges(masks: Tensor) -> tuple[Tensor, Tensor]:
@@ -193,51 +177,3 @@ def _cell_pixels(strip: Tensor, corners: Tensor, scale: Size) -> Tensor:
     width = strip.shape[1]
     values = F.embedding(corners + torch.tensor([[0], [1], [width], [width + 1]]), strip.flatten(0, 1))
     return (bilinear @ values.flatten(1)).sigmoid_().view(-1, *values.shape[1:])
-
-
-def _by_bands(weights: Tensor, maps: list[Tensor], padded_size: Size, image_size: Size, size: Size) -> Tensor:
-    """Compute the label map at any size band by band, so that scores of few rows exist at once; ``maps`` as in ``_scores``."""
-    result = torch.empty(size, dtype=torch.int64, device=weights.device)
-    image_rows = [_rows(padded_size[0], one.shape[-2], weights) for one in maps]
-    result_rows = _rows(size[0], image_size[0], weights)
-    pixels = _BAND_PIXELS if weights.device.type == "cpu" else _BAND_PIXELS_ACCELERATOR
-    height = max(1, pixels // max(size[1], image_size[1]))
-    for first in range(0, size[0], height):
-        last = min(first + height, size[0]) - 1
-        above, below, fraction = (values[first : last + 1] for values in result_rows)
-        # In Python: reading the tensors would wait for an accelerator.
-        start, end = _source_row(first, size[0], image_size[0]), _source_row(last, size[0], image_size[0]) + 1
-        if size[0] != image_size[0]:
-            end = min(end + 1, image_size[0])
-        bands = []
-        for one, rows in zip(maps, image_rows, strict=True):
-            upper, lower, share = (values[start:end] for values in rows)
-            band = torch.lerp(one[:, upper], one[:, lower], share[:, None])
-            band = F.interpolate(band[None], (end - start, padded_size[1]), mode="bilinear", align_corners=False)[0]
-            bands.append(band[..., : image_size[1]])
-        scores = _scores(weights, *bands)
-        if size[1] != image_size[1]:
-            scores = F.interpolate(scores[None], (end - start, size[1]), mode="bilinear", align_corners=False)[0]
-        if size[0] != image_size[0]:
-            scores = torch.lerp(scores[:, above - start], scores[:, below - start], fraction[:, None])
-        result[first : last + 1] = scores.max(0).indices
-    return result
-
-
-def _scores(weights: Tensor, masks: Tensor, predicted: Tensor | None = None, share: Tensor | None = None) -> Tensor:
-    """Return scores (K, rows, W) from mask logits (Q, rows, W) and optionally logits and weight of disocclusion scores."""
-    scores = (weights @ masks.sigmoid().flatten(1)).view(-1, *masks.shape[1:])
-    return scores if predicted is None or share is None else scores + share * (predicted.softmax(0) - scores)
-
-
-def _rows(length: int, source: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the two source rows of every row of a bilinear resize (align_corners=False), and the weight of the second."""
-    # Integers, so that every device and Python get the same result.
-    halves = ((2 * torch.arange(length, device=like.device) + 1) * source - length).clamp(min=0)
-    above = halves // (2 * length)
-    return above, (above + 1).clamp(max=source - 1), (halves % (2 * length)).to(like.dtype) / (2 * length)
-
-
-def _source_row(row: int, length: int, source: int) -> int:
-    """Return the first of the two source rows of a row, equal to :func:`_rows`."""
-    return max((2 * row + 1) * source - length, 0) // (2 * length)

@@ -1,0 +1,104 @@
+"""Fusion of the predictions that several key frames carry to one frame: a share of each source at every pixel."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Float, Float32, Num
+from torch import Tensor
+
+from src.ops.occlusion import inside_image
+from src.ops.warp import warp
+from src.structures import MaskPrediction
+
+FusionRule = Literal["nearest", "linear", "photometric"]
+"""
+nearest: the closer key frame, the earlier of two equally close ones. linear: less with the distance. photometric: linear times
+exp(-error of the warped key frame).
+"""
+
+_DISTANCE_POWER = 0.5  # linear blending forgets too fast: a mask five frames old is nearly as good as one three frames old
+_PHOTOMETRIC_SCALE = 10.0  # grey levels of warping error at which a source counts 1 / e
+_LEAST = 0.02  # weight of a source where nothing supports it: some source must count everywhere
+_CARRIED = 0.8  # weight of a carried prediction beside the frame's own
+
+
+@dataclass(frozen=True)
+class Source:
+    """Prediction for a frame from one key frame.
+
+    Attributes:
+        prediction: masks and classes at the frame: carried, or the frame's own.
+        distance: frames between the key frame and the frame; 0 for the frame's own prediction.
+        confidence: (B, H, W) in 0..1, at the pixels of the image; 1 for the frame's own prediction.
+    """
+
+    prediction: MaskPrediction
+    distance: int
+    confidence: Float[Tensor, "B H W"]
+
+
+def fuse(sources: Sequence[Source], rule: FusionRule = "photometric") -> MaskPrediction:
+    """Fuse sources into one prediction: their queries side by side, with shares that sum to 1 at every pixel.
+
+    The scores of the result (:func:`src.ops.masks.semantic_scores`) are the weighted mean of the sources' scores, exactly. One
+    source gives its prediction unchanged.
+
+    Args:
+        sources: at least one, in time order, of the same size and the same network.
+        rule: see :data:`FusionRule`; it also decides about :func:`confidence`.
+    """
+    check_rule(rule)
+    if not sources:
+        raise ValueError("0 sources; expected at least 1")
+    if len(sources) == 1:
+        return sources[0].prediction
+    distances = [source.distance for source in sources]
+    if rule == "nearest":
+        return sources[distances.index(min(distances))].prediction
+    weights = torch.stack([_weight(source, beside_own=0 in distances) for source in sources], 1)
+    layers = [source.prediction.final_layer() for source in sources]
+    return replace(
+        layers[0],
+        class_logits_per_layer=torch.cat([one.class_logits_per_layer for one in layers], 2),
+        mask_logits_per_layer=torch.cat([one.mask_logits_per_layer for one in layers], 2),
+        queries=torch.cat([one.queries for one in layers], 1),
+        disocclusion=None,
+        shares=weights / weights.sum(1, keepdim=True),
+    )
+
+
+def confidence(
+    rule: FusionRule,
+    image: Num[Tensor, "B 3 H W"],
+    key_image: Num[Tensor, "B 3 H W"],
+    flow: Float32[Tensor, "B 2 H W"] | None,
+) -> Float32[Tensor, "B H W"]:
+    """Return the confidence in 0..1 of a carried prediction.
+
+    Args:
+        rule: see :data:`FusionRule`.
+        image: frame to which the prediction is carried, RGB 0..255.
+        key_image: its key frame.
+        flow: from ``image`` to ``key_image``, pixels; only ``photometric`` reads it.
+    """
+    check_rule(rule)
+    if rule != "photometric" or flow is None:
+        return torch.ones_like(image[:, 0], dtype=torch.float32)
+    error = (warp(key_image.float(), flow) - image.float()).abs().mean(1)
+    return torch.exp(-error / _PHOTOMETRIC_SCALE) * inside_image(flow)
+
+
+def check_rule(rule: str) -> None:
+    """Raise ``ValueError`` if there is no such rule."""
+    if rule not in get_args(FusionRule):
+        raise ValueError(f"fusion rule is {rule!r}; expected one of {', '.join(get_args(FusionRule))}")
+
+
+def _weight(source: Source, beside_own: bool) -> Tensor:
+    if source.distance == 0:
+        return torch.ones_like(source.confidence)
+    # All predictions carried to a key frame come from about the same distance.
+    factor = _CARRIED if beside_own else source.distance**-_DISTANCE_POWER
+    return factor * (source.confidence + _LEAST)
