@@ -56,21 +56,23 @@ class Clip:
 
 
 class FramePair(NamedTuple):
-    """Indices of the two frames of a training pair.
+    """Indices of the frames of a training pair or triplet.
 
     Attributes:
         clip: index in the list of clips.
-        key: index of the key frame.
+        key: index of the key frame; of a triplet, the one before.
         nonkey: index of the labelled non-key frame; equal to ``key`` for single-frame training.
+        after: index of the key frame after it; ``None`` for a pair.
     """
 
     clip: int
     key: int
     nonkey: int
+    after: int | None = None
 
 
 class PairSample(NamedTuple):
-    """Training sample on the CPU: two frames, the label of the non-key frame, and the flow between them where known.
+    """Training sample on the CPU: a pair or triplet of frames, the label of the non-key frame, and the flow where known.
 
     Attributes:
         key_image: (3, H, W) uint8 RGB.
@@ -78,7 +80,9 @@ class PairSample(NamedTuple):
         nonkey_label: (H, W) uint8 or int64, classes or ``IGNORE_INDEX``.
         flow: (2, H, W) float32, backward flow in pixels: stored at the non-key pixel, pointing to its source in the key
             frame; NaN where unknown or occluded in the key frame. ``None`` for data without flow.
-        name: ``clip/key->nonkey``, for messages.
+        name: ``clip/key->nonkey``, of a triplet ``clip/key->nonkey<-after``, for messages.
+        after_image: (3, H, W) uint8 RGB, the key frame on the other side; ``None`` for a pair.
+        after_flow: (2, H, W) float32, as ``flow``, to the key frame on the other side.
     """
 
     key_image: Tensor
@@ -86,6 +90,8 @@ class PairSample(NamedTuple):
     nonkey_label: Tensor
     flow: Tensor | None
     name: str
+    after_image: Tensor | None = None
+    after_flow: Tensor | None = None
 
 
 class PairBatch(NamedTuple):
@@ -100,6 +106,9 @@ class PairBatch(NamedTuple):
         sample_id: (B,) int64, number of each sample in the run; the key of all its random draws.
         names: B names, for messages.
         skipped: number and description of each sample that was replaced because of a damaged file; usually empty.
+        after_image: (B, 3, H, W) uint8, as ``key_image``; ``None`` for pairs.
+        after_flow: (B, 2, H, W) float32, as ``flow``, to ``after_image``.
+        after_offset: (B,) int64, ``after - nonkey`` in frames (0 for single frames and for triplets from a still).
     """
 
     key_image: Tensor
@@ -110,6 +119,9 @@ class PairBatch(NamedTuple):
     sample_id: Tensor
     names: list[str]
     skipped: tuple[tuple[int, str], ...] = ()
+    after_image: Tensor | None = None
+    after_flow: Tensor | None = None
+    after_offset: Tensor | None = None
 
 
 @dataclass(frozen=True)
