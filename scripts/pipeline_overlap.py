@@ -11,9 +11,8 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from threading import Event
 from typing import TypeVar
 from unittest.mock import patch
 
@@ -35,18 +34,11 @@ REPEATS = 3
 
 
 def run_sequentially(
-    items: Iterable[A],
-    work: Callable[[A], B],
-    consume: Callable[[B], None],
-    depth: int = 4,
-    stop: Event | None = None,
-    size: Callable[[A], int] = lambda item: 0,
+    items: Iterable[A], work: Callable[[Iterator[A]], Iterator[B]], consume: Callable[[B], None], *rest: object
 ) -> None:
     """Do the work of :func:`src.inference.video.pipeline.run_pipeline` in one thread."""
-    for item in items:
-        if stop is not None and stop.is_set():
-            break
-        consume(work(item))
+    for result in work(iter(items)):
+        consume(result)
 
 
 def main() -> None:

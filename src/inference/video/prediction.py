@@ -44,6 +44,12 @@ class FramePrediction:
     disoccluded_share: float | None = None
     disoccluded: Tensor | None = None
 
+    @property
+    def nbytes(self) -> int:
+        """Memory, bytes."""
+        tensors = (self.frame.image, self.semantic_map, self.flow, self.disoccluded)
+        return sum(tensor.nbytes for tensor in tensors if tensor is not None)
+
 
 @dataclass(frozen=True)
 class PredictionProgress:
@@ -140,18 +146,20 @@ def predict_video(
     started = time.perf_counter()
     done = PredictionProgress(0, 0, 0.0, 0.0)
 
-    def work(frame: Frame) -> FramePrediction:
+    def work(frames: Iterator[Frame]) -> Iterator[FramePrediction]:
         nonlocal done
-        result = predict(frame)
-        position = float(frame.time + frame.duration)
-        elapsed = time.perf_counter() - started
-        step_seconds = done.step_seconds + result.seconds
-        done = PredictionProgress(done.frames + 1, done.key_frames + result.is_key, position, elapsed, step_seconds)
-        if progress is not None:
-            progress(done)
-        return result
+        for result in map(predict, frames):
+            position = float(result.frame.time + result.frame.duration)
+            elapsed = time.perf_counter() - started
+            step_seconds = done.step_seconds + result.seconds
+            done = PredictionProgress(done.frames + 1, done.key_frames + result.is_key, position, elapsed, step_seconds)
+            if progress is not None:
+                progress(done)
+            yield result
+            del result
 
-    run_pipeline(_first_frames(source, max_frames), work, consume, depth, stop, lambda frame: frame.image.nbytes)
+    frames = _first_frames(source, max_frames)
+    run_pipeline(frames, work, consume, depth, stop, lambda frame: frame.image.nbytes, lambda result: result.nbytes)
     return replace(done, elapsed=time.perf_counter() - started)
 
 
