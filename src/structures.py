@@ -217,6 +217,7 @@ class KeyFrameState:
         age: frames since the key frame; 0 on the key frame itself.
         reason: reason for a key frame at the latest frame; ``None`` for a propagated frame, or without a scheduler.
         schedule: state of the scheduler, a value of its own type; ``None`` for a stateless scheduler.
+        change: image change since the key frame, where key frames are fused; detects the scene cuts that forbid it.
         flow_features: features of the key frame, computed once by ``FlowEstimator.encode_key``; ``None`` for estimators
             without them.
     """
@@ -227,4 +228,10 @@ class KeyFrameState:
     age: int
     reason: KeyReason | None = None
     schedule: object | None = None
+    change: object | None = None
     flow_features: tuple[Tensor, ...] | None = None
+
+    @property
+    def key_index(self) -> int:
+        """Number of the key frame."""
+        return self.index - self.age

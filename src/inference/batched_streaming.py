@@ -2,14 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 
 import torch
 from torch import Tensor
 
-from src.inference.frame_input import FrameInput
+from src.inference.batches import concatenate_states, groups, key_row, propagated_row
+from src.inference.frame_input import FrameInput, image_batch
+from src.inference.offline import HeldFrame, OfflineWindow, label_held
 from src.inference.scheduling.scheduler import KeyFrameScheduler
-from src.inference.streaming import StepResult, StreamingSegmentor
-from src.structures import DisocclusionScores, FlowPrediction, KeyFrameState, MaskPrediction
+from src.inference.step_result import FrameResult, StepResult
+from src.inference.streaming import StreamingSegmentor
+from src.structures import KeyFrameState
 
 
 @torch.inference_mode()
@@ -39,91 +43,87 @@ def step_streams(
     Raises:
         ValueError: if images, states and schedulers differ in number, or see :meth:`StreamingSegmentor.predict`.
     """
+    frames, schedulers = _checked(stream, images, len(states), schedulers)
+    decisions = [scheduler.decide(image, state) for scheduler, image, state in zip(schedulers, frames, states, strict=True)]
+    propagated = {n: state for n, state in enumerate(states) if state is not None and decisions[n].reason is None}
+    results: dict[int, StepResult] = {}
+    for batch in groups({n: (frames[n].shape, frames[n].dtype, state.image.shape) for n, state in propagated.items()}):
+        numbers = [propagated[n].index + 1 for n in batch]
+        together = concatenate_states([propagated[n] for n in batch])
+        batched = stream.propagate_resized(torch.cat([frames[n] for n in batch]), together, numbers)
+        results |= {n: propagated_row(batched, row, propagated[n]) for row, n in enumerate(batch)}
+    keys = _segment(stream, {n: (frame, states[n]) for n, frame in enumerate(frames) if n not in propagated})
+    results |= {n: StepResult(key.prediction, None, key, stream.map_size) for n, key in keys.items()}
+    for n, made in enumerate(decisions):
+        state = replace(results[n].state, reason=made.reason, schedule=made.schedule)
+        results[n] = stream.fuse_with_past(replace(results[n], state=state), frames[n], states[n])
+    return [results[n] for n in range(len(frames))]
+
+
+@torch.inference_mode()
+def step_windows(
+    stream: StreamingSegmentor,
+    images: Sequence[FrameInput],
+    windows: Sequence[OfflineWindow],
+    schedulers: Sequence[KeyFrameScheduler] | None = None,
+) -> list[list[FrameResult]]:
+    """Advance several offline streams by one frame; key frames are segmented as one batch, and pairs propagated in batches.
+
+    Args:
+        stream: segmentor; its mode is not used.
+        images: see :func:`step_streams`.
+        windows: one of each stream, changed here; ``OfflineWindow(fuse_keys)`` for a stream that begins.
+        schedulers: see :func:`step_streams`.
+
+    Returns:
+        The frames of each stream that have become complete; after the last frame of a stream, :func:`finish_windows` returns the
+        rest.
+    """
+    frames, schedulers = _checked(stream, images, len(windows), schedulers)
+    sizes = [(shape[-2], shape[-1]) for shape in (image_batch(image).shape for image in images)]
+    decisions = [one.decide(frame, scheduler) for one, frame, scheduler in zip(windows, frames, schedulers, strict=True)]
+    chosen = [n for n, window in enumerate(windows) if window.state is None or decisions[n].reason is not None]
+    keys = _segment(stream, {n: (frames[n], windows[n].state) for n in chosen})
+    ready: list[list[HeldFrame]] = [[] for _ in windows]
+    for n, window in enumerate(windows):
+        if n in keys:
+            ready[n] = window.add_key(keys[n], sizes[n], decisions[n], 0.0)
+        else:
+            window.hold(frames[n], sizes[n], decisions[n], 0.0)
+    return _label(stream, ready)
+
+
+def finish_windows(stream: StreamingSegmentor, windows: Sequence[OfflineWindow]) -> list[list[FrameResult]]:
+    """Label what the streams of :func:`step_windows` hold back at their end."""
+    return _label(stream, [window.finish() for window in windows])
+
+
+def _checked(
+    stream: StreamingSegmentor, images: Sequence[FrameInput], streams: int, schedulers: Sequence[KeyFrameScheduler] | None
+) -> tuple[list[Tensor], Sequence[KeyFrameScheduler]]:
     schedulers = [stream.scheduler] * len(images) if schedulers is None else schedulers
-    if not len(images) == len(states) == len(schedulers):
+    if not len(images) == streams == len(schedulers):
         raise ValueError(
-            f"found {len(images)} images, {len(states)} states and {len(schedulers)} schedulers; expected one of each per stream"
+            f"found {len(images)} images, {streams} states and {len(schedulers)} schedulers; expected one of each per stream"
         )
     frames = [stream.resize(image) for image in images]
     if wrong := [tuple(frame.shape) for frame in frames if len(frame) != 1]:
         raise ValueError(f"a frame is {wrong[0]}; expected one image for each stream")
-    decisions = [scheduler.decide(image, state) for scheduler, image, state in zip(schedulers, frames, states, strict=True)]
-    propagated = {n: state for n, state in enumerate(states) if state is not None and decisions[n].reason is None}
-    results: dict[int, StepResult] = {}
-    for batch in _groups({n: (frames[n].shape, frames[n].dtype, state.image.shape) for n, state in propagated.items()}):
-        numbers = [propagated[n].index + 1 for n in batch]
-        together = _concatenate([propagated[n] for n in batch])
-        batched = stream.propagate_resized(torch.cat([frames[n] for n in batch]), together, numbers)
-        results |= {n: _propagated_row(batched, row, propagated[n]) for row, n in enumerate(batch)}
-    for batch in _groups({n: (frame.shape, frame.dtype) for n, frame in enumerate(frames) if n not in propagated}):
-        numbers = [0 if (state := states[n]) is None else state.index + 1 for n in batch]
-        _, key = stream.segment_resized(torch.cat([frames[n] for n in batch]), numbers)
-        for row, n in enumerate(batch):
-            fresh = _key_row(key, row, frames[n], states[n])
-            results[n] = StepResult(fresh.prediction, None, fresh, stream.map_size)
-    ordered = [(results[n], decision) for n, decision in enumerate(decisions)]
-    return [replace(one, state=replace(one.state, reason=made.reason, schedule=made.schedule)) for one, made in ordered]
+    return frames, schedulers
 
 
-def _groups(kinds: Mapping[int, object]) -> list[list[int]]:
-    """Group streams whose frames fit into one batch."""
-    groups: dict[object, list[int]] = {}
-    for number, kind in kinds.items():
-        groups.setdefault(kind, []).append(number)
-    return list(groups.values())
+def _segment(stream: StreamingSegmentor, frames: Mapping[int, tuple[Tensor, KeyFrameState | None]]) -> dict[int, KeyFrameState]:
+    """Segment the frames of streams, given with the streams' states, by number; each size is a batch."""
+    keys = {}
+    for batch in groups({n: (frame.shape, frame.dtype) for n, (frame, _) in frames.items()}):
+        states = [frames[n][1] for n in batch]
+        numbers = [0 if state is None else state.index + 1 for state in states]
+        _, key = stream.segment_resized(torch.cat([frames[n][0] for n in batch]), numbers)
+        keys.update({n: key_row(key, row, frames[n][0], states[row]) for row, n in enumerate(batch)})
+    return keys
 
 
-def _concatenate(states: Sequence[KeyFrameState]) -> KeyFrameState:
-    """Join the key frames of several streams into a batch; index and age are those of the first."""
-    first = states[0]
-    if len(states) == 1:
-        return first
-    predictions = [state.prediction for state in states]
-    prediction = replace(
-        first.prediction,
-        class_logits_per_layer=torch.cat([p.class_logits_per_layer for p in predictions], dim=1),
-        mask_logits_per_layer=torch.cat([p.mask_logits_per_layer for p in predictions], dim=1),
-        queries=torch.cat([p.queries for p in predictions]),
-    )
-    features = [state.flow_features for state in states if state.flow_features is not None]
-    together = tuple(torch.cat(level) for level in zip(*features, strict=True)) if features else None
-    return replace(first, image=torch.cat([state.image for state in states]), prediction=prediction, flow_features=together)
-
-
-def _propagated_row(batched: StepResult, row: int, old: KeyFrameState) -> StepResult:
-    assert batched.flow is not None
-    prediction, flow = _prediction_row(batched.prediction, row), _flow_row(batched.flow, row)
-    return StepResult(prediction, flow, replace(old, index=old.index + 1, age=old.age + 1), batched.map_size)
-
-
-def _key_row(batched: KeyFrameState, row: int, frame: Tensor, old: KeyFrameState | None) -> KeyFrameState:
-    features = batched.flow_features and tuple(level[row : row + 1].clone() for level in batched.flow_features)
-    index = 0 if old is None else old.index + 1
-    return KeyFrameState(frame, _prediction_row(batched.prediction, row), index, age=0, flow_features=features)
-
-
-def _prediction_row(prediction: MaskPrediction, row: int) -> MaskPrediction:
-    # Copies, because a view would keep the key frames of all other streams in memory for the life of this stream.
-    scores = prediction.disocclusion
-    return replace(
-        prediction,
-        class_logits_per_layer=prediction.class_logits_per_layer[:, row : row + 1].clone(),
-        mask_logits_per_layer=prediction.mask_logits_per_layer[:, row : row + 1].clone(),
-        queries=prediction.queries[row : row + 1].clone(),
-        disocclusion=scores and DisocclusionScores(scores.logits[row : row + 1].clone(), scores.weight[row : row + 1].clone()),
-    )
-
-
-def _flow_row(flow: FlowPrediction, row: int) -> FlowPrediction:
-    def one(level: Tensor) -> Tensor:
-        return level[row : row + 1]
-
-    return replace(
-        flow,
-        segment_flow=one(flow.segment_flow),
-        pixel_flows=tuple(one(level) for level in flow.pixel_flows),
-        confidence=None if flow.confidence is None else one(flow.confidence),
-        disocclusion_logits=None if flow.disocclusion_logits is None else one(flow.disocclusion_logits),
-        sources=tuple(one(level) for level in flow.sources),
-        detail=None if flow.detail is None else one(flow.detail),
-    )
+def _label(stream: StreamingSegmentor, ready: Sequence[Sequence[HeldFrame]]) -> list[list[FrameResult]]:
+    together = [frame for frames in ready for frame in frames]
+    labelled = label_held(stream, together, stream.fusion, stream.clock)
+    return [list(islice(labelled, len(frames))) for frames in ready]

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from src.inference.scheduling.change import ChangeSettings
 from src.inference.scheduling.step_costs import StepCosts
-from src.inference.streaming import StepResult, StreamingSegmentor
+from src.inference.step_result import StepResult
+from src.inference.streaming import StreamingSegmentor
 from src.ops.device import milliseconds
 
 

@@ -38,18 +38,28 @@ def check_finite(tensors: Mapping[str, Tensor | None], frames: Sequence[int] | N
                 )
 
 
+def check_size(image: Tensor, state: KeyFrameState) -> None:
+    """Check that the next frame of a stream, (B, 3, H, W) at network size, is as large as the frames before.
+
+    Raises:
+        ValueError: if size or number of streams differ.
+    """
+    frame, key = state.index + 1, state.key_index
+    if image.shape != state.image.shape:
+        raise ValueError(
+            f"frame {frame} is {tuple(image.shape)} at network size; expected {tuple(state.image.shape)} as of its "
+            f"key frame {key}, since a stream has one size; start a new stream"
+        )
+
+
 def check_state(image: Tensor, state: KeyFrameState, segmentor: KeyFrameSegmentor) -> None:
     """Check that a state can carry its masks to ``image`` (B, 3, H, W), an image at network size.
 
     Raises:
         ValueError: if sizes, numbers of streams or devices differ, or the state is of another network.
     """
-    frame, key, prediction = state.index + 1, state.index - state.age, state.prediction
-    if image.shape != state.image.shape:
-        raise ValueError(
-            f"frame {frame} is {tuple(image.shape)} at network size; expected {tuple(state.image.shape)} as of its "
-            f"key frame {key}, since a stream has one size; start a new stream"
-        )
+    check_size(image, state)
+    frame, prediction = state.index + 1, state.prediction
     found = (len(prediction.queries), *prediction.class_logits.shape[1:], prediction.queries.shape[-1])
     expected = (len(image), segmentor.num_queries, segmentor.num_classes + 1, segmentor.query_dim)
     if found != expected or state.image.device != image.device:

@@ -2,73 +2,49 @@
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
-from typing import Literal, Self
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import Literal, Self, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from src.inference.frame_input import FrameInput, image_batch
+from src.inference.frame_networks import Compile, FrameNetworks
+from src.inference.neighbors import Target, label_targets
+from src.inference.offline import label_offline
+from src.inference.scheduling.change import CUTS, ChangeState
 from src.inference.scheduling.scheduler import KeyFrameScheduler, LatencyAwareScheduler
-from src.inference.stream_checks import check_finite, check_state
+from src.inference.step_result import FrameResult, StepResult
+from src.models.fusion import FusionRule, check_rule
 from src.models.propagator import Propagator
 from src.ops.device import synchronize
-from src.ops.masks import SEMANTIC_MAPS, MapSize
-from src.ops.resize import resize_antialiased, short_side_size
-from src.structures import FlowPrediction, KeyFrameState, MaskPrediction, Size
+from src.ops.masks import MapSize
+from src.structures import KeyFrameState, MaskPrediction
 
-Compile = bool | Literal["backbone"]
-"""Networks to run through ``torch.compile``: both, none, or the segmentor's backbone."""
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """Result of one frame, before post-processing.
-
-    Attributes:
-        prediction: masks and classes of the frame, final layer.
-        flow: flow that propagated the masks; ``None`` on a key frame.
-        state: state for the next step.
-        map_size: resolution of the sum over queries in :meth:`semantic_map`.
-    """
-
-    prediction: MaskPrediction
-    flow: FlowPrediction | None
-    state: KeyFrameState
-    map_size: MapSize = "image"
-
-    @property
-    def is_key(self) -> bool:
-        """True for a key frame."""
-        return self.flow is None
-
-    def semantic_map(self, size: Size) -> Tensor:
-        """Return the label map (B, H, W) int64 at ``size`` (H, W)."""
-        return SEMANTIC_MAPS[self.map_size](self.prediction, size)
+Mode = Literal["online", "offline"]
+"""online: frames are labelled at once, from the key frame before. offline: an interval late, from both neighboring key frames."""
 
 
-class StreamingSegmentor:
+class StreamingSegmentor(FrameNetworks):
     """Frame-by-frame segmentation of video; prediction, evaluation and the demo run this class.
 
     The object holds no stream state: :meth:`step` takes the state of a stream and returns the next one, so that one object serves
-    any number of streams. Every non-key frame is warped directly from its key frame, never chained (paper, section 3.1).
+    any number of streams. Every non-key frame is warped directly from its key frames, never chained (paper, section 3.1).
 
     Args:
         propagator: network; switched to eval mode here.
-        scheduler: scheduler that selects the key frames.
-        short_side: shorter side of the network's input images, pixels; ``None`` keeps their size.
-        max_long_side: maximum longer side, pixels; without ``short_side`` it only shrinks.
-        autocast: precision of the networks (``torch.bfloat16``); warp and post-processing stay float32. ``None`` keeps the
-            surrounding autocast state.
-        compile: networks to run through ``torch.compile``: both (``True``), the segmentor's ``"backbone"``, or none. The first
-            frames, and the first of each new image size, then take up to minutes. Gains: ``docs/performance.md``.
+        scheduler: scheduler that selects the key frames, before later frames are read.
+        short_side, max_long_side, autocast, compile, map_size: see :class:`src.inference.frame_networks.FrameNetworks`.
         clock: clock in seconds that times steps for a :class:`LatencyAwareScheduler`.
-        map_size: ``image``, or ``mask`` for the approximation of :func:`src.ops.masks.semantic_map_at_mask_size`.
+        mode: ``online``, or ``offline`` for :meth:`label_frames` and :meth:`stream` of recorded video: results are late by one
+            interval, by two for key frames with ``fuse_keys``, and memory holds the frames of one interval and three key frames.
+        fusion: rule that fuses the masks of several key frames.
+        fuse_keys: whether key frames are fused with the masks that the key frame before, offline also the one after, carries to
+            them. Propagation starts from their own masks. Nothing is carried across a scene cut.
 
     Raises:
-        ValueError: if a side is not positive, ``compile`` or ``map_size`` is unknown, or the backbone cannot be compiled.
+        ValueError: if an option is unknown or out of range.
     """
 
     def __init__(
@@ -81,22 +57,19 @@ class StreamingSegmentor:
         compile: Compile = False,
         clock: Callable[[], float] = time.perf_counter,
         map_size: MapSize = "image",
+        mode: Mode = "online",
+        fusion: FusionRule = "photometric",
+        fuse_keys: bool = False,
     ) -> None:
-        for name, side in (("short_side", short_side), ("max_long_side", max_long_side)):
-            if side is not None and side < 1:
-                raise ValueError(f"{name} is {side}; expected a positive number of pixels or None")
-        if map_size not in SEMANTIC_MAPS:
-            raise ValueError(f"map_size is {map_size!r}; expected {' or '.join(SEMANTIC_MAPS)}")
-        self.propagator = propagator.eval()
+        super().__init__(propagator, short_side, max_long_side, autocast, compile, map_size)
+        if mode not in get_args(Mode):
+            raise ValueError(f"mode is {mode!r}; expected {' or '.join(get_args(Mode))}")
+        check_rule(fusion)
         self._scheduler = scheduler
-        self.short_side = short_side
-        self.max_long_side = max_long_side
-        self.autocast = autocast
-        self.map_size: MapSize = map_size
         self.clock = clock
-        self._segment: Callable[[Tensor], MaskPrediction] = self.propagator.segmentor
-        self._propagate = self.propagator.propagate
-        self._compile(compile)
+        self.mode: Mode = mode
+        self.fusion: FusionRule = fusion
+        self.fuse_keys = fuse_keys
 
     @property
     def scheduler(self) -> KeyFrameScheduler:
@@ -135,35 +108,77 @@ class StreamingSegmentor:
         synchronize(maps.device)
         return maps, self.record_latency(result.state, self.clock() - started)
 
-    def stream(self, frames: Iterable[FrameInput]) -> Iterator[Tensor]:
-        """Label the frames of one video as they arrive, in constant memory.
+    def label_frames(self, frames: Iterable[FrameInput]) -> Iterator[FrameResult]:
+        """Label the frames of one video, in order, in constant memory: online as they arrive, offline late.
+
+        Offline, the frames after the last key frame are labelled from it, once ``frames`` has ended. Results depend only on the
+        frames.
 
         Args:
-            frames: images of :meth:`step` without a batch.
+            frames: images of :meth:`step`, of one stream.
 
-        Yields:
-            semantic_map (H, W) int64 of each frame.
+        Raises:
+            ValueError: see :meth:`step`.
         """
+        images = map(_one_image, frames)
+        if self.mode == "offline":
+            return label_offline(self, self.scheduler, images, self.fusion, self.fuse_keys, self.clock)
+        return self._label_online(images)
+
+    def stream(self, frames: Iterable[FrameInput]) -> Iterator[Tensor]:
+        """Yield semantic_map (H, W) int64 of each frame of one video; see :meth:`label_frames`."""
+        for result in self.label_frames(frames):
+            yield result.semantic_map[0]
+
+    @torch.inference_mode()
+    def _label_online(self, images: Iterable[Tensor]) -> Iterator[FrameResult]:
         state: KeyFrameState | None = None
-        for frame in frames:
-            images = image_batch(frame)
-            if len(images) != 1:
-                raise ValueError(f"frame is {tuple(images.shape)}; expected one image, as a video has one stream")
-            maps, state = self.step(images, state)
-            yield maps[0]
+        for image in images:
+            started = self.clock()
+            result = self.predict(image, state)
+            maps = result.semantic_map((image.shape[-2], image.shape[-1]))
+            synchronize(maps.device)
+            seconds = self.clock() - started
+            state = self.record_latency(result.state, seconds)
+            yield FrameResult(maps, replace(result, state=state), seconds)
 
     @torch.inference_mode()
     def predict(self, image: FrameInput, state: KeyFrameState | None) -> StepResult:
         """Run :meth:`step`, whose arguments and errors these are, without post-processing and without timing."""
+        self._check_online()
         image = self.resize(image)
         decision = self.scheduler.decide(image, state)
         if state is None or decision.reason is not None:
-            frame = 0 if state is None else state.index + 1
-            prediction, key = self.segment_resized(image, [frame])
-            result = StepResult(prediction, None, key, self.map_size)
+            _, key = self.segment_resized(image, [0 if state is None else state.index + 1])
+            result = StepResult(key.prediction, None, key, self.map_size)
         else:
             result = self.propagate_resized(image, state, [state.index + 1])
-        return replace(result, state=replace(result.state, reason=decision.reason, schedule=decision.schedule))
+        result = replace(result, state=replace(result.state, reason=decision.reason, schedule=decision.schedule))
+        return self.fuse_with_past(result, image, state)
+
+    @torch.inference_mode()
+    def fuse_with_past(self, result: StepResult, image: Tensor, before: KeyFrameState | None) -> StepResult:
+        """With ``fuse_keys``, fuse a key frame with the masks that the key frame before carries to it, unless a cut lies between.
+
+        The state keeps the key frame's own masks, from which propagation starts. Without ``fuse_keys``, and for other frames, the
+        prediction is unchanged.
+
+        Args:
+            result: result of the next frame of one stream.
+            image: (1, 3, H, W), that frame at network size.
+            before: state of the stream before the frame; ``None`` at its start.
+        """
+        if not self.fuse_keys:
+            return result
+        previous = None if before is None else before.change
+        assert previous is None or isinstance(previous, ChangeState)
+        change = CUTS.update_change(image, previous)
+        if result.is_key and before is not None and not change.cut:
+            target = Target(image, result.state, (before,), result.prediction)
+            (fused,) = label_targets(self, [target], self.fusion)
+            result = replace(result, prediction=fused.prediction, offsets=fused.offsets)
+        kept = change.reset() if result.is_key else change
+        return replace(result, state=replace(result.state, change=kept))
 
     def segment_key(self, image: FrameInput, state: KeyFrameState | None = None) -> tuple[MaskPrediction, KeyFrameState]:
         """Segment a frame regardless of the scheduler, and make it the key frame of the following ones."""
@@ -173,75 +188,22 @@ class StreamingSegmentor:
         """Propagate the key frame's masks to a frame regardless of the scheduler; errors are those of :meth:`step`."""
         return self.propagate_resized(self.resize(image), state, [state.index + 1])
 
-    @torch.inference_mode()
-    def segment_resized(self, image: Tensor, frames: Sequence[int]) -> tuple[MaskPrediction, KeyFrameState]:
-        """Segment results of :meth:`resize`.
-
-        Args:
-            image: (B, 3, H, W).
-            frames: number of the frame, one for all streams or B of them; the first is that of the state.
-        """
-        self._check_mode()
-        with self._precision(image):
-            prediction = self._segment(image).final_layer()
-            features = self.propagator.flow.encode_key(image)
-        check_finite({"class logits": prediction.class_logits, "mask logits": prediction.mask_logits}, frames)
-        return prediction, KeyFrameState(image, prediction, frames[0], age=0, flow_features=features)
-
-    @torch.inference_mode()
-    def propagate_resized(self, image: Tensor, state: KeyFrameState, frames: Sequence[int]) -> StepResult:
-        """Propagate to results of :meth:`resize`; arguments are those of :meth:`segment_resized`."""
-        check_state(image, state, self.propagator.segmentor)
-        self._check_mode()
-        with self._precision(image):
-            prediction, flow = self._propagate(state.prediction, state.image, image, state.flow_features)
-        found = {"flow": flow.segment_flow, "flow confidence": flow.confidence, "disocclusion logits": flow.disocclusion_logits}
-        check_finite({**found, "mask logits": prediction.mask_logits}, frames)
-        state = replace(state, index=state.index + 1, age=state.age + 1, reason=None)
-        return StepResult(prediction, flow, state, self.map_size)
-
-    def resize(self, image: FrameInput) -> Tensor:
-        """Return an image (B, 3, H, W) on the network's device and at its input size.
-
-        The resize is bilinear and antialiased; uint8 stays uint8, as in Pillow.
-
-        Raises:
-            ValueError: if the image is none of :meth:`step`.
-        """
-        image = image_batch(image).to(next(self.propagator.parameters()).device)
-        size = short_side_size((image.shape[-2], image.shape[-1]), self.short_side, self.max_long_side)
-        if size == tuple(image.shape[-2:]):
-            return image
-        return resize_antialiased(image, size)
-
     def record_latency(self, state: KeyFrameState, seconds: float) -> KeyFrameState:
         """Update the scheduler's part of a state by the latency of its step, from the decoded frame to its label map.
 
-        :meth:`step` and :meth:`stream` call this; callers of :meth:`predict` call it themselves.
+        :meth:`step` and :meth:`label_frames` call this; callers of :meth:`predict` call it themselves.
         """
         if not isinstance(self.scheduler, LatencyAwareScheduler):
             return state
         return replace(state, schedule=self.scheduler.record_latency(state, 1e3 * seconds))
 
-    def _compile(self, what: Compile) -> None:
-        if what is True:
-            self._segment = torch.compile(self.propagator.segmentor)
-            # A flow without parameters (copy, DIS) has nothing to compile.
-            if any(True for _ in self.propagator.flow.parameters()):
-                self._propagate = torch.compile(self.propagator.propagate)
-        elif what == "backbone":
-            backbone = self.propagator.segmentor.parts()["backbone"]
-            if isinstance(backbone, nn.ModuleList):
-                name = type(self.propagator.segmentor).__name__
-                raise ValueError(f"compile is 'backbone', but the backbone of a {name} is no separate network; use true or false")
-            # In place, so that parameter names stay.
-            backbone.compile()
-        elif what is not False:
-            raise ValueError(f"compile is {what!r}; expected true, false or backbone")
+    def _check_online(self) -> None:
+        if self.mode != "online":
+            raise ValueError("mode is 'offline', where results are late; expected 'online' for single steps; use label_frames")
 
-    def _check_mode(self) -> None:
-        if self.propagator.training:
-            raise RuntimeError("the propagator is in train mode; expected eval mode; call .eval() on it before streaming")
 
-    def _precision(self, image: Tensor) -> AbstractContextManager[object]:
-        return nullcontext() if self.autocast is None else torch.autocast(image.device.type, dtype=self.autocast)
+def _one_image(frame: FrameInput) -> Tensor:
+    images = image_batch(frame)
+    if len(images) != 1:
+        raise ValueError(f"frame is {tuple(images.shape)}; expected one image, as a video has one stream")
+    return images

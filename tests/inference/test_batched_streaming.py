@@ -13,7 +13,8 @@ from src.inference.scheduling.budget import Budget, BudgetState
 from src.inference.scheduling.change import ChangeState
 from src.inference.scheduling.scheduler import Decision, FixedInterval, KeyFrameScheduler
 from src.inference.scheduling.step_costs import StepCosts
-from src.inference.streaming import StepResult, StreamingSegmentor
+from src.inference.step_result import StepResult
+from src.inference.streaming import StreamingSegmentor
 from src.structures import FlowPrediction, KeyFrameState, MaskPrediction
 from tests.inference.schedules import cut_clip
 from tests.inference.tiny import frames, tiny_propagator

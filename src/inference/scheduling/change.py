@@ -101,6 +101,10 @@ class ChangeSettings:
         return ChangeState(current, previous.change + step, total, count, previous.cut or cut)
 
 
+CUTS = ChangeSettings()
+"""Detection of the scene cuts across which no masks are fused."""
+
+
 def restored(state: KeyFrameState | None, kind: type[StateT]) -> StateT | None:
     """Return the scheduler's own state from a stream's state; ``None`` at the start of a stream.
 

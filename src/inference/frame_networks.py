@@ -1,0 +1,125 @@
+"""Networks of a stream at its input size and precision."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from src.inference.frame_input import FrameInput, image_batch
+from src.inference.step_result import StepResult
+from src.inference.stream_checks import check_finite, check_state
+from src.models.propagator import Propagator
+from src.ops.masks import SEMANTIC_MAPS, MapSize
+from src.ops.resize import resize_antialiased, short_side_size
+from src.structures import KeyFrameState, MaskPrediction
+
+Compile = bool | Literal["backbone"]
+"""Networks to run through ``torch.compile``: both, none, or the segmentor's backbone."""
+
+
+class FrameNetworks:
+    """Segmentation and propagation of single frames; holds no stream state.
+
+    Args:
+        propagator: network; switched to eval mode here.
+        short_side: shorter side of the network's input images, pixels; ``None`` keeps their size.
+        max_long_side: maximum longer side, pixels; without ``short_side`` it only shrinks.
+        autocast: precision of the networks (``torch.bfloat16``); warp and post-processing stay float32. ``None`` keeps the
+            surrounding autocast state.
+        compile: networks to run through ``torch.compile``: both (``True``), the segmentor's ``"backbone"``, or none. The first
+            frames, and the first of each new image size, then take up to minutes. Gains: ``docs/performance.md``.
+        map_size: ``image``, or ``mask`` for the approximation of :func:`src.ops.masks.semantic_map_at_mask_size`.
+
+    Raises:
+        ValueError: if a side is not positive, ``compile`` or ``map_size`` is unknown, or the backbone cannot be compiled.
+    """
+
+    def __init__(
+        self,
+        propagator: Propagator,
+        short_side: int | None = None,
+        max_long_side: int | None = None,
+        autocast: torch.dtype | None = None,
+        compile: Compile = False,
+        map_size: MapSize = "image",
+    ) -> None:
+        for name, side in (("short_side", short_side), ("max_long_side", max_long_side)):
+            if side is not None and side < 1:
+                raise ValueError(f"{name} is {side}; expected a positive number of pixels or None")
+        if map_size not in SEMANTIC_MAPS:
+            raise ValueError(f"map_size is {map_size!r}; expected {' or '.join(SEMANTIC_MAPS)}")
+        self.propagator = propagator.eval()
+        self.short_side = short_side
+        self.max_long_side = max_long_side
+        self.autocast = autocast
+        self.map_size: MapSize = map_size
+        self._segment: Callable[[Tensor], MaskPrediction] = self.propagator.segmentor
+        self._propagate = self.propagator.propagate
+        self._compile(compile)
+
+    @torch.inference_mode()
+    def segment_resized(self, image: Tensor, frames: Sequence[int]) -> tuple[MaskPrediction, KeyFrameState]:
+        """Segment results of :meth:`resize`.
+
+        Args:
+            image: (B, 3, H, W).
+            frames: number of the frame, one for all streams or B of them; the first is that of the state.
+        """
+        self._check_mode()
+        with self._precision(image):
+            prediction = self._segment(image).final_layer()
+            features = self.propagator.flow.encode_key(image)
+        check_finite({"class logits": prediction.class_logits, "mask logits": prediction.mask_logits}, frames)
+        return prediction, KeyFrameState(image, prediction, frames[0], age=0, flow_features=features)
+
+    @torch.inference_mode()
+    def propagate_resized(self, image: Tensor, state: KeyFrameState, frames: Sequence[int]) -> StepResult:
+        """Propagate to results of :meth:`resize`; arguments are those of :meth:`segment_resized`."""
+        check_state(image, state, self.propagator.segmentor)
+        self._check_mode()
+        with self._precision(image):
+            prediction, flow = self._propagate(state.prediction, state.image, image, state.flow_features)
+        found = {"flow": flow.segment_flow, "flow confidence": flow.confidence, "disocclusion logits": flow.disocclusion_logits}
+        check_finite({**found, "mask logits": prediction.mask_logits}, frames)
+        state = replace(state, index=state.index + 1, age=state.age + 1, reason=None)
+        return StepResult(prediction, flow, state, self.map_size, (-state.age,))
+
+    def resize(self, image: FrameInput) -> Tensor:
+        """Return an image (B, 3, H, W) on the network's device and at its input size.
+
+        The resize is bilinear and antialiased; uint8 stays uint8, as in Pillow.
+
+        Raises:
+            ValueError: if the image is none of :meth:`step`.
+        """
+        image = image_batch(image).to(next(self.propagator.parameters()).device)
+        size = short_side_size((image.shape[-2], image.shape[-1]), self.short_side, self.max_long_side)
+        if size == tuple(image.shape[-2:]):
+            return image
+        return resize_antialiased(image, size)
+
+    def _compile(self, what: Compile) -> None:
+        if what is True:
+            self._segment = torch.compile(self.propagator.segmentor)
+            # A flow without parameters (copy, DIS) has nothing to compile.
+            if any(True for _ in self.propagator.flow.parameters()):
+                self._propagate = torch.compile(self.propagator.propagate)
+        elif what == "backbone":
+            backbone = self.propagator.segmentor.parts()["backbone"]
+            if isinstance(backbone, nn.ModuleList):
+                name = type(self.propagator.segmentor).__name__
+                raise ValueError(f"compile is 'backbone', but the backbone of a {name} is no separate network; use true or false")
+            # In place, so that parameter names stay.
+            backbone.compile()
+        elif what is not False:
+            raise ValueError(f"compile is {what!r}; expected true, false or backbone")
+
+    def _check_mode(self) -> None:
+        if self.propagator.training:
+            raise RuntimeError("the propagator is in train mode; expected eval mode; call .eval() on it before streaming")
+
+    def _precision(self, image: Tensor) -> AbstractContextManager[object]:
+        return nullcontext() if self.autocast is None else torch.autocast(image.device.type, dtype=self.autocast)

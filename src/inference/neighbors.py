@@ -1,0 +1,85 @@
+"""Labelling of frames from several key frames: masks are carried from each, and fused."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from src.inference.batches import concatenate_states, flow_row, prediction_row
+from src.inference.frame_networks import FrameNetworks
+from src.inference.step_result import StepResult
+from src.models.fusion import FusionRule, Source, confidence, fuse
+from src.ops.segment_flow import winning_flow
+from src.structures import KeyFrameState, MaskPrediction
+
+_MAX_PAIRS = 4  # a batch of more pairs is hardly faster on a CPU, and holds more memory
+
+
+@dataclass(frozen=True)
+class Target:
+    """Frame to label from key frames around it.
+
+    Attributes:
+        image: (1, 3, H, W), the frame at network size.
+        state: state of the stream after the frame.
+        keys: key frames whose masks are carried to the frame, in time order.
+        own: the frame's own prediction; ``None`` for a non-key frame, which has at least one key.
+    """
+
+    image: Tensor
+    state: KeyFrameState
+    keys: tuple[KeyFrameState, ...]
+    own: MaskPrediction | None = None
+
+
+@torch.inference_mode()
+def label_targets(networks: FrameNetworks, targets: Sequence[Target], rule: FusionRule) -> Iterator[StepResult]:
+    """Carry masks to each target and fuse them; results are in order.
+
+    Pairs of a frame and a key frame run in batches of one size. Batches may be rounded differently than single pairs.
+    """
+    first = 0
+    while first < len(targets):
+        last, pairs = first, 0
+        while last < len(targets) and targets[last].image.shape == targets[first].image.shape:
+            pairs += len(targets[last].keys)
+            if last > first and pairs > _MAX_PAIRS:
+                break
+            last += 1
+        yield from _label_batch(networks, targets[first:last], rule)
+        first = last
+
+
+def _label_batch(networks: FrameNetworks, targets: Sequence[Target], rule: FusionRule) -> Iterator[StepResult]:
+    pairs = [(target, key) for target in targets for key in target.keys]
+    if not pairs:
+        for target in targets:
+            assert target.own is not None
+            yield StepResult(target.own, None, target.state, networks.map_size)
+        return
+    images = torch.cat([target.image for target, _ in pairs])
+    keys = concatenate_states([key for _, key in pairs])
+    carried = networks.propagate_resized(images, keys, [target.state.index for target, _ in pairs])
+    assert carried.flow is not None
+    # One source needs no weight.
+    several = any(len(target.keys) + (target.own is not None) > 1 for target in targets)
+    flow = winning_flow(carried.prediction, carried.flow) if several and rule == "photometric" else None
+    trust = confidence(rule, images, keys.image, flow)
+    row = 0
+    for target in targets:
+        sources = []
+        for key in target.keys:
+            distance = abs(target.state.index - key.key_index)
+            sources.append((key.key_index, Source(prediction_row(carried.prediction, row), distance, trust[row : row + 1])))
+            row += 1
+        flow_before = None
+        if target.own is None:
+            flow_before = flow_row(carried.flow, row - len(target.keys))
+        else:
+            certain = torch.ones_like(trust[:1])
+            sources.append((target.state.index, Source(target.own, 0, certain)))
+            sources.sort(key=lambda source: source[0])
+        offsets = tuple(index - target.state.index for index, _ in sources)
+        prediction = fuse([source for _, source in sources], rule)
+        yield StepResult(prediction, flow_before, target.state, networks.map_size, offsets)

@@ -1,0 +1,52 @@
+"""Results of one frame of a stream."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from src.ops.masks import SEMANTIC_MAPS, MapSize
+from src.structures import FlowPrediction, KeyFrameState, MaskPrediction, Size
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """Result of one frame, before post-processing.
+
+    Attributes:
+        prediction: masks and classes of the frame, final layer; fused ones have ``shares``.
+        flow: flow that propagated the masks, from the key frame before where there are two; ``None`` on a key frame.
+        state: state for the next step; of a delayed frame, the state after that frame.
+        map_size: resolution of the sum over queries in :meth:`semantic_map`.
+        offsets: signed distance in frames to the key frame of each source, in the order of ``prediction.shares``: (-2, 3) for a
+            frame between two key frames, (-5, 0, 5) for a fused key frame.
+    """
+
+    prediction: MaskPrediction
+    flow: FlowPrediction | None
+    state: KeyFrameState
+    map_size: MapSize = "image"
+    offsets: tuple[int, ...] = (0,)
+
+    @property
+    def is_key(self) -> bool:
+        """True for a key frame."""
+        return self.flow is None
+
+    def semantic_map(self, size: Size) -> Tensor:
+        """Return the label map (B, H, W) int64 at ``size`` (H, W)."""
+        return SEMANTIC_MAPS[self.map_size](self.prediction, size)
+
+
+@dataclass(frozen=True)
+class FrameResult:
+    """Labelled frame of a video.
+
+    Attributes:
+        semantic_map: (B, H, W) int64 at the size of the frame.
+        result: prediction before post-processing, flow and state.
+        seconds: wall-clock time of the frame's networks, fusion and label map.
+    """
+
+    semantic_map: Tensor
+    result: StepResult
+    seconds: float
