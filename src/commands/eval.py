@@ -206,6 +206,7 @@ def _options(cfg: DictConfig) -> EvaluationOptions:
         cfg.key_frame_offsets,
         cfg.temporal_consistency,
         cfg.interval_shifts,
+        cfg.disoccluded,
     )
 
 

@@ -166,6 +166,7 @@ class Eval(Options):
     short_side: Side | None
     max_long_side: Side | None
     temporal_consistency: bool
+    disoccluded: bool
     flows: list[Text]
     checkpoints: list[PathText]
     picture_flows: list[Text] | None

@@ -55,7 +55,11 @@ def confusion_picture(confusion: Tensor, classes: Sequence[str], title: str = ""
     return render(figure)
 
 
-def offset_picture(panels: Mapping[int, Mapping[str, Mapping[int, float]]], per_frame: float | None = None) -> Tensor:
+def offset_picture(
+    panels: Mapping[int, Mapping[str, Mapping[int, float]]],
+    per_frame: float | None = None,
+    axis: str = "frames since the key frame",
+) -> Tensor:
     """Plot the mIoU against frames since the key frame, a panel per key interval and a line per method.
 
     The vertical axis does not start at zero, to show the decrease after the key frame.
@@ -63,6 +67,7 @@ def offset_picture(panels: Mapping[int, Mapping[str, Mapping[int, float]]], per_
     Args:
         panels: key interval -> method -> frames since the key frame -> mIoU 0..1.
         per_frame: mIoU of segmenting every frame, a dashed line.
+        axis: label of the horizontal axis.
     """
     if not panels:
         raise ValueError("there is no key interval; expected at least one")
@@ -82,7 +87,7 @@ def offset_picture(panels: Mapping[int, Mapping[str, Mapping[int, float]]], per_
             color = f"C{methods.index(method)}"
             axes.plot(offsets, scores, color=color, marker="o", markersize=4, linewidth=1.5, label=method)
         axes.set_title(f"key interval {interval}", fontsize=11)
-        axes.set_xlabel("frames since the key frame")
+        axes.set_xlabel(axis)
         axes.set_xticks(sorted({offset for values in curves.values() for offset in values}))
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)

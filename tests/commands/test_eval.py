@@ -201,7 +201,7 @@ def test_scores_and_report_reach_wandb(model: Path, tmp_path: Path, capsys: pyte
     evaluate(config(f"checkpoint={model}", f"output={tmp_path}/t.json", "device=cpu", f"paths.runs={tmp_path}/runs", *arguments))
     (run,) = (tmp_path / "runs" / "eval" / "wandb").glob("offline-run-*")
     media = {path.name.rsplit("_", 2)[0] for path in (run / "files" / "media" / "images" / "eval").iterdir()}
-    assert media == {"confusion_per_frame_k1", "confusion_copy_k2", "miou_by_offset", "miou_by_gflops"}
+    assert media == {"confusion_per_frame_k1", "confusion_copy_k2", "miou_by_offset", "miou_by_position", "miou_by_gflops"}
     assert list((run / "files" / "media" / "table" / "eval").iterdir())
     assert b"eval/miou_copy_k2" in logged_bytes(run)
     assert "IoU per class" in capsys.readouterr().out

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from src.data.clips import ClipDataset, naming_frame
 from src.inference.distributed import SINGLE, World
-from src.inference.evaluation.pairs import check_data, evaluate_pairs
+from src.inference.evaluation.pairs import check_data, disoccluded_since, evaluate_pairs
 from src.inference.evaluation.progress import FrameCounter, ProgressCallback
 from src.inference.evaluation.scores import EvaluationResult, Scores
 from src.inference.evaluation.warped_agreement import WarpedAgreement
@@ -35,7 +35,7 @@ class EvaluationOptions:
         protocol: ``stream`` runs all frames of a clip; ``pairs`` runs :func:`evaluate_pairs` (the paper's Cityscapes protocol).
         key_frame_offsets: key frames of ``stream``: ``all`` averages over every position of the key frames; ``first`` has them
             at 0, k, 2k, ... (the VSPW protocol).
-        temporal_consistency: see :func:`evaluate_streams`.
+        temporal_consistency, disoccluded: see :func:`evaluate_streams`.
         interval_shifts: runs to average for schedulers other than ``fixed``, their first intervals shortened evenly; 1 run
             where ``key_frame_offsets`` is ``first``.
 
@@ -50,6 +50,7 @@ class EvaluationOptions:
     key_frame_offsets: KeyFrameOffsets = "all"
     temporal_consistency: bool = False
     interval_shifts: int = 5
+    disoccluded: bool = False
 
     def __post_init__(self) -> None:
         for name, known in (("protocol", get_args(EvaluationProtocol)), ("key_frame_offsets", get_args(KeyFrameOffsets))):
@@ -86,10 +87,11 @@ def evaluate_clips(
     if options.protocol == "pairs":
         if on_semantic_map is not None:
             raise ValueError("protocol is 'pairs', which does not run every frame; expected 'stream' to save predictions")
-        return evaluate_pairs(options.stream(propagator, FixedInterval(key_interval)), dataset, key_interval, progress, world)
+        stream = options.stream(propagator, FixedInterval(key_interval))
+        return evaluate_pairs(stream, dataset, key_interval, progress, world, options.disoccluded)
     offsets = range(key_interval if options.key_frame_offsets == "all" else 1)
     streams = [options.stream(propagator, FixedInterval(key_interval, offset)) for offset in offsets]
-    return evaluate_streams(streams, dataset, progress, options.temporal_consistency, on_semantic_map, world)
+    return evaluate_streams(streams, dataset, progress, options.temporal_consistency, on_semantic_map, world, options.disoccluded)
 
 
 def evaluate_streams(
@@ -99,6 +101,7 @@ def evaluate_streams(
     temporal_consistency: bool = False,
     on_semantic_map: MapCallback | None = None,
     world: World = SINGLE,
+    disoccluded: bool = False,
 ) -> EvaluationResult:
     """Run every stream over every clip and average their scores. Memory does not grow with the number of clips.
 
@@ -111,6 +114,7 @@ def evaluate_streams(
         temporal_consistency: compare each map with the flow-warped previous map; costs two DIS flows a frame.
         on_semantic_map: receives the maps of the first stream, also of frames after the last label; labels may then be absent.
         world: processes that share the clips, each clip whole in one process; every process returns the scores of all clips.
+        disoccluded: score the pixels without a source in the key frame apart, where the data has exact flow.
     """
     if not streams:
         raise ValueError("0 streams to evaluate; expected at least 1")
@@ -136,7 +140,12 @@ def evaluate_streams(
                 if on_semantic_map is not None and number == 0:
                     on_semantic_map(clip, step.frame, step.semantic_map)
                 if step.frame in labelled:
-                    scores.add_frame(step.semantic_map, dataset.read_label(clip, step.frame), step.state.age)
+                    age = step.state.age
+                    lost = disoccluded_since(dataset, clip, step.frame, age) if disoccluded else None
+                    position = (
+                        age if _in_complete_interval(stream.scheduler, step.frame - age, len(dataset.clips[clip])) else None
+                    )
+                    scores.add_frame(step.semantic_map, dataset.read_label(clip, step.frame), age, position, lost)
                 else:
                     scores.end_sequence()
                 counter.advance()
@@ -145,6 +154,13 @@ def evaluate_streams(
                 agreement.end_clip()
         scores.end_run(None if agreement is None else agreement.metric)
     return scores.result(sum(len(clip.labelled_frames) for clip in dataset.clips), world)
+
+
+def _in_complete_interval(scheduler: KeyFrameScheduler, key: int, frames: int) -> bool:
+    """Return whether a key frame and the next one of a clip's ``frames`` are a fixed interval apart."""
+    if not isinstance(scheduler, FixedInterval):
+        return False
+    return (key - scheduler.phase) % scheduler.key_interval == 0 and key + scheduler.key_interval < frames
 
 
 class _Step(NamedTuple):

@@ -120,7 +120,9 @@ def evaluate_methods(
                     result = evaluate_clips(network, dataset, job.key_interval, options, callback, maps, world)
                 else:
                     streams = _scheduled_streams(network, job, make, options)
-                    result = evaluate_streams(streams, dataset, callback, options.temporal_consistency, maps, world)
+                    result = evaluate_streams(
+                        streams, dataset, callback, options.temporal_consistency, maps, world, options.disoccluded
+                    )
                 progress.remove_task(task)
             every_frame = result if job.key_interval == 1 else every_frame
             progress.advance(overall)

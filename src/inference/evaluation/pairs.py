@@ -11,6 +11,7 @@ from src.inference.evaluation.scores import EvaluationResult, Scores
 from src.inference.streaming import StreamingSegmentor
 from src.ops.device import synchronize
 from src.ops.masks import semantic_map
+from src.ops.occlusion import occluded
 
 
 def evaluate_pairs(
@@ -19,13 +20,14 @@ def evaluate_pairs(
     key_interval: int,
     progress: ProgressCallback | None = None,
     world: World = SINGLE,
+    disoccluded: bool = False,
 ) -> EvaluationResult:
     """Score every labelled frame with its key frame 0, 1, ... k-1 frames earlier (the paper's Cityscapes protocol).
 
     The prediction of a non-key frame depends only on its key frame and itself, so only these two are read and run. The runs of
     the result are the offsets: ``miou`` is their mean, ``miou_by_offset`` contains each. Labels with too few frames before them
     are left out at that offset (``frames_by_offset``). Consistency over time is not measured, and the stream's scheduler is not
-    used.
+    used. ``disoccluded`` is that of :func:`src.inference.evaluation.clips.evaluate_streams`.
 
     Raises:
         ValueError: if no labelled frame has k-1 frames before it.
@@ -48,7 +50,8 @@ def evaluate_pairs(
             key_image = image if offset == 0 else dataset.read_image(clip, frame - offset)
             with naming_frame(dataset, clip, frame):
                 found = _segment_or_propagate(stream, key_image[None], None if offset == 0 else image[None], scores)
-            scores.add_frame(found, dataset.read_label(clip, frame), offset)
+            lost = disoccluded_since(dataset, clip, frame, offset) if disoccluded else None
+            scores.add_frame(found, dataset.read_label(clip, frame), offset, disoccluded=lost)
             scores.end_sequence()
             counter.advance()
         scores.end_run()
@@ -68,6 +71,12 @@ def _segment_or_propagate(stream: StreamingSegmentor, key_image: Tensor, image: 
     synchronize(found.device)
     scores.add_time(time.perf_counter() - start, image is None)
     return found[0].cpu()
+
+
+def disoccluded_since(dataset: ClipDataset, clip: int, frame: int, age: int) -> Tensor | None:
+    """Mark a frame's pixels (H, W) without a source ``age`` frames earlier; ``None`` at age 0 and without exact flow."""
+    flow = dataset.read_flow(clip, nonkey=frame, key=frame - age) if age else None
+    return None if flow is None else occluded(flow[None])[0]
 
 
 def check_data(stream: StreamingSegmentor, dataset: ClipDataset, needs_labels: bool) -> None:

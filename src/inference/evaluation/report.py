@@ -12,6 +12,10 @@ from src.inference.evaluation.comparison import MethodResult
 from src.visualization.charts import confusion_picture, offset_picture
 
 _COLUMNS = 8
+_CURVES = {
+    "miou_by_offset": "frames since the key frame",
+    "miou_by_position": "position in a complete interval, frames since its key frame",
+}
 
 
 def class_tables(results: Sequence[MethodResult], classes: Sequence[str]) -> list[Table]:
@@ -34,7 +38,9 @@ def class_tables(results: Sequence[MethodResult], classes: Sequence[str]) -> lis
 
 
 def write_report(results: Sequence[MethodResult], classes: Sequence[str], folder: str | Path) -> dict[str, Path]:
-    """Write ``per_class.json``, ``confusion_<method>_k<k>.png`` and, where there are key frames, ``miou_by_offset.png``.
+    """Write ``per_class.json``, ``confusion_<method>_k<k>.png`` and, where they are known, curves over the key interval.
+
+    The curves are ``miou_by_offset.png``, of all frames, and ``miou_by_position.png``, of complete intervals.
 
     The folder is created if missing; files of the same name are replaced. Returns the files by their names without suffix;
     ``per_class`` is the JSON, the others are pictures.
@@ -52,22 +58,18 @@ def write_report(results: Sequence[MethodResult], classes: Sequence[str], folder
         files[f"confusion_{one.key}"] = write_rgb(
             confusion_picture(one.result.confusion, classes, title), folder / f"confusion_{one.key}.png"
         )
-    panels, per_frame = _offset_panels(results)
-    if panels:
-        files["miou_by_offset"] = write_rgb(offset_picture(panels, per_frame), folder / "miou_by_offset.png")
+    per_frame = next((one.result.miou for one in results if one.key_interval == 1), None)
+    for name, axis in _CURVES.items():
+        if panels := _panels(results, name):
+            files[name] = write_rgb(offset_picture(panels, per_frame, axis), folder / f"{name}.png")
     return files
 
 
-def _offset_panels(results: Sequence[MethodResult]) -> tuple[dict[int, Mapping[str, Mapping[int, float]]], float | None]:
-    """Collect the curves of the methods by fixed key interval, and the score without propagation."""
-    per_frame = next((one.result.miou for one in results if one.key_interval == 1), None)
-    results = [one for one in results if one.scheduler == "fixed"]
+def _panels(results: Sequence[MethodResult], name: str) -> dict[int, Mapping[str, Mapping[int, float]]]:
+    """Collect the curves of the methods by fixed key interval; ``name`` is the field of the result."""
+    results = [one for one in results if one.scheduler == "fixed" and getattr(one.result, name)]
     intervals = sorted({one.key_interval for one in results if one.key_interval is not None and one.key_interval > 1})
-    panels = {
-        k: {one.method: one.result.miou_by_offset for one in results if one.key_interval == k and one.result.miou_by_offset}
-        for k in intervals
-    }
-    return {k: curves for k, curves in panels.items() if curves}, per_frame
+    return {k: {one.method: getattr(one.result, name) for one in results if one.key_interval == k} for k in intervals}
 
 
 def _label_shares(one: MethodResult) -> list[float]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 from statistics import fmean, median
 from typing import Any, NamedTuple
 
@@ -14,12 +14,16 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from src.inference.distributed import SINGLE, World
-from src.metrics.iou import MeanIoU, count_pixels, iou_figures
+from src.metrics.class_borders import near_class_change
+from src.metrics.grouped_iou import GroupedIoU
+from src.metrics.iou import MeanIoU, iou_figures
 from src.metrics.temporal_consistency import TemporalConsistency
 from src.metrics.video_consistency import VideoConsistency
 from src.ops.resize import resize_nearest
 
 WINDOWS = (8, 16)
+BORDER_PIXELS = 3
+"""Largest distance of a border pixel to another class, pixels of the label."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,11 @@ class EvaluationResult:
         iou_per_class: K values.
         miou_by_offset: frames since the key frame -> mIoU of all such frames, pixels of all runs in one confusion matrix.
         frames_by_offset: frames since the key frame -> number of scored frames.
+        miou_by_position: the same, only of frames in complete intervals of a fixed length k: at position p, the key frame before
+            is p frames and the one after k - p frames away.
+        frames_by_position: position -> number of scored frames.
+        miou_border: mIoU of labelled pixels at most ``BORDER_PIXELS`` from another class, of all runs.
+        miou_disoccluded: mIoU of labelled pixels without a source in the key frame before, by the exact flow, of all runs.
         confusion: (K, K) int64 pixels of all runs, row = label, column = prediction; (1, 3) for K = 1.
         key_times, nonkey_times: times of key frames and of non-key frames.
         runs: number of averaged runs over the clips.
@@ -73,6 +82,10 @@ class EvaluationResult:
     iou_per_class: tuple[float, ...]
     miou_by_offset: dict[int, float]
     frames_by_offset: dict[int, int]
+    miou_by_position: dict[int, float]
+    frames_by_position: dict[int, int]
+    miou_border: float
+    miou_disoccluded: float
     confusion: Tensor
     key_times: StepTimes
     nonkey_times: StepTimes
@@ -97,8 +110,7 @@ class Scores:
 
     def __init__(self, num_classes: int) -> None:
         self.num_classes = num_classes
-        self._confusion_by_offset: dict[int, Tensor] = {}
-        self._frames_by_offset: Counter[int] = Counter()
+        self._groups = GroupedIoU(num_classes)
         self._runs: list[_Run] = []
         self._seconds: dict[bool, list[float]] = {True: [], False: []}
         self.start_run()
@@ -114,21 +126,31 @@ class Scores:
         """Add the duration of one step."""
         self._seconds[is_key].append(seconds)
 
-    def add_frame(self, semantic_map: Tensor, label: Tensor, offset: int | None = None) -> None:
+    def add_frame(
+        self,
+        semantic_map: Tensor,
+        label: Tensor,
+        offset: int | None = None,
+        position: int | None = None,
+        disoccluded: Tensor | None = None,
+    ) -> None:
         """Score one labelled frame, the next of its sequence.
 
         Args:
             semantic_map: (h, w) int64; resized to the label's size, nearest.
             label: (H, W) int64, classes or ``IGNORE_INDEX``.
             offset: frames since the key frame; ``None`` where it is unknown.
+            position: the same for a frame of a complete interval of fixed length; ``None`` for others.
+            disoccluded: (H, W) bool, pixels without a source in the key frame; ``None`` where it is unknown.
         """
         if semantic_map.shape != label.shape:
             semantic_map = resize_nearest(semantic_map, (label.shape[0], label.shape[1]))
         self._iou.update(semantic_map, label)
-        if offset is not None:
-            pixels = count_pixels(semantic_map, label, self.num_classes)
-            self._confusion_by_offset[offset] = self._confusion_by_offset.get(offset, 0) + pixels
-            self._frames_by_offset[offset] += 1
+        border = near_class_change(label, self.num_classes, BORDER_PIXELS)
+        groups = (("offset", offset, None), ("position", position, None), ("border", BORDER_PIXELS, border))
+        for kind, number, region in (*groups, ("disoccluded", None if disoccluded is None else 0, disoccluded)):
+            if number is not None:
+                self._groups.add(kind, number, semantic_map, label, region)
         for consistency in self._consistency.values():
             consistency.update(semantic_map[None], label[None], end_of_clip=False)
 
@@ -151,10 +173,6 @@ class Scores:
         self._add_up(world)
         figures = [run.figures() for run in self._runs]
         mean = {name: torch.stack([scores[name] for scores in figures]).mean(0) for name in figures[0]}
-        by_offset = {
-            offset: float(iou_figures(confusion, "present_in_label")["miou"])
-            for offset, confusion in sorted(self._confusion_by_offset.items())
-        }
         return EvaluationResult(
             miou=float(mean["miou"]),
             miou_reference=float(mean["miou_reference"]),
@@ -163,8 +181,12 @@ class Scores:
             strict_video_consistency={window: float(mean[f"strict_vc{window}"]) for window in WINDOWS},
             temporal_consistency=float(mean["temporal"]),
             iou_per_class=tuple(mean["iou_per_class"].tolist()),
-            miou_by_offset=by_offset,
-            frames_by_offset={offset: self._frames_by_offset[offset] for offset in by_offset},
+            miou_by_offset=self._groups.miou("offset"),
+            frames_by_offset=self._groups.frame_counts("offset"),
+            miou_by_position=self._groups.miou("position"),
+            frames_by_position=self._groups.frame_counts("position"),
+            miou_border=self._groups.miou("border").get(BORDER_PIXELS, nan),
+            miou_disoccluded=self._groups.miou("disoccluded").get(0, nan),
             confusion=torch.stack([run.iou.confusion for run in self._runs]).sum(0),
             key_times=StepTimes.of(self._seconds[True]),
             nonkey_times=StepTimes.of(self._seconds[False]),
@@ -176,15 +198,11 @@ class Scores:
         """Sum the counts of all processes. Counts are integers, so the sums equal those of one process bit for bit."""
         metrics = [metric for run in self._runs for metric in run.metrics()]
         states = [metric.metric_state for metric in metrics]
-        gathered = world.gather((states, self._confusion_by_offset, self._frames_by_offset, self._seconds))
+        gathered = world.gather((states, self._groups, self._seconds))
         for number, metric in enumerate(metrics):
             for name in metric.metric_state:
-                setattr(metric, name, sum(states[number][name] for states, _, _, _ in gathered))
-        self._frames_by_offset = sum((frames for _, _, frames, _ in gathered), Counter())
-        self._confusion_by_offset = {
-            offset: torch.stack([pixels[offset] for _, pixels, _, _ in gathered if offset in pixels]).sum(0)
-            for offset in self._frames_by_offset
-        }
+                setattr(metric, name, sum(states[number][name] for states, *_ in gathered))
+        self._groups.sum_up([groups for _, groups, _ in gathered])
         self._seconds = {is_key: [value for *_, seconds in gathered for value in seconds[is_key]] for is_key in self._seconds}
 
 

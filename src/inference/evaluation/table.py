@@ -51,6 +51,8 @@ def result_row(
         "miou_by_offset_mean": fmean(scored) if scored else None,
         "miou_by_offset_min": min(scored, default=None),
         "frames_by_offset": {str(offset): count for offset, count in result.frames_by_offset.items()},
+        "miou_by_position": {str(position): value for position, value in result.miou_by_position.items()},
+        "frames_by_position": {str(position): count for position, count in result.frames_by_position.items()},
         "runs": result.runs,
         "frames": result.frames,
     }
@@ -106,5 +108,7 @@ def _scores(result: EvaluationResult) -> Row:
         **{f"vc{window}": value for window, value in result.video_consistency.items()},
         "strict": {**iou, **{f"vc{window}": value for window, value in result.strict_video_consistency.items()}},
         "miou_reference": result.miou_reference,
+        "miou_border": result.miou_border,
+        "miou_disoccluded": result.miou_disoccluded,
         "temporal_consistency": result.temporal_consistency,
     }

@@ -8,14 +8,18 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from src.files.tables import Row
 from src.inference.evaluation.comparison import MethodResult
 
+_FIGURES = (
+    *("miou", "miou_reference", "miou_border", "miou_disoccluded", "wiou", "vc8", "vc16", "temporal_consistency"),
+    *("miou_by_offset_min", "gflops", "ms"),
+)
+
 
 def log_results(
     logger: Logger, rows: Sequence[Row], results: Sequence[MethodResult], classes: Sequence[str], files: dict[str, Path]
 ) -> None:
     """Log the table row of each result, on W&B also IoU per class and the pictures among ``files``, and end the logger's run."""
     for one, row in zip(results, rows, strict=True):
-        names = ("miou", "miou_reference", "wiou", "vc8", "vc16", "temporal_consistency", "miou_by_offset_min", "gflops", "ms")
-        figures = {f"eval/{name}_{one.key}": row[name] for name in names if row.get(name) is not None}
+        figures = {f"eval/{name}_{one.key}": row[name] for name in _FIGURES if row.get(name) is not None}
         strict = {f"eval/strict_{name}_{one.key}": row["strict"][name] for name in ("vc8", "vc16")}
         logger.log_metrics(figures | {name: value for name, value in strict.items() if value is not None})
     if isinstance(logger, WandbLogger):

@@ -68,6 +68,39 @@ def test_copying_gets_worse_with_the_offset_and_runs_are_averaged() -> None:
     assert [result.key_times.frames for result in apart] == [3, 4, 4, 4]
 
 
+def test_positions_are_those_of_complete_intervals() -> None:
+    """Twelve frames at interval 5: phase 0 has intervals from 0 and 5, phase 3 from 3; the rest is cut short by an end."""
+    answer: Callable[[Tensor, int], Tensor] = lambda image, age: label_of(image)  # noqa: E731
+    result = evaluate_streams([Oracle(5, phase, answer) for phase in (0, 3)], FakeClips((12,)))
+    assert result.frames_by_position == dict.fromkeys(range(5), 3)
+    assert result.frames_by_offset == {0: 6, 1: 6, 2: 5, 3: 4, 4: 3}
+    iou = MeanIoU(4)
+    data = FakeClips((12,))
+    for key in (0, 5, 3):
+        iou.update(label_of(data.images[0][key][None]), data.read_label(0, key + 3))
+    assert result.miou_by_position[3] == iou.compute()["miou"]
+
+
+def test_disoccluded_pixels_are_scored_where_the_flow_is_known() -> None:
+    """A frozen map errs more where the picture has nothing to copy; key frames are left out."""
+    data, iou = FakeClips((5,)), MeanIoU(4)
+    stream = Oracle(5, 0, lambda image, age: label_of(image))
+    result = evaluate_streams([stream], data, disoccluded=True)
+    for age in range(1, 5):
+        label = data.read_label(0, age)
+        label[:, 2 * age :] = IGNORE_INDEX
+        iou.update(label_of(data.images[0][0][None]), label)
+    assert result.miou_disoccluded == iou.compute()["miou"]
+    assert math.isnan(evaluate_streams([stream], data).miou_disoccluded)
+    assert math.isnan(evaluate_streams([Oracle(1, 0, stream.answer)], data, disoccluded=True).miou_disoccluded)
+
+    class WithoutFlow(FakeClips):
+        def read_flow(self, clip: int, nonkey: int, key: int) -> None:
+            return None
+
+    assert math.isnan(evaluate_streams([stream], WithoutFlow((5,)), disoccluded=True).miou_disoccluded)
+
+
 def test_scores_equal_those_of_the_stream() -> None:
     data, propagator = FakeClips(), tiny_propagator()
     iou = MeanIoU(data.num_classes)

@@ -18,7 +18,7 @@ def result(offsets: int = 1) -> EvaluationResult:
     """Sky half right, road right, tree predicted only, no car."""
     scores = Scores(4)
     for offset in range(offsets):
-        scores.add_frame(torch.tensor([[0, 0, 2, 2, 1, 1]]), torch.tensor([[0, 0, 0, 0, 1, 1]]), offset)
+        scores.add_frame(torch.tensor([[0, 0, 2, 2, 1, 1]]), torch.tensor([[0, 0, 0, 0, 1, 1]]), offset, offset)
     scores.end_run()
     return scores.result(offsets)
 
@@ -33,18 +33,19 @@ def test_the_folder_has_classes_confusions_and_offsets(tmp_path: Path) -> None:
         "confusion_per_frame_k1": "confusion_per_frame_k1.png",
         "confusion_query_k5": "confusion_query_k5.png",
         "miou_by_offset": "miou_by_offset.png",
+        "miou_by_position": "miou_by_position.png",
     }
     assert sorted(path.name for path in (tmp_path / "report").iterdir()) == sorted(path.name for path in files.values())
     lines = {line["class"]: line for line in json.loads(files["per_class"].read_text())}
     assert lines["sky"]["iou"] == {"per_frame_k1": 0.5, "query_k5": 0.5} and lines["road"]["iou"]["query_k5"] == 1
     assert lines["car"]["iou"]["query_k5"] is None and abs(lines["sky"]["label_share"] - 2 / 3) < 1e-12
-    for name in ("confusion_query_k5", "miou_by_offset"):
+    for name in ("confusion_query_k5", "miou_by_offset", "miou_by_position"):
         with Image.open(files[name]) as image:
             assert min(image.size) > 200
 
 
 def test_without_key_frames_there_is_no_curve(tmp_path: Path) -> None:
-    predictions = MethodResult("predictions", None, replace(result(), miou_by_offset={}))
+    predictions = MethodResult("predictions", None, replace(result(), miou_by_offset={}, miou_by_position={}))
     assert list(write_report([predictions], CLASSES, tmp_path)) == ["per_class", "confusion_predictions"]
     assert (predictions.title, predictions.key) == ("predictions", "predictions")
 

@@ -52,6 +52,23 @@ def test_every_figure_is_that_of_its_metric() -> None:
         assert miou == apart.compute()["miou"]
 
 
+def test_regions_are_scored_apart() -> None:
+    scores = Scores(5)
+    label = torch.zeros(4, 20, dtype=torch.int64)
+    label[:, 10:] = 1
+    lost = torch.arange(20) < 4
+    prediction = label.clone()
+    prediction[:, 2] = 1  # disoccluded
+    prediction[:, 8] = 1  # at the border
+    scores.add_frame(prediction, label, 1, 1, lost.expand(4, 20))
+    scores.end_run()
+    result = scores.result(1)
+    assert result.miou_disoccluded == 3 / 4
+    assert result.miou_border == pytest.approx((2 / 3 + 3 / 4) / 2)  # columns 7..12
+    assert result.miou_by_position == result.miou_by_offset == {1: result.miou} and result.frames_by_position == {1: 1}
+    assert math.isnan(scored([frames(3, 1)]).miou_disoccluded) and scored([frames(3, 1)]).miou_by_position == {}
+
+
 def test_runs_are_averaged_and_their_pixels_added() -> None:
     first, second = [frames(9, 1)], [frames(9, 2)]
     apart = [scored(first), scored(second)]

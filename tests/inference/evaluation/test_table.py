@@ -15,7 +15,9 @@ NAN = float("nan")
 RESULT = EvaluationResult(
     miou=0.5, miou_reference=0.375, wiou=0.625, video_consistency={8: 0.75, 16: NAN},
     strict_video_consistency={8: 0.5, 16: NAN}, temporal_consistency=NAN, iou_per_class=(0.25, NAN),
-    miou_by_offset={0: 0.5, 1: 0.25}, frames_by_offset={0: 4, 1: 16}, confusion=torch.eye(2, dtype=torch.int64),
+    miou_by_offset={0: 0.5, 1: 0.25}, frames_by_offset={0: 4, 1: 16},
+    miou_by_position={0: 0.75, 1: NAN}, frames_by_position={0: 3, 1: 2}, miou_border=0.25, miou_disoccluded=NAN,
+    confusion=torch.eye(2, dtype=torch.int64),
     key_times=StepTimes(100.0, 110.0, 150.0, 4), nonkey_times=StepTimes(20.0, 25.0, 30.0, 16), runs=5, frames=20,
 )  # fmt: skip
 ROW = result_row("query", 5, RESULT, ("sky", "road"), 12.5)
@@ -28,6 +30,8 @@ def test_a_row_contains_the_measured_values() -> None:
     assert ROW["miou_by_offset"] == {"0": 0.5, "1": 0.25} and ROW["gflops"] == 12.5
     assert (ROW["miou_by_offset_mean"], ROW["miou_by_offset_min"]) == (0.375, 0.25)
     assert ROW["frames_by_offset"] == {"0": 4, "1": 16}
+    assert ROW["miou_by_position"] == {"0": 0.75, "1": None} and ROW["frames_by_position"] == {"0": 3, "1": 2}
+    assert (ROW["miou_border"], ROW["miou_disoccluded"]) == (0.25, None)
     assert ROW["strict"] == {"miou": 0.5, "wiou": 0.625, "vc8": 0.5, "vc16": None}
     assert (ROW["scheduler"], ROW["key_share"]) == ("fixed", 0.2)
     # Of another scheduler the interval is only what was asked for.
