@@ -67,7 +67,7 @@ def frame_cost(propagator: Propagator, size: Size) -> FrameCost:
         key = key.final_layer()
         features, encode_count = count_multiply_adds(lambda: shadow.flow.encode_key(image))
     flow_count = 0
-    if not any(True for _ in propagator.flow.parameters()):
+    if propagator.flow.training_free:
         black = torch.zeros(1, 3, *size, device="cpu")
         queries = torch.zeros(key.queries.shape, device="cpu")
         flow, flow_count = count_multiply_adds(lambda: propagator.flow(black, black, queries))

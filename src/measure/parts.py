@@ -63,7 +63,7 @@ def part_costs(propagator: Propagator, size: Size) -> dict[str, float]:
         with torch.no_grad():
             image = torch.empty(1, 3, *size, device="cpu")
             key = shadow.segmentor(image).final_layer()
-            if any(True for _ in shadow.flow.parameters()):
+            if not shadow.flow.training_free:
                 shadow.propagate(key, image, image)
     costs = {name: counts[name] / 1e9 for name in timed_modules(propagator)}
     for kind, whole, rest in (("key", total.key, "key: other"), ("non-key", total.propagate, "non-key: warp and other")):

@@ -5,17 +5,18 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Float, Float32, Num
+from jaxtyping import Float, Float32, Int64, Num
 from torch import Tensor
 
 from src.ops.occlusion import inside_image
 from src.ops.warp import warp
 from src.structures import MaskPrediction
 
-FusionRule = Literal["nearest", "linear", "photometric"]
+FusionRule = Literal["nearest", "linear", "photometric", "consistency", "learned"]
 """
 nearest: the closer key frame, the earlier of two equally close ones. linear: less with the distance. photometric: linear times
-exp(-error of the warped key frame).
+exp(-error of the warped key frame). consistency: photometric, and 0 where the flows of both directions disagree. learned: the
+weights of the flow's trained fusion head.
 """
 
 _DISTANCE_POWER = 0.5  # linear blending forgets too fast: a mask five frames old is nearly as good as one three frames old
@@ -30,12 +31,13 @@ class Source:
 
     Attributes:
         prediction: masks and classes at the frame: carried, or the frame's own.
-        distance: frames between the key frame and the frame; 0 for the frame's own prediction.
-        confidence: (B, H, W) in 0..1, at the pixels of the image; 1 for the frame's own prediction.
+        distance: frames between the key frame and the frame; 0 for the frame's own prediction. (B,) of at least 1 where the
+            samples of a batch differ, for every rule but ``nearest``.
+        confidence: (B, H, W), not negative, at the pixels of the image; fixed rules have 0..1, and 1 for the own prediction.
     """
 
     prediction: MaskPrediction
-    distance: int
+    distance: int | Int64[Tensor, " B"]
     confidence: Float[Tensor, "B H W"]
 
 
@@ -54,10 +56,10 @@ def fuse(sources: Sequence[Source], rule: FusionRule = "photometric") -> MaskPre
         raise ValueError("0 sources; expected at least 1")
     if len(sources) == 1:
         return sources[0].prediction
-    distances = [source.distance for source in sources]
     if rule == "nearest":
-        return sources[distances.index(min(distances))].prediction
-    weights = torch.stack([_weight(source, beside_own=0 in distances) for source in sources], 1)
+        return min(sources, key=lambda source: source.distance).prediction
+    own = any(_is_own(source) for source in sources)
+    weights = torch.stack([_weight(source, beside_own=own) for source in sources], 1)
     layers = [source.prediction.final_layer() for source in sources]
     return replace(
         layers[0],
@@ -69,25 +71,33 @@ def fuse(sources: Sequence[Source], rule: FusionRule = "photometric") -> MaskPre
     )
 
 
+def photometric_error(
+    image: Num[Tensor, "B 3 H W"], key_image: Num[Tensor, "B 3 H W"], flow: Float32[Tensor, "B 2 H W"]
+) -> Float32[Tensor, "B H W"]:
+    """Return the mean absolute difference of a frame and its warped key frame, RGB 0..255, in units of 10 grey levels.
+
+    Args:
+        image: frame.
+        key_image: its key frame.
+        flow: from ``image`` to ``key_image``, pixels.
+    """
+    return (warp(key_image.float(), flow) - image.float()).abs().mean(1) / _PHOTOMETRIC_SCALE
+
+
 def confidence(
     rule: FusionRule,
     image: Num[Tensor, "B 3 H W"],
     key_image: Num[Tensor, "B 3 H W"],
     flow: Float32[Tensor, "B 2 H W"] | None,
 ) -> Float32[Tensor, "B H W"]:
-    """Return the confidence in 0..1 of a carried prediction.
+    """Return the confidence in 0..1 of a carried prediction under a rule that reads one flow or none.
 
-    Args:
-        rule: see :data:`FusionRule`.
-        image: frame to which the prediction is carried, RGB 0..255.
-        key_image: its key frame.
-        flow: from ``image`` to ``key_image``, pixels; only ``photometric`` reads it.
+    ``Propagator.confidence`` serves all rules.
     """
     check_rule(rule)
     if rule != "photometric" or flow is None:
         return torch.ones_like(image[:, 0], dtype=torch.float32)
-    error = (warp(key_image.float(), flow) - image.float()).abs().mean(1)
-    return torch.exp(-error / _PHOTOMETRIC_SCALE) * inside_image(flow)
+    return torch.exp(-photometric_error(image, key_image, flow)) * inside_image(flow)
 
 
 def check_rule(rule: str) -> None:
@@ -97,8 +107,14 @@ def check_rule(rule: str) -> None:
 
 
 def _weight(source: Source, beside_own: bool) -> Tensor:
-    if source.distance == 0:
-        return torch.ones_like(source.confidence)
+    if _is_own(source):
+        return source.confidence
     # All predictions carried to a key frame come from about the same distance.
     factor = _CARRIED if beside_own else source.distance**-_DISTANCE_POWER
+    if isinstance(factor, Tensor):
+        factor = factor[:, None, None]
     return factor * (source.confidence + _LEAST)
+
+
+def _is_own(source: Source) -> bool:
+    return isinstance(source.distance, int) and source.distance == 0

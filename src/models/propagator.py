@@ -3,12 +3,16 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from jaxtyping import Num
+import torch
+from jaxtyping import Float32, Num
 from torch import Tensor, nn
 
 from src.models.flow.base import FlowEstimator
 from src.models.freezing import PartlyFrozen
+from src.models.fusion import FusionRule, check_rule, photometric_error
 from src.models.segmentors.base import KeyFrameSegmentor
+from src.ops.occlusion import forward_backward_consistent, inside_image
+from src.ops.segment_flow import winning_flow
 from src.ops.warp import WarpGrid, warp_segments
 from src.structures import DisocclusionScores, FlowPrediction, MaskPrediction
 
@@ -29,9 +33,10 @@ class Propagator(PartlyFrozen):
         self.warp_grid: WarpGrid = warp_grid
 
     def parts(self) -> Mapping[str, nn.Module]:
-        """Return ``flow``, ``segmentor`` and every ``segmentor.<part>``."""
+        """Return ``flow``, ``segmentor``, every ``segmentor.<part>``, and ``flow.fusion`` if the flow has a fusion head."""
         nested = {f"segmentor.{name}": part for name, part in self.segmentor.parts().items()}
-        return {"flow": self.flow, "segmentor": self.segmentor, **nested}
+        head = {} if self.flow.fusion is None else {"flow.fusion": self.flow.fusion}
+        return {"flow": self.flow, **head, "segmentor": self.segmentor, **nested}
 
     def unused_parameters(self) -> Iterable[nn.Parameter]:
         """Return the segmentor's unused parameters."""
@@ -73,3 +78,53 @@ class Propagator(PartlyFrozen):
         if flow.disocclusion_logits is not None and flow.confidence is not None:
             disocclusion = DisocclusionScores(flow.disocclusion_logits, 1 - flow.confidence.float().amax(1, keepdim=True))
         return replace(key, mask_logits_per_layer=warped, disocclusion=disocclusion), flow
+
+    def check_fusion(self, rule: FusionRule) -> None:
+        """Raise ``ValueError`` if the rule is unknown, or ``learned`` and the flow has no fusion head."""
+        check_rule(rule)
+        if rule == "learned" and self.flow.fusion is None:
+            raise ValueError(
+                f"fusion is learned, but the model's {type(self.flow).__name__} has no fusion head; expected a model of "
+                "stage=fusion; train one, or choose fusion=photometric"
+            )
+
+    def confidence(
+        self,
+        rule: FusionRule,
+        key: MaskPrediction,
+        key_image: Num[Tensor, "B 3 H W"],
+        carried: MaskPrediction,
+        image: Num[Tensor, "B 3 H W"],
+        flow: FlowPrediction,
+    ) -> Float32[Tensor, "B H W"]:
+        """Return the confidence of a carried prediction for :class:`src.models.fusion.Source`.
+
+        Args:
+            rule: see :data:`FusionRule`. ``consistency`` estimates a second flow, from the key frame to the frame.
+            key: prediction of the key frame.
+            key_image: key frame, RGB 0..255, as ``image``.
+            carried: result of :meth:`propagate`.
+            image: frame to which the masks are carried.
+            flow: second result of :meth:`propagate`.
+        """
+        self.check_fusion(rule)
+        if rule in ("nearest", "linear"):
+            return torch.ones_like(image[:, 0], dtype=torch.float32)
+        to_key = winning_flow(carried, flow)
+        error = photometric_error(image, key_image, to_key)
+        if rule == "learned" and self.flow.fusion is not None:
+            weight = self.flow.fusion(error, image, to_key, flow.confidence if self.flow.has_confidence else None)
+            learned: Tensor = weight.exp() * inside_image(to_key)
+            return learned
+        trust = torch.exp(-error) * inside_image(to_key)
+        if rule == "consistency":
+            back = winning_flow(key, self.flow(image, key_image, carried.queries))
+            trust = trust * forward_backward_consistent(to_key, back)
+        return trust
+
+    def own_confidence(self, rule: FusionRule, image: Num[Tensor, "B 3 H W"]) -> Float32[Tensor, "B H W"]:
+        """Return the confidence of a frame's own prediction beside carried ones: 1, or the fusion head's if ``learned``."""
+        self.check_fusion(rule)
+        certain = torch.ones_like(image[:, 0], dtype=torch.float32)
+        head = self.flow.fusion
+        return certain if rule != "learned" or head is None else certain * head.own_log_weight.exp()

@@ -83,7 +83,7 @@ class AuxiliaryLosses(nn.Module):
         self.visibility = visibility
         self.disocclusion = disocclusion
         self.photometric = photometric
-        supervised = {FlowBranch.VISIBILITY: visibility, FlowBranch.DISOCCLUSION: disocclusion}
+        supervised = {FlowBranch.VISIBILITY: visibility, FlowBranch.DISOCCLUSION: disocclusion, FlowBranch.FUSION: None}
         self.unsupervised = tuple(branch for branch, loss in supervised.items() if loss is None)
 
     def forward(self, flow: FlowPrediction, batch: PairBatch) -> Terms:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from jaxtyping import Float, Num
 from torch import Tensor, nn
 
+from src.models.flow.fusion_head import FusionHead
 from src.ops.padding import padded_size
 from src.structures import FlowPrediction, Size
 
@@ -28,6 +29,8 @@ class FlowBranch(StrEnum):
     """Classes of what becomes visible."""
     DETAIL = "detail"
     """Flow of every pixel, beyond the grid on which masks are warped."""
+    FUSION = "fusion"
+    """Weight of a carried prediction beside others."""
 
 
 class FlowEstimator(nn.Module, ABC):
@@ -41,17 +44,21 @@ class FlowEstimator(nn.Module, ABC):
         method_names: values of ``methods=`` and ``flow=`` that this estimator provides; the last one is the whole estimator.
         training_free: True where ``type(self)(size_divisor=...)`` works with any segmentor, without trained weights.
         reads_queries: True where the flow depends on the queries; other estimators accept any tensor of queries.
+        has_confidence: True where the predictions have a confidence, which the fusion head reads.
+        fusion: weighs what this flow carries beside other predictions (rule ``learned``); ``None``: no such head.
     """
 
     method_names: ClassVar[tuple[str, ...]] = ()
     training_free: ClassVar[bool] = False
     reads_queries: ClassVar[bool] = False
+    has_confidence: ClassVar[bool] = False
 
     def __init__(self, arguments: Mapping[str, Any] | None = None) -> None:
         """Keep the subclass's constructor arguments, its ``locals()`` before it binds any other name, for :meth:`config`."""
         super().__init__()
         skipped = ("self", "__class__")
         self._config = {name: _as_lists(value) for name, value in (arguments or {}).items() if name not in skipped}
+        self.fusion: FusionHead | None = None
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments, JSON-able: ``type(self)(**self.config())`` has the same layout."""
@@ -98,9 +105,25 @@ class FlowEstimator(nn.Module, ABC):
         """
         return flow
 
+    def add_fusion_head(self, width: int | None) -> None:
+        """Add a fresh :class:`FusionHead`, as the constructor does; ``None`` adds nothing.
+
+        Raises:
+            ValueError: if this estimator has no option ``fusion_dim``.
+        """
+        if width is None:
+            return
+        if "fusion_dim" not in self._config:
+            raise ValueError(
+                f"flow is a {type(self).__name__}; expected dis, query, correlation or raft, which can have a fusion head"
+            )
+        self._config["fusion_dim"] = width
+        self.fusion = FusionHead(width, int(self.has_confidence))
+
     def branches(self) -> dict[FlowBranch, nn.Module]:
-        """Return the parts that not every training stage supervises; none by default."""
-        return {}
+        """Return the parts that exist and that not every training stage supervises."""
+        parts = {branch: getattr(self, branch, None) for branch in FlowBranch}
+        return {branch: part for branch, part in parts.items() if part is not None}
 
 
 def check_pair(key_image: Tensor, nonkey_image: Tensor, size_divisor: int) -> Size:

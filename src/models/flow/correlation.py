@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from src.models.flow.base import FlowBranch, FlowEstimator, Images, QueryEmbeddings, check_pair
+from src.models.flow.base import FlowEstimator, Images, QueryEmbeddings, check_pair
 from src.models.flow.correlation_decoder import CorrelationDecoder, Motion
 from src.models.flow.correlation_detail import FlowDetail
 from src.models.flow.correlation_encoder import ImageEncoder, conv
@@ -35,12 +35,14 @@ class CorrelationFlow(FlowEstimator):
         detail_dim: width of the step from 1/4 to every pixel; ``None``: the flow is enlarged bilinearly.
         input_mean: mean of R, G, B in 0..1.
         size_divisor: the padded image is a multiple of this; the segmentor's.
+        fusion_dim: width of the fusion head; ``None``: no head.
 
     Raises:
         ValueError: if a list does not have one entry for each stage or level.
     """
 
     method_names: ClassVar[tuple[str, ...]] = ("correlation",)
+    has_confidence: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -54,6 +56,7 @@ class CorrelationFlow(FlowEstimator):
         detail_dim: int | None = None,
         input_mean: Sequence[float] = (0.411, 0.432, 0.450),
         size_divisor: int = 32,
+        fusion_dim: int | None = None,
     ) -> None:
         super().__init__(locals())
         self.size_divisor = size_divisor
@@ -66,10 +69,7 @@ class CorrelationFlow(FlowEstimator):
             None if disocclusion_classes is None else DisocclusionHead(levels[:-1], disocclusion_dim, disocclusion_classes)
         )
         self.detail = None if detail_dim is None else FlowDetail(half, finest, detail_dim)
-
-    def branches(self) -> dict[FlowBranch, nn.Module]:
-        """Return the confidence, and the disocclusion head and the flow of every pixel if they exist."""
-        return {branch: part for branch in FlowBranch if (part := getattr(self, branch)) is not None}
+        self.add_fusion_head(fusion_dim)
 
     def encode_key(self, key_image: Images) -> tuple[Tensor, ...]:
         """Encode the key frame for every later frame: at 1/32, 1/16, 1/8, 1/4, and 1/2 for :meth:`with_detail`."""

@@ -25,6 +25,7 @@ class DISFlow(FlowEstimator):
         short_side: images with a longer short side are reduced to this, pixels; ``None``: the images' own size.
         stride: image pixels per vector of the result; 4 is the masks' grid.
         size_divisor: the padded image is a multiple of this; the flow at the edge is repeated into the padding.
+        fusion_dim: width of the fusion head; ``None``: no head.
 
     Raises:
         ValueError: if ``size_divisor`` is not a multiple of ``stride``, or ``short_side`` is below 16.
@@ -33,7 +34,14 @@ class DISFlow(FlowEstimator):
     method_names: ClassVar[tuple[str, ...]] = ("dis",)
     training_free: ClassVar[bool] = True
 
-    def __init__(self, preset: Preset = "medium", short_side: int | None = None, stride: int = 4, size_divisor: int = 32) -> None:
+    def __init__(
+        self,
+        preset: Preset = "medium",
+        short_side: int | None = None,
+        stride: int = 4,
+        size_divisor: int = 32,
+        fusion_dim: int | None = None,
+    ) -> None:
         super().__init__(locals())
         if preset not in get_args(Preset):
             raise ValueError(f"DIS preset is {preset!r}; expected one of {', '.join(get_args(Preset))}")
@@ -45,6 +53,7 @@ class DISFlow(FlowEstimator):
         self.short_side = short_side
         self.stride = stride
         self.size_divisor = size_divisor
+        self.add_fusion_head(fusion_dim)
 
     @torch.no_grad()
     def forward(

@@ -34,6 +34,7 @@ class QueryFlow(FlowEstimator):
             initialised at random and equal for all images, so that a query's flow is independent of the segment it moves.
         input_mean: mean of R, G, B in 0..1.
         size_divisor: the padded image is a multiple of this; the segmentor's.
+        fusion_dim: width of the fusion head; ``None``: no head.
     """
 
     method_names: ClassVar[tuple[str, ...]] = ("pixel", "query")
@@ -54,6 +55,7 @@ class QueryFlow(FlowEstimator):
         input_mean: Sequence[float] = (0.411, 0.432, 0.450),
         size_divisor: int = 32,
         queries: Queries = "segmentor",
+        fusion_dim: int | None = None,
     ) -> None:
         super().__init__(locals())
         if queries not in get_args(Queries):
@@ -73,6 +75,7 @@ class QueryFlow(FlowEstimator):
         self.fuse = FlowFusion(fuse_init)
         # Created last, so that one seed gives the other weights the same values for both kinds of queries.
         self.own_queries = nn.Embedding(num_queries, hidden_dim) if queries == "random" else None
+        self.add_fusion_head(fusion_dim)
 
     def for_method(self, name: str) -> FlowEstimator:
         """Return the estimator itself, or for ``pixel`` its pixel flow."""
@@ -131,6 +134,7 @@ class PixelBranch(FlowEstimator):
     def __init__(self, query_flow: QueryFlow) -> None:
         super().__init__({"query_flow": query_flow.config()})
         self.query_flow = query_flow
+        self.fusion = query_flow.fusion
 
     def forward(
         self, key_image: Images, nonkey_image: Images, queries: QueryEmbeddings, key_features: tuple[Tensor, ...] | None = None

@@ -28,6 +28,7 @@ class RAFTFlow(FlowEstimator):
             random weights. :meth:`config` leaves it out, because a saved model contains its weights.
         num_updates: recurrent updates; 12 as in training.
         size_divisor: the padded image is a multiple of this, itself a multiple of 8; the segmentor's.
+        fusion_dim: width of the fusion head; ``None``: no head.
 
     Raises:
         ValueError: if size or weights are unknown, ``num_updates`` is below 1 or the divisor is not a multiple of 8.
@@ -35,9 +36,14 @@ class RAFTFlow(FlowEstimator):
     """
 
     def __init__(
-        self, size: RaftSize = "small", weights: str | None = None, num_updates: int = 12, size_divisor: int = 32
+        self,
+        size: RaftSize = "small",
+        weights: str | None = None,
+        num_updates: int = 12,
+        size_divisor: int = 32,
+        fusion_dim: int | None = None,
     ) -> None:
-        super().__init__({"size": size, "num_updates": num_updates, "size_divisor": size_divisor})
+        super().__init__({"size": size, "num_updates": num_updates, "size_divisor": size_divisor, "fusion_dim": fusion_dim})
         if size not in get_args(RaftSize):
             raise ValueError(f"RAFT size is {size!r}; expected one of {', '.join(get_args(RaftSize))}")
         if num_updates < 1 or size_divisor < _STRIDE or size_divisor % _STRIDE:
@@ -55,6 +61,7 @@ class RAFTFlow(FlowEstimator):
             state = _download(known[weights])
             check_loaded(state, f"RAFT weights {weights}")
             self.network.load_state_dict(state)
+        self.add_fusion_head(fusion_dim)
 
     def forward(
         self, key_image: Images, nonkey_image: Images, queries: QueryEmbeddings, key_features: tuple[Tensor, ...] | None = None

@@ -67,7 +67,7 @@ def test_the_sizes_are_the_published_ones(size: Any, millions: float) -> None:
     assert sum(parameter.numel() for parameter in flow.parameters()) / 1e6 == pytest.approx(millions, abs=1e-3)
     with torch.device("meta"):
         again = RAFTFlow(**flow.config())
-    assert again.config() == flow.config() == {"size": size, "num_updates": 3, "size_divisor": 64}
+    assert again.config() == flow.config() == {"size": size, "num_updates": 3, "size_divisor": 64, "fusion_dim": None}
 
 
 def test_weights_come_from_torchvisions_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,84 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from src.losses.fusion import FusionLoss
+from src.models.propagator import Propagator
+from src.ops.masks import semantic_map
+from src.structures import PairBatch
+from src.training.fusion_stage import FusionStage
+from src.weights.model_folder import load_model, save_model
+from tests.inference.tiny import tiny_propagator
+from tests.training.tiny_batch import tiny_batch
+
+
+def model_with_head(flow: str = "dis") -> Propagator:
+    model = tiny_propagator(flow)
+    model.flow.add_fusion_head(8)
+    model.set_trainable(["flow.fusion"])
+    return model
+
+
+def triplets() -> PairBatch:
+    batch = tiny_batch()
+    after = torch.roll(batch.nonkey_image, 4, -1)
+    after[..., :20, :] = 255 - after[..., :20, :]
+    return batch._replace(after_image=after, after_offset=torch.tensor([2, 1]))
+
+
+@pytest.mark.parametrize("flow", ["dis", "query", "correlation"])
+def test_only_the_head_gets_a_gradient_and_all_of_it(flow: str) -> None:
+    model = model_with_head(flow)
+    head = model.flow.fusion
+    assert head is not None
+    # The last layer starts at 0, which holds back the gradient of the others.
+    torch.nn.init.normal_(head.layers[-1].weight)
+    terms = FusionStage(FusionLoss(256)).losses(model, triplets())
+    assert set(terms) == {"fused", "fused_key"}
+    torch.stack(list(terms.values())).sum().backward()
+    inside = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
+    assert inside == {f"flow.fusion.{name}" for name, _ in head.named_parameters()}
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in head.parameters())
+
+
+def test_pairs_train_the_fused_key_frame() -> None:
+    model = model_with_head()
+    terms = FusionStage(FusionLoss(256)).losses(model, tiny_batch())
+    assert set(terms) == {"fused_key"}
+    terms["fused_key"].backward()
+    assert model.flow.fusion is not None and all(parameter.grad is not None for parameter in model.flow.fusion.parameters())
+
+
+def test_validation_fuses_both_key_frames() -> None:
+    model, batch = model_with_head(), triplets()
+    outcome = FusionStage(FusionLoss()).predict(model, batch)
+    assert outcome.nonkey.shares is not None and outcome.nonkey.shares.shape[1] == 2
+    assert outcome.key is not None and outcome.key.queries.shape[1] * 2 == outcome.nonkey.queries.shape[1]
+    before = FusionStage(FusionLoss()).predict(model, batch._replace(after_image=None, after_offset=None))
+    assert before.nonkey.shares is None
+    assert not torch.equal(semantic_map(before.nonkey), semantic_map(outcome.nonkey))
+
+
+def test_steps_reduce_the_loss() -> None:
+    model, batch = model_with_head(), triplets()
+    stage, optimizer = FusionStage(FusionLoss(512)), torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 1e-2)
+    losses = []
+    for _ in range(8):
+        optimizer.zero_grad()
+        total = torch.stack(list(stage.losses(model, batch).values())).sum()
+        total.backward()
+        optimizer.step()
+        losses.append(total.item())
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("flow", ["dis", "query"])
+def test_a_saved_head_is_loaded(flow: str, tmp_path: Path) -> None:
+    model = model_with_head(flow)
+    torch.nn.init.normal_(model.flow.fusion.layers[-1].weight)  # type: ignore[union-attr, arg-type]
+    save_model(model, tmp_path / "model", {"stage": "fusion"})
+    loaded, metadata = load_model(tmp_path / "model")
+    assert metadata == {"stage": "fusion"} and loaded.flow.fusion is not None
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor)
