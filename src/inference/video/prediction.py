@@ -2,20 +2,22 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import groupby, islice
 
 import torch
 from torch import Tensor
 
+from src.inference.step_result import FrameResult
 from src.inference.streaming import StreamingSegmentor
 from src.inference.video.pipeline import run_pipeline
 from src.inference.video.sources import Frame, FrameSource
 from src.ops.segment_flow import winning_flow
 from src.ops.warp import disoccluded
-from src.structures import KeyFrameState, KeyReason
+from src.structures import KeyReason
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,12 @@ class FramePrediction:
         frame: frame of the source.
         semantic_map: (H, W) uint8 or, for more than 256 classes, int32, 0..K-1.
         is_key: whether the frame is a key frame.
-        flow: (2, h, w) float32, motion to the key frame, pixels of the image that the network received; ``None`` on a key frame
-            and unless requested.
+        flow: (2, h, w) float32, motion to the key frame before, pixels of the image that the network received; ``None`` on a key
+            frame and unless requested.
         reason: reason for a key frame; ``None`` on other frames.
         seconds: wall-clock time of the networks and their post-processing; decoding and writing run in parallel.
-        disoccluded_share: share of the image without a source in the key frame, 0..1; ``None`` on a key frame and for a flow
-            estimator without confidence.
+        disoccluded_share: share of the image without a source in the key frame before, 0..1; ``None`` on a key frame and for a
+            flow estimator without confidence.
         disoccluded: (h, w) float32, the same per pixel of the image that the network received, 0..1; requested with the flow.
     """
 
@@ -56,19 +58,27 @@ class PredictionProgress:
     """Progress of a prediction.
 
     Attributes:
+        frames: number of predicted frames.
         position: end of the last predicted frame, seconds of the video.
         elapsed: wall-clock seconds since the start.
         step_seconds: part of ``elapsed`` spent in the networks and their post-processing.
+        held: number of frames that were read and are not predicted yet: offline, a frame waits for the next key frame.
+        most_held: largest number so far; 0 online.
+        most_held_bytes: their memory as decoded.
     """
 
-    frames: int
-    key_frames: int
-    position: float
-    elapsed: float
+    frames: int = 0
+    key_frames: int = 0
+    position: float = 0.0
+    elapsed: float = 0.0
     step_seconds: float = 0.0
+    held: int = 0
+    most_held: int = 0
+    most_held_bytes: int = 0
 
     def __str__(self) -> str:
-        return f"{self.frames} frames, {self.fps:.1f} fps, {self.key_share:.0%} key frames"
+        waiting = f" + {self.held} waiting" if self.held else ""
+        return f"{self.frames}{waiting} frames, {self.fps:.1f} fps, {self.key_share:.0%} key frames"
 
     @property
     def fps(self) -> float:
@@ -87,26 +97,31 @@ class PredictionProgress:
 
 
 class FramePredictor:
-    """Predictor for the frames of one video in order, on request with flow. A change of the frame size starts a new stream."""
+    """Predictor of the frames of one video in order, on request with flow. A change of the frame size starts a new stream.
+
+    Attributes:
+        held: frames whose results are not there yet; offline those of one interval.
+    """
 
     def __init__(self, stream: StreamingSegmentor, with_flow: bool = False) -> None:
         self._stream = stream
         self._with_flow = with_flow
-        self._state: KeyFrameState | None = None
-        self._size: torch.Size | None = None
         self._dtype = torch.uint8 if stream.propagator.segmentor.num_classes <= 256 else torch.int32
+        self.held: deque[Frame] = deque()
 
     @torch.inference_mode()
-    def __call__(self, frame: Frame) -> FramePrediction:
-        """Predict the next frame."""
-        started = self._stream.clock()
-        if frame.image.shape != self._size:
-            self._state, self._size = None, frame.image.shape
-        result = self._stream.predict(frame.image[None], self._state)
-        labels = result.semantic_map((frame.image.shape[-2], frame.image.shape[-1]))[0].to(self._dtype).cpu()
-        # The copy waited for the device. The rest is for visualization only.
-        seconds = self._stream.clock() - started
-        self._state = self._stream.record_latency(result.state, seconds)
+    def __call__(self, frames: Iterable[Frame]) -> Iterator[FramePrediction]:
+        """Yield the prediction of every frame, in order, offline one interval late."""
+        for _, of_one_size in groupby(frames, lambda frame: frame.image.shape):
+            for labelled in self._stream.label_frames(map(self._hold, of_one_size)):
+                yield self._prediction(self.held.popleft(), labelled)
+
+    def _hold(self, frame: Frame) -> Tensor:
+        self.held.append(frame)
+        return frame.image
+
+    def _prediction(self, frame: Frame, labelled: FrameResult) -> FramePrediction:
+        labels, result = labelled.semantic_map[0].to(self._dtype).cpu(), labelled.result
         reason = result.state.reason if result.is_key else None
         flow = mask = share = None
         if result.flow is not None:
@@ -114,7 +129,7 @@ class FramePredictor:
             share = None if mask is None else float(mask.mean())
             mask = None if mask is None or not self._with_flow else mask[0].cpu()
             flow = winning_flow(result.prediction, result.flow)[0].cpu() if self._with_flow else None
-        return FramePrediction(frame, labels, result.is_key, flow, reason, seconds, share, mask)
+        return FramePrediction(frame, labels, result.is_key, flow, reason, labelled.seconds, share, mask)
 
 
 def predict_video(
@@ -130,7 +145,8 @@ def predict_video(
 ) -> PredictionProgress:
     """Predict a whole source in constant memory, in three threads: decoding, networks (the calling thread) and ``consume``.
 
-    ``source.decode_errors`` is complete afterwards, unless the prediction was stopped or limited.
+    Offline, memory holds the frames of one interval. ``source.decode_errors`` is complete afterwards, unless the prediction was
+    stopped or limited.
 
     Args:
         stream: streaming segmentor.
@@ -138,23 +154,43 @@ def predict_video(
         consume: called with every prediction, in order, in its own thread.
         with_flow: whether predictions contain the flow.
         max_frames: maximum number of frames; ``None`` for all.
-        stop: once set, the current frame is the last.
-        progress: called after every frame, and its last value is returned.
+        stop: once set, no further frame is predicted, except for those that wait for a later key frame: they are predicted from
+            the past.
+        progress: called after every predicted frame, and for every frame that is read while others wait; the last value is
+            returned.
         depth: maximum number of frames that wait between two threads.
     """
     predict = FramePredictor(stream, with_flow)
     started = time.perf_counter()
-    done = PredictionProgress(0, 0, 0.0, 0.0)
+    done = PredictionProgress()
+
+    def report(now: PredictionProgress) -> None:
+        nonlocal done
+        done = replace(now, elapsed=time.perf_counter() - started)
+        if progress is not None:
+            progress(done)
+
+    def counted(frames: Iterator[Frame]) -> Iterator[Frame]:
+        for frame in frames:
+            # Nothing waits online.
+            if predict.held:
+                held = len(predict.held) + 1
+                most, size = max(done.most_held, held), max(done.most_held_bytes, held * frame.image.nbytes)
+                report(replace(done, held=held, most_held=most, most_held_bytes=size))
+            yield frame
 
     def work(frames: Iterator[Frame]) -> Iterator[FramePrediction]:
-        nonlocal done
-        for result in map(predict, frames):
-            position = float(result.frame.time + result.frame.duration)
-            elapsed = time.perf_counter() - started
-            step_seconds = done.step_seconds + result.seconds
-            done = PredictionProgress(done.frames + 1, done.key_frames + result.is_key, position, elapsed, step_seconds)
-            if progress is not None:
-                progress(done)
+        for result in predict(counted(frames)):
+            report(
+                replace(
+                    done,
+                    frames=done.frames + 1,
+                    key_frames=done.key_frames + result.is_key,
+                    position=float(result.frame.time + result.frame.duration),
+                    step_seconds=done.step_seconds + result.seconds,
+                    held=len(predict.held),
+                )
+            )
             yield result
             del result
 

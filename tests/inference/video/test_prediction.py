@@ -2,6 +2,7 @@ import threading
 import time
 from collections.abc import Generator
 from fractions import Fraction
+from functools import partial
 
 import pytest
 import torch
@@ -10,7 +11,9 @@ from torch import Tensor
 from src.inference.scheduling.budget import Budget
 from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.scheduling.step_costs import StepCosts
-from src.inference.streaming import StreamingSegmentor
+from src.inference.streaming import Mode, StreamingSegmentor
+from src.inference.video import prediction as video_prediction
+from src.inference.video.pipeline import run_pipeline
 from src.inference.video.prediction import FramePrediction, PredictionProgress, predict_video
 from src.inference.video.sources import Frame, ImageFrames, SourceInfo
 from src.models.flow import CopyFlow
@@ -51,6 +54,79 @@ def test_maps_equal_those_of_the_evaluated_stream_bit_for_bit(flow: str) -> None
     assert all(result.flow is None for result in out)
 
 
+LONG = frames(16)
+
+
+def offline(key_interval: int, fuse_keys: bool = False, flow: str = "query") -> StreamingSegmentor:
+    scheduler = FixedInterval(key_interval)
+    return StreamingSegmentor(tiny_propagator(flow), scheduler, short_side=32, mode="offline", fuse_keys=fuse_keys)
+
+
+def equal_maps(found: list[FramePrediction], expected: list[FramePrediction]) -> list[bool]:
+    return [torch.equal(a.semantic_map, b.semantic_map) for a, b in zip(found, expected, strict=False)]
+
+
+@pytest.mark.parametrize(("key_interval", "fuse_keys"), [(1, True), (3, False), (5, True), (64, False)])
+def test_an_offline_prediction_equals_the_stream_for_any_interval_and_memory(
+    monkeypatch: pytest.MonkeyPatch, key_interval: int, fuse_keys: bool
+) -> None:
+    monkeypatch.setattr(video_prediction, "run_pipeline", partial(run_pipeline, max_bytes=1))
+    stream = offline(key_interval, fuse_keys)
+    out = predicted(stream, LONG, depth=1)
+    expected = list(stream.label_frames(LONG))
+    assert all(torch.equal(a.semantic_map.long(), b.semantic_map[0]) for a, b in zip(out, expected, strict=True))
+    assert [result.frame.name for result in out] == [str(number) for number in range(16)]
+    assert [number for number, result in enumerate(out) if result.is_key] == list(range(0, 16, key_interval))
+    assert [result.reason for result in out if result.is_key] == ["first", *["interval"] * (15 // key_interval)]
+    online = predicted(StreamingSegmentor(stream.propagator, stream.scheduler, short_side=32), LONG)
+    assert all(equal_maps(out, online)) == (key_interval == 64)
+
+
+@pytest.mark.parametrize("fuse_keys", [False, True])
+@pytest.mark.parametrize("read", [4, 5, 6, 11])
+@pytest.mark.parametrize("how", ["max_frames", "stop"])
+def test_every_frame_read_before_an_interruption_is_predicted(how: str, read: int, fuse_keys: bool) -> None:
+    stream, stop = offline(5, fuse_keys), threading.Event()
+
+    def after_read(done: PredictionProgress) -> None:
+        if done.frames + done.held == read:
+            stop.set()
+
+    whole = predicted(stream, LONG)
+    limits = {"max_frames": read} if how == "max_frames" else {"stop": stop, "progress": after_read}
+    part = predicted(stream, LONG, **limits)
+    assert [result.frame.name for result in part] == [str(number) for number in range(read)]
+    # Frames up to the last key frame have both neighbors; a fused key frame waits for a further one.
+    complete = 5 * ((read - 1) // 5) + (not fuse_keys)
+    assert all(equal_maps(part[:complete], whole)) and (read == complete or not all(equal_maps(part, whole)))
+    causal = list(StreamingSegmentor(stream.propagator, FixedInterval(5), short_side=32).label_frames(LONG))
+    # The others are predicted from the past.
+    rest = range(complete + fuse_keys, read)
+    assert all(torch.equal(part[number].semantic_map.long(), causal[number].semantic_map[0]) for number in rest)
+
+
+def test_progress_counts_the_frames_that_wait() -> None:
+    reported: list[PredictionProgress] = []
+    done = predict_video(offline(4), Images(LONG[:11]), lambda result: None, progress=reported.append)
+    assert [(now.frames, now.held) for now in reported] == [
+        (1, 0), (1, 2), (1, 3), (1, 4), (2, 3), (3, 2), (4, 1), (5, 0), (5, 2), (5, 3), (5, 4),
+        (6, 3), (7, 2), (8, 1), (9, 0), (9, 2), (10, 1), (11, 0),
+    ]  # fmt: skip
+    assert (done.frames, done.held, done.most_held, done.most_held_bytes) == (11, 0, 4, 4 * 3 * 40 * 56)
+    assert str(reported[3]).startswith("1 + 4 waiting frames, ") and str(done).startswith("11 frames, ")
+    assert predict_video(StreamingSegmentor(tiny_propagator("copy"), FixedInterval(4)), Images(LONG), print).most_held == 0
+
+
+@pytest.mark.parametrize("flow", ["dis", "query"])
+def test_the_flow_of_an_offline_prediction_is_that_to_the_key_frame_before(flow: str) -> None:
+    stream = offline(4, fuse_keys=True, flow=flow)
+    online = StreamingSegmentor(stream.propagator, stream.scheduler, short_side=32)
+    for late, causal in zip(*(predicted(one, LONG[:7], with_flow=True) for one in (stream, online)), strict=True):
+        assert late.is_key == causal.is_key == (late.flow is None) == (causal.flow is None)
+        if late.flow is not None and causal.flow is not None:
+            assert torch.allclose(late.flow, causal.flow, atol=1e-3)
+
+
 def test_the_flow_is_returned_on_request_and_not_for_key_frames() -> None:
     out = predicted(StreamingSegmentor(tiny_propagator("dis"), FixedInterval(2)), frames(4), with_flow=True)
     assert [result.flow is None for result in out] == [True, False, True, False]
@@ -81,8 +157,9 @@ def test_disoccluded_pixels_are_counted_if_the_flow_has_a_confidence_and_returne
     )
 
 
-def test_another_size_starts_a_new_stream() -> None:
-    stream = StreamingSegmentor(tiny_propagator(), FixedInterval(5))
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_another_size_starts_a_new_stream(mode: Mode) -> None:
+    stream = StreamingSegmentor(tiny_propagator(), FixedInterval(5), mode=mode)
     small, large = frames(3), frames(3, (48, 64), seed=3)
     out = predicted(stream, [*small, *large])
     assert [result.is_key for result in out] == [True, False, False] * 2
