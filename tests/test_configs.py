@@ -265,7 +265,7 @@ def test_the_default_flow_has_the_papers_size() -> None:
 @pytest.mark.parametrize("data", choices("data"))
 def test_data_configs_can_be_built(data: str) -> None:
     cfg = compose_train(f"data={data}").data
-    for name in ("pair_sampling", "motion", "train_transform", "eval_transform"):
+    for name in ("pair_sampling", "triplet_sampling", "motion", "train_transform", "eval_transform"):
         assert (instantiate(cfg[name]) is None) == (cfg[name] is None)
 
 

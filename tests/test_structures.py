@@ -71,4 +71,6 @@ def test_lightning_moves_a_batch_and_keeps_its_kind() -> None:
         assert isinstance(moved, PairBatch)
         assert moved.key_image.device.type == "meta"
         assert moved.names == ["drive/1->4"]
-        assert (moved.flow is None) == (flow is None)
+        assert (moved.flow is None) == (flow is None) and moved.after_image is None
+        moved = move_data_to_device(batch._replace(after_image=image, after_offset=ids), torch.device("meta"))
+        assert moved.after_image.device.type == moved.after_offset.device.type == "meta"

@@ -55,6 +55,7 @@ class Data(Part):
     scenes: Scenes | None = None
     published_clips: dict[str, int] | None = None
     pair_sampling: dict[str, Any] | None = None
+    triplet_sampling: dict[str, Any] | None = None
     motion: dict[str, Any] | None = None
     train_transform: dict[str, Any] | None = None
     eval_transform: dict[str, Any] | None = None

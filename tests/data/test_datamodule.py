@@ -9,12 +9,13 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from src.data.datamodule import PairDataModule, ResumableBatches
 from src.data.datasets.vspw import VSPW
 from src.data.pairs.color_jitter import ColorJitter
-from src.data.pairs.sampling import FixedOffsetSampling, UniformSampling
+from src.data.pairs.sampling import FixedOffsetSampling, TripletSampling, UniformSampling
 from src.data.pairs.transforms import PairTransform, RandomCrop
 from src.files.images.readers import CorruptFileError
 from tests.data.fake_layouts import write_vspw
 
 STEPS, BATCH = 6, 2
+TRIPLETS = {"train_sampling": TripletSampling(4), "val_sampling": TripletSampling(3)}
 
 
 @pytest.fixture
@@ -29,11 +30,11 @@ def make_module(tmp_path):
             "max_steps": STEPS,
             "val_samples": 5,
             "train_transform": RandomCrop((8, 8)),
+            "train_sampling": UniformSampling(4),
+            "val_sampling": FixedOffsetSampling(-2),
         } | changes
         return PairDataModule(
             **arguments,
-            train_sampling=UniformSampling(4),
-            val_sampling=FixedOffsetSampling(-2),
             eval_transform=None,
             batch_size=BATCH,
             num_workers=num_workers,
@@ -48,6 +49,16 @@ def attach(module, rank=0, world=1, step=0, accumulate=1):
     return module
 
 
+def content(batch):
+    """Numbers that change with the frames, and with the offsets of triplets."""
+    images = [
+        batch.key_image,
+        batch.nonkey_image,
+        *([] if batch.after_image is None else [batch.after_image, batch.after_offset]),
+    ]
+    return [int(image.sum()) for image in images]
+
+
 class Recorder(L.LightningModule):
     """Records the samples of training and validation."""
 
@@ -57,7 +68,7 @@ class Recorder(L.LightningModule):
         self.seen, self.validated = [], []
 
     def training_step(self, batch, batch_idx):
-        self.seen.append((self.global_step, batch.sample_id.tolist(), batch.names, int(batch.key_image.sum())))
+        self.seen.append((self.global_step, batch.sample_id.tolist(), batch.names, content(batch)))
         return self.weight * batch.nonkey_image.float().mean()
 
     def validation_step(self, batch, batch_idx):
@@ -89,16 +100,17 @@ def fit(module, folder, accumulate=1, checkpoint=None):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_a_resumed_run_reads_the_samples_of_the_uninterrupted_run(make_module, tmp_path, accumulate):
-    whole, _ = fit(make_module(), tmp_path / "whole", accumulate)
+@pytest.mark.parametrize("accumulate, sampling", [(1, {}), (2, {}), (1, TRIPLETS)])
+def test_a_resumed_run_reads_the_samples_of_the_uninterrupted_run(make_module, tmp_path, accumulate, sampling):
+    whole, _ = fit(make_module(**sampling), tmp_path / "whole", accumulate)
     assert [i for _, ids, _, _ in whole.seen for i in ids] == list(range(STEPS * accumulate * BATCH))
-    rest, trainer = fit(make_module(), tmp_path / "rest", accumulate, checkpoint=tmp_path / "whole" / "3.ckpt")
+    rest, trainer = fit(make_module(**sampling), tmp_path / "rest", accumulate, checkpoint=tmp_path / "whole" / "3.ckpt")
     assert trainer.global_step == STEPS
     assert rest.seen == whole.seen[3 * accumulate :]
     assert torch.equal(rest.weight, whole.weight)
     assert len(set(whole.validated[1:6])) == 5
     assert whole.validated[1:] == whole.validated[1:6] * 3
+    assert all(("<-" in name) == bool(sampling) for name in (*whole.validated, *whole.seen[0][2]))
 
 
 def test_ranks_share_each_step_as_one_process_would(make_module):
@@ -138,20 +150,23 @@ def test_worker_processes_read_the_samples_of_the_main_process(make_module):
         assert one.names == two.names
         assert torch.equal(one.key_image, two.key_image) and torch.equal(one.nonkey_label, two.nonkey_label)
         assert two.key_image.is_shared() and two.key_image.stride() == one.key_image.stride()
+    one, two = ([content(b) for b in attach(make_module(num_workers=n, **TRIPLETS)).train_dataloader()] for n in (0, 2))
+    assert one == two and all(len(batch) == 4 for batch in one)
     # Some platforms start workers by pickling.
     pairs = pickle.loads(pickle.dumps(attach(make_module()).train_dataloader().dataset))
     assert torch.equal(pairs[0].sample.key_image, plain[0].key_image[0])
 
 
-def test_any_number_of_workers_and_ranks_replaces_the_same_samples(make_module, tmp_path):
+@pytest.mark.parametrize("sampling", [{}, TRIPLETS], ids=["pairs", "triplets"])
+def test_any_number_of_workers_and_ranks_replaces_the_same_samples(make_module, tmp_path, sampling):
     damaged = sorted((tmp_path / "data").glob("*/origin/*3.jpg"))
     assert damaged
     for path in damaged:
         path.write_bytes(path.read_bytes()[:-40])
 
     def read(rank, world, **changes):
-        module = attach(make_module(on_corrupt="skip", **changes), rank=rank, world=world)
-        return [(b.sample_id.tolist(), b.names, b.skipped, int(b.key_image.sum())) for b in module.train_dataloader()]
+        module = attach(make_module(on_corrupt="skip", **sampling, **changes), rank=rank, world=world)
+        return [(b.sample_id.tolist(), b.names, b.skipped, content(b)) for b in module.train_dataloader()]
 
     alone = read(0, 1, max_steps=2 * STEPS)
     assert any(skipped for _, _, skipped, _ in alone) and alone == read(0, 1, max_steps=2 * STEPS, num_workers=2)
@@ -159,7 +174,7 @@ def test_any_number_of_workers_and_ranks_replaces_the_same_samples(make_module, 
     assert [batch for both in zip(first, second, strict=True) for batch in both] == alone
     # Validation pairs are never replaced.
     with pytest.raises(CorruptFileError):
-        list(attach(make_module(on_corrupt="skip", val_samples=40)).val_dataloader())
+        list(attach(make_module(on_corrupt="skip", val_samples=40, **sampling)).val_dataloader())
 
 
 def test_bad_arguments_are_refused(make_module, tmp_path):

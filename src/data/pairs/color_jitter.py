@@ -17,11 +17,11 @@ from src.structures import PairBatch, PairSample
 
 
 class ColorChange(NamedTuple):
-    """Change of colors for both frames of a sample; the default of each field changes nothing.
+    """Change of colors for all frames of a sample; the default of each field changes nothing.
 
     Attributes:
         shift: of brightness, levels of 255.
-        contrast: factor about 0, not about the image's mean, so that both frames change alike.
+        contrast: factor about 0, not about the image's mean, so that all frames change alike.
         contrast_first: contrast comes before saturation and hue instead of after them.
         saturation: factor.
         hue: rotation, in turns.
@@ -84,7 +84,7 @@ class ColorJitter(PairStep):
         )
 
     def __call__(self, sample: PairSample, rng: np.random.Generator) -> PairSample:
-        """Draw a change and apply it to both frames."""
+        """Draw a change and apply it to all frames."""
         change = self.draw(rng)
         if self.where == "device" or change == ColorChange(contrast_first=change.contrast_first):
             return sample
@@ -95,13 +95,15 @@ class ColorJitter(PairStep):
         return map_images(sample, changed)
 
     def apply_to_batch(self, batch: PairBatch, seed: int) -> PairBatch:
-        """With ``where="device"``, change both frames of each sample alike; the draw is a function of (seed, sample number)."""
+        """With ``where="device"``, change all frames of each sample alike; the draw is a function of (seed, sample number)."""
         if self.where == "worker":
             return batch
         keys = ((seed, RandomStream.DEVICE_COLOR_JITTER, number) for number in batch.sample_id.tolist())
         changes = [self.draw(np.random.default_rng(key)) for key in keys]
         return batch._replace(
-            key_image=change_images(batch.key_image, changes), nonkey_image=change_images(batch.nonkey_image, changes)
+            key_image=change_images(batch.key_image, changes),
+            nonkey_image=change_images(batch.nonkey_image, changes),
+            after_image=None if batch.after_image is None else change_images(batch.after_image, changes),
         )
 
 

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 import torch
@@ -14,13 +14,18 @@ from src.data.clips import ClipDataset
 from src.data.pairs.sampling import PairSampling
 from src.files.images.readers import CorruptFileError
 from src.ops.random_streams import RandomStream
-from src.structures import PairBatch, PairSample
+from src.structures import FramePair, PairBatch, PairSample
 
-Motion = Callable[[Tensor, Tensor, np.random.Generator], PairSample]
-"""(image, label, rng) -> synthetic pair from one labelled still."""
+
+class Motion(Protocol):
+    """Generator of synthetic pairs and triplets from labelled stills."""
+
+    def __call__(self, image: Tensor, label: Tensor, rng: np.random.Generator, triplet: bool = False) -> PairSample:
+        """Generate a pair, or a triplet, from one labelled still."""
+
 
 Transform = Callable[[PairSample, np.random.Generator], PairSample]
-"""(sample, rng) -> sample; one draw for both frames."""
+"""(sample, rng) -> sample; one draw for all frames."""
 
 # More unreadable samples in a row indicate a fault of the storage, not of files.
 _MAX_REPLACEMENTS = 8
@@ -34,13 +39,15 @@ OnCorrupt = Literal["raise", "skip"]
 class NumberedSample(NamedTuple):
     """Sample with its number in the run, its offset, and the error messages of the samples that it replaces.
 
-    The offset is ``key - nonkey`` in frames; 0 for pairs from a still.
+    The offset is ``key - nonkey`` in frames; 0 for pairs from a still. ``after_offset`` is that of the key frame on the other
+    side; 0 for pairs.
     """
 
     sample: PairSample
     offset: int
     number: int
     skipped: tuple[str, ...] = ()
+    after_offset: int = 0
 
 
 @dataclass(eq=False, repr=False)
@@ -50,8 +57,8 @@ class PairDataset(Dataset[NumberedSample]):
     Args:
         dataset: clips with labels.
         sampling: choice of frames.
-        transform: applied last, to both frames, label and flow.
-        motion: synthetic motion; if given, pairs with exact flow are generated from the non-key frame only.
+        transform: applied last, to all frames, label and flow.
+        motion: synthetic motion; if given, samples with exact flow are generated from the non-key frame only.
         samples_per_pair: number of consecutive samples from one pair under different transforms. Building a pair costs several
             times as much as the transform, and crops of a wide frame differ.
         num_samples: length.
@@ -68,7 +75,7 @@ class PairDataset(Dataset[NumberedSample]):
     seed: int
     samples_per_pair: int = 1
     on_corrupt: OnCorrupt = "raise"
-    _last: tuple[int, PairSample, int] | None = field(default=None, init=False)
+    _last: NumberedSample | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         if self.on_corrupt not in get_args(OnCorrupt):
@@ -104,35 +111,49 @@ class PairDataset(Dataset[NumberedSample]):
             source = int(draw.integers(2**31))
 
     def _sample(self, number: int) -> NumberedSample:
-        sample, offset = self._pair(number // self.samples_per_pair)
+        item = self._pair(number // self.samples_per_pair)
+        sample = item.sample
         if self.transform is not None:
             sample = self.transform(sample, self._rng(RandomStream.TRANSFORM, number))
-        return NumberedSample(sample, offset, number)
+        return item._replace(sample=sample, number=number)
 
-    def _pair(self, number: int) -> tuple[PairSample, int]:
-        """Return pair ``number`` before the transform, and its offset; the last pair is cached for the samples that share it."""
-        if self._last is not None and self._last[0] == number:
-            return self._last[1:]
+    def _pair(self, number: int) -> NumberedSample:
+        """Return pair or triplet ``number`` before the transform; the last one is cached for the samples that share it."""
+        if self._last is not None and self._last.number == number:
+            return self._last
         pair = self.sampling.sample(self.dataset.clips, number, self.seed)
         image = self.dataset.read_image(pair.clip, pair.nonkey, interleaved=True)
         # uint8 is an eighth of the bytes to transfer to the device; synthetic motion takes int64.
         label_type = torch.uint8 if self.motion is None else torch.int64
         label = self.dataset.read_label(pair.clip, pair.nonkey, dtype=label_type)
-        name = f"{self.dataset.clips[pair.clip].name}/{pair.key}->{pair.nonkey}"
         if self.motion is not None:
-            sample = self.motion(image, label, self._rng(RandomStream.SYNTHETIC_MOTION, number))
-            sample, offset = sample._replace(name=f"{name}+motion"), 0
+            sample = self.motion(image, label, self._rng(RandomStream.SYNTHETIC_MOTION, number), pair.after is not None)
+            item = NumberedSample(sample._replace(name=f"{self._name(pair)}+motion"), 0, number)
         else:
-            key_image = image if pair.key == pair.nonkey else self.dataset.read_image(pair.clip, pair.key, interleaved=True)
-            if key_image.shape != image.shape:
-                raise ValueError(
-                    f"{name}: key frame is {tuple(key_image.shape)}; expected {tuple(image.shape)} of the non-key frame"
-                )
-            flow = self.dataset.read_flow(pair.clip, nonkey=pair.nonkey, key=pair.key)
-            sample, offset = PairSample(key_image, image, label, flow, name), pair.key - pair.nonkey
+            key_image, flow = self._key_frame(pair, pair.key, image)
+            sample = PairSample(key_image, image, label, flow, self._name(pair))
+            item = NumberedSample(sample, pair.key - pair.nonkey, number)
+            if pair.after is not None:
+                after_image, after_flow = self._key_frame(pair, pair.after, image)
+                sample = sample._replace(after_image=after_image, after_flow=after_flow)
+                item = item._replace(sample=sample, after_offset=pair.after - pair.nonkey)
         if self.samples_per_pair > 1:
-            self._last = number, sample, offset
-        return sample, offset
+            self._last = item
+        return item
+
+    def _key_frame(self, pair: FramePair, frame: int, nonkey_image: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Read a key frame, and the flow from the non-key frame to it."""
+        image = nonkey_image if frame == pair.nonkey else self.dataset.read_image(pair.clip, frame, interleaved=True)
+        if image.shape != nonkey_image.shape:
+            raise ValueError(
+                f"{self._name(pair)}: key frame {frame} is {tuple(image.shape)}; expected {tuple(nonkey_image.shape)} of the "
+                "non-key frame"
+            )
+        return image, self.dataset.read_flow(pair.clip, nonkey=pair.nonkey, key=frame)
+
+    def _name(self, pair: FramePair) -> str:
+        name = f"{self.dataset.clips[pair.clip].name}/{pair.key}->{pair.nonkey}"
+        return name if pair.after is None else f"{name}<-{pair.after}"
 
     def _rng(self, stream: RandomStream, number: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, stream, number))
@@ -142,17 +163,21 @@ def collate_pairs(items: Sequence[NumberedSample]) -> PairBatch:
     """Stack samples of one size without converting them (:func:`finalize_batch` does).
 
     Raises:
-        ValueError: if sizes differ, or only some samples have flow; the message names the samples.
+        ValueError: if sizes differ, or only some samples have flow or a second key frame; the message names the samples.
     """
     samples = [item.sample for item in items]
     sizes = {tuple(sample.nonkey_image.shape[-2:]): sample.name for sample in samples}
     if len(sizes) > 1:
         found = ", ".join(f"{name}: {size[0]}x{size[1]}" for size, name in sizes.items())
         raise ValueError(f"samples of one batch differ in size ({found}); expected equal ones: end the transform with a crop")
-    flows = [sample.flow for sample in samples if sample.flow is not None]
-    if 0 < len(flows) < len(samples):
-        without = next(sample.name for sample in samples if sample.flow is None)
-        raise ValueError(f"{len(flows)} of {len(samples)} samples have flow and {without} has none; expected all or none")
+    flows, after_images, after_flows = (
+        _all_or_none(what, samples, values)
+        for what, values in (
+            ("flow", [sample.flow for sample in samples]),
+            ("a second key frame", [sample.after_image for sample in samples]),
+            ("flow to the second key frame", [sample.after_flow for sample in samples]),
+        )
+    )
     return PairBatch(
         key_image=_stack_images([sample.key_image for sample in samples]),
         nonkey_image=_stack_images([sample.nonkey_image for sample in samples]),
@@ -162,7 +187,19 @@ def collate_pairs(items: Sequence[NumberedSample]) -> PairBatch:
         sample_id=torch.tensor([item.number for item in items], dtype=torch.int64),
         names=[sample.name for sample in samples],
         skipped=tuple((item.number, message) for item in items for message in item.skipped),
+        after_image=_stack_images(after_images) if after_images else None,
+        after_flow=default_collate(after_flows) if after_flows else None,
+        after_offset=torch.tensor([item.after_offset for item in items], dtype=torch.int64) if after_images else None,
     )
+
+
+def _all_or_none(what: str, samples: Sequence[PairSample], values: Sequence[Tensor | None]) -> list[Tensor]:
+    """Return the values of all samples, or an empty list where none has a value."""
+    found = [value for value in values if value is not None]
+    if 0 < len(found) < len(values):
+        without = next(sample.name for sample, value in zip(samples, values, strict=True) if value is None)
+        raise ValueError(f"{len(found)} of {len(values)} samples have {what} and {without} has none; expected all or none")
+    return found
 
 
 def _stack_images(images: Sequence[Tensor]) -> Tensor:
@@ -178,4 +215,5 @@ def finalize_batch(batch: PairBatch) -> PairBatch:
         key_image=batch.key_image.contiguous(),
         nonkey_image=batch.nonkey_image.contiguous(),
         nonkey_label=batch.nonkey_label.long(),
+        after_image=None if batch.after_image is None else batch.after_image.contiguous(),
     )

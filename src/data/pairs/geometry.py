@@ -1,4 +1,4 @@
-"""Resizing, mirroring and cutting of pairs: equal for both frames; label and flow follow."""
+"""Resizing, mirroring and cutting of pairs and triplets: equal for all frames; label and flows follow."""
 
 from collections.abc import Callable
 
@@ -13,14 +13,15 @@ from src.structures import PairSample, Size
 
 def resize_pair(sample: PairSample, size: Size, mirrored: bool = False) -> PairSample:
     """Resize and mirror: images bilinear with antialiasing, label nearest, flow with its vectors scaled and mirrored."""
-    label, flow = sample.nonkey_label, sample.flow
-    if pair_size(sample) != size:
-        label = resize_nearest(label, size)
-        flow = None if flow is None else resize_partial_flow(flow, size)
-    if mirrored:
-        label = label.flip(-1)
-        flow = None if flow is None else flow.flip(-1) * flow.new_tensor([-1.0, 1.0]).view(2, 1, 1)
-    return map_images(sample, lambda image: _resize_and_mirror(image, size, mirrored))._replace(nonkey_label=label, flow=flow)
+    label, resizes = sample.nonkey_label, pair_size(sample) != size
+    label = resize_nearest(label, size) if resizes else label
+
+    def changed_flow(flow: Tensor) -> Tensor:
+        flow = resize_partial_flow(flow, size) if resizes else flow
+        return flow.flip(-1) * flow.new_tensor([-1.0, 1.0]).view(2, 1, 1) if mirrored else flow
+
+    sample = sample._replace(nonkey_label=label.flip(-1) if mirrored else label)
+    return map_images(map_flows(sample, changed_flow), lambda image: _resize_and_mirror(image, size, mirrored))
 
 
 def _resize_and_mirror(image: Tensor, size: Size, mirrored: bool) -> Tensor:
@@ -35,8 +36,7 @@ def _resize_and_mirror(image: Tensor, size: Size, mirrored: bool) -> Tensor:
 
 def crop_pair(sample: PairSample, window: Window) -> PairSample:
     """Cut a window out of images, label and flow, as views."""
-    flow = None if sample.flow is None else window.cut(sample.flow)
-    return map_images(sample, window.cut)._replace(nonkey_label=window.cut(sample.nonkey_label), flow=flow)
+    return map_images(map_flows(sample, window.cut), window.cut)._replace(nonkey_label=window.cut(sample.nonkey_label))
 
 
 def pair_size(sample: PairSample) -> Size:
@@ -46,7 +46,17 @@ def pair_size(sample: PairSample) -> Size:
 
 
 def map_images(sample: PairSample, change: Callable[[Tensor], Tensor]) -> PairSample:
-    """Apply a function to both frames; once where a frame is paired with itself."""
+    """Apply a function to every frame; once where a frame is paired with itself."""
     nonkey_image = change(sample.nonkey_image)
-    key_image = nonkey_image if sample.key_image is sample.nonkey_image else change(sample.key_image)
-    return sample._replace(key_image=key_image, nonkey_image=nonkey_image)
+
+    def changed(image: Tensor) -> Tensor:
+        return nonkey_image if image is sample.nonkey_image else change(image)
+
+    after_image = None if sample.after_image is None else changed(sample.after_image)
+    return sample._replace(key_image=changed(sample.key_image), nonkey_image=nonkey_image, after_image=after_image)
+
+
+def map_flows(sample: PairSample, change: Callable[[Tensor], Tensor]) -> PairSample:
+    """Apply a function to the flow to every key frame, where known."""
+    flow, after_flow = (None if flow is None else change(flow) for flow in (sample.flow, sample.after_flow))
+    return sample._replace(flow=flow, after_flow=after_flow)

@@ -46,13 +46,20 @@ class MixedPairs(Dataset[NumberedSample]):
         extra: the other sources.
 
     Raises:
-        ValueError: if the shares leave nothing for the main source, or one is not positive.
+        ValueError: if the shares leave nothing for the main source, one is not positive, or only some sources give triplets.
     """
 
     def __init__(self, main: PairDataset, extra: Sequence[PairSource]) -> None:
         shares = [source.share for source in extra]
         if min(shares, default=1) <= 0 or sum(shares) >= 1:
             raise ValueError(f"shares of the extra sources are {shares}; expected each above 0 and their sum below 1")
+        for source in extra:
+            if source.sampling.triplets != main.sampling.triplets:
+                found, expected = (
+                    f"{'triplets' if sampling.triplets else 'pairs'} ({type(sampling).__name__})"
+                    for sampling in (source.sampling, main.sampling)
+                )
+                raise ValueError(f"an extra source gives {found}; expected {expected} as of the main source: change its sampling")
         self.bounds = np.cumsum(shares)
         self.main = main
         self.extra = [
@@ -73,9 +80,11 @@ class MixedPairs(Dataset[NumberedSample]):
         chosen = int(np.searchsorted(self.bounds, draw, side="right"))
         item = (self.extra[chosen] if chosen < len(self.extra) else self.main)[number]
         sample = item.sample
-        flow = torch.full((2, *sample.nonkey_label.shape), torch.nan) if sample.flow is None else sample.flow
+        unknown = torch.full((2, *sample.nonkey_label.shape), torch.nan)
+        after_flow = unknown if sample.after_flow is None and sample.after_image is not None else sample.after_flow
+        sample = sample._replace(flow=unknown if sample.flow is None else sample.flow, after_flow=after_flow)
         # Labels of synthetic motion are int64, those of files uint8.
-        return item._replace(sample=sample._replace(flow=flow, nonkey_label=sample.nonkey_label.to(torch.uint8)))
+        return item._replace(sample=sample._replace(nonkey_label=sample.nonkey_label.to(torch.uint8)))
 
 
 class Unlabelled(ClipDataset):

@@ -1,8 +1,9 @@
-"""Choice of the two frames of a training pair.
+"""Choice of the frames of a training pair, or of a triplet: a labelled frame between two key frames.
 
 All draws are keyed by ``(seed, number)``: pair ``n`` of a run is the same in any process and after any restart.
 """
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache
@@ -13,11 +14,16 @@ from numpy.typing import NDArray
 from src.ops.random_streams import RandomStream
 from src.structures import Clip, FramePair
 
+log = logging.getLogger(__name__)
+
 
 class PairSampling(ABC):
     """Visits every labelled frame once per pass, in a new random order, and pairs it with another frame."""
 
     # No dataclasses: Hydra turns dataclass objects within extra_train into configs, which lack the methods.
+
+    triplets: bool = False
+    """True if the sampling gives a key frame on either side of the labelled frame."""
 
     def __init__(self) -> None:
         self._clips: Sequence[Clip] | None = None
@@ -97,10 +103,54 @@ class FixedOffsetSampling(PairSampling):
 
 
 class SingleFrameSampling(PairSampling):
-    """Every labelled frame with itself: per-frame training."""
+    """Every labelled frame with itself: per-frame training, and synthetic motion.
+
+    Args:
+        triplets: also as the key frame after itself, so that synthetic motion generates triplets.
+    """
+
+    def __init__(self, triplets: bool = False) -> None:
+        super().__init__()
+        self.triplets = triplets
 
     def _pair(self, index: int, clip: Clip, frame: int, rng: np.random.Generator) -> FramePair:
-        return FramePair(index, key=frame, nonkey=frame)
+        return FramePair(index, key=frame, nonkey=frame, after=frame if self.triplets else None)
+
+
+class TripletSampling(PairSampling):
+    """Every labelled frame inside an interval of 2 to ``max_interval`` frames, between the key frames at its two ends.
+
+    Length and place of the interval are uniform within the clip. The first and last frame of a clip are not between two frames
+    and are left out; clips without a labelled frame between two frames are named in a warning.
+    """
+
+    triplets = True
+
+    def __init__(self, max_interval: int = 10) -> None:
+        super().__init__()
+        if max_interval < 2:
+            raise ValueError(f"max_interval={max_interval}; expected at least 2 (frames)")
+        self.max_interval = max_interval
+
+    def _visited_frames(self, clips: Sequence[Clip]) -> NDArray[np.int64]:
+        frames = super()._visited_frames(clips)
+        last = np.array([len(clip) - 1 for clip in clips])[frames[:, 0]]
+        inside = frames[(frames[:, 1] > 0) & (frames[:, 1] < last)]
+        left_out = [clips[index].name for index in sorted({*frames[:, 0].tolist()} - {*inside[:, 0].tolist()})]
+        names = ", ".join(left_out[:3]) + (f" and {len(left_out) - 3} more" if len(left_out) > 3 else "")
+        if not len(inside):
+            raise ValueError(
+                f"no labelled frame of clips {names} is between two frames; expected a frame before and one after it"
+            )
+        if left_out:
+            log.warning("clips without a labelled frame between two frames are left out: %s", names)
+        return inside
+
+    def _pair(self, index: int, clip: Clip, frame: int, rng: np.random.Generator) -> FramePair:
+        last = len(clip) - 1
+        interval = int(rng.integers(2, min(self.max_interval, last) + 1))
+        key = int(rng.integers(max(frame - interval + 1, 0), min(frame - 1, last - interval) + 1))
+        return FramePair(index, key=key, nonkey=frame, after=key + interval)
 
 
 class FrameSampling(_NearbySampling):

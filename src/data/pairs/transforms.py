@@ -1,4 +1,4 @@
-"""Steps of a pair transform and their geometry: one draw for both frames; the label and the flow follow.
+"""Steps of a pair transform and their geometry: one draw for all frames; the label and the flows follow.
 
 Convention:
     resizing keeps pixel centers (half-pixel grid, align_corners=False) in image, label and flow alike. A flow vector may point
@@ -15,7 +15,7 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from src.data.pairs.geometry import crop_pair, map_images, pair_size, resize_pair
+from src.data.pairs.geometry import crop_pair, map_flows, map_images, pair_size, resize_pair
 from src.ops.resize import Window, short_side_size
 from src.structures import IGNORE_INDEX, PairBatch, PairSample, Size
 
@@ -120,7 +120,7 @@ class ScaleJitter(ResizeStep):
 
 
 class RandomCrop(PairStep):
-    """Cut the same window out of both frames, at a place drawn uniformly.
+    """Cut the same window out of all frames, at a place drawn uniformly.
 
     Frames smaller than the window (H, W) are padded right and bottom: image 0, label ``IGNORE_INDEX``, flow NaN.
     """
@@ -145,10 +145,9 @@ class RandomCrop(PairStep):
         def padded(x: Tensor, fill: float) -> Tensor:
             return F.pad(x, padding, value=fill)
 
-        return map_images(sample, lambda image: padded(image, 0))._replace(
-            nonkey_label=padded(sample.nonkey_label, IGNORE_INDEX),
-            flow=None if sample.flow is None else padded(sample.flow, float("nan")),
-        )
+        sample = map_flows(sample, lambda flow: padded(flow, float("nan")))
+        sample = sample._replace(nonkey_label=padded(sample.nonkey_label, IGNORE_INDEX))
+        return map_images(sample, lambda image: padded(image, 0))
 
     def __call__(self, sample: PairSample, rng: np.random.Generator) -> PairSample:
         """Draw a place and cut."""

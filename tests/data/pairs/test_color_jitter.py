@@ -71,6 +71,10 @@ def test_on_the_device_a_draw_is_a_function_of_seed_and_sample():
     jitter = ColorJitter(where="device")
     whole, part = jitter.apply_to_batch(make_batch(range(20)), seed=3), jitter.apply_to_batch(make_batch([7]), seed=3)
     assert torch.equal(whole.key_image, whole.nonkey_image), "both frames change alike"
+    triplets = make_batch(range(20))._replace(after_image=moving_sample().key_image.repeat(20, 1, 1, 1))
+    other = make_batch(range(20))._replace(key_image=triplets.after_image)
+    found, expected = (jitter.apply_to_batch(batch, seed=3) for batch in (triplets, other))
+    assert torch.equal(found.after_image, expected.key_image) and torch.equal(found.key_image, whole.key_image)
     assert torch.equal(whole.key_image[7], part.key_image[0])
     assert len({tuple(image[:, 5, 5].tolist()) for image in whole.key_image}) > 12
     assert not torch.equal(jitter.apply_to_batch(make_batch(range(20)), seed=4).key_image, whole.key_image)

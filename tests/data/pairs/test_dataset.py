@@ -1,12 +1,14 @@
 """Laws of pair data sets: a sample is a function of seed and number, and batches keep it."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
 
 from src.data.datasets.vspw import VSPW
 from src.data.pairs.dataset import NumberedSample, PairDataset, collate_pairs, finalize_batch
-from src.data.pairs.sampling import FixedOffsetSampling, SingleFrameSampling, UniformSampling
+from src.data.pairs.sampling import FixedOffsetSampling, SingleFrameSampling, TripletSampling, UniformSampling
 from src.data.pairs.transforms import RandomCrop
 from src.files.images.readers import CorruptFileError
 from src.structures import PairSample
@@ -24,7 +26,7 @@ def same(one: NumberedSample, two: NumberedSample) -> bool:
 
 def test_label_and_offset_match_the_frames(data):
     for number in range(26):
-        sample, offset, same_number, _ = PairDataset(data, UniformSampling(5), num_samples=26, seed=0)[number]
+        sample, offset, same_number, *_ = PairDataset(data, UniformSampling(5), num_samples=26, seed=0)[number]
         key, nonkey = int(sample.key_image[0, 0, 0]), int(sample.nonkey_image[0, 0, 0])
         assert same_number == number
         assert abs((key - nonkey) - offset) <= 2, "frame number = grey value, up to JPEG"
@@ -110,7 +112,7 @@ def test_draws_of_the_motion_do_not_change_those_of_the_transform(data):
         def __init__(self, draws):
             self.draws = draws
 
-        def __call__(self, image, label, rng):
+        def __call__(self, image, label, rng, triplet):
             first_draws.append(rng.random(self.draws)[0])
             return PairSample(image, image.flip(-1), label, torch.full((2, *label.shape), 1.5), "made")
 
@@ -135,12 +137,58 @@ def test_flow_is_read_from_nonkey_to_key(data, monkeypatch):
 def test_frames_of_different_size_are_refused(data):
     write_image(data.clips[0].images[4], size=(10, 16))
     pairs = PairDataset(data, FixedOffsetSampling(-1), num_samples=13, seed=0)
-    with pytest.raises(ValueError, match=r"long/4->5: key frame is \(3, 10, 16\); expected \(3, 12, 16\)"):
+    with pytest.raises(ValueError, match=r"long/4->5: key frame 4 is \(3, 10, 16\); expected \(3, 12, 16\)"):
         [
             pairs[n]
             for n in range(13)
             if data.clips[(p := pairs.sampling.sample(data.clips, n, 0)).clip].name == "long" and p.nonkey == 5
         ]
+
+
+def test_a_triplet_has_a_key_frame_on_either_side(data, monkeypatch):
+    asked = []
+    monkeypatch.setattr(data, "read_flow", lambda clip, nonkey, key: asked.append((nonkey, key)) or torch.zeros(2, 12, 16))
+    for number in range(20):
+        asked.clear()
+        item = PairDataset(data, TripletSampling(5), num_samples=20, seed=0)[number]
+        sample = item.sample
+        values = [int(image[0, 0, 0]) for image in (sample.key_image, sample.nonkey_image, sample.after_image)]
+        key, nonkey, after = (int(part) for part in re.fullmatch(r"long/(\d+)->(\d+)<-(\d+)", sample.name).groups())
+        assert values == pytest.approx([key, nonkey, after], abs=2), "frame number = grey value, up to JPEG"
+        assert key < nonkey < after and nonkey == int(sample.nonkey_label[0, 8])
+        assert (item.offset, item.after_offset) == (key - nonkey, after - nonkey)
+        assert asked == [(nonkey, key), (nonkey, after)] and sample.after_flow is not None
+    batch = collate_pairs([item, item._replace(after_offset=9)])
+    assert batch.after_offset.tolist() == [after - nonkey, 9] and batch.after_flow.shape == (2, 2, 12, 16)
+    assert torch.equal(batch.after_image[0], sample.after_image) and not batch.after_image.is_contiguous()
+    assert torch.equal(finalize_batch(batch).after_image, batch.after_image) and finalize_batch(batch).after_image.is_contiguous()
+
+
+def test_a_damaged_or_differing_frame_after_is_an_error_or_replaced(data):
+    damaged = data.clips[0].images[11]
+    damaged.write_bytes(damaged.read_bytes()[:-40])
+    triplets = PairDataset(data, TripletSampling(5), num_samples=40, seed=0, on_corrupt="skip")
+    items = [triplets[number] for number in range(40)]
+    assert 1 < sum("011.jpg" in message for item in items for message in item.skipped) < 20
+    assert not any(item.sample.name.endswith("<-11") for item in items)
+    write_image(damaged, size=(10, 16))
+    strict = PairDataset(data, TripletSampling(5), num_samples=40, seed=0)
+    with pytest.raises(ValueError, match=r"<-11: key frame 11 is \(3, 10, 16\); expected \(3, 12, 16\) of the non-key frame"):
+        [strict[number] for number in range(40)]
+
+
+def test_synthetic_motion_gives_triplets_if_the_sampling_does(data):
+    asked = []
+
+    def motion(image, label, rng, triplet):
+        asked.append(triplet)
+        return PairSample(image, image, label, None, "made", after_image=image if triplet else None)
+
+    for triplets in (False, True):
+        sampling = SingleFrameSampling(triplets)
+        item = PairDataset(data, sampling, motion=motion, num_samples=3, seed=0, samples_per_pair=2)[1]
+        assert asked.pop() is triplets and (item.sample.after_image is not None) == triplets and item.after_offset == 0
+        assert (collate_pairs([item]).after_offset is not None) == triplets
 
 
 def test_numbers_outside_the_run_end_iteration(data):
@@ -178,6 +226,9 @@ def test_samples_that_cannot_be_stacked_are_named():
         collate_pairs([item(0), item(1, size=(5, 6))])
     with pytest.raises(ValueError, match=r"1 of 2 samples have flow and n0 has none"):
         collate_pairs([item(0), item(1, flow=True)])
+    triplet = item(1)._replace(sample=item(1).sample._replace(after_image=item(1).sample.key_image))
+    with pytest.raises(ValueError, match=r"1 of 2 samples have a second key frame and n0 has none; expected all or none"):
+        collate_pairs([triplet, item(0)])
 
 
 def test_samples_depend_on_the_seed(data):
@@ -209,7 +260,7 @@ def test_samples_of_one_pair_differ_only_by_the_transform(data):
     class Motion:
         made = 0
 
-        def __call__(self, image, label, rng):
+        def __call__(self, image, label, rng, triplet):
             self.made += 1
             return PairSample(image, image, label + int(rng.integers(1000)), None, "made")
 

@@ -9,8 +9,9 @@ from src.structures import PairSample
 def test_a_frame_paired_with_itself_is_processed_once() -> None:
     image = torch.randint(0, 256, (3, 60, 80), dtype=torch.uint8)
     label = torch.randint(0, 3, (60, 80), dtype=torch.int16)
-    sample = resize_pair(PairSample(image, image, label, torch.zeros(2, 60, 80), "still"), (30, 40), mirrored=True)
-    assert sample.key_image is sample.nonkey_image
+    still = PairSample(image, image, label, torch.zeros(2, 60, 80), "still", after_image=image)
+    sample = resize_pair(still, (30, 40), mirrored=True)
+    assert sample.key_image is sample.nonkey_image and sample.after_image is sample.nonkey_image
 
 
 def test_mirroring_twice_is_the_identity() -> None:

@@ -6,7 +6,7 @@ from hydra.utils import instantiate
 
 from src.data.pairs.dataset import PairDataset, collate_pairs
 from src.data.pairs.mixture import MixedPairs, PairSource
-from src.data.pairs.sampling import FrameSampling, UniformSampling
+from src.data.pairs.sampling import FrameSampling, SingleFrameSampling, TripletSampling, UniformSampling
 from src.data.synthetic.stills.motion import SyntheticMotion
 from src.structures import IGNORE_INDEX
 from tests.inference.tiny import FakeClips
@@ -55,6 +55,26 @@ def test_unlabelled_video_shares_a_batch_with_pairs_of_known_flow() -> None:
     assert 0 < blank.sum() < 8 and batch.flow is not None
     assert torch.equal(blank, batch.flow.isnan().flatten(1).all(1))
     assert all(offset != 0 for offset in batch.offset[blank])
+
+
+def test_triplets_of_stills_and_videos_share_a_batch() -> None:
+    video = PairDataset(Flowless(), TripletSampling(3), num_samples=8, seed=3)
+    stills = PairSource(FakeClips(), SingleFrameSampling(triplets=True), 0.5, motion=SyntheticMotion())
+    mixed = MixedPairs(video, [stills])
+    batch = collate_pairs([mixed[number] for number in range(8)])
+    assert batch.after_image is not None and batch.after_flow is not None and batch.after_offset is not None
+    still = torch.tensor([name.endswith("+motion") for name in batch.names])
+    assert 0 < still.sum() < 8
+    assert torch.equal(still, ~batch.after_flow.isnan().flatten(1).all(1))
+    assert torch.equal(still, batch.after_offset == 0) and torch.equal(still, batch.offset == 0)
+
+
+def test_pairs_and_triplets_in_one_run_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"gives pairs \(FrameSampling\); expected triplets \(TripletSampling\) as of the main"):
+        MixedPairs(PairDataset(FakeClips(), TripletSampling(3), num_samples=4, seed=3), [video()])
+    stills = PairSource(FakeClips(), SingleFrameSampling(triplets=True), 0.5)
+    with pytest.raises(ValueError, match=r"gives triplets \(SingleFrameSampling\); expected pairs \(UniformSampling\)"):
+        MixedPairs(main(), [stills])
 
 
 @pytest.mark.parametrize("shares", [(0.0,), (1.0,), (0.6, 0.5)])

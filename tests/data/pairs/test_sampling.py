@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.data.pairs.sampling import FixedOffsetSampling, FrameSampling, SingleFrameSampling, UniformSampling
+from src.data.pairs.sampling import FixedOffsetSampling, FrameSampling, SingleFrameSampling, TripletSampling, UniformSampling
 from src.structures import Clip, FramePair
 
 SAMPLINGS = [UniformSampling(4), FixedOffsetSampling(-3), SingleFrameSampling()]
@@ -21,7 +21,7 @@ def make_clip(frames, labelled=None):
 CLIPS = [make_clip(30), make_clip(1), make_clip(7)]
 
 
-@pytest.mark.parametrize("sampling", SAMPLINGS, ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize("sampling", [*SAMPLINGS, TripletSampling(5)], ids=lambda s: type(s).__name__)
 def test_a_pair_is_a_function_of_seed_and_number(sampling):
     numbers = [*range(100), 10_000]
     fresh = copy.deepcopy(sampling)
@@ -98,3 +98,35 @@ def test_frames_without_labels_are_visited_with_partners_on_both_sides() -> None
     assert FrameSampling(2).sample(alone, 0, seed=0) == FramePair(0, key=0, nonkey=0)
     with pytest.raises(ValueError, match="max_offset=0"):
         FrameSampling(0)
+
+
+def test_a_triplet_is_an_interval_around_each_labelled_frame_between_two_frames(caplog: pytest.LogCaptureFixture) -> None:
+    clips = [make_clip(30), make_clip(2), make_clip(4), make_clip(9, labelled=(0, 8))]
+    sampling = TripletSampling(5)
+    triplets = [sampling.sample(clips, n, 0) for n in range(30 * 100)]
+    inside = [(0, f) for f in range(1, 29)] + [(2, 1), (2, 2)]
+    assert all(sorted((t.clip, t.nonkey) for t in triplets[p * 30 : p * 30 + 30]) == inside for p in range(100))
+    assert "left out: clip2, clip9" in caplog.text and caplog.text.count("left out") == 1
+    assert all(t.after is not None and 0 <= t.key < t.nonkey < t.after < len(clips[t.clip]) for t in triplets)
+    # Away from the ends, lengths are even, and so are places within each.
+    middle = [(t.after - t.key, t.nonkey - t.key) for t in triplets if t.clip == 0 and 4 <= t.nonkey <= 25]
+    lengths, places = Counter(length for length, _ in middle), Counter(middle)
+    assert set(lengths) == {2, 3, 4, 5} and set(places) == {(i, p) for i in lengths for p in range(1, i)}
+    assert max(lengths.values()) < 1.25 * min(lengths.values())
+    assert all(abs(count * (length - 1) / lengths[length] - 1) < 0.2 for (length, _), count in places.items())
+    # At the ends, the clip bounds the interval.
+    assert {(t.key, t.after) for t in triplets if (t.clip, t.nonkey) == (0, 1)} == {(0, 2), (0, 3), (0, 4), (0, 5)}
+    assert {(t.key, t.after) for t in triplets if (t.clip, t.nonkey) == (2, 2)} == {(1, 3), (0, 3)}
+
+
+def test_stills_are_triplets_of_themselves_if_asked() -> None:
+    assert SingleFrameSampling(triplets=True).sample([make_clip(1)], 3, 0) == FramePair(0, 0, 0, after=0)
+    given = [sampling.triplets for sampling in (*SAMPLINGS, SingleFrameSampling(triplets=True), TripletSampling())]
+    assert given == [False, False, False, True, True]
+
+
+def test_clips_without_a_frame_between_two_others_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"no labelled frame of clips clip2, clip5 is between two frames"):
+        TripletSampling().sample([make_clip(2), make_clip(5, labelled=(4,))], 0, 0)
+    with pytest.raises(ValueError, match=r"max_interval=1; expected at least 2"):
+        TripletSampling(1)

@@ -122,6 +122,28 @@ def test_the_flow_follows_the_frames(transform, unknown):
         assert warp_error(wrong)[0] > 2.5 * error, "the law could not fail"
 
 
+@each(ALL)
+def test_both_key_frames_of_a_triplet_change_alike(transform):
+    pair = moving_sample(True)
+    y, x = torch.meshgrid(torch.arange(SIZE[0]).float(), torch.arange(SIZE[1]).float(), indexing="ij")
+    after_flow = torch.stack((-2.0 + 0.03 * (x - 40), 3.0 - 0.02 * (y - 30)))
+    after_flow[:, :20, 60:] = float("nan")
+    other = pair._replace(key_image=pair.nonkey_image.flip(-2).contiguous(), flow=after_flow)
+    triplet = pair._replace(after_image=other.key_image, after_flow=after_flow)
+    changed = 0
+    for draw in range(20):
+        found, *expected = (transform(sample, np.random.default_rng(draw)) for sample in (triplet, pair, other))
+        for field in ("key_image", "nonkey_image", "nonkey_label", "flow"):
+            assert torch.equal(getattr(found, field).nan_to_num(9e9), getattr(expected[0], field).nan_to_num(9e9)), field
+        assert torch.equal(found.after_image, expected[1].key_image)
+        assert torch.equal(found.after_flow.nan_to_num(9e9), expected[1].flow.nan_to_num(9e9))
+        changed += not torch.equal(found.after_image, triplet.after_image)
+    assert changed > 5
+    mirrored = RandomHorizontalFlip(1.0)(triplet, np.random.default_rng(0))
+    assert torch.equal(mirrored.after_flow[0].nan_to_num(9e9), -after_flow[0].flip(-1).nan_to_num(-9e9))
+    assert torch.equal(mirrored.after_flow[1].nan_to_num(9e9), after_flow[1].flip(-1).nan_to_num(9e9))
+
+
 def test_unknown_flow_stays_unknown():
     sample = PairTransform([ScaleJitter(2.0, 2.0), RandomHorizontalFlip(1.0)])(
         moving_sample(unknown=True), np.random.default_rng(0)

@@ -76,3 +76,22 @@ def _cutout_homography(
     homography[:2, :2] = rotation
     homography[:2, 2] = middle + shift + carried.clip(-0.2 * width, 0.2 * width) - rotation @ middle
     return homography
+
+
+def reversed_cutouts(scene: LayeredScene, ratio: float) -> Floats:
+    """Return the homographies (J, 3, 3) of the cut-outs ``ratio`` times their time before the non-key frame, after it.
+
+    Their velocities, rotations and growth about the middle of each cut-out are constant.
+    """
+    count = len(scene.layers.planes)
+    homographies = np.tile(np.eye(3), (len(scene.homographies) - count, 1, 1))
+    for number, key in enumerate(scene.homographies[count:]):
+        x, y, wide, tall = cv2.boundingRect((scene.index == count + number).astype(np.uint8))
+        middle = np.array([x + wide / 2, y + tall / 2])
+        turn = np.log(complex(key[0, 0], key[1, 0])) * -ratio
+        grown = np.exp(turn)
+        rotation = np.array([[grown.real, -grown.imag], [grown.imag, grown.real]])
+        shift = -ratio * (key[:2, :2] @ middle + key[:2, 2] - middle)
+        homographies[number, :2, :2] = rotation
+        homographies[number, :2, 2] = middle + shift - rotation @ middle
+    return homographies

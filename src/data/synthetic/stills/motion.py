@@ -1,6 +1,6 @@
-"""Training pairs with exact flow from labelled stills: planes move before a driving camera."""
+"""Training pairs and triplets with exact flow from labelled stills: planes move before a driving camera."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -10,20 +10,42 @@ from torch import Tensor
 from src.data.synthetic.deformation import smooth_field
 from src.data.synthetic.photometry import add_noise, blur, change_light, compress
 from src.data.synthetic.segments import Bytes, Floats, split_segments
-from src.data.synthetic.stills.cutouts import paste_cutouts
+from src.data.synthetic.stills.cutouts import paste_cutouts, reversed_cutouts
 from src.data.synthetic.stills.layers import Layers, fit_planes
 from src.data.synthetic.stills.rendering import LayeredScene, apply_homographies, plane_homographies, render
 from src.data.synthetic.stills.settings import CameraMotion, LayerSettings, ObjectMotion
 from src.structures import PairSample
 
 
+@dataclass(frozen=True)
+class LayerMotion:
+    """Motion of the layers from the non-key to the key frame.
+
+    Attributes:
+        offset: time between the frames, in frames.
+        camera: (3,), translation of the camera, camera heights.
+        own: (N, 3), additional translations of moving objects.
+        drift: (3,), rotation of the camera in proportion to time, radians.
+        shake: (3,), rotation of the camera independent of time, radians.
+        strength: factor on all of them.
+    """
+
+    offset: float
+    camera: Floats
+    own: Floats
+    drift: Floats
+    shake: Floats
+    strength: float
+
+
 class SyntheticMotion:
-    """Generator of (key frame, non-key frame, label, flow) from a labelled image.
+    """Generator of (key frame, non-key frame, label, flow) from a labelled image, and of a second key frame on the other side.
 
     The image is the non-key frame, so its label is exact; the key frame is rendered from it. Every connected segment of the label
     map is a plane that lies on the ground, stands on it or is infinitely far (:func:`fit_planes`). A camera that drives, turns
-    and shakes, objects that move by themselves and pasted cut-outs give each plane its homography. A sample is a function of
-    (image, label, rng).
+    and shakes, objects that move by themselves and pasted cut-outs give each plane its homography. In a triplet, all velocities
+    are constant; the second key frame has its own distance in time, shake, light and noise. A sample is a function of (image,
+    label, rng), and a triplet begins with the pair of the same arguments.
 
     Args:
         layers, camera, objects: decomposition into planes; motion of the camera, and of objects and cut-outs.
@@ -54,24 +76,29 @@ class SyntheticMotion:
         self.deformation = deformation
         self.photometric = photometric
 
-    def __call__(self, image: Tensor, label: Tensor, rng: np.random.Generator) -> PairSample:
-        """Generate one pair from an image (3, H, W) uint8 RGB, H and W at least 32, and its label (H, W) int64, values >= 0.
+    def __call__(self, image: Tensor, label: Tensor, rng: np.random.Generator, triplet: bool = False) -> PairSample:
+        """Generate one sample from an image (3, H, W) uint8 RGB, H and W at least 32, and its label (H, W) int64, values >= 0.
 
-        The pair's ``nonkey_label`` equals the label except under pasted cut-outs; flow is NaN where the source is hidden.
+        Its ``nonkey_label`` equals the label except under pasted cut-outs; flow is NaN where the source is hidden.
 
         Raises:
             ValueError: if image and label differ in size or are too small.
         """
-        return self._generate(image, label, rng)[0]
+        pair, scene, motion = self._generate(image, label, rng)
+        if not triplet:
+            return pair
+        after, flow = render(self._continued(scene, motion, rng))
+        after = self._record(change_light(after, self.photometric, rng), rng)
+        return pair._replace(after_image=_to_tensor(after), after_flow=torch.from_numpy(flow))
 
     def with_key_label(self, image: Tensor, label: Tensor, rng: np.random.Generator) -> tuple[PairSample, Tensor]:
         """Generate the same pair and the label (H, W) int64 of its key frame; label values must be below 256."""
-        pair, scene = self._generate(image, label, rng)
+        pair, scene, _ = self._generate(image, label, rng)
         still, nonkey = (np.repeat(np.asarray(part.numpy(), np.uint8)[..., None], 3, 2) for part in (label, pair.nonkey_label))
         key_label, _ = render(replace(scene, still=still, nonkey=nonkey, interpolation=cv2.INTER_NEAREST))
         return pair, torch.from_numpy(key_label[..., 0].astype(np.int64))
 
-    def _generate(self, image: Tensor, label: Tensor, rng: np.random.Generator) -> tuple[PairSample, LayeredScene]:
+    def _generate(self, image: Tensor, label: Tensor, rng: np.random.Generator) -> tuple[PairSample, LayeredScene, LayerMotion]:
         if image.shape != (3, *label.shape) or min(label.shape) < 32:
             raise ValueError(
                 f"image is {tuple(image.shape)} and label {tuple(label.shape)}; expected (3, H, W) and (H, W), at least 32"
@@ -81,43 +108,69 @@ class SyntheticMotion:
         settings = self.layers
         segments = split_segments(classes, max(int(settings.min_segment * classes.size), 8), settings.max_segments)
         layers = fit_planes(segments, settings.ground_classes, settings.far_classes, settings.depth_spread, rng)
-        offset = float(np.exp(rng.uniform(np.log(0.5), np.log(self.camera.max_offset))))
+        homographies, motion = self._move(layers, rng)
         scene = LayeredScene(
             still=still,
             nonkey=still,
             layers=layers,
             index=segments.index,
-            homographies=self._layer_homographies(layers, offset, rng),
+            homographies=homographies,
             deformation=smooth_field(tuple(label.shape), self.strength * self.deformation * rng.random(), rng),
             interpolation=cv2.INTER_LINEAR if rng.random() < 0.5 else cv2.INTER_CUBIC,
         )
-        strength = self.strength * (offset / self.camera.max_offset) ** 0.5
+        strength = self.strength * (motion.offset / self.camera.max_offset) ** 0.5
         scene = paste_cutouts(scene, classes, self.objects.max_pasted, strength, self.max_displacement, rng)
         key, flow = render(scene)
         key = change_light(key, self.photometric, rng)
-        images = [torch.from_numpy(self._record(frame, rng)).permute(2, 0, 1).contiguous() for frame in (key, scene.nonkey)]
-        return PairSample(images[0], images[1], torch.from_numpy(classes), torch.from_numpy(flow), "still"), scene
+        images = [_to_tensor(self._record(frame, rng)) for frame in (key, scene.nonkey)]
+        pair = PairSample(images[0], images[1], torch.from_numpy(classes), torch.from_numpy(flow), "still")
+        return pair, scene, motion
 
-    def _layer_homographies(self, layers: Layers, offset: float, rng: np.random.Generator) -> Floats:
-        """Draw the motion of the layers over ``offset`` frames, scaled down to ``max_displacement``: (N, 3, 3)."""
-        camera, objects = self.camera, self.objects
+    def _continued(self, scene: LayeredScene, motion: LayerMotion, rng: np.random.Generator) -> LayeredScene:
+        """Return the scene with the homographies to a key frame on the other side, at a time of its own."""
+        ratio = self._draw_offset(rng) / motion.offset
+        ratio *= float(_share_within(ratio * motion.own, scene.layers, self._object_limit(scene.layers)).min())
+        shake = np.deg2rad(rng.normal(0, self.camera.shake, 3))
+        reverse = replace(
+            motion, camera=-ratio * motion.camera, own=-ratio * motion.own, drift=-ratio * motion.drift, shake=shake
+        )
+        homographies, scaled = self._within_limit(scene.layers, reverse)
+        cutouts = reversed_cutouts(scene, ratio * scaled.strength / max(motion.strength, 1e-6))
+        deformation = None if scene.deformation is None else -scene.deformation
+        return replace(scene, homographies=np.concatenate((homographies, cutouts)), deformation=deformation)
+
+    def _draw_offset(self, rng: np.random.Generator) -> float:
+        return float(np.exp(rng.uniform(np.log(0.5), np.log(self.camera.max_offset))))
+
+    def _object_limit(self, layers: Layers) -> float:
+        """Return the limit of objects' own motion, pixels."""
+        return 0.6 * self.max_displacement * max(layers.segments.index.shape)
+
+    def _move(self, layers: Layers, rng: np.random.Generator) -> tuple[Floats, LayerMotion]:
+        """Draw the motion of the layers, scaled down to ``max_displacement``, and return its homographies (N, 3, 3) with it."""
+        camera, objects, offset = self.camera, self.objects, self._draw_offset(rng)
         drives = rng.random() >= camera.standstill_probability
         forward = camera.max_speed * rng.random() * offset * drives
         forward *= 1 if rng.random() < camera.earlier_key_probability else -1
         across = rng.normal(0, camera.lateral_speed, 2) * (1, 1 / 3) * offset
-        angles = np.deg2rad(rng.normal(0, camera.shake, 3))
-        angles[1] += np.deg2rad(rng.laplace(0, camera.yaw_rate)) * offset * drives
+        shake, drift = np.deg2rad(rng.normal(0, camera.shake, 3)), np.zeros(3)
+        drift[1] = np.deg2rad(rng.laplace(0, camera.yaw_rate)) * offset * drives
         count = len(layers.planes)
         own = rng.normal(0, objects.speed, (count, 3)) * (0.25, 0, 1) * offset
         own *= (layers.movable & (rng.random(count) < objects.moving_probability))[:, None]
+        own *= _share_within(own, layers, self._object_limit(layers))[:, None]
+        return self._within_limit(layers, LayerMotion(offset, np.array([*across, forward]), own, drift, shake, self.strength))
+
+    def _within_limit(self, layers: Layers, motion: LayerMotion) -> tuple[Floats, LayerMotion]:
+        """Scale a motion down to ``max_displacement`` and return its homographies (N, 3, 3) with it."""
         size = layers.segments.index.shape
-        own *= _share_within(own, layers, 0.6 * self.max_displacement * max(size))[:, None]
         y, x = np.meshgrid(np.arange(0, size[0], 8), np.arange(0, size[1], 8), indexing="ij")
         coarse = layers.segments.index[::8, ::8]
-        strength = self.strength
+        strength = motion.strength
         for _ in range(8):
-            translations = strength * (np.array([*across, forward]) + own)
-            rotation = np.asarray(cv2.Rodrigues(strength * angles)[0], np.float64)
+            used = replace(motion, strength=strength)
+            rotation = np.asarray(cv2.Rodrigues(strength * (motion.shake + motion.drift))[0], np.float64)
+            translations = strength * (motion.camera + motion.own)
             homographies = plane_homographies(layers.planes, layers.focal, size, rotation, translations)
             homographies[layers.fixed] = np.eye(3)
             to_x, to_y, ratio = apply_homographies(homographies, coarse, x.astype(np.float32), y.astype(np.float32))
@@ -126,7 +179,7 @@ class SyntheticMotion:
             if excess <= 1:
                 break
             strength *= max(0.9 / excess, 0.3)
-        return homographies
+        return homographies, used
 
     def _record(self, image: Bytes, rng: np.random.Generator) -> Bytes:
         """Draw focus, compression and noise independently for each frame, so that sharpness does not reveal the rendered one."""
@@ -143,3 +196,7 @@ def _share_within(own: Floats, layers: Layers, limit: float) -> Floats:
     inverse_depth = (layers.planes * np.column_stack((middle / layers.focal, np.ones(len(middle))))).sum(1)
     length = np.linalg.norm(own, axis=1) * np.abs(inverse_depth) * layers.focal
     return np.asarray(np.minimum(1.0, limit / np.maximum(length, 1e-6)))
+
+
+def _to_tensor(image: Bytes) -> Tensor:
+    return torch.from_numpy(image).permute(2, 0, 1).contiguous()

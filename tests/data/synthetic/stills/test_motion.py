@@ -147,6 +147,73 @@ def test_any_label_is_accepted(size: tuple[int, int], content: str) -> None:
         assert sample.flow is not None and sample.flow.shape == (2, *size) and sample.flow.dtype == torch.float32
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_a_triplet_begins_with_the_pair_and_its_second_flow_is_exact(seed: int) -> None:
+    """Pairs do not change, and warping the second key frame gives the non-key frame, too."""
+    image, label = street(seed=seed)
+    motion = synthetic_motion(deformation=1.0 if seed % 2 else 0.0)
+    pair, triplet = (motion(image, label, np.random.default_rng(seed), triplet) for triplet in (False, True))
+    assert pair.after_image is None and pair.after_flow is None
+    for one, two in zip(pair[:4], triplet[:4], strict=True):
+        assert torch.equal(torch.nan_to_num(one.float()), torch.nan_to_num(two.float()))
+    assert triplet.after_image is not None and triplet.after_flow is not None
+    after = triplet._replace(flow=triplet.after_flow)
+    warped = warp(triplet.after_image[None].float(), torch.nan_to_num(triplet.after_flow)[None])[0]
+    error = (warped - triplet.nonkey_image.float()).abs().mean(0).numpy()
+    certain = away_from_edges(after)
+    assert certain.mean() > 0.15
+    assert error[certain].mean() < 2.0 and np.quantile(error[certain], 0.99) < 8.0
+    assert (triplet.after_flow.norm(dim=0) > 0.125 * 128 * 1.1).float().mean() < 0.1
+
+
+def test_a_triplet_moves_at_constant_velocity() -> None:
+    """Without shake and deformation, each pixel's second flow is opposite to the first, in the ratio of the two times."""
+    image, label = street()
+    motion = synthetic_motion(camera=CameraMotion(max_offset=4.0, shake=0.0), deformation=0.0)
+    ratios = []
+    for seed in range(12):
+        sample = motion(image, label, np.random.default_rng(seed), triplet=True)
+        assert sample.flow is not None and sample.after_flow is not None
+        before, after = sample.flow, sample.after_flow
+        moving = (before.norm(dim=0) > 0.3) & (after.norm(dim=0) > 0.3)
+        if moving.sum() < 500:
+            continue
+        cosine = torch.cosine_similarity(before[:, moving], after[:, moving], dim=0)
+        assert cosine.quantile(0.95) < -0.95
+        ratio = after[:, moving].norm(dim=0) / before[:, moving].norm(dim=0)
+        # Perspective: what comes near moves by more than what goes away.
+        assert ratio.quantile(0.9) < 2.5 * ratio.quantile(0.1)
+        ratios.append(ratio.median().item())
+    assert len(ratios) > 5 and min(ratios) < 0.7 and max(ratios) > 1.4
+
+
+def test_cutouts_of_a_triplet_move_on() -> None:
+    """With a camera at standstill, the middle of a cut-out moves by opposite shifts in the ratio of the two times."""
+    image, label = street()
+    stationary = synthetic_motion(
+        camera=CameraMotion(standstill_probability=1.0, shake=0.0, lateral_speed=0.0),
+        objects=ObjectMotion(moving_probability=0.0, max_pasted=1),
+        deformation=0.0,
+    )
+    angles = []
+    for seed in range(20):
+        sample = stationary(image, label, np.random.default_rng(seed), triplet=True)
+        assert sample.flow is not None and sample.after_flow is not None
+        pasted = (sample.nonkey_image != image).any(0) & ~(sample.flow + sample.after_flow).isnan().any(0)
+        before, after = sample.flow[:, pasted].mean(1), sample.after_flow[:, pasted].mean(1)
+        if pasted.sum() > 50 and min(before.norm(), after.norm()) > 1:
+            angles.append(torch.cosine_similarity(before, after, dim=0).item())
+    assert len(angles) >= 3 and max(angles) < -0.9
+
+
+def test_no_motion_gives_three_equal_frames() -> None:
+    """With every magnitude zero all three frames are the still."""
+    image, label = street()
+    sample = synthetic_motion(strength=0.0)(image, label, np.random.default_rng(1), triplet=True)
+    assert sample.after_image is not None and torch.equal(sample.after_image, sample.nonkey_image)
+    assert sample.after_flow is not None and torch.nan_to_num(sample.after_flow).abs().max() < 1e-3
+
+
 def test_bad_arguments_are_refused() -> None:
     """Different sizes, tiny images and negative magnitudes are refused."""
     image, label = street()
