@@ -1,6 +1,6 @@
 """Extract the used frames: python scripts/extract_cityscapes.py leftImg8bit_sequence_trainvaltest.zip gtFine_trainvaltest.zip
 
-The archive of sequences exceeds 300 GB; training and evaluation read a fraction of it, the frames before each label.
+The archive of sequences exceeds 300 GB; training and evaluation read a fraction of it, the frames around each label.
 """
 
 import argparse
@@ -28,11 +28,15 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--key-interval", type=int, default=5, help="key-frame interval of evaluation, frames")
     parser.add_argument("--pair-range", type=int, default=10, help="maximum distance of training pairs, frames")
+    parser.add_argument(
+        "--frames-after", type=int, default=0, help="frames after each label, for triplets: 9 for intervals up to 10"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the plan and extract nothing")
     options = parser.parse_args(arguments)
     console = Console()
     try:
-        plan = plan_extraction(options.archives, options.output, options.splits, options.key_interval, options.pair_range)
+        ranges = options.key_interval, options.pair_range, options.frames_after
+        plan = plan_extraction(options.archives, options.output, options.splits, *ranges)
         describe(plan, options.output, console)
         if not options.dry_run:
             extract(plan, options.output, console)
@@ -59,7 +63,7 @@ def describe(plan: ExtractionPlan, output: Path, console: Console) -> None:
         soft_wrap=True,
     )
     if plan.shortened:
-        console.print(f"labelled frames with fewer frames before them than requested: {plan.shortened}", highlight=False)
+        console.print(f"labelled frames with fewer frames before or after them than requested: {plan.shortened}", highlight=False)
 
 
 def extract(plan: ExtractionPlan, output: Path, console: Console) -> None:

@@ -33,7 +33,7 @@ class ExtractionPlan:
         entries: labels and frames, in the order of the archives.
         labelled: number of labelled frames.
         without_image: labels whose own frame is neither in an archive nor extracted; the dataset would refuse them.
-        shortened: number of labelled frames with fewer frames before them than requested.
+        shortened: number of labelled frames with fewer frames before or after them than requested.
         total_bytes: size of all frames and labels in the archives, uncompressed.
     """
 
@@ -50,9 +50,9 @@ class ExtractionPlan:
 
 
 def plan_extraction(
-    archives: Sequence[Path], target: Path, splits: Sequence[str], key_interval: int, pair_range: int
+    archives: Sequence[Path], target: Path, splits: Sequence[str], key_interval: int, pair_range: int, frames_after: int = 0
 ) -> ExtractionPlan:
-    """Select the files read by training and evaluation: each labelled frame and the frames before it that may be its key frame.
+    """Select the files read by training and evaluation: each labelled frame and the frames around it that may be its key frame.
 
     The key frame is up to ``key_interval - 1`` frames before the labelled one in evaluation, and up to ``pair_range`` frames in
     training. Near the start of a recording or snippet there are fewer frames.
@@ -63,13 +63,15 @@ def plan_extraction(
         splits: splits of the labels: ``train``, ``val``.
         key_interval: key-frame interval of evaluation, frames, at least 1.
         pair_range: maximum distance of training pairs, frames, at least 0.
+        frames_after: frames after the labelled one, at least 0; triplets of up to n frames read n - 1.
 
     Raises:
         FileNotFoundError: if an archive is missing.
         ValueError: if an archive is not a zip file or has an entry outside its folder, or there is no label of these splits.
     """
-    if key_interval < 1 or pair_range < 0:
-        raise ValueError(f"key_interval={key_interval}, pair_range={pair_range}; expected at least 1 and at least 0 frames")
+    if key_interval < 1 or min(pair_range, frames_after) < 0:
+        found = f"key_interval={key_interval}, pair_range={pair_range}, frames_after={frames_after}"
+        raise ValueError(f"{found}; expected at least 1, 0 and 0 frames")
     entries = {entry.name: entry for path in archives for entry in _list_archive(path)}
     extracted = [path.relative_to(target).as_posix() for path in target.glob("gtFine/*/*/*_labelIds.png")]
     labels = {name: match for name in (*entries, *extracted) if (match := _LABEL.fullmatch(name)) and match["split"] in splits}
@@ -82,11 +84,11 @@ def plan_extraction(
     wanted = [name for name in labels if name in entries]
     without_image, shortened = [], 0
     for name, match in labels.items():
-        frames = _frames_before(match, before)
-        existing = [frame for frame in frames if frame in entries or (target / frame).is_file()]
+        own, *frames = _frames_around(match, before, frames_after)
+        existing = [frame for frame in (own, *frames) if frame in entries or (target / frame).is_file()]
         wanted += [frame for frame in existing if frame in entries]
-        shortened += len(existing) <= before
-        if frames[-1] not in existing:
+        shortened += len(existing) <= before + frames_after
+        if own not in existing:
             without_image.append(name)
     order = {name: number for number, name in enumerate(entries)}
     chosen = tuple(entries[name] for name in sorted(set(wanted), key=order.__getitem__))
@@ -141,13 +143,12 @@ def _list_archive(path: Path) -> list[Entry]:
     return [Entry(path, i.filename, i.file_size) for i in infos if _IMAGE.fullmatch(i.filename) or _LABEL.fullmatch(i.filename)]
 
 
-def _frames_before(label: re.Match[str], before: int) -> list[str]:
-    """Return the names of the frames up to the labelled one, which is last."""
+def _frames_around(label: re.Match[str], before: int, after: int) -> list[str]:
+    """Return the name of the labelled frame, and then those of the frames before and after it."""
     parts = LABEL_NAME.fullmatch(label["name"])
     if parts is None:
         raise ValueError(f"label {label['name']!r} has an unexpected name; expected <city>_<seq6>_<frame6>_gtFine_labelIds.png")
     number = int(parts["frame"])
     folder = f"leftImg8bit_sequence/{label['split']}/{label['city']}"
-    return [
-        f"{folder}/{parts['city']}_{parts['sequence']}_{n:06d}{IMAGE_SUFFIX}" for n in range(max(number - before, 0), number + 1)
-    ]
+    numbers = [number, *range(max(number - before, 0), number), *range(number + 1, number + after + 1)]
+    return [f"{folder}/{parts['city']}_{parts['sequence']}_{n:06d}{IMAGE_SUFFIX}" for n in numbers]

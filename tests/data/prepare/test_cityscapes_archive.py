@@ -53,6 +53,15 @@ def test_only_the_frames_that_are_read_are_planned(archives, tmp_path, key_inter
     assert plan.wanted_bytes < plan.total_bytes
 
 
+def test_triplets_read_frames_after_the_label(archives, tmp_path):
+    plain, plan = (plan_extraction(archives, tmp_path / "out", ["train"], 5, 4, after) for after in (0, 2))
+    added = {entry.name for entry in plan.entries} - {entry.name for entry in plain.entries}
+    assert added == {image_name(n) for n in (294, 295, 324, 325)} | {image_name(n, sequence="000001") for n in (5, 6)}
+    assert (plan.labelled, plan.without_image, plan.shortened) == (3, (), 0)
+    # The recordings end 10 and 15 frames after their last label.
+    assert plan_extraction(archives, tmp_path / "out", ["train"], 5, 4, 12).shortened == 1
+
+
 def test_extracted_files_are_a_dataset(archives, tmp_path):
     plan = plan_extraction(archives, tmp_path / "out", ["train", "val"], 5, 3)
     assert sum(extract_entries(plan.entries, tmp_path / "out")) == plan.wanted_bytes
@@ -145,3 +154,5 @@ def test_bad_requests_are_named(archives, tmp_path):
         plan_extraction(archives, tmp_path / "out", ["test"], 5, 10)
     with pytest.raises(ValueError, match="key_interval=0"):
         plan_extraction(archives, tmp_path / "out", ["train"], 0, 10)
+    with pytest.raises(ValueError, match=r"frames_after=-1; expected at least 1, 0 and 0 frames"):
+        plan_extraction(archives, tmp_path / "out", ["train"], 5, 10, -1)
