@@ -144,7 +144,7 @@ class SyntheticMotion:
 
     def _object_limit(self, layers: Layers) -> float:
         """Return the limit of objects' own motion, pixels."""
-        return 0.6 * self.max_displacement * max(layers.segments.index.shape)
+        return 0.6 * self.max_displacement * float(max(layers.segments.index.shape))
 
     def _move(self, layers: Layers, rng: np.random.Generator) -> tuple[Floats, LayerMotion]:
         """Draw the motion of the layers, scaled down to ``max_displacement``, and return its homographies (N, 3, 3) with it."""
