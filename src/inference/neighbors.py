@@ -33,12 +33,8 @@ class Target:
     own: MaskPrediction | None = None
 
 
-@torch.inference_mode()
-def label_targets(networks: FrameNetworks, targets: Sequence[Target], rule: FusionRule) -> Iterator[StepResult]:
-    """Carry masks to each target and fuse them; results are in order.
-
-    Pairs of a frame and a key frame run in batches of one size. Batches may be rounded differently than single pairs.
-    """
+def target_batches(targets: Sequence[Target]) -> Iterator[Sequence[Target]]:
+    """Split targets into consecutive ones of one size whose pairs of frame and key frame run as one batch."""
     first = 0
     while first < len(targets):
         last, pairs = first, 0
@@ -47,11 +43,16 @@ def label_targets(networks: FrameNetworks, targets: Sequence[Target], rule: Fusi
             if last > first and pairs > _MAX_PAIRS:
                 break
             last += 1
-        yield from _label_batch(networks, targets[first:last], rule)
+        yield targets[first:last]
         first = last
 
 
-def _label_batch(networks: FrameNetworks, targets: Sequence[Target], rule: FusionRule) -> Iterator[StepResult]:
+@torch.inference_mode()
+def label_targets(networks: FrameNetworks, targets: Sequence[Target], rule: FusionRule) -> Iterator[StepResult]:
+    """Carry masks to the targets of one of :func:`target_batches` and fuse them; results are in order.
+
+    Batches may be rounded differently than single pairs.
+    """
     pairs = [(target, key) for target in targets for key in target.keys]
     if not pairs:
         for target in targets:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from src.inference.frame_networks import FrameNetworks
-from src.inference.neighbors import Target, label_targets
+from src.inference.neighbors import Target, label_targets, target_batches
 from src.inference.scheduling.change import CUTS, ChangeState
 from src.inference.scheduling.scheduler import Decision, KeyFrameScheduler, LatencyAwareScheduler
 from src.inference.step_result import FrameResult
@@ -123,14 +123,19 @@ class OfflineWindow:
 def label_held(
     networks: FrameNetworks, frames: Sequence[HeldFrame], rule: FusionRule, clock: Callable[[], float]
 ) -> Iterator[FrameResult]:
-    """Label frames whose sources are complete; results are in order."""
-    started = clock()
-    for frame, result in zip(frames, label_targets(networks, [frame.target for frame in frames], rule), strict=True):
-        maps = result.semantic_map(frame.size)
-        synchronize(maps.device)
-        now = clock()
-        yield FrameResult(maps, result, frame.seconds + now - started)
+    """Label frames whose sources are complete; results are in order. The pairs of a batch share the time of its networks."""
+    waiting = iter(frames)
+    for batch in target_batches([frame.target for frame in frames]):
         started = clock()
+        results = list(label_targets(networks, batch, rule))
+        synchronize(batch[0].image.device)
+        per_pair = (clock() - started) / max(1, sum(len(target.keys) for target in batch))
+        for result, frame in zip(results, waiting, strict=False):
+            started = clock()
+            maps = result.semantic_map(frame.size)
+            synchronize(maps.device)
+            seconds = frame.seconds + per_pair * len(frame.target.keys) + clock() - started
+            yield FrameResult(maps, result, seconds)
 
 
 @torch.inference_mode()

@@ -76,6 +76,12 @@ class StreamingSegmentor(FrameNetworks):
         """Scheduler that selects the key frames; fixed for the life of this object."""
         return self._scheduler
 
+    @property
+    def sources(self) -> tuple[int, int]:
+        """Number of key frames whose masks are carried to a non-key frame, and to a key frame, within a scene."""
+        neighbors = 2 if self.mode == "offline" else 1
+        return neighbors, neighbors if self.fuse_keys else 0
+
     def with_scheduler(self, scheduler: KeyFrameScheduler) -> Self:
         """Return a segmentor with the same networks and settings and another scheduler; this one stays unchanged."""
         other = copy.copy(self)

@@ -149,7 +149,7 @@ class ClipPredictor:
             raise ValueError("; ".join(source.decode_errors) or f"{source.info.name}: no frame could be read")
         size = short_side_size((image.shape[-2], image.shape[-1]), self._short_side, self._max_long_side)
         cost = self._cost(flow, size)
-        return share.budget(StepCosts.of_parts(cost.key, cost.propagate, cost.post + thumbnail_multiply_adds(size) / 1e9))
+        return share.budget(StepCosts.of_parts(cost.key, cost.propagate, cost.post, thumbnail_multiply_adds(size) / 1e9))
 
     def _cost(self, flow: str, size: Size) -> FrameCost:
         if (flow, size) not in self._costs:

@@ -47,7 +47,7 @@ def cost_rows(times: RunTimes, cost: FrameCost, signal_gflops: float = 0.0) -> l
     counts = len(times.key), len(times.nonkey)
     if not any(counts):
         raise ValueError("the run has no frame; expected at least one")
-    costs = StepCosts.of_parts(cost.key, cost.propagate, cost.post + signal_gflops)
+    costs = StepCosts.of_parts(cost.key, cost.propagate, cost.post, signal_gflops)
     key_ms, nonkey_ms = _median_ms(times.key), _median_ms(times.nonkey)
     # Not the mean, which a single stall of the machine would dominate.
     average_ms = StepCosts(key_ms or 0.0, nonkey_ms or 0.0).mean(*counts)

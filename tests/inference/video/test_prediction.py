@@ -3,13 +3,14 @@ import time
 from collections.abc import Generator
 from fractions import Fraction
 from functools import partial
+from itertools import pairwise
 
 import pytest
 import torch
 from torch import Tensor
 
 from src.inference.scheduling.budget import Budget
-from src.inference.scheduling.scheduler import FixedInterval
+from src.inference.scheduling.scheduler import FixedInterval, KeyFrameScheduler
 from src.inference.scheduling.step_costs import StepCosts
 from src.inference.streaming import Mode, StreamingSegmentor
 from src.inference.video import prediction as video_prediction
@@ -18,7 +19,7 @@ from src.inference.video.prediction import FramePrediction, PredictionProgress, 
 from src.inference.video.sources import Frame, ImageFrames, SourceInfo
 from src.models.flow import CopyFlow
 from src.models.propagator import Propagator
-from src.structures import KeyFrameState
+from src.structures import KeyFrameState, MaskPrediction
 from tests.inference.tiny import FakeClips, frames, tiny_propagator, tiny_segmentor
 
 
@@ -177,17 +178,17 @@ class FakeClock:
     def __call__(self) -> float:
         return self.now
 
-    def stream(self, budget: Budget) -> StreamingSegmentor:
-        stream = StreamingSegmentor(tiny_propagator("copy"), budget, clock=self)
+    def stream(self, scheduler: KeyFrameScheduler, mode: Mode = "online", fuse_keys: bool = False) -> StreamingSegmentor:
+        stream = StreamingSegmentor(tiny_propagator("copy"), scheduler, clock=self, mode=mode, fuse_keys=fuse_keys)
         segment, propagate = stream._segment, stream._propagate
 
         def timed_segment(image: Tensor) -> object:
             self.now += 0.030
             return segment(image)
 
-        def timed_propagate(*given: object) -> object:
-            self.now += 0.010
-            return propagate(*given)  # type: ignore[arg-type]
+        def timed_propagate(key: MaskPrediction, *given: object) -> object:
+            self.now += 0.010 * len(key.queries)
+            return propagate(key, *given)  # type: ignore[arg-type]
 
         stream._segment, stream._propagate = timed_segment, timed_propagate  # type: ignore[assignment]
         return stream
@@ -211,6 +212,21 @@ def test_a_budget_in_milliseconds_follows_the_measured_times(driver: str) -> Non
         keys = [number for number, result in enumerate(out) if result.is_key]
         assert reported[-1].milliseconds == pytest.approx((6 * 30 + 21 * 10) / 27) == 1e3 * sum(r.seconds for r in out) / 27
     assert keys == [0, 6, 11, 16, 21, 26]
+
+
+@pytest.mark.parametrize(("fuse_keys", "keys"), [(False, (30, 30, 30)), (True, (40, 50, 40))])
+def test_the_time_of_an_offline_frame_is_that_of_its_own_key_frames(fuse_keys: bool, keys: tuple[int, ...]) -> None:
+    stream = FakeClock().stream(FixedInterval(4), "offline", fuse_keys)
+    times = [1e3 * result.seconds for result in predicted(stream, LONG[:11])]
+    assert times == pytest.approx([keys[0], 20, 20, 20, keys[1], 20, 20, 20, keys[2], 10, 10])
+
+
+def test_an_offline_budget_in_milliseconds_pays_for_both_flows() -> None:
+    budget = Budget(ms=24.0, weight=0.0).with_costs(StepCosts(key=60.0, nonkey=13.0))
+    out = predicted(FakeClock().stream(budget, "offline"), frames(40))
+    keys = [number for number, result in enumerate(out) if result.is_key]
+    # 24 ms pay for a key frame of 30 ms in 2.5 frames where the others take 20 ms each.
+    assert [after - before for before, after in pairwise(keys[-8:])].count(3) in (3, 4) and max(keys) >= 37
 
 
 def test_progress_counts_frames_key_frames_and_seconds() -> None:
