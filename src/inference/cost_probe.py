@@ -16,7 +16,7 @@ from src.structures import MaskPrediction
 def measure_ms(stream: StreamingSegmentor, image: Tensor, repeats: int = 5) -> StepCosts:
     """Measure key and propagated frames from decoded frame to label map, change signals included.
 
-    Returns medians, after one untimed call of each kind; takes a few seconds. Frames have as many key frames around them as within
+    Returns medians, after one untimed call of each kind; takes a few seconds. Masks are carried from as many key frames as within
     a long scene, see ``StreamingSegmentor.sources``.
 
     Args:
