@@ -1,4 +1,4 @@
-"""Train one stage: ``python -m src.train experiment=<name> stage=segmentor|flow|propagation``."""
+"""Train one stage: ``python -m src.train experiment=<name> stage=segmentor|flow|propagation|fusion``."""
 
 import logging
 from pathlib import Path

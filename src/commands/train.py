@@ -97,6 +97,7 @@ def _module(cfg: DictConfig) -> tuple[PropagationModule, PairDataModule]:
         cfg.model.warp_grid,
         cfg.data.num_classes,
         new_class_head=cfg.stage.name == "segmentor",
+        fusion_dim=cfg.stage.get("fusion_dim"),
     )
     module = PropagationModule(propagator, objective, optim, cfg.data.num_classes, _metadata(cfg, datamodule), cfg.seed)
     check_trainable(propagator, objective.trainable, init_from if cfg.stage.flow is None else None)

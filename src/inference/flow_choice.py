@@ -36,6 +36,8 @@ def with_flow(
     if flow == "dis":
         segmentor = propagator.segmentor
         estimator = DISFlow(short_side=dis_short_side, size_divisor=segmentor.size_divisor)
+        if isinstance(propagator.flow, DISFlow):
+            estimator.fusion = propagator.flow.fusion
         return Propagator(segmentor, estimator).to(next(segmentor.parameters()).device).eval()
     return with_method(propagator, flow)
 

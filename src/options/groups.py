@@ -100,7 +100,7 @@ class Optim(Part):
 class Stage(Options):
     """``conf/stage``."""
 
-    name: Literal["segmentor", "flow", "propagation"]
+    name: Literal["segmentor", "flow", "propagation", "fusion"]
     init_from: PathText | None
     segmentor: dict[str, Any] | None
     flow: dict[str, Any] | None
@@ -108,6 +108,7 @@ class Stage(Options):
     motion: dict[str, Any] | None
     objective: dict[str, Any]
     optim: Optim
+    fusion_dim: Count = 1
 
 
 class Trainer(Part):

@@ -43,11 +43,13 @@ def build_propagator(
     warp_grid: WarpGrid = "exact",
     num_classes: int | None = None,
     new_class_head: bool = False,
+    fusion_dim: int | None = None,
 ) -> Propagator:
     """Build the model that a stage starts from: fresh parts, and parts of an earlier stage for those that are ``None``.
 
     ``init_from`` is the model folder or checkpoint of the earlier stage. A segmentor of it whose number of classes differs from
-    ``num_classes`` of the data is refused, or with ``new_class_head`` receives a new class head.
+    ``num_classes`` of the data is refused, or with ``new_class_head`` receives a new class head. A flow without a fusion head
+    receives one of width ``fusion_dim``; ``None`` adds none.
     """
     if init_from is not None:
         if not Path(init_from).exists():
@@ -75,6 +77,8 @@ def build_propagator(
         flow = flow or earlier.flow
     if segmentor is None or flow is None:
         raise ValueError("segmentor or flow estimator is missing; configure both or set stage.init_from")
+    if flow.fusion is None:
+        flow.add_fusion_head(fusion_dim)
     return Propagator(segmentor, flow, warp_grid)
 
 
