@@ -104,8 +104,8 @@ class FrameNetworks:
     def _compile(self, what: Compile) -> None:
         if what is True:
             self._segment = torch.compile(self.propagator.segmentor)
-            # A flow without parameters (copy, DIS) has nothing to compile.
-            if any(True for _ in self.propagator.flow.parameters()):
+            # A flow without training (copy, DIS) has nothing to compile.
+            if not self.propagator.flow.training_free:
                 self._propagate = torch.compile(self.propagator.propagate)
         elif what == "backbone":
             backbone = self.propagator.segmentor.parts()["backbone"]

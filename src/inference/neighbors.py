@@ -9,8 +9,7 @@ from torch import Tensor
 from src.inference.batches import concatenate_states, flow_row, prediction_row
 from src.inference.frame_networks import FrameNetworks
 from src.inference.step_result import StepResult
-from src.models.fusion import FusionRule, Source, confidence, fuse
-from src.ops.segment_flow import winning_flow
+from src.models.fusion import FusionRule, Source, fuse
 from src.structures import KeyFrameState, MaskPrediction
 
 _MAX_PAIRS = 4  # a batch of more pairs is hardly faster on a CPU, and holds more memory
@@ -63,10 +62,11 @@ def label_targets(networks: FrameNetworks, targets: Sequence[Target], rule: Fusi
     keys = concatenate_states([key for _, key in pairs])
     carried = networks.propagate_resized(images, keys, [target.state.index for target, _ in pairs])
     assert carried.flow is not None
-    # One source needs no weight.
     several = any(len(target.keys) + (target.own is not None) > 1 for target in targets)
-    flow = winning_flow(carried.prediction, carried.flow) if several and rule == "photometric" else None
-    trust = confidence(rule, images, keys.image, flow)
+    # One source needs no weight.
+    read: FusionRule = rule if several else "linear"
+    propagator = networks.propagator
+    trust = propagator.confidence(read, keys.prediction, keys.image, carried.prediction, images, carried.flow)
     row = 0
     for target in targets:
         sources = []
@@ -78,7 +78,7 @@ def label_targets(networks: FrameNetworks, targets: Sequence[Target], rule: Fusi
         if target.own is None:
             flow_before = flow_row(carried.flow, row - len(target.keys))
         else:
-            certain = torch.ones_like(trust[:1])
+            certain = propagator.own_confidence(rule, target.image)
             sources.append((target.state.index, Source(target.own, 0, certain)))
             sources.sort(key=lambda source: source[0])
         offsets = tuple(index - target.state.index for index, _ in sources)

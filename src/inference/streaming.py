@@ -16,7 +16,7 @@ from src.inference.offline import label_offline
 from src.inference.scheduling.change import CUTS, ChangeState
 from src.inference.scheduling.scheduler import KeyFrameScheduler, LatencyAwareScheduler
 from src.inference.step_result import FrameResult, StepResult
-from src.models.fusion import FusionRule, check_rule
+from src.models.fusion import FusionRule
 from src.models.propagator import Propagator
 from src.ops.device import synchronize
 from src.ops.masks import MapSize
@@ -64,7 +64,7 @@ class StreamingSegmentor(FrameNetworks):
         super().__init__(propagator, short_side, max_long_side, autocast, compile, map_size)
         if mode not in get_args(Mode):
             raise ValueError(f"mode is {mode!r}; expected {' or '.join(get_args(Mode))}")
-        check_rule(fusion)
+        propagator.check_fusion(fusion)
         self._scheduler = scheduler
         self.clock = clock
         self.mode: Mode = mode

@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Float, Float32, Int64, Num
 from torch import Tensor
 
-from src.ops.occlusion import inside_image
 from src.ops.warp import warp
 from src.structures import MaskPrediction
 
@@ -49,7 +48,7 @@ def fuse(sources: Sequence[Source], rule: FusionRule = "photometric") -> MaskPre
 
     Args:
         sources: at least one, in time order, of the same size and the same network.
-        rule: see :data:`FusionRule`; it also decides about :func:`confidence`.
+        rule: see :data:`FusionRule`; its confidences are those of ``Propagator.confidence``.
     """
     check_rule(rule)
     if not sources:
@@ -82,22 +81,6 @@ def photometric_error(
         flow: from ``image`` to ``key_image``, pixels.
     """
     return (warp(key_image.float(), flow) - image.float()).abs().mean(1) / _PHOTOMETRIC_SCALE
-
-
-def confidence(
-    rule: FusionRule,
-    image: Num[Tensor, "B 3 H W"],
-    key_image: Num[Tensor, "B 3 H W"],
-    flow: Float32[Tensor, "B 2 H W"] | None,
-) -> Float32[Tensor, "B H W"]:
-    """Return the confidence in 0..1 of a carried prediction under a rule that reads one flow or none.
-
-    ``Propagator.confidence`` serves all rules.
-    """
-    check_rule(rule)
-    if rule != "photometric" or flow is None:
-        return torch.ones_like(image[:, 0], dtype=torch.float32)
-    return torch.exp(-photometric_error(image, key_image, flow)) * inside_image(flow)
 
 
 def check_rule(rule: str) -> None:
