@@ -13,12 +13,12 @@ from src.structures import MaskPrediction
 
 FusionRule = Literal["nearest", "linear", "photometric", "consistency", "learned"]
 """
-nearest: the closer key frame, the earlier of two equally close ones. linear: less with the distance. photometric: linear times
-exp(-error of the warped key frame). consistency: photometric, and 0 where the flows of both directions disagree. learned: the
-weights of the flow's trained fusion head.
+nearest: the closer key frame, the earlier of two equally close ones. linear: inversely to the distance. photometric: by the error
+of the warped key frame, less with the distance. consistency: photometric, and 0 where the flows of both directions disagree.
+learned: the weights of the flow's trained fusion head.
 """
 
-_DISTANCE_POWER = 0.5  # linear blending forgets too fast: a mask five frames old is nearly as good as one three frames old
+_DISTANCE_POWER = 0.5  # of all rules but linear, which forgets too fast: masks 5 frames old are nearly as good as 3 frames old
 _PHOTOMETRIC_SCALE = 10.0  # grey levels of warping error at which a source counts 1 / e
 _LEAST = 0.02  # weight of a source where nothing supports it: some source must count everywhere
 _CARRIED = 0.8  # weight of a carried prediction beside the frame's own
@@ -58,7 +58,8 @@ def fuse(sources: Sequence[Source], rule: FusionRule = "photometric") -> MaskPre
     if rule == "nearest":
         return min(sources, key=lambda source: source.distance).prediction
     own = any(_is_own(source) for source in sources)
-    weights = torch.stack([_weight(source, beside_own=own) for source in sources], 1)
+    power = 1.0 if rule == "linear" else _DISTANCE_POWER
+    weights = torch.stack([_weight(source, own, power) for source in sources], 1)
     layers = [source.prediction.final_layer() for source in sources]
     return replace(
         layers[0],
@@ -89,11 +90,11 @@ def check_rule(rule: str) -> None:
         raise ValueError(f"fusion rule is {rule!r}; expected one of {', '.join(get_args(FusionRule))}")
 
 
-def _weight(source: Source, beside_own: bool) -> Tensor:
+def _weight(source: Source, beside_own: bool, power: float) -> Tensor:
     if _is_own(source):
         return source.confidence
     # All predictions carried to a key frame come from about the same distance.
-    factor = _CARRIED if beside_own else source.distance**-_DISTANCE_POWER
+    factor = _CARRIED if beside_own else source.distance**-power
     if isinstance(factor, Tensor):
         factor = factor[:, None, None]
     return factor * (source.confidence + _LEAST)
