@@ -81,8 +81,10 @@ class PairSample(NamedTuple):
         flow: (2, H, W) float32, backward flow in pixels: stored at the non-key pixel, pointing to its source in the key
             frame; NaN where unknown or occluded in the key frame. ``None`` for data without flow.
         name: ``clip/key->nonkey``, of a triplet ``clip/key->nonkey<-after``, for messages.
+        offset: ``key - nonkey`` in frames; 0 for single frames and for pairs from a still.
         after_image: (3, H, W) uint8 RGB, the key frame on the other side; ``None`` for a pair.
         after_flow: (2, H, W) float32, as ``flow``, to the key frame on the other side.
+        after_offset: ``after - nonkey`` in frames; 0 for single frames and for pairs.
     """
 
     key_image: Tensor
@@ -90,8 +92,10 @@ class PairSample(NamedTuple):
     nonkey_label: Tensor
     flow: Tensor | None
     name: str
+    offset: int = 0
     after_image: Tensor | None = None
     after_flow: Tensor | None = None
+    after_offset: int = 0
 
 
 class PairBatch(NamedTuple):
@@ -102,13 +106,13 @@ class PairBatch(NamedTuple):
         nonkey_image: (B, 3, H, W) uint8, as ``key_image``.
         nonkey_label: (B, H, W), from the loader uint8 or int64 as in its samples, on the device int64.
         flow: (B, 2, H, W) float32 with NaN where unknown, or ``None``.
-        offset: (B,) int64, ``key - nonkey`` in frames (0 for single frames and for pairs without a time distance).
+        offset: (B,) int64, ``key - nonkey`` in frames (0 for single frames and for pairs from a still).
         sample_id: (B,) int64, number of each sample in the run; the key of all its random draws.
         names: B names, for messages.
         skipped: number and description of each sample that was replaced because of a damaged file; usually empty.
         after_image: (B, 3, H, W) uint8, as ``key_image``; ``None`` for pairs.
         after_flow: (B, 2, H, W) float32, as ``flow``, to ``after_image``.
-        after_offset: (B,) int64, ``after - nonkey`` in frames (0 for single frames and for triplets from a still).
+        after_offset: (B,) int64, ``after - nonkey`` in frames (0 for single frames).
     """
 
     key_image: Tensor

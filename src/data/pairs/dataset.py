@@ -37,17 +37,11 @@ OnCorrupt = Literal["raise", "skip"]
 
 
 class NumberedSample(NamedTuple):
-    """Sample with its number in the run, its offset, and the error messages of the samples that it replaces.
-
-    The offset is ``key - nonkey`` in frames; 0 for pairs from a still. ``after_offset`` is that of the key frame on the other
-    side; 0 for pairs.
-    """
+    """Sample with its number in the run, and the error messages of the samples that it replaces."""
 
     sample: PairSample
-    offset: int
     number: int
     skipped: tuple[str, ...] = ()
-    after_offset: int = 0
 
 
 @dataclass(eq=False, repr=False)
@@ -128,15 +122,14 @@ class PairDataset(Dataset[NumberedSample]):
         label = self.dataset.read_label(pair.clip, pair.nonkey, dtype=label_type)
         if self.motion is not None:
             sample = self.motion(image, label, self._rng(RandomStream.SYNTHETIC_MOTION, number), pair.after is not None)
-            item = NumberedSample(sample._replace(name=f"{self._name(pair)}+motion"), 0, number)
+            sample = sample._replace(name=f"{self._name(pair)}+motion")
         else:
             key_image, flow = self._key_frame(pair, pair.key, image)
-            sample = PairSample(key_image, image, label, flow, self._name(pair))
-            item = NumberedSample(sample, pair.key - pair.nonkey, number)
+            sample = PairSample(key_image, image, label, flow, self._name(pair), pair.key - pair.nonkey)
             if pair.after is not None:
-                after_image, after_flow = self._key_frame(pair, pair.after, image)
-                sample = sample._replace(after_image=after_image, after_flow=after_flow)
-                item = item._replace(sample=sample, after_offset=pair.after - pair.nonkey)
+                after = self._key_frame(pair, pair.after, image)
+                sample = sample._replace(after_image=after[0], after_flow=after[1], after_offset=pair.after - pair.nonkey)
+        item = NumberedSample(sample, number)
         if self.samples_per_pair > 1:
             self._last = item
         return item
@@ -183,13 +176,13 @@ def collate_pairs(items: Sequence[NumberedSample]) -> PairBatch:
         nonkey_image=_stack_images([sample.nonkey_image for sample in samples]),
         nonkey_label=default_collate([sample.nonkey_label for sample in samples]),
         flow=default_collate(flows) if flows else None,
-        offset=torch.tensor([item.offset for item in items], dtype=torch.int64),
+        offset=torch.tensor([sample.offset for sample in samples], dtype=torch.int64),
         sample_id=torch.tensor([item.number for item in items], dtype=torch.int64),
         names=[sample.name for sample in samples],
         skipped=tuple((item.number, message) for item in items for message in item.skipped),
         after_image=_stack_images(after_images) if after_images else None,
         after_flow=default_collate(after_flows) if after_flows else None,
-        after_offset=torch.tensor([item.after_offset for item in items], dtype=torch.int64) if after_images else None,
+        after_offset=torch.tensor([sample.after_offset for sample in samples], dtype=torch.int64) if after_images else None,
     )
 
 

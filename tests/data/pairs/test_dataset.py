@@ -26,18 +26,18 @@ def same(one: NumberedSample, two: NumberedSample) -> bool:
 
 def test_label_and_offset_match_the_frames(data):
     for number in range(26):
-        sample, offset, same_number, *_ = PairDataset(data, UniformSampling(5), num_samples=26, seed=0)[number]
+        sample, same_number, _ = PairDataset(data, UniformSampling(5), num_samples=26, seed=0)[number]
         key, nonkey = int(sample.key_image[0, 0, 0]), int(sample.nonkey_image[0, 0, 0])
         assert same_number == number
-        assert abs((key - nonkey) - offset) <= 2, "frame number = grey value, up to JPEG"
+        assert abs((key - nonkey) - sample.offset) <= 2, "frame number = grey value, up to JPEG"
         assert sample.name.endswith(f"->{int(sample.nonkey_label[0, 8])}"), "the label is the non-key frame's"
         assert sample.flow is None
 
 
 def test_a_single_frame_is_decoded_once(data):
-    sample, offset, *_ = PairDataset(data, SingleFrameSampling(), num_samples=3, seed=0)[0]
+    sample = PairDataset(data, SingleFrameSampling(), num_samples=3, seed=0)[0].sample
     assert sample.key_image is sample.nonkey_image
-    assert offset == 0
+    assert sample.offset == 0
 
 
 def test_a_raised_error_does_not_desynchronise_the_next_pair(data):
@@ -121,7 +121,7 @@ def test_draws_of_the_motion_do_not_change_those_of_the_transform(data):
 
     assert same(crop(1), crop(7))
     assert first_draws[0] != first_draws[1], "motion and transform share a random stream"
-    assert crop(1).offset == 0
+    assert crop(1).sample.offset == 0
     assert crop(1).sample.flow.shape == (2, 6, 6)
     assert crop(1).sample.name.endswith("+motion")
 
@@ -129,9 +129,9 @@ def test_draws_of_the_motion_do_not_change_those_of_the_transform(data):
 def test_flow_is_read_from_nonkey_to_key(data, monkeypatch):
     asked = []
     monkeypatch.setattr(data, "read_flow", lambda clip, nonkey, key: asked.append((nonkey, key)))
-    _, offset, *_ = PairDataset(data, FixedOffsetSampling(-1), num_samples=26, seed=0)[3]
+    item = PairDataset(data, FixedOffsetSampling(-1), num_samples=26, seed=0)[3]
     (nonkey, key) = asked[0]
-    assert key - nonkey == offset
+    assert key - nonkey == item.sample.offset
 
 
 def test_frames_of_different_size_are_refused(data):
@@ -156,9 +156,9 @@ def test_a_triplet_has_a_key_frame_on_either_side(data, monkeypatch):
         key, nonkey, after = (int(part) for part in re.fullmatch(r"long/(\d+)->(\d+)<-(\d+)", sample.name).groups())
         assert values == pytest.approx([key, nonkey, after], abs=2), "frame number = grey value, up to JPEG"
         assert key < nonkey < after and nonkey == int(sample.nonkey_label[0, 8])
-        assert (item.offset, item.after_offset) == (key - nonkey, after - nonkey)
+        assert (sample.offset, sample.after_offset) == (key - nonkey, after - nonkey)
         assert asked == [(nonkey, key), (nonkey, after)] and sample.after_flow is not None
-    batch = collate_pairs([item, item._replace(after_offset=9)])
+    batch = collate_pairs([item, item._replace(sample=sample._replace(after_offset=9))])
     assert batch.after_offset.tolist() == [after - nonkey, 9] and batch.after_flow.shape == (2, 2, 12, 16)
     assert torch.equal(batch.after_image[0], sample.after_image) and not batch.after_image.is_contiguous()
     assert torch.equal(finalize_batch(batch).after_image, batch.after_image) and finalize_batch(batch).after_image.is_contiguous()
@@ -187,7 +187,7 @@ def test_synthetic_motion_gives_triplets_if_the_sampling_does(data):
     for triplets in (False, True):
         sampling = SingleFrameSampling(triplets)
         item = PairDataset(data, sampling, motion=motion, num_samples=3, seed=0, samples_per_pair=2)[1]
-        assert asked.pop() is triplets and (item.sample.after_image is not None) == triplets and item.after_offset == 0
+        assert asked.pop() is triplets and (item.sample.after_image is not None) == triplets
         assert (collate_pairs([item]).after_offset is not None) == triplets
 
 
@@ -203,8 +203,7 @@ def test_numbers_outside_the_run_end_iteration(data):
 def item(number, size=(4, 6), flow=False):
     image = torch.full((3, *size), number, dtype=torch.uint8)
     return NumberedSample(
-        PairSample(image, image + 1, torch.full(size, number), torch.zeros(2, *size) if flow else None, f"n{number}"),
-        -number,
+        PairSample(image, image + 1, torch.full(size, number), torch.zeros(2, *size) if flow else None, f"n{number}", -number),
         number,
     )
 
@@ -244,7 +243,7 @@ def test_batches_keep_bytes_until_they_are_finalized_on_the_device(label_type):
     pixels = torch.arange(2 * 5 * 6 * 3, dtype=torch.uint8).view(2, 5, 6, 3)
     images = [p.permute(2, 0, 1)[:, 1:, 1:] for p in pixels]
     samples = [
-        NumberedSample(PairSample(i, i.contiguous(), torch.full((4, 5), 254, dtype=label_type), None, "n"), 0, 0) for i in images
+        NumberedSample(PairSample(i, i.contiguous(), torch.full((4, 5), 254, dtype=label_type), None, "n"), 0) for i in images
     ]
     batch = collate_pairs(samples)
     assert batch.key_image.permute(0, 2, 3, 1).is_contiguous() and batch.nonkey_label.dtype == label_type

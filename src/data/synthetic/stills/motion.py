@@ -87,9 +87,15 @@ class SyntheticMotion:
         pair, scene, motion = self._generate(image, label, rng)
         if not triplet:
             return pair
-        after, flow = render(self._continued(scene, motion, rng))
+        scene, time = self._continued(scene, motion, rng)
+        after, flow = render(scene)
         after = self._record(change_light(after, self.photometric, rng), rng)
-        return pair._replace(after_image=_to_tensor(after), after_flow=torch.from_numpy(flow))
+        return pair._replace(
+            offset=-max(round(motion.offset), 1),
+            after_image=_to_tensor(after),
+            after_flow=torch.from_numpy(flow),
+            after_offset=max(round(time), 1),
+        )
 
     def with_key_label(self, image: Tensor, label: Tensor, rng: np.random.Generator) -> tuple[PairSample, Tensor]:
         """Generate the same pair and the label (H, W) int64 of its key frame; label values must be below 256."""
@@ -126,25 +132,25 @@ class SyntheticMotion:
         pair = PairSample(images[0], images[1], torch.from_numpy(classes), torch.from_numpy(flow), "still")
         return pair, scene, motion
 
-    def _continued(self, scene: LayeredScene, motion: LayerMotion, rng: np.random.Generator) -> LayeredScene:
-        """Return the scene with the homographies to a key frame on the other side, at a time of its own."""
+    def _continued(self, scene: LayeredScene, motion: LayerMotion, rng: np.random.Generator) -> tuple[LayeredScene, float]:
+        """Return the scene with the homographies to a key frame on the other side, and its time, in frames."""
         ratio = self._draw_offset(rng) / motion.offset
-        ratio *= float(_share_within(ratio * motion.own, scene.layers, self._object_limit(scene.layers)).min())
+        # The fastest object limits the time, since velocities are constant.
+        ratio *= float(_share_within(ratio * motion.own, scene.layers, self.max_displacement * max(scene.index.shape)).min())
         shake = np.deg2rad(rng.normal(0, self.camera.shake, 3))
         reverse = replace(
             motion, camera=-ratio * motion.camera, own=-ratio * motion.own, drift=-ratio * motion.drift, shake=shake
         )
         homographies, scaled = self._within_limit(scene.layers, reverse)
-        cutouts = reversed_cutouts(scene, ratio * scaled.strength / max(motion.strength, 1e-6))
+        # Scaled down, the motion is that of a shorter time.
+        ratio *= scaled.strength / motion.strength if motion.strength else 1.0
+        cutouts = reversed_cutouts(scene, ratio)
         deformation = None if scene.deformation is None else -scene.deformation
-        return replace(scene, homographies=np.concatenate((homographies, cutouts)), deformation=deformation)
+        scene = replace(scene, homographies=np.concatenate((homographies, cutouts)), deformation=deformation)
+        return scene, ratio * motion.offset
 
     def _draw_offset(self, rng: np.random.Generator) -> float:
         return float(np.exp(rng.uniform(np.log(0.5), np.log(self.camera.max_offset))))
-
-    def _object_limit(self, layers: Layers) -> float:
-        """Return the limit of objects' own motion, pixels."""
-        return 0.6 * self.max_displacement * float(max(layers.segments.index.shape))
 
     def _move(self, layers: Layers, rng: np.random.Generator) -> tuple[Floats, LayerMotion]:
         """Draw the motion of the layers, scaled down to ``max_displacement``, and return its homographies (N, 3, 3) with it."""
@@ -158,7 +164,7 @@ class SyntheticMotion:
         count = len(layers.planes)
         own = rng.normal(0, objects.speed, (count, 3)) * (0.25, 0, 1) * offset
         own *= (layers.movable & (rng.random(count) < objects.moving_probability))[:, None]
-        own *= _share_within(own, layers, self._object_limit(layers))[:, None]
+        own *= _share_within(own, layers, 0.6 * self.max_displacement * max(layers.segments.index.shape))[:, None]
         return self._within_limit(layers, LayerMotion(offset, np.array([*across, forward]), own, drift, shake, self.strength))
 
     def _within_limit(self, layers: Layers, motion: LayerMotion) -> tuple[Floats, LayerMotion]:

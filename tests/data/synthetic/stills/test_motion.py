@@ -153,7 +153,7 @@ def test_a_triplet_begins_with_the_pair_and_its_second_flow_is_exact(seed: int) 
     image, label = street(seed=seed)
     motion = synthetic_motion(deformation=1.0 if seed % 2 else 0.0)
     pair, triplet = (motion(image, label, np.random.default_rng(seed), triplet) for triplet in (False, True))
-    assert pair.after_image is None and pair.after_flow is None
+    assert pair.after_image is None and pair.after_flow is None and pair.offset == 0
     for one, two in zip(pair[:4], triplet[:4], strict=True):
         assert torch.equal(torch.nan_to_num(one.float()), torch.nan_to_num(two.float()))
     assert triplet.after_image is not None and triplet.after_flow is not None
@@ -169,9 +169,9 @@ def test_a_triplet_begins_with_the_pair_and_its_second_flow_is_exact(seed: int) 
 def test_a_triplet_moves_at_constant_velocity() -> None:
     """Without shake and deformation, each pixel's second flow is opposite to the first, in the ratio of the two times."""
     image, label = street()
-    motion = synthetic_motion(camera=CameraMotion(max_offset=4.0, shake=0.0), deformation=0.0)
-    ratios = []
-    for seed in range(12):
+    motion = synthetic_motion(camera=CameraMotion(shake=0.0), deformation=0.0)
+    ratios, times = [], []
+    for seed in range(24):
         sample = motion(image, label, np.random.default_rng(seed), triplet=True)
         assert sample.flow is not None and sample.after_flow is not None
         before, after = sample.flow, sample.after_flow
@@ -184,7 +184,12 @@ def test_a_triplet_moves_at_constant_velocity() -> None:
         # Perspective: what comes near moves by more than what goes away.
         assert ratio.quantile(0.9) < 2.5 * ratio.quantile(0.1)
         ratios.append(ratio.median().item())
+        assert sample.offset < 0 < sample.after_offset
+        if min(-sample.offset, sample.after_offset) > 1:
+            times.append(ratios[-1] * -sample.offset / sample.after_offset)
     assert len(ratios) > 5 and min(ratios) < 0.7 and max(ratios) > 1.4
+    # The times are rounded to frames.
+    assert len(times) > 3 and min(times) > 0.6 and max(times) < 1.7
 
 
 def test_cutouts_of_a_triplet_move_on() -> None:
