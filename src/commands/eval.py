@@ -4,11 +4,13 @@ import logging
 import math
 import signal
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from rich.console import Console
 
 from src.command_line.signals import interrupting_on_signals
@@ -19,6 +21,7 @@ from src.inference.distributed import SINGLE, PeerEndedError, World, join_world
 from src.inference.evaluation.clips import EvaluationOptions
 from src.inference.evaluation.comparison import MethodResult, check_classes, draw_methods, evaluate_methods, jobs
 from src.inference.evaluation.equal_cost import over_fixed, write_curves
+from src.inference.evaluation.fusing import Fusing, fusings
 from src.inference.evaluation.partial import check_partial, keep_finished, remove_partial
 from src.inference.evaluation.prediction_files import PredictionFolder, evaluate_predictions
 from src.inference.evaluation.progress import ProgressBars, advance
@@ -29,7 +32,6 @@ from src.inference.evaluation.scores import EvaluationResult
 from src.inference.evaluation.table import method_table, prediction_row, prediction_table
 from src.inference.methods import with_method
 from src.inference.scheduling.scheduler import FixedInterval
-from src.inference.scheduling.step_costs import StepCosts
 from src.measure.cost import frame_cost
 from src.measure.latency import describe_machine
 from src.measure.machine import autocast_named, device_named
@@ -117,23 +119,33 @@ def _evaluate_model(
     options = _options(cfg)
     intervals = [FixedInterval(k).key_interval for k in cfg.key_intervals]
     check_schedulers(cfg.schedulers, cfg.interval_shifts, (cfg.budget.gflops, cfg.budget.ms))
-    todo = jobs(cfg.methods, intervals, cfg.schedulers)
+    fused = fusings(*(_listed(cfg[name]) for name in ("mode", "fusion", "fuse_keys")))
+    for fusing in fused:
+        replace(options, fusing=fusing)  # refuses contradictions before a model is loaded
+    todo = jobs(cfg.methods, intervals, cfg.schedulers, fused)
     if saved is not None and len(todo) > 1:
         raise ValueError(
             f"save_predictions is set with {len(todo)} results "
-            f"({', '.join(f'{job.method} k={job.key_interval}' for job in todo)}); expected one method and one key interval, "
+            f"({', '.join(job.title for job in todo)}); expected one method, key interval and mode, "
             'e.g. "methods=[query]" "key_intervals=[5]"'
         )
     propagator, metadata = load_model(cfg.checkpoint, device_named(world.device(cfg.device)))
     methods = {name: with_method(propagator, name) for name in cfg.methods}
+    rules = list(dict.fromkeys(fusing.fusion for fusing in fused if fusing.fusion is not None))
+    for name in set(methods) - {"per_frame"}:
+        for rule in rules:
+            methods[name].check_fusion(rule)
     dataset = _dataset(cfg)
     check_classes(metadata, dataset)
     image = dataset.read_image(0, 0)
     size = short_side_size((image.shape[-2], image.shape[-1]), options.short_side, options.max_long_side)
-    counted = {name: frame_cost(method, size) for name, method in methods.items()}
-    costs = {name: StepCosts.of_parts(cost.key, cost.propagate, cost.post) for name, cost in counted.items()}
+    counted = {name: frame_cost(method, size, [] if name == "per_frame" else rules) for name, method in methods.items()}
+
+    def gflops(method: str, fusing: Fusing, is_key: bool, carried: int) -> float:
+        return counted[method].frame(is_key, carried, fusing.fusion)
+
     note = {"data": cfg.data.name, "checkpoint": str(cfg.checkpoint)}
-    makers = scheduler_makers(cfg.schedulers, partial(instantiate, cfg.adaptive), partial(instantiate, cfg.budget), costs, size)
+    makers = scheduler_makers(cfg.schedulers, partial(instantiate, cfg.adaptive), partial(instantiate, cfg.budget), gflops, size)
     # All processes check their paths before any of them writes.
     world.wait()
     rows: list[Row] = []
@@ -141,11 +153,10 @@ def _evaluate_model(
     try:
         with results_folder(saved, note, cfg.overwrite, world) as folder:
             save = None if folder is None else PredictionFolder(folder, dataset).write
-            for one in evaluate_methods(methods, dataset, intervals, options, console, save, makers, world):
-                job = todo[len(results)]
-                row = scheduled_row(one, costs[job.method], size, dataset.classes)
+            for one in evaluate_methods(methods, dataset, intervals, options, console, save, makers, world, fused):
+                row = scheduled_row(one, gflops, size, dataset.classes)
                 results.append(one)
-                rows.append({**row, **_conditions(methods[job.method], size, options), **note})
+                rows.append({**row, **_conditions(methods[one.method], size, options), **note})
     except (KeyboardInterrupt, PeerEndedError):
         if world.is_first:
             keep_finished(rows, [job.title for job in todo[len(rows) :]], output)
@@ -208,6 +219,10 @@ def _options(cfg: DictConfig) -> EvaluationOptions:
         cfg.interval_shifts,
         cfg.disoccluded,
     )
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, ListConfig) else [value]
 
 
 def _dataset(cfg: DictConfig) -> ClipDataset:

@@ -1,9 +1,10 @@
 """GFLOPs and parameters of a propagator, counted on tensors without data."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -13,11 +14,25 @@ from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from src.measure.counting import count_multiply_adds
 from src.models.flow.base import FlowEstimator
+from src.models.fusion import FusionRule, Source, fuse
 from src.models.propagator import Propagator
 from src.ops.masks import semantic_scores
 from src.structures import FlowPrediction, Size
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class FusionCost:
+    """GFLOPs of fused frames.
+
+    Attributes:
+        carry: flow, warp and confidence of one key frame whose masks are carried.
+        post: number of fused predictions -> from masks to class scores.
+    """
+
+    carry: float
+    post: Mapping[int, float]
 
 
 @dataclass(frozen=True)
@@ -32,12 +47,14 @@ class FrameCost:
         post: from masks to class scores, on every frame: masks upsampled to the padded image and summed by class; the last
             resize to another size is left out.
         params_m: millions of parameters of ``segmentor`` and ``flow``.
+        fused: cost of fused frames by rule, of the rules asked for.
     """
 
     key: float
     propagate: float
     post: float
     params_m: Mapping[str, float]
+    fused: Mapping[FusionRule, FusionCost] = field(default_factory=dict)
 
     def average(self, key_interval: int) -> float:
         """Average the GFLOPs per frame over a key interval; at interval 1: segmentor and post-processing."""
@@ -45,8 +62,15 @@ class FrameCost:
             raise ValueError(f"key_interval is {key_interval}; expected at least 1")
         return (self.key + (key_interval - 1) * self.propagate) / key_interval + self.post
 
+    def frame(self, is_key: bool, carried: int, rule: FusionRule | None = None) -> float:
+        """Add up the GFLOPs of a frame with the masks of ``carried`` key frames, and with its own if it is a key frame."""
+        network, sources = self.key if is_key else 0.0, carried + is_key
+        if rule is None or sources == 1:
+            return network + carried * self.propagate + self.post
+        return network + carried * self.fused[rule].carry + self.fused[rule].post[sources]
 
-def frame_cost(propagator: Propagator, size: Size) -> FrameCost:
+
+def frame_cost(propagator: Propagator, size: Size, rules: Sequence[FusionRule] = ()) -> FrameCost:
     """Count the GFLOPs of a key frame, a propagated frame and the post-processing of a frame.
 
     The counts reproduce the paper's twelve GFLOPs figures (arXiv 2310.18954: six backbones, two sizes, key interval 5) within
@@ -59,6 +83,7 @@ def frame_cost(propagator: Propagator, size: Size) -> FrameCost:
     Args:
         propagator: propagator of any segmentor and flow estimator; not changed.
         size: (H, W) of the network's input, before padding.
+        rules: rules whose fused frames are counted; of ``consistency``, also the second flow of each key frame.
     """
     fake = _fake_tensors()
     with without_data(propagator, fake) as shadow:
@@ -71,25 +96,36 @@ def frame_cost(propagator: Propagator, size: Size) -> FrameCost:
         black = torch.zeros(1, 3, *size, device="cpu")
         queries = torch.zeros(key.queries.shape, device="cpu")
         flow, flow_count = count_multiply_adds(lambda: propagator.flow(black, black, queries))
-        shadow.flow = _FixedFlow(flow)
+        shadow.flow = _FixedFlow(flow, shadow.flow)
     with fake:
-        (propagated, _), propagate_count = count_multiply_adds(lambda: shadow.propagate(key, image, image, features))
+        (propagated, moved), propagate_count = count_multiply_adds(lambda: shadow.propagate(key, image, image, features))
         _, post_count = count_multiply_adds(lambda: semantic_scores(key))
         _, disocclusion_count = count_multiply_adds(lambda: semantic_scores(propagated))
+        fused = {}
+        for rule in rules:
+            trust, trust_count = count_multiply_adds(partial(shadow.confidence, rule, key, image, propagated, image, moved))
+            carry = (flow_count * (1 + (rule == "consistency")) + propagate_count + trust_count) / 1e9
+            fused[rule] = FusionCost(carry, {n: _fused_post([Source(propagated, 1, trust)] * n, rule) for n in (2, 3)})
     return FrameCost(
         key=(key_count + encode_count) / 1e9,
         propagate=(flow_count + propagate_count + disocclusion_count - post_count) / 1e9,
         post=post_count / 1e9,
         params_m={name: params_m(getattr(propagator, name)) for name in ("segmentor", "flow")},
+        fused=fused,
     )
 
 
-class _FixedFlow(FlowEstimator):
-    """Replacement of an estimator by its result."""
+def _fused_post(sources: Sequence[Source], rule: FusionRule) -> float:
+    return count_multiply_adds(lambda: semantic_scores(fuse(sources, rule)))[1] / 1e9
 
-    def __init__(self, flow: FlowPrediction) -> None:
+
+class _FixedFlow(FlowEstimator):
+    """Replacement of an estimator by its result; the fusion head stays."""
+
+    def __init__(self, flow: FlowPrediction, estimator: FlowEstimator) -> None:
         super().__init__()
         self.flow = flow
+        self.fusion = estimator.fusion
 
     def config(self) -> dict[str, Any]:
         return {}

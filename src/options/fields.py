@@ -57,6 +57,8 @@ Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$"), _DEV
 Autocast = Literal["bfloat16", "float16"] | None
 Compile = bool | Literal["backbone"]
 MapSize = Literal["image", "mask"]
+Mode = Literal["online", "offline"]
+Fusion = Literal["nearest", "linear", "photometric", "consistency", "learned"]
 FlowName = Literal["auto", "own", "dis", "copy", "pixel", "query"]
 NetworkSide = Literal["checkpoint"] | Side | None
 Split = Literal["train", "val", "test"]

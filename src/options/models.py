@@ -13,8 +13,10 @@ from src.options.fields import (
     Device,
     FlowName,
     FrameRate,
+    Fusion,
     KeyIntervals,
     MapSize,
+    Mode,
     NetworkSide,
     Nodes,
     Options,
@@ -159,6 +161,9 @@ class Eval(Options):
     methods: Annotated[list[Literal["per_frame", "copy", "dis", "pixel", "query"]], Field(min_length=1)]
     key_intervals: KeyIntervals
     schedulers: Annotated[list[Literal["fixed", "adaptive", "budget"]], Field(min_length=1)]
+    mode: Mode | Annotated[list[Mode], Field(min_length=1)]
+    fusion: Fusion | Annotated[list[Fusion], Field(min_length=1)]
+    fuse_keys: bool | Annotated[list[bool], Field(min_length=1)]
     interval_shifts: Count
     protocol: Literal["stream", "pairs"]
     key_frame_offsets: Literal["all", "first"]

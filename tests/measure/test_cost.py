@@ -52,6 +52,23 @@ def test_flows_without_parameters_cost_their_warp_with_all_masks(flow: FlowEstim
     assert cost.params_m["flow"] == 0
 
 
+@pytest.mark.parametrize("flow", [CopyFlow(), DISFlow(stride=4, fusion_dim=4)])
+def test_a_second_key_frame_costs_a_second_flow_warp_and_set_of_queries(flow: FlowEstimator) -> None:
+    rules = ("linear", "photometric", "consistency", *(["learned"] if flow.fusion else []))
+    cost = frame_cost(tiny(flow), (61, 97), rules)  # type: ignore[arg-type]
+    assert cost.frame(False, 1, "linear") == cost.frame(False, 1) == cost.propagate + cost.post
+    assert cost.frame(False, 2, "linear") == pytest.approx(2 * (cost.propagate + cost.post))
+    assert cost.frame(True, 0) == cost.key + cost.post
+    assert cost.frame(True, 2, "linear") == pytest.approx(cost.key + 2 * cost.propagate + 3 * cost.post)
+    # The warp of the key image, 4 per value, and the flow of every pixel.
+    assert (cost.fused["photometric"].carry - cost.propagate) * 1e9 >= 4 * 3 * 61 * 97
+    assert cost.fused["consistency"].carry > cost.fused["photometric"].carry
+    if flow.fusion:
+        assert cost.fused["learned"].carry - cost.fused["photometric"].carry >= 2 * 9 * 4 * 4 * 16 * 24 / 1e9
+    with pytest.raises(KeyError):
+        frame_cost(tiny(flow), (61, 97)).frame(False, 2, "linear")
+
+
 def test_the_model_is_unchanged() -> None:
     model = tiny(QueryFlow(32, 7, (4, 4, 4, 4, 4, 4), 8, 2, 8, 1, (4, 4, 4, 4), 8))
     image = torch.rand(1, 3, 64, 64) * 255

@@ -1,6 +1,6 @@
 """Scores and step times of a method over clips, through the streaming code of prediction."""
 
-import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
@@ -10,15 +10,15 @@ from torch import Tensor
 
 from src.data.clips import ClipDataset, naming_frame
 from src.inference.distributed import SINGLE, World
+from src.inference.evaluation.fusing import PLAIN, Fusing
 from src.inference.evaluation.pairs import check_data, disoccluded_since, evaluate_pairs
 from src.inference.evaluation.progress import FrameCounter, ProgressCallback
 from src.inference.evaluation.scores import EvaluationResult, Scores
 from src.inference.evaluation.warped_agreement import WarpedAgreement
 from src.inference.scheduling.scheduler import FixedInterval, KeyFrameScheduler
+from src.inference.step_result import StepResult
 from src.inference.streaming import StreamingSegmentor
 from src.models.propagator import Propagator
-from src.ops.device import synchronize
-from src.structures import KeyFrameState
 
 EvaluationProtocol = Literal["stream", "pairs"]
 KeyFrameOffsets = Literal["all", "first"]
@@ -38,6 +38,7 @@ class EvaluationOptions:
         temporal_consistency, disoccluded: see :func:`evaluate_streams`.
         interval_shifts: runs to average for schedulers other than ``fixed``, their first intervals shortened evenly; 1 run
             where ``key_frame_offsets`` is ``first``.
+        fusing: mode and fusion of the stream.
 
     Raises:
         ValueError: if a name is unknown, or ``pairs`` is combined with an option of whole clips.
@@ -51,20 +52,31 @@ class EvaluationOptions:
     temporal_consistency: bool = False
     interval_shifts: int = 5
     disoccluded: bool = False
+    fusing: Fusing = PLAIN
 
     def __post_init__(self) -> None:
         for name, known in (("protocol", get_args(EvaluationProtocol)), ("key_frame_offsets", get_args(KeyFrameOffsets))):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(known)}")
-        if self.protocol == "pairs" and (self.temporal_consistency or self.key_frame_offsets != "all"):
+        whole_clips = self.temporal_consistency or self.key_frame_offsets != "all" or self.fusing != PLAIN
+        if self.protocol == "pairs" and whole_clips:
             raise ValueError(
-                "protocol is 'pairs', which runs two frames of a clip at every offset; expected temporal_consistency=false and "
-                "key_frame_offsets=all"
+                "protocol is 'pairs', which runs two frames of a clip at every offset; expected temporal_consistency=false, "
+                "key_frame_offsets=all, mode=online and fuse_keys=false"
             )
 
     def stream(self, propagator: Propagator, scheduler: KeyFrameScheduler) -> StreamingSegmentor:
-        """Build a stream with these settings of size and precision."""
-        return StreamingSegmentor(propagator, scheduler, self.short_side, self.max_long_side, self.autocast)
+        """Build a stream with these settings of size, precision, mode and fusion."""
+        return StreamingSegmentor(
+            propagator,
+            scheduler,
+            self.short_side,
+            self.max_long_side,
+            self.autocast,
+            mode=self.fusing.mode,
+            fusion=self.fusing.fusion or "photometric",
+            fuse_keys=self.fusing.fuse_keys,
+        )
 
 
 DEFAULT_OPTIONS = EvaluationOptions()
@@ -105,7 +117,7 @@ def evaluate_streams(
 ) -> EvaluationResult:
     """Run every stream over every clip and average their scores. Memory does not grow with the number of clips.
 
-    Unlabelled frames are run but not scored; frames after a clip's last label are not run.
+    Unlabelled frames are run but not scored; frames after a clip's last label are not run, offline none after the next key frame.
 
     Args:
         streams: runs of one method that differ in the positions of the key frames.
@@ -133,14 +145,14 @@ def evaluate_streams(
         for clip in mine:
             labelled = set(dataset.clips[clip].labelled_frames)
             for step in _run_clip(stream, dataset, clip, num_frames[number][clip]):
-                scores.add_time(step.seconds, step.state.age == 0)
+                scores.add_time(step.seconds, step.result.is_key, sum(offset != 0 for offset in step.result.offsets))
                 if agreement is not None:
                     with naming_frame(dataset, clip, step.frame):
                         agreement.add(step.image, step.semantic_map)
                 if on_semantic_map is not None and number == 0:
                     on_semantic_map(clip, step.frame, step.semantic_map)
                 if step.frame in labelled:
-                    age = step.state.age
+                    age = step.result.state.age
                     lost = disoccluded_since(dataset, clip, step.frame, age) if disoccluded else None
                     position = (
                         age if _in_complete_interval(stream.scheduler, step.frame - age, len(dataset.clips[clip])) else None
@@ -167,17 +179,26 @@ class _Step(NamedTuple):
     frame: int
     image: Tensor
     semantic_map: Tensor
-    state: KeyFrameState
+    result: StepResult
     seconds: float
 
 
 def _run_clip(stream: StreamingSegmentor, dataset: ClipDataset, clip: int, num_frames: int) -> Iterator[_Step]:
-    state = None
+    """Run the first frames of a clip; more are read where a result waits for a later key frame."""
+    waiting: deque[Tensor] = deque()
+    latest = 0
+
+    def images() -> Iterator[Tensor]:
+        nonlocal latest
+        for latest in range(len(dataset.clips[clip])):
+            waiting.append(dataset.read_image(clip, latest))
+            yield waiting[-1][None]
+
+    results = stream.label_frames(images())
     for frame in range(num_frames):
-        image = dataset.read_image(clip, frame)
-        with naming_frame(dataset, clip, frame):
-            start = time.perf_counter()
-            maps, state = stream.step(image[None], state)
-            synchronize(maps.device)
-            seconds = time.perf_counter() - start
-        yield _Step(frame, image, maps[0].cpu(), state, seconds)
+        try:
+            one = next(results)
+        except ValueError as error:
+            with naming_frame(dataset, clip, latest):
+                raise error
+        yield _Step(frame, waiting.popleft(), one.semantic_map[0].cpu(), one.result, one.seconds)

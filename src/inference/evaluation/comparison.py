@@ -1,7 +1,7 @@
 """Comparison of methods over the same clips: scores, videos and pictures."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ from rich.console import Console
 from src.data.clips import ClipDataset
 from src.inference.distributed import SINGLE, World
 from src.inference.evaluation.clips import EvaluationOptions, MapCallback, evaluate_clips, evaluate_streams
+from src.inference.evaluation.fusing import PLAIN, Fusing
 from src.inference.evaluation.pictures import write_comparison_video, write_pictures
 from src.inference.evaluation.progress import ProgressBars, advance
 from src.inference.evaluation.scores import EvaluationResult
@@ -21,27 +22,33 @@ from src.models.propagator import Propagator
 
 @dataclass(frozen=True)
 class MethodResult:
-    """Scores of one method and scheduler; ``key_interval`` (frames) is ``None`` where it is unknown."""
+    """Scores of one method, scheduler and fusion; ``key_interval`` (frames) is ``None`` where it is unknown."""
 
     method: str
     key_interval: int | None
     result: EvaluationResult
     scheduler: str = "fixed"
+    fusing: Fusing = PLAIN
 
     @property
     def title(self) -> str:
         """Title in tables and pictures."""
-        return self._name(", ", "k=")
+        return ", ".join(self._words("k="))
 
     @property
     def key(self) -> str:
         """Identifier in file names and log keys."""
-        return self._name("_", "k")
+        return "_".join(self._words("k")).replace(" ", "_")
 
-    def _name(self, separator: str, k: str) -> str:
+    @property
+    def curve(self) -> str:
+        """Name of the results of all key intervals."""
+        return ", ".join([self.method, *self.fusing.words])
+
+    def _words(self, k: str) -> list[str]:
         scheduler = [] if self.scheduler == "fixed" else [self.scheduler]
         interval = [] if self.key_interval is None else [f"{k}{self.key_interval}"]
-        return separator.join([self.method, *scheduler, *interval])
+        return [self.method, *self.fusing.words, *scheduler, *interval]
 
 
 class Job(NamedTuple):
@@ -50,28 +57,40 @@ class Job(NamedTuple):
     method: str
     scheduler: str
     key_interval: int
+    fusing: Fusing = PLAIN
 
     @property
     def title(self) -> str:
         """Title in progress lines and lists."""
-        return f"{self.method}, {self.scheduler}, k={self.key_interval}"
+        return ", ".join([self.method, *self.fusing.words, self.scheduler, f"k={self.key_interval}"])
+
+    @property
+    def segments_every_frame(self) -> bool:
+        """True where nothing is propagated."""
+        return self.key_interval == 1 and not self.fusing.fuse_keys
 
 
 SchedulerMaker = Callable[[Job, float], KeyFrameScheduler]
 """Makes a scheduler for a job and an interval shift (0..1, see :class:`src.inference.scheduling.adaptive.Adaptive`)."""
 
 
-def jobs(methods: Sequence[str], key_intervals: Sequence[int], schedulers: Sequence[str] = ("fixed",)) -> list[Job]:
-    """List the evaluations of every method with every scheduler at every key interval.
+def jobs(
+    methods: Sequence[str],
+    key_intervals: Sequence[int],
+    schedulers: Sequence[str] = ("fixed",),
+    fusings: Sequence[Fusing] = (PLAIN,),
+) -> list[Job]:
+    """List the evaluations of every method with every fusion and scheduler at every key interval.
 
-    ``per_frame`` runs once, at key interval 1, where only the scheduler ``fixed`` applies.
+    ``per_frame`` runs once, without fusion, at key interval 1, where only the scheduler ``fixed`` applies.
 
     Raises:
         ValueError: if the list is empty.
     """
     found = [
-        Job(name, scheduler, k)
+        Job(name, scheduler, k, fusing)
         for name in methods
+        for fusing in ([PLAIN] if name == "per_frame" else fusings)
         for scheduler in (["fixed"] if name == "per_frame" else schedulers)
         for k in ([1] if name == "per_frame" else key_intervals)
         if scheduler == "fixed" or k > 1
@@ -91,42 +110,45 @@ def evaluate_methods(
     on_semantic_map: MapCallback | None = None,
     schedulers: Mapping[str, SchedulerMaker | None] = MappingProxyType({"fixed": None}),
     world: World = SINGLE,
+    fusings: Sequence[Fusing] = (PLAIN,),
 ) -> Iterator[MethodResult]:
     """Evaluate every job of :func:`jobs`, in that order, and yield each result when it is complete.
 
-    At key interval 1 nothing is propagated, so all methods share one run.
+    At key interval 1 nothing is propagated unless key frames are fused, so all methods share one run.
 
     Args:
         methods: networks by the names of their methods.
         dataset: clips with labels.
         key_intervals: frames from key frame to key frame.
-        options: protocol, image size and precision.
+        options: protocol, image size and precision; its ``fusing`` is replaced.
         console: console of the progress bars.
         on_semantic_map: receives the maps of the first job, key frames at 0, k, 2k, ...; see :func:`evaluate_streams`.
         schedulers: factories by name; ``None`` for ``fixed``, whose schedulers :func:`evaluate_clips` makes.
         world: processes that share the clips.
+        fusings: settings of mode and fusion.
     """
     every_frame = None
-    todo = jobs(list(methods), key_intervals, list(schedulers))
+    todo = jobs(list(methods), key_intervals, list(schedulers), fusings)
     with ProgressBars(console) as progress:
         overall = progress.add_task("all methods", total=len(todo), unit="results")
         for number, job in enumerate(todo):
-            result = every_frame if job.key_interval == 1 else None
+            result = every_frame if job.segments_every_frame else None
             if result is None:
                 task = progress.add_task(f"{number + 1} of {len(todo)}: {job.title}", total=None)
                 callback, maps = advance(progress, task), None if number else on_semantic_map
                 network, make = methods[job.method], schedulers[job.scheduler] if job.method != "per_frame" else None
+                settings = replace(options, fusing=job.fusing)
                 if make is None:
-                    result = evaluate_clips(network, dataset, job.key_interval, options, callback, maps, world)
+                    result = evaluate_clips(network, dataset, job.key_interval, settings, callback, maps, world)
                 else:
-                    streams = _scheduled_streams(network, job, make, options)
+                    streams = _scheduled_streams(network, job, make, settings)
                     result = evaluate_streams(
                         streams, dataset, callback, options.temporal_consistency, maps, world, options.disoccluded
                     )
                 progress.remove_task(task)
-            every_frame = result if job.key_interval == 1 else every_frame
+            every_frame = result if job.segments_every_frame else every_frame
             progress.advance(overall)
-            yield MethodResult(job.method, job.key_interval, result, job.scheduler)
+            yield MethodResult(job.method, job.key_interval, result, job.scheduler, job.fusing)
 
 
 def _scheduled_streams(

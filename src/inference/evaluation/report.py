@@ -66,10 +66,10 @@ def write_report(results: Sequence[MethodResult], classes: Sequence[str], folder
 
 
 def _panels(results: Sequence[MethodResult], name: str) -> dict[int, Mapping[str, Mapping[int, float]]]:
-    """Collect the curves of the methods by fixed key interval; ``name`` is the field of the result."""
+    """Collect the curves of methods and fusions by fixed key interval; ``name`` is the field of the result."""
     results = [one for one in results if one.scheduler == "fixed" and getattr(one.result, name)]
     intervals = sorted({one.key_interval for one in results if one.key_interval is not None and one.key_interval > 1})
-    return {k: {one.method: getattr(one.result, name) for one in results if one.key_interval == k} for k in intervals}
+    return {k: {one.curve: getattr(one.result, name) for one in results if one.key_interval == k} for k in intervals}
 
 
 def _label_shares(one: MethodResult) -> list[float]:

@@ -1,10 +1,12 @@
 """Schedulers of an evaluation: their construction for each row, and the cost of the row."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import nan
 
 from src.files.tables import Row
 from src.inference.evaluation.comparison import Job, MethodResult, SchedulerMaker
+from src.inference.evaluation.fusing import Fusing
 from src.inference.evaluation.table import result_row
 from src.inference.scheduling.adaptive import Adaptive
 from src.inference.scheduling.budget import Budget
@@ -14,6 +16,9 @@ from src.inference.scheduling.step_costs import StepCosts
 from src.structures import Size
 
 SCHEDULERS = ("fixed", "adaptive", "budget")
+
+FrameGflops = Callable[[str, Fusing, bool, int], float]
+"""GFLOPs of a frame of a method and fusion: whether it is a key frame, and the number of key frames whose masks are carried."""
 
 
 def check_schedulers(names: Sequence[str], interval_shifts: int, allowances: Sequence[float | None]) -> None:
@@ -33,7 +38,7 @@ def scheduler_makers(
     names: Sequence[str],
     make_adaptive: Callable[..., Adaptive],
     make_budget: Callable[..., Budget],
-    costs: Mapping[str, StepCosts],
+    gflops: FrameGflops,
     size: Size,
 ) -> dict[str, SchedulerMaker | None]:
     """Return the factories of a row's scheduler: adaptive at the row's key interval, budget at the cost of its fixed interval.
@@ -42,7 +47,7 @@ def scheduler_makers(
         names: some of ``SCHEDULERS``.
         make_adaptive: constructor with ``key_interval`` and ``interval_shift``.
         make_budget: constructor with ``gflops`` and ``interval_shift``.
-        costs: GFLOPs of the methods, without the signals of the schedulers.
+        gflops: cost of the methods, without the signals of the schedulers.
         size: (H, W) of the network's input.
     """
 
@@ -50,24 +55,32 @@ def scheduler_makers(
         return make_adaptive(key_interval=float(job.key_interval), interval_shift=interval_shift)
 
     def budget(job: Job, interval_shift: float) -> KeyFrameScheduler:
-        cost = costs[job.method]
+        cost = _step_costs(job.method, job.fusing, gflops, size)
         allowance = cost.mean(keys=1, nonkeys=job.key_interval - 1)
-        return make_budget(gflops=allowance, interval_shift=interval_shift).with_costs(_with_signals(cost, size))
+        signals = thumbnail_multiply_adds(size) / 1e9
+        known = replace(cost, key=cost.key + signals, nonkey=cost.nonkey + signals)
+        return make_budget(gflops=allowance, interval_shift=interval_shift).with_costs(known)
 
     makers: dict[str, SchedulerMaker | None] = {"fixed": None, "adaptive": adaptive, "budget": budget}
     return {name: makers[name] for name in names}
 
 
-def scheduled_row(one: MethodResult, cost: StepCosts, size: Size, classes: Sequence[str]) -> Row:
-    """Build a row with its measured cost: the key and non-key frames (``cost``), and the scheduler's signals of every frame."""
-    result, interval = one.result, one.key_interval or 1
-    fixed = one.scheduler == "fixed"
-    spent = cost if fixed else _with_signals(cost, size)
-    measured = spent.mean(result.key_times.frames, result.nonkey_times.frames)
-    gflops = cost.mean(keys=1, nonkeys=interval - 1) if fixed else measured
-    return result_row(one.method, interval, result, classes, gflops, one.scheduler, measured)
+def scheduled_row(one: MethodResult, gflops: FrameGflops, size: Size, classes: Sequence[str]) -> Row:
+    """Build a row with its measured cost: that of the frames run, and the signals of the scheduler and of cut detection."""
+    result, interval, fixed = one.result, one.key_interval or 1, one.scheduler == "fixed"
+    spent = sum(count * gflops(one.method, one.fusing, *kind) for kind, count in result.frames_by_carried.items())
+    frames = sum(result.frames_by_carried.values())
+    measured = spent / frames + _signals(one.fusing, size, scheduled=not fixed) if frames else nan
+    nominal = _step_costs(one.method, one.fusing, gflops, size).mean(keys=1, nonkeys=interval - 1) if fixed else measured
+    return {**result_row(one.method, interval, result, classes, nominal, one.scheduler, measured), **one.fusing.columns}
 
 
-def _with_signals(cost: StepCosts, size: Size) -> StepCosts:
-    signals = thumbnail_multiply_adds(size) / 1e9
-    return replace(cost, key=cost.key + signals, nonkey=cost.nonkey + signals)
+def _step_costs(method: str, fusing: Fusing, gflops: FrameGflops, size: Size) -> StepCosts:
+    """Return the cost of frames whose neighboring key frames are there."""
+    signals = _signals(fusing, size, scheduled=False)
+    key, nonkey = ((True, fusing.carried_to_key), (False, fusing.carried_to_nonkey))
+    return StepCosts(gflops(method, fusing, *key) + signals, gflops(method, fusing, *nonkey) + signals)
+
+
+def _signals(fusing: Fusing, size: Size, scheduled: bool) -> float:
+    return (scheduled + (fusing.fusion is not None)) * thumbnail_multiply_adds(size) / 1e9

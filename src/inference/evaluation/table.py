@@ -10,6 +10,8 @@ from rich.table import Table
 from src.files.tables import Row, console_table, number, without_nan
 from src.inference.evaluation.scores import EvaluationResult
 
+_SCORES = ("mIoU %", "WIoU %", "mVC8 %", "mVC16 %")
+
 
 def result_row(
     method: str,
@@ -67,27 +69,38 @@ def prediction_row(result: EvaluationResult, classes: Sequence[str], clips: int)
 
 def prediction_table(row: Row, title: str) -> Table:
     """Build the terminal's table of prediction files: scores in percent, both protocols of video consistency."""
-    columns = ("protocol", "mIoU %", "WIoU %", "mVC8 %", "mVC16 %")
+    columns = ("protocol", *_SCORES)
     return console_table(columns, [("official", *_percent(row)), ("strict", *_percent(row["strict"]))], title)
 
 
 def method_table(rows: Sequence[Row], title: str) -> Table:
-    """Build the terminal's table of methods: scores in percent; with other schedulers than ``fixed``, the measured GFLOPs."""
-    times = ("ms/frame", "ms key", "ms non-key")
-    scores = ("k", "mIoU %", "WIoU %", "mVC8 %", "mVC16 %", "GFLOPs")
+    """Build the terminal's table of methods: scores in percent, and columns for the settings that differ from the defaults.
+
+    With other schedulers than ``fixed``, it has the measured GFLOPs. Where it would be wider than 120 characters, video
+    consistency is left to the files.
+    """
     scheduled = any(row["scheduler"] != "fixed" for row in rows)
-    columns = ["method", "scheduler", *scores, "keys %", "over fixed", *times] if scheduled else ["method", *scores, *times]
+    fused = any(row.get("mode", "online") != "online" or row.get("fuse_keys") for row in rows)
+    disoccluded = any(row.get("miou_disoccluded") is not None for row in rows)
     lines = []
     for row in rows:
-        gflops = row["gflops_measured"] if scheduled else row["gflops"]
-        line = [row["method"], *([row["scheduler"]] if scheduled else []), str(row["key_interval"]), *_percent(row)]
-        line.append("-" if gflops is None else f"{gflops:.4g}")
+        gflops, gain = row["gflops_measured"] if scheduled else row["gflops"], row.get("miou_over_fixed")
+        cells = {"method": row["method"]}
+        if fused:
+            cells |= {"mode": row["mode"], "fusion": row["fusion"] or "-", "keys": "fused" if row["fuse_keys"] else "-"}
+        cells |= {"scheduler": row["scheduler"]} if scheduled else {}
+        cells |= {"k": str(row["key_interval"])} | dict(zip(_SCORES, _percent(row), strict=True))
+        if not scheduled:
+            cells["border %"] = number(row.get("miou_border"), 2, 100)
+        if disoccluded:
+            cells["disocc. %"] = number(row["miou_disoccluded"], 2, 100)
+        cells["GFLOPs"] = "-" if gflops is None else f"{gflops:.4g}"
         if scheduled:
-            gain = row.get("miou_over_fixed")
-            line += [number(row["key_share"], 1, 100), "-" if gain is None else f"{100 * gain:+.2f}"]
-        lines.append([*line, *(number(row[name]) for name in ("ms", "ms_key", "ms_nonkey"))])
-    table = console_table(columns, lines, title)
-    if scheduled:
+            cells |= {"keys %": number(row["key_share"], 1, 100), "over fixed": "-" if gain is None else f"{100 * gain:+.2f}"}
+        cells |= {"ms/frame": number(row["ms"]), "ms key": number(row["ms_key"]), "ms non-key": number(row["ms_nonkey"])}
+        lines.append({name: cell for name, cell in cells.items() if not (fused and name.startswith("mVC"))})
+    table = console_table(list(lines[0]), [list(line.values()) for line in lines], title)
+    if scheduled or fused:
         # Thirteen columns fit 120 characters only without lines between them; rich would cut names and drop a column.
         table.box, table.padding = SIMPLE_HEAD, (0, 1, 0, 0)
     return table

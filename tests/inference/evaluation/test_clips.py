@@ -1,5 +1,6 @@
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,20 @@ from torch import Tensor
 
 from src.inference.evaluation.clips import EvaluationOptions, evaluate_clips, evaluate_streams
 from src.inference.evaluation.comparison import MethodResult
+from src.inference.evaluation.fusing import Fusing
 from src.inference.evaluation.pairs import evaluate_pairs
 from src.inference.evaluation.report import write_report
+from src.inference.frame_input import FrameInput
 from src.inference.scheduling.scheduler import FixedInterval
+from src.inference.step_result import FrameResult, StepResult
 from src.inference.streaming import StreamingSegmentor
 from src.metrics.iou import MeanIoU
 from src.models.flow import CopyFlow
 from src.models.propagator import Propagator
-from src.structures import IGNORE_INDEX, KeyFrameState
+from src.structures import IGNORE_INDEX, FlowPrediction, KeyFrameState
 from tests.inference.tiny import FakeClips, tiny_propagator, tiny_segmentor
+
+FLOW = FlowPrediction(torch.zeros(1, 1, 2, 1, 1), (), (1, 1))
 
 
 class Oracle(StreamingSegmentor):
@@ -27,13 +33,17 @@ class Oracle(StreamingSegmentor):
         super().__init__(tiny_propagator("copy"), FixedInterval(interval, phase))
         self.answer = answer
 
-    def step(self, image: Tensor, state: KeyFrameState | None) -> tuple[Tensor, KeyFrameState]:
-        if state is None or self.scheduler.decide(image, state).reason is not None:
-            prediction = None if state is None else state.prediction
-            new = KeyFrameState(image, prediction, 0 if state is None else state.index + 1, 0)  # type: ignore[arg-type]
-        else:
-            new = KeyFrameState(state.image, state.prediction, state.index + 1, state.age + 1)
-        return self.answer(new.image if new.age else image, new.age)[None], new
+    def label_frames(self, frames: Iterable[FrameInput]) -> Iterator[FrameResult]:
+        state = None
+        for image in frames:
+            assert isinstance(image, Tensor)
+            index = 0 if state is None else state.index + 1
+            if state is None or self.scheduler.decide(image, state).reason is not None:
+                state = KeyFrameState(image, None, index, 0)  # type: ignore[arg-type]
+            else:
+                state = replace(state, index=index, age=state.age + 1)
+            result = StepResult(None, FLOW if state.age else None, state, offsets=(-state.age,))  # type: ignore[arg-type]
+            yield FrameResult(self.answer(state.image if state.age else image, state.age)[None], result, 0.0)
 
 
 def label_of(image: Tensor) -> Tensor:
@@ -113,6 +123,23 @@ def test_scores_equal_those_of_the_stream() -> None:
     assert torch.equal(torch.tensor(result.iou_per_class).nan_to_num(-1), scores["iou_per_class"].float().nan_to_num(-1))
 
 
+@pytest.mark.parametrize("fuse_keys", [False, True])
+def test_offline_scores_equal_those_of_the_stream_up_to_the_last_label(fuse_keys: bool) -> None:
+    """The key frame after the last label is read, and no frame after it."""
+    data, propagator = FakeClips((12,), unlabelled=frozenset({4, *range(7, 12)})), tiny_propagator()
+    options = EvaluationOptions(key_frame_offsets="first", fusing=Fusing("offline", "linear", fuse_keys))
+    read: list[int] = []
+    whole = data.read_image
+    data.read_image = lambda clip, frame, interleaved=False: read.append(frame) or whole(clip, frame)  # type: ignore[func-returns-value, method-assign, assignment]
+    result = evaluate_clips(propagator, data, 3, options)
+    assert read == list(range(10 if fuse_keys else 7)) and result.key_times.frames == 3
+    iou = MeanIoU(data.num_classes)
+    for frame, found in enumerate(options.stream(propagator, FixedInterval(3)).stream(data.images[0])):
+        if data.clips[0].labels[frame] is not None:
+            iou.update(found, data.read_label(0, frame))
+    assert result.miou == iou.compute()["miou"] and result.frames_by_offset == {0: 3, 1: 1, 2: 2}
+
+
 def test_at_interval_one_the_method_does_not_matter() -> None:
     data = FakeClips((3,))
     copy, query = (evaluate_clips(tiny_propagator(flow, seed=5), data, 1) for flow in ("copy", "query"))
@@ -178,6 +205,7 @@ def test_data_that_cannot_be_scored_is_refused() -> None:
         ({"protocol": "some"}, "protocol is 'some'; expected one of stream, pairs"),
         ({"key_frame_offsets": "some"}, "key_frame_offsets is 'some'; expected one of all, first"),
         ({"protocol": "pairs", "temporal_consistency": True}, "expected temporal_consistency=false"),
+        ({"protocol": "pairs", "fusing": Fusing("offline", "linear")}, "mode=online"),
         ({"protocol": "pairs", "key_frame_offsets": "first"}, "key_frame_offsets=all"),
     ],
 )

@@ -3,13 +3,14 @@ import torch
 
 from src.inference.evaluation.clips import EvaluationOptions
 from src.inference.evaluation.comparison import Job, check_classes, evaluate_methods, jobs
+from src.inference.evaluation.fusing import PLAIN, Fusing, fusings
 from src.inference.methods import with_method
 from src.inference.scheduling.adaptive import Adaptive
 from tests.inference.tiny import CLASSES, FakeClips, tiny_propagator
 
 
 def test_every_frame_runs_once_whatever_the_method() -> None:
-    assert jobs(["per_frame", "copy", "query"], [1, 5]) == [
+    assert [job[:3] for job in jobs(["per_frame", "copy", "query"], [1, 5])] == [
         ("per_frame", "fixed", 1),
         ("copy", "fixed", 1),
         ("copy", "fixed", 5),
@@ -17,7 +18,7 @@ def test_every_frame_runs_once_whatever_the_method() -> None:
         ("query", "fixed", 5),
     ]
     # Where every frame is a key frame, other schedulers have nothing to choose.
-    assert jobs(["per_frame", "copy"], [1, 5], ["fixed", "adaptive"]) == [
+    assert [job[:3] for job in jobs(["per_frame", "copy"], [1, 5], ["fixed", "adaptive"])] == [
         ("per_frame", "fixed", 1),
         ("copy", "fixed", 1),
         ("copy", "fixed", 5),
@@ -57,6 +58,30 @@ def test_interval_one_is_shared_and_only_the_first_job_is_saved() -> None:
     assert results[0].result is results[2].result and results[1].result is not results[3].result
     assert saved == [(0, 0), (0, 1), (0, 2)]
     assert torch.equal(results[1].result.confusion.sum(1), results[3].result.confusion.sum(1))
+
+
+def test_every_fusion_has_a_result_and_fused_key_frames_share_none() -> None:
+    methods = {name: with_method(tiny_propagator(), name) for name in ("per_frame", "copy")}
+    fused = fusings(["online", "offline"], ["linear"], [False, True])
+    options = EvaluationOptions(key_frame_offsets="first")
+    results = {one.key: one.result for one in evaluate_methods(methods, FakeClips((9,)), [1, 2], options, fusings=fused)}
+    assert list(results) == ["per_frame_k1"] + [
+        f"copy_{words}k{k}"
+        for words in ("", "linear_fused_keys_", "offline_linear_", "offline_linear_fused_keys_")
+        for k in (1, 2)
+    ]
+    assert results["per_frame_k1"] is results["copy_k1"] is results["copy_offline_linear_k1"]
+    carried = {name: one.frames_by_carried for name, one in results.items()}
+    assert carried["copy_k2"] == {(True, 0): 5, (False, 1): 4}
+    assert carried["copy_linear_fused_keys_k1"] == {(True, 0): 1, (True, 1): 8}
+    assert carried["copy_offline_linear_k2"] == {(True, 0): 5, (False, 2): 4}
+    assert carried["copy_offline_linear_fused_keys_k2"] == {(True, 1): 2, (True, 2): 3, (False, 2): 4}
+
+
+def test_combinations_without_effect_are_left_out() -> None:
+    found = fusings(["online", "offline"], ["nearest", "linear"], [False, True])
+    assert len(found) == 7 and found[0] == PLAIN and sum(one.mode == "online" for one in found) == 3
+    assert [one.carried_to_key for one in found[:3]] == [0, 1, 1] and Fusing("offline", "linear").carried_to_nonkey == 2
 
 
 def test_other_classes_are_refused() -> None:

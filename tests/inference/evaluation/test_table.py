@@ -18,7 +18,8 @@ RESULT = EvaluationResult(
     miou_by_offset={0: 0.5, 1: 0.25}, frames_by_offset={0: 4, 1: 16},
     miou_by_position={0: 0.75, 1: NAN}, frames_by_position={0: 3, 1: 2}, miou_border=0.25, miou_disoccluded=NAN,
     confusion=torch.eye(2, dtype=torch.int64),
-    key_times=StepTimes(100.0, 110.0, 150.0, 4), nonkey_times=StepTimes(20.0, 25.0, 30.0, 16), runs=5, frames=20,
+    key_times=StepTimes(100.0, 110.0, 150.0, 4), nonkey_times=StepTimes(20.0, 25.0, 30.0, 16),
+    frames_by_carried={(True, 0): 4, (False, 1): 16}, runs=5, frames=20,
 )  # fmt: skip
 ROW = result_row("query", 5, RESULT, ("sky", "road"), 12.5)
 
@@ -71,7 +72,7 @@ def test_the_table_shows_percent() -> None:
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     line = next(line for line in shown.splitlines() if "query" in line)
     assert [cell.strip() for cell in line.strip("│┃ ").split("│")] == [
-        "query", "5", "50.00", "62.50", "75.00", "-", "12.5", "36.0", "100.0", "20.0",
+        "query", "5", "50.00", "62.50", "75.00", "-", "25.00", "12.5", "36.0", "100.0", "20.0",
     ]  # fmt: skip
 
 
@@ -88,3 +89,31 @@ def test_the_scheduler_table_fits_the_width_of_a_log() -> None:
     console.print(method_table([{**row, "ms": 12345.6, "ms_key": 12345.6, "ms_nonkey": 12345.6}], "camvid"))
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert "…" not in shown and all(word in shown for word in ("per_frame", "adaptive", " k ", "0.1235", "+10.00", "12345.6"))
+
+
+def test_fusions_have_columns_and_fit_the_width_of_a_log() -> None:
+    console = Console(file=io.StringIO(), width=120)
+    row = {**ROW, "mode": "offline", "fusion": "photometric", "fuse_keys": True, "miou_disoccluded": 0.5}
+    plain = {**ROW, "method": "correlation", "mode": "online", "fusion": None, "fuse_keys": False}
+    console.print(method_table([row, {**plain, "ms": 12345.6, "ms_key": 12345.6, "ms_nonkey": 12345.6}], "camvid"))
+    lines = [line.split() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+    assert [
+        "query",
+        "offline",
+        "photometric",
+        "fused",
+        "5",
+        "50.00",
+        "62.50",
+        "25.00",
+        "50.00",
+        "12.5",
+        "36.0",
+        "100.0",
+        "20.0",
+    ] in lines
+    assert next(line for line in lines if line[:1] == ["correlation"])[1:5] == ["online", "-", "-", "5"]
+    both = Console(file=io.StringIO(), width=120)
+    both.print(method_table([{**row, "scheduler": "adaptive", "miou_over_fixed": 0.1}], "camvid"))
+    shown = both.file.getvalue()  # type: ignore[attr-defined]
+    assert "…" not in shown and all(word in shown for word in ("adaptive", "photometric", "+10.00", "disocc. %"))

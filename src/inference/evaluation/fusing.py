@@ -1,0 +1,56 @@
+"""Settings of an evaluation's fusion: mode, rule, and whether key frames are fused."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from src.inference.streaming import Mode
+from src.models.fusion import FusionRule
+
+
+@dataclass(frozen=True)
+class Fusing:
+    """Settings of one result; see :class:`src.inference.streaming.StreamingSegmentor`.
+
+    Attributes:
+        mode: ``online`` or ``offline``.
+        fusion: rule; ``None`` where nothing is fused.
+        fuse_keys: whether key frames are fused.
+    """
+
+    mode: Mode = "online"
+    fusion: FusionRule | None = None
+    fuse_keys: bool = False
+
+    @property
+    def words(self) -> list[str]:
+        """Words of titles and file names; none where nothing is fused."""
+        offline = ["offline"] if self.mode == "offline" else []
+        return [*offline, *([self.fusion] if self.fusion else []), *(["fused keys"] if self.fuse_keys else [])]
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """Columns of a row."""
+        return {"mode": self.mode, "fusion": self.fusion, "fuse_keys": self.fuse_keys}
+
+    @property
+    def carried_to_key(self) -> int:
+        """Number of key frames whose masks are carried to a key frame within a clip."""
+        return 0 if not self.fuse_keys else 2 if self.mode == "offline" else 1
+
+    @property
+    def carried_to_nonkey(self) -> int:
+        """Number of key frames whose masks are carried to a frame between two key frames."""
+        return 2 if self.mode == "offline" else 1
+
+
+PLAIN = Fusing()
+"""Every frame from the key frame before."""
+
+
+def fusings(modes: Sequence[Mode], rules: Sequence[FusionRule], fuse_keys: Sequence[bool]) -> list[Fusing]:
+    """List the different combinations; without fused key frames, the rule has no effect on ``online``."""
+    every = product(modes, rules, fuse_keys)
+    found = [Fusing(mode, rule if mode == "offline" or keys else None, keys) for mode, rule, keys in every]
+    return list(dict.fromkeys(found))
