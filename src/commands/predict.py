@@ -25,7 +25,7 @@ from src.inference.evaluation.progress import heartbeat
 from src.inference.flow_choice import names_and_colors, with_flow
 from src.inference.scheduling.budget import Budget
 from src.inference.scheduling.step_costs import StepCosts
-from src.inference.streaming import StreamingSegmentor
+from src.inference.streaming import Mode, StreamingSegmentor
 from src.inference.video.batch import VideoOutcome, check_summary, predict_videos, summary
 from src.inference.video.decoder import VideoFrames
 from src.inference.video.outputs import OutputOptions, earlier_files
@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 # Settings that the results depend on. Settings of the machine and of its speed are left out.
 _RESULT_KEYS = (
     "checkpoint", "flow", "dis_short_side", "short_side", "max_long_side", "max_frames", "labels", "flow_pictures", "legend",
-    "alpha", "quality", "autocast", "map_size", "fps", "source_beside",
+    "alpha", "quality", "autocast", "map_size", "fps", "source_beside", "fuse_keys",
 )  # fmt: skip
 
 
@@ -83,14 +83,15 @@ def predict(cfg: DictConfig) -> VideoPrediction:
     given = typed_path(str(cfg.input)) if cfg.get("data") is None else None
     check_apart([given] if given is not None and given.exists() else [], output, typed_path(str(cfg.checkpoint)))
     source = open_source(cfg)
-    predictor = load_predictor(cfg, options, cfg.device)
+    mode = chosen_mode(cfg, is_live=isinstance(source, CameraFrames))
+    predictor = load_predictor(cfg, options, cfg.device, mode)
     console = Console(width=None if sys.stdout.isatty() else 120)
     written: list[Path] = []
     with stopping_on_signals() as signals, output_lock(output), Scratch(output, ".", earlier_files) as scratch:
         identity = {
             "video": str(cfg.input),
             "input": fingerprint(given) if given else None,
-            "settings": _settings(cfg, predictor),
+            "settings": _settings(cfg, predictor, mode),
         }
         prediction = predictor.predict(source, scratch.new, console, signals)
         if prediction.frames:
@@ -111,9 +112,10 @@ def predict_many(
     output = typed_path(str(cfg.output)).resolve()
     check_summary(output)
     options = output_options(cfg)
-    predictor = load_predictor(cfg, options, world.device(cfg.device))
+    mode = chosen_mode(cfg)
+    predictor = load_predictor(cfg, options, world.device(cfg.device), mode)
     console = Console(width=None if sys.stdout.isatty() else 120, quiet=not world.is_first)
-    settings = _settings(cfg, predictor)
+    settings = _settings(cfg, predictor, mode)
     with stopping_on_signals() as signals:
 
         def predict_one(video: Path, folder: Path) -> VideoPrediction:
@@ -136,13 +138,23 @@ def output_options(cfg: DictConfig) -> OutputOptions:
     return OutputOptions(cfg.labels, cfg.flow_pictures, cfg.legend, cfg.alpha, cfg.quality, cfg.source_beside)
 
 
-def _settings(cfg: DictConfig, predictor: VideoPredictor) -> dict[str, Any]:
+def chosen_mode(cfg: DictConfig, is_live: bool = False) -> Mode:
+    """Return the configured mode; ``auto`` is online for a live source."""
+    if cfg.mode == "auto":
+        return "online" if is_live else "offline"
+    chosen: Mode = cfg.mode
+    return chosen
+
+
+def _settings(cfg: DictConfig, predictor: VideoPredictor, mode: Mode) -> dict[str, Any]:
     """Return the values that the results depend on."""
     scheduler = OmegaConf.to_container(cfg.scheduler, resolve=True)
-    return {name: cfg[name] for name in _RESULT_KEYS} | {"scheduler": scheduler, "weights": predictor.weights}
+    fusion = cfg.fusion if mode == "offline" or cfg.fuse_keys else None
+    chosen = {"mode": mode, "fusion": fusion, "scheduler": scheduler, "weights": predictor.weights}
+    return {name: cfg[name] for name in _RESULT_KEYS} | chosen
 
 
-def load_predictor(cfg: DictConfig, options: OutputOptions, device: str) -> VideoPredictor:
+def load_predictor(cfg: DictConfig, options: OutputOptions, device: str, mode: Mode) -> VideoPredictor:
     """Load the configured model to a device."""
     set_threads(cfg.threads)
     with heartbeat(f"loading {cfg.checkpoint}"):
@@ -154,7 +166,10 @@ def load_predictor(cfg: DictConfig, options: OutputOptions, device: str) -> Vide
         metadata.get(name) if cfg[name] == "checkpoint" else cfg[name] for name in ("short_side", "max_long_side")
     )
     scheduler, autocast = instantiate(cfg.scheduler), autocast_named(cfg.autocast)
-    stream = StreamingSegmentor(propagator, scheduler, short_side, max_long_side, autocast, cfg.compile, map_size=cfg.map_size)
+    stream = StreamingSegmentor(
+        propagator, scheduler, short_side, max_long_side, autocast, cfg.compile,
+        map_size=cfg.map_size, mode=mode, fusion=cfg.fusion, fuse_keys=cfg.fuse_keys,
+    )  # fmt: skip
     scheduler_for = partial(_with_costs, scheduler, stream) if isinstance(scheduler, Budget) else None
     return VideoPredictor(stream, classes, palette, options, cfg.max_frames, scheduler_for, weights)
 

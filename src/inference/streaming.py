@@ -37,8 +37,8 @@ class StreamingSegmentor(FrameNetworks):
         scheduler: scheduler that selects the key frames, before later frames are read.
         short_side, max_long_side, autocast, compile, map_size: see :class:`src.inference.frame_networks.FrameNetworks`.
         clock: clock in seconds that times steps for a :class:`LatencyAwareScheduler`.
-        mode: ``online``, or ``offline`` for :meth:`label_frames` and :meth:`stream` of recorded video: results are late by one
-            interval, by two for key frames with ``fuse_keys``, and memory holds the frames of one interval and three key frames.
+        mode: ``online``, or ``offline`` for :meth:`label_frames` and :meth:`stream` of recorded video: results are late by at
+            most one interval, and memory holds the frames of one interval and three key frames.
         fusion: rule that fuses the masks of several key frames.
         fuse_keys: whether key frames are fused with the masks that the key frame before, offline also the one after, carries to
             them. Propagation starts from their own masks. Nothing is carried across a scene cut.

@@ -101,6 +101,8 @@ class Network(Options):
     """Options of a network that runs on video, for predictions and the demo page."""
 
     checkpoint: PathText
+    fusion: Fusion
+    fuse_keys: bool
     key_interval: Count
     flow: FlowName
     dis_short_side: Side | None
@@ -121,6 +123,7 @@ class Predict(Network):
     input: PathText
     output: PathText
     overwrite: bool
+    mode: Literal["auto"] | Mode
     fps: FrameRate
     labels: bool
     flow_pictures: bool
@@ -137,6 +140,7 @@ class Demo(Network):
     """Page to try a model on video."""
 
     clips: PathText | None
+    mode: Mode
     max_upload: Bytes
     max_stored: Bytes
     schedules: Nodes

@@ -1,10 +1,12 @@
 import csv
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Generator
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,12 +24,14 @@ from src.command_line.arguments import quote_paths
 from src.commands import predict as commands
 from src.commands.predict import open_source, predict
 from src.files.results.owned_folder import output_lock
+from src.files.results.result_marker import read_json
 from src.inference.methods import with_method
 from src.inference.scheduling.adaptive import Adaptive
 from src.inference.scheduling.budget import Budget
 from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
 from src.inference.video.decoder import VideoFrames
+from src.inference.video.sources import CameraFrames, Frame, SourceInfo
 from src.measure.cost import frame_cost
 from src.ops.masks import semantic_map
 from src.weights.model_folder import load_model, save_model
@@ -72,8 +76,9 @@ def test_predictions_equal_those_of_the_stream_whatever_the_name_of_the_video(
     assert count_frames(out / "overlay.mp4") == 7 and length(out / "overlay.mp4") == pytest.approx(length(video), abs=1e-3)
     assert keys(out) == [1, 0, 0, 0, 0, 1, 0]
     assert sorted(os.listdir(out / "flow")) == [f"00000{i}.png" for i in (1, 2, 3, 4, 6)]
-    # By default, the input size of the network is the checkpoint's.
-    stream = StreamingSegmentor(load_model(model)[0], FixedInterval(5), short_side=32)
+    assert "results are late by at most one key interval" in caplog.text and "at most 5 frames waited, 0.0 MB" in caplog.text
+    # By default, the input size of the network is the checkpoint's, and both neighboring key frames are used.
+    stream = StreamingSegmentor(load_model(model)[0], FixedInterval(5), short_side=32, mode="offline")
     expected = list(stream.stream(frame.image for frame in VideoFrames(video)))
     assert all(torch.equal(a, b) for a, b in zip(maps(out), expected, strict=True)) and expected[0].shape == (48, 64)
 
@@ -100,7 +105,7 @@ def test_an_adaptive_prediction_writes_the_reasons_of_key_frames(model: Path, tm
     predict(config(*arguments, f"output={tmp_path / 'out'}"))
     assert reasons(tmp_path / "out") == ["first", "", "", "cut", "", "", "", "change"]
     # What is written is what the stream itself gives.
-    stream = StreamingSegmentor(load_model(model)[0], Adaptive(4), short_side=32)
+    stream = StreamingSegmentor(load_model(model)[0], Adaptive(4), short_side=32, mode="offline")
     expected = list(stream.stream(frame.image for frame in VideoFrames(video)))
     assert all(torch.equal(a, b) for a, b in zip(maps(tmp_path / "out"), expected, strict=True))
 
@@ -110,13 +115,71 @@ def test_a_budget_is_held_and_logged(model: Path, tmp_path: Path, caplog: pytest
     video = make_video(tmp_path / "a.mkv", frames(12, (48, 64)), codec="ffv1")
     arguments = [f"input={video}", f"checkpoint={model}", "scheduler=budget", "flow=copy"]
     cost = frame_cost(with_method(load_model(model)[0], "copy"), (32, 43))
-    third = cost.average(3) + Budget(gflops=1.0).signal_gflops((32, 43))
+    third = (cost.key + cost.post + 2 * 2 * (cost.propagate + cost.post)) / 3 + Budget(gflops=1.0).signal_gflops((32, 43))
     predict(config(*arguments, f"output={tmp_path / 'out'}", f"scheduler.gflops={third}", "scheduler.weight=0"))
     assert "every 3.0 frames" in caplog.text and keys(tmp_path / "out") == [1, 0, 0] * 4
     with pytest.raises(ValueError, match=r"expected more than the .* of a propagated frame"):
         predict(config(*arguments, f"output={tmp_path / 'b'}", f"scheduler.gflops={cost.post}"))
     predict(config(*arguments, f"output={tmp_path / 'c'}", "scheduler.ms=1e6"))
     assert keys(tmp_path / "c") == [1] * 12
+
+
+@pytest.mark.parametrize(
+    ("options", "sources", "sources_of_key"),
+    [("mode=online", 1, 0), ("mode=online fuse_keys=true", 1, 1), ("mode=offline", 2, 0), ("mode=auto fuse_keys=true", 2, 2)],
+)
+def test_mode_and_fusion_reach_the_stream_and_the_marker(
+    model: Path, tmp_path: Path, options: str, sources: int, sources_of_key: int
+) -> None:
+    video = make_video(tmp_path / "a.mkv", frames(6, (48, 64)), codec="ffv1")
+    given = [f"input={video}", f"checkpoint={model}", f"output={tmp_path / 'out'}", "labels=true", "fusion=linear"]
+    cfg = config(*given, "key_interval=3", *options.split())
+    stream = commands.load_predictor(cfg, commands.output_options(cfg), "cpu", commands.chosen_mode(cfg)).stream
+    assert stream.sources == (sources, sources_of_key) and stream.fusion == "linear"
+    predict(cfg)
+    expected = list(stream.stream(frame.image for frame in VideoFrames(video)))
+    assert all(torch.equal(a, b) for a, b in zip(maps(tmp_path / "out"), expected, strict=True))
+    settings = read_json(tmp_path / "out" / "finished.json")["settings"]
+    fused = "linear" if sources + sources_of_key > 1 else None
+    assert [settings[name] for name in ("mode", "fuse_keys", "fusion")] == [stream.mode, stream.fuse_keys, fused]
+
+
+@pytest.mark.parametrize(("mode", "expected"), [("auto", "online"), ("offline", "offline")])
+def test_a_camera_is_predicted_online_unless_requested(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, mode: str, expected: str
+) -> None:
+    class Camera(CameraFrames):
+        def __init__(self, index: int) -> None:
+            self.info, self.decode_errors = SourceInfo("camera 0", Fraction(10), Fraction(1, 10)), []
+
+        def __iter__(self) -> Generator[Frame, None, None]:
+            for number, image in enumerate(frames(7, (48, 64))):
+                yield Frame(image, f"{number}", Fraction(number, 10), Fraction(1, 10))
+
+    caplog.set_level("INFO")
+    monkeypatch.setattr(commands, "CameraFrames", Camera)
+    monkeypatch.chdir(tmp_path)
+    given = config("input=0", f"checkpoint={model}", f"output={tmp_path / 'out'}", f"mode={mode}", "labels=true")
+    assert predict(given).frames == 7
+    assert ("results are late by at most one key interval" in caplog.text) == (expected == "offline")
+    assert read_json(tmp_path / "out" / "finished.json")["settings"]["mode"] == expected
+
+
+def test_videos_predicted_in_another_mode_are_not_skipped(model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "in").mkdir()
+    make_video(tmp_path / "in" / "a.mp4", frames(2, (48, 64)))
+    given = [f"input={tmp_path / 'in'}", f"checkpoint={model}", f"output={tmp_path / 'out'}"]
+    assert commands.run(config(*given, "mode=online")) == 0
+    note = tmp_path / "out" / "a" / "finished.json"
+    marker = read_json(note)
+    for name in ("mode", "fusion", "fuse_keys"):
+        del marker["settings"][name]
+    # As an earlier release wrote it.
+    note.write_text(json.dumps(marker))
+    assert commands.run(config(*given, "mode=online")) == 0, "skipped"
+    assert commands.run(config(*given)) == 1 and "has results of another fusion, mode;" in caplog.text
+    assert commands.run(config(*given, "overwrite=true")) == 0
+    assert commands.run(config(*given, "mode=offline")) == 0, "skipped"
 
 
 @pytest.mark.parametrize("kind", ["vfr", "10bit", "phone", "lie", "odd"])
@@ -251,6 +314,8 @@ def test_a_video_without_frames_has_no_results(model: Path, tmp_path: Path, capl
         (["short_side=0"], ValueError, "short_side is 0"),
         (["quality=77"], ValueError, "quality is 77"),
         (["alpha=2"], ValueError, "alpha is 2"),
+        (["mode=late"], ValueError, "mode is 'late'"),
+        (["fusion=mean"], ValueError, "fusion"),
         (["input=clip9", *CLIPS], ValueError, "no clip 'clip9'"),
         (["data=moving_scenes", "clip_split=valid"], Exception, "valid"),
     ],

@@ -2,12 +2,15 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from omegaconf import OmegaConf
 
 from src.command_line.composition import composed
+from src.inference.streaming import Mode
+from src.models.fusion import FusionRule
+from src.options import fields
 from src.options.check import check, kinds_of
 from src.options.models import MODELS
 from src.options.signatures import parameters
@@ -74,3 +77,8 @@ def test_every_target_of_conf_has_readable_parameters() -> None:
     other = {"src.training.checkpointing.checkpoint_files.DurableCheckpointIO"}
     unreadable = {name for name in names if name.startswith(("src.", "lightning.")) and parameters(name) is None}
     assert len(names) > 50 and unreadable <= other
+
+
+def test_modes_and_fusions_are_those_of_the_stream() -> None:
+    assert get_args(fields.Fusion) == get_args(FusionRule)
+    assert get_args(fields.Mode) == get_args(Mode)

@@ -29,6 +29,7 @@ from src.inference.video.video_list import SUMMARY
 
 log = logging.getLogger(__name__)
 
+_EARLIER_SETTINGS = {"mode": "online", "fuse_keys": False}  # of releases without these options
 _SUMMARY_FORMAT = "mpvss_summary"
 
 Status = Literal["done", "damaged", "failed", "skipped", "interrupted"]
@@ -182,7 +183,7 @@ def _existing(name: str, folder: Path, identity: Mapping[str, Any], rank: int) -
         return VideoOutcome(
             name, "failed", 0, [f"{folder} exists without a {FINISHED} of this project; choose another output"], rank
         )
-    before, settings = marker.get("settings", {}), identity["settings"]
+    before, settings = _EARLIER_SETTINGS | marker.get("settings", {}), identity["settings"]
     changed = sorted(key for key in settings if before.get(key) != settings[key] and (key != "weights" or key in before))
     # Earlier releases noted no fingerprints.
     if "input" in marker and marker["input"] != identity["input"]:

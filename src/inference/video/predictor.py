@@ -74,6 +74,8 @@ class VideoPredictor:
         if source.info.has_audio:
             log.info("the audio track of %s is not copied to the overlay", source.info.name)
         stream = self.stream if self.scheduler_for is None else self.stream.with_scheduler(self.scheduler_for(source))
+        if stream.mode == "offline":
+            log.info("offline: results are late by at most one key interval, whose frames stay in memory")
         with VideoOutputs(output, source.info, self.classes, self.palette, self.options) as outputs:
             with progress_bar(console, source) as progress:
                 done = predict_video(
@@ -82,4 +84,6 @@ class VideoPredictor:
                 )  # fmt: skip
             if done.frames:
                 outputs.finish()
+        if done.most_held:
+            log.info("at most %d frames waited, %.1f MB as decoded", done.most_held, done.most_held_bytes / 1e6)
         return VideoPrediction(done, list(source.decode_errors), received[0] if received else None)

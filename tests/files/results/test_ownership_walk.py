@@ -190,7 +190,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     def open_path(path: Path, _: object) -> SimpleNamespace:
         return SimpleNamespace(path=path, text=path.read_text() if path.is_file() else "fine")
 
-    monkeypatch.setattr(commands, "load_predictor", lambda cfg, options, device: FakePredictor(options))
+    monkeypatch.setattr(commands, "load_predictor", lambda cfg, options, device, mode: FakePredictor(options))
     monkeypatch.setattr(commands, "_open_path", open_path)
     assert threading.active_count() < 50
     yield
