@@ -76,8 +76,8 @@ def prediction_table(row: Row, title: str) -> Table:
 def method_table(rows: Sequence[Row], title: str) -> Table:
     """Build the terminal's table of methods: scores in percent, and columns for the settings that differ from the defaults.
 
-    With other schedulers than ``fixed``, it has the measured GFLOPs. Where it would be wider than 120 characters, video
-    consistency is left to the files.
+    With other schedulers than ``fixed``, it has the measured GFLOPs. Where it would be wider than 120 characters, scores other
+    than mIoU are left to the files.
     """
     scheduled = any(row["scheduler"] != "fixed" for row in rows)
     fused = any(row.get("mode", "online") != "online" or row.get("fuse_keys") for row in rows)
@@ -91,14 +91,15 @@ def method_table(rows: Sequence[Row], title: str) -> Table:
         cells |= {"scheduler": row["scheduler"]} if scheduled else {}
         cells |= {"k": str(row["key_interval"])} | dict(zip(_SCORES, _percent(row), strict=True))
         if not scheduled:
-            cells["border %"] = number(row.get("miou_border"), 2, 100)
-        if disoccluded:
+            cells["border %"] = number(row["miou_border"], 2, 100)
+        if disoccluded and not scheduled:
             cells["disocc. %"] = number(row["miou_disoccluded"], 2, 100)
         cells["GFLOPs"] = "-" if gflops is None else f"{gflops:.4g}"
         if scheduled:
             cells |= {"keys %": number(row["key_share"], 1, 100), "over fixed": "-" if gain is None else f"{100 * gain:+.2f}"}
         cells |= {"ms/frame": number(row["ms"]), "ms key": number(row["ms_key"]), "ms non-key": number(row["ms_nonkey"])}
-        lines.append({name: cell for name, cell in cells.items() if not (fused and name.startswith("mVC"))})
+        left_out = () if not fused else _SCORES[1:] if scheduled else _SCORES[2:]
+        lines.append({name: cell for name, cell in cells.items() if name not in left_out})
     table = console_table(list(lines[0]), [list(line.values()) for line in lines], title)
     if scheduled or fused:
         # Thirteen columns fit 120 characters only without lines between them; rich would cut names and drop a column.
