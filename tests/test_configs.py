@@ -29,7 +29,7 @@ from src.training.optim import AdamWPoly
 from tests.tiny_run import ROOT, compose_train
 
 CONF = ROOT / "conf"
-STAGES = ("segmentor", "flow", "propagation")
+STAGES = ("segmentor", "flow", "propagation", "fusion")
 
 
 @lru_cache
@@ -215,6 +215,7 @@ def test_the_networks_of_every_experiment_can_be_built(experiment: str, stage: s
     with torch.device("meta"):
         segmentor = instantiate(cfg.stage.segmentor or cfg.model.segmentor)
         flow = instantiate(cfg.stage.flow or cfg.model.flow)
+        flow.add_fusion_head(cfg.stage.get("fusion_dim"))
     propagator = Propagator(segmentor, flow, cfg.model.warp_grid)
     objective = instantiate(cfg.stage.objective)
     propagator.set_trainable(objective.trainable)

@@ -3,6 +3,7 @@
 import pytest
 
 from src.inference.flow_choice import names_and_colors, selectable_flows, with_flow
+from src.inference.methods import with_method
 from src.models.flow import CopyFlow, DISFlow, PixelBranch, QueryFlow
 from tests.inference.tiny import tiny_propagator
 
@@ -44,3 +45,13 @@ def test_the_first_selectable_flow_is_the_chosen_one_and_the_rest_are_the_checkp
     assert list(selectable_flows(query, {})) == ["query", "copy", "dis", "pixel"]
     assert list(selectable_flows(query, {}, "dis")) == ["dis", "copy", "pixel", "query"]
     assert list(selectable_flows(tiny_propagator("copy"), {})) == ["dis", "copy"]
+
+
+@pytest.mark.parametrize("flow", ["auto", "own", "dis"])
+def test_the_fusion_head_of_own_dis_flow_is_kept(flow: str) -> None:
+    propagator = tiny_propagator("dis")
+    propagator.flow.add_fusion_head(4)
+    chosen = with_flow(propagator, {"stage": "fusion"}, flow, dis_short_side=32)
+    assert isinstance(chosen.flow, DISFlow) and chosen.flow.fusion is propagator.flow.fusion is not None
+    assert chosen.flow.short_side == (32 if flow == "dis" else None)
+    assert with_method(propagator, "dis").flow.fusion is propagator.flow.fusion

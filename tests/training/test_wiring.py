@@ -42,6 +42,17 @@ def test_stage_takes_the_missing_parts_from_an_earlier_stage(tmp_path: Path) -> 
     assert build_propagator(segmentor, flow, None).warp_grid == "exact"
 
 
+def test_a_flow_receives_a_fusion_head_unless_it_has_one(tmp_path: Path) -> None:
+    folder = str(save_model(tiny_propagator("dis"), tmp_path / "model"))
+    assert build_propagator(None, None, folder).flow.fusion is None
+    model = build_propagator(None, None, folder, fusion_dim=4)
+    assert model.flow.config()["fusion_dim"] == 4
+    folder = str(save_model(model, tmp_path / "fused"))
+    assert build_propagator(None, None, folder, fusion_dim=8).flow.config()["fusion_dim"] == 4
+    with pytest.raises(ValueError, match="flow is a CopyFlow; expected dis"):
+        build_propagator(tiny_segmentor(), CopyFlow(), None, fusion_dim=4)
+
+
 def test_segmentor_of_other_classes_gets_a_new_class_head_or_is_refused(tmp_path: Path) -> None:
     earlier = tiny_propagator("copy")
     folder, known = str(save_model(earlier, tmp_path / "model")), earlier.segmentor.num_classes
