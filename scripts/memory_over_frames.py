@@ -1,4 +1,4 @@
-"""Measure memory during a long prediction: python scripts/memory_over_frames.py [--frames 10000] [--every 500]
+"""Measure memory during a long prediction: python scripts/memory_over_frames.py [--frames 10000] [--every 500] [--mode offline]
 
 A short clip is decoded repeatedly, predicted and encoded by the threads of ``python -m src.predict``. Prints the resident memory
 and its private part; the rest are shared libraries, which the system may evict and reload. Exit code 1 if one of the two is more
@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from src.data.datasets.palette import distinct_palette
 from src.inference.scheduling.scheduler import FixedInterval
-from src.inference.streaming import StreamingSegmentor
+from src.inference.streaming import Mode, StreamingSegmentor
 from src.inference.video.decoder import VideoFrames
 from src.inference.video.outputs import OutputOptions, VideoOutputs
 from src.inference.video.prediction import PredictionProgress, predict_video
@@ -59,6 +60,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=10_000)
     parser.add_argument("--every", type=int, default=500)
+    parser.add_argument("--mode", choices=get_args(Mode), default="online", help="offline also fuses key frames")
     options = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(1)
@@ -66,11 +68,14 @@ def main() -> int:
         "tiny", len(CLASSES), num_queries=8, hidden_dim=32, feedforward_dim=32, encoder_feedforward_dim=32, encoder_layers=1,
         decoder_layers=1, num_heads=4, pretrained_backbone=False,
     )  # fmt: skip
-    stream = StreamingSegmentor(Propagator(segmentor, DISFlow()), FixedInterval(5))
+    offline = options.mode == "offline"
+    stream = StreamingSegmentor(Propagator(segmentor, DISFlow()), FixedInterval(5), mode=options.mode, fuse_keys=offline)
     memory: dict[int, tuple[float, float]] = {}
 
     def note(done: PredictionProgress) -> None:
-        if done.frames % options.every == 0 or done.frames in (1, SETTLED, options.frames):
+        noted = done.frames % options.every == 0 or done.frames in (1, SETTLED, options.frames)
+        # Progress is also reported for frames that wait.
+        if noted and done.frames and done.frames not in memory:
             resident, private = memory[done.frames] = resident_and_private_mb()
             print(f"{done.frames:7d} frames  {resident:8.1f} MB, private {private:8.1f} MB  {done.fps:6.1f} fps", flush=True)
 

@@ -82,7 +82,7 @@ def served(cfg: DictConfig) -> Iterator[tuple[DemoPage, str]]:
         # Most model folders are named "model", so the parent folders are shown as well.
         model_name = "/".join(Path(str(cfg.checkpoint)).parts[-3:])
         subtitle = f"{model_name} · {len(predictor.classes)} classes"
-        page = DemoPage(predictor, clips, schedules, folder, cfg.max_frames or 0, subtitle=subtitle)
+        page = DemoPage(predictor, clips, schedules, folder, cfg.max_frames or 0, subtitle, cfg.mode)
         try:
             yield page, page.launch(cfg.port, cfg.open_browser, max_upload, max_stored)
         finally:
@@ -115,7 +115,8 @@ def open_model(cfg: DictConfig) -> ClipPredictor:
         metadata.get(name) if cfg[name] == "checkpoint" else cfg[name] for name in ("short_side", "max_long_side")
     )
     flows = selectable_flows(propagator, metadata, cfg.flow, cfg.dis_short_side)
-    return ClipPredictor(flows, classes, palette, short_side, max_long_side, autocast_named(cfg.autocast))
+    autocast = autocast_named(cfg.autocast)
+    return ClipPredictor(flows, classes, palette, short_side, max_long_side, autocast, cfg.fusion, cfg.fuse_keys)
 
 
 def find_clips(cfg: DictConfig) -> dict[str, Callable[[], FrameSource]]:

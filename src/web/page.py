@@ -6,10 +6,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import gradio as gr
 
+from src.inference.streaming import Mode
 from src.inference.video.decoder import VideoFrames
 from src.inference.video.prediction import PredictionProgress
 from src.inference.video.sources import FrameSource
@@ -28,6 +29,10 @@ _REPORT_INTERVAL = 0.2  # seconds between two progress reports to the browser
 _KEEP_SECONDS = 3600  # age at which uploads and results are deleted
 _SWEEP_INTERVAL = 60  # seconds
 _COLUMN_WIDTH = 280  # pixels; three columns fit into the width of a Gradio page
+_MODE_INFO = (
+    "offline: a frame is labelled from the key frames on both sides of it, one interval late. "
+    "online: only from key frames before it, at once, as of a camera."
+)
 _QUEUE_LENGTH = 16  # predictions that may wait
 
 Clips = Mapping[str, Callable[[], FrameSource]]
@@ -43,6 +48,7 @@ class DemoPage:
         workplace: parent folder of the results.
         max_frames: default for the maximum number of frames; 0 for all.
         subtitle: description of the model.
+        mode: initial mode.
     """
 
     def __init__(
@@ -53,6 +59,7 @@ class DemoPage:
         workplace: Path,
         max_frames: int = 150,
         subtitle: str = "",
+        mode: Mode = "offline",
     ) -> None:
         self._predictor = predictor
         self._clips = dict(clips)
@@ -60,7 +67,7 @@ class DemoPage:
         self._sessions = Sessions(workplace)
         self._workplace = workplace
         self._closed = threading.Event()
-        self.blocks = self._build(subtitle, max_frames)
+        self.blocks = self._build(subtitle, max_frames, mode)
 
     def launch(self, port: int | None, open_browser: bool = False, max_upload: int = 2**29, max_stored: int = 2**31) -> str:
         """Serve the page in separate threads, only for browsers on this machine, and return its address.
@@ -84,7 +91,7 @@ class DemoPage:
         while not self._closed.wait(_SWEEP_INTERVAL):
             self._sessions.sweep(_KEEP_SECONDS)
 
-    def _build(self, subtitle: str, max_frames: int) -> Any:
+    def _build(self, subtitle: str, max_frames: int, initial_mode: Mode) -> Any:
         schedules, flows = list(self._schedules.values()), self._predictor.flows
         with gr.Blocks(title=_TITLE, analytics_enabled=False) as blocks:
             gr.Markdown(f"## {_TITLE}\n{subtitle}")
@@ -99,6 +106,7 @@ class DemoPage:
                         gr.Slider(s.minimum, s.maximum, s.value, step=s.step, label=s.setting, visible=s is schedules[0])
                         for s in schedules
                     ]
+                    mode = gr.Radio(list(get_args(Mode)), value=initial_mode, label="Mode", info=_MODE_INFO)
                 with gr.Column(min_width=_COLUMN_WIDTH):
                     flow = gr.Dropdown(flows, value=flows[0], label="Optical flow to the key frame", interactive=len(flows) > 1)
                     frames = gr.Number(max_frames, label="Maximum number of frames (0: all)", precision=0, minimum=0)
@@ -116,11 +124,11 @@ class DemoPage:
                 schedule = self._schedules[values[chosen]]
                 setting = values[sliders[schedules.index(schedule)]]
                 return self._predict(
-                    values[clip], values[upload], schedule, setting, values[flow], values[frames], request, progress
+                    values[clip], values[upload], schedule, setting, values[mode], values[flow], values[frames], request, progress
                 )
 
             outputs = [status, results, video, line, table, shares]
-            go.click(act, {clip, upload, chosen, flow, frames, *sliders}, outputs, api_name="predict", concurrency_limit=1)
+            go.click(act, {clip, upload, chosen, mode, flow, frames, *sliders}, outputs, api_name="predict", concurrency_limit=1)
             stop.click(self._stop, None, None, queue=False, api_name=False)
             chosen.change(
                 lambda title: [gr.update(visible=s.title == title) for s in schedules] if len(schedules) > 1
@@ -137,6 +145,7 @@ class DemoPage:
         upload: str | None,
         schedule: Schedule,
         setting: float,
+        mode: Mode,
         flow: str,
         max_frames: float | None,
         request: Any,
@@ -151,7 +160,7 @@ class DemoPage:
             limit = int(max_frames) if max_frames else None
             report = _reporter(progress, source, limit)
             prediction = self._predictor.predict(
-                source, schedule.scheduler(setting), flow, session.folder, limit, session.stop, report
+                source, schedule.scheduler(setting), flow, session.folder, limit, mode, session.stop, report
             )
         except (OSError, ValueError) as error:
             log.warning("%s", error)

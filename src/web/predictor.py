@@ -8,15 +8,16 @@ from pathlib import Path
 import torch
 
 from src.files.results.owned_folder import Scratch
-from src.inference.scheduling.scheduler import KeyFrameScheduler
+from src.inference.scheduling.scheduler import FixedInterval, KeyFrameScheduler
 from src.inference.scheduling.signals import thumbnail_multiply_adds
 from src.inference.scheduling.step_costs import StepCosts
-from src.inference.streaming import StreamingSegmentor
+from src.inference.streaming import Mode, StreamingSegmentor
 from src.inference.video.outputs import OVERLAY, SHARES, OutputOptions, VideoOutputs
 from src.inference.video.prediction import FramePrediction, PredictionProgress, predict_video
 from src.inference.video.sources import FrameSource, first_image
 from src.measure.cost import FrameCost, frame_cost
 from src.measure.latency import describe_machine
+from src.models.fusion import FusionRule
 from src.models.propagator import Propagator
 from src.ops.resize import short_side_size
 from src.structures import KeyReason, Size
@@ -60,8 +61,8 @@ class ClipPrediction:
 class ClipPredictor:
     """Predictor of clips with a choice of flows.
 
-    ``propagators`` has a propagator for each flow, by the flow's name; the first is the default. ``short_side``,
-    ``max_long_side`` and ``autocast`` are those of :class:`~src.inference.streaming.StreamingSegmentor`.
+    ``propagators`` has a propagator for each flow, by the flow's name; the first is the default. The other options are those of
+    :class:`~src.inference.streaming.StreamingSegmentor`.
     """
 
     def __init__(
@@ -72,12 +73,15 @@ class ClipPredictor:
         short_side: int | None = None,
         max_long_side: int | None = None,
         autocast: torch.dtype | None = None,
+        fusion: FusionRule = "photometric",
+        fuse_keys: bool = False,
     ) -> None:
         if not propagators:
             raise ValueError("there is no flow; expected at least one")
         self._propagators = dict(propagators)
         self.classes, self._palette = tuple(classes), tuple(palette)
         self._short_side, self._max_long_side, self._autocast = short_side, max_long_side, autocast
+        self._fusion, self._fuse_keys = fusion, fuse_keys
         self._costs: dict[tuple[str, Size], FrameCost] = {}
 
     @property
@@ -92,6 +96,7 @@ class ClipPredictor:
         flow: str,
         folder: Path,
         max_frames: int | None = None,
+        mode: Mode = "offline",
         stop: threading.Event | None = None,
         progress: Callable[[PredictionProgress], None] | None = None,
     ) -> ClipPrediction:
@@ -106,9 +111,12 @@ class ClipPredictor:
         if flow not in self._propagators:
             raise ValueError(f"flow is {flow!r}; expected one of {', '.join(self._propagators)}")
         propagator = self._propagators[flow]
+        stream = StreamingSegmentor(
+            propagator, FixedInterval() if isinstance(scheduler, BudgetShare) else scheduler,
+            self._short_side, self._max_long_side, self._autocast, mode=mode, fusion=self._fusion, fuse_keys=self._fuse_keys,
+        )  # fmt: skip
         if isinstance(scheduler, BudgetShare):
-            scheduler = self._budget(scheduler, flow, source)
-        stream = StreamingSegmentor(propagator, scheduler, self._short_side, self._max_long_side, self._autocast)
+            stream = stream.with_scheduler(self._budget(scheduler, flow, source, stream.sources))
         times, keys, sizes, last = RunTimes(), list[KeyFrameMark](), list[Size](), list[FramePrediction]()
         options = OutputOptions(source_beside=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -137,19 +145,20 @@ class ClipPredictor:
             scratch.commit({"video": source.info.name, "frames": done.frames}, overwrite=False)
         # If the frame size changes, the first frame determines the cost.
         size = short_side_size(sizes[0], self._short_side, self._max_long_side)
-        rows = cost_rows(times, self._cost(flow, size), _signal_gflops(scheduler, size))
+        rows = cost_rows(times, self._cost(flow, size), _signal_gflops(stream.scheduler, size), *stream.sources)
         machine = describe_machine(next(propagator.parameters()).device)
         precision = None if self._autocast is None else str(self._autocast).removeprefix("torch.")
         measured = conditions(machine, size, precision)
         return ClipPrediction(folder / OVERLAY, folder / SHARES, keys, done, rows, measured, list(source.decode_errors), part)
 
-    def _budget(self, share: BudgetShare, flow: str, source: FrameSource) -> KeyFrameScheduler:
+    def _budget(self, share: BudgetShare, flow: str, source: FrameSource, sources: tuple[int, int]) -> KeyFrameScheduler:
         image = first_image(source)
         if image is None:
             raise ValueError("; ".join(source.decode_errors) or f"{source.info.name}: no frame could be read")
         size = short_side_size((image.shape[-2], image.shape[-1]), self._short_side, self._max_long_side)
         cost = self._cost(flow, size)
-        return share.budget(StepCosts.of_parts(cost.key, cost.propagate, cost.post, thumbnail_multiply_adds(size) / 1e9))
+        signal = thumbnail_multiply_adds(size) / 1e9
+        return share.budget(StepCosts.of_parts(cost.key, cost.propagate, cost.post, signal, *sources))
 
     def _cost(self, flow: str, size: Size) -> FrameCost:
         if (flow, size) not in self._costs:

@@ -12,14 +12,20 @@ from src.structures import Size
 
 @dataclass
 class RunTimes:
-    """Network times of the key frames and of the non-key frames, seconds."""
+    """Network times of the key frames and of the non-key frames, seconds.
+
+    Attributes:
+        carried: number of times that masks were carried from a key frame to another frame.
+    """
 
     key: list[float] = field(default_factory=list)
     nonkey: list[float] = field(default_factory=list)
+    carried: int = 0
 
     def add(self, result: FramePrediction) -> None:
         """Add one frame."""
         (self.key if result.is_key else self.nonkey).append(result.seconds)
+        self.carried += len(result.offsets) - result.is_key
 
 
 @dataclass(frozen=True)
@@ -39,24 +45,34 @@ class CostRow:
     milliseconds: float | None
 
 
-def cost_rows(times: RunTimes, cost: FrameCost, signal_gflops: float = 0.0) -> list[CostRow]:
+def cost_rows(
+    times: RunTimes, cost: FrameCost, signal_gflops: float = 0.0, sources: int = 1, sources_of_key: int = 0
+) -> list[CostRow]:
     """Return the rows for key frames, non-key frames, the average of the run and segmenting every frame.
 
-    ``cost`` holds for the network's input size; ``signal_gflops`` is the cost of the scheduler's own signal per frame.
+    ``cost`` holds for the network's input size, ``signal_gflops`` is the cost of the scheduler's own signal per frame, the others
+    are those of :meth:`~src.inference.scheduling.step_costs.StepCosts.of_parts`. The first and last frames of a scene have fewer
+    sources, which the average counts.
     """
     counts = len(times.key), len(times.nonkey)
     if not any(counts):
         raise ValueError("the run has no frame; expected at least one")
-    costs = StepCosts.of_parts(cost.key, cost.propagate, cost.post, signal_gflops)
+    costs = StepCosts.of_parts(cost.key, cost.propagate, cost.post, signal_gflops, sources, sources_of_key)
     key_ms, nonkey_ms = _median_ms(times.key), _median_ms(times.nonkey)
     # Not the mean, which a single stall of the machine would dominate.
     average_ms = StepCosts(key_ms or 0.0, nonkey_ms or 0.0).mean(*counts)
+    segmented, carried = counts[0] * (cost.key + cost.post), times.carried * (cost.propagate + cost.post)
+    average = (segmented + carried) / sum(counts) + signal_gflops
+    every_ms = None if sources_of_key else key_ms
     return [
-        CostRow("key frame", counts[0], costs.key, key_ms),
-        CostRow("non-key frame", counts[1], costs.nonkey if times.nonkey else None, nonkey_ms),
-        CostRow("average of this run", sum(counts), costs.mean(*counts), average_ms),
-        CostRow("for comparison: every frame segmented", None, cost.key + cost.post, key_ms),
-    ]
+        CostRow("key frame, fused" if sources_of_key else "key frame", counts[0], costs.key, key_ms),
+        CostRow(
+            "non-key frame, from both key frames" if sources > 1 else "non-key frame",
+            counts[1], costs.nonkey if times.nonkey else None, nonkey_ms,
+        ),
+        CostRow("average of this run", sum(counts), average, average_ms),
+        CostRow("for comparison: every frame segmented", None, cost.key + cost.post, every_ms),
+    ]  # fmt: skip
 
 
 def conditions(machine: dict[str, str | int], size: Size, autocast: str | None = None) -> str:

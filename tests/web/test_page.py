@@ -67,10 +67,16 @@ def client(served: tuple[str, Path]) -> Any:
 
 
 def predict(
-    client: Any, clip: str | None = None, upload: Path | None = None, k: int = 5, flow: str = "query", most: int = 8
+    client: Any,
+    clip: str | None = None,
+    upload: Path | None = None,
+    k: int = 5,
+    flow: str = "query",
+    most: int = 8,
+    mode: str = "offline",
 ) -> Any:
     given = None if upload is None else gradio_client.handle_file(str(upload))
-    return client.predict(clip, given, "every k-th frame", k, *OTHERS, flow, most, api_name="/predict")
+    return client.predict(clip, given, "every k-th frame", k, *OTHERS, mode, flow, most, api_name="/predict")
 
 
 def test_a_clip_gives_video_timeline_and_costs(client: Any) -> None:
@@ -78,12 +84,13 @@ def test_a_clip_gives_video_timeline_and_costs(client: Any) -> None:
     assert "8 frames" in text and "25% key frames" in text
     assert len(list(VideoFrames(video["video"] if isinstance(video, dict) else video))) == 8
     assert line.count('class="mark"') == 2 and "key frame 5, 0.33 s: key interval" in line
-    assert "| key frame | 2 |" in table and "| non-key frame | 6 |" in table and "torch" in table and "32x43" in table
+    assert "| key frame | 2 |" in table and "| non-key frame, from both key frames | 6 |" in table
+    assert "torch" in table and "32x43" in table
     assert Path(shares).read_text(encoding="utf-8").startswith("frame,name,seconds,key,reason,disoccluded,sky")
 
 
 def test_slider_flow_and_limit_have_an_effect(client: Any) -> None:
-    *_, line, table, _ = predict(client, "b.mkv", k=1, flow="copy", most=0)
+    *_, line, table, _ = predict(client, "b.mkv", k=1, flow="copy", most=0, mode="online")
     assert line.count('class="mark"') == 6 and "| non-key frame | 0 |  |  |" in table
 
 
@@ -105,11 +112,13 @@ def test_invalid_choices_are_refused(client: Any) -> None:
     for clip, k, flow in (("../model/config.json", 5, "query"), (NAME, 500, "query"), (NAME, 5, "raft")):
         with pytest.raises(Exception, match=r"(?i)choice|maximum|value|error"):
             predict(client, clip, k=k, flow=flow)
+    with pytest.raises(Exception, match=r"(?i)choice|value|error"):
+        predict(client, NAME, mode="late")
 
 
 def test_sessions_are_queued_and_get_their_own_results(served: tuple[str, Path]) -> None:
     clients = [gradio_client.Client(served[0], verbose=False) for _ in range(3)]
-    given = [(NAME, None, "every k-th frame", k, *OTHERS, "copy", 8) for k in (1, 2, 4)]
+    given = [(NAME, None, "every k-th frame", k, *OTHERS, "offline", "copy", 8) for k in (1, 2, 4)]
     jobs = [client.submit(*values, api_name="/predict") for client, values in zip(clients, given, strict=True)]
     assert [job.result(timeout=200)[2].count('class="mark"') for job in jobs] == [8, 4, 2]
 
@@ -146,7 +155,9 @@ def test_a_browser_shows_the_page_and_contacts_no_other_host(served: tuple[str, 
     log = tmp_path / "net.json"
     command = [str(CHROMIUM), *FLAGS.split(), f"--user-data-dir={tmp_path / 'user'}", f"--log-net-log={log}", served[0]]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert all(word in done.stdout for word in ("Key frames", "every k-th frame", "Optical flow to the key frame")), done.stderr
+    assert all(
+        word in done.stdout for word in ("Key frames", "every k-th frame", "offline: a frame", "Optical flow to the key frame")
+    ), done.stderr
     # Requests of the page, not of the browser itself.
     asked = re.findall(r'"network_isolation_key":"http://127.{0,400}?"url":"(https?://[^/"]+)', log.read_text(errors="replace"))
     assert len(asked) > 10 and set(asked) == {served[0].rstrip("/")}

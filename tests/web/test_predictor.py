@@ -9,7 +9,7 @@ from torch import Tensor
 
 from src.inference.scheduling.adaptive import Adaptive
 from src.inference.scheduling.scheduler import FixedInterval, KeyFrameScheduler
-from src.inference.streaming import StreamingSegmentor
+from src.inference.streaming import Mode, StreamingSegmentor
 from src.inference.video.decoder import VideoFrames
 from src.inference.video.prediction import PredictionProgress
 from src.inference.video.sources import ImageFrames
@@ -34,22 +34,23 @@ def source() -> ImageFrames:
     return ImageFrames.of_clip(DATA, "0")
 
 
-def test_predictions_equal_those_of_the_stream(predictor: ClipPredictor, tmp_path: Path) -> None:
-    clip = predictor.predict(source(), FixedInterval(3), "query", tmp_path / "out")
+@pytest.mark.parametrize(("mode", "carried"), [("online", 4), ("offline", 8)])
+def test_predictions_equal_those_of_the_stream(predictor: ClipPredictor, tmp_path: Path, mode: Mode, carried: int) -> None:
+    clip = predictor.predict(source(), FixedInterval(3), "query", tmp_path / "out", mode=mode)
     assert [(mark.frame, mark.reason) for mark in clip.keys] == [(0, "first"), (3, "interval"), (6, "interval")]
     assert [mark.seconds for mark in clip.keys] == pytest.approx([0, 0.2, 0.4])
     frames = list(VideoFrames(clip.video))
     assert len(frames) == 7 and frames[0].image.shape == (3, 40, 112) and clip.decode_errors == []
-    stream = StreamingSegmentor(tiny_propagator("query"), FixedInterval(3), short_side=48)
+    stream = StreamingSegmentor(tiny_propagator("query"), FixedInterval(3), short_side=48, mode=mode)
     with clip.shares.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     for row, expected in zip(rows, stream.stream(DATA.images[0]), strict=True):
         assert float(row["car"]) == pytest.approx((expected == 3).float().mean().item(), abs=1e-6)
     # Costs at the network's input size.
     cost = frame_cost(tiny_propagator("query"), (48, 67))
-    assert clip.costs[0].gflops == cost.key + cost.post and clip.costs[2].gflops == pytest.approx(
-        (3 * cost.key + 4 * cost.propagate) / 7 + cost.post
-    )
+    assert clip.costs[0].gflops == cost.key + cost.post
+    assert clip.costs[1].gflops == pytest.approx(carried / 4 * (cost.propagate + cost.post))
+    assert clip.costs[2].gflops == pytest.approx((3 * (cost.key + cost.post) + carried * (cost.propagate + cost.post)) / 7)
     assert "48x67" in clip.conditions
 
 

@@ -44,6 +44,19 @@ def test_looking_at_frames_is_paid_for() -> None:
     assert with_signal[2].gflops == pytest.approx((3 * 105 + 15) / 4 + 0.5) and with_signal[3].gflops == 105
 
 
+def test_frames_within_a_scene_pay_for_all_their_key_frames_and_the_average_for_those_they_had() -> None:
+    picture = Frame(torch.zeros(3, 1, 1, dtype=torch.uint8), "", 0, 0)  # type: ignore[arg-type]
+    run = RunTimes()
+    for is_key, offsets in ((True, (0, 3)), (False, (-1, 2)), (False, (-2, 1)), (True, (-3, 0)), (False, (-1,))):
+        run.add(FramePrediction(picture, torch.zeros(1, 1), is_key, None, None, 0.1, offsets=offsets))
+    key, nonkey, average, every = cost_rows(run, COST, 0.5, sources=2, sources_of_key=2)
+    assert (key.name, key.gflops) == ("key frame, fused", 105 + 2 * 15 + 0.5)
+    assert (nonkey.name, nonkey.gflops) == ("non-key frame, from both key frames", 2 * 15 + 0.5)
+    assert average.gflops == pytest.approx((2 * 105 + 7 * 15) / 5 + 0.5)
+    # The time of a fused key frame is not that of the segmentor.
+    assert (every.gflops, every.milliseconds) == (105, None)
+
+
 def test_a_run_without_nonkey_frames_has_no_cost_for_them() -> None:
     nonkey = cost_rows(times(("first", 0.1), ("interval", 0.1)), COST)[1]
     assert (nonkey.frames, nonkey.gflops, nonkey.milliseconds) == (0, None, None)

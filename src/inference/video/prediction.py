@@ -35,6 +35,7 @@ class FramePrediction:
         disoccluded_share: share of the image without a source in the key frame before, 0..1; ``None`` on a key frame and for a
             flow estimator without confidence.
         disoccluded: (h, w) float32, the same per pixel of the image that the network received, 0..1; requested with the flow.
+        offsets: see :class:`~src.inference.step_result.StepResult`.
     """
 
     frame: Frame
@@ -45,6 +46,7 @@ class FramePrediction:
     seconds: float
     disoccluded_share: float | None = None
     disoccluded: Tensor | None = None
+    offsets: tuple[int, ...] = (0,)
 
     @property
     def nbytes(self) -> int:
@@ -129,7 +131,8 @@ class FramePredictor:
             share = None if mask is None else float(mask.mean())
             mask = None if mask is None or not self._with_flow else mask[0].cpu()
             flow = winning_flow(result.prediction, result.flow)[0].cpu() if self._with_flow else None
-        return FramePrediction(frame, labels, result.is_key, flow, reason, labelled.seconds, share, mask)
+        seconds, offsets = labelled.seconds, result.offsets
+        return FramePrediction(frame, labels, result.is_key, flow, reason, seconds, share, mask, offsets)
 
 
 def predict_video(

@@ -77,6 +77,7 @@ def test_an_offline_prediction_equals_the_stream_for_any_interval_and_memory(
     expected = list(stream.label_frames(LONG))
     assert all(torch.equal(a.semantic_map.long(), b.semantic_map[0]) for a, b in zip(out, expected, strict=True))
     assert [result.frame.name for result in out] == [str(number) for number in range(16)]
+    assert [result.offsets for result in out] == [one.result.offsets for one in expected]
     assert [number for number, result in enumerate(out) if result.is_key] == list(range(0, 16, key_interval))
     assert [result.reason for result in out if result.is_key] == ["first", *["interval"] * (15 // key_interval)]
     online = predicted(StreamingSegmentor(stream.propagator, stream.scheduler, short_side=32), LONG)
