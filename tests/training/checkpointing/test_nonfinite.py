@@ -5,6 +5,7 @@ import pytest
 import torch
 from lightning.pytorch.plugins import MixedPrecision
 
+from src.data.pairs.sampling import TripletSampling
 from src.losses.mask_classification import MaskClassificationLoss
 from src.models.propagator import Propagator
 from src.structures import PairBatch
@@ -57,6 +58,15 @@ def test_nonfinite_loss_saves_the_batch_and_the_weights_before_it(tmp_path: Path
     expected, _ = load_model(checkpoint)
     assert metadata["classes"] == list(CLASSES) and checkpoint.name == "step_0000002.ckpt"
     assert all(torch.equal(one, other) for one, other in zip(kept.parameters(), expected.parameters(), strict=True))
+
+
+def test_a_saved_triplet_keeps_its_second_key_frame(tmp_path: Path) -> None:
+    batch = tiny_batch(TripletSampling(3))
+    NonFiniteStep(batch, 7, "reason").write(tmp_path)
+    found = NonFiniteStep.read(tmp_path).batch
+    for name in ("after_image", "after_flow", "after_offset"):
+        one, other = getattr(found, name), getattr(batch, name)
+        assert one is not None and torch.equal(one.nan_to_num(9e9), other.nan_to_num(9e9)), name
 
 
 def test_nonfinite_gradient_is_detected_before_the_optimizer_step(tmp_path: Path) -> None:
