@@ -10,7 +10,7 @@ from src.inference.batches import concatenate_states, flow_row, prediction_row
 from src.inference.frame_networks import FrameNetworks
 from src.inference.step_result import StepResult
 from src.models.fusion import FusionRule, Source, fuse
-from src.structures import KeyFrameState, MaskPrediction
+from src.structures import FlowPrediction, KeyFrameState, MaskPrediction
 
 _MAX_PAIRS = 4  # a batch of more pairs is hardly faster on a CPU, and holds more memory
 
@@ -50,37 +50,42 @@ def target_batches(targets: Sequence[Target]) -> Iterator[Sequence[Target]]:
 def label_targets(networks: FrameNetworks, targets: Sequence[Target], rule: FusionRule) -> Iterator[StepResult]:
     """Carry masks to the targets of one of :func:`target_batches` and fuse them; results are in order.
 
-    Batches may be rounded differently than single pairs.
+    Accelerators run the pairs as one batch, which may be rounded differently than single pairs.
     """
     pairs = [(target, key) for target in targets for key in target.keys]
-    if not pairs:
-        for target in targets:
-            assert target.own is not None
-            yield StepResult(target.own, None, target.state, networks.map_size)
-        return
+    several = any(len(target.keys) + (target.own is not None) > 1 for target in targets)
+    # One source needs no weight.
+    read: FusionRule = rule if several else "linear"
+    # On a CPU, joining the masks of several pairs takes longer than a batch saves.
+    batches = [[pair] for pair in pairs] if targets[0].image.device.type == "cpu" else [pairs] if pairs else []
+    carried = iter([row for batch in batches for row in _carry(networks, batch, read)])
+    for target in targets:
+        flow_before = None
+        sources = []
+        for key in target.keys:
+            prediction, trust, flow = next(carried)
+            flow_before = flow if flow_before is None and target.own is None else flow_before
+            distance = abs(target.state.index - key.key_index)
+            sources.append((key.key_index, Source(prediction, distance, trust)))
+        if target.own is not None:
+            certain = networks.propagator.own_confidence(rule, target.image)
+            sources.append((target.state.index, Source(target.own, 0, certain)))
+            sources.sort(key=lambda source: source[0])
+        offsets = tuple(index - target.state.index for index, _ in sources)
+        fused = fuse([source for _, source in sources], rule)
+        yield StepResult(fused, flow_before, target.state, networks.map_size, offsets)
+
+
+def _carry(
+    networks: FrameNetworks, pairs: Sequence[tuple[Target, KeyFrameState]], rule: FusionRule
+) -> list[tuple[MaskPrediction, Tensor, FlowPrediction]]:
+    """Carry the masks of each pair's key frame to its target; return masks, confidence and flow, with B = 1."""
     images = torch.cat([target.image for target, _ in pairs])
     keys = concatenate_states([key for _, key in pairs])
     carried = networks.propagate_resized(images, keys, [target.state.index for target, _ in pairs])
     assert carried.flow is not None
-    several = any(len(target.keys) + (target.own is not None) > 1 for target in targets)
-    # One source needs no weight.
-    read: FusionRule = rule if several else "linear"
-    propagator = networks.propagator
-    trust = propagator.confidence(read, keys.prediction, keys.image, carried.prediction, images, carried.flow)
-    row = 0
-    for target in targets:
-        sources = []
-        for key in target.keys:
-            distance = abs(target.state.index - key.key_index)
-            sources.append((key.key_index, Source(prediction_row(carried.prediction, row), distance, trust[row : row + 1])))
-            row += 1
-        flow_before = None
-        if target.own is None:
-            flow_before = flow_row(carried.flow, row - len(target.keys))
-        else:
-            certain = propagator.own_confidence(rule, target.image)
-            sources.append((target.state.index, Source(target.own, 0, certain)))
-            sources.sort(key=lambda source: source[0])
-        offsets = tuple(index - target.state.index for index, _ in sources)
-        prediction = fuse([source for _, source in sources], rule)
-        yield StepResult(prediction, flow_before, target.state, networks.map_size, offsets)
+    trust = networks.propagator.confidence(rule, keys.prediction, keys.image, carried.prediction, images, carried.flow)
+    if len(pairs) == 1:
+        return [(carried.prediction, trust, carried.flow)]
+    rows = range(len(pairs))
+    return [(prediction_row(carried.prediction, n), trust[n : n + 1], flow_row(carried.flow, n)) for n in rows]

@@ -27,9 +27,10 @@ def winning_flow(prediction: MaskPrediction, flow: FlowPrediction) -> Float32[Te
         )
     sets = 1 if prediction.shares is None else prediction.shares.shape[1]
     queries = prediction.mask_logits.shape[1] // sets
-    masks = prediction.mask_logits[:, :queries].float().sigmoid()
+    masks = prediction.mask_logits[:, :queries]
     segment_flow = resize_flow(flow.segment_flow.float(), (masks.shape[-2], masks.shape[-1]))
     if segment_flow.shape[1] > 1:
+        masks = masks.float().sigmoid()
         confidence = class_probabilities(prediction)[:, :queries].amax(-1)
         winner = (confidence[..., None, None] * masks).argmax(1)
         index = winner[:, None, None].expand(-1, 1, 2, -1, -1)
