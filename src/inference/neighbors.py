@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 import torch
 from torch import Tensor
@@ -60,20 +61,21 @@ def label_targets(networks: FrameNetworks, targets: Sequence[Target], rule: Fusi
     batches = [[pair] for pair in pairs] if targets[0].image.device.type == "cpu" else [pairs] if pairs else []
     carried = iter([row for batch in batches for row in _carry(networks, batch, read)])
     for target in targets:
-        flow_before = None
-        sources = []
+        sources, flows = [], []
         for key in target.keys:
             prediction, trust, flow = next(carried)
-            flow_before = flow if flow_before is None and target.own is None else flow_before
             distance = abs(target.state.index - key.key_index)
             sources.append((key.key_index, Source(prediction, distance, trust)))
+            flows.append((distance if rule == "nearest" else 0, flow))
         if target.own is not None:
             certain = networks.propagator.own_confidence(rule, target.image)
             sources.append((target.state.index, Source(target.own, 0, certain)))
             sources.sort(key=lambda source: source[0])
         offsets = tuple(index - target.state.index for index, _ in sources)
         fused = fuse([source for _, source in sources], rule)
-        yield StepResult(fused, flow_before, target.state, networks.map_size, offsets)
+        # The flow of the first of fused predictions, or of the only one kept.
+        flow_of_masks = min(flows, key=itemgetter(0))[1] if target.own is None else None
+        yield StepResult(fused, flow_of_masks, target.state, networks.map_size, offsets)
 
 
 def _carry(

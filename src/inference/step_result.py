@@ -14,7 +14,7 @@ class StepResult:
 
     Attributes:
         prediction: masks and classes of the frame, final layer; fused ones have ``shares``.
-        flow: flow that propagated the masks, from the key frame before where there are two; ``None`` on a key frame.
+        flow: flow that propagated the masks, of two fused ones that from the key frame before; ``None`` on a key frame.
         state: state for the next step; of a delayed frame, the state after that frame.
         map_size: resolution of the sum over queries in :meth:`semantic_map`.
         offsets: signed distance in frames to the key frame of each source, in the order of ``prediction.shares``: (-2, 3) for a

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from src.inference.batched_streaming import finish_windows, step_streams, step_windows
+from src.inference.neighbors import Target, label_targets
 from src.inference.offline import OfflineWindow
 from src.inference.scheduling.adaptive import Adaptive
 from src.inference.scheduling.budget import Budget
@@ -73,6 +74,18 @@ def test_without_a_next_key_frame_only_the_past_counts(flow: str) -> None:
         nearly_equal(late[number], causal[number])
     assert [one.result.offsets for one in late] == [(0,), (-1, 3), (-2, 2), (-3, 1), (0,), (-1,), (-2,)]
     assert any((a.semantic_map != b.semantic_map).any() for a, b in zip(late[1:4], causal[1:4], strict=True))
+
+
+def test_the_flow_is_that_of_the_masks_that_the_nearest_rule_keeps() -> None:
+    stream, clip = offline("query", FixedInterval(4), fusion="nearest"), frames(5)
+    late = list(stream.label_frames(clip))
+    keys = {number: stream.segment_key(clip[number])[1] for number in (0, 4)}
+    for number, key in ((1, 0), (2, 0), (3, 4)):
+        (carried,) = label_targets(stream, [Target(clip[number][None], late[number].result.state, (keys[key],))], "nearest")
+        flow, expected = late[number].result.flow, carried.flow
+        assert flow is not None and expected is not None
+        assert torch.allclose(flow.segment_flow, expected.segment_flow, atol=1e-3)
+        assert torch.allclose(late[number].result.prediction.mask_logits, carried.prediction.mask_logits, atol=1e-3)
 
 
 @pytest.mark.parametrize("fuse_keys", [False, True])
