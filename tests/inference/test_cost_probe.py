@@ -26,7 +26,8 @@ def test_costs_are_medians_that_leave_out_the_first_call(
     key_seconds = iter([1.0, 9.0, 0.03, 0.5, 0.02])
     # Per pair of frames; first those of the key frame, if it is fused.
     others = [9.0, 0.007, 0.005, 0.4]
-    pair_seconds = iter([one for other in others for one in ((0.007, other) if fuse_keys else (other,))])
+    sources, sources_of_key = stream.sources
+    pair_seconds = iter([one for other in others for one in [0.007] * sources_of_key + [other] * sources])
     segment, propagate = stream.segment_key, stream.propagate_resized
 
     def slow_segment(image: Tensor) -> object:
