@@ -67,6 +67,15 @@ def error_map(prediction: Tensor, label: Tensor) -> Tensor:
     return colorize(outcome, (CORRECT_COLOR, WRONG_COLOR))
 
 
+def error_title(prediction: Tensor, label: Tensor) -> str:
+    """Return the title of :func:`error_map`, with the share of wrong pixels."""
+    labelled = label != IGNORE_INDEX
+    if not labelled.any():
+        return "errors: all void"
+    wrong = (prediction != label)[labelled].float().mean().item()
+    return f"errors: {100 * wrong:.1f} % wrong"
+
+
 def disocclusion_map(image: Tensor, disoccluded: Tensor) -> Tensor:
     """Color disoccluded pixels, which have no source in the key frame, over a grey image.
 

@@ -11,7 +11,7 @@ from src.ops.warp import disoccluded
 from src.structures import IGNORE_INDEX, FlowPrediction, MaskPrediction
 from src.visualization.canvas import Tile, legend, stack, tile_grid
 from src.visualization.flow_color import flow_to_color, largest_motion
-from src.visualization.overlay import disocclusion_map, error_map, overlay
+from src.visualization.overlay import disocclusion_map, error_map, error_title, overlay
 from src.visualization.palette import Palette
 
 _COLUMNS = 3
@@ -48,7 +48,7 @@ def pair_panel(
     lower = [
         Tile("label", overlay(nonkey_image.cpu(), label, palette)),
         Tile(name, overlay(nonkey_image.cpu(), predicted, palette)),
-        Tile(_error_title(predicted, label), error_map(predicted, label)),
+        Tile(error_title(predicted, label), error_map(predicted, label)),
     ]
     mask = None if flow is None else disoccluded(flow, prediction.image_size)
     if mask is not None:
@@ -101,11 +101,3 @@ def _flow_tiles(flow: Tensor | None, target: Tensor | None) -> list[Tile]:
     scale = max(largest_motion(target if target is not None else flow), 1.0)
     named = (("flow", flow), ("true flow", None if target is None else target.cpu()))
     return [Tile(f"{name}, full color at {scale:.1f} px", flow_to_color(f, scale)) for name, f in named if f is not None]
-
-
-def _error_title(prediction: Tensor, label: Tensor) -> str:
-    labelled = label != IGNORE_INDEX
-    if not labelled.any():
-        return "errors: all void"
-    wrong = (prediction != label)[labelled].float().mean().item()
-    return f"errors: {100 * wrong:.1f} % wrong"

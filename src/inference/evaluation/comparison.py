@@ -168,11 +168,14 @@ def draw_methods(
     overlay: Path | None,
     pictures: Path | None,
     console: Console | None = None,
+    fusings: Sequence[Fusing] = (PLAIN,),
 ) -> None:
     """Write the overlay mp4 of the first clip and the folder of pictures of single frames, where their paths are given."""
     streams = {
-        name: options.stream(propagator, FixedInterval(1 if name == "per_frame" else key_interval))
-        for name, propagator in methods.items()
+        ", ".join([job.method, *job.fusing.words]): replace(options, fusing=job.fusing).stream(
+            methods[job.method], FixedInterval(job.key_interval)
+        )
+        for job in jobs(list(methods), [key_interval], fusings=fusings)
     }
     with ProgressBars(console) as progress:
         if overlay is not None:

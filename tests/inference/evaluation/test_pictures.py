@@ -39,3 +39,19 @@ def test_pictures_of_every_method(tmp_path: Path) -> None:
     pictures = [np.asarray(Image.open(path)) for path in paths]
     assert all(picture.std() > 10 for picture in pictures)
     assert not np.array_equal(pictures[1], pictures[2])
+
+
+def test_fused_frames_have_pictures_of_their_weights_and_a_place_in_the_video(tmp_path: Path) -> None:
+    propagator = with_method(tiny_propagator(), "copy")
+    fused = {
+        f"copy, {mode}, fused keys": StreamingSegmentor(propagator, FixedInterval(3), 64, mode=mode, fuse_keys=True)
+        for mode in ("online", "offline")
+    }
+    paths = write_pictures(fused, FakeClips((8,)), tmp_path / "pictures", offset=2)
+    # Frame 4 is pictured, its key frame is 2.
+    assert [path.name for path in paths if "online" not in path.name] == [
+        "clip0_00002_copy_offline_fused_keys_weights.png", "clip0_00004.png",
+        "clip0_00004_copy_offline_fused_keys_weights.png",
+    ]  # fmt: skip
+    write_comparison_video(fused, FakeClips((5,)), 0, tmp_path / "clip.mp4")
+    assert len(list(VideoFrames(tmp_path / "clip.mp4"))) == 5
