@@ -185,8 +185,9 @@ def _with_costs(budget: Budget, stream: StreamingSegmentor, source: FrameSource)
     else:
         resized = stream.resize(image)
         size = (resized.shape[-2], resized.shape[-1])
-        cost = frame_cost(stream.propagator, size)
-        costs = StepCosts.of_parts(cost.key, cost.propagate, cost.post, budget.signal_gflops(size), *stream.sources)
+        cost, (sources, sources_of_key) = frame_cost(stream.propagator, size, [stream.fusion]), stream.sources
+        key, nonkey = (cost.frame(*kind, stream.fusion) for kind in ((True, sources_of_key), (False, sources)))
+        costs = StepCosts(key + budget.signal_gflops(size), nonkey + budget.signal_gflops(size))
     budget = budget.with_costs(costs)
     log.info(
         "a key frame costs %.4g %s, a non-key frame %.4g: a budget of %.4g per frame allows a key frame every %.1f frames",

@@ -10,7 +10,6 @@ import torch
 from src.files.results.owned_folder import Scratch
 from src.inference.scheduling.scheduler import FixedInterval, KeyFrameScheduler
 from src.inference.scheduling.signals import thumbnail_multiply_adds
-from src.inference.scheduling.step_costs import StepCosts
 from src.inference.streaming import Mode, StreamingSegmentor
 from src.inference.video.outputs import OVERLAY, SHARES, OutputOptions, VideoOutputs
 from src.inference.video.prediction import FramePrediction, PredictionProgress, predict_video
@@ -22,7 +21,7 @@ from src.models.propagator import Propagator
 from src.ops.resize import short_side_size
 from src.structures import KeyReason, Size
 from src.visualization.palette import Palette
-from src.web.run_cost import CostRow, RunTimes, conditions, cost_rows
+from src.web.run_cost import CostRow, RunTimes, conditions, cost_rows, step_costs
 from src.web.schedules import BudgetShare
 
 
@@ -145,7 +144,7 @@ class ClipPredictor:
             scratch.commit({"video": source.info.name, "frames": done.frames}, overwrite=False)
         # If the frame size changes, the first frame determines the cost.
         size = short_side_size(sizes[0], self._short_side, self._max_long_side)
-        rows = cost_rows(times, self._cost(flow, size), _signal_gflops(stream.scheduler, size), *stream.sources)
+        rows = cost_rows(times, self._cost(flow, size), _signal_gflops(stream.scheduler, size), stream.sources, self._fusion)
         machine = describe_machine(next(propagator.parameters()).device)
         precision = None if self._autocast is None else str(self._autocast).removeprefix("torch.")
         measured = conditions(machine, size, precision)
@@ -157,12 +156,11 @@ class ClipPredictor:
             raise ValueError("; ".join(source.decode_errors) or f"{source.info.name}: no frame could be read")
         size = short_side_size((image.shape[-2], image.shape[-1]), self._short_side, self._max_long_side)
         cost = self._cost(flow, size)
-        signal = thumbnail_multiply_adds(size) / 1e9
-        return share.budget(StepCosts.of_parts(cost.key, cost.propagate, cost.post, signal, *sources))
+        return share.budget(step_costs(cost, thumbnail_multiply_adds(size) / 1e9, sources, self._fusion))
 
     def _cost(self, flow: str, size: Size) -> FrameCost:
         if (flow, size) not in self._costs:
-            self._costs[flow, size] = frame_cost(self._propagators[flow], size)
+            self._costs[flow, size] = frame_cost(self._propagators[flow], size, [self._fusion])
         return self._costs[flow, size]
 
 

@@ -1,5 +1,6 @@
 """Cost of one prediction by key and non-key frames, compared with segmenting every frame."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
@@ -7,6 +8,7 @@ from statistics import median
 from src.inference.scheduling.step_costs import StepCosts
 from src.inference.video.prediction import FramePrediction
 from src.measure.cost import FrameCost
+from src.models.fusion import FusionRule
 from src.structures import Size
 
 
@@ -15,17 +17,17 @@ class RunTimes:
     """Network times of the key frames and of the non-key frames, seconds.
 
     Attributes:
-        carried: number of times that masks were carried from a key frame to another frame.
+        kinds: number of frames of each kind: whether a key frame, and from how many other key frames its masks are carried.
     """
 
     key: list[float] = field(default_factory=list)
     nonkey: list[float] = field(default_factory=list)
-    carried: int = 0
+    kinds: Counter[tuple[bool, int]] = field(default_factory=Counter)
 
     def add(self, result: FramePrediction) -> None:
         """Add one frame."""
         (self.key if result.is_key else self.nonkey).append(result.seconds)
-        self.carried += len(result.offsets) - result.is_key
+        self.kinds[result.is_key, len(result.offsets) - result.is_key] += 1
 
 
 @dataclass(frozen=True)
@@ -45,33 +47,42 @@ class CostRow:
     milliseconds: float | None
 
 
+def step_costs(cost: FrameCost, signal_gflops: float, sources: tuple[int, int], rule: FusionRule) -> StepCosts:
+    """Return the GFLOPs of both kinds of frames within a scene; ``sources`` is that of a ``StreamingSegmentor``."""
+    carried, carried_to_key = sources
+    return StepCosts(cost.frame(True, carried_to_key, rule) + signal_gflops, cost.frame(False, carried, rule) + signal_gflops)
+
+
 def cost_rows(
-    times: RunTimes, cost: FrameCost, signal_gflops: float = 0.0, sources: int = 1, sources_of_key: int = 0
+    times: RunTimes,
+    cost: FrameCost,
+    signal_gflops: float = 0.0,
+    sources: tuple[int, int] = (1, 0),
+    rule: FusionRule = "photometric",
 ) -> list[CostRow]:
     """Return the rows for key frames, non-key frames, the average of the run and segmenting every frame.
 
-    ``cost`` holds for the network's input size, ``signal_gflops`` is the cost of the scheduler's own signal per frame, the others
-    are those of :meth:`~src.inference.scheduling.step_costs.StepCosts.of_parts`. The first and last frames of a scene have fewer
-    sources, which the average counts.
+    ``cost`` holds for the network's input size, ``signal_gflops`` is the cost of the scheduler's own signal per frame. The first
+    and last frames of a scene have fewer ``sources``, which the average counts.
     """
     counts = len(times.key), len(times.nonkey)
     if not any(counts):
         raise ValueError("the run has no frame; expected at least one")
-    costs = StepCosts.of_parts(cost.key, cost.propagate, cost.post, signal_gflops, sources, sources_of_key)
+    costs = step_costs(cost, signal_gflops, sources, rule)
     key_ms, nonkey_ms = _median_ms(times.key), _median_ms(times.nonkey)
     # Not the mean, which a single stall of the machine would dominate.
     average_ms = StepCosts(key_ms or 0.0, nonkey_ms or 0.0).mean(*counts)
-    segmented, carried = counts[0] * (cost.key + cost.post), times.carried * (cost.propagate + cost.post)
-    average = (segmented + carried) / sum(counts) + signal_gflops
-    every_ms = None if sources_of_key else key_ms
+    total = sum(count * cost.frame(*kind, rule) for kind, count in times.kinds.items())
+    average = total / sum(counts) + signal_gflops
+    both, fused = sources[0] > 1, sources[1] > 0
     return [
-        CostRow("key frame, fused" if sources_of_key else "key frame", counts[0], costs.key, key_ms),
+        CostRow("key frame, fused" if fused else "key frame", counts[0], costs.key, key_ms),
         CostRow(
-            "non-key frame, from both key frames" if sources > 1 else "non-key frame",
+            "non-key frame, from both key frames" if both else "non-key frame",
             counts[1], costs.nonkey if times.nonkey else None, nonkey_ms,
         ),
         CostRow("average of this run", sum(counts), average, average_ms),
-        CostRow("for comparison: every frame segmented", None, cost.key + cost.post, every_ms),
+        CostRow("for comparison: every frame segmented", None, cost.key + cost.post, None if fused else key_ms),
     ]  # fmt: skip
 
 

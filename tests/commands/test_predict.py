@@ -114,8 +114,8 @@ def test_a_budget_is_held_and_logged(model: Path, tmp_path: Path, caplog: pytest
     caplog.set_level("INFO")
     video = make_video(tmp_path / "a.mkv", frames(12, (48, 64)), codec="ffv1")
     arguments = [f"input={video}", f"checkpoint={model}", "scheduler=budget", "flow=copy"]
-    cost = frame_cost(with_method(load_model(model)[0], "copy"), (32, 43))
-    third = (cost.key + cost.post + 2 * 2 * (cost.propagate + cost.post)) / 3 + Budget(gflops=1.0).signal_gflops((32, 43))
+    cost = frame_cost(with_method(load_model(model)[0], "copy"), (32, 43), ["photometric"])
+    third = (cost.frame(True, 0) + 2 * cost.frame(False, 2, "photometric")) / 3 + Budget(gflops=1.0).signal_gflops((32, 43))
     predict(config(*arguments, f"output={tmp_path / 'out'}", f"scheduler.gflops={third}", "scheduler.weight=0"))
     assert "every 3.0 frames" in caplog.text and keys(tmp_path / "out") == [1, 0, 0] * 4
     with pytest.raises(ValueError, match=r"expected more than the .* of a propagated frame"):

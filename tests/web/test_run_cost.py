@@ -3,11 +3,12 @@ import torch
 
 from src.inference.video.prediction import FramePrediction
 from src.inference.video.sources import Frame
-from src.measure.cost import FrameCost
+from src.measure.cost import FrameCost, FusionCost
 from src.structures import KeyReason
 from src.web.run_cost import RunTimes, conditions, cost_rows
 
-COST = FrameCost(key=100.0, propagate=10.0, post=5.0, params_m={})
+FUSED = FusionCost(carry=12.0, post={2: 8.0, 3: 11.0})
+COST = FrameCost(key=100.0, propagate=10.0, post=5.0, params_m={}, fused={"linear": FUSED})
 
 
 def times(*frames: tuple[KeyReason | None, float]) -> RunTimes:
@@ -49,10 +50,10 @@ def test_frames_within_a_scene_pay_for_all_their_key_frames_and_the_average_for_
     run = RunTimes()
     for is_key, offsets in ((True, (0, 3)), (False, (-1, 2)), (False, (-2, 1)), (True, (-3, 0)), (False, (-1,))):
         run.add(FramePrediction(picture, torch.zeros(1, 1), is_key, None, None, 0.1, offsets=offsets))
-    key, nonkey, average, every = cost_rows(run, COST, 0.5, sources=2, sources_of_key=2)
-    assert (key.name, key.gflops) == ("key frame, fused", 105 + 2 * 15 + 0.5)
-    assert (nonkey.name, nonkey.gflops) == ("non-key frame, from both key frames", 2 * 15 + 0.5)
-    assert average.gflops == pytest.approx((2 * 105 + 7 * 15) / 5 + 0.5)
+    key, nonkey, average, every = cost_rows(run, COST, 0.5, sources=(2, 2), rule="linear")
+    assert (key.name, key.gflops) == ("key frame, fused", 100 + 2 * 12 + 11 + 0.5)
+    assert (nonkey.name, nonkey.gflops) == ("non-key frame, from both key frames", 2 * 12 + 8 + 0.5)
+    assert average.gflops == pytest.approx((2 * (100 + 12 + 8) + 2 * (2 * 12 + 8) + 10 + 5) / 5 + 0.5)
     # The time of a fused key frame is not that of the segmentor.
     assert (every.gflops, every.milliseconds) == (105, None)
 
