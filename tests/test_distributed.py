@@ -36,6 +36,7 @@ PROPAGATION = [
     "stage=propagation", "trainer.max_steps=4", "trainer.log_every_n_steps=1",
     "stage.objective.flow_loss={_target_: src.losses.flow.FlowLoss}",
 ]  # fmt: skip
+FUSION = ["stage=fusion", "trainer.max_steps=4", "trainer.val_check_interval=4", "trainer.log_every_n_steps=1"]
 EVALUATIONS = {
     "stream": ["methods=[per_frame,query]", "key_intervals=[3]", "temporal_consistency=true"],
     "pairs": ["methods=[query]", "key_intervals=[3]", "protocol=pairs"],
@@ -63,6 +64,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
         start = f"stage.init_from={one}/ddp/segmentor/model"
         train(compose_train(*overrides(scenes, one), *PROPAGATION, start))
         model = one / "default" / "propagation" / "model"
+        train(compose_train(*overrides(scenes, one), *FUSION, f"stage.init_from={model}"))
         clips = [f"checkpoint={model}", f"paths.data={folder / 'clips'}", *CLIPS]
         commands: list[list[str]] = []
         for name, how in EVALUATIONS.items():
@@ -87,6 +89,10 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
         ])  # fmt: skip
     commands.append([
         "src.train", *overrides(scenes, two), *PROPAGATION, start, "batch_size=1", "trainer=ddp", "trainer.devices=2",
+    ])  # fmt: skip
+    commands.append([
+        "src.train", *overrides(scenes, two), *FUSION, f"stage.init_from={model}", "batch_size=1", "trainer=ddp",
+        "trainer.devices=2",
     ])  # fmt: skip
     # Without further losses, confidence and disocclusion head are frozen.
     commands.append([
@@ -127,6 +133,14 @@ def test_query_flow_trains_as_in_one_process(both: Both) -> None:
     for alone, together in zip(one, two, strict=True):
         assert {"train/loss_mask", "train/loss_pixel_flow", "train/loss_segment_flow"} < alone.keys()
         assert together["train/loss"] == pytest.approx(alone["train/loss"], rel=1e-4)
+        assert together == pytest.approx(alone, rel=1e-3)
+
+
+def test_the_fusion_head_trains_as_in_one_process(both: Both) -> None:
+    one, two = (losses(folder / "default", "fusion") for folder in both[:2])
+    assert len(one) == len(two) == 4
+    for alone, together in zip(one, two, strict=True):
+        assert {"train/loss_fused", "train/loss_fused_key"} < alone.keys()
         assert together == pytest.approx(alone, rel=1e-3)
 
 

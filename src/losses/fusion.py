@@ -10,15 +10,16 @@ from src.ops.device import full_precision
 from src.ops.masks import class_probabilities
 from src.structures import IGNORE_INDEX, MaskPrediction
 
-_FLOOR = 0.01  # share of the right class below which a pixel counts little more: its class is wrong in every source
+_FLOOR = 0.05  # share of the right class below which a pixel counts little more: its class is wrong in every source
 
 
 class FusionLoss(nn.Module):
-    """Cross-entropy between a fused prediction and the label, at random pixels.
+    """Cross-entropy between a fused prediction and the label, at random pixels for which the sources predict different classes.
 
     The scores are those of :func:`src.ops.masks.semantic_scores`, of which the label map takes the best, normalized over the
-    classes. A set loss cannot supervise the shares: the sets of queries of several key frames have no common matching. Only the
-    scores at the random pixels are computed, so memory is independent of the image size. Pixels are keyed by (seed, sample_id).
+    classes. Where the sources agree, shares change no label, and the loss would be noise. A set loss cannot supervise the shares:
+    the sets of queries of several key frames have no common matching. Only the scores at the random pixels are computed, so
+    memory is independent of the image size. Pixels are keyed by (seed, sample_id).
 
     Args:
         num_points: pixels per image.
@@ -38,7 +39,7 @@ class FusionLoss(nn.Module):
     def forward(
         self, prediction: MaskPrediction, label: Int64[Tensor, "B H W"], sample_id: Int64[Tensor, " B"]
     ) -> Float32[Tensor, ""]:
-        """Return the mean over labelled pixels; 0 where no pixel is labelled.
+        """Return the mean over labelled pixels of different classes; 0 where there is none.
 
         Args:
             prediction: fused from at least two sources; only the shares need a gradient.
@@ -63,10 +64,14 @@ class FusionLoss(nn.Module):
             centers = (pixels + 0.5) / torch.tensor(prediction.padded_size[::-1], device=label.device)
             masks = read_points(prediction.mask_logits.float(), centers, "border").sigmoid()
             weight = shares.flatten(2).gather(2, index[:, None].expand(-1, shares.shape[1], -1))
-            sets = masks.view(len(masks), shares.shape[1], -1, self.num_points) * weight[:, :, None]
-            scores = torch.einsum("bqk,bqp->bkp", probabilities, sets.flatten(1, 2))
+            sets = (len(masks), shares.shape[1], -1)
+            per_source = torch.einsum(
+                "bsqk,bsqp->bskp", probabilities.view(*sets, probabilities.shape[-1]), masks.view(*sets, self.num_points)
+            )
+            scores = (per_source * weight[:, :, None]).sum(1)
+            best = per_source.argmax(2)
             target = label.flatten(1).gather(1, index)
-            known = target != IGNORE_INDEX
+            known = (target != IGNORE_INDEX) & (best != best[:, :1]).any(1)
             right = scores.gather(1, target.masked_fill(~known, 0)[:, None])[:, 0] / scores.sum(1).clamp(min=1e-6)
             total = (-(right + _FLOOR).log() * known).sum()
             return total / reduce_mean_over_ranks(known.sum().float()).clamp(min=1)

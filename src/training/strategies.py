@@ -90,7 +90,14 @@ class FullyShardedStrategy(ModelParallelStrategy):
         super().setup_environment()
 
     def shard(self, propagator: Propagator) -> None:
-        """Shard a model over the processes; its parameters are replaced by new objects."""
+        """Shard a model over the processes; its parameters are replaced by new objects.
+
+        Raises:
+            ValueError: if a fusion head trains, which is read outside the forward pass of the flow.
+        """
+        head = propagator.flow.fusion
+        if head is not None and any(parameter.requires_grad for parameter in head.parameters()):
+            raise ValueError("trainer is fsdp; expected ddp for stage=fusion, whose few parameters need no shards")
         mesh = self.device_mesh["data_parallel"]
         # Inner units first. A unit must be called through its forward(), as the elements of a list of layers are.
         for module in reversed(list(propagator.modules())):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -32,12 +34,24 @@ def test_the_loss_is_the_cross_entropy_of_the_semantic_scores() -> None:
     prediction, label, numbers = fused(), labels(), torch.tensor([3, 8])
     scores = semantic_scores(prediction)
     shares = scores / scores.sum(1, keepdim=True)
+    sources = [
+        replace(
+            prediction,
+            class_logits_per_layer=prediction.class_logits_per_layer[:, :, queries],
+            mask_logits_per_layer=prediction.mask_logits_per_layer[:, :, queries],
+            queries=prediction.queries[:, queries],
+            shares=None,
+        )
+        for queries in (slice(0, 3), slice(3, 6))
+    ]
+    first, second = (semantic_scores(source).argmax(1) for source in sources)
+    assert 0.1 < (first == second).float().mean() < 0.9
     losses = []
     for row, number in enumerate(numbers.tolist()):
         points = sample_points(5, number, 1, 400, 1.0, 0.0).matching[0]
         for x, y in (points * torch.tensor([WIDTH, HEIGHT])).long().tolist():
-            if label[row, y, x] != IGNORE_INDEX:
-                losses.append(-(shares[row, label[row, y, x], y, x] + 0.01).log())
+            if label[row, y, x] != IGNORE_INDEX and first[row, y, x] != second[row, y, x]:
+                losses.append(-(shares[row, label[row, y, x], y, x] + 0.05).log())
     loss = FusionLoss(400, seed=5)(prediction, label, numbers)
     torch.testing.assert_close(loss, torch.stack(losses).mean(), atol=1e-4, rtol=1e-4)
 

@@ -53,6 +53,14 @@ def test_settings_reach_the_strategies() -> None:
         FullyShardedStrategy(block_size=0)
 
 
+def test_a_fusion_head_is_not_trained_in_shards() -> None:
+    propagator = tiny_propagator("dis")
+    propagator.flow.add_fusion_head(4)
+    propagator.set_trainable(["flow.fusion"])
+    with pytest.raises(ValueError, match="trainer is fsdp; expected ddp for stage=fusion"):
+        FullyShardedStrategy().shard(propagator)
+
+
 def test_model_of_one_process_needs_no_gathering() -> None:
     propagator, loss = tiny_propagator("copy"), torch.tensor(1.5)
     assert not is_sharded(propagator)
