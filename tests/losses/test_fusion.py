@@ -14,7 +14,7 @@ HEIGHT, WIDTH = 21, 30
 def fused(classes: int = 4, batch: int = 2, sets: int = 2) -> MaskPrediction:
     shares = torch.rand(batch, sets, HEIGHT, WIDTH)
     return MaskPrediction(
-        torch.randn(1, batch, 3 * sets, classes + 1),
+        4 * torch.randn(1, batch, 3 * sets, classes + 1),
         4 * torch.randn(1, batch, 3 * sets, 8, 8),
         torch.randn(batch, 3 * sets, 5),
         (HEIGHT, WIDTH),
