@@ -13,8 +13,9 @@ HEIGHT, WIDTH = 21, 30
 
 def fused(classes: int = 4, batch: int = 2, sets: int = 2) -> MaskPrediction:
     shares = torch.rand(batch, sets, HEIGHT, WIDTH)
+    favored = torch.eye(classes + 1)[torch.tensor([0, 1, 2, 0, 2, 3]).clamp(max=classes - 1)]
     return MaskPrediction(
-        4 * torch.randn(1, batch, 3 * sets, classes + 1),
+        (5 * favored + torch.randn(3 * sets, classes + 1)).expand(1, batch, -1, -1),
         4 * torch.randn(1, batch, 3 * sets, 8, 8),
         torch.randn(batch, 3 * sets, 5),
         (HEIGHT, WIDTH),
