@@ -90,8 +90,9 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
     commands.append([
         "src.train", *overrides(scenes, two), *PROPAGATION, start, "batch_size=1", "trainer=ddp", "trainer.devices=2",
     ])  # fmt: skip
+    own_flow = (each for each in overrides(scenes, two) if not each.startswith("model.flow."))
     commands.append([
-        "src.train", *overrides(scenes, two), *FUSION, f"stage.init_from={model}", "batch_size=1", "trainer=ddp",
+        "src.train", *own_flow, *FUSION, f"stage.init_from={model}", "batch_size=1", "trainer=ddp",
         "trainer.devices=2",
     ])  # fmt: skip
     # Without further losses, confidence and disocclusion head are frozen.
