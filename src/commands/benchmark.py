@@ -1,9 +1,10 @@
 """Cost, latency, loader and training-step measurements: the work of ``python -m src.benchmark``."""
 
+import copy
 import logging
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from src.data.clips import FileClips
 from src.data.pairs.color_jitter import ColorJitter
 from src.data.pairs.transforms import PairTransform
 from src.files.tables import Row, check_output, write_table
+from src.inference.cost_probe import frame_calls
 from src.inference.evaluation.progress import heartbeat
 from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
@@ -106,7 +108,8 @@ def measure_speed(cfg: DictConfig, console: Console) -> Row:
     with tempfile.TemporaryDirectory(prefix="benchmark_") as folder:
         frames = moving_clip(Path(folder), size, cfg.speed.num_frames)
     plan = SpeedPlan(cfg.warmup, cfg.repeats, cfg.speed.clip_repeats, list(cfg.speed.measure))
-    row = {**subject(cfg, size), **speed_row(propagator, streams, frames, plan), **machine(device, cfg.autocast)}
+    fused = _fused_calls(streams[1], [frame.to(device) for frame in frames]) if max(intervals) > 1 else {}
+    row = {**subject(cfg, size), **speed_row(propagator, streams, frames, plan, fused), **machine(device, cfg.autocast)}
     speed_report.show(row, console, None if cfg.output is None else Path(cfg.output).with_suffix(".png"))
     return row
 
@@ -191,6 +194,16 @@ MEASUREMENTS: dict[str, Callable[[DictConfig, Console], Row | list[Row]]] = {
     "training": measure_training,
 }
 """Measurements by the values of ``what``."""
+
+
+def _fused_calls(stream: StreamingSegmentor, frames: Sequence[torch.Tensor]) -> dict[str, Callable[[], object]]:
+    """Return calls that label the second frame, with the first and the sixth as key frames, fused from several of them."""
+    past, both = copy.copy(stream), copy.copy(stream)  # share the compiled networks
+    past.fuse_keys = both.fuse_keys = True
+    both.mode = "offline"
+    images = frames[0], frames[min(5, len(frames) - 1)]
+    key, nonkey = frame_calls(both, frames[1], images)
+    return {"offline_nonkey": nonkey, "fused_key": frame_calls(past, frames[1], images)[0], "offline_fused_key": key}
 
 
 def _cost(cfg: DictConfig) -> Row:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -22,14 +23,20 @@ FRAMES = {
     "reference_nonkey": "non-key frame of the published code (ten warps, full-size sum)",
     "reference_nonkey_our_flow": "the same with our inference flow",
     "nonkey": "our non-key frame",
+    "offline_nonkey": "our non-key frame from both key frames",
+    "fused_key": "our key frame, fused with the one before",
+    "offline_fused_key": "our key frame, fused with those before and after",
 }
-"""Timed calls of single frames -> their titles in tables."""
+"""Timed calls of single frames -> their titles in tables. The last three are those of :func:`measure_speed`'s argument."""
 
 _RATIOS = {
     "per_frame_vs_transformers": ("transformers", "per_frame"),
     "per_frame_vs_transformers_full_size": ("transformers_full_size", "per_frame"),
     "nonkey_vs_reference": ("reference_nonkey", "nonkey"),
     "nonkey_vs_reference_our_flow": ("reference_nonkey_our_flow", "nonkey"),
+    "nonkey_vs_offline_nonkey": ("offline_nonkey", "nonkey"),
+    "per_frame_vs_fused_key": ("fused_key", "per_frame"),
+    "per_frame_vs_offline_fused_key": ("offline_fused_key", "per_frame"),
     "clip_k5_vs_per_frame": ("k1", "k5"),
     "clip_k5_vs_transformers": ("transformers", "k5"),
     "clip_k5_vs_transformers_full_size": ("transformers_full_size", "k5"),
@@ -53,7 +60,13 @@ class SpeedPlan:
             raise ValueError(f"measure is {list(self.what)}; expected some of frames, clips, parts")
 
 
-def measure_speed(propagator: Propagator, streams: Mapping[int, Stream], frames: Sequence[Tensor], plan: SpeedPlan) -> Row:
+def measure_speed(
+    propagator: Propagator,
+    streams: Mapping[int, Stream],
+    frames: Sequence[Tensor],
+    plan: SpeedPlan,
+    fused: Mapping[str, Callable[[], object]] = MappingProxyType({}),
+) -> Row:
     """Measure a row of ``what=speed``, without the description of the machine.
 
     Args:
@@ -61,6 +74,7 @@ def measure_speed(propagator: Propagator, streams: Mapping[int, Stream], frames:
         streams: streams of that propagator by key interval; 1 segments every frame.
         frames: (1, 3, H, W) uint8 each, a clip of at least two frames; the first two are the key and the non-key frame.
         plan: measurements and their numbers of calls.
+        fused: calls of frames that are fused from several key frames, by names of ``FRAMES``, timed in turn with the others.
 
     Returns:
         ``gmacs_per_s`` and, as planned: ``frames_ms``, ``clips_ms`` (per frame), ``ratios``, ``peak_memory_mib``, ``equal`` (our
@@ -80,7 +94,7 @@ def measure_speed(propagator: Propagator, streams: Mapping[int, Stream], frames:
     timings: dict[str, Timing] = {}
     if "frames" in plan.what:
         baseline = TransformersMask2Former(propagator.segmentor)
-        calls = _frame_calls(propagator, baseline, streams[1], stream, frames)
+        calls = {**_frame_calls(propagator, baseline, streams[1], stream, frames), **fused}
         timings = time_in_turn({**calls, "product": product}, plan.warmup, plan.repeats)
         row["frames_ms"] = {name: _spread(timings[name]) for name in calls}
         row["peak_memory_mib"] = {name: peak_memory_mib(call, device) for name, call in calls.items()}

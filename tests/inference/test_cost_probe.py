@@ -22,8 +22,8 @@ def test_costs_are_medians_that_leave_out_the_first_call(
 ) -> None:
     stream = StreamingSegmentor(tiny_propagator("copy"), FixedInterval(3), mode=mode, fuse_keys=fuse_keys)
     now = [0.0]
-    # The state of the first call below is made before the clock starts to matter.
-    key_seconds = iter([1.0, 9.0, 0.03, 0.5, 0.02])
+    # The states of the key frames below are made before the clock starts to matter.
+    key_seconds = iter([1.0, 1.0, 9.0, 0.03, 0.5, 0.02])
     # Per pair of frames; first those of the key frame, if it is fused.
     others = [9.0, 0.007, 0.005, 0.4]
     sources, sources_of_key = stream.sources

@@ -1,6 +1,7 @@
 """Laws of the speed benchmark: parts add up to frames, and our label maps are those of transformers."""
 
 import dataclasses
+from functools import partial
 
 import pytest
 import torch
@@ -29,7 +30,10 @@ def test_the_calls_of_a_frame_compute_the_same_labels(frames: list[torch.Tensor]
     """All timed ways of a key frame agree, and so do those of a non-key frame."""
     propagator = tiny_propagator("query")
     streams = {k: StreamingSegmentor(propagator, FixedInterval(k)) for k in (1, 5)}
-    row = measure_speed(propagator, streams, frames, SpeedPlan(warmup=0, repeats=1))
+    calls: list[str] = []
+    fused = {name: partial(calls.append, name) for name in ("offline_nonkey", "fused_key", "offline_fused_key")}
+    row = measure_speed(propagator, streams, frames, SpeedPlan(warmup=0, repeats=1), fused)
+    assert calls[:3] == list(fused)
     assert row["equal"]["pixels"] == 64 * 96 and row["equal"]["unexcused"] == 0
     assert set(row["peak_memory_mib"]) == set(row["frames_ms"]) == set(FRAMES) and all(row["ratios"].values())
     # The parts add up to whole frames: no part is counted twice or lost.
