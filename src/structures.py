@@ -211,6 +211,19 @@ class FlowPrediction:
 
 
 @dataclass(frozen=True)
+class FusedKey:
+    """Key frame fused with what the key frame before carries to it.
+
+    Attributes:
+        prediction: masks of both, the key frame's own last.
+        offsets: signed distance in frames from the key frame to the key frame of each source; the last is 0.
+    """
+
+    prediction: MaskPrediction
+    offsets: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class KeyFrameState:
     """State of a stream between two frames.
 
@@ -222,6 +235,7 @@ class KeyFrameState:
         reason: reason for a key frame at the latest frame; ``None`` for a propagated frame, or without a scheduler.
         schedule: state of the scheduler, a value of its own type; ``None`` for a stateless scheduler.
         change: image change since the key frame, where key frames are fused; detects the scene cuts that forbid it.
+        fused: the key frame fused with the past, carried on to the frames after it; ``None`` without fusion.
         flow_features: features of the key frame, computed once by ``FlowEstimator.encode_key``; ``None`` for estimators
             without them.
     """
@@ -233,6 +247,7 @@ class KeyFrameState:
     reason: KeyReason | None = None
     schedule: object | None = None
     change: object | None = None
+    fused: FusedKey | None = None
     flow_features: tuple[Tensor, ...] | None = None
 
     @property

@@ -20,7 +20,7 @@ from src.models.fusion import FusionRule
 from src.models.propagator import Propagator
 from src.ops.device import synchronize
 from src.ops.masks import MapSize
-from src.structures import KeyFrameState, MaskPrediction
+from src.structures import FusedKey, KeyFrameState, MaskPrediction
 
 Mode = Literal["online", "offline"]
 """online: frames are labelled at once, from the key frame before. offline: an interval late, from both neighboring key frames."""
@@ -166,8 +166,8 @@ class StreamingSegmentor(FrameNetworks):
     def fuse_with_past(self, result: StepResult, image: Tensor, before: KeyFrameState | None) -> StepResult:
         """With ``fuse_keys``, fuse a key frame with the masks that the key frame before carries to it, unless a cut lies between.
 
-        The state keeps the key frame's own masks, from which propagation starts. Without ``fuse_keys``, and for other frames, the
-        prediction is unchanged.
+        The frames that follow receive the fused masks; the next key frame receives only the own ones, so that nothing grows with
+        the number of key frames. Without ``fuse_keys``, the result is unchanged.
 
         Args:
             result: result of the next frame of one stream.
@@ -179,12 +179,24 @@ class StreamingSegmentor(FrameNetworks):
         previous = None if before is None else before.change
         assert previous is None or isinstance(previous, ChangeState)
         change = CUTS.update_change(image, previous)
-        if result.is_key and before is not None and not change.cut:
-            target = Target(image, result.state, (before,), result.prediction)
-            (fused,) = label_targets(self, [target], self.fusion)
-            result = replace(result, prediction=fused.prediction, offsets=fused.offsets)
         kept = change.reset() if result.is_key else change
-        return replace(result, state=replace(result.state, change=kept))
+        result = replace(result, state=replace(result.state, change=kept))
+        if before is None:
+            return result
+        if not result.is_key:
+            return self._carry_fused(result, before.fused)
+        if change.cut:
+            return result
+        (fused,) = label_targets(self, [Target(image, result.state, (before,), result.prediction)], self.fusion)
+        carried_on = FusedKey(fused.prediction, fused.offsets)
+        return replace(result, prediction=fused.prediction, offsets=fused.offsets, state=replace(result.state, fused=carried_on))
+
+    def _carry_fused(self, result: StepResult, fused: FusedKey | None) -> StepResult:
+        if fused is None or result.flow is None:
+            return result
+        prediction = self.propagator.propagate_fused(fused.prediction, result.prediction, result.flow)
+        offsets = tuple(offset - result.state.age for offset in fused.offsets)
+        return replace(result, prediction=prediction, offsets=offsets)
 
     def segment_key(self, image: FrameInput, state: KeyFrameState | None = None) -> tuple[MaskPrediction, KeyFrameState]:
         """Segment a frame regardless of the scheduler, and make it the key frame of the following ones."""

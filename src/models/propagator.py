@@ -13,7 +13,8 @@ from src.models.fusion import FusionRule, check_rule, photometric_error
 from src.models.segmentors.base import KeyFrameSegmentor
 from src.ops.occlusion import forward_backward_consistent, inside_image
 from src.ops.segment_flow import winning_flow
-from src.ops.warp import WarpGrid, warp_segments
+from src.ops.padding import pad_to
+from src.ops.warp import WarpGrid, resize_flow, warp, warp_segments
 from src.structures import DisocclusionScores, FlowPrediction, MaskPrediction
 
 
@@ -78,6 +79,23 @@ class Propagator(PartlyFrozen):
         if flow.disocclusion_logits is not None and flow.confidence is not None:
             disocclusion = DisocclusionScores(flow.disocclusion_logits, 1 - flow.confidence.float().amax(1, keepdim=True))
         return replace(key, mask_logits_per_layer=warped, disocclusion=disocclusion), flow
+
+    def propagate_fused(self, fused: MaskPrediction, carried: MaskPrediction, flow: FlowPrediction) -> MaskPrediction:
+        """Carry a fused key frame on: its own masks, the last set, as ``carried``; other sets and shares by the winning flow.
+
+        Args:
+            fused: prediction of the key frame, with shares.
+            carried: result of :meth:`propagate` for the key frame's own prediction.
+            flow: second result of :meth:`propagate`.
+        """
+        assert fused.shares is not None
+        dense = winning_flow(carried, flow)
+        one = flow.segment_flow
+        if one.shape[1] > 1:
+            one = resize_flow(pad_to(dense, carried.padded_size), (one.shape[-2], one.shape[-1]))[:, None]
+        others = fused.mask_logits_per_layer[:, :, : -carried.mask_logits.shape[1]]
+        masks = torch.cat((warp_segments(others, one, self.warp_grid), carried.mask_logits_per_layer), 2)
+        return replace(fused, mask_logits_per_layer=masks, shares=warp(fused.shares, dense))
 
     def check_fusion(self, rule: FusionRule) -> None:
         """Raise ``ValueError`` if the rule is unknown, or ``learned`` and the flow has no fusion head."""
