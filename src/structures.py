@@ -142,6 +142,19 @@ class DisocclusionScores:
 
 
 @dataclass(frozen=True)
+class PixelRead:
+    """Masks of a key frame with the place of every pixel in it: label maps are then sharper than the grid of warped masks.
+
+    Attributes:
+        mask_logits: (B, Q, h, w) of the key frame, before the sigmoid, on a grid that covers the padded image.
+        flow: (B, 2, H, W), from every pixel of the unpadded image to its source in the key frame, pixels.
+    """
+
+    mask_logits: Float[Tensor, "B Q h w"]
+    flow: Float[Tensor, "B 2 H W"]
+
+
+@dataclass(frozen=True)
 class MaskPrediction:
     """Output of a query-based segmentor, before post-processing.
 
@@ -154,6 +167,8 @@ class MaskPrediction:
         disocclusion: class scores of disoccluded places; ``None`` on a key frame, and without a disocclusion head.
         shares: (B, S, H, W) in 0..1, at the pixels of the unpadded image: weight of each of S sets of Q / S consecutive queries,
             for a prediction fused from S sources; ``None``: every query counts fully.
+        pixel_reads: for each set of queries the unwarped masks and the flow of every pixel, from which label maps and scores are
+            read; ``None`` for a set whose masks are read as they are; empty if all are.
     """
 
     class_logits_per_layer: Float[Tensor, "L B Q _"]
@@ -163,6 +178,7 @@ class MaskPrediction:
     padded_size: Size
     disocclusion: DisocclusionScores | None = None
     shares: Float[Tensor, "B S _ _"] | None = None
+    pixel_reads: tuple[PixelRead | None, ...] = ()
 
     @property
     def class_logits(self) -> Float[Tensor, "B Q _"]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from src.inference.step_result import StepResult
-from src.structures import DisocclusionScores, FlowPrediction, KeyFrameState, MaskPrediction
+from src.structures import DisocclusionScores, FlowPrediction, KeyFrameState, MaskPrediction, PixelRead
 
 
 def groups(kinds: Mapping[int, object]) -> list[list[int]]:
@@ -53,12 +53,15 @@ def key_row(batched: KeyFrameState, row: int, frame: Tensor, old: KeyFrameState 
 def prediction_row(prediction: MaskPrediction, row: int) -> MaskPrediction:
     """Return a copy of one row of a batch, with B = 1."""
     # Copies, because a view would keep the key frames of all other streams in memory for the life of this stream.
-    scores = prediction.disocclusion
+    scores, rows = prediction.disocclusion, slice(row, row + 1)
     return replace(
         prediction,
         class_logits_per_layer=prediction.class_logits_per_layer[:, row : row + 1].clone(),
         mask_logits_per_layer=prediction.mask_logits_per_layer[:, row : row + 1].clone(),
         queries=prediction.queries[row : row + 1].clone(),
+        pixel_reads=tuple(
+            read and PixelRead(read.mask_logits[rows].clone(), read.flow[rows].clone()) for read in prediction.pixel_reads
+        ),
         disocclusion=scores and DisocclusionScores(scores.logits[row : row + 1].clone(), scores.weight[row : row + 1].clone()),
     )
 

@@ -9,7 +9,7 @@ from jaxtyping import Float, Float32, Int64, Num
 from torch import Tensor
 
 from src.ops.warp import warp
-from src.structures import MaskPrediction
+from src.structures import MaskPrediction, PixelRead
 
 FusionRule = Literal["nearest", "linear", "photometric", "consistency", "learned"]
 """
@@ -68,7 +68,14 @@ def fuse(sources: Sequence[Source], rule: FusionRule = "photometric") -> MaskPre
         queries=torch.cat([one.queries for one in layers], 1),
         disocclusion=None,
         shares=weights / weights.sum(1, keepdim=True),
+        pixel_reads=_reads(layers),
     )
+
+
+def _reads(predictions: Sequence[MaskPrediction]) -> tuple[PixelRead | None, ...]:
+    if not any(one.pixel_reads for one in predictions):
+        return ()
+    return tuple(read for one in predictions for read in one.pixel_reads or (None,))
 
 
 def photometric_error(

@@ -12,10 +12,10 @@ from src.models.freezing import PartlyFrozen
 from src.models.fusion import FusionRule, check_rule, photometric_error
 from src.models.segmentors.base import KeyFrameSegmentor
 from src.ops.occlusion import forward_backward_consistent, inside_image
-from src.ops.segment_flow import winning_flow
 from src.ops.padding import pad_to
+from src.ops.segment_flow import winning_flow
 from src.ops.warp import WarpGrid, resize_flow, warp, warp_segments
-from src.structures import DisocclusionScores, FlowPrediction, MaskPrediction
+from src.structures import DisocclusionScores, FlowPrediction, MaskPrediction, PixelRead
 
 
 class Propagator(PartlyFrozen):
@@ -65,7 +65,8 @@ class Propagator(PartlyFrozen):
             flow_features: result of ``flow.encode_key(key_image)``; computed if omitted.
 
         Returns:
-            Prediction for the non-key frame, with disocclusion scores if the estimator has a disocclusion head, and the flow.
+            Prediction for the non-key frame, with disocclusion scores if the estimator has a disocclusion head, with pixel reads
+            if its one flow has detail, and the flow.
         """
         flow = self.flow(key_image, nonkey_image, key.queries, flow_features)
         if tuple(flow.padded_size) != tuple(key.padded_size):
@@ -78,7 +79,10 @@ class Propagator(PartlyFrozen):
         disocclusion = None
         if flow.disocclusion_logits is not None and flow.confidence is not None:
             disocclusion = DisocclusionScores(flow.disocclusion_logits, 1 - flow.confidence.float().amax(1, keepdim=True))
-        return replace(key, mask_logits_per_layer=warped, disocclusion=disocclusion), flow
+        carried = replace(key, mask_logits_per_layer=warped, disocclusion=disocclusion)
+        if flow.detail is None or flow.segment_flow.shape[1] > 1:
+            return carried, flow
+        return replace(carried, pixel_reads=(PixelRead(key.mask_logits, winning_flow(carried, flow)),)), flow
 
     def propagate_fused(self, fused: MaskPrediction, carried: MaskPrediction, flow: FlowPrediction) -> MaskPrediction:
         """Carry a fused key frame on: its own masks, the last set, as ``carried``; other sets and shares by the winning flow.
@@ -95,7 +99,12 @@ class Propagator(PartlyFrozen):
             one = resize_flow(pad_to(dense, carried.padded_size), (one.shape[-2], one.shape[-1]))[:, None]
         others = fused.mask_logits_per_layer[:, :, : -carried.mask_logits.shape[1]]
         masks = torch.cat((warp_segments(others, one, self.warp_grid), carried.mask_logits_per_layer), 2)
-        return replace(fused, mask_logits_per_layer=masks, shares=warp(fused.shares, dense))
+        reads: list[PixelRead | None] = []
+        if carried.pixel_reads:
+            # The sources of a source: masks are read once, however often they are carried.
+            onward = [read and PixelRead(read.mask_logits, dense + warp(read.flow, dense)) for read in fused.pixel_reads[:-1]]
+            reads = [*onward, *carried.pixel_reads]
+        return replace(fused, mask_logits_per_layer=masks, shares=warp(fused.shares, dense), pixel_reads=tuple(reads))
 
     def check_fusion(self, rule: FusionRule) -> None:
         """Raise ``ValueError`` if the rule is unknown, or ``learned`` and the flow has no fusion head."""

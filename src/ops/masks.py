@@ -10,8 +10,9 @@ from torch import Tensor
 
 from src.ops.device import full_precision
 from src.ops.label_map.label_map import MIN_SCORE, label_map
+from src.ops.label_map.reads import read_masks
 from src.ops.padding import pad_to
-from src.structures import IGNORE_INDEX, DisocclusionScores, MaskPrediction, Size
+from src.structures import IGNORE_INDEX, DisocclusionScores, MaskPrediction, PixelRead, Size
 
 MapSize = Literal["image", "mask"]
 """Resolution of the sum over queries: the image's (exact), or that of the mask grid (approximate)."""
@@ -34,6 +35,11 @@ def semantic_scores(prediction: MaskPrediction, size: Size | None = None) -> Flo
     """
     with full_precision(prediction.mask_logits):
         masks = _resize(prediction.mask_logits.float(), prediction.padded_size).sigmoid()
+        for first, read in _reads(prediction):
+            height, width = prediction.image_size
+            queries = slice(first, first + read.mask_logits.shape[1])
+            read_logits = read_masks(read.mask_logits.float(), read.flow, prediction.padded_size)
+            masks[:, queries, :height, :width] = read_logits.sigmoid()
         if prediction.shares is not None:
             masks = _times_shares(masks, pad_to(prediction.shares, prediction.padded_size))
         scores = torch.einsum("bqk,bqhw->bkhw", class_probabilities(prediction), masks)
@@ -41,6 +47,13 @@ def semantic_scores(prediction: MaskPrediction, size: Size | None = None) -> Flo
         if prediction.disocclusion is not None and scores.shape[1] > 1:
             scores = _blend_disocclusion(scores, prediction.disocclusion)
         return _crop_and_resize(scores, prediction.image_size, size)
+
+
+def _reads(prediction: MaskPrediction) -> list[tuple[int, PixelRead]]:
+    """Return the first query and the read of every set of queries that has one."""
+    reads = prediction.pixel_reads
+    size = prediction.mask_logits.shape[1] // max(1, len(reads))
+    return [(number * size, read) for number, read in enumerate(reads) if read is not None]
 
 
 def _times_shares(masks: Tensor, shares: Tensor) -> Tensor:
@@ -92,10 +105,14 @@ def semantic_map(prediction: MaskPrediction, size: Size | None = None) -> Int64[
         if disocclusion is not None:
             disocclusion_per_image = list(zip(disocclusion.logits.float(), disocclusion.weight.float(), strict=True))
         shares_per_image: Any = [None] * len(masks) if prediction.shares is None else prediction.shares.float()
+        reads_per_image = [
+            [None if read is None else (read.mask_logits[row].float(), read.flow[row].float()) for read in prediction.pixel_reads]
+            for row in range(len(masks))
+        ]
         maps = [
-            label_map(probabilities, logits, prediction.padded_size, prediction.image_size, result, scores, shares)
-            for probabilities, logits, scores, shares in zip(
-                probabilities_per_image, masks, disocclusion_per_image, shares_per_image, strict=True
+            label_map(probabilities, logits, prediction.padded_size, prediction.image_size, result, scores, shares, reads)
+            for probabilities, logits, scores, shares, reads in zip(
+                probabilities_per_image, masks, disocclusion_per_image, shares_per_image, reads_per_image, strict=True
             )
         ]
     return maps[0][None] if len(maps) == 1 else torch.stack(maps)

@@ -12,7 +12,7 @@ from src.models.flow.base import FlowEstimator, Images, QueryEmbeddings, check_p
 from src.ops.warp import resize_flow
 from src.structures import FlowPrediction, Size
 
-Preset = Literal["ultrafast", "fast", "medium"]
+Preset = Literal["ultrafast", "fast", "medium", "fine"]
 # OpenCV returns no flow for smaller images: its coarsest patches do not fit.
 _SMALLEST_SIDE = 16
 
@@ -21,7 +21,8 @@ class DISFlow(FlowEstimator):
     """Dense inverse search (Kroeger et al. 2016) from the non-key to the key frame, on grey images, always on the CPU.
 
     Args:
-        preset: OpenCV's preset; slower is more accurate.
+        preset: OpenCV's preset without its variational refinement, which moves borders; slower is more accurate. ``fine`` is
+            ``medium`` continued to the full resolution of the images, at twice the time.
         short_side: images with a longer short side are reduced to this, pixels; ``None``: the images' own size.
         stride: image pixels per vector of the result; 4 is the masks' grid.
         size_divisor: the padded image is a multiple of this; the flow at the edge is repeated into the padding.
@@ -59,7 +60,7 @@ class DISFlow(FlowEstimator):
     def forward(
         self, key_image: Images, nonkey_image: Images, queries: QueryEmbeddings, key_features: tuple[Tensor, ...] | None = None
     ) -> FlowPrediction:
-        """Return segment_flow (B, 1, 2, Hp / stride, Wp / stride), float32, on the images' device.
+        """Return segment_flow (B, 1, 2, Hp / stride, Wp / stride) and its detail, float32, on the images' device.
 
         Raises:
             ValueError: if the images are too small, or have no data (meta device).
@@ -74,9 +75,10 @@ class DISFlow(FlowEstimator):
         reduced = round(height * scale), round(width * scale)
         flows = [_dis(grey(n, reduced), grey(k, reduced), self.preset) for k, n in zip(key_image, nonkey_image, strict=True)]
         flow = resize_flow(torch.stack(flows), (height, width))
-        flow = F.pad(flow, (0, size[1] - width, 0, size[0] - height), mode="replicate")
-        flow = resize_flow(flow, (size[0] // self.stride, size[1] // self.stride))
-        return FlowPrediction(flow[:, None].to(key_image.device), (), size)
+        dense = F.pad(flow, (0, size[1] - width, 0, size[0] - height), mode="replicate")
+        flow = resize_flow(dense, (size[0] // self.stride, size[1] // self.stride))
+        detail = dense - resize_flow(flow, size)
+        return FlowPrediction(flow[:, None].to(key_image.device), (), size, detail=detail.to(key_image.device))
 
 
 def grey(image: Tensor, size: Size) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -91,6 +93,9 @@ def grey(image: Tensor, size: Size) -> np.ndarray[Any, np.dtype[np.uint8]]:
 def _dis(source: np.ndarray[Any, Any], target: np.ndarray[Any, Any], preset: Preset) -> Tensor:
     """Estimate the flow (2, h, w) at the pixels of ``source``, pointing into ``target``."""
     # A new object per call: a reused one starts from its last flow, and none can be pickled into a worker.
-    dis = cv2.DISOpticalFlow.create(getattr(cv2, f"DISOPTICAL_FLOW_PRESET_{preset.upper()}"))
+    dis = cv2.DISOpticalFlow.create(getattr(cv2, f"DISOPTICAL_FLOW_PRESET_{'MEDIUM' if preset == 'fine' else preset.upper()}"))
+    dis.setVariationalRefinementIterations(0)
+    if preset == "fine":
+        dis.setFinestScale(0)
     flow = dis.calc(source, target, None)  # type: ignore[call-overload]
     return torch.from_numpy(np.ascontiguousarray(flow)).permute(2, 0, 1)

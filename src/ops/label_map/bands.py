@@ -1,9 +1,12 @@
 """Label map at any size, band by band, so that the scores of few rows exist at once."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from src.ops.label_map.reads import Read, read_masks
 from src.structures import Size
 
 _BAND_PIXELS = 16384  # pixels scored per step of the method without cells: on a CPU they stay in its cache
@@ -11,7 +14,13 @@ _BAND_PIXELS_ACCELERATOR = 131072  # each step has a constant launch cost there
 
 
 def label_map_by_bands(
-    weights: Tensor, maps: list[Tensor], padded_size: Size, image_size: Size, size: Size, shares: Tensor | None
+    weights: Tensor,
+    maps: list[Tensor],
+    padded_size: Size,
+    image_size: Size,
+    size: Size,
+    shares: Tensor | None,
+    reads: Sequence[Read | None],
 ) -> Tensor:
     """Compute the label map at any size band by band, so that scores of few rows exist at once; ``maps`` as in ``_scores``."""
     result = torch.empty(size, dtype=torch.int64, device=weights.device)
@@ -32,6 +41,11 @@ def label_map_by_bands(
             band = torch.lerp(one[:, upper], one[:, lower], share[:, None])
             band = F.interpolate(band[None], (end - start, padded_size[1]), mode="bilinear", align_corners=False)[0]
             bands.append(band[..., : image_size[1]])
+        queries = weights.shape[1] // max(1, len(reads))
+        for number, read in enumerate(reads):
+            if read is not None:
+                logits = read_masks(read[0][None], read[1][None], padded_size, (start, end))[0]
+                bands[0][number * queries : (number + 1) * queries] = logits
         scores = _scores(weights, None if shares is None else shares[:, start:end], *bands)
         if size[1] != image_size[1]:
             scores = F.interpolate(scores[None], (end - start, size[1]), mode="bilinear", align_corners=False)[0]
