@@ -18,10 +18,10 @@ of the warped key frame, less with the distance. consistency: photometric, and 0
 learned: the weights of the flow's trained fusion head.
 """
 
-_DISTANCE_POWER = 0.5  # of all rules but linear, which forgets too fast: masks 5 frames old are nearly as good as 3 frames old
+_DISTANCE_POWER = 0.25  # of all rules but linear, which forgets too fast: masks 5 frames old are nearly as good as 3 frames old
 _PHOTOMETRIC_SCALE = 10.0  # grey levels of warping error at which a source counts 1 / e
 _LEAST = 0.02  # weight of a source where nothing supports it: some source must count everywhere
-_CARRIED = 0.8  # weight of a carried prediction beside the frame's own
+_CARRIED = 1.2  # weight of a carried prediction beside the frame's own
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from src.models.fusion import Source, fuse
 from src.ops.label_map import cells
 from src.ops.label_map.label_map import label_map
-from src.ops.masks import semantic_map, semantic_scores
-from src.structures import IGNORE_INDEX, DisocclusionScores, MaskPrediction, Size
+from src.ops.masks import best_class, semantic_map, semantic_scores
+from src.ops.padding import pad_to
+from src.ops.warp import resize_flow, warp_segments
+from src.structures import IGNORE_INDEX, DisocclusionScores, MaskPrediction, PixelRead, Size
 
 GRID, PADDED, IMAGE = (17, 24), (68, 96), (61, 90)
 
@@ -166,3 +169,48 @@ def test_disocclusion_scores_replace_their_share_of_every_pixel(size: Size) -> N
     best = scores.max(0)
     assert (best.values - scores.gather(0, found[None])[0]).max() < 2e-6
     assert (found != semantic_map(one, size)[0]).any(), "the scores must matter for this test to fail"
+
+
+def with_reads(one: MaskPrediction, flow: torch.Tensor) -> MaskPrediction:
+    """Masks of a key frame, and their warp by a flow of every pixel of the image."""
+    grid = (one.mask_logits.shape[-2], one.mask_logits.shape[-1])
+    coarse = resize_flow(pad_to(flow, one.padded_size), grid)
+    warped = warp_segments(one.mask_logits_per_layer, coarse[:, None])
+    return replace(one, mask_logits_per_layer=warped, pixel_reads=(PixelRead(one.mask_logits, flow),))
+
+
+@pytest.mark.parametrize("size", [IMAGE, (40, 33)])
+def test_masks_are_read_where_the_flow_of_each_pixel_points(size: Size) -> None:
+    one = prediction("smooth")
+    flow = torch.zeros(1, 2, *IMAGE)
+    flow[:, 0, :, 45:], flow[:, 1] = 6.0, -3.0
+    read = with_reads(one, flow)
+    expected = semantic_scores(read, size).argmax(1)
+    found = semantic_map(read, size)
+    # Cells far from any border of the warped masks keep their class, whatever a pixel of them reads.
+    assert (found != expected).float().mean() < (0.01 if size == IMAGE else 1e-6)
+    assert (expected != semantic_map(replace(read, pixel_reads=()), size)).float().mean() > 0.01
+
+
+def test_reading_with_a_whole_shift_is_the_shifted_map() -> None:
+    one = prediction("smooth")
+    flow = torch.zeros(1, 2, *IMAGE)
+    flow[:, 0] = 5.0
+    found, original = semantic_map(with_reads(one, flow)), semantic_map(one)
+    assert torch.equal(found[..., :-5], original[..., 5:])
+
+
+def test_reads_of_several_sets_and_of_one_class() -> None:
+    flow = torch.full((1, 2, *IMAGE), 2.5)
+    for classes in (slice(None), [0, -1]):
+        one, other = prediction("smooth"), prediction("smooth", seed=1)
+        one, other = (replace(p, class_logits_per_layer=p.class_logits_per_layer[..., classes]) for p in (one, other))
+        carried = with_reads(one, flow)
+        ones = torch.ones(1, *IMAGE)
+        both = fuse([Source(carried, 2, 0.5 * ones), Source(other, 0, ones)])
+        assert both.pixel_reads[1] is None and len(both.pixel_reads) == 2
+        scores = semantic_scores(both)
+        assert both.shares is not None
+        parts = [share[:, None] * semantic_scores(p) for share, p in zip(both.shares.unbind(1), (carried, other), strict=True)]
+        assert torch.allclose(scores, parts[0] + parts[1], atol=1e-5)
+        assert (semantic_map(both) != best_class(scores)).float().mean() < 0.01

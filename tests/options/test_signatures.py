@@ -22,7 +22,7 @@ def test_names_equal_those_of_the_imported_target(target: str) -> None:
 @pytest.mark.parametrize(
     "target, name, text",
     [
-        ("src.models.flow.DISFlow", "preset", "ultrafast | fast | medium"),
+        ("src.models.flow.DISFlow", "preset", "ultrafast | fast | medium | fine"),
         ("src.models.flow.QueryFlow", "encoder_channels", "list of integer"),
         ("src.models.flow.RAFTFlow", "weights", "text | null"),
         ("src.models.segmentors.mask2former.Mask2FormerSegmentor.from_backbone", "drop_path", "number"),

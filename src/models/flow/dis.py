@@ -21,8 +21,8 @@ class DISFlow(FlowEstimator):
     """Dense inverse search (Kroeger et al. 2016) from the non-key to the key frame, on grey images, always on the CPU.
 
     Args:
-        preset: OpenCV's preset without its variational refinement, which moves borders; slower is more accurate. ``fine`` is
-            ``medium`` continued to the full resolution of the images, at twice the time.
+        preset: OpenCV's preset; slower is more accurate. ``fine`` is ``medium`` continued to the full resolution of the images,
+            without the variational refinement, which blurs the borders of motion: about twice the time.
         short_side: images with a longer short side are reduced to this, pixels; ``None``: the images' own size.
         stride: image pixels per vector of the result; 4 is the masks' grid.
         size_divisor: the padded image is a multiple of this; the flow at the edge is repeated into the padding.
@@ -94,8 +94,8 @@ def _dis(source: np.ndarray[Any, Any], target: np.ndarray[Any, Any], preset: Pre
     """Estimate the flow (2, h, w) at the pixels of ``source``, pointing into ``target``."""
     # A new object per call: a reused one starts from its last flow, and none can be pickled into a worker.
     dis = cv2.DISOpticalFlow.create(getattr(cv2, f"DISOPTICAL_FLOW_PRESET_{'MEDIUM' if preset == 'fine' else preset.upper()}"))
-    dis.setVariationalRefinementIterations(0)
     if preset == "fine":
         dis.setFinestScale(0)
+        dis.setVariationalRefinementIterations(0)
     flow = dis.calc(source, target, None)  # type: ignore[call-overload]
     return torch.from_numpy(np.ascontiguousarray(flow)).permute(2, 0, 1)
