@@ -451,6 +451,9 @@ def test_a_signal_ends_with_a_file_that_plays(model: Path, tmp_path: Path, numbe
     assert 0 < count < 1200 and count == len(keys(out))
     assert length(out / "overlay.mp4") == pytest.approx(count / 15, abs=1e-3)
     assert sorted(os.listdir(tmp_path)) == sorted([video.name, out.name])
+    # Frames that waited for the next key frame are predicted from the past, as at the end of a video.
+    predict(config(f"input={video}", f"checkpoint={model}", f"output={tmp_path / 'part'}", f"max_frames={count}"))
+    assert (out / "class_share.csv").read_bytes() == (tmp_path / "part" / "class_share.csv").read_bytes()
 
 
 def test_errors_are_one_line_and_exit_code_one(
