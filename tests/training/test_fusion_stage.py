@@ -3,14 +3,19 @@ from pathlib import Path
 import pytest
 import torch
 
+from src.data.datamodule import PairDataModule
+from src.data.pairs.sampling import TripletSampling
 from src.losses.fusion import FusionLoss
 from src.models.propagator import Propagator
 from src.ops.masks import semantic_map
 from src.structures import PairBatch
 from src.training.fusion_stage import FusionStage
+from src.training.module import PropagationModule
+from src.training.optim import AdamWPoly
 from src.weights.model_folder import load_model, save_model
-from tests.inference.tiny import tiny_propagator
+from tests.inference.tiny import CLASSES, FakeClips, tiny_propagator
 from tests.training.tiny_batch import tiny_batch
+from tests.training.tiny_fit import tiny_trainer
 
 
 def model_with_head(flow: str = "dis") -> Propagator:
@@ -82,3 +87,19 @@ def test_a_saved_head_is_loaded(flow: str, tmp_path: Path) -> None:
     assert metadata == {"stage": "fusion"} and loaded.flow.fusion is not None
     for name, tensor in model.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], tensor)
+
+
+def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path) -> None:
+    def fit(folder: Path, checkpoint: Path | None) -> dict[str, torch.Tensor]:
+        torch.manual_seed(0)
+        model, data = model_with_head(), TripletSampling(4)
+        module = PropagationModule(model, FusionStage(FusionLoss(64)), AdamWPoly(lr=1e-2), len(CLASSES), {}, 0)
+        pairs = PairDataModule(FakeClips(), FakeClips(), data, data, None, None, batch_size=1, num_workers=0, max_steps=4,
+                               val_samples=2, seed=0)  # fmt: skip
+        tiny_trainer(folder, 4, 2).fit(module, datamodule=pairs, ckpt_path=checkpoint)
+        return {name: value.clone() for name, value in model.state_dict().items()}
+
+    whole = fit(tmp_path / "whole", None)
+    resumed = fit(tmp_path / "resumed", next((tmp_path / "whole").glob("*2.ckpt")))
+    assert all(torch.equal(resumed[name], value) for name, value in whole.items())
+    assert whole["flow.fusion.layers.4.weight"].any() and whole["flow.fusion.own_log_weight"].any()
