@@ -141,7 +141,7 @@ def test_the_fusion_head_trains_as_in_one_process(both: Both) -> None:
     one, two = (losses(folder / "default", "fusion") for folder in both[:2])
     assert len(one) == len(two) == 4
     for alone, together in zip(one, two, strict=True):
-        assert {"train/loss_fused", "train/loss_fused_key"} < alone.keys()
+        assert "train/loss_fused" in alone
         assert together == pytest.approx(alone, rel=1e-3)
 
 

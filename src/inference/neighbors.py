@@ -68,7 +68,7 @@ def label_targets(networks: FrameNetworks, targets: Sequence[Target], rule: Fusi
             sources.append((key.key_index, Source(prediction, distance, trust)))
             flows.append((distance if rule == "nearest" else 0, flow))
         if target.own is not None:
-            certain = networks.propagator.own_confidence(rule, target.image)
+            certain = torch.ones_like(target.image[:, 0], dtype=torch.float32)
             sources.append((target.state.index, Source(target.own, 0, certain)))
             sources.sort(key=lambda source: source[0])
         offsets = tuple(index - target.state.index for index, _ in sources)

@@ -148,10 +148,3 @@ class Propagator(PartlyFrozen):
             back = winning_flow(key, self.flow(image, key_image, carried.queries))
             trust = trust * forward_backward_consistent(to_key, back)
         return trust
-
-    def own_confidence(self, rule: FusionRule, image: Num[Tensor, "B 3 H W"]) -> Float32[Tensor, "B H W"]:
-        """Return the confidence of a frame's own prediction beside carried ones: 1, or the fusion head's if ``learned``."""
-        self.check_fusion(rule)
-        certain = torch.ones_like(image[:, 0], dtype=torch.float32)
-        head = self.flow.fusion
-        return certain if rule != "learned" or head is None else certain * head.own_log_weight.exp()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from src.losses.fusion import FusionLoss
 from src.models.flow import FlowBranch
@@ -16,8 +16,8 @@ from src.training.stages import StagePrediction, Terms
 class FusionStage(nn.Module):
     """Fusion head on triplets: the key frames before and after carry their masks to the labelled frame; all else is frozen.
 
-    The loss is that of the fused prediction, without (``fused``) and with the frame's own prediction (``fused_key``), as of a
-    fused key frame. Pairs have a single carried prediction, so only ``fused_key`` trains on them.
+    The frame's own prediction takes no part: it is better on the frames that trained the segmentor than on others, and weights
+    learned beside it would rely on that.
 
     Args:
         loss: loss of a fused prediction.
@@ -31,13 +31,13 @@ class FusionStage(nn.Module):
         self.unsupervised: tuple[FlowBranch, ...] = ()
 
     def losses(self, model: Propagator, batch: PairBatch) -> Terms:
-        """Compute the cross-entropy of the fused predictions."""
+        """Compute the cross-entropy of the fused prediction.
+
+        Raises:
+            ValueError: if the batch has pairs.
+        """
         sources, _ = _carried(model, batch)
-        with torch.no_grad():
-            own = model.segmentor(batch.nonkey_image).final_layer()
-        fused_key = fuse([*sources, Source(own, 0, model.own_confidence("learned", batch.nonkey_image))], "learned")
-        predictions = {"fused_key": fused_key} | ({"fused": fuse(sources, "learned")} if len(sources) > 1 else {})
-        return {name: self.loss(one, batch.nonkey_label, batch.sample_id) for name, one in predictions.items()}
+        return {"fused": self.loss(fuse(sources, "learned"), batch.nonkey_label, batch.sample_id)}
 
     def predict(self, model: Propagator, batch: PairBatch) -> StagePrediction:
         """Fuse what the key frames carry; the flow and the key frame of the result are those before the frame."""
@@ -47,9 +47,12 @@ class FusionStage(nn.Module):
 
 def _carried(model: Propagator, batch: PairBatch) -> tuple[list[Source], tuple[FlowPrediction, MaskPrediction]]:
     """Return the carried predictions in time order; and the flow from the first key frame, and its prediction."""
-    frames: list[tuple[Tensor, Tensor]] = [(batch.key_image, batch.offset)]
-    if batch.after_image is not None and batch.after_offset is not None:
-        frames.append((batch.after_image, batch.after_offset))
+    if batch.after_image is None or batch.after_offset is None:
+        raise ValueError(
+            f"{batch.names[0]} has one key frame; expected two, before and after the frame; choose triplets, "
+            "stage.sampling=${data.triplet_sampling}"
+        )
+    frames = ((batch.key_image, batch.offset), (batch.after_image, batch.after_offset))
     sources, outcomes = [], []
     for image, offset in frames:
         with torch.no_grad():

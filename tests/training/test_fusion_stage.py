@@ -40,19 +40,16 @@ def test_only_the_head_gets_a_gradient_and_all_of_it(flow: str) -> None:
     # The last layer starts at 0, which holds back the gradient of the others.
     torch.nn.init.normal_(head.layers[-1].weight)
     terms = FusionStage(FusionLoss(256)).losses(model, triplets())
-    assert set(terms) == {"fused", "fused_key"}
+    assert set(terms) == {"fused"}
     torch.stack(list(terms.values())).sum().backward()
     inside = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
     assert inside == {f"flow.fusion.{name}" for name, _ in head.named_parameters()}
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in head.parameters())
 
 
-def test_pairs_train_the_fused_key_frame() -> None:
-    model = model_with_head()
-    terms = FusionStage(FusionLoss(256)).losses(model, tiny_batch())
-    assert set(terms) == {"fused_key"}
-    terms["fused_key"].backward()
-    assert model.flow.fusion is not None and all(parameter.grad is not None for parameter in model.flow.fusion.parameters())
+def test_pairs_are_refused() -> None:
+    with pytest.raises(ValueError, match="has one key frame; expected two, before and after the frame; choose triplets"):
+        FusionStage(FusionLoss(256)).losses(model_with_head(), tiny_batch())
 
 
 def test_validation_fuses_both_key_frames() -> None:
@@ -60,9 +57,8 @@ def test_validation_fuses_both_key_frames() -> None:
     outcome = FusionStage(FusionLoss()).predict(model, batch)
     assert outcome.nonkey.shares is not None and outcome.nonkey.shares.shape[1] == 2
     assert outcome.key is not None and outcome.key.queries.shape[1] * 2 == outcome.nonkey.queries.shape[1]
-    before = FusionStage(FusionLoss()).predict(model, batch._replace(after_image=None, after_offset=None))
-    assert before.nonkey.shares is None
-    assert not torch.equal(semantic_map(before.nonkey), semantic_map(outcome.nonkey))
+    assert outcome.flow is not None
+    assert not torch.equal(semantic_map(outcome.nonkey), semantic_map(outcome.key))
 
 
 def test_steps_reduce_the_loss() -> None:
@@ -102,4 +98,4 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path) -> None:
     whole = fit(tmp_path / "whole", None)
     resumed = fit(tmp_path / "resumed", next((tmp_path / "whole").glob("*2.ckpt")))
     assert all(torch.equal(resumed[name], value) for name, value in whole.items())
-    assert whole["flow.fusion.layers.4.weight"].any() and whole["flow.fusion.own_log_weight"].any()
+    assert whole["flow.fusion.layers.4.weight"].any()

@@ -36,8 +36,6 @@ class FusionHead(nn.Module):
         )
         for tensor in self.layers[-1].parameters():
             nn.init.zeros_(tensor)
-        self.own_log_weight = nn.Parameter(torch.zeros(1))  # FSDP refuses scalars
-        """Log weight of a key frame's own prediction beside carried ones."""
 
     def forward(
         self,
