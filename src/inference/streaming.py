@@ -78,9 +78,9 @@ class StreamingSegmentor(FrameNetworks):
 
     @property
     def sources(self) -> tuple[int, int]:
-        """Number of key frames whose masks are carried to a non-key frame, and to a key frame, within a scene."""
+        """Number of key frames whose masks reach a non-key frame, and a key frame from elsewhere, within a scene."""
         neighbors = 2 if self.mode == "offline" else 1
-        return neighbors, neighbors if self.fuse_keys else 0
+        return max(neighbors, 1 + self.fuse_keys), neighbors if self.fuse_keys else 0
 
     def with_scheduler(self, scheduler: KeyFrameScheduler) -> Self:
         """Return a segmentor with the same networks and settings and another scheduler; this one stays unchanged."""
@@ -188,7 +188,7 @@ class StreamingSegmentor(FrameNetworks):
         if change.cut:
             return result
         (fused,) = label_targets(self, [Target(image, result.state, (before,), result.prediction)], self.fusion)
-        carried_on = FusedKey(fused.prediction, fused.offsets)
+        carried_on = None if fused.prediction.shares is None else FusedKey(fused.prediction, fused.offsets)
         return replace(result, prediction=fused.prediction, offsets=fused.offsets, state=replace(result.state, fused=carried_on))
 
     def _carry_fused(self, result: StepResult, fused: FusedKey | None) -> StepResult:

@@ -74,11 +74,11 @@ def cost_rows(
     average_ms = StepCosts(key_ms or 0.0, nonkey_ms or 0.0).mean(*counts)
     total = sum(count * cost.frame(*kind, rule) for kind, count in times.kinds.items())
     average = total / sum(counts) + signal_gflops
-    both, fused = sources[0] > 1, sources[1] > 0
+    several, fused = sources[0] > 1, sources[1] > 0
     return [
         CostRow("key frame, fused" if fused else "key frame", counts[0], costs.key, key_ms),
         CostRow(
-            "non-key frame, from both key frames" if both else "non-key frame",
+            "non-key frame, from two key frames" if several else "non-key frame",
             counts[1], costs.nonkey if times.nonkey else None, nonkey_ms,
         ),
         CostRow("average of this run", sum(counts), average, average_ms),

@@ -126,7 +126,7 @@ def test_a_budget_is_held_and_logged(model: Path, tmp_path: Path, caplog: pytest
 
 @pytest.mark.parametrize(
     ("options", "sources", "sources_of_key"),
-    [("mode=online", 1, 0), ("mode=online fuse_keys=true", 1, 1), ("mode=offline", 2, 0), ("mode=auto fuse_keys=true", 2, 2)],
+    [("mode=online", 1, 0), ("mode=online fuse_keys=true", 2, 1), ("mode=offline", 2, 0), ("mode=auto fuse_keys=true", 2, 2)],
 )
 def test_mode_and_fusion_reach_the_stream_and_the_marker(
     model: Path, tmp_path: Path, options: str, sources: int, sources_of_key: int

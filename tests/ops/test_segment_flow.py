@@ -22,13 +22,14 @@ def test_one_flow_for_all_segments_wins_everywhere() -> None:
     assert torch.allclose(flow[0], torch.tensor([8.0, -8.0])[:, None, None].expand(2, *SIZE))
 
 
-def test_the_flow_of_a_fused_prediction_is_that_of_its_first_key_frame() -> None:
+def test_the_flow_of_a_fused_prediction_is_that_of_the_chosen_key_frame() -> None:
     before = prediction()
     after = replace(before, mask_logits_per_layer=before.mask_logits_per_layer.flip(2))
     fused = fuse([Source(one, distance, torch.ones(1, *SIZE)) for one, distance in ((before, 4), (after, 1))], "linear")
     flow = flow_of([(1.0, 0.0), (0.0, -2.0), (9.0, 9.0)])
     assert not torch.equal(winning_flow(after, flow), winning_flow(before, flow))
     assert torch.equal(winning_flow(fused, flow), winning_flow(before, flow))
+    assert torch.equal(winning_flow(fused, flow, source=1), winning_flow(after, flow))
 
 
 def test_flow_of_another_padding_is_refused() -> None:

@@ -52,7 +52,7 @@ def test_frames_within_a_scene_pay_for_all_their_key_frames_and_the_average_for_
         run.add(FramePrediction(picture, torch.zeros(1, 1), is_key, None, None, 0.1, offsets=offsets))
     key, nonkey, average, every = cost_rows(run, COST, 0.5, sources=(2, 2), rule="linear")
     assert (key.name, key.gflops) == ("key frame, fused", 100 + 2 * 12 + 11 + 0.5)
-    assert (nonkey.name, nonkey.gflops) == ("non-key frame, from both key frames", 2 * 12 + 8 + 0.5)
+    assert (nonkey.name, nonkey.gflops) == ("non-key frame, from two key frames", 2 * 12 + 8 + 0.5)
     assert average.gflops == pytest.approx((2 * (100 + 12 + 8) + 2 * (2 * 12 + 8) + 10 + 5) / 5 + 0.5)
     # The time of a fused key frame is not that of the segmentor.
     assert (every.gflops, every.milliseconds) == (105, None)

@@ -130,7 +130,10 @@ class FramePredictor:
             mask = disoccluded(result.flow, result.prediction.image_size)
             share = None if mask is None else float(mask.mean())
             mask = None if mask is None or not self._with_flow else mask[0].cpu()
-            flow = winning_flow(result.prediction, result.flow)[0].cpu() if self._with_flow else None
+            if self._with_flow:
+                before = sum(offset < 0 for offset in result.offsets)
+                fused = result.prediction.shares is not None
+                flow = winning_flow(result.prediction, result.flow, before - 1 if fused else 0)[0].cpu()
         seconds, offsets = labelled.seconds, result.offsets
         return FramePrediction(frame, labels, result.is_key, flow, reason, seconds, share, mask, offsets)
 
