@@ -240,3 +240,30 @@ def test_errors_name_the_frame_or_the_option() -> None:
         list(stream.stream([torch.zeros(2, 3, 40, 56, dtype=torch.uint8)]))
     with pytest.raises(ValueError, match="mode is 'both'; expected online or offline"):
         StreamingSegmentor(stream.propagator, FixedInterval(2), mode="both")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("flow", ["correlation", "dis", "query"])
+def test_a_fresh_fusion_head_gives_the_photometric_result(flow: str) -> None:
+    fixed = offline(flow, FixedInterval(3), fuse_keys=True)
+    fixed.propagator.flow.add_fusion_head(4)
+    learned = online(fixed, mode="offline", fusion="learned", fuse_keys=True)
+    for one, other in zip(fixed.label_frames(frames(5)), learned.label_frames(frames(5)), strict=True):
+        assert torch.equal(one.semantic_map, other.semantic_map)
+        if len(one.result.offsets) > 1:
+            shares = one.result.prediction.shares, other.result.prediction.shares
+            assert shares[0] is not None and shares[1] is not None and torch.equal(*shares)
+
+
+def test_the_learned_rule_is_refused_without_a_head() -> None:
+    with pytest.raises(ValueError, match="fusion is learned, but the model's DISFlow has no fusion head"):
+        offline("dis", FixedInterval(3), fusion="learned")
+
+
+@pytest.mark.parametrize("flow", ["copy", "query"])
+def test_consistency_estimates_the_flow_back_as_well(flow: str) -> None:
+    rows = [list(offline(flow, FixedInterval(3), fusion=rule).label_frames(frames(5))) for rule in ("photometric", "consistency")]
+    shares = [[row.result.prediction.shares for row in clip if row.result.prediction.shares is not None] for clip in rows]
+    assert len(shares[0]) == len(shares[1]) == 2
+    differ = [not torch.equal(one, other) for one, other in zip(*shares, strict=True)]
+    # Flows that are 0 both ways agree everywhere.
+    assert all(differ) if flow == "query" else not any(differ)
