@@ -59,7 +59,8 @@ def read_evaluation(path: Path) -> list[Run]:
     rows = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(rows, list) or not all(isinstance(row, dict) and {"method", "key_interval"} <= row.keys() for row in rows):
         raise ValueError(f"{path}: expected a list of rows with method and key_interval, as src.eval writes for a checkpoint")
-    return [Run(path.name, {name: str(row[name]) for name in ("method", "key_interval")}, _numbers(row)) for row in rows]
+    names = ("method", "mode", "fusion", "fuse_keys", "key_interval")
+    return [Run(path.name, {name: str(row[name]) for name in names if name in row}, _numbers(row)) for row in rows]
 
 
 def read_wandb(project: str, group: str | None) -> list[Run]:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -33,7 +33,10 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers"),
     pytest.mark.filterwarnings("ignore:Found .* module.* in eval mode"),
 ]
-SWEEPS = sorted(path.stem for path in (ROOT / "conf" / "sweep").glob("*.yaml") if path.stem not in ("fresh_flow", "key_interval"))
+OF_EVALUATIONS = ("key_interval", "mode")
+SWEEPS = sorted(
+    path.stem for path in (ROOT / "conf" / "sweep").glob("*.yaml") if path.stem not in ("fresh_flow", *OF_EVALUATIONS)
+)
 # One job serves all sweeps for these values.
 DEFAULTS = {
     "flow_choice=query", "model.flow.decoder_layers=1", "mask_loss.deep_supervision=True", "model.flow.fuse_init=pixel",
@@ -192,8 +195,7 @@ def test_only_the_exact_grid_has_zero_flow_as_identity(job: Callable[[str, str],
         assert torch.equal(copied.propagate(key, image, image)[0].mask_logits, key.mask_logits) == still
 
 
-def test_one_evaluation_covers_all_key_intervals(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    table = folder / "intervals.json"
+def evaluated(folder: Path, table: Path, *arguments: str) -> list[dict[str, Any]]:
     scenes = [
         "data.scenes.num_clips=1",
         "data.scenes.num_frames=8",
@@ -205,18 +207,35 @@ def test_one_evaluation_covers_all_key_intervals(folder: Path, capsys: pytest.Ca
         cfg = compose(
             "eval",
             [
-                "+sweep=key_interval",
                 f"checkpoint={model}",
                 f"output={table}",
-                "methods=[copy]",
                 "key_frame_offsets=first",
                 *scenes,
+                *arguments,
             ],
         )
-    rows = evaluate(cfg)
+    return evaluate(cfg)
+
+
+def test_one_evaluation_covers_all_key_intervals(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = folder / "intervals.json"
+    rows = evaluated(folder, table, "+sweep=key_interval", "methods=[copy]")
     assert [row["key_interval"] for row in rows] == list(range(1, 11))
     assert sweep_table.main([str(table)]) == 0
     assert re.search(r"^\| +10 +\|", capsys.readouterr().out, re.MULTILINE) and table.with_name("intervals_sweep.png").exists()
+
+
+def test_one_evaluation_covers_all_modes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = folder / "modes.json"
+    rows = evaluated(folder, table, "+sweep=mode", "methods=[per_frame,copy]", "key_intervals=[3]", "disoccluded=true")
+    # Online without fused key frames no rule has an effect.
+    assert len(rows) == 1 + 1 + 4 + 2 * 4 and rows[0]["method"] == "per_frame"
+    assert len({(row["mode"], row["fusion"], row["fuse_keys"]) for row in rows[1:]}) == 13
+    plain, offline = rows[1], next(row for row in rows if row["mode"] == "offline" and row["fusion"] == "linear")
+    assert offline["gflops"] > plain["gflops"] and list(offline["miou_by_position"]) == ["0", "1", "2"]
+    assert all(row["miou_border"] is not None and (row["miou_disoccluded"] is None) == (row is rows[0]) for row in rows)
+    assert sweep_table.main([str(table)]) == 0
+    assert re.search(r"^\| copy +\| +offline +\| +linear +\| +True", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_ablations_page_lists_every_sweep_and_its_commands_compose() -> None:
@@ -244,7 +263,7 @@ def test_ablations_page_lists_every_sweep_and_its_commands_compose() -> None:
             cfg = compose(command[2].removeprefix("src."), [f"{key}={word}" for key, word in zip(keys, words, strict=True)])
         assert OmegaConf.to_container(cfg, resolve=command[2] == "src.train")
         named |= {word for key, word in zip(keys, words, strict=True) if key == "+sweep"}
-    assert named == {*SWEEPS, "fresh_flow", "key_interval"}
+    assert named == {*SWEEPS, "fresh_flow", *OF_EVALUATIONS}
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ from src.inference.distributed import SINGLE, PeerEndedError, World, join_world
 from src.inference.evaluation.clips import EvaluationOptions
 from src.inference.evaluation.comparison import MethodResult, check_classes, draw_methods, evaluate_methods, jobs
 from src.inference.evaluation.equal_cost import over_fixed, write_curves
-from src.inference.evaluation.fusing import Fusing, fusings
+from src.inference.evaluation.fusing import FrameKind, Fusing, fusings
 from src.inference.evaluation.partial import check_partial, keep_finished, remove_partial
 from src.inference.evaluation.prediction_files import PredictionFolder, evaluate_predictions
 from src.inference.evaluation.progress import ProgressBars, advance
@@ -141,8 +141,8 @@ def _evaluate_model(
     size = short_side_size((image.shape[-2], image.shape[-1]), options.short_side, options.max_long_side)
     counted = {name: frame_cost(method, size, [] if name == "per_frame" else rules) for name, method in methods.items()}
 
-    def gflops(method: str, fusing: Fusing, is_key: bool, carried: int) -> float:
-        return counted[method].frame(is_key, carried, fusing.fusion)
+    def gflops(method: str, fusing: Fusing, kind: FrameKind) -> float:
+        return counted[method].frame(kind.is_key, kind.flows, fusing.fusion, kind.sources)
 
     note = {"data": cfg.data.name, "checkpoint": str(cfg.checkpoint)}
     makers = scheduler_makers(cfg.schedulers, partial(instantiate, cfg.adaptive), partial(instantiate, cfg.budget), gflops, size)

@@ -28,11 +28,13 @@ class FusionCost:
 
     Attributes:
         carry: flow, warp and confidence of one key frame whose masks are carried.
-        post: number of fused predictions -> from masks to class scores.
+        carry_on: flow and warps of a key frame that is fused with the one before, on a non-key frame.
+        post: number of carried predictions, and whether the own one is fused with them -> from masks to class scores.
     """
 
     carry: float
-    post: Mapping[int, float]
+    carry_on: float
+    post: Mapping[tuple[int, bool], float]
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,22 @@ class FrameCost:
             raise ValueError(f"key_interval is {key_interval}; expected at least 1")
         return (self.key + (key_interval - 1) * self.propagate) / key_interval + self.post
 
-    def frame(self, is_key: bool, carried: int, rule: FusionRule | None = None) -> float:
-        """Add up the GFLOPs of a frame with the masks of ``carried`` key frames, and with its own if it is a key frame."""
-        network, sources = self.key if is_key else 0.0, carried + is_key
+    def frame(self, is_key: bool, flows: int, rule: FusionRule | None = None, sources: int | None = None) -> float:
+        """Add up the GFLOPs of a frame.
+
+        Args:
+            is_key: whether it is segmented.
+            flows: number of key frames from which masks are carried to it.
+            rule: rule that fuses them, one of ``fused``; not read for one source.
+            sources: number of predictions that are fused; more than the flows and its own, the default, if a fused key frame is
+                carried on.
+        """
+        network, sources = self.key if is_key else 0.0, flows + is_key if sources is None else sources
         if rule is None or sources == 1:
-            return network + carried * self.propagate + self.post
-        return network + carried * self.fused[rule].carry + self.fused[rule].post[sources]
+            return network + flows * self.propagate + self.post
+        fused = self.fused[rule]
+        carried = fused.carry_on if sources > flows + is_key else flows * fused.carry
+        return network + carried + fused.post[sources - is_key, is_key]
 
 
 def frame_cost(propagator: Propagator, size: Size, rules: Sequence[FusionRule] = ()) -> FrameCost:
@@ -104,8 +116,19 @@ def frame_cost(propagator: Propagator, size: Size, rules: Sequence[FusionRule] =
         fused = {}
         for rule in rules:
             trust, trust_count = count_multiply_adds(partial(shadow.confidence, rule, key, image, propagated, image, moved))
-            carry = (flow_count * (1 + (rule == "consistency")) + propagate_count + trust_count) / 1e9
-            fused[rule] = FusionCost(carry, {n: _fused_post([Source(propagated, 1, trust)] * n, rule) for n in (2, 3)})
+            flows = (1 + (rule == "consistency")) * flow_count
+            carried, own = Source(propagated, 1, trust), Source(key, 0, torch.ones_like(trust))
+            kinds = {(2, False): [carried] * 2, (1, True): [carried, own], (2, True): [carried, own, carried]}
+            predictions = {kind: fuse(sources, rule) for kind, sources in kinds.items()}
+            two = predictions[1, True]
+            on_count = 0
+            if two.shares is not None:
+                on_count = count_multiply_adds(partial(shadow.propagate_fused, two, propagated, moved))[1]
+            fused[rule] = FusionCost(
+                carry=(flows + propagate_count + trust_count) / 1e9,
+                carry_on=(flow_count + propagate_count + on_count) / 1e9,
+                post={kind: count_multiply_adds(partial(semantic_scores, one))[1] / 1e9 for kind, one in predictions.items()},
+            )
     return FrameCost(
         key=(key_count + encode_count) / 1e9,
         propagate=(flow_count + propagate_count + disocclusion_count - post_count) / 1e9,
@@ -113,10 +136,6 @@ def frame_cost(propagator: Propagator, size: Size, rules: Sequence[FusionRule] =
         params_m={name: params_m(getattr(propagator, name)) for name in ("segmentor", "flow")},
         fused=fused,
     )
-
-
-def _fused_post(sources: Sequence[Source], rule: FusionRule) -> float:
-    return count_multiply_adds(lambda: semantic_scores(fuse(sources, rule)))[1] / 1e9
 
 
 class _FixedFlow(FlowEstimator):

@@ -47,7 +47,9 @@ def test_flows_without_parameters_cost_their_warp_with_all_masks(flow: FlowEstim
     cost = frame_cost(tiny(flow), (61, 97))
     grid = (64 // 4) * (128 // 4)
     # Seven masks are read, and both components of the one flow are resized: to the masks' grid, or from the image's.
-    assert round(cost.propagate * 1e9) == 4 * 7 * grid + 4 * 2 * grid
+    # Dense flow is kept as a detail beside the resized one, and read at every pixel of the image.
+    dense = 2 * 4 * 2 * 64 * 128 + 4 * 7 * 61 * 97 if isinstance(flow, DISFlow) else 0
+    assert round(cost.propagate * 1e9) == 4 * 7 * grid + 4 * 2 * grid + dense
     assert round(cost.post * 1e9) == 4 * 7 * 64 * 128 + 5 * 7 * 64 * 128
     assert cost.params_m["flow"] == 0
 
@@ -60,8 +62,10 @@ def test_a_second_key_frame_costs_a_second_flow_warp_and_set_of_queries(flow: Fl
     assert cost.frame(False, 2, "linear") == pytest.approx(2 * (cost.propagate + cost.post))
     assert cost.frame(True, 0) == cost.key + cost.post
     assert cost.frame(True, 2, "linear") == pytest.approx(cost.key + 2 * cost.propagate + 3 * cost.post)
+    # A fused key frame carried on: one flow, the masks of both.
+    assert cost.propagate + 2 * cost.post < cost.frame(False, 1, "linear", 2) < 2 * (cost.propagate + cost.post) + 0.001
     # The warp of the key image, 4 per value, and the flow of every pixel.
-    assert (cost.fused["photometric"].carry - cost.propagate) * 1e9 >= 4 * 3 * 61 * 97
+    assert (cost.fused["photometric"].carry - cost.fused["linear"].carry) * 1e9 >= 4 * 3 * 61 * 97
     assert cost.fused["consistency"].carry > cost.fused["photometric"].carry
     if flow.fusion:
         assert cost.fused["learned"].carry - cost.fused["photometric"].carry >= 2 * 9 * 4 * 4 * 16 * 24 / 1e9

@@ -33,8 +33,8 @@ GROUPS = [
         for group in ("model/flow", "model/segmentor", "trainer", "logger")
         for one in choices(group)
     ),
-    *(("train", [f"+sweep={one}"]) for one in choices("sweep") if one != "key_interval"),
-    ("eval", ["+sweep=key_interval"]),
+    *(("train", [f"+sweep={one}"]) for one in choices("sweep") if one not in ("key_interval", "mode")),
+    *(("eval", [f"+sweep={one}"]) for one in ("key_interval", "mode")),
     *((name, []) for name in ("benchmark", "convert", "demo")),
 ]
 

@@ -7,7 +7,7 @@ from src.measure.cost import FrameCost, FusionCost
 from src.structures import KeyReason
 from src.web.run_cost import RunTimes, conditions, cost_rows
 
-FUSED = FusionCost(carry=12.0, post={2: 8.0, 3: 11.0})
+FUSED = FusionCost(carry=12.0, carry_on=14.0, post={(2, False): 8.0, (1, True): 8.0, (2, True): 11.0})
 COST = FrameCost(key=100.0, propagate=10.0, post=5.0, params_m={}, fused={"linear": FUSED})
 
 

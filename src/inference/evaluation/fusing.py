@@ -3,10 +3,24 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 from src.inference.streaming import Mode
 from src.models.fusion import FusionRule
+
+
+class FrameKind(NamedTuple):
+    """Work for a frame.
+
+    Attributes:
+        is_key: whether the frame is segmented.
+        flows: number of key frames from which masks are carried to it.
+        sources: number of predictions that are fused: more than the flows and its own if a fused key frame is carried on.
+    """
+
+    is_key: bool
+    flows: int
+    sources: int
 
 
 @dataclass(frozen=True)
@@ -35,14 +49,11 @@ class Fusing:
         return {"mode": self.mode, "fusion": self.fusion, "fuse_keys": self.fuse_keys}
 
     @property
-    def carried_to_key(self) -> int:
-        """Number of key frames whose masks are carried to a key frame within a clip."""
-        return 0 if not self.fuse_keys else 2 if self.mode == "offline" else 1
-
-    @property
-    def carried_to_nonkey(self) -> int:
-        """Number of key frames whose masks are carried to a frame between two key frames."""
-        return 2 if self.mode == "offline" else 1
+    def kinds(self) -> tuple[FrameKind, FrameKind]:
+        """Kinds of a key frame and of a non-key frame whose neighboring key frames are there."""
+        neighbors = 2 if self.mode == "offline" else 1
+        key = FrameKind(True, neighbors, neighbors + 1) if self.fuse_keys else FrameKind(True, 0, 1)
+        return key, FrameKind(False, neighbors, 2 if self.mode == "offline" else key.sources)
 
 
 PLAIN = Fusing()

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from src.data.clips import ClipDataset, naming_frame
 from src.inference.distributed import SINGLE, World
+from src.inference.evaluation.fusing import PLAIN
 from src.inference.evaluation.progress import FrameCounter, ProgressCallback
 from src.inference.evaluation.scores import EvaluationResult, Scores
 from src.inference.streaming import StreamingSegmentor
@@ -69,7 +70,7 @@ def _segment_or_propagate(stream: StreamingSegmentor, key_image: Tensor, image: 
     scored = key_image if image is None else image
     found = semantic_map(prediction, (scored.shape[-2], scored.shape[-1]))
     synchronize(found.device)
-    scores.add_time(time.perf_counter() - start, image is None)
+    scores.add_time(time.perf_counter() - start, PLAIN.kinds[image is not None])
     return found[0].cpu()
 
 

@@ -6,7 +6,7 @@ from math import nan
 
 from src.files.tables import Row
 from src.inference.evaluation.comparison import Job, MethodResult, SchedulerMaker
-from src.inference.evaluation.fusing import Fusing
+from src.inference.evaluation.fusing import FrameKind, Fusing
 from src.inference.evaluation.table import result_row
 from src.inference.scheduling.adaptive import Adaptive
 from src.inference.scheduling.budget import Budget
@@ -17,8 +17,8 @@ from src.structures import Size
 
 SCHEDULERS = ("fixed", "adaptive", "budget")
 
-FrameGflops = Callable[[str, Fusing, bool, int], float]
-"""GFLOPs of a frame of a method and fusion: whether it is a key frame, and the number of key frames whose masks are carried."""
+FrameGflops = Callable[[str, Fusing, FrameKind], float]
+"""GFLOPs of a kind of frame of a method and fusion."""
 
 
 def check_schedulers(names: Sequence[str], interval_shifts: int, allowances: Sequence[float | None]) -> None:
@@ -68,8 +68,8 @@ def scheduler_makers(
 def scheduled_row(one: MethodResult, gflops: FrameGflops, size: Size, classes: Sequence[str]) -> Row:
     """Build a row with its measured cost: that of the frames run, and the signals of the scheduler and of cut detection."""
     result, interval, fixed = one.result, one.key_interval or 1, one.scheduler == "fixed"
-    spent = sum(count * gflops(one.method, one.fusing, *kind) for kind, count in result.frames_by_carried.items())
-    frames = sum(result.frames_by_carried.values())
+    spent = sum(count * gflops(one.method, one.fusing, kind) for kind, count in result.frames_by_kind.items())
+    frames = sum(result.frames_by_kind.values())
     measured = spent / frames + _signals(one.fusing, size, scheduled=not fixed) if frames else nan
     nominal = _step_costs(one.method, one.fusing, gflops, size).mean(keys=1, nonkeys=interval - 1) if fixed else measured
     return {**result_row(one.method, interval, result, classes, nominal, one.scheduler, measured), **one.fusing.columns}
@@ -78,8 +78,7 @@ def scheduled_row(one: MethodResult, gflops: FrameGflops, size: Size, classes: S
 def _step_costs(method: str, fusing: Fusing, gflops: FrameGflops, size: Size) -> StepCosts:
     """Return the cost of frames whose neighboring key frames are there."""
     signals = _signals(fusing, size, scheduled=False)
-    key, nonkey = ((True, fusing.carried_to_key), (False, fusing.carried_to_nonkey))
-    return StepCosts(gflops(method, fusing, *key) + signals, gflops(method, fusing, *nonkey) + signals)
+    return StepCosts(*(gflops(method, fusing, kind) + signals for kind in fusing.kinds))
 
 
 def _signals(fusing: Fusing, size: Size, scheduled: bool) -> float:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from src.inference.distributed import SINGLE, World
+from src.inference.evaluation.fusing import FrameKind
 from src.metrics.class_borders import near_class_change
 from src.metrics.grouped_iou import GroupedIoU
 from src.metrics.iou import MeanIoU, iou_figures
@@ -70,7 +71,7 @@ class EvaluationResult:
         miou_disoccluded: mIoU of labelled pixels without a source in the key frame before, by the exact flow, of all runs.
         confusion: (K, K) int64 pixels of all runs, row = label, column = prediction; (1, 3) for K = 1.
         key_times, nonkey_times: times of key frames and of non-key frames.
-        frames_by_carried: (key frame, number of key frames whose masks are carried to it) -> number of frames run.
+        frames_by_kind: kind of frame -> number of frames run.
         runs: number of averaged runs over the clips.
         frames: number of labelled frames in a run.
     """
@@ -91,7 +92,7 @@ class EvaluationResult:
     confusion: Tensor
     key_times: StepTimes
     nonkey_times: StepTimes
-    frames_by_carried: dict[tuple[bool, int], int]
+    frames_by_kind: dict[FrameKind, int]
     runs: int
     frames: int
 
@@ -116,7 +117,7 @@ class Scores:
         self._groups = GroupedIoU(num_classes)
         self._runs: list[_Run] = []
         self._seconds: dict[bool, list[float]] = {True: [], False: []}
-        self._carried: Counter[tuple[bool, int]] = Counter()
+        self._kinds: Counter[FrameKind] = Counter()
         self.start_run()
 
     def start_run(self) -> None:
@@ -126,10 +127,10 @@ class Scores:
         self._consistency = {f"vc{window}": VideoConsistency(window) for window in WINDOWS}
         self._consistency |= {f"strict_vc{window}": VideoConsistency(window, protocol="strict") for window in WINDOWS}
 
-    def add_time(self, seconds: float, is_key: bool, carried: int | None = None) -> None:
-        """Add the duration of one step, and the number of key frames whose masks are carried to it (default: 0 and 1)."""
-        self._seconds[is_key].append(seconds)
-        self._carried[is_key, int(not is_key) if carried is None else carried] += 1
+    def add_time(self, seconds: float, kind: FrameKind) -> None:
+        """Add the duration of one step."""
+        self._seconds[kind.is_key].append(seconds)
+        self._kinds[kind] += 1
 
     def add_frame(
         self,
@@ -195,7 +196,7 @@ class Scores:
             confusion=torch.stack([run.iou.confusion for run in self._runs]).sum(0),
             key_times=StepTimes.of(self._seconds[True]),
             nonkey_times=StepTimes.of(self._seconds[False]),
-            frames_by_carried=dict(self._carried),
+            frames_by_kind=dict(self._kinds),
             runs=len(self._runs),
             frames=frames,
         )
@@ -204,12 +205,12 @@ class Scores:
         """Sum the counts of all processes. Counts are integers, so the sums equal those of one process bit for bit."""
         metrics = [metric for run in self._runs for metric in run.metrics()]
         states = [metric.metric_state for metric in metrics]
-        gathered = world.gather((states, self._groups, self._carried, self._seconds))
+        gathered = world.gather((states, self._groups, self._kinds, self._seconds))
         for number, metric in enumerate(metrics):
             for name in metric.metric_state:
                 setattr(metric, name, sum(states[number][name] for states, *_ in gathered))
         self._groups.sum_up([groups for _, groups, *_ in gathered])
-        self._carried = sum((carried for _, _, carried, _ in gathered), Counter())
+        self._kinds = sum((kinds for _, _, kinds, _ in gathered), Counter())
         self._seconds = {is_key: [value for *_, seconds in gathered for value in seconds[is_key]] for is_key in self._seconds}
 
 

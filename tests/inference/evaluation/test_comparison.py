@@ -71,17 +71,18 @@ def test_every_fusion_has_a_result_and_fused_key_frames_share_none() -> None:
         for k in (1, 2)
     ]
     assert results["per_frame_k1"] is results["copy_k1"] is results["copy_offline_linear_k1"]
-    carried = {name: one.frames_by_carried for name, one in results.items()}
-    assert carried["copy_k2"] == {(True, 0): 5, (False, 1): 4}
-    assert carried["copy_linear_fused_keys_k1"] == {(True, 0): 1, (True, 1): 8}
-    assert carried["copy_offline_linear_k2"] == {(True, 0): 5, (False, 2): 4}
-    assert carried["copy_offline_linear_fused_keys_k2"] == {(True, 1): 2, (True, 2): 3, (False, 2): 4}
+    kinds = {name: one.frames_by_kind for name, one in results.items()}
+    assert kinds["copy_k2"] == {(True, 0, 1): 5, (False, 1, 1): 4}
+    assert kinds["copy_linear_fused_keys_k1"] == {(True, 0, 1): 1, (True, 1, 2): 8}
+    assert kinds["copy_linear_fused_keys_k2"] == {(True, 0, 1): 1, (False, 1, 1): 1, (True, 1, 2): 4, (False, 1, 2): 3}
+    assert kinds["copy_offline_linear_k2"] == {(True, 0, 1): 5, (False, 2, 2): 4}
+    assert kinds["copy_offline_linear_fused_keys_k2"] == {(True, 1, 2): 2, (True, 2, 3): 3, (False, 2, 2): 4}
 
 
 def test_combinations_without_effect_are_left_out() -> None:
     found = fusings(["online", "offline"], ["nearest", "linear"], [False, True])
     assert len(found) == 7 and found[0] == PLAIN and sum(one.mode == "online" for one in found) == 3
-    assert [one.carried_to_key for one in found[:3]] == [0, 1, 1] and Fusing("offline", "linear").carried_to_nonkey == 2
+    assert found[1].kinds == ((True, 1, 2), (False, 1, 2)) and Fusing("offline", "linear").kinds == ((True, 0, 1), (False, 2, 2))
 
 
 def test_other_classes_are_refused() -> None:

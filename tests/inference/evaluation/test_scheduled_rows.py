@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from src.inference.evaluation.comparison import Job, MethodResult
-from src.inference.evaluation.fusing import Fusing
+from src.inference.evaluation.fusing import FrameKind, Fusing
 from src.inference.evaluation.scheduled_rows import check_schedulers, scheduled_row, scheduler_makers
 from src.inference.evaluation.scores import StepTimes
 from src.inference.scheduling.adaptive import Adaptive
@@ -17,8 +17,8 @@ from tests.inference.evaluation.test_table import RESULT
 SIZE = (64, 96)
 
 
-def cost(method: str, fusing: Fusing, is_key: bool, carried: int) -> float:
-    return 10 * is_key + carried
+def cost(method: str, fusing: Fusing, kind: FrameKind) -> float:
+    return 10 * kind.is_key + kind.flows
 
 
 CLASSES = ("sky", "road")
@@ -37,7 +37,7 @@ def test_a_fixed_row_states_its_interval_and_others_the_frames_that_were_run() -
         RESULT,
         key_times=StepTimes(1.0, 1.0, 1.0, 2),
         nonkey_times=StepTimes(1.0, 1.0, 1.0, 6),
-        frames_by_carried={(True, 0): 2, (False, 1): 6},
+        frames_by_kind={FrameKind(True, 0, 1): 2, FrameKind(False, 1, 1): 6},
     )
     row = partial(scheduled_row, gflops=cost, size=SIZE, classes=CLASSES)
     fixed = row(MethodResult("dis", 5, result))
@@ -48,8 +48,9 @@ def test_a_fixed_row_states_its_interval_and_others_the_frames_that_were_run() -
 
 
 def test_a_fused_row_counts_every_carried_key_frame() -> None:
-    frames = {(True, 0): 1, (True, 1): 1, (True, 2): 4, (False, 2): 20, (False, 1): 3}
-    both = MethodResult("dis", 5, replace(RESULT, frames_by_carried=frames), fusing=Fusing("offline", "linear", True))
+    counts = {(True, 0, 1): 1, (True, 1, 2): 1, (True, 2, 3): 4, (False, 2, 2): 20, (False, 1, 1): 3}
+    frames = {FrameKind(*kind): count for kind, count in counts.items()}
+    both = MethodResult("dis", 5, replace(RESULT, frames_by_kind=frames), fusing=Fusing("offline", "linear", True))
     row, signals = scheduled_row(both, cost, SIZE, CLASSES), thumbnail_multiply_adds(SIZE) / 1e9
     assert row["gflops"] == pytest.approx((10 + 2 + 4 * 2) / 5 + signals)
     assert row["gflops_measured"] == pytest.approx((6 * 10 + 1 + 8 + 40 + 3) / 29 + signals)

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from src.inference.evaluation.fusing import PLAIN
 from src.inference.evaluation.scores import EvaluationResult, Scores, StepTimes
 from src.metrics.iou import MeanIoU
 from src.metrics.temporal_consistency import TemporalConsistency
@@ -91,8 +92,8 @@ def test_runs_are_averaged_and_their_pixels_added() -> None:
 def test_step_times_are_in_milliseconds() -> None:
     assert StepTimes.of([0.5, 1.0, 3.0]) == StepTimes(1000.0, 1500.0, 3000.0, 3)
     scores = Scores(5)
-    scores.add_time(0.1, is_key=True)
-    scores.add_time(0.02, is_key=False)
+    scores.add_time(0.1, PLAIN.kinds[0])
+    scores.add_time(0.02, PLAIN.kinds[1])
     scores.end_run()
     result = scores.result(0)
     assert result.mean_ms(5) == pytest.approx((100 + 4 * 20) / 5)

@@ -8,6 +8,7 @@ import torch
 from rich.console import Console
 
 from src.files.tables import write_table
+from src.inference.evaluation.fusing import PLAIN
 from src.inference.evaluation.scores import EvaluationResult, StepTimes
 from src.inference.evaluation.table import method_table, prediction_row, prediction_table, result_row
 
@@ -19,7 +20,7 @@ RESULT = EvaluationResult(
     miou_by_position={0: 0.75, 1: NAN}, frames_by_position={0: 3, 1: 2}, miou_border=0.25, miou_disoccluded=NAN,
     confusion=torch.eye(2, dtype=torch.int64),
     key_times=StepTimes(100.0, 110.0, 150.0, 4), nonkey_times=StepTimes(20.0, 25.0, 30.0, 16),
-    frames_by_carried={(True, 0): 4, (False, 1): 16}, runs=5, frames=20,
+    frames_by_kind={PLAIN.kinds[0]: 4, PLAIN.kinds[1]: 16}, runs=5, frames=20,
 )  # fmt: skip
 ROW = result_row("query", 5, RESULT, ("sky", "road"), 12.5)
 
