@@ -52,7 +52,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def config(*overrides: str) -> DictConfig:
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return compose("predict", quote_paths(["device=cpu", *overrides]))
+        fusion = [] if any(one.startswith("fuse_keys=") for one in overrides) else ["fuse_keys=false"]
+        return compose("predict", quote_paths(["device=cpu", *fusion, *overrides]))
+
+
+def test_key_frames_are_fused_by_default() -> None:
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        assert compose("predict", ["checkpoint=x", "input=y", "output=z"]).fuse_keys
 
 
 def maps(folder: Path) -> list[Tensor]:

@@ -84,7 +84,7 @@ def test_a_clip_gives_video_timeline_and_costs(client: Any) -> None:
     assert "8 frames" in text and "25% key frames" in text
     assert len(list(VideoFrames(video["video"] if isinstance(video, dict) else video))) == 8
     assert line.count('class="mark"') == 2 and "key frame 5, 0.33 s: key interval" in line
-    assert "| key frame | 2 |" in table and "| non-key frame, from two key frames | 6 |" in table
+    assert "| key frame, fused | 2 |" in table and "| non-key frame, from two key frames | 6 |" in table
     assert "torch" in table and "32x43" in table
     assert Path(shares).read_text(encoding="utf-8").startswith("frame,name,seconds,key,reason,disoccluded,sky")
 
