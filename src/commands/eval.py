@@ -101,7 +101,8 @@ def evaluate(cfg: DictConfig, world: World = SINGLE) -> list[Row]:
     if report is not None:
         with results_folder(report, {"data": cfg.data.name}, cfg.overwrite) as folder:
             assert folder is not None
-            written = write_report(results, dataset.classes, folder) | write_curves(rows, folder)
+            curves = write_curves(rows, folder) if cfg.predictions is None else {}
+            written = write_report(results, dataset.classes, folder) | curves
         files = {name: report / path.name for name, path in written.items()}
         for table in class_tables(results, dataset.classes):
             console.print(table)
