@@ -82,7 +82,8 @@ def config(root: Path, draw: random.Random) -> DictConfig:
         "flow_pictures": draw.random() < 0.3,
     }
     fixed = {"data": None, "device": "cpu", "scheduler": {}, "legend": True, "alpha": 0.5, "quality": 20, "source_beside": False}
-    return OmegaConf.create(keys | fixed | chosen)
+    fusing = {"mode": "auto", "fusion": "photometric", "fuse_keys": False}
+    return OmegaConf.create(keys | fixed | fusing | chosen)
 
 
 def build(root: Path, draw: random.Random) -> None:
