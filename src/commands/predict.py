@@ -21,6 +21,7 @@ from src.files.results.owned_folder import Scratch, output_lock
 from src.files.results.result_marker import check_replaceable
 from src.inference.cost_probe import measure_ms
 from src.inference.distributed import SINGLE, World, join_world
+from src.inference.evaluation.fusing import Fusing
 from src.inference.evaluation.progress import heartbeat
 from src.inference.flow_choice import names_and_colors, with_flow
 from src.inference.scheduling.budget import Budget
@@ -185,9 +186,9 @@ def _with_costs(budget: Budget, stream: StreamingSegmentor, source: FrameSource)
     else:
         resized = stream.resize(image)
         size = (resized.shape[-2], resized.shape[-1])
-        cost, (sources, sources_of_key) = frame_cost(stream.propagator, size, [stream.fusion]), stream.sources
-        key, nonkey = (cost.frame(*kind, stream.fusion) for kind in ((True, sources_of_key), (False, sources)))
-        costs = StepCosts(key + budget.signal_gflops(size), nonkey + budget.signal_gflops(size))
+        cost, signal = frame_cost(stream.propagator, size, [stream.fusion]), budget.signal_gflops(size)
+        kinds = Fusing(stream.mode, stream.fusion, stream.fuse_keys).kinds
+        costs = StepCosts(*(cost.frame(kind.is_key, kind.flows, stream.fusion, kind.sources) + signal for kind in kinds))
     budget = budget.with_costs(costs)
     log.info(
         "a key frame costs %.4g %s, a non-key frame %.4g: a budget of %.4g per frame allows a key frame every %.1f frames",

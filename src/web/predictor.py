@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from src.files.results.owned_folder import Scratch
+from src.inference.evaluation.fusing import Fusing
 from src.inference.scheduling.scheduler import FixedInterval, KeyFrameScheduler
 from src.inference.scheduling.signals import thumbnail_multiply_adds
 from src.inference.streaming import Mode, StreamingSegmentor
@@ -114,8 +115,9 @@ class ClipPredictor:
             propagator, FixedInterval() if isinstance(scheduler, BudgetShare) else scheduler,
             self._short_side, self._max_long_side, self._autocast, mode=mode, fusion=self._fusion, fuse_keys=self._fuse_keys,
         )  # fmt: skip
+        fusing = Fusing(mode, self._fusion, self._fuse_keys)
         if isinstance(scheduler, BudgetShare):
-            stream = stream.with_scheduler(self._budget(scheduler, flow, source, stream.sources))
+            stream = stream.with_scheduler(self._budget(scheduler, flow, source, fusing))
         times, keys, sizes, last = RunTimes(), list[KeyFrameMark](), list[Size](), list[FramePrediction]()
         options = OutputOptions(source_beside=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -144,19 +146,19 @@ class ClipPredictor:
             scratch.commit({"video": source.info.name, "frames": done.frames}, overwrite=False)
         # If the frame size changes, the first frame determines the cost.
         size = short_side_size(sizes[0], self._short_side, self._max_long_side)
-        rows = cost_rows(times, self._cost(flow, size), _signal_gflops(stream.scheduler, size), stream.sources, self._fusion)
+        rows = cost_rows(times, self._cost(flow, size), _signal_gflops(stream.scheduler, size), fusing)
         machine = describe_machine(next(propagator.parameters()).device)
         precision = None if self._autocast is None else str(self._autocast).removeprefix("torch.")
         measured = conditions(machine, size, precision)
         return ClipPrediction(folder / OVERLAY, folder / SHARES, keys, done, rows, measured, list(source.decode_errors), part)
 
-    def _budget(self, share: BudgetShare, flow: str, source: FrameSource, sources: tuple[int, int]) -> KeyFrameScheduler:
+    def _budget(self, share: BudgetShare, flow: str, source: FrameSource, fusing: Fusing) -> KeyFrameScheduler:
         image = first_image(source)
         if image is None:
             raise ValueError("; ".join(source.decode_errors) or f"{source.info.name}: no frame could be read")
         size = short_side_size((image.shape[-2], image.shape[-1]), self._short_side, self._max_long_side)
         cost = self._cost(flow, size)
-        return share.budget(step_costs(cost, thumbnail_multiply_adds(size) / 1e9, sources, self._fusion))
+        return share.budget(step_costs(cost, thumbnail_multiply_adds(size) / 1e9, fusing))
 
     def _cost(self, flow: str, size: Size) -> FrameCost:
         if (flow, size) not in self._costs:

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
+from src.inference.evaluation.fusing import PLAIN, FrameKind, Fusing
 from src.inference.scheduling.step_costs import StepCosts
 from src.inference.video.prediction import FramePrediction
 from src.measure.cost import FrameCost
-from src.models.fusion import FusionRule
 from src.structures import Size
 
 
@@ -17,17 +17,19 @@ class RunTimes:
     """Network times of the key frames and of the non-key frames, seconds.
 
     Attributes:
-        kinds: number of frames of each kind: whether a key frame, and from how many other key frames its masks are carried.
+        kinds: number of frames of each kind.
     """
 
     key: list[float] = field(default_factory=list)
     nonkey: list[float] = field(default_factory=list)
-    kinds: Counter[tuple[bool, int]] = field(default_factory=Counter)
+    kinds: Counter[FrameKind] = field(default_factory=Counter)
 
     def add(self, result: FramePrediction) -> None:
         """Add one frame."""
         (self.key if result.is_key else self.nonkey).append(result.seconds)
-        self.kinds[result.is_key, len(result.offsets) - result.is_key] += 1
+        # One flow carries all masks from the key frame of one side.
+        flows = sum(any(sign * offset > 0 for offset in result.offsets) for sign in (-1, 1)) or int(not result.is_key)
+        self.kinds[FrameKind(result.is_key, flows, len(result.offsets))] += 1
 
 
 @dataclass(frozen=True)
@@ -47,34 +49,27 @@ class CostRow:
     milliseconds: float | None
 
 
-def step_costs(cost: FrameCost, signal_gflops: float, sources: tuple[int, int], rule: FusionRule) -> StepCosts:
-    """Return the GFLOPs of both kinds of frames within a scene; ``sources`` is that of a ``StreamingSegmentor``."""
-    carried, carried_to_key = sources
-    return StepCosts(cost.frame(True, carried_to_key, rule) + signal_gflops, cost.frame(False, carried, rule) + signal_gflops)
+def step_costs(cost: FrameCost, signal_gflops: float, fusing: Fusing) -> StepCosts:
+    """Return the GFLOPs of both kinds of frames within a scene."""
+    return StepCosts(*(_gflops(cost, kind, fusing) + signal_gflops for kind in fusing.kinds))
 
 
-def cost_rows(
-    times: RunTimes,
-    cost: FrameCost,
-    signal_gflops: float = 0.0,
-    sources: tuple[int, int] = (1, 0),
-    rule: FusionRule = "photometric",
-) -> list[CostRow]:
+def cost_rows(times: RunTimes, cost: FrameCost, signal_gflops: float = 0.0, fusing: Fusing = PLAIN) -> list[CostRow]:
     """Return the rows for key frames, non-key frames, the average of the run and segmenting every frame.
 
     ``cost`` holds for the network's input size, ``signal_gflops`` is the cost of the scheduler's own signal per frame. The first
-    and last frames of a scene have fewer ``sources``, which the average counts.
+    and last frames of a scene have fewer sources, which the average counts.
     """
     counts = len(times.key), len(times.nonkey)
     if not any(counts):
         raise ValueError("the run has no frame; expected at least one")
-    costs = step_costs(cost, signal_gflops, sources, rule)
+    costs = step_costs(cost, signal_gflops, fusing)
     key_ms, nonkey_ms = _median_ms(times.key), _median_ms(times.nonkey)
     # Not the mean, which a single stall of the machine would dominate.
     average_ms = StepCosts(key_ms or 0.0, nonkey_ms or 0.0).mean(*counts)
-    total = sum(count * cost.frame(*kind, rule) for kind, count in times.kinds.items())
+    total = sum(count * _gflops(cost, kind, fusing) for kind, count in times.kinds.items())
     average = total / sum(counts) + signal_gflops
-    several, fused = sources[0] > 1, sources[1] > 0
+    several, fused = fusing.kinds[1].sources > 1, fusing.fuse_keys
     return [
         CostRow("key frame, fused" if fused else "key frame", counts[0], costs.key, key_ms),
         CostRow(
@@ -94,6 +89,10 @@ def conditions(machine: dict[str, str | int], size: Size, autocast: str | None =
         f"{machine['device']}{threads}, {precision}, torch {machine['torch']}; network input {size[0]}x{size[1]} (HxW), "
         "batch 1. GFLOPs: one multiply-add counts as 1. Times: medians, with decoding and encoding in parallel."
     )
+
+
+def _gflops(cost: FrameCost, kind: FrameKind, fusing: Fusing) -> float:
+    return cost.frame(kind.is_key, kind.flows, fusing.fusion, kind.sources)
 
 
 def _median_ms(seconds: Sequence[float]) -> float | None:

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from src.inference.evaluation.fusing import Fusing
 from src.inference.video.prediction import FramePrediction
 from src.inference.video.sources import Frame
 from src.measure.cost import FrameCost, FusionCost
@@ -50,7 +51,7 @@ def test_frames_within_a_scene_pay_for_all_their_key_frames_and_the_average_for_
     run = RunTimes()
     for is_key, offsets in ((True, (0, 3)), (False, (-1, 2)), (False, (-2, 1)), (True, (-3, 0)), (False, (-1,))):
         run.add(FramePrediction(picture, torch.zeros(1, 1), is_key, None, None, 0.1, offsets=offsets))
-    key, nonkey, average, every = cost_rows(run, COST, 0.5, sources=(2, 2), rule="linear")
+    key, nonkey, average, every = cost_rows(run, COST, 0.5, Fusing("offline", "linear", True))
     assert (key.name, key.gflops) == ("key frame, fused", 100 + 2 * 12 + 11 + 0.5)
     assert (nonkey.name, nonkey.gflops) == ("non-key frame, from two key frames", 2 * 12 + 8 + 0.5)
     assert average.gflops == pytest.approx((2 * (100 + 12 + 8) + 2 * (2 * 12 + 8) + 10 + 5) / 5 + 0.5)
