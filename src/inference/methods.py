@@ -24,8 +24,9 @@ def available_methods(propagator: Propagator) -> tuple[str, ...]:
 def with_method(propagator: Propagator, method: str) -> Propagator:
     """Combine the segmentor with the flow of a named method; weights are shared, not copied.
 
-    ``per_frame`` (for key interval 1) and ``copy`` have no motion, ``dis`` is training-free optical flow, ``pixel`` one learned
-    flow for all segments, ``query`` the paper's flow per segment, and ``correlation`` the light estimator.
+    ``per_frame`` (for key interval 1) and ``copy`` have no motion, ``dis`` is training-free optical flow, ``dis_fine`` a more
+    accurate and slower one, ``pixel`` one learned flow for all segments, ``query`` the paper's flow per segment, and
+    ``correlation`` the light estimator.
 
     Args:
         propagator: trained network.
@@ -46,7 +47,7 @@ def with_method(propagator: Propagator, method: str) -> Propagator:
         if free is None:
             expected = " or ".join(kind.__name__ for kind in kinds)
             raise ValueError(f"method {method!r} needs a checkpoint with a {expected}; this one has a {type(own).__name__}")
-        flow = free(size_divisor=propagator.segmentor.size_divisor)
+        flow = free(size_divisor=propagator.segmentor.size_divisor).for_method(name)
     # The reference's grid shifts masks even at zero flow: only weights trained on it may use it.
     grid: WarpGrid = "exact" if flow.training_free else propagator.warp_grid
     device = next(propagator.parameters()).device

@@ -59,7 +59,7 @@ Compile = bool | Literal["backbone"]
 MapSize = Literal["image", "mask"]
 Mode = Literal["online", "offline"]
 Fusion = Literal["nearest", "linear", "photometric", "consistency", "learned"]
-FlowName = Literal["auto", "own", "dis", "copy", "pixel", "query"]
+FlowName = Literal["auto", "own", "dis", "dis_fine", "copy", "pixel", "query", "correlation"]
 NetworkSide = Literal["checkpoint"] | Side | None
 Split = Literal["train", "val", "test"]
 Port = Annotated[int, Field(ge=1, le=65535)]

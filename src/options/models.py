@@ -162,7 +162,9 @@ class Eval(Options):
     predictions: PathText | None
     output: PathText
     overwrite: bool
-    methods: Annotated[list[Literal["per_frame", "copy", "dis", "pixel", "query"]], Field(min_length=1)]
+    methods: Annotated[
+        list[Literal["per_frame", "copy", "dis", "dis_fine", "pixel", "query", "correlation"]], Field(min_length=1)
+    ]
     key_intervals: KeyIntervals
     schedulers: Annotated[list[Literal["fixed", "adaptive", "budget"]], Field(min_length=1)]
     mode: Mode | Annotated[list[Mode], Field(min_length=1)]

@@ -42,9 +42,9 @@ def test_every_flow_of_a_checkpoint_can_be_selected() -> None:
 
 def test_the_first_selectable_flow_is_the_chosen_one_and_the_rest_are_the_checkpoints() -> None:
     query = tiny_propagator("query")
-    assert list(selectable_flows(query, {})) == ["query", "copy", "dis", "pixel"]
-    assert list(selectable_flows(query, {}, "dis")) == ["dis", "copy", "pixel", "query"]
-    assert list(selectable_flows(tiny_propagator("copy"), {})) == ["dis", "copy"]
+    assert list(selectable_flows(query, {})) == ["query", "copy", "dis", "dis_fine", "pixel"]
+    assert list(selectable_flows(query, {}, "dis")) == ["dis", "copy", "dis_fine", "pixel", "query"]
+    assert list(selectable_flows(tiny_propagator("copy"), {})) == ["dis", "copy", "dis_fine"]
 
 
 @pytest.mark.parametrize("flow", ["auto", "own", "dis"])

@@ -9,8 +9,8 @@ from src.inference.methods import available_methods, method_names, own_methods, 
 from src.models.flow import FLOW_ESTIMATORS, CopyFlow, DISFlow, PixelBranch, PixelFlow, QueryFlow
 from tests.inference.tiny import frames, tiny_propagator
 
-QUERY_METHODS = ("per_frame", "copy", "dis", "pixel", "query")
-KINDS = {"per_frame": CopyFlow, "copy": CopyFlow, "dis": DISFlow, "pixel": PixelBranch, "query": QueryFlow}
+QUERY_METHODS = ("per_frame", "copy", "dis", "dis_fine", "pixel", "query")
+KINDS = {"per_frame": CopyFlow, "copy": CopyFlow, "dis": DISFlow, "dis_fine": DISFlow, "pixel": PixelBranch, "query": QueryFlow}
 
 
 @pytest.mark.parametrize("method", QUERY_METHODS)
@@ -44,7 +44,14 @@ def test_only_trained_flows_use_the_references_grid() -> None:
     propagator = tiny_propagator("query")
     propagator.warp_grid = "reference"
     grids = {method: with_method(propagator, method).warp_grid for method in QUERY_METHODS}
-    assert grids == {"per_frame": "exact", "copy": "exact", "dis": "exact", "pixel": "reference", "query": "reference"}
+    assert grids == {
+        "per_frame": "exact",
+        "copy": "exact",
+        "dis": "exact",
+        "dis_fine": "exact",
+        "pixel": "reference",
+        "query": "reference",
+    }
 
 
 @pytest.mark.parametrize(
@@ -58,7 +65,9 @@ def test_a_method_without_its_network_is_refused(flow: str, method: str) -> None
 
 
 def test_an_unknown_method_is_refused() -> None:
-    with pytest.raises(ValueError, match="method is 'raft'; expected one of per_frame, copy, dis, pixel, query, correlation"):
+    with pytest.raises(
+        ValueError, match="method is 'raft'; expected one of per_frame, copy, dis, dis_fine, pixel, query, correlation"
+    ):
         with_method(tiny_propagator("copy"), "raft")
 
 

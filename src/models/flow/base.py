@@ -41,7 +41,8 @@ class FlowEstimator(nn.Module, ABC):
         pixels of its own grid. The grids cover the padded image; padding is at the right and bottom only.
 
     Attributes:
-        method_names: values of ``methods=`` and ``flow=`` that this estimator provides; the last one is the whole estimator.
+        method_names: values of ``methods=`` and ``flow=`` that this estimator provides; of a trained estimator the last one is
+            the whole.
         training_free: True where ``type(self)(size_divisor=...)`` works with any segmentor, without trained weights.
         reads_queries: True where the flow depends on the queries; other estimators accept any tensor of queries.
         has_confidence: True where the predictions have a confidence, which the fusion head reads.

@@ -32,7 +32,7 @@ class DISFlow(FlowEstimator):
         ValueError: if ``size_divisor`` is not a multiple of ``stride``, or ``short_side`` is below 16.
     """
 
-    method_names: ClassVar[tuple[str, ...]] = ("dis",)
+    method_names: ClassVar[tuple[str, ...]] = ("dis", "dis_fine")
     training_free: ClassVar[bool] = True
 
     def __init__(
@@ -55,6 +55,11 @@ class DISFlow(FlowEstimator):
         self.stride = stride
         self.size_divisor = size_divisor
         self.add_fusion_head(fusion_dim)
+
+    def for_method(self, name: str) -> FlowEstimator:
+        """Return the estimator itself, or for ``dis_fine`` one of that preset."""
+        own = super().for_method(name)
+        return DISFlow("fine", self.short_side, self.stride, self.size_divisor) if name == "dis_fine" else own
 
     @torch.no_grad()
     def forward(
