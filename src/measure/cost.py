@@ -49,7 +49,7 @@ class FrameCost:
         post: from masks to class scores, on every frame: masks upsampled to the padded image and summed by class; the last
             resize to another size is left out.
         params_m: millions of parameters of ``segmentor`` and ``flow``.
-        fused: cost of fused frames by rule, of the rules asked for.
+        fused: cost of fused frames for each counted rule.
     """
 
     key: float
