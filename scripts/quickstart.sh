@@ -11,4 +11,6 @@ rm -rf "$out/model"
 cp -r "$out/propagation/model" "$out/model"
 python -m src.eval checkpoint="$out/model" data=moving_scenes "methods=[per_frame,copy,dis,pixel,query]" "key_intervals=[5]" key_frame_offsets=first \
   output="$out/table.json" overlay="$out/overlay.mp4" pictures="$out/pictures" overwrite=true
-echo "table: $out/table.json   video: $out/overlay.mp4   pictures: $out/pictures   model: $out/model"
+python -m src.eval checkpoint="$out/model" data=moving_scenes "methods=[dis,query]" "key_intervals=[5]" key_frame_offsets=first \
+  mode=offline fuse_keys=true output="$out/offline.json" overwrite=true
+echo "tables: $out/table.json, offline.json   video: $out/overlay.mp4   pictures: $out/pictures   model: $out/model"
