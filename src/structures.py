@@ -1,4 +1,4 @@
-"""Shared types: clips, frame pairs, predictions and the state of a stream.
+"""Shared types: clips, predictions and the state of a stream.
 
 Shape letters, everywhere: B batch, T frames, Q queries, C channels, K classes, L decoder layers, H W image pixels, h w mask grid.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from jaxtyping import Float, Num
 from torch import Tensor
@@ -53,79 +53,6 @@ class Clip:
     def labelled_frames(self) -> tuple[int, ...]:
         """Indices of the labelled frames."""
         return tuple(i for i, label in enumerate(self.labels) if label is not None)
-
-
-class FramePair(NamedTuple):
-    """Indices of the frames of a training pair or triplet.
-
-    Attributes:
-        clip: index in the list of clips.
-        key: index of the key frame; of a triplet, the one before.
-        nonkey: index of the labelled non-key frame; equal to ``key`` for single-frame training.
-        after: index of the key frame after it; ``None`` for a pair.
-    """
-
-    clip: int
-    key: int
-    nonkey: int
-    after: int | None = None
-
-
-class PairSample(NamedTuple):
-    """Training sample on the CPU: a pair or triplet of frames, the label of the non-key frame, and the flow where known.
-
-    Attributes:
-        key_image: (3, H, W) uint8 RGB.
-        nonkey_image: (3, H, W) uint8 RGB.
-        nonkey_label: (H, W) uint8 or int64, classes or ``IGNORE_INDEX``.
-        flow: (2, H, W) float32, backward flow in pixels: stored at the non-key pixel, pointing to its source in the key
-            frame; NaN where unknown or occluded in the key frame. ``None`` for data without flow.
-        name: ``clip/key->nonkey``, of a triplet ``clip/key->nonkey<-after``, for messages.
-        offset: ``key - nonkey`` in frames; 0 for single frames and for pairs from a still.
-        after_image: (3, H, W) uint8 RGB, the key frame on the other side; ``None`` for a pair.
-        after_flow: (2, H, W) float32, as ``flow``, to the key frame on the other side.
-        after_offset: ``after - nonkey`` in frames; 0 for single frames and for pairs.
-    """
-
-    key_image: Tensor
-    nonkey_image: Tensor
-    nonkey_label: Tensor
-    flow: Tensor | None
-    name: str
-    offset: int = 0
-    after_image: Tensor | None = None
-    after_flow: Tensor | None = None
-    after_offset: int = 0
-
-
-class PairBatch(NamedTuple):
-    """Batch of training samples: the fields of ``PairSample`` with a leading B, unpadded, RGB 0..255.
-
-    Attributes:
-        key_image: (B, 3, H, W) uint8; from the loader in the memory order of its samples, on the device contiguous.
-        nonkey_image: (B, 3, H, W) uint8, as ``key_image``.
-        nonkey_label: (B, H, W), from the loader uint8 or int64 as in its samples, on the device int64.
-        flow: (B, 2, H, W) float32 with NaN where unknown, or ``None``.
-        offset: (B,) int64, ``key - nonkey`` in frames (0 for single frames and for pairs from a still).
-        sample_id: (B,) int64, number of each sample in the run; the key of all its random draws.
-        names: B names, for messages.
-        skipped: number and description of each sample that was replaced because of a damaged file; usually empty.
-        after_image: (B, 3, H, W) uint8, as ``key_image``; ``None`` for pairs.
-        after_flow: (B, 2, H, W) float32, as ``flow``, to ``after_image``.
-        after_offset: (B,) int64, ``after - nonkey`` in frames (0 for single frames).
-    """
-
-    key_image: Tensor
-    nonkey_image: Tensor
-    nonkey_label: Tensor
-    flow: Tensor | None
-    offset: Tensor
-    sample_id: Tensor
-    names: list[str]
-    skipped: tuple[tuple[int, str], ...] = ()
-    after_image: Tensor | None = None
-    after_flow: Tensor | None = None
-    after_offset: Tensor | None = None
 
 
 @dataclass(frozen=True)

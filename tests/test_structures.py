@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from src.structures import Clip, MaskPrediction, PairBatch, PairSample
+from src.data.samples import PairBatch, PairSample
+from src.structures import Clip, MaskPrediction
 
 
 def clip_of(*labelled: bool) -> Clip:

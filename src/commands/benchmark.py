@@ -21,6 +21,7 @@ from src.commands.num_classes import fill_num_classes
 from src.data.clips import FileClips
 from src.data.pairs.color_jitter import ColorJitter
 from src.data.pairs.transforms import PairTransform
+from src.data.samples import PairBatch
 from src.files.tables import Row, check_output, write_table
 from src.inference.cost_probe import frame_calls
 from src.inference.evaluation.progress import heartbeat
@@ -38,7 +39,6 @@ from src.measure.speed import SpeedPlan
 from src.measure.speed import measure_speed as speed_row
 from src.models.propagator import Propagator
 from src.ops.device import set_threads
-from src.structures import PairBatch
 from src.training.module import PropagationModule
 from src.training.step_times import step_times
 

@@ -13,8 +13,8 @@ from src.data.pairs.dataset import Motion, NumberedSample, OnCorrupt, PairDatase
 from src.data.pairs.mixture import MixedPairs, PairSource
 from src.data.pairs.sampling import PairSampling
 from src.data.pairs.transforms import PairStep
+from src.data.samples import PairBatch
 from src.data.worker import start_worker
-from src.structures import PairBatch
 
 # Runs with different training seeds are scored on the same validation pairs.
 _VALIDATION_SEED = 0

@@ -19,9 +19,9 @@ from src.data.clips import FileClips
 from src.data.pairs.dataset import PairDataset, collate_pairs
 from src.data.pairs.sampling import PairSampling
 from src.data.pairs.transforms import PairTransform
+from src.data.samples import PairSample
 from src.data.worker import prepare_worker
 from src.ops.device import milliseconds
-from src.structures import PairSample
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from src.data.datasets.vspw import VSPW
 from src.data.pairs.dataset import PairDataset, collate_pairs, finalize_batch
 from src.data.pairs.sampling import UniformSampling
 from src.data.pairs.transforms import PairTransform
+from src.data.samples import PairBatch
 from src.data.synthetic.moving_scenes import MovingScenes
 from src.files.atomic_write import write_label_png, write_text
-from src.structures import PairBatch, Size
+from src.structures import Size
 
 _JPEG_QUALITY = 85
 """JPEG quality with 4:2:0 chroma: about 75 KiB at 480x853, and 12 or 13 KiB for the label."""

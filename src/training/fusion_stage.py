@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from src.data.samples import PairBatch
 from src.losses.fusion import FusionLoss
 from src.models.flow import FlowBranch
 from src.models.fusion import Source, fuse
 from src.models.propagator import Propagator
-from src.structures import FlowPrediction, MaskPrediction, PairBatch
+from src.structures import FlowPrediction, MaskPrediction
 from src.training.stages import StagePrediction, Terms
 
 

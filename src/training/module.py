@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import BinaryPrecision, BinaryRecall
 
+from src.data.samples import PairBatch
 from src.losses.distributed import reduce_mean_over_ranks
 from src.metrics.endpoint_error import EndPointError
 from src.metrics.iou import MeanIoU
@@ -19,7 +20,6 @@ from src.models.propagator import Propagator
 from src.ops.masks import semantic_map
 from src.ops.occlusion import occluded
 from src.ops.warp import disoccluded, full_size_flow
-from src.structures import PairBatch
 from src.training.optim import AdamWPoly, gradient_norm
 from src.training.stages import Stage, StagePrediction
 from src.training.strategies import set_gathered, shard_model

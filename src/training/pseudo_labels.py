@@ -2,9 +2,10 @@
 
 import torch
 
+from src.data.samples import PairBatch
 from src.models.segmentors.base import KeyFrameSegmentor
 from src.ops.masks import best_class, semantic_scores
-from src.structures import IGNORE_INDEX, PairBatch
+from src.structures import IGNORE_INDEX
 
 
 class PseudoLabels:

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
+from src.data.samples import PairBatch
 from src.files.atomic_write import write_text
-from src.structures import PairBatch
 
 _COLUMNS = ("step", "sample", "message")
 _Row = tuple[int, int, str]

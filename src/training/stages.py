@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from src.data.samples import PairBatch
 from src.losses.disocclusion import DisocclusionLoss
 from src.losses.flow import FlowLoss
 from src.losses.mask_classification import MaskClassificationLoss
@@ -13,7 +14,7 @@ from src.losses.photometric import PhotometricLoss
 from src.losses.visibility import VisibilityLoss
 from src.models.flow import FlowBranch
 from src.models.propagator import Propagator
-from src.structures import FlowPrediction, MaskPrediction, PairBatch
+from src.structures import FlowPrediction, MaskPrediction
 from src.training.pseudo_labels import PseudoLabels
 
 Terms = dict[str, Tensor]

@@ -8,9 +8,9 @@ from statistics import median
 import torch
 from torch import Tensor, nn
 
+from src.data.samples import PairBatch
 from src.measure.parts import module_times
 from src.ops.device import milliseconds
-from src.structures import PairBatch
 from src.training.module import PropagationModule
 from src.training.stages import FlowStage
 

@@ -19,11 +19,11 @@ from torch import Tensor
 from src.commands.train import replay, train
 from src.data.pairs.dataset import PairDataset
 from src.data.pairs.sampling import FixedOffsetSampling
+from src.data.samples import PairBatch
 from src.inference.methods import with_method
 from src.metrics.iou import MeanIoU
 from src.models.propagator import Propagator
 from src.ops.masks import semantic_map
-from src.structures import PairBatch
 from src.training.logging.progress import ProgressLines
 from src.training.stages import SegmentorStage
 from src.weights.model_folder import load_model

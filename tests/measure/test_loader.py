@@ -11,9 +11,9 @@ import torch
 from src.data.datasets.vspw import VSPW
 from src.data.pairs.sampling import SingleFrameSampling, UniformSampling
 from src.data.pairs.transforms import PairStep, PairTransform, RandomCrop
+from src.data.samples import PairSample
 from src.measure.loader import DECODERS, loader_rates
 from src.measure.sample_clips import sample_clips
-from src.structures import PairSample
 
 
 class Wait(PairStep):

@@ -5,10 +5,10 @@ import torch
 
 from src.data.datamodule import PairDataModule
 from src.data.pairs.sampling import TripletSampling
+from src.data.samples import PairBatch
 from src.losses.fusion import FusionLoss
 from src.models.propagator import Propagator
 from src.ops.masks import semantic_map
-from src.structures import PairBatch
 from src.training.fusion_stage import FusionStage
 from src.training.module import PropagationModule
 from src.training.optim import AdamWPoly

@@ -5,13 +5,13 @@ import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
 
+from src.data.samples import PairBatch
 from src.losses.mask_classification import MaskClassificationLoss
 from src.metrics.iou import MeanIoU
 from src.models.propagator import Propagator
 from src.ops.masks import semantic_map
 from src.ops.occlusion import occluded
 from src.ops.padding import pad_to
-from src.structures import PairBatch
 from src.training.stages import PropagationStage, SegmentorStage, StagePrediction, Terms
 from tests.inference.tiny import CLASSES
 from tests.training.tiny_fit import tiny_data, tiny_module, tiny_trainer

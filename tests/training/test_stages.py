@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from src.data.pairs.sampling import SingleFrameSampling
+from src.data.samples import PairBatch
 from src.losses.disocclusion import DisocclusionLoss
 from src.losses.flow import FlowLoss
 from src.losses.mask_classification import MaskClassificationLoss
@@ -9,7 +10,7 @@ from src.losses.photometric import PhotometricLoss
 from src.losses.visibility import VisibilityLoss
 from src.models.flow import FlowBranch
 from src.models.propagator import Propagator
-from src.structures import IGNORE_INDEX, PairBatch
+from src.structures import IGNORE_INDEX
 from src.training.pseudo_labels import PseudoLabels
 from src.training.stages import FlowStage, PropagationStage, SegmentorStage, Terms
 from tests.inference.tiny import CLASSES, tiny_propagator

@@ -8,7 +8,7 @@ import torch
 
 from src.data.pairs.dataset import PairDataset, collate_pairs, finalize_batch
 from src.data.pairs.sampling import FixedOffsetSampling, PairSampling
-from src.structures import PairBatch
+from src.data.samples import PairBatch
 from tests.inference.tiny import FakeClips
 
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from src.data.pairs.geometry import map_images
 from src.data.pairs.transforms import PairStep
+from src.data.samples import PairBatch, PairSample
 from src.ops.random_streams import RandomStream
-from src.structures import PairBatch, PairSample
 
 
 class ColorChange(NamedTuple):

@@ -12,9 +12,9 @@ from torch.utils.data import Dataset, default_collate
 
 from src.data.clips import ClipDataset
 from src.data.pairs.sampling import PairSampling
+from src.data.samples import FramePair, PairBatch, PairSample
 from src.files.images.readers import CorruptFileError
 from src.ops.random_streams import RandomStream
-from src.structures import FramePair, PairBatch, PairSample
 
 
 class Motion(Protocol):

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from src.data.samples import PairSample
 from src.ops.resize import Window, resize_image, resize_nearest, resize_partial_flow
-from src.structures import PairSample, Size
+from src.structures import Size
 
 
 def resize_pair(sample: PairSample, size: Size, mirrored: bool = False) -> PairSample:

@@ -11,8 +11,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from src.data.samples import FramePair
 from src.ops.random_streams import RandomStream
-from src.structures import Clip, FramePair
+from src.structures import Clip
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from src.data.pairs.geometry import crop_pair, map_flows, map_images, pair_size, resize_pair
+from src.data.samples import PairBatch, PairSample
 from src.ops.resize import Window, short_side_size
-from src.structures import IGNORE_INDEX, PairBatch, PairSample, Size
+from src.structures import IGNORE_INDEX, Size
 
 
 # Steps are not dataclasses: Hydra turns dataclass objects within a list into configs, which lack the methods.

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from src.data.clips import ClipDataset
+from src.data.samples import PairSample
 from src.data.synthetic.stills.motion import SyntheticMotion
-from src.structures import Clip, PairSample
+from src.structures import Clip
 
 KEY, NONKEY = 0, 1
 """Frame numbers: the rendered frame is first, the still second."""

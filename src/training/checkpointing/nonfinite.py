@@ -12,8 +12,8 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from safetensors.torch import load_file, save_file
 
+from src.data.samples import PairBatch
 from src.files.atomic_write import atomic_path, write_text
-from src.structures import PairBatch
 from src.training.strategies import full_tensor, is_sharded
 from src.weights.model_folder import save_model
 

@@ -7,7 +7,7 @@ from typing import Any
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from src.structures import PairBatch
+from src.data.samples import PairBatch
 from src.training.checkpointing.checkpoint_files import checkpoints_by_step, is_checkpoint_of, named_step, remove_unfinished
 
 

@@ -12,8 +12,8 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.utilities import rank_zero_only
 
+from src.data.samples import PairBatch
 from src.files.terminals import drop_output, output_terminals
-from src.structures import PairBatch
 from src.training.checkpointing.periodic_checkpoint import PeriodicCheckpoint, validates_now
 
 log = logging.getLogger(__name__)

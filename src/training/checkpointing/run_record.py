@@ -12,7 +12,7 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
-from src.structures import PairBatch
+from src.data.samples import PairBatch
 from src.training.checkpointing.checkpoint_files import RUN_KEY, read_checkpoint
 from src.training.checkpointing.earlier_run import reopen_log_files
 from src.training.optim import take_settings

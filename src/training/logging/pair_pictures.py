@@ -9,7 +9,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 from torch import Tensor
 
-from src.structures import PairBatch
+from src.data.samples import PairBatch
 from src.training.stages import StagePrediction
 from src.visualization.panels import pair_panel
 

@@ -8,8 +8,8 @@ import rich
 import torch
 from lightning import Callback, LightningModule, Trainer
 
+from src.data.samples import PairBatch
 from src.measure.memory import peak_kib
-from src.structures import PairBatch
 
 log = logging.getLogger(__name__)
 

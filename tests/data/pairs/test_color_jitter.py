@@ -6,7 +6,7 @@ import torch
 
 from src.data.pairs.color_jitter import ColorChange, ColorJitter, change_bytes, change_images
 from src.data.pairs.transforms import PairTransform, RandomCrop, RandomHorizontalFlip
-from src.structures import PairBatch, PairSample
+from src.data.samples import PairBatch, PairSample
 from tests.data.pairs.test_transforms import COLORS, moving_sample
 
 

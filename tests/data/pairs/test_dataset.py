@@ -10,8 +10,8 @@ from src.data.datasets.vspw import VSPW
 from src.data.pairs.dataset import NumberedSample, PairDataset, collate_pairs, finalize_batch
 from src.data.pairs.sampling import FixedOffsetSampling, SingleFrameSampling, TripletSampling, UniformSampling
 from src.data.pairs.transforms import RandomCrop
+from src.data.samples import PairSample
 from src.files.images.readers import CorruptFileError
-from src.structures import PairSample
 from tests.data.fake_layouts import write_image, write_vspw
 
 

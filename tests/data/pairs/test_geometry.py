@@ -3,7 +3,7 @@
 import torch
 
 from src.data.pairs.geometry import resize_pair
-from src.structures import PairSample
+from src.data.samples import PairSample
 
 
 def test_a_frame_paired_with_itself_is_processed_once() -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from src.data.pairs.sampling import FixedOffsetSampling, FrameSampling, SingleFrameSampling, TripletSampling, UniformSampling
-from src.structures import Clip, FramePair
+from src.data.samples import FramePair
+from src.structures import Clip
 
 SAMPLINGS = [UniformSampling(4), FixedOffsetSampling(-3), SingleFrameSampling()]
 

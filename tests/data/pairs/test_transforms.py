@@ -15,8 +15,9 @@ from src.data.pairs.transforms import (
     ResizeShortSide,
     ScaleJitter,
 )
+from src.data.samples import PairSample
 from src.ops.warp import warp
-from src.structures import IGNORE_INDEX, PairSample
+from src.structures import IGNORE_INDEX
 
 SIZE = (60, 80)
 GEOMETRY = {

@@ -6,9 +6,9 @@ import torch
 from lightning.pytorch.plugins import MixedPrecision
 
 from src.data.pairs.sampling import TripletSampling
+from src.data.samples import PairBatch
 from src.losses.mask_classification import MaskClassificationLoss
 from src.models.propagator import Propagator
-from src.structures import PairBatch
 from src.training.checkpointing.nonfinite import NonFiniteGuard, NonFiniteStep
 from src.training.stages import SegmentorStage, Terms
 from src.weights.model_folder import load_model

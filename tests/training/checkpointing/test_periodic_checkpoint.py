@@ -8,9 +8,9 @@ import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
 
+from src.data.samples import PairBatch
 from src.losses.mask_classification import MaskClassificationLoss
 from src.models.propagator import Propagator
-from src.structures import PairBatch
 from src.training.checkpointing.periodic_checkpoint import PeriodicCheckpoint
 from src.training.stages import SegmentorStage, Terms
 from tests.inference.tiny import CLASSES

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from lightning import Callback, LightningModule, Trainer
 
+from src.data.samples import PairBatch
 from src.losses.mask_classification import MaskClassificationLoss
 from src.models.propagator import Propagator
-from src.structures import PairBatch
 from src.training.checkpointing import preemption
 from src.training.checkpointing.periodic_checkpoint import PeriodicCheckpoint
 from src.training.checkpointing.preemption import StopOnSignal

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from src.data.samples import PairBatch
 from src.losses.mask_classification import MaskClassificationLoss
 from src.models.propagator import Propagator
-from src.structures import PairBatch
 from src.training.checkpointing.nonfinite import NonFiniteStep
 from src.training.checkpointing.replay import replay_step
 from src.training.stages import SegmentorStage, Terms

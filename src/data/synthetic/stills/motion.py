@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from src.data.samples import PairSample
 from src.data.synthetic.deformation import smooth_field
 from src.data.synthetic.photometry import add_noise, blur, change_light, compress
 from src.data.synthetic.segments import Bytes, Floats, split_segments
@@ -14,7 +15,6 @@ from src.data.synthetic.stills.cutouts import paste_cutouts, reversed_cutouts
 from src.data.synthetic.stills.layers import Layers, fit_planes
 from src.data.synthetic.stills.rendering import LayeredScene, apply_homographies, plane_homographies, render
 from src.data.synthetic.stills.settings import CameraMotion, LayerSettings, ObjectMotion
-from src.structures import PairSample
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from src.data.samples import PairSample
 from src.data.synthetic.stills.motion import SyntheticMotion
 from src.data.synthetic.stills.settings import CameraMotion, LayerSettings, ObjectMotion
 from src.ops.warp import warp
-from src.structures import IGNORE_INDEX, PairSample
+from src.structures import IGNORE_INDEX
 
 
 def street(size: tuple[int, int] = (96, 128), seed: int = 0) -> tuple[Tensor, Tensor]:
