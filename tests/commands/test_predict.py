@@ -458,7 +458,9 @@ def test_a_signal_ends_with_a_file_that_plays(model: Path, tmp_path: Path, numbe
     assert length(out / "overlay.mp4") == pytest.approx(count / 15, abs=1e-3)
     assert sorted(os.listdir(tmp_path)) == sorted([video.name, out.name])
     # Frames that waited for the next key frame are predicted from the past, as at the end of a video.
-    predict(config(f"input={video}", f"checkpoint={model}", f"output={tmp_path / 'part'}", f"max_frames={count}"))
+    predict(
+        config(f"input={video}", f"checkpoint={model}", f"output={tmp_path / 'part'}", f"max_frames={count}", "fuse_keys=true")
+    )
     assert (out / "class_share.csv").read_bytes() == (tmp_path / "part" / "class_share.csv").read_bytes()
 
 
