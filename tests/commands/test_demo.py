@@ -67,10 +67,10 @@ def test_clips_come_from_the_folder_and_the_dataset(tmp_path: Path, caplog: pyte
 def test_the_model_has_every_selectable_flow(tmp_path: Path) -> None:
     metadata = {"classes": CLASSES, "short_side": 40}
     predictor = open_model(config(f"checkpoint={save_model(tiny_propagator('query'), tmp_path / 'a', metadata)}"))
-    assert predictor.flows == ["query", "copy", "dis", "pixel"] and predictor.classes == CLASSES
+    assert predictor.flows == ["query", "copy", "dis", "dis_fine", "pixel"] and predictor.classes == CLASSES
     plain = save_model(tiny_propagator("copy"), tmp_path / "b", metadata)
-    assert open_model(config(f"checkpoint={plain}")).flows == ["dis", "copy"]
-    assert open_model(config(f"checkpoint={plain}", "flow=copy")).flows == ["copy", "dis"]
+    assert open_model(config(f"checkpoint={plain}")).flows == ["dis", "copy", "dis_fine"]
+    assert open_model(config(f"checkpoint={plain}", "flow=copy")).flows == ["copy", "dis", "dis_fine"]
     with pytest.raises(ValueError, match="device is 'gpu0'; expected auto or a device of this machine: cpu"):
         open_model(config(f"checkpoint={plain}", "device=gpu0"))
     with pytest.raises(ValueError, match="needs a checkpoint with a QueryFlow"):

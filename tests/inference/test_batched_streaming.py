@@ -15,7 +15,7 @@ from src.inference.scheduling.scheduler import Decision, FixedInterval, KeyFrame
 from src.inference.scheduling.step_costs import StepCosts
 from src.inference.step_result import StepResult
 from src.inference.streaming import StreamingSegmentor
-from src.structures import FlowPrediction, KeyFrameState, MaskPrediction
+from src.structures import FlowPrediction, KeyFrameState, MaskPrediction, PixelRead
 from tests.inference.schedules import cut_clip
 from tests.inference.tiny import frames, tiny_propagator
 
@@ -105,6 +105,7 @@ def row_by_row(stream: StreamingSegmentor) -> StreamingSegmentor:
             done[0][1],
             segment_flow=torch.cat([flow.segment_flow for _, flow in done]),
             pixel_flows=tuple(torch.cat(level) for level in zip(*(flow.pixel_flows for _, flow in done), strict=True)),
+            detail=None if done[0][1].detail is None else torch.cat([flow.detail for _, flow in done if flow.detail is not None]),
         )
         return _stacked([prediction for prediction, _ in done]), flow
 
@@ -132,6 +133,10 @@ def _stacked(rows: list[MaskPrediction]) -> MaskPrediction:
         class_logits_per_layer=torch.cat([row.class_logits_per_layer for row in rows], dim=1),
         mask_logits_per_layer=torch.cat([row.mask_logits_per_layer for row in rows], dim=1),
         queries=torch.cat([row.queries for row in rows]),
+        pixel_reads=tuple(
+            PixelRead(torch.cat([read.mask_logits for read in reads if read]), torch.cat([read.flow for read in reads if read]))
+            for reads in zip(*(row.pixel_reads for row in rows), strict=True)
+        ),
     )
 
 

@@ -47,7 +47,7 @@ def test_flow_is_configured_from_its_shapes() -> None:
     state = flow.state_dict()
     config = query_flow_config({official: tuple(state[ours].shape) for official, (ours,) in motion_names(4).items()})
     assert config == {name: value for name, value in flow.config().items() if name in config}
-    assert set(flow.config()) - set(config) == {"fuse_init", "input_mean", "queries", "size_divisor"}
+    assert set(flow.config()) - set(config) == {"fuse_init", "fusion_dim", "input_mean", "queries", "size_divisor"}
 
 
 @pytest.mark.parametrize("folder, embed, window", [("swin", 24, 7), ("r50", 64, 0)])
