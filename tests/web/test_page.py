@@ -91,7 +91,7 @@ def test_a_clip_gives_video_timeline_and_costs(client: Any) -> None:
 
 def test_slider_flow_and_limit_have_an_effect(client: Any) -> None:
     *_, line, table, _ = predict(client, "b.mkv", k=1, flow="copy", most=0, mode="online")
-    assert line.count('class="mark"') == 6 and "| non-key frame | 0 |  |  |" in table
+    assert line.count('class="mark"') == 6 and "| non-key frame, from two key frames | 0 |  |  |" in table
 
 
 def test_an_uploaded_video_takes_precedence(client: Any, place: Path) -> None:
