@@ -57,11 +57,8 @@ def label_targets(networks: FrameNetworks, targets: Sequence[Target], rule: Fusi
     several = any(len(target.keys) + (target.own is not None) > 1 for target in targets)
     # One source needs no weight.
     read: FusionRule = rule if several else "linear"
-    if targets[0].image.device.type == "cpu":
-        # Of one frame, so that its flows run in parallel. Joining the masks of more pairs takes longer than a batch saves.
-        batches = [[(target, key) for key in target.keys] for target in targets if target.keys]
-    else:
-        batches = [pairs] if pairs else []
+    # On a CPU, joining the masks of several pairs takes longer than a batch saves.
+    batches = [[pair] for pair in pairs] if targets[0].image.device.type == "cpu" else [pairs] if pairs else []
     carried = iter([row for batch in batches for row in _carry(networks, batch, read)])
     for target in targets:
         sources, flows = [], []

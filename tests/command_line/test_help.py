@@ -38,7 +38,7 @@ def test_rows_show_the_ranges_that_are_checked_and_the_choices(capsys: pytest.Ca
     assert listed["alpha"][:2] == ["number 0..1", "0.25"]
     assert listed["quality"][:2] == ["integer 0..51", "20"]
     assert listed["overwrite"][:2] == ["true | false", "false"]
-    assert listed["overwrite"][2].startswith("true: replace the results that finished.json")
+    assert listed["overwrite"][2].startswith("true: replace the results")
     assert listed["input"][:2] == ["a path", "required"]
     assert listed["scheduler.gflops"][:2] == ["number > 0 | null", "null"]
     assert re.search(r"^scheduler= +budget +adaptive \| budget \| fixed$", printed, re.MULTILINE)
