@@ -4,6 +4,7 @@ import logging
 import math
 import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,7 @@ from src.inference.scheduling.scheduler import FixedInterval
 from src.measure.cost import frame_cost
 from src.measure.latency import describe_machine
 from src.measure.machine import autocast_named, device_named
+from src.models.fusion import FusionRule
 from src.models.propagator import Propagator
 from src.ops.device import set_threads
 from src.ops.resize import short_side_size
@@ -126,18 +128,11 @@ def _evaluate_model(
     todo = jobs(cfg.methods, intervals, cfg.schedulers, fused)
     if saved is not None and len(todo) > 1:
         raise ValueError(
-            f"save_predictions is set with {len(todo)} results "
-            f"({', '.join(job.title for job in todo)}); expected one method, key interval and mode, "
-            'e.g. "methods=[query]" "key_intervals=[5]"'
+            f"save_predictions is set with {len(todo)} results ({'; '.join(job.title for job in todo)}); "
+            'expected one method, key interval and mode, e.g. "methods=[query]" "key_intervals=[5]"'
         )
-    propagator, metadata = load_model(cfg.checkpoint, device_named(world.device(cfg.device)))
-    methods = {name: with_method(propagator, name) for name in cfg.methods}
     rules = list(dict.fromkeys(fusing.fusion for fusing in fused if fusing.fusion is not None))
-    for name in set(methods) - {"per_frame"}:
-        for rule in rules:
-            methods[name].check_fusion(rule)
-    dataset = _dataset(cfg)
-    check_classes(metadata, dataset)
+    methods, dataset = _methods_and_data(cfg, world, rules)
     image = dataset.read_image(0, 0)
     size = short_side_size((image.shape[-2], image.shape[-1]), options.short_side, options.max_long_side)
     counted = {name: frame_cost(method, size, [] if name == "per_frame" else rules) for name, method in methods.items()}
@@ -179,6 +174,18 @@ def _evaluate_model(
     return rows, results, dataset
 
 
+def _methods_and_data(cfg: DictConfig, world: World, rules: Sequence[FusionRule]) -> tuple[dict[str, Propagator], ClipDataset]:
+    """Load model and data, and check that the model has what the methods, the rules and the data need."""
+    propagator, metadata = load_model(cfg.checkpoint, device_named(world.device(cfg.device)))
+    methods = {name: with_method(propagator, name) for name in cfg.methods}
+    for name in set(methods) - {"per_frame"}:
+        for rule in rules:
+            methods[name].check_fusion(rule)
+    dataset = _dataset(cfg)
+    check_classes(metadata, dataset)
+    return methods, dataset
+
+
 def _evaluate_predictions(
     cfg: DictConfig, output: Path, console: Console, world: World
 ) -> tuple[list[Row], list[MethodResult], ClipDataset]:
@@ -188,8 +195,8 @@ def _evaluate_predictions(
     dataset = _dataset(cfg)
     predictions = PredictionFolder(cfg.predictions, dataset)
     with ProgressBars(console) as progress:
-        task = progress.add_task("predictions", total=None)
-        result = evaluate_predictions(predictions, advance(progress, task), cfg.temporal_consistency, world)
+        callback = advance(progress, progress.add_task("predictions", total=None))
+        result = evaluate_predictions(predictions, callback, cfg.temporal_consistency, world)
     if world.is_first:
         _warn_of_void(result, dataset)
     row = prediction_row(result, dataset.classes, len(dataset.clips))
@@ -211,15 +218,9 @@ def _warn_of_void(result: EvaluationResult, dataset: ClipDataset) -> None:
 
 def _options(cfg: DictConfig) -> EvaluationOptions:
     return EvaluationOptions(
-        cfg.short_side,
-        cfg.max_long_side,
-        autocast_named(cfg.autocast),
-        cfg.protocol,
-        cfg.key_frame_offsets,
-        cfg.temporal_consistency,
-        cfg.interval_shifts,
-        cfg.disoccluded,
-    )
+        cfg.short_side, cfg.max_long_side, autocast_named(cfg.autocast), cfg.protocol, cfg.key_frame_offsets,
+        cfg.temporal_consistency, cfg.interval_shifts, cfg.disoccluded,
+    )  # fmt: skip
 
 
 def _listed(value: Any) -> list[Any]:

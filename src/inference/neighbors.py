@@ -13,7 +13,7 @@ from src.inference.step_result import StepResult
 from src.models.fusion import FusionRule, Source, fuse
 from src.structures import FlowPrediction, KeyFrameState, MaskPrediction
 
-_MAX_PAIRS = 4  # a batch of more pairs is hardly faster on a CPU, and holds more memory
+_MAX_PAIRS = 4  # of a batch: bounds memory
 
 
 @dataclass(frozen=True)

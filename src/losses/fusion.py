@@ -8,7 +8,7 @@ from src.losses.distributed import reduce_mean_over_ranks
 from src.losses.point_sampling import read_points, sample_points
 from src.ops.device import full_precision
 from src.ops.masks import class_probabilities
-from src.structures import IGNORE_INDEX, MaskPrediction
+from src.structures import IGNORE_INDEX, MaskPrediction, PixelRead
 
 _FLOOR = 0.05  # share of the right class below which a pixel counts little more: its class is wrong in every source
 
@@ -62,12 +62,18 @@ class FusionLoss(nn.Module):
         index = pixels[..., 1] * width + pixels[..., 0]
         with full_precision(prediction.mask_logits):
             centers = (pixels + 0.5) / torch.tensor(prediction.padded_size[::-1], device=label.device)
-            masks = read_points(prediction.mask_logits.float(), centers, "border").sigmoid()
+            grids = read_points(prediction.mask_logits.float(), centers, "border").chunk(shares.shape[1], 1)
+            reads = prediction.pixel_reads or (None,) * len(grids)
+            masks = torch.stack(
+                [
+                    grid if read is None else _read_sources(read, pixels, index, prediction)
+                    for grid, read in zip(grids, reads, strict=True)
+                ],
+                1,
+            ).sigmoid()
             weight = shares.flatten(2).gather(2, index[:, None].expand(-1, shares.shape[1], -1))
-            sets = (len(masks), shares.shape[1], -1)
-            per_source = torch.einsum(
-                "bsqk,bsqp->bskp", probabilities.view(*sets, probabilities.shape[-1]), masks.view(*sets, self.num_points)
-            )
+            per_set = probabilities.view(*masks.shape[:3], -1)
+            per_source = torch.einsum("bsqk,bsqp->bskp", per_set, masks)
             scores = (per_source * weight[:, :, None]).sum(1)
             best = per_source.argmax(2)
             target = label.flatten(1).gather(1, index)
@@ -75,3 +81,13 @@ class FusionLoss(nn.Module):
             right = scores.gather(1, target.masked_fill(~known, 0)[:, None])[:, 0] / scores.sum(1).clamp(min=1e-6)
             total = (-(right + _FLOOR).log() * known).sum()
             return total / reduce_mean_over_ranks(known.sum().float()).clamp(min=1)
+
+
+def _read_sources(read: PixelRead, pixels: Tensor, index: Tensor, prediction: MaskPrediction) -> Tensor:
+    """Return the mask logits (B, Q, P) at the sources of pixels (B, P, 2), as :func:`src.ops.label_map.reads.read_masks` does."""
+    vectors = read.flow.float().flatten(2).gather(2, index[:, None].expand(-1, 2, -1)).mT
+    last = torch.tensor(prediction.image_size[::-1], device=index.device) - 1
+    sources = (pixels + vectors).clamp(min=0).minimum(last)
+    return read_points(
+        read.mask_logits.float(), (sources + 0.5) / torch.tensor(prediction.padded_size[::-1], device=index.device), "border"
+    )

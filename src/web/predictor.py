@@ -147,10 +147,12 @@ class ClipPredictor:
         # If the frame size changes, the first frame determines the cost.
         size = short_side_size(sizes[0], self._short_side, self._max_long_side)
         rows = cost_rows(times, self._cost(flow, size), _signal_gflops(stream.scheduler, size), fusing)
-        machine = describe_machine(next(propagator.parameters()).device)
-        precision = None if self._autocast is None else str(self._autocast).removeprefix("torch.")
-        measured = conditions(machine, size, precision)
+        measured = self._conditions(next(propagator.parameters()).device, size)
         return ClipPrediction(folder / OVERLAY, folder / SHARES, keys, done, rows, measured, list(source.decode_errors), part)
+
+    def _conditions(self, device: torch.device, size: Size) -> str:
+        precision = None if self._autocast is None else str(self._autocast).removeprefix("torch.")
+        return conditions(describe_machine(device), size, precision)
 
     def _budget(self, share: BudgetShare, flow: str, source: FrameSource, fusing: Fusing) -> KeyFrameScheduler:
         image = first_image(source)

@@ -27,9 +27,7 @@ class RunTimes:
     def add(self, result: FramePrediction) -> None:
         """Add one frame."""
         (self.key if result.is_key else self.nonkey).append(result.seconds)
-        # One flow carries all masks from the key frame of one side.
-        flows = sum(any(sign * offset > 0 for offset in result.offsets) for sign in (-1, 1)) or int(not result.is_key)
-        self.kinds[FrameKind(result.is_key, flows, len(result.offsets))] += 1
+        self.kinds[FrameKind.of(result.is_key, result.offsets)] += 1
 
 
 @dataclass(frozen=True)

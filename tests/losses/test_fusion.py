@@ -6,7 +6,7 @@ import torch
 from src.losses.fusion import FusionLoss
 from src.losses.point_sampling import sample_points
 from src.ops.masks import semantic_scores
-from src.structures import IGNORE_INDEX, MaskPrediction
+from src.structures import IGNORE_INDEX, MaskPrediction, PixelRead
 
 HEIGHT, WIDTH = 21, 30
 
@@ -30,9 +30,13 @@ def labels(classes: int = 4, batch: int = 2) -> torch.Tensor:
     return label
 
 
-def test_the_loss_is_the_cross_entropy_of_the_semantic_scores() -> None:
+@pytest.mark.parametrize("reads", [False, True])
+def test_the_loss_is_the_cross_entropy_of_the_semantic_scores(reads: bool) -> None:
     """Computed by hand at the pixels of the random points, from the scores that the label map takes the best of."""
     prediction, label, numbers = fused(), labels(), torch.tensor([3, 8])
+    if reads:
+        key = PixelRead(4 * torch.randn(2, 3, 8, 8), 6 * torch.randn(2, 2, HEIGHT, WIDTH))
+        prediction = replace(prediction, pixel_reads=(key, None))
     scores = semantic_scores(prediction)
     shares = scores / scores.sum(1, keepdim=True)
     sources = [
@@ -42,8 +46,9 @@ def test_the_loss_is_the_cross_entropy_of_the_semantic_scores() -> None:
             mask_logits_per_layer=prediction.mask_logits_per_layer[:, :, queries],
             queries=prediction.queries[:, queries],
             shares=None,
+            pixel_reads=prediction.pixel_reads[number : number + 1],
         )
-        for queries in (slice(0, 3), slice(3, 6))
+        for number, queries in enumerate((slice(0, 3), slice(3, 6)))
     ]
     first, second = (semantic_scores(source).argmax(1) for source in sources)
     assert 0.1 < (first == second).float().mean() < 0.9

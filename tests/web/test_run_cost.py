@@ -16,7 +16,8 @@ def times(*frames: tuple[KeyReason | None, float]) -> RunTimes:
     found = RunTimes()
     for reason, seconds in frames:
         picture = Frame(torch.zeros(3, 1, 1, dtype=torch.uint8), "", 0, 0)  # type: ignore[arg-type]
-        found.add(FramePrediction(picture, torch.zeros(1, 1), reason is not None, None, reason, seconds))
+        offsets = (-1,) if reason is None else (0,)
+        found.add(FramePrediction(picture, torch.zeros(1, 1), reason is not None, None, reason, seconds, offsets=offsets))
     return found
 
 

@@ -145,7 +145,7 @@ def evaluate_streams(
         for clip in mine:
             labelled = set(dataset.clips[clip].labelled_frames)
             for step in _run_clip(stream, dataset, clip, num_frames[number][clip]):
-                scores.add_time(step.seconds, _frame_kind(stream, step.result))
+                scores.add_time(step.seconds, FrameKind.of(step.result.is_key, step.result.offsets))
                 if agreement is not None:
                     with naming_frame(dataset, clip, step.frame):
                         agreement.add(step.image, step.semantic_map)
@@ -173,13 +173,6 @@ def _in_complete_interval(scheduler: KeyFrameScheduler, key: int, frames: int) -
     if not isinstance(scheduler, FixedInterval):
         return False
     return (key - scheduler.phase) % scheduler.key_interval == 0 and key + scheduler.key_interval < frames
-
-
-def _frame_kind(stream: StreamingSegmentor, result: StepResult) -> FrameKind:
-    if stream.mode == "online" and not result.is_key:
-        # One flow carries all masks of a fused key frame.
-        return FrameKind(False, 1, len(result.offsets))
-    return FrameKind(result.is_key, sum(offset != 0 for offset in result.offsets), len(result.offsets))
 
 
 class _Step(NamedTuple):

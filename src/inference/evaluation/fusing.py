@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from src.inference.streaming import Mode
 from src.models.fusion import FusionRule
@@ -21,6 +21,13 @@ class FrameKind(NamedTuple):
     is_key: bool
     flows: int
     sources: int
+
+    @classmethod
+    def of(cls, is_key: bool, offsets: Sequence[int]) -> Self:
+        """Return the kind of a frame with the offsets of a :class:`src.inference.step_result.StepResult`."""
+        # Of each side one flow: it also carries the older masks of a fused key frame on.
+        flows = sum(any(sign * offset > 0 for offset in offsets) for sign in (-1, 1))
+        return cls(is_key, flows, len(offsets))
 
 
 @dataclass(frozen=True)

@@ -166,43 +166,49 @@ def predict_video(
             returned.
         depth: maximum number of frames that wait between two threads.
     """
-    predict = FramePredictor(stream, with_flow)
-    started = time.perf_counter()
-    done = PredictionProgress()
+    meter = _Meter(FramePredictor(stream, with_flow), progress)
+    frames = _first_frames(source, max_frames)
+    run_pipeline(frames, meter.predict, consume, depth, stop, lambda frame: frame.image.nbytes, lambda result: result.nbytes)
+    return replace(meter.done, elapsed=time.perf_counter() - meter.started)
 
-    def report(now: PredictionProgress) -> None:
-        nonlocal done
-        done = replace(now, elapsed=time.perf_counter() - started)
-        if progress is not None:
-            progress(done)
 
-    def counted(frames: Iterator[Frame]) -> Iterator[Frame]:
-        for frame in frames:
-            # Nothing waits online.
-            if predict.held:
-                held = len(predict.held) + 1
-                most, size = max(done.most_held, held), max(done.most_held_bytes, held * frame.image.nbytes)
-                report(replace(done, held=held, most_held=most, most_held_bytes=size))
-            yield frame
+class _Meter:
+    """Counts the frames that a predictor reads and returns, and reports each change."""
 
-    def work(frames: Iterator[Frame]) -> Iterator[FramePrediction]:
-        for result in predict(counted(frames)):
-            report(
+    def __init__(self, predictor: FramePredictor, progress: Callable[[PredictionProgress], None] | None) -> None:
+        self.done = PredictionProgress()
+        self.started = time.perf_counter()
+        self._predictor, self._progress = predictor, progress
+
+    def predict(self, frames: Iterator[Frame]) -> Iterator[FramePrediction]:
+        """Predict frames in order."""
+        for result in self._predictor(self._counted(frames)):
+            self._report(
                 replace(
-                    done,
-                    frames=done.frames + 1,
-                    key_frames=done.key_frames + result.is_key,
+                    self.done,
+                    frames=self.done.frames + 1,
+                    key_frames=self.done.key_frames + result.is_key,
                     position=float(result.frame.time + result.frame.duration),
-                    step_seconds=done.step_seconds + result.seconds,
-                    held=len(predict.held),
+                    step_seconds=self.done.step_seconds + result.seconds,
+                    held=len(self._predictor.held),
                 )
             )
             yield result
             del result
 
-    frames = _first_frames(source, max_frames)
-    run_pipeline(frames, work, consume, depth, stop, lambda frame: frame.image.nbytes, lambda result: result.nbytes)
-    return replace(done, elapsed=time.perf_counter() - started)
+    def _counted(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        for frame in frames:
+            # Nothing waits online.
+            if self._predictor.held:
+                held, done = len(self._predictor.held) + 1, self.done
+                most, size = max(done.most_held, held), max(done.most_held_bytes, held * frame.image.nbytes)
+                self._report(replace(done, held=held, most_held=most, most_held_bytes=size))
+            yield frame
+
+    def _report(self, now: PredictionProgress) -> None:
+        self.done = replace(now, elapsed=time.perf_counter() - self.started)
+        if self._progress is not None:
+            self._progress(self.done)
 
 
 def _first_frames(source: FrameSource, count: int | None) -> Iterator[Frame]:

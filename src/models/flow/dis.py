@@ -1,6 +1,5 @@
 """OpenCV's DIS optical flow: one flow for all segments, without any training."""
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar, Literal, get_args
 
 import cv2
@@ -79,13 +78,7 @@ class DISFlow(FlowEstimator):
             raise ValueError(f"images are {height}x{width}; expected at least {_SMALLEST_SIDE} pixels on each side for DIS")
         scale = 1.0 if self.short_side is None else min(1.0, self.short_side / min(height, width))
         reduced = round(height * scale), round(width * scale)
-
-        def estimate(key: Tensor, nonkey: Tensor) -> Tensor:
-            return _dis(grey(nonkey, reduced), grey(key, reduced), self.preset)
-
-        # One pair gains nothing from a second thread, several pairs do.
-        with ThreadPoolExecutor(min(len(key_image), torch.get_num_threads())) as threads:
-            flows = list(threads.map(estimate, key_image, nonkey_image))
+        flows = [_dis(grey(n, reduced), grey(k, reduced), self.preset) for k, n in zip(key_image, nonkey_image, strict=True)]
         flow = resize_flow(torch.stack(flows), (height, width))
         dense = F.pad(flow, (0, size[1] - width, 0, size[0] - height), mode="replicate")
         flow = resize_flow(dense, (size[0] // self.stride, size[1] // self.stride))
