@@ -43,19 +43,22 @@ def check(cfg: DictConfig, console: Console) -> int:
         The number of issues.
 
     Raises:
-        FileExistsError: if a report exists and ``overwrite`` is false, or a file is no report of this script.
+        FileExistsError: if a report of another folder exists and ``overwrite`` is false, or a file is no report of this script.
         OSError: if a file cannot be written where it is.
-        ValueError: if a split is unknown, or two of the files have one name.
+        ValueError: if a split is unknown, two of the files have one name, or the exclusion list to write is the one to read.
     """
     # After the checks: these imports take seconds.
     from src.data.integrity.check import SplitReport, check_splits
     from src.data.integrity.issues import DatasetIssue
+    from src.data.shards.path import dataset_root
     from src.files.atomic_write import write_rgb
     from src.inference.evaluation.progress import ProgressBars, advance
 
     output, exclusion = Path(cfg.output), Path(cfg.exclusion)
     sheet = output.with_suffix(".png")
-    refuse_existing(output, exclusion, sheet, cfg.overwrite)
+    if cfg.data.get("exclude") is not None and Path(cfg.data.exclude).resolve() == exclusion.resolve():
+        raise ValueError(f"exclusion is {exclusion}, the list of data.exclude; expected another file; set exclusion=<file>")
+    refuse_existing(output, exclusion, sheet, cfg.overwrite, str(dataset_root(cfg.data.root)))
     collected: dict[str, list[DatasetIssue]] = {}
     datasets: dict[str, CheckableDataset] = {}
     for name in distinct_splits(cfg):
@@ -70,6 +73,7 @@ def check(cfg: DictConfig, console: Console) -> int:
         reports.setdefault(name, SplitReport()).issues[:0] = issues
     picture = draw_sheet(datasets)
     write_reports(reports, cfg, output, exclusion, None if picture is None else sheet.name)
+    sheet.unlink(missing_ok=True)
     if picture is not None:
         write_rgb(picture, sheet)
     show(reports, cfg, console)
@@ -78,8 +82,8 @@ def check(cfg: DictConfig, console: Console) -> int:
     return sum(len(report.issues) for report in reports.values())
 
 
-def refuse_existing(output: Path, exclusion: Path, sheet: Path, overwrite: bool) -> None:
-    """Refuse equal names, and existing files except, with ``overwrite``, those of an earlier check."""
+def refuse_existing(output: Path, exclusion: Path, sheet: Path, overwrite: bool, root: str) -> None:
+    """Refuse equal names, and existing files except those of an earlier check: of the same ``root``, or any with ``overwrite``."""
     from src.files.results.output_names import check_writable
     from src.files.results.result_marker import read_json
 
@@ -87,16 +91,17 @@ def refuse_existing(output: Path, exclusion: Path, sheet: Path, overwrite: bool)
         raise ValueError(f"output is {output}, exclusion {exclusion} and the picture {sheet}; expected three different files")
     for path in (output, exclusion):
         check_writable(path.parent)
-    existing = [str(path) for path in (output, exclusion, sheet) if path.exists()]
-    if existing and not overwrite:
-        raise FileExistsError(f"{' and '.join(existing)} exist already: name other files or set overwrite=true")
     report = read_json(output)
     own = {output} if {"data", "root", "issues", "splits"} <= set(report) else set()
     own |= {exclusion} if set(read_json(exclusion)) == {"files", "videos", "repeated"} else set()
     own |= {sheet} if own and report.get("sheet") == sheet.name else set()
-    for path in (output, exclusion, sheet):
-        if path.exists() and path not in own:
+    existing = [path for path in (output, exclusion, sheet) if path.exists()]
+    for path in existing:
+        if path not in own:
             raise FileExistsError(f"{path} is no report of check_data; expected no other file of that name; name other files")
+    if existing and report.get("root") != root and not overwrite:
+        found = f"of {report['root']}" if report else "without its report"
+        raise FileExistsError(f"{existing[0]} is a result {found}; expected one of {root}: name other files or set overwrite=true")
 
 
 def distinct_splits(cfg: DictConfig) -> list[str]:

@@ -93,20 +93,31 @@ def test_a_jpeg_mask_is_an_issue_and_excludable(root, tmp_path):
     assert (issue["kind"], issue["path"]) == ("lossy", "data/val_a/mask/4.png")
 
 
-def test_a_report_is_replaced_only_with_overwrite(root, tmp_path):
+def test_a_report_of_the_same_folder_is_replaced_and_no_other_file(root, tmp_path):
     (tmp_path / "check_data").mkdir()
-    (tmp_path / "check_data/vspw.json").write_text("old")
-    with pytest.raises(FileExistsError, match=r"vspw\.json exist already: name other files or set overwrite=true"):
-        run_check(tmp_path, "data=vspw", f"data.root='{root}'")
-    with pytest.raises(FileExistsError, match=r"vspw\.json is no report of check_data"):
-        run_check(tmp_path, "data=vspw", f"data.root='{root}'", "overwrite=true")
-    assert (tmp_path / "check_data/vspw.json").read_text() == "old"
-    (tmp_path / "check_data/vspw.json").unlink()
+    report, exclusion = (tmp_path / "check_data" / name for name in ("vspw.json", "vspw_exclude.json"))
+    report.write_text("old")
     for overwrite in ("false", "true"):
-        assert run_check(tmp_path, "data=vspw", f"data.root='{root}'", f"overwrite={overwrite}") == 0
-    (tmp_path / "check_data/vspw_exclude.json").write_text("[]")
+        with pytest.raises(FileExistsError, match=r"vspw\.json is no report of check_data"):
+            run_check(tmp_path, "data=vspw", f"data.root='{root}'", f"overwrite={overwrite}")
+    assert report.read_text() == "old"
+    report.unlink()
+    for splits, count in (("[train,val]", 2), ("[val]", 1)):
+        assert run_check(tmp_path, "data=vspw", f"data.root='{root}'", f"splits={splits}") == 0
+        assert len(json.loads(report.read_text())["splits"]) == count
+    other = root.rename(tmp_path / "other")
+    with pytest.raises(FileExistsError, match=r"vspw\.json is a result of .*data set; expected one of .*other"):
+        run_check(tmp_path, "data=vspw", f"data.root='{other}'")
+    assert run_check(tmp_path, "data=vspw", f"data.root='{other}'", "overwrite=true") == 0
+    with pytest.raises(ValueError, match="the list of data.exclude; expected another file"):
+        run_check(tmp_path, "data=vspw", f"data.root='{other}'", f"data.exclude={exclusion}")
+    report.unlink()
+    with pytest.raises(FileExistsError, match=r"vspw_exclude\.json is a result without its report"):
+        exclusion.with_name("vspw.png").unlink()
+        run_check(tmp_path, "data=vspw", f"data.root='{other}'")
+    exclusion.write_text("[]")
     with pytest.raises(FileExistsError, match=r"vspw_exclude\.json is no report of check_data"):
-        run_check(tmp_path, "data=vspw", f"data.root='{root}'", "overwrite=true")
+        run_check(tmp_path, "data=vspw", f"data.root='{other}'", "overwrite=true")
 
 
 def test_a_split_that_cannot_be_read_is_an_issue_of_its_own(root, tmp_path):
@@ -115,7 +126,7 @@ def test_a_split_that_cannot_be_read_is_an_issue_of_its_own(root, tmp_path):
     (issue,) = json.loads((tmp_path / "check_data/vspw.json").read_text())["splits"]["val"]["issues"]
     assert issue["kind"] == "layout" and "val.txt does not exist" in issue["message"]
     with pytest.raises(ValueError, match="splits has 'all'; expected train, val or test"):
-        run_check(tmp_path, "data=vspw", f"data.root='{root}'", "splits=[all]", "overwrite=true")
+        run_check(tmp_path, "data=vspw", f"data.root='{root}'", "splits=[all]")
 
 
 def test_generated_data_can_be_checked_too(tmp_path):
@@ -135,4 +146,4 @@ def test_real_recordings_are_complete(tmp_path, shared_data):
 def test_files_that_would_replace_one_another_or_cannot_be_written_are_refused(tmp_path, output, exclusion, error):
     (tmp_path / "file").write_text("mine")
     with pytest.raises((ValueError, OSError), match=error):
-        refuse_existing(tmp_path / output, tmp_path / exclusion, (tmp_path / output).with_suffix(".png"), overwrite=True)
+        refuse_existing(tmp_path / output, tmp_path / exclusion, (tmp_path / output).with_suffix(".png"), overwrite=True, root="")
