@@ -83,7 +83,7 @@ def check(cfg: DictConfig, console: Console) -> int:
 
 
 def refuse_existing(output: Path, exclusion: Path, sheet: Path, overwrite: bool, root: str) -> None:
-    """Refuse equal names, and existing files except those of an earlier check: of the same ``root``, or any with ``overwrite``."""
+    """Refuse equal names, and existing files but those of a check of ``root``, or of any folder with ``overwrite``."""
     from src.files.results.output_names import check_writable
     from src.files.results.result_marker import read_json
 
@@ -101,7 +101,9 @@ def refuse_existing(output: Path, exclusion: Path, sheet: Path, overwrite: bool,
             raise FileExistsError(f"{path} is no report of check_data; expected no other file of that name; name other files")
     if existing and report.get("root") != root and not overwrite:
         found = f"of {report['root']}" if report else "without its report"
-        raise FileExistsError(f"{existing[0]} is a result {found}; expected one of {root}: name other files or set overwrite=true")
+        raise FileExistsError(
+            f"{existing[0]} is a result {found}; expected one of {root}: name other files or set overwrite=true"
+        )
 
 
 def distinct_splits(cfg: DictConfig) -> list[str]:

@@ -109,7 +109,7 @@ def test_a_report_of_the_same_folder_is_replaced_and_no_other_file(root, tmp_pat
     with pytest.raises(FileExistsError, match=r"vspw\.json is a result of .*data set; expected one of .*other"):
         run_check(tmp_path, "data=vspw", f"data.root='{other}'")
     assert run_check(tmp_path, "data=vspw", f"data.root='{other}'", "overwrite=true") == 0
-    with pytest.raises(ValueError, match="the list of data.exclude; expected another file"):
+    with pytest.raises(ValueError, match=r"the list of data\.exclude; expected another file"):
         run_check(tmp_path, "data=vspw", f"data.root='{other}'", f"data.exclude={exclusion}")
     report.unlink()
     with pytest.raises(FileExistsError, match=r"vspw_exclude\.json is a result without its report"):

@@ -8,7 +8,7 @@ from torch import Tensor
 from src.data.datasets.palette import read_palette
 from src.data.datasets.vspw import VSPW
 from src.data.shards.path import dataset_root
-from src.data.synthetic.scenes.files import SPLITS, SceneSettings, build_shots, generate, is_complete, read_json
+from src.data.synthetic.scenes.files import SPLITS, SceneSettings, build_shots, find_folder, generate, is_complete, read_json
 from src.data.synthetic.scenes.rendering import flow_between
 from src.data.synthetic.scenes.shapes import SCENE_CLASSES
 from src.data.synthetic.scenes.world import Scene
@@ -20,7 +20,7 @@ _DEFAULT_FRAMES = {"train": 24, "val": 24, "test": 32}
 
 
 class MovingScenes(VSPW):
-    """Generated videos, written to ``root`` once, then read as a VSPW folder; flow is computed from the scene.
+    """Generated videos, written once for each settings, then read as a VSPW folder; flow is computed from the scene.
 
     Classes: sky, ground, wall, tree, ball, crate, ring, pole. Objects roll, bounce, tumble, sway, fly, occlude one another, enter
     and leave before a camera that drives and rotates, with noise and changing brightness.
@@ -28,13 +28,14 @@ class MovingScenes(VSPW):
     Splits: ``train``, ``val`` or ``test``, with different scenes.
 
     Args:
+        root: folder of all generated videos; :func:`src.data.synthetic.scenes.files.find_folder` chooses the place in it.
         num_clips: default 60, 8 and 12.
         num_frames: default 24, 24 and 32.
         size: (H, W) in pixels.
         cuts: scene changes in each clip, at random frames.
 
     Raises:
-        ValueError: if the split is unknown, the settings are impossible, or ``root`` contains other data or another version.
+        ValueError: if the split is unknown, the settings are impossible, or ``root`` contains other data.
     """
 
     def __init__(
@@ -57,10 +58,10 @@ class MovingScenes(VSPW):
             seed=seed,
             cuts=cuts,
         )
-        folder = dataset_root(root)
+        folder = find_folder(dataset_root(root), split, settings)
         if not is_complete(folder, split, settings):
-            generate(folder, split, settings)
-        super().__init__(root, split, num_classes=len(SCENE_CLASSES), classes=SCENE_CLASSES, palette=PALETTE, fps=15.0)
+            folder = generate(dataset_root(root), split, settings)
+        super().__init__(str(folder), split, num_classes=len(SCENE_CLASSES), classes=SCENE_CLASSES, palette=PALETTE, fps=15.0)
         self.settings = settings
         self._shots: dict[int, list[tuple[int, Scene]]] = {}
 

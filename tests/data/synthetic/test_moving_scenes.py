@@ -155,14 +155,19 @@ def test_flow_is_unknown_across_a_cut(tmp_path: Path) -> None:
             assert (scenes.read_label(0, frame - 1)[y, x] != scenes.read_label(0, frame))[known].float().mean() < 0.05
 
 
-def test_other_settings_are_refused(root: Path) -> None:
-    """A folder with other settings is refused; the message contains both settings."""
+def test_other_settings_have_a_folder_of_their_own(root: Path) -> None:
+    """Other settings neither change the files of the first ones nor block them, and are generated once."""
     before = files(root)
-    with pytest.raises(ValueError, match=r"'seed': 0.*'seed': 7"):
-        MovingScenes(root, "train", num_clips=3, num_frames=24, size=SIZE, seed=7)
-    with pytest.raises(ValueError, match=r"dataset\.json"):
-        MovingScenes(root, "val", num_clips=2, num_frames=4, size=SIZE)
-    assert files(root) == before
+    other = MovingScenes(root, "val", num_clips=1, num_frames=4, size=SIZE, seed=7)
+    assert other.root.parent == root and other.root.name.startswith("val_") and len(other.clips[0]) == 4
+    assert torch.equal(other.read_flow(0, 2, 2), torch.zeros(2, *SIZE)) and not other.read_flow(0, 2, 1).isnan().all()
+    now = files(root)
+    assert {name: now[name] for name in before} == before
+    frame = other.clips[0].images[0]
+    written = frame.stat().st_mtime_ns
+    assert MovingScenes(root, "val", num_clips=1, num_frames=4, size=SIZE, seed=7).clips == other.clips
+    assert frame.stat().st_mtime_ns == written
+    assert MovingScenes(root, "val", num_clips=2, num_frames=3, size=SIZE).root == root
 
 
 def test_impossible_settings_are_refused(tmp_path: Path, scenes: MovingScenes) -> None:

@@ -5,10 +5,13 @@
 <root>/train.txt, val.txt, test.txt                 written last: a split exists if its list does
 <root>/data/<split>_0000/origin/*.jpg, mask/*.png   frames and labels
 <root>/data/<split>_0000/scene.json                 the seed of the clip and the first frames of its shots
+<root>/<split>_<fingerprint>/                       the same for a split with other settings, or of another version
 ```
 """
 
+import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -26,6 +29,8 @@ from src.data.synthetic.scenes.rendering import expose, render_frame
 from src.data.synthetic.scenes.shapes import SCENE_CLASSES
 from src.data.synthetic.scenes.world import Scene, build_scene
 from src.files.atomic_write import write_label_png, write_text
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 """Version of the generator; changes whenever equal settings would give other files."""
@@ -64,53 +69,74 @@ def build_shots(shots: Mapping[str, Any], settings: SceneSettings) -> list[tuple
     ]
 
 
-def is_complete(root: Path, split: str, settings: SceneSettings) -> bool:
-    """Return true if the split exists with these settings, false if it can be generated.
+def find_folder(root: Path, split: str, settings: SceneSettings) -> Path:
+    """Return the folder of a split with these settings, existing or to be written.
+
+    ``root`` holds the settings that were generated there first; other settings have a folder in it, named by their fingerprint.
 
     Raises:
-        ValueError: if the split has other settings, or the folder contains other data.
+        ValueError: if ``root`` contains other data.
     """
-    path, listed = root / "dataset.json", (root / f"{split}.txt").is_file()
+    path = root / "dataset.json"
     if not path.is_file():
-        if listed or (root / "data").exists():
+        if (root / f"{split}.txt").is_file() or (root / "data").exists():
             raise ValueError(f"{root} contains data but no dataset.json, so it was not generated; expected an empty folder")
-        return False
-    about = read_json(path)
-    if about.get("format") != FORMAT:
-        raise ValueError(f"{path}: format is {about.get('format')}; expected {FORMAT}; remove {root} or choose another folder")
-    if not listed:
-        return False
-    found, expected = about.get("splits", {}).get(split), asdict(settings)
-    if found != expected:
-        raise ValueError(
-            f"{path}: settings of split {split!r} are {found}; expected {expected}; remove {root} or choose another folder"
-        )
-    return True
+        return root
+    about, expected = read_json(path), asdict(settings)
+    if about.get("format") == FORMAT and about.get("splits", {}).get(split, expected) == expected:
+        return root
+    fingerprint = hashlib.sha256(json.dumps([FORMAT, expected], sort_keys=True).encode()).hexdigest()[:8]
+    return root / f"{split}_{fingerprint}"
 
 
-def generate(root: Path, split: str, settings: SceneSettings) -> None:
-    """Write a split; its list is written last, so that an interrupted run leaves no list.
+def is_complete(folder: Path, split: str, settings: SceneSettings) -> bool:
+    """Return true if the split is listed in a folder of :func:`find_folder` and all its clips exist."""
+    scenes = (folder / "data" / name / "scene.json" for name in _clip_names(split, settings))
+    return (folder / f"{split}.txt").is_file() and all(scene.is_file() for scene in scenes)
 
-    A second process waits for the first. Errors as of :func:`is_complete`.
+
+def generate(root: Path, split: str, settings: SceneSettings) -> Path:
+    """Write a split where it is missing or incomplete, and return its folder.
+
+    The list is written last, so that an interrupted run leaves none. A second process waits for the first. Errors as of
+    :func:`find_folder`, and ``ValueError`` for shards, which cannot be written.
     """
+    if not isinstance(root, Path):
+        raise ValueError(
+            f"{root}: these shards lack split {split!r} with {asdict(settings)}; expected it, or a folder to write it to"
+        )
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / ".lock"):
+        folder = find_folder(root, split, settings)
         # Another process may have generated the split while this one waited.
-        if is_complete(root, split, settings):
-            return
-        about = root / "dataset.json"
-        splits = read_json(about)["splits"] if about.is_file() else {}
-        _write_json(about, {"format": FORMAT, "splits": {**splits, split: asdict(settings)}})
-        _write_json(root / "label_num_dic_final.json", {"others": 0} | {name: k + 1 for k, name in enumerate(SCENE_CLASSES)})
-        names = [f"{split}_{number:04d}" for number in range(settings.num_clips)]
-        (root / "data").mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".unfinished_", dir=root) as folder:
-            for number, name in enumerate(track(names, description=f"generating {split} scenes")):
-                _write_clip(Path(folder) / name, (settings.seed, SPLITS.index(split), number), settings)
-            for name in names:
-                shutil.rmtree(root / "data" / name, ignore_errors=True)
-                os.replace(Path(folder) / name, root / "data" / name)
-        write_text(root / f"{split}.txt", "".join(f"{name}\n" for name in names))
+        if not is_complete(folder, split, settings):
+            folder.mkdir(exist_ok=True)
+            _write_split(folder, split, settings)
+    return folder
+
+
+def _write_split(folder: Path, split: str, settings: SceneSettings) -> None:
+    about, names = folder / "dataset.json", _clip_names(split, settings)
+    if (folder / f"{split}.txt").is_file():
+        log.warning("split %s in %s lacks clips; generating it again", split, folder)
+        (folder / f"{split}.txt").unlink()
+    for stale in folder.glob(".unfinished_*"):
+        shutil.rmtree(stale)
+    splits = read_json(about)["splits"] if about.is_file() else {}
+    _write_json(about, {"format": FORMAT, "splits": {**splits, split: asdict(settings)}})
+    _write_json(folder / "label_num_dic_final.json", {"others": 0} | {name: k + 1 for k, name in enumerate(SCENE_CLASSES)})
+    (folder / "data").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".unfinished_", dir=folder) as unfinished:
+        for number, name in enumerate(track(names, description=f"generating {split} scenes")):
+            _write_clip(Path(unfinished) / name, (settings.seed, SPLITS.index(split), number), settings)
+        for name in names:
+            shutil.rmtree(folder / "data" / name, ignore_errors=True)
+            os.replace(Path(unfinished) / name, folder / "data" / name)
+    write_text(folder / f"{split}.txt", "".join(f"{name}\n" for name in names))
+
+
+def _clip_names(split: str, settings: SceneSettings) -> list[str]:
+    return [f"{split}_{number:04d}" for number in range(settings.num_clips)]
 
 
 def _write_clip(folder: Path, seed: tuple[int, int, int], settings: SceneSettings) -> None:

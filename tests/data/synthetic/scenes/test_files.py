@@ -1,5 +1,6 @@
 """Laws of generated files: a split is complete or absent, and folders with other content are not modified."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 from src.data.datasets.vspw import VSPW
 from src.data.synthetic.moving_scenes import MovingScenes
 from src.data.synthetic.scenes import files
-from src.data.synthetic.scenes.files import SceneSettings, build_shots, generate, is_complete, read_json
+from src.data.synthetic.scenes.files import SceneSettings, build_shots, find_folder, generate, is_complete, read_json
+from tests.data.sharding import shard
 
 SIZE = (64, 96)
 SETTINGS = SceneSettings(num_clips=1, num_frames=3, height=64, width=96, seed=0, cuts=1)
@@ -19,8 +21,27 @@ def test_a_split_is_complete_after_it_was_generated(tmp_path: Path) -> None:
     assert not is_complete(tmp_path, "train", SETTINGS)
     generate(tmp_path, "train", SETTINGS)
     assert is_complete(tmp_path, "train", SETTINGS) and not is_complete(tmp_path, "val", SETTINGS)
-    with pytest.raises(ValueError, match=r"'seed': 0.*expected .*'seed': 1"):
-        is_complete(tmp_path, "train", replace(SETTINGS, seed=1))
+    folder = find_folder(tmp_path, "train", replace(SETTINGS, seed=1))
+    assert folder.parent == tmp_path and not folder.exists() and find_folder(tmp_path, "train", SETTINGS) == tmp_path
+
+
+def test_a_split_with_a_missing_clip_is_written_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    generate(tmp_path, "train", SETTINGS)
+    clip = tmp_path / "data" / "train_0000"
+    before = {path.name: path.read_bytes() for path in clip.rglob("*") if path.is_file()}
+    (tmp_path / ".unfinished_of_a_killed_process").mkdir()
+    shutil.rmtree(clip)
+    assert MovingScenes(tmp_path, "train", num_clips=1, num_frames=3, size=SIZE, cuts=1).root == tmp_path
+    assert {path.name: path.read_bytes() for path in clip.rglob("*") if path.is_file()} == before
+    assert "lacks clips; generating it again" in caplog.text and not list(tmp_path.glob(".unfinished*"))
+
+
+def test_shards_without_the_settings_are_an_error(tmp_path: Path) -> None:
+    generate(tmp_path / "scenes", "train", SETTINGS)
+    shard(tmp_path / "scenes", tmp_path / "shards")
+    assert len(MovingScenes(tmp_path / "shards", "train", num_clips=1, num_frames=3, size=SIZE, cuts=1).clips) == 1
+    with pytest.raises(ValueError, match=r"shards: these shards lack split 'train' with .*'seed': 7.*; expected it, or a folder"):
+        MovingScenes(tmp_path / "shards", "train", num_clips=1, num_frames=3, size=SIZE, seed=7)
 
 
 def test_shots_are_rebuilt_from_their_file(tmp_path: Path) -> None:
@@ -41,13 +62,12 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
             read_json(tmp_path / "scene.json")
 
 
-def test_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_version_has_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files of an older generator are neither read nor extended."""
     generate(tmp_path, "train", SETTINGS)
     monkeypatch.setattr(files, "FORMAT", files.FORMAT + 1)
-    for split in ("train", "test"):
-        with pytest.raises(ValueError, match="format is 1; expected 2"):
-            is_complete(tmp_path, split, SETTINGS)
+    folders = {find_folder(tmp_path, split, SETTINGS).name for split in ("train", "test")}
+    assert len(folders) == 2 and all(name.startswith(("train_", "test_")) for name in folders)
 
 
 def test_other_data_is_not_modified(tmp_path: Path) -> None:
