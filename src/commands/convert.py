@@ -1,4 +1,4 @@
-"""Conversion between published weights and ours: the work of ``python -m src.convert``."""
+"""Conversion between published weights and ours, and of our model folders: the work of ``python -m src.convert``."""
 
 import logging
 import os
@@ -15,13 +15,16 @@ from src.files.atomic_write import atomic_path
 from src.files.results.output_names import check_writable
 from src.files.tables import new_path
 from src.inference.evaluation.progress import heartbeat
+from src.models.flow import CopyFlow, DISFlow, PixelFlow
 from src.models.propagator import Propagator
 from src.weights.folder_files import CONFIG_FILE, may_replace
 from src.weights.model_folder import FLOW_FORMAT, FORMAT, load_model, save_flow, save_model
 from src.weights.official import load_official, to_official
+from src.weights.shipped import shipped_model
 
 log = logging.getLogger(__name__)
 
+_DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
 # Settings of a backbone that the log shows.
 _SHOWN = ("model_type", "embed_dim", "hidden_sizes", "depths", "num_heads", "window_size")
 
@@ -36,7 +39,7 @@ def convert(cfg: DictConfig) -> Path:
     output = Path(cfg.output)
     if cfg.to == "official":
         new_path(cfg.output, cfg.overwrite, ".pth")
-        return _write_official(Path(cfg.input), output)
+        return _write_official(Path(cfg.input), output, _DTYPES[cfg.precision])
     check_writable(output)
     replaceable = may_replace(output, (FORMAT, FLOW_FORMAT)) and (cfg.overwrite or not (output / CONFIG_FILE).exists())
     if os.path.lexists(output) and not replaceable:
@@ -44,8 +47,8 @@ def convert(cfg: DictConfig) -> Path:
     if cfg.to != "ours" or cfg.flow not in ("copy", "dis"):
         raise ValueError(f"to={cfg.to} flow={cfg.flow}; expected to=ours or to=official, and flow=copy or flow=dis")
     with heartbeat(f"converting {cfg.input}"):
-        network = load_official(cfg.input, cfg.flow)
-    source = {"converted_from": Path(cfg.input).name}
+        network, source = _read(cfg)
+    network.to(_DTYPES[cfg.precision])
     size = sum(parameter.numel() for parameter in network.parameters()) / 1e6
     if not isinstance(network, Propagator):
         save_flow(network, output, source)
@@ -63,6 +66,17 @@ def convert(cfg: DictConfig) -> Path:
     )  # fmt: skip
     log.info("written: %s", output)
     return output
+
+
+def _read(cfg: DictConfig) -> tuple[Propagator | PixelFlow, dict[str, Any]]:
+    """Return the network of ``input`` and the metadata that it has: those of a model folder, or the name of a published file."""
+    path = shipped_model(cfg.input)
+    if not path.is_dir() and path.suffix not in (".safetensors", ".ckpt"):
+        return load_official(path, cfg.flow), {"converted_from": path.name}
+    propagator, metadata = load_model(path)
+    if cfg.flow == "dis" and isinstance(propagator.flow, CopyFlow):
+        propagator.flow = DISFlow(size_divisor=propagator.segmentor.size_divisor)
+    return propagator, metadata
 
 
 def _metadata(cfg: DictConfig, num_classes: int) -> dict[str, Any]:
@@ -83,8 +97,9 @@ def _metadata(cfg: DictConfig, num_classes: int) -> dict[str, Any]:
     return values | {"classes": list(dataset.classes), "palette": [list(color) for color in dataset.palette]}
 
 
-def _write_official(source: Path, output: Path) -> Path:
+def _write_official(source: Path, output: Path, dtype: torch.dtype) -> Path:
     propagator, _ = load_model(source)
+    propagator.to(dtype)
     try:
         tensors = to_official(propagator)
     except ValueError as error:

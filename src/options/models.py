@@ -219,7 +219,7 @@ class CheckData(Options):
 
 
 class Convert(Options):
-    """Conversion of published weights."""
+    """Conversion of weights."""
 
     paths: Paths
     data: Data | None = None
@@ -227,6 +227,7 @@ class Convert(Options):
     output: PathText
     to: Literal["ours", "official"]
     flow: Literal["copy", "dis"]
+    precision: Literal["f32", "bf16"]
     overwrite: bool
 
 

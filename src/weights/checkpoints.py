@@ -13,6 +13,7 @@ from src.models.propagator import Propagator
 from src.models.segmentors.registry import load_segmentor
 from src.weights.folder_files import CONFIG_FILE, read_config
 from src.weights.model_folder import load_model
+from src.weights.shipped import SHIPPED_MODELS, shipped_model
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ def load_checkpoint(checkpoint: str | Path, device: str | torch.device = "cpu") 
     """Load a model of this project, or a segmentor saved by transformers.
 
     Args:
-        checkpoint: path, or id on the Hugging Face hub.
+        checkpoint: path, name of a shipped model, or id on the Hugging Face hub.
         device: device of the model.
 
     Returns:
@@ -33,14 +34,16 @@ def load_checkpoint(checkpoint: str | Path, device: str | torch.device = "cpu") 
     Raises:
         FileNotFoundError, OSError, ValueError: if the checkpoint cannot be read or is neither; the message names it.
     """
-    path = Path(checkpoint)
+    path = shipped_model(checkpoint)
     if path.exists():
         return load_transformers_model(str(path), device) if is_transformers_folder(path) else load_model(path, device)
     # An owner on the hub never has the name of a folder here, nor of those that this project writes.
     is_local = path.is_symlink() or path.parent.exists() or path.parts[:1] in _OWN_FOLDERS
     if is_local or not _HUB_ID.fullmatch(str(checkpoint)) or path.suffix in (".ckpt", ".safetensors"):
         found = "is a link to nothing" if path.is_symlink() else "does not exist"
-        raise FileNotFoundError(f"{checkpoint} {found}; expected a model folder, a .safetensors or .ckpt file, or a hub id")
+        raise FileNotFoundError(
+            f"{checkpoint} {found}; expected a model folder, a .safetensors or .ckpt file, a hub id, or {', '.join(SHIPPED_MODELS)}"
+        )
     log.info("%s is not a local folder; loading it from the hub", checkpoint)
     return load_transformers_model(str(checkpoint), device)
 

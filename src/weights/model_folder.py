@@ -15,6 +15,7 @@ from src.models.segmentors.registry import build_segmentor
 from src.weights.folder_files import CONFIG_FILE, WEIGHTS_FILE, plain_json, read_config, read_header, read_weights, write_folder
 from src.weights.metadata import check_arguments
 from src.weights.rebuilding import rebuild
+from src.weights.shipped import shipped_model
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +95,8 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> tuple[Pr
     """Rebuild a trained model in eval mode. Files are read as data; nothing in them is executed.
 
     Args:
-        path: model folder, the ``.safetensors`` file in it, or a Lightning checkpoint (``.ckpt``) of this project.
+        path: model folder, the ``.safetensors`` file in it, a Lightning checkpoint (``.ckpt``) of this project, or the name of
+            a shipped model.
         device: device of the model.
 
     Returns:
@@ -104,7 +106,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> tuple[Pr
         FileNotFoundError: if the path, or a file of the folder, does not exist.
         ValueError: if a file is damaged or of another kind, or its tensors are not exactly those of the network.
     """
-    path = Path(path)
+    path = shipped_model(path)
     if not path.exists():
         found = "is a link to nothing" if path.is_symlink() else "does not exist"
         raise FileNotFoundError(f"{path} {found}; expected a folder of {CONFIG_FILE} and {WEIGHTS_FILE}, or a .ckpt")

@@ -286,3 +286,20 @@ def test_published_files_have_the_mode_of_the_umask(tmp_path: Path, umask: int) 
     finally:
         os.umask(before)
     assert (tmp_path / "back.pth").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_a_model_folder_is_halved_in_bfloat16(tmp_path: Path) -> None:
+    propagator = tiny_propagator()
+    propagator.flow = CopyFlow(propagator.segmentor.size_divisor)
+    save_model(propagator, tmp_path / "model", {"classes": ["a", "b"], "data": "own"})
+    half = run(tmp_path / "model", tmp_path / "half", "precision=bf16", "flow=dis")
+    back, metadata = load_model(half)
+    assert metadata == {"classes": ["a", "b"], "data": "own"} and isinstance(back.flow, DISFlow)
+    expected = propagator.segmentor.state_dict()
+    for name, value in back.segmentor.state_dict().items():
+        rounded = expected[name].to(torch.bfloat16).to(value.dtype) if value.is_floating_point() else expected[name]
+        assert torch.equal(value, rounded), name
+    sizes = [(folder / "model.safetensors").stat().st_size for folder in (half, tmp_path / "model")]
+    assert sizes[0] < 0.6 * sizes[1]
+    trained = run(tmp_path / "model", tmp_path / "same")
+    assert isinstance(load_model(trained)[0].flow, CopyFlow)
