@@ -28,10 +28,12 @@ WandbMode = Literal["auto", "online", "offline", "disabled"]
 _NOISE = (
     ("lightning.pytorch.utilities.rank_zero", "Tip: "),
     ("lightning.pytorch.trainer.connectors.checkpoint_connector", "`weights_only` was not set"),
+    ("lightning.pytorch.utilities.rank_zero", "Found current_model_state in the checkpoint"),
 )
 _NEEDLESS_WARNINGS = (
     ".*LeafSpec.* is deprecated",  # in Lightning's use of torch
     r"Found \d+ module\(s\) in eval mode at the start of training",  # the frozen parts
+    "You're using the WeightAveraging callback with a model that overrides the configure_model",  # no part of it is sharded there
     "You're resuming from a checkpoint that ended before the epoch ended",  # the datamodule continues at that batch
 )
 

@@ -42,7 +42,8 @@ def load_checkpoint(checkpoint: str | Path, device: str | torch.device = "cpu") 
     if is_local or not _HUB_ID.fullmatch(str(checkpoint)) or path.suffix in (".ckpt", ".safetensors"):
         found = "is a link to nothing" if path.is_symlink() else "does not exist"
         raise FileNotFoundError(
-            f"{checkpoint} {found}; expected a model folder, a .safetensors or .ckpt file, a hub id, or {', '.join(SHIPPED_MODELS)}"
+            f"{checkpoint} {found}; expected a model folder, a .safetensors or .ckpt file, a hub id, "
+            f"or {', '.join(SHIPPED_MODELS)}"
         )
     log.info("%s is not a local folder; loading it from the hub", checkpoint)
     return load_transformers_model(str(checkpoint), device)

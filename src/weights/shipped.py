@@ -11,7 +11,7 @@ SHIPPED_MODELS = {"street": Path(__file__).resolve().parents[2] / "assets" / "st
 
 
 def shipped_model(checkpoint: str | Path) -> Path:
-    """Return the folder of a shipped model by its name; a file or folder of that name, and any other path, is returned as it is."""
+    """Return the folder of a shipped model by its name; a local file or folder of that name, and any other path, as it is."""
     path = Path(checkpoint)
     folder = SHIPPED_MODELS.get(str(checkpoint))
     if folder is None:
