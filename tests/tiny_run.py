@@ -21,6 +21,7 @@ NETWORKS = [
     "model.flow.mlp_dim=16",
 ]
 STEPS = [
+    "experiment=default",
     "mask_loss.num_points=64",
     "batch_size=2",
     "num_workers=0",

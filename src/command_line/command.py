@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from src.command_line.arguments import check_choices, prepare_arguments
 from src.command_line.composition import CONF, check_options, check_sweep, composed, explain
 from src.command_line.errors import errors_in_a_line
+from src.command_line.experiments import require_experiment
 from src.command_line.help import print_help
 
 Task = Callable[[DictConfig], Any]
@@ -64,6 +65,8 @@ def command(name: str, exit_code: int = 1, checked: bool = True) -> Callable[[Ta
                             if name in ("train", "benchmark"):
                                 check_choices(cfg, flags.overrides, multirun=False)
                             check_options(name, cfg, flags.overrides)
+                        if name == "train":
+                            require_experiment(flags.overrides)
                     hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(job)()
                 except (HydraException, OmegaConfBaseException) as error:
                     raise ValueError(explain(name, error, flags.overrides)) from error
