@@ -1,6 +1,7 @@
 """Train one stage: ``python -m src.train experiment=<name> stage=segmentor|flow|propagation|fusion``."""
 
 import logging
+import sys
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -63,11 +64,9 @@ def _run(cfg: DictConfig) -> float | None:
     try:
         metrics = train(cfg)
     finally:
-        if any("wandb" in name for name in cfg.logger):
-            import wandb
-
+        if "wandb" in sys.modules:
             # Jobs of one multirun process would otherwise share a W&B run.
-            wandb.finish()
+            sys.modules["wandb"].finish()
     if cfg.monitor is None:
         return None
     if cfg.monitor not in metrics:

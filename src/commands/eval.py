@@ -16,6 +16,7 @@ from rich.console import Console
 
 from src.command_line.signals import interrupting_on_signals
 from src.commands.eval_flows import evaluate_flows
+from src.commands.loggers import configured_loggers
 from src.data.clips import ClipDataset
 from src.files.tables import Row, check_output, new_path, write_table
 from src.inference.distributed import SINGLE, PeerEndedError, World, join_world
@@ -109,8 +110,8 @@ def evaluate(cfg: DictConfig, world: World = SINGLE) -> list[Row]:
         for table in class_tables(results, dataset.classes):
             console.print(table)
         log.info("written: %s", report)
-    for logger in cfg.logger.values():
-        log_results(instantiate(logger), rows, results, dataset.classes, files)
+    for logger in configured_loggers(cfg.logger):
+        log_results(logger, rows, results, dataset.classes, files)
     return rows
 
 

@@ -8,6 +8,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from src.commands.loggers import configured_loggers
 from src.data.clips import ClipDataset
 from src.files.tables import Row, new_path, write_table
 from src.inference.evaluation.flow.comparison import FlowComparison
@@ -76,8 +77,8 @@ def evaluate_flows(cfg: DictConfig, dataset: ClipDataset, output: Path, report: 
             files += [pictures / path.name for path in write_flow_pictures(drawn, dataset, folder, cfg.picture_interval)]
     for path in (*files, *charts):
         log.info("written: %s", path)
-    for logger in cfg.logger.values():
-        log_flows(instantiate(logger), rows, charts)
+    for logger in configured_loggers(cfg.logger):
+        log_flows(logger, rows, charts)
     return rows
 
 

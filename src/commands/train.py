@@ -8,9 +8,9 @@ from typing import Any
 import lightning
 from hydra.utils import instantiate
 from lightning import Callback, Trainer
-from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
+from src.commands.loggers import configured_loggers
 from src.commands.num_classes import fill_num_classes
 from src.commands.run_settings import option_values, record_command, run_settings
 from src.data.datamodule import PairDataModule
@@ -140,7 +140,11 @@ def _fit(
 
 
 def _trainer(cfg: DictConfig) -> Trainer:
-    loggers: list[Logger] = [instantiate(logger) for logger in cfg.logger.values() if logger]
+    loggers = configured_loggers(cfg.logger)
+    if cfg.upload_model and not any(isinstance(logger, ResilientWandbLogger) for logger in loggers):
+        raise ValueError(
+            "upload_model=true uploads to W&B, which is not used; expected an API key (`wandb login`) or logger=both"
+        )
     callbacks: list[Callback] = [instantiate(callback) for callback in cfg.callbacks.values() if callback]
     trainer: Trainer = instantiate(cfg.trainer, logger=loggers, callbacks=callbacks, _convert_="all")
     set_gradient_accumulation(trainer, cfg.global_batch_size, cfg.batch_size)

@@ -23,10 +23,10 @@ from src.weights.model_folder import load_model
 log = logging.getLogger(__name__)
 
 _PROBE_SECONDS = 5.0
-WandbMode = Literal["auto", "online", "offline", "disabled"]
+WandbMode = Literal["auto", "with_key", "online", "offline", "disabled"]
 
 _NOISE = (
-    ("lightning.pytorch.utilities.rank_zero", "Tip: "),
+    *(("lightning.pytorch.utilities.rank_zero", words) for words in ("Tip: ", "GPU available: ", "TPU available: ")),
     ("lightning.pytorch.trainer.connectors.checkpoint_connector", "`weights_only` was not set"),
     ("lightning.pytorch.utilities.rank_zero", "Found current_model_state in the checkpoint"),
 )
@@ -147,16 +147,19 @@ def wandb_logger(
     init_timeout: float = 60.0,
     finish_timeout: float = 300.0,
     job: int | None = None,
-) -> ResilientWandbLogger:
+) -> ResilientWandbLogger | None:
     """Build the W&B logger: online with an API key and a reachable server, else offline (logged).
 
+    The mode ``with_key`` returns ``None`` where neither an API key nor ``WANDB_MODE`` is set: without output, folder and request.
     ``save_dir`` receives ``wandb/``, from which ``wandb sync`` uploads an offline run. Time limits are in seconds: after
     ``init_timeout`` a run starts offline, and what ``finish_timeout`` leaves is uploaded by ``wandb sync``. ``job`` is the number
     of a run within a multirun, appended to its name.
     """
     if mode not in get_args(WandbMode):
         raise ValueError(f"W&B mode is {mode!r}; expected one of {', '.join(get_args(WandbMode))}")
-    if mode == "auto":
+    if mode == "with_key" and not _is_configured():
+        return None
+    if mode in ("auto", "with_key"):
         reason = _why_offline()
         mode = "offline" if reason else "online"
         if reason:
@@ -182,8 +185,7 @@ def _why_offline() -> str | None:
     import wandb  # takes a second
 
     server = str(wandb.setup().settings.base_url)
-    key = os.environ.get("WANDB_API_KEY") or requests.utils.get_netrc_auth(server)
-    if not key:
+    if not _has_key(server):
         return "no API key; `wandb login` sets one"
     try:
         # Any response will do. The timeout keeps a server that accepts connections without responding from delaying the start.
@@ -193,8 +195,30 @@ def _why_offline() -> str | None:
     return None
 
 
+def _is_configured() -> bool:
+    """Return whether the environment has an API key or a mode of W&B, or a netrc file has a key of its server."""
+    if os.environ.get("WANDB_MODE") or os.environ.get("WANDB_API_KEY"):
+        return os.environ.get("WANDB_MODE") != "disabled"
+    names = [os.environ["NETRC"]] if "NETRC" in os.environ else [f"~/{name}" for name in requests.utils.NETRC_FILES]
+    if not any(Path(name).expanduser().exists() for name in names):
+        return False
+    import wandb  # takes a second and starts a process
+
+    return _has_key(str(wandb.setup().settings.base_url))
+
+
+def _has_key(server: str) -> bool:
+    return bool(os.environ.get("WANDB_API_KEY") or requests.utils.get_netrc_auth(server))
+
+
 def silence_lightning() -> None:
-    """Drop Lightning's advertisements, and its warnings about intended behavior of this project."""
+    """Drop Lightning's advertisements and own log lines, and its warnings about intended behavior of this project.
+
+    Its messages remain in the log of the command, to which it adds handlers of its own: each would appear twice.
+    """
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = True
     for logger, words in _NOISE:
         logging.getLogger(logger).addFilter(lambda record, words=words: words not in record.getMessage())  # type: ignore[misc]
     for words in _NEEDLESS_WARNINGS:

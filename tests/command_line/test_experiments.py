@@ -6,10 +6,10 @@ from src.command_line.composition import CONF
 from src.command_line.experiments import descriptions, require_experiment
 
 
-def test_a_missing_experiment_is_a_usage_error_that_lists_all(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_experiment_is_a_usage_error_that_lists_all(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(SystemExit) as ended:
         require_experiment(["stage=flow", "name=experiment", "trainer.devices=2"])
-    request, *rows = capsys.readouterr().err.splitlines()
+    request, *rows = caplog.messages[0].splitlines()
     assert ended.value.code == 2 and request.startswith("experiment: not given; expected experiment=<name>")
     assert [row.split()[0] for row in rows] == sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 

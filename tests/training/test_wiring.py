@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from hydra.utils import instantiate
 
 from src.models.flow import CopyFlow
 from src.training import wiring
@@ -17,6 +18,7 @@ from src.training.wiring import (
 )
 from src.weights.model_folder import save_model
 from tests.inference.tiny import tiny_propagator, tiny_segmentor
+from tests.tiny_run import compose_train
 
 
 def state(module: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -108,6 +110,32 @@ def test_wandb_is_offline_without_a_key(
     assert "no API key; `wandb login` sets one" in str(offline_reason(tmp_path, caplog))
 
 
+@pytest.mark.parametrize(
+    "environment, machine, used",
+    [({}, None, False), ({}, "other.org", False), ({}, "wandb.test", True), ({"WANDB_API_KEY": "k" * 40}, None, True),
+     ({"WANDB_MODE": "offline"}, None, True), ({"WANDB_MODE": "disabled", "WANDB_API_KEY": "k" * 40}, None, False)],
+    ids=["nothing", "other key", "netrc", "key", "offline", "disabled"],
+)  # fmt: skip
+def test_the_default_logger_is_local_without_a_key(
+    networked: None, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str], machine: str | None, used: bool,
+) -> None:  # fmt: skip
+    monkeypatch.delenv("WANDB_API_KEY")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    if machine is not None:
+        (tmp_path / "netrc").write_text(f"machine {machine} login user password {'k' * 40}\n")
+    settings = SimpleNamespace(settings=SimpleNamespace(base_url="https://wandb.test"))
+    monkeypatch.setattr("wandb.setup", lambda: settings)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    node = compose_train(f"run_dir={tmp_path / 'run'}").logger.wandb
+    with caplog.at_level(logging.INFO):
+        logger = instantiate(node)
+    assert (logger is not None) == used == (tmp_path / "run").exists()
+    assert used or not caplog.messages
+    assert compose_train("logger=both").logger.wandb.mode == "auto"
+
+
 def test_wandb_is_offline_if_its_server_does_not_respond(
     networked: None, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,7 +152,7 @@ def test_wandb_mode_of_the_environment_is_respected(
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     assert "WANDB_MODE=offline" in str(offline_reason(tmp_path, caplog))
-    with pytest.raises(ValueError, match="W&B mode is 'of-line'; expected one of auto, online"):
+    with pytest.raises(ValueError, match="W&B mode is 'of-line'; expected one of auto, with_key, online"):
         wandb_logger("mpvss", "a", str(tmp_path), mode="of-line")
 
 
@@ -142,10 +170,24 @@ def test_only_the_listed_messages_are_dropped(monkeypatch: pytest.MonkeyPatch, c
         warnings.warn("`isinstance(treespec, LeafSpec)` is deprecated", FutureWarning, stacklevel=1)
         warnings.warn("something else", UserWarning, stacklevel=1)
     loggers[0].info("💡 Tip: install this")
-    loggers[0].info("GPU available: False")
+    for line in ("GPU available: False, used: False", "TPU available: False", "`Trainer.fit` stopped: `max_steps=2` reached."):
+        loggers[0].info(line)
     loggers[1].info("`weights_only` was not set, defaulting to `False`.")
     assert [str(warning.message) for warning in warned] == ["something else"]
-    assert caplog.messages == ["GPU available: False"]
+    assert caplog.messages == ["`Trainer.fit` stopped: `max_steps=2` reached."]
+
+
+def test_a_message_of_lightning_is_logged_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    own = logging.getLogger("lightning")
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+        monkeypatch.setattr(logging.getLogger(name), "handlers", [caplog.handler])
+    monkeypatch.setattr(own, "level", logging.INFO)
+    own.info("restored")
+    assert caplog.messages == ["restored", "restored"]
+    silence_lightning()
+    caplog.clear()
+    own.info("restored")
+    assert caplog.messages == ["restored"]
 
 
 def trainer_on(devices: int, accumulate: int = 1) -> Any:

@@ -1,4 +1,4 @@
-"""Throughput, and progress lines for logs without a terminal."""
+"""Throughput, the progress bar of a terminal, and progress lines for logs without one."""
 
 import logging
 import time
@@ -7,6 +7,7 @@ from typing import Any
 import rich
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import RichProgressBar
 
 from src.data.samples import PairBatch
 from src.measure.memory import peak_kib
@@ -51,6 +52,33 @@ class Throughput(Callback):
         peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 2**10 * peak_kib()
         pl_module.log_dict(figures | {"train/memory_gb": peak / 1e9})
         self._last = (step, now)
+
+
+class StepBar(RichProgressBar):
+    """Progress bar over the optimizer steps on a terminal, without Lightning's epochs: the data sampler has only one."""
+
+    @property
+    def is_enabled(self) -> bool:
+        """False without a terminal, where :class:`ProgressLines` logs lines."""
+        return super().is_enabled and rich.get_console().is_terminal
+
+    @property
+    def total_train_batches(self) -> int:
+        """Number of optimizer steps."""
+        return self.trainer.max_steps
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: PairBatch, batch_idx: int
+    ) -> None:
+        """Show the optimizer step in place of the number of the batch."""
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, trainer.global_step - 1)
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """Return the logged metrics without the number of the logger's version."""
+        return {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return f"{'Training':{len(self.validation_description)}}"  # bars of one width
 
 
 class ProgressLines(Callback):

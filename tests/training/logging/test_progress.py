@@ -1,12 +1,15 @@
 import logging
+from io import StringIO
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.callbacks.progress import rich_progress
+from rich.console import Console
 
 from src.training.logging import progress
-from src.training.logging.progress import ProgressLines, Throughput
+from src.training.logging.progress import ProgressLines, StepBar, Throughput
 from tests.training.logging.fake_trainer import FakeTrainer
 
 
@@ -110,3 +113,30 @@ def test_on_a_terminal_and_on_other_ranks_it_is_silent(
         steps(callback, trainer, 4)
         callback.on_validation_end(trainer, None)
     assert caplog.messages == []
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_bar_counts_steps_and_names_no_epoch(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
+    console = Console(force_terminal=terminal, width=120, file=StringIO(), color_system=None)
+    monkeypatch.setattr(progress.rich, "get_console", lambda: console)
+    monkeypatch.setattr(rich_progress, "get_console", lambda: console)
+    monkeypatch.setattr(rich_progress, "reconfigure", lambda: None)
+    metrics = {"train/loss": torch.tensor(2.5)}
+    loggers = [SimpleNamespace(version=3)]
+    bar = StepBar()
+    trainer = FakeTrainer(
+        max_steps=8, progress_bar_metrics=metrics, loggers=loggers, current_epoch=0, max_epochs=-1, training=True,
+        progress_bar_callback=bar, state=SimpleNamespace(fn="fit"),
+    )  # fmt: skip
+    bar.setup(trainer, None, "fit")
+    bar.on_train_start(trainer, None)
+    bar.on_train_epoch_start(trainer, None)
+    # Two batches a step.
+    steps(bar, trainer, 3, batches=2)
+    bar.teardown(trainer, None, "fit")
+    shown = console.file.getvalue()
+    if terminal:
+        last = [line for line in shown.splitlines() if "Training" in line][-1]
+        assert "3/8" in last and "train/loss: 2.500" in last and "v_num" not in shown and "Epoch" not in shown
+    else:
+        assert shown == ""
