@@ -9,9 +9,11 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from src.files.own_package import package_path
+
 log = logging.getLogger(__name__)
 
-_TABLE = Path(__file__).resolve().parents[1] / "scripts" / "sweep_table.py"
+_TABLE = package_path("scripts") / "sweep_table.py"
 
 
 class MultirunTable(Callback):

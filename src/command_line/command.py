@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -15,7 +16,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from src.command_line.arguments import check_choices, prepare_arguments
-from src.command_line.composition import CONF, check_options, check_sweep, composed, explain
+from src.command_line.composition import CONF, adopt_targets, check_options, check_sweep, composed, explain
 from src.command_line.errors import errors_in_a_line
 from src.command_line.experiments import require_experiment
 from src.command_line.help import print_help
@@ -36,6 +37,7 @@ def command(name: str, exit_code: int = 1, checked: bool = True) -> Callable[[Ta
         @functools.wraps(task)
         def job(cfg: DictConfig) -> Any:
             with errors_in_a_line(exit_code):
+                adopt_targets(cfg)
                 if checked:
                     check_given(name, cfg)
                 return task(cfg)
@@ -54,7 +56,8 @@ def command(name: str, exit_code: int = 1, checked: bool = True) -> Callable[[Ta
                     raise ValueError(f"{unknown[0]} is no flag; expected <option>=<value>, or a flag of --hydra-help")
                 try:
                     if flags.help:
-                        print_help(name, flags.overrides)
+                        folder = [f"hydra.searchpath=['{Path(flags.config_dir).resolve()}']"] if flags.config_dir else []
+                        print_help(name, [*flags.overrides, *folder])
                         sys.exit(0)
                     if not (flags.config_dir or flags.config_name or flags.config_path or flags.cfg or flags.info):
                         # Before Hydra writes into the run folder, which may be that of an earlier run.

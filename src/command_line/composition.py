@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -15,10 +14,11 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.options.check import Problem, check, did_you_mean
+from src.files.own_package import own_target, package_path
+from src.options.check import Problem, check, did_you_mean, targets
 from src.options.models import MODELS
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
+CONF = package_path("conf")
 """Folder of all configurations."""
 
 _INTERPOLATION = re.compile(r"(?<!\\)\$\{")
@@ -29,7 +29,16 @@ def composed(name: str, overrides: Sequence[str]) -> DictConfig:
     _check_groups(overrides)
     running = GlobalHydra.instance().is_initialized()
     with nullcontext() if running else initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose(name, list(overrides))
+        cfg = compose(name, list(overrides))
+    adopt_targets(cfg)
+    return cfg
+
+
+def adopt_targets(cfg: DictConfig) -> None:
+    """Give every ``_target_`` of this package the package's name here; see :func:`src.files.own_package.own_target`."""
+    for key, node in targets(OmegaConf.to_container(cfg)):
+        if isinstance(node["_target_"], str) and own_target(node["_target_"]) != node["_target_"]:
+            OmegaConf.update(cfg, f"{key}._target_", own_target(node["_target_"]))
 
 
 def _check_groups(overrides: Sequence[str]) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 from hydra.errors import HydraException, InstantiationException
 from omegaconf.errors import OmegaConfBaseException
 
+from src.files.own_package import NAME
+
 log = logging.getLogger(__name__)
 
 # Variables of torchrun and Lightning, and of SLURM: number within the machine, and of all processes.
@@ -40,7 +42,7 @@ def is_of_the_user(error: BaseException | None) -> bool:
         # A TypeError is an argument that the target does not take.
         return isinstance(error.__cause__, TypeError | ImportError | None) or is_of_the_user(error.__cause__)
     if isinstance(error, ModuleNotFoundError):
-        return (error.name or "src").partition(".")[0] != "src"
+        return (error.name or NAME).partition(".")[0] != NAME
     if type(error) is RuntimeError:
         # Ours explain themselves; torch's are bugs, unless memory ends.
         frames = traceback.extract_tb(error.__traceback__)

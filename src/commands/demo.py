@@ -19,6 +19,7 @@ from src.command_line.arguments import typed_path
 from src.command_line.signals import stopping_on_signals
 from src.data.clips import ClipDataset
 from src.files.images.readers import natural_key
+from src.files.own_package import package_path
 from src.files.suffixes import VIDEO_SUFFIXES, is_hidden, left_out_line
 from src.inference.flow_choice import names_and_colors, selectable_flows
 from src.inference.video.decoder import VideoFrames
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _NO_GRADIO = (
-    "Gradio is not installed; the demo needs it: pip install --no-deps -r requirements-demo.txt "
+    "Gradio is not installed; the demo needs it: pip install --no-deps -r {requirements} "
     "(src.predict makes the same predictions without a page)"
 )
 
@@ -65,7 +66,8 @@ def served(cfg: DictConfig) -> Iterator[tuple[DemoPage, str]]:
         ValueError: if an option, the checkpoint or the clips are invalid.
     """
     if importlib.util.find_spec("gradio") is None:
-        raise ModuleNotFoundError(_NO_GRADIO, name="gradio")
+        requirements = os.path.relpath(package_path("requirements-demo.txt"))
+        raise ModuleNotFoundError(_NO_GRADIO.format(requirements=requirements), name="gradio")
     max_upload, max_stored = byte_count(cfg.max_upload), byte_count(cfg.max_stored)
     if max_stored < max_upload:
         raise ValueError(f"max_stored is {cfg.max_stored}; expected at least max_upload, {cfg.max_upload}")

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Union
 
 from pydantic import Field
 
+from src.files.own_package import NAME
 from src.options.fields import PathText, Text
 
 Parameters = dict[str, Any]
@@ -38,7 +39,7 @@ def parameters(target: str) -> Parameters | None:
 def is_callable_name(target: str) -> bool:
     """Return whether a dotted name is in the source of this project, or in an installed package, which may be compiled."""
     top, dot, _ = target.partition(".")
-    return bool(dot) and (_find(target) is not None or (top != "src" and top.isidentifier() and find_spec(top) is not None))
+    return bool(dot) and (_find(target) is not None or (top != NAME and top.isidentifier() and find_spec(top) is not None))
 
 
 def _find(target: str) -> tuple[str, ast.AST] | None:

@@ -13,6 +13,7 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 
 from src.data.samples import PairBatch
+from src.files.own_package import own_target
 from src.training.checkpointing.checkpoint_files import RUN_KEY, read_checkpoint
 from src.training.checkpointing.earlier_run import reopen_log_files
 from src.training.optim import take_settings
@@ -104,7 +105,7 @@ class RunRecord(Callback):
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """List the differing settings as ``<name>: <old> -> <new>``, sorted; two names of one file or folder are equal."""
+    """List the differing settings as ``<name>: <old> -> <new>``, sorted; two names of one file, folder or target are equal."""
     names = sorted({*old, *new})
     pairs = [(name, old.get(name, _ABSENT), new.get(name, _ABSENT)) for name in names]
     return [f"{name}: {_shown(before)} -> {_shown(after)}" for name, before, after in pairs if not _equal(before, after)]
@@ -123,6 +124,7 @@ def _equal(before: Any, after: Any) -> bool:
     if isinstance(before, str) and isinstance(after, str) and before != after:
         with suppress(OSError, ValueError):  # not names of files
             return Path(before).samefile(after)
+        return own_target(before) == own_target(after)
     return bool(before == after) and isinstance(before, bool) == isinstance(after, bool)
 
 

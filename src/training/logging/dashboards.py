@@ -151,15 +151,16 @@ class StreamedScore(_Streaming):
 
 
 def git_state(folder: Path) -> dict[str, str | bool]:
-    """Return the commit of the code in a folder and whether it was changed since; empty outside a git repository."""
+    """Return the commit of the code in a folder and whether it was changed since; empty where git does not track it."""
 
     def run(*arguments: str) -> str:
         command = ["git", "-C", str(folder), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
 
     try:
+        run("ls-files", "--error-unmatch", ".")  # fails for an installed package, also below another repository
         return {"commit": run("rev-parse", "HEAD"), "changed": bool(run("status", "--porcelain"))}
-    # No git, no repository, or a repository of another user.
+    # No git, no repository, files of no repository, or a repository of another user.
     except (OSError, subprocess.SubprocessError):
         return {}
 

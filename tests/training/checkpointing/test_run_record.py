@@ -68,6 +68,9 @@ def test_two_names_of_a_folder_are_equal(tmp_path: Path, monkeypatch: pytest.Mon
     assert differences({"data.root": "a"}, {"data.root": str(tmp_path / "a")}) == []
     assert differences({"data.root": "a"}, {"data.root": "./b"}) == ["data.root: a -> ./b"]
     assert differences({"data.root": "a"}, {"data.root": "gone"}) == ["data.root: a -> gone"]
+    saved, here = "mpvss.training.optim.AdamWPoly", "src.training.optim.AdamWPoly"
+    assert differences({"optim": saved}, {"optim": here}) == []
+    assert differences({"optim": saved}, {"optim": "src.losses.x"}) == [f"optim: {saved} -> src.losses.x"]
     assert differences({"lr": 1, "x": True}, {"lr": 1.0, "x": 1}) == ["x: true -> 1"]
 
 

@@ -97,11 +97,17 @@ def test_the_git_state_is_that_of_the_code(tmp_path: Path) -> None:
     assert git_state(tmp_path / "nowhere") == {}
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
     subprocess.run([*git, "init", "-q"], check=True)
-    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "first"], check=True)
+    (tmp_path / "code.py").touch()
+    (tmp_path / ".gitignore").write_text("venv\n")
+    subprocess.run([*git, "add", "code.py", ".gitignore"], check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "first"], check=True)
     state = git_state(tmp_path)
     assert re.fullmatch("[0-9a-f]{40}", str(state["commit"])) and state["changed"] is False
     (tmp_path / "new.py").touch()
     assert git_state(tmp_path)["changed"] is True
+    (tmp_path / "venv").mkdir()
+    (tmp_path / "venv" / "installed.py").touch()
+    assert git_state(tmp_path / "venv") == {}
 
 
 def test_an_overlay_of_no_frame_is_refused() -> None:
