@@ -13,9 +13,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "api.md"
 HEAD = """# Python API
 
-`from src import ...`, with the repository's root as the working directory or on `PYTHONPATH`. A name is imported on first use, so
-`import src` loads neither torch nor transformers. Shape letters: B batch, T frames, Q queries, C channels, K classes, H W image
-pixels, h w mask grid. Programs that use these names: `examples/`.
+`from src import ...`, with the repository's root as the working directory or on `PYTHONPATH`; `from mpvss import ...` after
+`pip install .`. A name is imported on first use, so the import loads neither torch nor transformers. Shape letters: B batch,
+T frames, Q queries, C channels, K classes, H W image pixels, h w mask grid. Programs that use these names: `examples/`.
 
 This page is generated from the docstrings by `make api`.
 """
