@@ -1,4 +1,4 @@
-"""requirements.txt lists what the code imports: no more, no less, and each with its version. The demo has a list of its own."""
+"""requirements.txt lists what the code imports: no more, no less, and each with its version. Options have lists of their own."""
 
 import ast
 import re
@@ -19,8 +19,10 @@ NAMED_ONLY = {
     "tabulate": "src/files/tables.py",
     "tensorboard": "conf/logger/tensorboard.yaml",
 }
-OPTIONAL = {"gradio", "starlette"}
+DEMO = {"gradio", "starlette"}
 """Modules that src.demo does without until it is started."""
+OPTIONAL = {*DEMO, "openvino"}
+"""Modules that are imported on first use; OpenVINO by its runtime."""
 
 
 def pinned(name: str = "requirements.txt") -> dict[str, str]:
@@ -62,7 +64,7 @@ def test_the_constraints_agree_with_every_requirement() -> None:
     constraints = pinned("constraints.txt")
     files = sorted(path.name for path in ROOT.glob("requirements*.txt"))
     listed = {name: number for file in files for name, number in pinned(file).items() if not name.startswith("-")}
-    assert len(files) == 5 and len(listed) > 60
+    assert len(files) == 6 and len(listed) > 60
     assert {name: constraints.get(name) for name in listed} == listed, "run `make constraints`"
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
     assert lines == sorted(lines, key=lambda line: line.split("==")[0]) and all(
@@ -70,7 +72,9 @@ def test_the_constraints_agree_with_every_requirement() -> None:
     )
 
 
-@pytest.mark.skipif(find_spec("gradio") is None, reason="Gradio is not installed (requirements-demo.txt)")
+@pytest.mark.skipif(
+    None in (find_spec("gradio"), find_spec("openvino")), reason="Gradio or OpenVINO is not installed (requirements-*.txt)"
+)
 def test_everything_installed_for_the_requirements_is_constrained() -> None:
     constraints, found = pinned("constraints.txt"), needed()
     assert len(found) > 150 and {name: constraints.get(name) for name in found} == found, "run `make constraints`"
@@ -94,7 +98,7 @@ def test_setup_and_the_image_install_constrained_versions() -> None:
 def test_the_list_of_the_demo_is_complete() -> None:
     """pip installs it without looking at dependencies, so that all of them must stand in one of the two lists."""
     demo = pinned("requirements-demo.txt")
-    assert demo.keys() >= OPTIONAL and not demo.keys() & pinned().keys()
+    assert demo.keys() >= DEMO and not demo.keys() & pinned().keys()
     assert {name: version(name) for name in demo} == demo
     installed = {canonical(name) for names in packages_distributions().values() for name in names}
     for name in demo:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from src.inference.frame_input import FrameInput, image_batch
+from src.inference.runtime.frames import Propagated, RuntimeName, Runtimes, Segmented
 from src.inference.step_result import StepResult
 from src.inference.stream_checks import check_finite, check_state
 from src.models.propagator import Propagator
@@ -32,9 +33,12 @@ class FrameNetworks:
         compile: networks to run through ``torch.compile``: both (``True``), the segmentor's ``"backbone"``, or none. The first
             frames, and the first of each new image size, then take up to minutes. Gains: ``docs/performance.md``.
         map_size: ``image``, or ``mask`` for the approximation of :func:`src.ops.masks.semantic_map_at_mask_size`.
+        runtime: ``auto``, ``eager``, ``graph`` or ``openvino`` (``docs/runtimes.md``), or :class:`Runtimes` that streams share.
 
     Raises:
-        ValueError: if a side is not positive, ``compile`` or ``map_size`` is unknown, or the backbone cannot be compiled.
+        ModuleNotFoundError: if ``runtime`` is ``openvino``, which is not installed.
+        ValueError: if a side is not positive, ``compile``, ``map_size`` or ``runtime`` is unknown, the backbone cannot be
+            compiled, or the runtime does not fit the device or ``compile``.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class FrameNetworks:
         autocast: torch.dtype | None = None,
         compile: Compile = False,
         map_size: MapSize = "image",
+        runtime: RuntimeName | Runtimes = "eager",
     ) -> None:
         for name, side in (("short_side", short_side), ("max_long_side", max_long_side)):
             if side is not None and side < 1:
@@ -59,6 +64,10 @@ class FrameNetworks:
         self._segment: Callable[[Tensor], MaskPrediction] = self.propagator.segmentor
         self._propagate = self.propagator.propagate
         self._compile(compile)
+        runtimes = runtime if isinstance(runtime, Runtimes) else Runtimes(runtime)
+        if compile is not False and runtimes.name not in ("auto", "eager"):
+            raise ValueError(f"compile is {compile} and runtime {runtimes.name!r}; expected one of them; use compile=false")
+        self.runtime = (runtimes if compile is False else Runtimes()).of(self.propagator, autocast)
 
     @torch.inference_mode()
     def segment_resized(self, image: Tensor, frames: Sequence[int]) -> tuple[MaskPrediction, KeyFrameState]:
@@ -69,22 +78,29 @@ class FrameNetworks:
             frames: number of the frame, one for all streams or B of them; the first is that of the state.
         """
         self._check_mode()
-        with self._precision(image):
-            prediction = self._segment(image).final_layer()
-            features = self.propagator.flow.encode_key(image)
+
+        def eager() -> Segmented:
+            with self._precision(image):
+                return self._segment(image).final_layer(), self.propagator.flow.encode_key(image)
+
+        prediction, features = self.runtime.segment(image, eager)
         check_finite({"class logits": prediction.class_logits, "mask logits": prediction.mask_logits}, frames)
         return prediction, KeyFrameState(image, prediction, frames[0], age=0, flow_features=features)
 
     @torch.inference_mode()
-    def propagate_resized(self, image: Tensor, state: KeyFrameState, frames: Sequence[int]) -> StepResult:
+    def propagate_resized(self, image: Tensor, key: KeyFrameState, frames: Sequence[int]) -> StepResult:
         """Propagate to results of :meth:`resize`; arguments are those of :meth:`segment_resized`."""
-        check_state(image, state, self.propagator.segmentor)
+        check_state(image, key, self.propagator.segmentor)
         self._check_mode()
-        with self._precision(image):
-            prediction, flow = self._propagate(state.prediction, state.image, image, state.flow_features)
+
+        def eager() -> Propagated:
+            with self._precision(image):
+                return self._propagate(key.prediction, key.image, image, key.flow_features)
+
+        prediction, flow = self.runtime.propagate(image, key, eager)
         found = {"flow": flow.segment_flow, "flow confidence": flow.confidence, "disocclusion logits": flow.disocclusion_logits}
         check_finite({**found, "mask logits": prediction.mask_logits}, frames)
-        state = replace(state, index=state.index + 1, age=state.age + 1, reason=None)
+        state = replace(key, index=key.index + 1, age=key.age + 1, reason=None)
         return StepResult(prediction, flow, state, self.map_size, (-state.age,))
 
     def resize(self, image: FrameInput) -> Tensor:

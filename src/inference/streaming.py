@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import replace
 from typing import Literal, Self, get_args
 
@@ -13,6 +13,7 @@ from src.inference.frame_input import FrameInput, image_batch
 from src.inference.frame_networks import Compile, FrameNetworks
 from src.inference.neighbors import Target, label_targets
 from src.inference.offline import label_offline
+from src.inference.runtime.frames import RuntimeName, Runtimes
 from src.inference.scheduling.change import CUTS, ChangeState
 from src.inference.scheduling.scheduler import KeyFrameScheduler, LatencyAwareScheduler
 from src.inference.step_result import FrameResult, StepResult
@@ -35,7 +36,8 @@ class StreamingSegmentor(FrameNetworks):
     Args:
         propagator: network; switched to eval mode here.
         scheduler: scheduler that selects the key frames, before later frames are read.
-        short_side, max_long_side, autocast, compile, map_size: see :class:`src.inference.frame_networks.FrameNetworks`.
+        short_side, max_long_side, autocast, compile, map_size, runtime: see
+            :class:`src.inference.frame_networks.FrameNetworks`.
         clock: clock in seconds that times steps for a :class:`LatencyAwareScheduler`.
         mode: ``online``, or ``offline`` for :meth:`label_frames` and :meth:`stream` of recorded video: results are late by at
             most one interval, and memory holds the frames of one interval and three key frames.
@@ -60,8 +62,9 @@ class StreamingSegmentor(FrameNetworks):
         mode: Mode = "online",
         fusion: FusionRule = "photometric",
         fuse_keys: bool = False,
+        runtime: RuntimeName | Runtimes = "eager",
     ) -> None:
-        super().__init__(propagator, short_side, max_long_side, autocast, compile, map_size)
+        super().__init__(propagator, short_side, max_long_side, autocast, compile, map_size, runtime)
         if mode not in get_args(Mode):
             raise ValueError(f"mode is {mode!r}; expected {' or '.join(get_args(Mode))}")
         propagator.check_fusion(fusion)
@@ -126,6 +129,8 @@ class StreamingSegmentor(FrameNetworks):
         Raises:
             ValueError: see :meth:`step`.
         """
+        if isinstance(frames, Sized):
+            self.runtime.expect(len(frames))
         images = map(_one_image, frames)
         if self.mode == "offline":
             return label_offline(self, self.scheduler, images, self.fusion, self.fuse_keys, self.clock)

@@ -76,13 +76,17 @@ class Propagator(PartlyFrozen):
             )
         # The flow is resized to the mask grid (the query flow: from 1/8 to 1/4) and its vectors are scaled.
         warped = warp_segments(key.mask_logits_per_layer, flow.segment_flow, self.warp_grid)
+        return self.carried(key, warped, flow), flow
+
+    def carried(self, key: MaskPrediction, warped: Float32[Tensor, "L B Q h w"], flow: FlowPrediction) -> MaskPrediction:
+        """Return the first result of :meth:`propagate` from the key frame's prediction, its warped masks and the flow."""
         disocclusion = None
         if flow.disocclusion_logits is not None and flow.confidence is not None:
             disocclusion = DisocclusionScores(flow.disocclusion_logits, 1 - flow.confidence.float().amax(1, keepdim=True))
         carried = replace(key, mask_logits_per_layer=warped, disocclusion=disocclusion)
         if flow.detail is None or flow.segment_flow.shape[1] > 1:
-            return carried, flow
-        return replace(carried, pixel_reads=(PixelRead(key.mask_logits, winning_flow(carried, flow)),)), flow
+            return carried
+        return replace(carried, pixel_reads=(PixelRead(key.mask_logits, winning_flow(carried, flow)),))
 
     def propagate_fused(self, fused: MaskPrediction, carried: MaskPrediction, flow: FlowPrediction) -> MaskPrediction:
         """Carry a fused key frame on: its own masks, the last set, as ``carried``; other sets and shares by the winning flow.

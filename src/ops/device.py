@@ -19,6 +19,11 @@ def full_precision(like: Tensor) -> AbstractContextManager[object]:
     return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
 
 
+def in_inference() -> bool:
+    """Return whether no result needs a gradient: in inference mode, and while a graph for inference is exported."""
+    return torch.compiler.is_exporting() or torch.is_inference_mode_enabled()
+
+
 def use_cpu_fast_path(layer_input: Tensor) -> bool:
     """Return whether the CPU inference fast path applies: no gradients, exact to float rounding.
 

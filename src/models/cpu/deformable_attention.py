@@ -72,7 +72,9 @@ class DeformableAttention(nn.Module):
         value = self._value(encoder_hidden_states, attention_mask)
         layers = (*self.sampling_offsets.parameters(), *self.attention_weights.parameters())
         with_gradients = torch.is_grad_enabled() and any(x.requires_grad for x in (value, positioned, *layers))
-        if value.device.type == "cpu" and not with_gradients:  # the sum's backward pass is slower than that of grid_sample
+        # The sum's backward pass is slower than that of grid_sample, and other runtimes have no such sum.
+        by_table = value.device.type == "cpu" and not with_gradients and not torch.compiler.is_exporting()
+        if by_table:
             table = SampledTable.of(value, spatial_shapes_list)
             positions, by_head = self._samples(positioned, reference_points, table)
             output, weights = table.sums(positions, by_head), by_head.permute(3, 0, 1, 2)

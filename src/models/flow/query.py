@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import ClassVar, Literal, get_args
 
-import torch
 from torch import Tensor, nn
 
 from src.models.flow.base import FlowEstimator, Images, QueryEmbeddings, check_pair
@@ -11,6 +10,7 @@ from src.models.flow.encoder import FlowEncoder, ImagePreparation
 from src.models.flow.pixel_decoder import PixelFlowDecoder
 from src.models.flow.query_decoder import QueryDecoder
 from src.models.flow.segment_head import FlowFusion, FuseInit, SegmentFlowHead
+from src.ops.device import in_inference
 from src.structures import FlowPrediction, Size
 
 Queries = Literal["segmentor", "random"]
@@ -83,7 +83,7 @@ class QueryFlow(FlowEstimator):
 
     def encode_key(self, key_image: Images) -> tuple[Tensor, ...] | None:
         """Return the key image's share of the encoder's first convolution in inference mode; ``None`` otherwise."""
-        return (self.encoder.key_half(self.prepare(key_image)),) if torch.is_inference_mode_enabled() else None
+        return (self.encoder.key_half(self.prepare(key_image)),) if in_inference() else None
 
     def forward(
         self, key_image: Images, nonkey_image: Images, queries: QueryEmbeddings, key_features: tuple[Tensor, ...] | None = None

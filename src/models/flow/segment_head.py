@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from src.ops.device import full_precision
+from src.ops.device import full_precision, in_inference
 
 FuseInit = Literal["pixel", "reference"]
 
@@ -14,7 +14,7 @@ MAP_INIT_SCALE = 0.3
 """Initial scale of the motion map's last layer, so that every segment starts close to the flow of the image."""
 
 _BLOCK = 1024
-"""Pixels per block in inference: their features of width 512 fit into a core's cache."""
+"""Pixels per block in inference on CPUs: their features of width 512 fit into a core's cache."""
 
 
 class SegmentFlowHead(nn.Module):
@@ -45,7 +45,7 @@ class SegmentFlowHead(nn.Module):
     def forward(self, queries: Tensor, features: Tensor) -> Tensor:
         """Compute one flow per decoded query (B, Q, C): (B, Q, 2, h, w), x before y, in the precision of the weights."""
         queries = self.query_mlp(self.query_norm(queries))
-        if torch.is_inference_mode_enabled():
+        if in_inference():
             return self._folded(queries, features)
         maps = self.motion_map(features).flatten(1, 2)
         with full_precision(maps):
@@ -68,6 +68,11 @@ class SegmentFlowHead(nn.Module):
             directed = (queries.to(dtype)[:, None] @ weight).transpose(1, 2).flatten(1, 2)
             shift = (queries.to(dtype) @ bias.T).flatten(1)[..., None]
         pixels = features.flatten(2).mT
+        if pixels.device.type != "cpu" or torch.compiler.is_exporting():
+            hidden = F.relu(second(F.relu(first(pixels))))
+            with full_precision(queries):
+                whole = torch.baddbmm(shift, directed, hidden.to(dtype).mT)
+                return whole.reshape(*queries.shape[:2], 2, *features.shape[-2:])
         flows = directed.new_empty(*directed.shape[:2], pixels.shape[1])
         for some, out in zip(torch.split(pixels, _BLOCK, dim=1), torch.split(flows, _BLOCK, dim=2), strict=True):
             hidden = second(first(some).relu_()).relu_()

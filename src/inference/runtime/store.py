@@ -1,0 +1,108 @@
+"""Folder of prepared graphs, ``<model>/exported/<runtime>-<size>-b1-<precision>``: read only if weights and files are unchanged.
+
+```
+runtime.json                       identity of the network, SHA-256 of every file, names of the tensors, versions, parity
+key.xml, key.bin                   OpenVINO: segmentation of a key frame
+nonkey.xml, nonkey.bin             propagation, for a model with a trained flow
+```
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from src.files.results.fingerprint import fingerprint, tensor_fingerprint
+from src.files.results.owned_folder import Scratch, output_lock
+from src.files.saved_networks import read_json_object
+from src.inference.runtime import openvino
+from src.inference.runtime.graphs import Graphs
+from src.models.propagator import Propagator
+from src.structures import Size
+
+log = logging.getLogger(__name__)
+
+RUNTIME_FILE = "runtime.json"
+FORMAT = "mpvss-runtime"
+EXPORTED = "exported"
+"""Folder in a model folder."""
+_AGAIN = "export again: python -m src.export"
+
+
+def folder_name(size: Size, precision: openvino.Precision, propagator: Propagator) -> str:
+    """Return the name of a folder of graphs; that of a trained flow ends with the flow's name."""
+    flow = propagator.flow
+    name = flow.method_names[-1] if flow.method_names else type(flow).__name__.lower()
+    return f"openvino-{size[0]}x{size[1]}-b1-{precision}{'' if flow.training_free else f'-{name}'}"
+
+
+def identity(propagator: Propagator) -> dict[str, Any]:
+    """Return the SHA-256 of the network's weights and of its configuration; a flow without training is left out."""
+    config: dict[str, Any] = {"segmentor": propagator.segmentor.config(), "warp_grid": propagator.warp_grid}
+    tensors = {f"segmentor.{name}": value for name, value in propagator.segmentor.state_dict().items()}
+    if not propagator.flow.training_free:
+        config["flow"] = [type(propagator.flow).__name__, propagator.flow.config()]
+        tensors |= {f"flow.{name}": value for name, value in propagator.flow.state_dict().items()}
+    text = json.dumps(config, sort_keys=True, default=str)
+    return {"weights": tensor_fingerprint(tensors)["sha256"], "config": tensor_fingerprint({}, text)["sha256"]}
+
+
+def write(folder: Path, propagator: Propagator, graphs: Graphs, about: Mapping[str, Any] | None = None) -> None:
+    """Write a folder of OpenVINO graphs; an existing one is replaced.
+
+    Args:
+        folder: folder to write.
+        propagator: network of the graphs.
+        graphs: result of :func:`src.inference.runtime.graphs.convert`.
+        about: further content of ``runtime.json``, JSON-able.
+
+    Raises:
+        OSError: if a file cannot be written, or another process writes to the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def listed(_: Path, old: Mapping[str, Any]) -> list[str] | None:
+        return list(old.get("sha256", {})) if old.get("format") == FORMAT else None
+
+    with output_lock(folder), Scratch(folder, earlier=listed, marker=RUNTIME_FILE) as at:
+        for name, graph in (("key", graphs.key), ("nonkey", graphs.nonkey)):
+            if isinstance(graph, openvino.OpenVinoGraph):
+                graph.save(at.new / f"{name}.xml")
+        note = {
+            "format": FORMAT,
+            **identity(propagator),
+            "sha256": {path.name: _sha256(path) for path in sorted(at.new.iterdir())},
+            "names": graphs.names,
+            "versions": {name: version(name) for name in ("torch", "transformers", "openvino")},
+            **(about or {}),
+        }
+        (at.new / RUNTIME_FILE).write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
+        at.commit(None, overwrite=True)
+    log.info("written: %s", folder)
+
+
+def load(folder: Path, propagator: Propagator, precision: openvino.Precision) -> Graphs:
+    """Read what :func:`write` wrote; no file is parsed before its SHA-256 is checked.
+
+    Raises:
+        ValueError: if ``runtime.json`` is damaged, or of other weights or another configuration; or if a graph's file is missing,
+            changed or of a newer OpenVINO.
+    """
+    path = folder / RUNTIME_FILE
+    note = read_json_object(path)
+    hashes, names = note.get("sha256"), note.get("names")
+    if note.get("format") != FORMAT or not isinstance(hashes, dict) or "key.xml" not in hashes or not isinstance(names, list):
+        raise ValueError(f"{path} is not of this project; expected format {FORMAT!r}; {_AGAIN}")
+    if changed := [name for name, value in identity(propagator).items() if note.get(name) != value]:
+        raise ValueError(f"{folder} was exported from other {' and '.join(changed)} than the model's; {_AGAIN}")
+    for name, expected in hashes.items():
+        if Path(name).name != name or _sha256(folder / name) != expected:
+            raise ValueError(f"{folder / name} is missing or differs from its SHA-256 in {RUNTIME_FILE}; {_AGAIN}")
+    key = openvino.OpenVinoGraph.load(folder / "key.xml", precision)
+    return Graphs(key, openvino.OpenVinoGraph.load(folder / "nonkey.xml", "f32") if "nonkey.xml" in hashes else None, names)
+
+
+def _sha256(path: Path) -> object:
+    return (fingerprint(path) or {}).get("sha256")
