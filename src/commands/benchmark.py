@@ -18,6 +18,7 @@ from rich.progress import track
 
 from src.commands.benchmark_subject import META, image_size, machine, propagator_of, subject, training_precision
 from src.commands.num_classes import fill_num_classes
+from src.commands.runtime_choice import runtimes_of
 from src.data.clips import FileClips
 from src.data.pairs.color_jitter import ColorJitter
 from src.data.pairs.transforms import PairTransform
@@ -83,7 +84,8 @@ def measure_latency(cfg: DictConfig, console: Console) -> Row:
     """Measure milliseconds and memory of key and non-key frames, from decoded frame to label map."""
     size, interval = image_size(cfg), FixedInterval(cfg.key_interval)
     device, autocast = device_named(cfg.device), autocast_named(cfg.autocast)
-    stream = StreamingSegmentor(propagator_of(cfg, device), interval, autocast=autocast)
+    runtimes = runtimes_of(cfg.runtime, cfg.checkpoint)
+    stream = StreamingSegmentor(propagator_of(cfg, device), interval, autocast=autocast, runtime=runtimes)
     first, second = (torch.randint(0, 256, (1, 3, *size), dtype=torch.uint8) for _ in range(2))
     _, state = stream.step(first, None)
     calls: dict[str, Callable[[], object]] = {"key": lambda: stream.step(first, None)}
@@ -101,8 +103,11 @@ def measure_speed(cfg: DictConfig, console: Console) -> Row:
     size, device, autocast = image_size(cfg), device_named(cfg.device), autocast_named(cfg.autocast)
     propagator = propagator_of(cfg, device)
     intervals = sorted({1, *cfg.speed.key_intervals})
+    runtime = runtimes_of(cfg.runtime, cfg.checkpoint)
     streams = {
-        k: StreamingSegmentor(propagator, FixedInterval(k), autocast=autocast, compile=cfg.compile, map_size=cfg.map_size)
+        k: StreamingSegmentor(
+            propagator, FixedInterval(k), autocast=autocast, compile=cfg.compile, map_size=cfg.map_size, runtime=runtime
+        )
         for k in intervals
     }
     with tempfile.TemporaryDirectory(prefix="benchmark_") as folder:

@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 
 from src.command_line.arguments import typed_path
 from src.command_line.signals import stopping_on_signals
+from src.commands.runtime_choice import runtimes_of
 from src.data.clips import ClipDataset
 from src.files.images.readers import natural_key
 from src.files.own_package import package_path
@@ -118,7 +119,8 @@ def open_model(cfg: DictConfig) -> ClipPredictor:
     )
     flows = selectable_flows(propagator, metadata, cfg.flow, cfg.dis_short_side)
     autocast = autocast_named(cfg.autocast)
-    return ClipPredictor(flows, classes, palette, short_side, max_long_side, autocast, cfg.fusion, cfg.fuse_keys)
+    runtimes = runtimes_of(cfg.runtime, cfg.checkpoint)
+    return ClipPredictor(flows, classes, palette, short_side, max_long_side, autocast, cfg.fusion, cfg.fuse_keys, runtimes)
 
 
 def find_clips(cfg: DictConfig) -> dict[str, Callable[[], FrameSource]]:

@@ -17,6 +17,7 @@ from rich.console import Console
 from src.command_line.signals import interrupting_on_signals
 from src.commands.eval_flows import evaluate_flows
 from src.commands.loggers import configured_loggers
+from src.commands.runtime_choice import runtimes_of
 from src.data.clips import ClipDataset
 from src.files.tables import Row, check_output, new_path, write_table
 from src.inference.distributed import SINGLE, PeerEndedError, World, join_world
@@ -220,7 +221,7 @@ def _warn_of_void(result: EvaluationResult, dataset: ClipDataset) -> None:
 def _options(cfg: DictConfig) -> EvaluationOptions:
     return EvaluationOptions(
         cfg.short_side, cfg.max_long_side, autocast_named(cfg.autocast), cfg.protocol, cfg.key_frame_offsets,
-        cfg.temporal_consistency, cfg.interval_shifts, cfg.disoccluded,
+        cfg.temporal_consistency, cfg.interval_shifts, cfg.disoccluded, runtimes=runtimes_of(cfg.runtime, cfg.checkpoint),
     )  # fmt: skip
 
 

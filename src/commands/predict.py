@@ -15,6 +15,7 @@ from rich.console import Console
 
 from src.command_line.arguments import typed_path
 from src.command_line.signals import stopping_on_signals
+from src.commands.runtime_choice import runtimes_of
 from src.files.results.fingerprint import fingerprint, tensor_fingerprint
 from src.files.results.output_names import check_apart
 from src.files.results.owned_folder import Scratch, output_lock
@@ -170,6 +171,7 @@ def load_predictor(cfg: DictConfig, options: OutputOptions, device: str, mode: M
     stream = StreamingSegmentor(
         propagator, scheduler, short_side, max_long_side, autocast, cfg.compile,
         map_size=cfg.map_size, mode=mode, fusion=cfg.fusion, fuse_keys=cfg.fuse_keys,
+        runtime=runtimes_of(cfg.runtime, cfg.checkpoint),
     )  # fmt: skip
     scheduler_for = partial(_with_costs, scheduler, stream) if isinstance(scheduler, Budget) else None
     return VideoPredictor(stream, classes, palette, options, cfg.max_frames, scheduler_for, weights)

@@ -23,6 +23,7 @@ from src.options.fields import (
     Paths,
     PathText,
     Port,
+    Runtime,
     Seed,
     Share,
     Side,
@@ -88,6 +89,7 @@ class Benchmark(Train):
     repeats: Count
     compile: Compile
     map_size: MapSize
+    runtime: Runtime
     speed: Speed
     loader: Loader
 
@@ -112,6 +114,7 @@ class Network(Options):
     max_frames: Count | None
     device: Device
     autocast: Autocast
+    runtime: Runtime
     threads: Threads | None
     paths: Paths
     data: Data | None = None
@@ -188,6 +191,7 @@ class Eval(Options):
     timing_repeats: CountOrZero
     device: Device
     autocast: Autocast
+    runtime: Runtime
     threads: Threads | None
     save_predictions: PathText | None
     report: PathText | None
@@ -231,12 +235,27 @@ class Convert(Options):
     overwrite: bool
 
 
+class Export(Options):
+    """Export of a model's networks for a runtime."""
+
+    paths: Paths
+    checkpoint: PathText
+    output: PathText
+    format: Literal["openvino", "torch_export"]
+    imgsz: Size
+    precision: Literal["f32", "bf16"]
+    input: PathText | None
+    num_frames: Count
+    threads: Threads | None
+
+
 MODELS: dict[str, type[Options]] = {
     "benchmark": Benchmark,
     "check_data": CheckData,
     "convert": Convert,
     "demo": Demo,
     "eval": Eval,
+    "export": Export,
     "predict": Predict,
     "train": Train,
 }

@@ -9,6 +9,7 @@ import torch
 
 from src.files.results.owned_folder import Scratch
 from src.inference.evaluation.fusing import Fusing
+from src.inference.runtime.frames import EAGER, Runtimes
 from src.inference.scheduling.scheduler import FixedInterval, KeyFrameScheduler
 from src.inference.scheduling.signals import thumbnail_multiply_adds
 from src.inference.streaming import Mode, StreamingSegmentor
@@ -62,7 +63,7 @@ class ClipPredictor:
     """Predictor of clips with a choice of flows.
 
     ``propagators`` has a propagator for each flow, by the flow's name; the first is the default. The other options are those of
-    :class:`~src.inference.streaming.StreamingSegmentor`.
+    :class:`~src.inference.streaming.StreamingSegmentor`; ``runtimes`` prepares networks once for all predictions.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class ClipPredictor:
         autocast: torch.dtype | None = None,
         fusion: FusionRule = "photometric",
         fuse_keys: bool = False,
+        runtimes: Runtimes = EAGER,
     ) -> None:
         if not propagators:
             raise ValueError("there is no flow; expected at least one")
@@ -82,6 +84,7 @@ class ClipPredictor:
         self.classes, self._palette = tuple(classes), tuple(palette)
         self._short_side, self._max_long_side, self._autocast = short_side, max_long_side, autocast
         self._fusion, self._fuse_keys = fusion, fuse_keys
+        self._runtimes = runtimes
         self._costs: dict[tuple[str, Size], FrameCost] = {}
 
     @property
@@ -114,6 +117,7 @@ class ClipPredictor:
         stream = StreamingSegmentor(
             propagator, FixedInterval() if isinstance(scheduler, BudgetShare) else scheduler,
             self._short_side, self._max_long_side, self._autocast, mode=mode, fusion=self._fusion, fuse_keys=self._fuse_keys,
+            runtime=self._runtimes,
         )  # fmt: skip
         fusing = Fusing(mode, self._fusion, self._fuse_keys)
         if isinstance(scheduler, BudgetShare):

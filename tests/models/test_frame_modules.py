@@ -41,7 +41,9 @@ def test_an_exported_graph_has_plain_operators_only() -> None:
         program = torch.export.export(KeyFrame(propagator).eval(), (image,), strict=False)
     names = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
     assert any("grid_sampler" in name for name in names)
-    assert not any(word in name for name in names for word in ("embedding_bag", "_local_scalar", "autocast", "set_grad", "nonzero"))
+    assert not any(
+        word in name for name in names for word in ("embedding_bag", "_local_scalar", "autocast", "set_grad", "nonzero")
+    )
     with torch.inference_mode():
         for found, expected in zip(program.module()(image), KeyFrame(propagator)(image), strict=True):
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)

@@ -15,6 +15,7 @@ from src.inference.evaluation.pairs import check_data, disoccluded_since, evalua
 from src.inference.evaluation.progress import FrameCounter, ProgressCallback
 from src.inference.evaluation.scores import EvaluationResult, Scores
 from src.inference.evaluation.warped_agreement import WarpedAgreement
+from src.inference.runtime.frames import EAGER, Runtimes
 from src.inference.scheduling.scheduler import FixedInterval, KeyFrameScheduler
 from src.inference.step_result import StepResult
 from src.inference.streaming import StreamingSegmentor
@@ -39,6 +40,7 @@ class EvaluationOptions:
         interval_shifts: runs to average for schedulers other than ``fixed``, their first intervals shortened evenly; 1 run
             where ``key_frame_offsets`` is ``first``.
         fusing: mode and fusion of the stream.
+        runtimes: runtime of the networks, shared by all streams.
 
     Raises:
         ValueError: if a name is unknown, or ``pairs`` is combined with an option of whole clips.
@@ -53,6 +55,7 @@ class EvaluationOptions:
     interval_shifts: int = 5
     disoccluded: bool = False
     fusing: Fusing = PLAIN
+    runtimes: Runtimes = EAGER
 
     def __post_init__(self) -> None:
         for name, known in (("protocol", get_args(EvaluationProtocol)), ("key_frame_offsets", get_args(KeyFrameOffsets))):
@@ -76,6 +79,7 @@ class EvaluationOptions:
             mode=self.fusing.mode,
             fusion=self.fusing.fusion or "photometric",
             fuse_keys=self.fusing.fuse_keys,
+            runtime=self.runtimes,
         )
 
 
@@ -140,6 +144,7 @@ def evaluate_streams(
     counter = FrameCounter(sum(counts[clip] for counts in num_frames for clip in mine), progress)
     scores = Scores(dataset.num_classes)
     for number, stream in enumerate(streams):
+        stream.runtime.expect(sum(num_frames[number][clip] for clip in mine) * (len(streams) - number))
         scores.start_run()
         agreement = WarpedAgreement() if temporal_consistency else None
         for clip in mine:

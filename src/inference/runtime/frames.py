@@ -122,7 +122,7 @@ class FrameRuntime:
         if self.folder is None or self.kind != "openvino" or image.dtype != torch.uint8:
             return None
         size = image.shape[-2], image.shape[-1]
-        return self.folder / store.folder_name(size, precision_of(self.autocast), self.propagator)
+        return self.folder / store.folder_name("openvino", size, precision_of(self.autocast), self.propagator)
 
     def _pays(self, image: Tensor) -> bool:
         """Return whether graphs are stored, or the frames to come save more than their preparation takes."""
@@ -197,11 +197,16 @@ class Runtimes:
 
     def of(self, propagator: Propagator, autocast: torch.dtype | None) -> FrameRuntime:
         """Return the networks of a propagator in a precision; errors are those of :class:`FrameRuntime`."""
+        if self.name == "eager":
+            return FrameRuntime(propagator)
         # The runtime holds the propagator, so its id stays taken.
         key = id(propagator), autocast
         if key not in self._known:
             self._known[key] = FrameRuntime(propagator, self.name, autocast, self.folder)
         return self._known[key]
+
+
+EAGER = Runtimes()
 
 
 def _refuse(text: str) -> None:

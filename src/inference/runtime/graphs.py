@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from src.inference.runtime import cuda_graph, openvino
-from src.inference.runtime.tracing import Graph
+from src.inference.runtime.tracing import Graph, TorchGraph, export_graph
 from src.models.frame_modules import KEY_OUTPUTS, NONKEY_INPUTS, KeyFrame, NonKeyFrame, flow_tensors
 from src.models.propagator import Propagator
 
-Kind = Literal["graph", "openvino"]
+Kind = Literal["graph", "openvino", "torch_export"]
 
 
 @dataclass
@@ -52,7 +52,7 @@ def convert(propagator: Propagator, kind: Kind, image: Tensor, autocast: torch.d
         ValueError: if a network cannot be exported or converted.
     """
     key, nonkey, flow = KeyFrame(propagator).eval(), NonKeyFrame(propagator).eval(), propagator.flow
-    with torch.autocast(image.device.type, autocast, enabled=autocast is not None and kind == "graph"):
+    with torch.autocast(image.device.type, autocast, enabled=autocast is not None and kind != "openvino"):
         outputs = key(image)
         carry = (image, *outputs[1:])
         found = None if flow.training_free else propagator.flow(image, image, outputs[2])
@@ -61,6 +61,9 @@ def convert(propagator: Propagator, kind: Kind, image: Tensor, autocast: torch.d
     if kind == "graph":
         captured = None if found is None else cuda_graph.prepare(nonkey, carry, autocast)
         return Graphs(cuda_graph.prepare(key, (image,), autocast), captured, names)
+    if kind == "torch_export":
+        second = None if found is None else TorchGraph(export_graph(nonkey, carry, autocast))
+        return Graphs(TorchGraph(export_graph(key, (image,), autocast)), second, names)
     first = openvino.prepare(key, (image,), precision_of(autocast), ("image",), (*KEY_OUTPUTS, *features))
     if found is None:
         return Graphs(first, None, names)

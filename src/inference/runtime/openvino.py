@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from src.inference.runtime.tracing import export_graph, first_line
 
 Precision = Literal["f32", "bf16"]
-_MISSING = "OpenVINO is not installed; runtime=openvino needs it: pip install -r requirements-openvino.txt"
+_MISSING = "OpenVINO is not installed; runtime=openvino needs it: pip install openvino"
 
 
 def is_installed() -> bool:
@@ -58,11 +58,11 @@ class OpenVinoGraph:
             found = self._request.infer(arrays, share_inputs=True)
         return tuple(torch.from_numpy(array) for array in found.to_tuple())
 
-    def save(self, path: Path) -> None:
-        """Write ``path`` (.xml) and its weights (.bin), float32."""
+    def save(self, stem: Path) -> None:
+        """Write ``<stem>.xml`` and its weights ``<stem>.bin``, float32."""
         import openvino
 
-        openvino.save_model(self.model, path, compress_to_fp16=False)
+        openvino.save_model(self.model, stem.with_suffix(".xml"), compress_to_fp16=False)
 
     @classmethod
     def load(cls, path: Path, precision: Precision) -> Self:

@@ -18,7 +18,8 @@ from src.files.results.fingerprint import fingerprint, tensor_fingerprint
 from src.files.results.owned_folder import Scratch, output_lock
 from src.files.saved_networks import read_json_object
 from src.inference.runtime import openvino
-from src.inference.runtime.graphs import Graphs
+from src.inference.runtime.graphs import Graphs, Kind
+from src.inference.runtime.tracing import TorchGraph
 from src.models.propagator import Propagator
 from src.structures import Size
 
@@ -31,11 +32,11 @@ EXPORTED = "exported"
 _AGAIN = "export again: python -m src.export"
 
 
-def folder_name(size: Size, precision: openvino.Precision, propagator: Propagator) -> str:
+def folder_name(kind: Kind, size: Size, precision: openvino.Precision, propagator: Propagator) -> str:
     """Return the name of a folder of graphs; that of a trained flow ends with the flow's name."""
     flow = propagator.flow
     name = flow.method_names[-1] if flow.method_names else type(flow).__name__.lower()
-    return f"openvino-{size[0]}x{size[1]}-b1-{precision}{'' if flow.training_free else f'-{name}'}"
+    return f"{kind}-{size[0]}x{size[1]}-b1-{precision}{'' if flow.training_free else f'-{name}'}"
 
 
 def identity(propagator: Propagator) -> dict[str, Any]:
@@ -50,7 +51,7 @@ def identity(propagator: Propagator) -> dict[str, Any]:
 
 
 def write(folder: Path, propagator: Propagator, graphs: Graphs, about: Mapping[str, Any] | None = None) -> None:
-    """Write a folder of OpenVINO graphs; an existing one is replaced.
+    """Write a folder of graphs; an existing one is replaced.
 
     Args:
         folder: folder to write.
@@ -68,8 +69,8 @@ def write(folder: Path, propagator: Propagator, graphs: Graphs, about: Mapping[s
 
     with output_lock(folder), Scratch(folder, earlier=listed, marker=RUNTIME_FILE) as at:
         for name, graph in (("key", graphs.key), ("nonkey", graphs.nonkey)):
-            if isinstance(graph, openvino.OpenVinoGraph):
-                graph.save(at.new / f"{name}.xml")
+            if isinstance(graph, openvino.OpenVinoGraph | TorchGraph):
+                graph.save(at.new / name)
         note = {
             "format": FORMAT,
             **identity(propagator),

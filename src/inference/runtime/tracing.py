@@ -5,12 +5,32 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 Graph = Callable[..., tuple[Tensor, ...]]
 """Prepared network: the tensors of the module's outputs for those of its inputs, of the size of the example."""
+
+
+class TorchGraph:
+    """Exported program of torch, for programs of others.
+
+    Args:
+        program: result of :func:`export_graph`.
+    """
+
+    def __init__(self, program: torch.export.ExportedProgram) -> None:
+        self._program, self._module = program, program.module()
+
+    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Run the program on tensors of its shapes."""
+        return tuple(self._module(*inputs))
+
+    def save(self, stem: Path) -> None:
+        """Write ``<stem>.pt2``."""
+        torch.export.save(self._program, stem.with_suffix(".pt2"))
 
 
 def export_graph(

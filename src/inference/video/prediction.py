@@ -166,6 +166,8 @@ def predict_video(
             returned.
         depth: maximum number of frames that wait between two threads.
     """
+    stored = source.stored_frames()
+    stream.runtime.expect(stored if stored is None or max_frames is None else min(stored, max_frames))
     meter = _Meter(FramePredictor(stream, with_flow), progress)
     frames = _first_frames(source, max_frames)
     run_pipeline(frames, meter.predict, consume, depth, stop, lambda frame: frame.image.nbytes, lambda result: result.nbytes)
