@@ -102,12 +102,12 @@ class PackageHook(BuildHookInterface):  # type: ignore[type-arg]
 
 
 class RequirementsHook(MetadataHookInterface):
-    """Dependencies of the package, from ``requirements.txt``; ``mpvss[cluster]`` adds those of sweeps on clusters."""
+    """Dependencies of the package, from ``requirements.txt``; ``mpvss[cluster]`` adds those of sweeps, ``[openvino]`` it."""
 
     def update(self, metadata: dict[str, Any]) -> None:
         """Add the dependencies to the metadata."""
         metadata["dependencies"] = self._listed("requirements.txt")
-        metadata["optional-dependencies"] = {"cluster": self._listed("requirements-cluster.txt")}
+        metadata["optional-dependencies"] = {name: self._listed(f"requirements-{name}.txt") for name in ("cluster", "openvino")}
 
     def _listed(self, name: str) -> list[str]:
         lines = (Path(self.root) / name).read_text(encoding="utf-8").splitlines()

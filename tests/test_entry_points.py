@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ["src.train", "src.eval", "src.predict", "src.demo", "src.benchmark", "src.convert", "scripts/check_data.py"]
+COMMANDS = [
+    "src.train", "src.eval", "src.predict", "src.demo", "src.benchmark", "src.convert", "src.export", "scripts/check_data.py",
+]  # fmt: skip
 HEAVY = {
     "torch",
     "lightning",
@@ -38,6 +40,7 @@ ERRORS = [
     ("src.predict", "scheduler.head_start=2", "expected scheduler.interval_shift"),
     ("src.demo", "port=1", "checkpoint: not given"),
     ("src.convert", "output=a", "input: not given"),
+    ("src.export", "checkpoint=a", "imgsz, output: not given"),
     ("scripts/check_data.py", "workers=0", "data: not given; expected data=<value>"),
 ]
 

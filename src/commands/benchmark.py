@@ -36,7 +36,7 @@ from src.measure.machine import autocast_named, device_named
 from src.measure.memory import peak_memory_mib
 from src.measure.published import published_models
 from src.measure.sample_clips import moving_clip, sample_batch, sample_clips
-from src.measure.speed import SpeedPlan
+from src.measure.speed import SpeedPlan, runtime_calls
 from src.measure.speed import measure_speed as speed_row
 from src.models.propagator import Propagator
 from src.ops.device import set_threads
@@ -114,6 +114,11 @@ def measure_speed(cfg: DictConfig, console: Console) -> Row:
         frames = moving_clip(Path(folder), size, cfg.speed.num_frames)
     plan = SpeedPlan(cfg.warmup, cfg.repeats, cfg.speed.clip_repeats, list(cfg.speed.measure))
     fused = _fused_calls(streams[1], [frame.to(device) for frame in frames]) if max(intervals) > 1 else {}
+    if streams[1].runtime.kind != "eager" and max(intervals) > 1:
+        if "parts" in cfg.speed.measure:
+            raise ValueError(f"speed.measure has parts and runtime is {cfg.runtime}; expected eager, or [frames,clips]")
+        eager = StreamingSegmentor(propagator, FixedInterval(max(intervals)), autocast=autocast, map_size=cfg.map_size)
+        fused |= runtime_calls(streams[max(intervals)], eager, frames)
     row = {**subject(cfg, size), **speed_row(propagator, streams, frames, plan, fused), **machine(device, cfg.autocast)}
     speed_report.show(row, console, None if cfg.output is None else Path(cfg.output).with_suffix(".png"))
     return row

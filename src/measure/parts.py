@@ -14,13 +14,17 @@ from src.measure.cost import frame_cost, without_data
 from src.measure.counting import count_multiply_adds
 from src.models.propagator import Propagator
 from src.ops.device import milliseconds, synchronize
-from src.structures import KeyFrameState, Size
+from src.structures import KeyFrameState, MaskPrediction, Size
 
 _SEGMENTOR_PARTS = ("backbone", "pixel_decoder", "transformer_decoder")
 
 
 class Step(Protocol):
     """Result of a stream for a frame, before post-processing."""
+
+    @property
+    def prediction(self) -> MaskPrediction:
+        """Masks and classes, final layer."""
 
     @property
     def state(self) -> KeyFrameState:

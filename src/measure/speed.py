@@ -26,8 +26,11 @@ FRAMES = {
     "offline_nonkey": "our non-key frame from both key frames",
     "fused_key": "our key frame, fused with the one before",
     "offline_fused_key": "our key frame, fused with those before and after",
+    "per_frame_eager": "our key frame in eager torch",
+    "nonkey_eager": "our non-key frame in eager torch",
+    "runtime_alone": "the key frame's network in the runtime, full-size post-processing",
 }
-"""Timed calls of single frames -> their titles in tables. The last three are those of :func:`measure_speed`'s argument."""
+"""Timed calls of single frames -> their titles in tables. The last six are those of :func:`measure_speed`'s argument."""
 
 _RATIOS = {
     "per_frame_vs_transformers": ("transformers", "per_frame"),
@@ -37,7 +40,10 @@ _RATIOS = {
     "nonkey_vs_offline_nonkey": ("offline_nonkey", "nonkey"),
     "per_frame_vs_fused_key": ("fused_key", "per_frame"),
     "per_frame_vs_offline_fused_key": ("offline_fused_key", "per_frame"),
+    "per_frame_vs_eager": ("per_frame_eager", "per_frame"),
+    "nonkey_vs_eager": ("nonkey_eager", "nonkey"),
     "clip_k5_vs_per_frame": ("k1", "k5"),
+    "clip_k5_vs_runtime_alone": ("runtime_alone", "k5"),
     "clip_k5_vs_transformers": ("transformers", "k5"),
     "clip_k5_vs_transformers_full_size": ("transformers_full_size", "k5"),
 }
@@ -116,6 +122,19 @@ def measure_speed(
             for name, cost in gmacs.items()
         ]
     return {**row, "ratios": ratios(row)}
+
+
+def runtime_calls(stream: Stream, eager: Stream, frames: Sequence[Tensor]) -> dict[str, Callable[[], object]]:
+    """Return calls that compare a stream's runtime with eager torch, and with the runtime as used without this project."""
+    first, second = frames[:2]
+    # The first frames prepare the runtime and compare its results.
+    state = stream.step(first, None)[1]
+    stream.step(second, state)
+    return {
+        "per_frame_eager": lambda: eager.step(first, None),
+        "nonkey_eager": lambda: eager.step(second, state),
+        "runtime_alone": lambda: full_size_scores(stream.predict(first, None).prediction).argmax(1),
+    }
 
 
 def matrix_product(device: torch.device) -> Callable[[], object]:

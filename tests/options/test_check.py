@@ -15,11 +15,14 @@ GIVEN = {
     "eval": ["checkpoint=b", "output=c.json"],
     "demo": ["checkpoint=b"],
     "convert": ["input=a.pth", "output=b"],
+    "export": ["checkpoint=a", "output=b", "imgsz=[40,56]"],
     "check_data": ["data=vspw"],
 }
 SWITCH = "expected true | false"
 REFUSED = [
     # Booleans are true and false only.
+    ("predict", "runtime=onnx", "runtime is 'onnx'; expected auto | eager | graph | openvino"),
+    ("export", "imgsz=480", "imgsz is 480; expected [integer 1..16384, integer 1..16384]"),
     ("predict", "overwrite=no", f"overwrite is 'no'; {SWITCH}"),
     ("predict", "overwrite=yes", SWITCH),
     ("predict", "overwrite=1", f"overwrite is 1; {SWITCH}"),

@@ -35,7 +35,7 @@ GROUPS = [
     ),
     *(("train", [f"+sweep={one}"]) for one in choices("sweep") if one not in ("key_interval", "mode")),
     *(("eval", [f"+sweep={one}"]) for one in ("key_interval", "mode")),
-    *((name, []) for name in ("benchmark", "convert", "demo")),
+    *((name, []) for name in ("benchmark", "convert", "demo", "export")),
 ]
 
 
