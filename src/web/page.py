@@ -1,38 +1,38 @@
-"""Demo page in Gradio: choose a clip and a schedule, watch source and overlay, read the cost."""
+"""Demo page in Gradio: choose a clip and one or two methods, watch source and overlay, read the cost."""
 
+import asyncio
 import logging
 import os
 import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import gradio as gr
 
 from src.inference.streaming import Mode
 from src.inference.video.decoder import VideoFrames
-from src.inference.video.prediction import PredictionProgress
 from src.inference.video.sources import FrameSource
 from src.web.guard import Quota
-from src.web.markup import TIMELINE_CSS, TIMELINE_JS, cost_table, message, summary, timeline
+from src.web.markup import legend, message
+from src.web.methods import FLOWS, MODES, Method, comparisons, second_method
+from src.web.order import Order, view
 from src.web.predictor import ClipPredictor
+from src.web.runs import RunQueue
 from src.web.schedules import Schedule
 from src.web.server import serve
 from src.web.sessions import Sessions
 
-log = logging.getLogger(__name__)
-
 _TITLE = "Video semantic segmentation by mask propagation"
-_PAGE_CSS = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
-_REPORT_INTERVAL = 0.2  # seconds between two progress reports to the browser
+_FOLDER = Path(__file__).parent
+_PAGE_CSS, _VIEWER_JS = ((_FOLDER / name).read_text(encoding="utf-8") for name in ("page.css", "viewer.js"))
+_SESSION_JS = "() => sessionStorage.mpvss ??= crypto.randomUUID()"  # of one tab, kept while it is loaded anew
+_VIEW_INTERVAL = 0.3  # seconds between two looks at a running prediction
 _KEEP_SECONDS = 3600  # age at which uploads and results are deleted
-_SWEEP_INTERVAL = 60  # seconds
+_AWAY_SECONDS = 30  # time in which a page that is loaded anew finds its results
+_SWEEP_INTERVAL = 10  # seconds
 _COLUMN_WIDTH = 280  # pixels; three columns fit into the width of a Gradio page
-_MODE_INFO = (
-    "offline: a frame is labelled from the key frames on both sides of it, one interval late. "
-    "online: only from key frames before it, at once, as of a camera."
-)
 _QUEUE_LENGTH = 16  # predictions that may wait
 
 Clips = Mapping[str, Callable[[], FrameSource]]
@@ -65,7 +65,11 @@ class DemoPage:
         self._clips = dict(clips)
         self._schedules = {schedule.title: schedule for schedule in schedules}
         self._sessions = Sessions(workplace)
-        self._workplace = workplace
+        cancelled = message("Cancelled before it started.", "warning")
+        failed = message("The prediction failed; the log of the page has the reason.", "error")
+        self._queue = RunQueue(_QUEUE_LENGTH, cancelled, failed, self._sessions.finish)
+        self._legend = legend(predictor.classes, predictor.palette)
+        self._quota = Quota(workplace, 2**29, 2**31)
         self._closed = threading.Event()
         self.blocks = self._build(subtitle, max_frames, mode)
 
@@ -77,9 +81,10 @@ class DemoPage:
         """
         # Gradio polls its own server, and httpx would log every request.
         logging.getLogger("httpx").setLevel(logging.WARNING)
-        self.blocks.queue(max_size=_QUEUE_LENGTH, default_concurrency_limit=1, api_open=False)
+        self._quota = Quota(self._quota.folder, max_upload, max_stored)
+        self.blocks.queue(max_size=None, default_concurrency_limit=None, api_open=False)
         threading.Thread(target=self._sweep, daemon=True).start()
-        return serve(self.blocks, port, open_browser, Quota(self._workplace, max_upload, max_stored), _PAGE_CSS)
+        return serve(self.blocks, port, open_browser, self._quota, _PAGE_CSS)
 
     def close(self) -> None:
         """Stop all predictions, then the server."""
@@ -89,10 +94,11 @@ class DemoPage:
 
     def _sweep(self) -> None:
         while not self._closed.wait(_SWEEP_INTERVAL):
-            self._sessions.sweep(_KEEP_SECONDS)
+            self._sessions.sweep(_KEEP_SECONDS, _AWAY_SECONDS)
 
     def _build(self, subtitle: str, max_frames: int, initial_mode: Mode) -> Any:
-        schedules, flows = list(self._schedules.values()), self._predictor.flows
+        schedules, flows = list(self._schedules.values()), {name: FLOWS.get(name, "") for name in self._predictor.flows}
+        abouts, compare = {s.title: s.about for s in schedules}, comparisons(schedules, flows)
         with gr.Blocks(title=_TITLE, analytics_enabled=False) as blocks:
             gr.Markdown(f"## {_TITLE}\n{subtitle}")
             with gr.Row():
@@ -100,114 +106,113 @@ class DemoPage:
                     names = list(self._clips)
                     clip = gr.Dropdown(names, value=names[0] if names else None, label="Clip")
                     upload = gr.File(label="or upload a video (takes precedence)", height=150)
+                    frames = gr.Number(max_frames, label="Maximum number of frames (0: all)", precision=0, minimum=0)
                 with gr.Column(min_width=_COLUMN_WIDTH):
-                    chosen = gr.Radio([s.title for s in schedules], value=schedules[0].title, label="Key frames")
+                    chosen = _explained(gr.Radio, "Key frames", abouts)
                     sliders = [
                         gr.Slider(s.minimum, s.maximum, s.value, step=s.step, label=s.setting, visible=s is schedules[0])
                         for s in schedules
                     ]
-                    mode = gr.Radio(list(get_args(Mode)), value=initial_mode, label="Mode", info=_MODE_INFO)
+                    mode = _explained(gr.Radio, "Mode", MODES, initial_mode)
                 with gr.Column(min_width=_COLUMN_WIDTH):
-                    flow = gr.Dropdown(flows, value=flows[0], label="Optical flow to the key frame", interactive=len(flows) > 1)
-                    frames = gr.Number(max_frames, label="Maximum number of frames (0: all)", precision=0, minimum=0)
+                    flow = _explained(gr.Radio, "Optical flow to the key frame", flows)
+                    second = _explained(gr.Dropdown, "Compare with", compare)
                     with gr.Row():
                         go = gr.Button("Predict", variant="primary", min_width=100)
-                        stop = gr.Button("Stop", min_width=100)
-            status = gr.HTML()
-            with gr.Column(visible=False) as results:
-                video = gr.Video(label="Source and overlay", elem_id="prediction", autoplay=True, interactive=False)
-                line = gr.HTML(js_on_load=TIMELINE_JS, css_template=TIMELINE_CSS)
-                table = gr.Markdown(elem_id="costs")
-                shares = gr.File(label="Class shares of every frame (CSV)", interactive=False)
+                        stop = gr.Button("Stop", min_width=100, interactive=False)
+            session, tips = gr.Textbox(visible=False), {**abouts, **MODES, **flows, **compare}
+            shown = gr.HTML(js_on_load=_VIEWER_JS, apply_default_css=False, elem_id="view", tips=tips)
 
-            def act(values: dict[Any, Any], request: gr.Request, progress: Any = gr.Progress()) -> tuple[Any, ...]:  # noqa: B008
+            async def predict(values: dict[Any, Any], request: gr.Request) -> AsyncIterator[tuple[Any, ...]]:
+                settings = {s.title: values[slider] for s, slider in zip(schedules, sliders, strict=True)}
                 schedule = self._schedules[values[chosen]]
-                setting = values[sliders[schedules.index(schedule)]]
-                return self._predict(
-                    values[clip], values[upload], schedule, setting, values[mode], values[flow], values[frames], request, progress
-                )
+                first = Method(schedule, settings[schedule.title], values[mode], values[flow])
+                try:
+                    other = second_method(values[second], first, schedules, settings)
+                    methods = [first] if other is None else [first, other]
+                    self._start(values[clip], values[upload], methods, values[frames], request)
+                except ValueError as error:
+                    yield _outputs(message(str(error), "error"), busy=False)
+                    return
+                async for state in self._follow(request):
+                    yield state
 
-            outputs = [status, results, video, line, table, shares]
-            go.click(act, {clip, upload, chosen, mode, flow, frames, *sliders}, outputs, api_name="predict", concurrency_limit=1)
-            stop.click(self._stop, None, None, queue=False, api_name=False)
+            inputs, outputs = {clip, upload, frames, chosen, mode, flow, second, *sliders}, [shown, go, stop]
+            go.click(predict, inputs, outputs, api_name="predict", show_progress="hidden")
+            blocks.load(self._enter, session, outputs, js=_SESSION_JS, api_name=False, show_progress="hidden")
+            silent = {"queue": False, "api_name": False, "show_progress": "hidden"}
+            stop.click(self._stop, None, None, **silent)
             chosen.change(
                 lambda title: [gr.update(visible=s.title == title) for s in schedules] if len(schedules) > 1
                 else gr.update(visible=True),
-                chosen, sliders, queue=False, api_name=False,
+                chosen, sliders, **silent,
             )  # fmt: skip
-            upload.upload(self._claim, upload, None, queue=False, api_name=False)
+            for choice, texts in ((chosen, abouts), (mode, MODES), (flow, flows), (second, compare)):
+                choice.change(partial(_explain, texts), choice, choice, **silent)
+            upload.upload(self._claim, upload, None, **silent)
             blocks.unload(self._leave)
         return blocks
 
-    def _predict(
-        self,
-        clip: str | None,
-        upload: str | None,
-        schedule: Schedule,
-        setting: float,
-        mode: Mode,
-        flow: str,
-        max_frames: float | None,
-        request: Any,
-        progress: Callable[..., None],
-    ) -> tuple[Any, ...]:
+    def _start(
+        self, clip: str | None, upload: str | None, methods: Sequence[Method], max_frames: float | None, request: Any
+    ) -> None:
+        if upload is None and clip is None:
+            raise ValueError("Choose a clip or upload a video.")
         self._claim(upload, request)
-        session = self._sessions.begin(str(request.session_hash))
+        limit = int(max_frames) if max_frames else None
+        if upload is None:
+            order = Order(str(clip), self._clips[str(clip)], methods, limit)
+        else:
+            order = Order(Path(upload).name, partial(VideoFrames, upload), methods, limit, f"{Path(upload).parent}{os.sep}")
+        run = self._sessions.begin(self._session(request))
         try:
-            if upload is None and clip is None:
-                raise ValueError("Choose a clip or upload a video.")
-            source = self._clips[str(clip)]() if upload is None else VideoFrames(upload)
-            limit = int(max_frames) if max_frames else None
-            report = _reporter(progress, source, limit)
-            prediction = self._predictor.predict(
-                source, schedule.scheduler(setting), flow, session.folder, limit, mode, session.stop, report
-            )
-        except (OSError, ValueError) as error:
-            log.warning("%s", error)
-            return self._refuse(_without_folder(str(error), upload))
-        finally:
-            kept = self._sessions.finish(session)
-        log.info("%s: %s", source.info.name, prediction.progress)
-        if not kept:
-            return self._refuse("The session has ended.")
-        return (
-            _without_folder(summary(prediction), upload),
-            gr.update(visible=True),
-            str(prediction.video),
-            timeline(prediction.keys, prediction.progress.position),
-            cost_table(prediction.costs, prediction.conditions),
-            str(prediction.shares),
-        )
+            self._queue.add(run, partial(order.predict, predictor=self._predictor, quota=self._quota))
+        except ValueError:
+            self._sessions.finish(run)
+            self._sessions.end(self._session(request))
+            raise
 
-    def _refuse(self, reason: str) -> tuple[Any, ...]:
-        return message(reason, "error"), gr.update(visible=False), None, "", "", None
+    async def _enter(self, session: str, request: gr.Request) -> AsyncIterator[tuple[Any, ...]]:
+        self._sessions.enter(session, str(request.session_hash))
+        async for shown in self._follow(request):
+            yield shown
+
+    async def _follow(self, request: Any) -> AsyncIterator[tuple[Any, ...]]:
+        """Yield the view of the session's last run whenever it has changed, until the run has ended."""
+        before, ended = None, False
+        while not ended:
+            run = self._sessions.current(self._session(request))
+            ended = run is None or run.state == "ended"
+            now = "" if run is None else view(run, self._queue.ahead(run), self._legend)
+            if now != before:
+                yield _outputs(now, busy=not ended)
+                before = now
+            if not ended:
+                await asyncio.sleep(_VIEW_INTERVAL)
+
+    def _session(self, request: Any) -> str:
+        return self._sessions.of_tab(str(request.session_hash))
 
     def _claim(self, upload: str | None, request: gr.Request) -> None:
         if upload is not None:
-            self._sessions.claim(str(request.session_hash), Path(upload))
+            self._sessions.claim(self._session(request), Path(upload))
 
     def _stop(self, request: gr.Request) -> None:
-        self._sessions.stop(str(request.session_hash))
+        self._sessions.stop(self._session(request))
 
     def _leave(self, request: gr.Request) -> None:
-        self._sessions.end(str(request.session_hash))
+        self._sessions.leave(str(request.session_hash))
 
 
-def _reporter(progress: Callable[..., None], source: FrameSource, limit: int | None) -> Callable[[PredictionProgress], None]:
-    reported = 0.0
-
-    def report(done: PredictionProgress) -> None:
-        nonlocal reported
-        if time.monotonic() - reported < _REPORT_INTERVAL:
-            return
-        reported = time.monotonic()
-        seconds = source.info.seconds
-        share = max(done.position / seconds if seconds else 0.0, done.frames / limit if limit else 0.0)
-        progress(min(share, 1.0), desc=str(done))
-
-    return report
+def _outputs(view: str, busy: bool) -> tuple[Any, ...]:
+    return view, gr.update(interactive=not busy), gr.update(interactive=busy)
 
 
-def _without_folder(text: str, upload: str | None) -> str:
-    """Remove the temporary folder of an upload from a message."""
-    return text if upload is None else text.replace(f"{Path(upload).parent}{os.sep}", "")
+def _explained(kind: Any, label: str, texts: Mapping[str, str], value: str | None = None) -> Any:
+    """Create a choice of the given kind that explains its value, at first the first one."""
+    value = value or next(iter(texts))
+    return kind(list(texts), value=value, label=label, info=texts[value])
+
+
+def _explain(texts: Mapping[str, str], value: str) -> Any:
+    return gr.update(info=texts[value])

@@ -1,10 +1,14 @@
 """Predictor of the demo page: the prediction of ``src.predict`` with key frames and costs."""
 
+import csv
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import ZipFile
 
+import cv2
+import numpy as np
 import torch
 
 from src.files.results.owned_folder import Scratch
@@ -26,6 +30,8 @@ from src.visualization.palette import Palette
 from src.web.run_cost import CostRow, RunTimes, conditions, cost_rows, step_costs
 from src.web.schedules import BudgetShare
 
+LABELS = "labels.zip"
+
 
 @dataclass(frozen=True)
 class KeyFrameMark:
@@ -43,14 +49,17 @@ class ClipPrediction:
     Attributes:
         video: video of source and overlay side by side.
         shares: CSV file of the share of every class in every frame.
+        labels: ZIP file of the label maps, PNG, and of the class names.
+        class_shares: mean share of every class.
         keys: key frames in order.
         costs: rows of the cost table, measured under ``conditions``.
-        part: the predicted part of the clip, such as "150 of 250 frames", ``None`` if the clip was predicted to its end. The
-            video's last frame shows it.
+        part: the predicted part of the clip, such as "150 of 250 frames", ``None`` if the clip was predicted to its end.
     """
 
     video: Path
     shares: Path
+    labels: Path
+    class_shares: Sequence[float]
     keys: Sequence[KeyFrameMark]
     progress: PredictionProgress
     costs: Sequence[CostRow]
@@ -81,7 +90,7 @@ class ClipPredictor:
         if not propagators:
             raise ValueError("there is no flow; expected at least one")
         self._propagators = dict(propagators)
-        self.classes, self._palette = tuple(classes), tuple(palette)
+        self.classes, self.palette = tuple(classes), tuple(palette)
         self._short_side, self._max_long_side, self._autocast = short_side, max_long_side, autocast
         self._fusion, self._fuse_keys = fusion, fuse_keys
         self._runtimes = runtimes
@@ -95,17 +104,19 @@ class ClipPredictor:
     def predict(
         self,
         source: FrameSource,
-        scheduler: KeyFrameScheduler | BudgetShare,
+        scheduler: KeyFrameScheduler | BudgetShare | None,
         flow: str,
         folder: Path,
         max_frames: int | None = None,
         mode: Mode = "offline",
         stop: threading.Event | None = None,
         progress: Callable[[PredictionProgress], None] | None = None,
+        show: Callable[[FramePrediction], None] | None = None,
     ) -> ClipPrediction:
         """Predict the frames of a source that can be decoded, as :func:`~src.inference.video.prediction.predict_video` does.
 
-        A budget share becomes a budget by the cost of the first frame. ``flow`` is one of :attr:`flows`.
+        A budget share becomes a budget by the cost of the first frame; without a scheduler, every frame is segmented by itself.
+        ``flow`` is one of :attr:`flows`. ``show`` is called with every prediction.
 
         Raises:
             ValueError: if the flow is unknown, or no frame could be decoded.
@@ -113,46 +124,50 @@ class ClipPredictor:
         """
         if flow not in self._propagators:
             raise ValueError(f"flow is {flow!r}; expected one of {', '.join(self._propagators)}")
-        propagator = self._propagators[flow]
+        propagator, fuse_keys = self._propagators[flow], self._fuse_keys and scheduler is not None
         stream = StreamingSegmentor(
-            propagator, FixedInterval() if isinstance(scheduler, BudgetShare) else scheduler,
-            self._short_side, self._max_long_side, self._autocast, mode=mode, fusion=self._fusion, fuse_keys=self._fuse_keys,
+            propagator, FixedInterval(1) if scheduler is None or isinstance(scheduler, BudgetShare) else scheduler,
+            self._short_side, self._max_long_side, self._autocast, mode=mode, fusion=self._fusion, fuse_keys=fuse_keys,
             runtime=self._runtimes,
         )  # fmt: skip
-        fusing = Fusing(mode, self._fusion, self._fuse_keys)
+        fusing = Fusing(mode, self._fusion, fuse_keys)
         if isinstance(scheduler, BudgetShare):
             stream = stream.with_scheduler(self._budget(scheduler, flow, source, fusing))
-        times, keys, sizes, last = RunTimes(), list[KeyFrameMark](), list[Size](), list[FramePrediction]()
-        options = OutputOptions(source_beside=True)
+        times, keys, sizes = RunTimes(), list[KeyFrameMark](), list[Size]()
+        options = OutputOptions(source_beside=True, legend=False)
         folder.parent.mkdir(parents=True, exist_ok=True)
         with (
             Scratch(folder.parent, folder.name) as scratch,
-            VideoOutputs(scratch.new, source.info, self.classes, self._palette, options) as outputs,
+            VideoOutputs(scratch.new, source.info, self.classes, self.palette, options) as outputs,
+            ZipFile(scratch.new / LABELS, "w") as archive,
         ):
+            archive.writestr("classes.txt", "".join(f"{number}: {name}\n" for number, name in enumerate(self.classes)))
 
             def consume(result: FramePrediction) -> None:
                 if not sizes:
                     sizes.append((result.frame.image.shape[-2], result.frame.image.shape[-1]))
-                # One frame is held back: the text on the last one depends on how the run ends.
-                if last:
-                    outputs.write(last.pop())
                 if result.is_key:
                     keys.append(KeyFrameMark(outputs.frames, float(result.frame.time), result.reason))
                 times.add(result)
-                last.append(result)
+                outputs.write(result)
+                archive.writestr(f"{result.frame.name}.png", _label_map(result, len(self.classes)))
+                if show is not None:
+                    show(result)
 
             done = predict_video(stream, source, consume, max_frames=max_frames, stop=stop, progress=progress)
             if not done.frames:
                 raise ValueError("; ".join(source.decode_errors) or f"{source.info.name}: stopped before the first frame")
-            part = _part(done.frames, max_frames, stop is not None and stop.is_set(), source)
-            outputs.write(last.pop(), part)
             outputs.finish()
+            archive.close()
             scratch.commit({"video": source.info.name, "frames": done.frames}, overwrite=False)
+        part = _part(done.frames, max_frames, stop is not None and stop.is_set(), source)
         # If the frame size changes, the first frame determines the cost.
         size = short_side_size(sizes[0], self._short_side, self._max_long_side)
         rows = cost_rows(times, self._cost(flow, size), _signal_gflops(stream.scheduler, size), fusing)
         measured = self._conditions(next(propagator.parameters()).device, size)
-        return ClipPrediction(folder / OVERLAY, folder / SHARES, keys, done, rows, measured, list(source.decode_errors), part)
+        files = [folder / name for name in (OVERLAY, SHARES, LABELS)]
+        shares = _mean_shares(folder / SHARES, self.classes)
+        return ClipPrediction(*files, shares, keys, done, rows, measured, list(source.decode_errors), part)
 
     def _conditions(self, device: torch.device, size: Size) -> str:
         precision = None if self._autocast is None else str(self._autocast).removeprefix("torch.")
@@ -182,6 +197,18 @@ def _part(frames: int, max_frames: int | None, stopped: bool, source: FrameSourc
         return None
     total = "" if stored is None else f" of {stored}"
     return f"{frames}{total} frames" if limited else f"stopped after {frames} frames{total}"
+
+
+def _label_map(result: FramePrediction, num_classes: int) -> bytes:
+    labels = result.semantic_map.numpy().astype(np.uint8 if num_classes <= 256 else np.uint16)
+    return cv2.imencode(".png", labels, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
+
+
+def _mean_shares(table: Path, classes: Sequence[str]) -> list[float]:
+    """Return the mean of the last columns of a table of shares, one for each class."""
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = [row[-len(classes) :] for row in csv.reader(file)][1:]
+    return [sum(map(float, column)) / len(rows) for column in zip(*rows, strict=True)]
 
 
 def _signal_gflops(scheduler: KeyFrameScheduler, size: Size) -> float:

@@ -30,6 +30,7 @@ class Schedule:
         make: constructor of the scheduler.
         value: initial value of the slider, between ``minimum`` and ``maximum``.
         step: step of the slider; for a step of 1 the scheduler gets an integer.
+        about: explanation of the schedule on the page.
     """
 
     title: str
@@ -40,6 +41,7 @@ class Schedule:
     maximum: float
     value: float
     step: float = 1
+    about: str = ""
 
     def __post_init__(self) -> None:
         if not self.minimum <= self.value <= self.maximum or self.step <= 0:

@@ -1,25 +1,22 @@
 import csv
 import threading
 from pathlib import Path
-from typing import Any
+from zipfile import ZipFile
 
+import numpy as np
 import pytest
-import torch
-from torch import Tensor
+from PIL import Image
 
-from src.inference.scheduling.adaptive import Adaptive
-from src.inference.scheduling.scheduler import FixedInterval, KeyFrameScheduler
+from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import Mode, StreamingSegmentor
 from src.inference.video.decoder import VideoFrames
-from src.inference.video.prediction import PredictionProgress
+from src.inference.video.prediction import FramePrediction
 from src.inference.video.sources import ImageFrames
 from src.measure.cost import frame_cost
 from src.structures import Size
-from src.web.markup import summary
-from src.web.predictor import ClipPrediction, ClipPredictor
+from src.web.predictor import ClipPredictor
 from src.web.schedules import BudgetShare
 from tests.inference.tiny import CLASSES, FakeClips, tiny_propagator
-from tests.inference.videos import make_video
 
 DATA = FakeClips((7,), (40, 56))
 
@@ -52,6 +49,7 @@ def test_predictions_equal_those_of_the_stream(predictor: ClipPredictor, tmp_pat
     assert clip.costs[1].gflops == cost.frame(False, carried, "photometric")
     assert clip.costs[2].gflops == pytest.approx((3 * (cost.key + cost.post) + 4 * cost.frame(False, carried, "photometric")) / 7)
     assert "48x67" in clip.conditions
+    assert clip.class_shares == pytest.approx([sum(float(row[name]) for row in rows) / 7 for name in CLASSES])
 
 
 def test_flow_limit_and_stop_have_an_effect(predictor: ClipPredictor, tmp_path: Path) -> None:
@@ -82,6 +80,28 @@ def test_the_cost_of_a_scheduler_is_counted(predictor: ClipPredictor, tmp_path: 
         assert a.gflops is not None and b.gflops == pytest.approx(a.gflops + 2)
 
 
+def test_label_maps_are_those_of_the_stream(predictor: ClipPredictor, tmp_path: Path) -> None:
+    shown = list[FramePrediction]()
+    clip = predictor.predict(source(), FixedInterval(3), "query", tmp_path / "out", show=shown.append)
+    stream = StreamingSegmentor(tiny_propagator("query"), FixedInterval(3), short_side=48, mode="offline")
+    with ZipFile(clip.labels) as archive:
+        names = archive.namelist()
+        assert names == ["classes.txt", *(f"{result.frame.name}.png" for result in shown)] and len(names) == 8
+        assert archive.read("classes.txt").decode().splitlines()[3] == "3: car"
+        for name, expected in zip(names[1:], stream.stream(DATA.images[0]), strict=True):
+            assert np.array_equal(np.asarray(Image.open(archive.open(name))), expected.numpy())
+    assert sorted(path.name for path in clip.video.parent.iterdir()) == [
+        "class_share.csv", "finished.json", "labels.zip", "overlay.mp4"
+    ]  # fmt: skip
+
+
+def test_without_a_scheduler_every_frame_is_segmented_by_itself(tmp_path: Path) -> None:
+    fused = ClipPredictor({"copy": tiny_propagator("copy")}, CLASSES, FakeClips.palette, 48, fuse_keys=True)
+    clip = fused.predict(source(), None, "copy", tmp_path / "out", mode="online")
+    cost = frame_cost(tiny_propagator("copy"), (48, 67))
+    assert len(clip.keys) == 7 and clip.costs[0].name == "key frame" and clip.costs[0].gflops == cost.key + cost.post
+
+
 def test_a_larger_budget_share_has_more_key_frames(predictor: ClipPredictor, tmp_path: Path) -> None:
     few, many = (
         predictor.predict(source(), BudgetShare(percent), "copy", tmp_path / str(percent), max_frames=12) for percent in (30, 90)
@@ -94,38 +114,3 @@ def test_a_larger_budget_share_has_more_key_frames(predictor: ClipPredictor, tmp
 def test_a_predictor_needs_a_flow() -> None:
     with pytest.raises(ValueError, match="there is no flow"):
         ClipPredictor({}, CLASSES, FakeClips.palette)
-
-
-@pytest.mark.parametrize("scheduler", [FixedInterval(2), Adaptive(2), BudgetShare(60)], ids=["fixed", "adaptive", "budget"])
-@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
-def test_the_last_frame_shows_the_predicted_part(
-    predictor: ClipPredictor, tmp_path: Path, scheduler: KeyFrameScheduler, suffix: str
-) -> None:
-    video = make_video(tmp_path / f"clip.{suffix}", FakeClips((9,), (240, 320)).images[0])
-    stop = threading.Event()
-
-    def after_3(done: PredictionProgress) -> None:
-        if done.frames == 3:
-            stop.set()
-
-    def predict(name: str, limit: int | None, **options: Any) -> tuple[ClipPrediction, list[Tensor]]:
-        clip = predictor.predict(VideoFrames(video), scheduler, "copy", tmp_path / name, limit, **options)
-        return clip, [frame.image for frame in VideoFrames(clip.video)]
-
-    whole, frames = predict("whole", None)
-    assert whole.part is None and predict("exact", 9)[0].part is None and predict("more", 100)[0].part is None
-    for name, limit, options, part in (
-        ("first", 5, {}, "5 of 9 frames"),
-        ("stopped", None, {"stop": stop, "progress": after_3}, "stopped after 3 frames of 9"),
-    ):
-        clip, shown = predict(name, limit, **options)
-        assert clip.part == part and part in summary(clip) and "warning" in summary(clip)
-        assert len(shown) == clip.progress.frames < 9
-        last, same = (yellow_share(image) for image in (shown[-1], frames[len(shown) - 1]))
-        assert last > same + 0.2 and yellow_share(shown[-2]) == pytest.approx(yellow_share(frames[len(shown) - 2]), abs=0.1)
-
-
-def yellow_share(image: Tensor) -> float:
-    """Return the share of the note's color in the corner of the overlay, which stands beside the source."""
-    corner = image[:, :18, 320:420].float()
-    return ((corner - torch.tensor([255, 220, 90])[:, None, None]).abs().amax(0) < 60).float().mean().item()

@@ -52,9 +52,11 @@ def test_files_of_a_running_prediction_are_deleted_when_it_has_ended(tmp_path: P
     sessions.end("a")
     assert session.stop.is_set() and video.exists()
     session.folder.mkdir(parents=True)
-    assert not sessions.finish(session)
-    assert not list(tmp_path.iterdir())
-    assert sessions.finish(sessions.begin("a"))
+    sessions.finish(session)
+    assert not list(tmp_path.iterdir()) and sessions.current("a") is None
+    again = sessions.begin("a")
+    sessions.finish(again)
+    assert sessions.current("a") is again and again.folder.parent.exists()
 
 
 def test_uploads_end_with_their_session(tmp_path: Path) -> None:
@@ -95,12 +97,48 @@ def test_what_is_old_is_deleted_unless_it_is_used(tmp_path: Path, monkeypatch: p
     done, session = sessions.begin("b"), sessions.begin("a")
     sessions.finish(done)
     sessions.claim("a", used)
-    sessions.sweep(3600)
+    sessions.sweep(3600, 30)
     assert left.exists() and done.folder.parent.exists()
     now = os.stat(tmp_path).st_ctime
     monkeypatch.setattr("time.time", lambda: now + 3700)
-    sessions.sweep(3600)
+    sessions.sweep(3600, 30)
     assert sorted(tmp_path.iterdir()) == sorted([tmp_path / ".lock", used.parent, session.folder.parent])
     sessions.finish(session)
-    sessions.sweep(3600)
+    sessions.sweep(3600, 30)
     assert list(tmp_path.iterdir()) == [tmp_path / ".lock"]
+    assert sessions.current("a") is sessions.current("b") is None
+
+
+NAME = "12345678-1234-1234-1234-123456789abc"
+
+
+def test_a_session_lives_while_its_page_is_loaded_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    sessions = Sessions(tmp_path)
+    assert sessions.enter(NAME, "tab 1") == NAME == sessions.of_tab("tab 1")
+    run = sessions.begin(NAME)
+    sessions.finish(run)
+    # The new tab may come before the old one goes, or after.
+    for before, after in (("tab 1", "tab 2"), ("tab 2", "tab 3")):
+        if after == "tab 2":
+            sessions.enter(NAME, after)
+        sessions.leave(before)
+        if after == "tab 3":
+            now[0] += 29
+            sessions.sweep(3600, 30)
+            sessions.enter(NAME, after)
+        now[0] += 100
+        sessions.sweep(3600, 30)
+        assert sessions.current(sessions.of_tab(after)) is run and run.folder.parent.exists()
+    sessions.leave("tab 3")
+    now[0] += 30
+    sessions.sweep(3600, 30)
+    assert sessions.current(NAME) is None and run.stop.is_set() and not list(tmp_path.iterdir())
+
+
+def test_names_of_sessions_are_long_or_those_of_their_tab(tmp_path: Path) -> None:
+    sessions = Sessions(tmp_path)
+    for name in ("", "a", "../../b", NAME[1:], NAME + "a", NAME.upper()):
+        assert sessions.enter(name, "tab") == "tab" == sessions.of_tab("tab")
+    assert sessions.of_tab("unknown") == "unknown"
