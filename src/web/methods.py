@@ -8,7 +8,7 @@ from src.inference.scheduling.scheduler import KeyFrameScheduler
 from src.inference.streaming import Mode
 from src.web.schedules import BudgetShare, Schedule
 
-MODES: dict[Mode, str] = {
+MODES = {
     "offline": "A frame is labelled from the key frames on both sides of it, one interval late.",
     "online": "A frame is labelled at once, from the key frame before it, as of a camera.",
 }

@@ -10,6 +10,7 @@ from zipfile import ZipFile
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from src.files.results.owned_folder import Scratch
 from src.inference.evaluation.fusing import Fusing
@@ -165,9 +166,19 @@ class ClipPredictor:
         size = short_side_size(sizes[0], self._short_side, self._max_long_side)
         rows = cost_rows(times, self._cost(flow, size), _signal_gflops(stream.scheduler, size), fusing)
         measured = self._conditions(next(propagator.parameters()).device, size)
-        files = [folder / name for name in (OVERLAY, SHARES, LABELS)]
         shares = _mean_shares(folder / SHARES, self.classes)
-        return ClipPrediction(*files, shares, keys, done, rows, measured, list(source.decode_errors), part)
+        return ClipPrediction(
+            folder / OVERLAY,
+            folder / SHARES,
+            folder / LABELS,
+            shares,
+            keys,
+            done,
+            rows,
+            measured,
+            list(source.decode_errors),
+            part,
+        )
 
     def _conditions(self, device: torch.device, size: Size) -> str:
         precision = None if self._autocast is None else str(self._autocast).removeprefix("torch.")
@@ -200,7 +211,7 @@ def _part(frames: int, max_frames: int | None, stopped: bool, source: FrameSourc
 
 
 def _label_map(result: FramePrediction, num_classes: int) -> bytes:
-    labels = result.semantic_map.numpy().astype(np.uint8 if num_classes <= 256 else np.uint16)
+    labels: NDArray[np.integer] = result.semantic_map.numpy().astype(np.uint8 if num_classes <= 256 else np.uint16)
     return cv2.imencode(".png", labels, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
 
 
