@@ -57,3 +57,31 @@ def drift(count: int, seed: int = 0) -> list[Tensor]:
 def cut_clip(lengths: tuple[int, ...]) -> list[Tensor]:
     """Shots of different scenes, each in even motion."""
     return [image for seed, length in enumerate(lengths) for image in drift(length, seed)]
+
+
+def textured(height: int, width: int, seed: int = 0) -> Tensor:
+    """A still picture with detail at all scales, (3, height, width) uint8."""
+    generator = torch.Generator().manual_seed(seed)
+    layers = [torch.rand(1, 1, height // side + 2, width // side + 2, generator=generator) - 0.5 for side in (4, 8, 16, 32)]
+    picture = sum(torch.nn.functional.interpolate(one, size=(height, width), mode="bilinear") for one in layers)
+    return (128 + 90 * picture[0]).clamp(0, 255).byte().expand(3, -1, -1)
+
+
+def crossing(frames: int = 20, share: float = 0.7, speed: int = 24) -> list[Tensor]:
+    """A large object that crosses a slowly panned scene of 64 x 96 pixels in a few frames, first seen in frame 10.
+
+    Args:
+        frames: length of the clip.
+        share: height of the object relative to the picture; it is as wide as the picture is.
+        speed: pixels a frame.
+    """
+    scene, car = textured(64, 96 + frames, seed=1), textured(64, 96, seed=2)
+    rows, found = round(share * 64), []
+    for number in range(frames):
+        image = scene[..., number : number + 96].clone()
+        left = 96 - speed * (number - 9)
+        first, last = max(left, 0), min(left + 96, 96)
+        if first < last:
+            image[:, 64 - rows :, first:last] = car[:, 64 - rows :, first - left : last - left]
+        found.append(image)
+    return found

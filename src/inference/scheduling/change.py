@@ -7,13 +7,14 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from src.inference.scheduling.signals import difference_and_similarity, thumbnail, thumbnail_multiply_adds
+from src.inference.scheduling.signals import difference_and_similarity, kept_share, thumbnail, thumbnail_multiply_adds
 from src.structures import KeyFrameState, Size
 
 StateT = TypeVar("StateT")
 
 _MEMORY = 100  # frames: a stop at a red light must not become typical, a change of road must
 _CUT_RATIO = 2.0  # times the typical difference: in darkness or fog, noise makes neighbouring frames dissimilar
+_KEPT_SHARE = 0.15  # of the picture: more than that of another shot, less than beside a passing car or in a fast pan
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class ChangeState:
     Attributes:
         thumbnail: thumbnail of the latest frame.
         change: change since the key frame, in frames of typical change.
-        difference_sum: fading sum of the differences of neighbouring frames, grey levels; a cut adds at most twice the ratio.
+        difference_sum: fading sum of the differences of neighbouring frames, grey levels; sudden ones add twice the typical one.
         difference_weight: fading number of these differences; the ratio of both is the typical difference.
         cut: True after a scene cut since the key frame.
     """
@@ -45,7 +46,8 @@ class ChangeSettings:
 
     Args:
         weight: weight of image change relative to elapsed frames, 0..1; see :meth:`update_change`.
-        cut_similarity: correlation of neighbouring thumbnails below which a scene cut is detected; -1 detects none.
+        cut_similarity: correlation of neighbouring thumbnails below which a scene cut is detected, if hardly anything of the
+            earlier picture is left; -1 detects none.
         interval_shift: shortening of the first interval as a fraction of an interval, 0 <= shift < 1. Scores averaged over
             several shifts do not depend on the position of the key frames.
 
@@ -90,12 +92,13 @@ class ChangeSettings:
             return ChangeState(current, start)
         difference, similarity = difference_and_similarity(previous.thumbnail, current)
         typical = previous.difference_sum / previous.difference_weight if previous.difference_weight else None
-        cut = similarity < self.cut_similarity and (typical is None or difference > _CUT_RATIO * typical)
-        # The difference at a cut does not measure motion, but a stream of cuts has to become typical.
-        counted = difference if not cut else 0.0 if typical is None else _CUT_RATIO * typical
+        sudden = similarity < self.cut_similarity and (typical is None or difference > _CUT_RATIO * typical)
+        cut = sudden and kept_share(previous.thumbnail, current) < _KEPT_SHARE
+        # A sudden difference does not measure typical motion, but a stream of cuts has to become typical.
+        counted = difference if not sudden else 0.0 if typical is None else _CUT_RATIO * typical
         fade = 1 - 1 / _MEMORY
         total = fade * previous.difference_sum + counted
-        count = fade * previous.difference_weight + (counted > 0 or not cut)
+        count = fade * previous.difference_weight + (counted > 0 or not sudden)
         # In a stream of equal frames the typical difference is 0, and so is every difference.
         step = 1.0 if cut else 1 - self.weight + self.weight * (difference / (total / count) if total > 0 else 0.0)
         return ChangeState(current, previous.change + step, total, count, previous.cut or cut)

@@ -1,11 +1,14 @@
 """Laws of the adaptive scheduler: the fixed interval in even motion, and a key frame at every cut."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
 from src.inference.scheduling.adaptive import Adaptive
+from src.inference.scheduling.signals import difference_and_similarity, thumbnail
 from src.structures import KeyFrameState
-from tests.inference.schedules import PREDICTION, cut_clip, drift, run
+from tests.inference.schedules import PREDICTION, crossing, cut_clip, drift, run
 
 
 @pytest.mark.parametrize("interval", [1, 2, 5, 7])
@@ -18,6 +21,23 @@ def test_a_cut_is_a_key_frame_and_the_interval_starts_there() -> None:
     assert schedule.keys == [0, 4, 6, 10, 13, 17, 21]
     assert [schedule.reasons[key] for key in schedule.keys] == ["first", "change", "cut", "change", "cut", "change", "change"]
     assert run(Adaptive(4, cut_similarity=-1), cut_clip((6, 7, 9))).reasons.count("cut") == 0
+
+
+@pytest.mark.parametrize("speed", [12, 24, 32, 48])
+def test_an_object_that_crosses_the_picture_is_change_and_no_cut(speed: int) -> None:
+    images = crossing(speed=speed)
+    similar = [difference_and_similarity(thumbnail(a[None]), thumbnail(b[None]))[1] for a, b in pairwise(images)]
+    assert min(similar) < 0.65  # by the similarity alone it would be a cut
+    schedule = run(Adaptive(5), images)
+    assert "cut" not in schedule.reasons
+    # The change brings the next key frame forward.
+    assert schedule.keys[:3] == [0, 5, 10] and schedule.keys[3] < 15
+
+
+def test_a_cut_beside_a_crossing_object_is_found_at_its_frame() -> None:
+    images = [*crossing()[:12], *drift(6, seed=4)]
+    schedule = run(Adaptive(50), images)
+    assert [(key, schedule.reasons[key]) for key in schedule.keys] == [(0, "first"), (12, "cut")]
 
 
 def test_min_interval_delays_cuts_and_max_interval_ends_a_still_scene() -> None:
