@@ -123,7 +123,7 @@ def _evaluate_model(
     saved = new_path(cfg.save_predictions, cfg.overwrite)
     options = _options(cfg)
     intervals = [FixedInterval(k).key_interval for k in cfg.key_intervals]
-    check_schedulers(cfg.schedulers, cfg.interval_shifts, (cfg.budget.gflops, cfg.budget.ms))
+    check_schedulers(cfg.schedulers, cfg.interval_shifts, (cfg.budget.gflops, cfg.budget.ms), cfg.budget.percent, intervals)
     fused = fusings(*(_listed(cfg[name]) for name in ("mode", "fusion", "fuse_keys")))
     for fusing in fused:
         replace(options, fusing=fusing)  # refuses contradictions before a model is loaded
@@ -143,7 +143,9 @@ def _evaluate_model(
         return counted[method].frame(kind.is_key, kind.flows, fusing.fusion, kind.sources)
 
     note = {"data": cfg.data.name, "checkpoint": str(cfg.checkpoint)}
-    makers = scheduler_makers(cfg.schedulers, partial(instantiate, cfg.adaptive), partial(instantiate, cfg.budget), gflops, size)
+    note |= {} if cfg.budget.percent is None else {"budget_percent": cfg.budget.percent}
+    adaptive, budget = partial(instantiate, cfg.adaptive), partial(instantiate, cfg.budget)
+    makers = scheduler_makers(cfg.schedulers, adaptive, budget, gflops, size, cfg.budget.percent)
     # All processes check their paths before any of them writes.
     world.wait()
     rows: list[Row] = []

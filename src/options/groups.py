@@ -74,6 +74,7 @@ class Scheduler(Part):
     max_interval: Count | None = None
     gflops: Positive | None = None
     ms: Positive | None = None
+    percent: Annotated[float, Field(gt=0, le=100)] | None = None
     weight: Share = 0
     cut_similarity: Annotated[float, Field(ge=-1, le=1)] = 0
     interval_shift: Annotated[float, Field(ge=0, lt=1)] = 0

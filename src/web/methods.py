@@ -6,7 +6,7 @@ from typing import get_args
 
 from src.inference.scheduling.scheduler import KeyFrameScheduler
 from src.inference.streaming import Mode
-from src.web.schedules import BudgetShare, Schedule
+from src.web.schedules import Schedule
 
 MODES = {
     "offline": "A frame is labelled from the key frames on both sides of it, one interval late.",
@@ -43,7 +43,7 @@ class Method:
             return EVERY_FRAME
         return f"{self.schedule.title} ({self.setting:g}), {self.mode}, flow {self.flow}"
 
-    def scheduler(self) -> KeyFrameScheduler | BudgetShare | None:
+    def scheduler(self) -> KeyFrameScheduler | None:
         """Return a new scheduler; ``None``: every frame is segmented by itself."""
         return None if self.schedule is None else self.schedule.scheduler(self.setting)
 

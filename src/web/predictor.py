@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from src.files.results.owned_folder import Scratch
 from src.inference.evaluation.fusing import Fusing
 from src.inference.runtime.frames import EAGER, Runtimes
+from src.inference.scheduling.budget import Budget
 from src.inference.scheduling.scheduler import FixedInterval, KeyFrameScheduler
-from src.inference.scheduling.signals import thumbnail_multiply_adds
 from src.inference.streaming import Mode, StreamingSegmentor
 from src.inference.video.outputs import OVERLAY, SHARES, OutputOptions, VideoOutputs
 from src.inference.video.prediction import FramePrediction, PredictionProgress, predict_video
@@ -29,7 +29,6 @@ from src.ops.resize import short_side_size
 from src.structures import KeyReason, Size
 from src.visualization.palette import Palette
 from src.web.run_cost import CostRow, RunTimes, conditions, cost_rows, step_costs
-from src.web.schedules import BudgetShare
 
 LABELS = "labels.zip"
 
@@ -105,7 +104,7 @@ class ClipPredictor:
     def predict(
         self,
         source: FrameSource,
-        scheduler: KeyFrameScheduler | BudgetShare | None,
+        scheduler: KeyFrameScheduler | None,
         flow: str,
         folder: Path,
         max_frames: int | None = None,
@@ -116,7 +115,7 @@ class ClipPredictor:
     ) -> ClipPrediction:
         """Predict the frames of a source that can be decoded, as :func:`~src.inference.video.prediction.predict_video` does.
 
-        A budget share becomes a budget by the cost of the first frame; without a scheduler, every frame is segmented by itself.
+        A budget receives the cost of the first frame; without a scheduler, every frame is segmented by itself.
         ``flow`` is one of :attr:`flows`. ``show`` is called with every prediction.
 
         Raises:
@@ -127,12 +126,12 @@ class ClipPredictor:
             raise ValueError(f"flow is {flow!r}; expected one of {', '.join(self._propagators)}")
         propagator, fuse_keys = self._propagators[flow], self._fuse_keys and scheduler is not None
         stream = StreamingSegmentor(
-            propagator, FixedInterval(1) if scheduler is None or isinstance(scheduler, BudgetShare) else scheduler,
+            propagator, FixedInterval(1) if scheduler is None else scheduler,
             self._short_side, self._max_long_side, self._autocast, mode=mode, fusion=self._fusion, fuse_keys=fuse_keys,
             runtime=self._runtimes,
         )  # fmt: skip
         fusing = Fusing(mode, self._fusion, fuse_keys)
-        if isinstance(scheduler, BudgetShare):
+        if isinstance(scheduler, Budget):
             stream = stream.with_scheduler(self._budget(scheduler, flow, source, fusing))
         times, keys, sizes = RunTimes(), list[KeyFrameMark](), list[Size]()
         options = OutputOptions(source_beside=True, legend=False)
@@ -184,13 +183,13 @@ class ClipPredictor:
         precision = None if self._autocast is None else str(self._autocast).removeprefix("torch.")
         return conditions(describe_machine(device), size, precision)
 
-    def _budget(self, share: BudgetShare, flow: str, source: FrameSource, fusing: Fusing) -> KeyFrameScheduler:
+    def _budget(self, budget: Budget, flow: str, source: FrameSource, fusing: Fusing) -> KeyFrameScheduler:
         image = first_image(source)
         if image is None:
             raise ValueError("; ".join(source.decode_errors) or f"{source.info.name}: no frame could be read")
         size = short_side_size((image.shape[-2], image.shape[-1]), self._short_side, self._max_long_side)
         cost = self._cost(flow, size)
-        return share.budget(step_costs(cost, thumbnail_multiply_adds(size) / 1e9, fusing))
+        return budget.with_costs(step_costs(cost, budget.signal_gflops(size), fusing))
 
     def _cost(self, flow: str, size: Size) -> FrameCost:
         if (flow, size) not in self._costs:

@@ -3,20 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from src.inference.scheduling.budget import Budget
 from src.inference.scheduling.scheduler import KeyFrameScheduler
-from src.inference.scheduling.step_costs import StepCosts
-
-
-@dataclass(frozen=True)
-class BudgetShare:
-    """Budget in percent of the GFLOPs of segmenting every frame, for clips whose frame size is not known yet."""
-
-    percent: float = 40.0
-
-    def budget(self, costs: StepCosts) -> Budget:
-        """Return the budget in GFLOPs."""
-        return Budget(gflops=self.percent / 100 * costs.key).with_costs(costs)
 
 
 @dataclass(frozen=True)
@@ -36,7 +23,7 @@ class Schedule:
     title: str
     setting: str
     argument: str
-    make: Callable[..., KeyFrameScheduler | BudgetShare]
+    make: Callable[..., KeyFrameScheduler]
     minimum: float
     maximum: float
     value: float
@@ -50,7 +37,7 @@ class Schedule:
                 f"expected {self.minimum}..{self.maximum} and a positive step"
             )
 
-    def scheduler(self, value: float) -> KeyFrameScheduler | BudgetShare:
+    def scheduler(self, value: float) -> KeyFrameScheduler:
         """Return the scheduler for a value of the slider."""
         whole = float(self.step).is_integer() and float(value).is_integer()
         return self.make(**{self.argument: int(value) if whole else float(value)})

@@ -4,13 +4,14 @@ from typing import get_args
 import pytest
 
 from src.inference.methods import method_names
+from src.inference.scheduling.budget import Budget
 from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import Mode
 from src.web.methods import EVERY_FRAME, FLOWS, MODES, NO_COMPARISON, Method, comparisons, second_method
-from src.web.schedules import BudgetShare, Schedule
+from src.web.schedules import Schedule
 
 FIXED = Schedule("every k-th frame", "k", "key_interval", FixedInterval, 1, 30, 5, about="Every k-th frame.")
-BUDGET = Schedule("within a budget", "%", "percent", BudgetShare, 5, 100, 40)
+BUDGET = Schedule("within a budget", "%", "percent", Budget, 5, 100, 40)
 SCHEDULES, SETTINGS = (FIXED, BUDGET), {FIXED.title: 5.0, BUDGET.title: 60.0}
 FIRST = Method(FIXED, 5, "offline", "query")
 second = partial(second_method, first=FIRST, schedules=SCHEDULES, settings=SETTINGS)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from src.inference.scheduling.budget import Budget
 from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import Mode, StreamingSegmentor
 from src.inference.video.decoder import VideoFrames
@@ -15,7 +16,6 @@ from src.inference.video.sources import ImageFrames
 from src.measure.cost import frame_cost
 from src.structures import Size
 from src.web.predictor import ClipPredictor
-from src.web.schedules import BudgetShare
 from tests.inference.tiny import CLASSES, FakeClips, tiny_propagator
 
 DATA = FakeClips((7,), (40, 56))
@@ -104,11 +104,11 @@ def test_without_a_scheduler_every_frame_is_segmented_by_itself(tmp_path: Path) 
 
 def test_a_larger_budget_share_has_more_key_frames(predictor: ClipPredictor, tmp_path: Path) -> None:
     few, many = (
-        predictor.predict(source(), BudgetShare(percent), "copy", tmp_path / str(percent), max_frames=12) for percent in (30, 90)
+        predictor.predict(source(), Budget(percent=percent), "copy", tmp_path / str(percent), max_frames=12) for percent in (30, 90)
     )
     assert 1 <= len(few.keys) < len(many.keys)
     with pytest.raises(ValueError, match=r"expected more than the .* of a propagated frame"):
-        predictor.predict(source(), BudgetShare(0.1), "copy", tmp_path / "none")
+        predictor.predict(source(), Budget(percent=0.1), "copy", tmp_path / "none")
 
 
 def test_a_predictor_needs_a_flow() -> None:

@@ -21,8 +21,14 @@ FrameGflops = Callable[[str, Fusing, FrameKind], float]
 """GFLOPs of a kind of frame of a method and fusion."""
 
 
-def check_schedulers(names: Sequence[str], interval_shifts: int, allowances: Sequence[float | None]) -> None:
-    """Check names, number of runs and configured budget allowances (``None``: each row has its own) before a model is loaded."""
+def check_schedulers(
+    names: Sequence[str],
+    interval_shifts: int,
+    allowances: Sequence[float | None],
+    percent: float | None = None,
+    key_intervals: Sequence[int] = (),
+) -> None:
+    """Check names, number of runs and configured budgets (``None``: each row has its own) before a model is loaded."""
     if not names or interval_shifts < 1 or not set(names) <= set(SCHEDULERS):
         raise ValueError(
             f"schedulers={list(names)}, interval_shifts={interval_shifts}; expected some of {', '.join(SCHEDULERS)}, "
@@ -30,7 +36,13 @@ def check_schedulers(names: Sequence[str], interval_shifts: int, allowances: Seq
         )
     if "budget" in names and any(allowance is not None for allowance in allowances):
         raise ValueError(
-            f"budget.gflops and budget.ms are {list(allowances)}; expected null: a row's allowance is its fixed interval's cost"
+            f"budget.gflops and budget.ms are {list(allowances)}; expected null: a row's allowance is its fixed interval's cost; "
+            "budget.percent sets another one"
+        )
+    if "budget" in names and percent is not None and sum(interval > 1 for interval in key_intervals) > 1:
+        raise ValueError(
+            f"budget.percent={percent:g} gives the same row at each of key_intervals={list(key_intervals)}; "
+            "expected one key interval"
         )
 
 
@@ -40,6 +52,7 @@ def scheduler_makers(
     make_budget: Callable[..., Budget],
     gflops: FrameGflops,
     size: Size,
+    percent: float | None = None,
 ) -> dict[str, SchedulerMaker | None]:
     """Return the factories of a row's scheduler: adaptive at the row's key interval, budget at the cost of its fixed interval.
 
@@ -49,6 +62,7 @@ def scheduler_makers(
         make_budget: constructor with ``gflops`` and ``interval_shift``.
         gflops: cost of the methods, without the signals of the schedulers.
         size: (H, W) of the network's input.
+        percent: budget of all rows in percent of segmenting every frame, in place of the cost of their fixed intervals.
     """
 
     def adaptive(job: Job, interval_shift: float) -> KeyFrameScheduler:
@@ -59,7 +73,8 @@ def scheduler_makers(
         allowance = cost.mean(keys=1, nonkeys=job.key_interval - 1)
         signals = thumbnail_multiply_adds(size) / 1e9
         known = replace(cost, key=cost.key + signals, nonkey=cost.nonkey + signals)
-        return make_budget(gflops=allowance, interval_shift=interval_shift).with_costs(known)
+        amount = {"gflops": allowance} if percent is None else {"percent": percent}
+        return make_budget(**amount, interval_shift=interval_shift).with_costs(known)
 
     makers: dict[str, SchedulerMaker | None] = {"fixed": None, "adaptive": adaptive, "budget": budget}
     return {name: makers[name] for name in names}

@@ -1,4 +1,4 @@
-"""Budget scheduler: key frames at a fixed mean cost per frame, in GFLOPs or milliseconds."""
+"""Budget scheduler: key frames at a fixed mean cost per frame, in GFLOPs, milliseconds or percent of segmenting every frame."""
 
 from dataclasses import dataclass, replace
 from typing import Literal, Self
@@ -52,22 +52,29 @@ class Budget(ChangeSettings):
     Args:
         gflops: budget per frame in GFLOPs, or ``None``.
         ms: budget per frame in milliseconds of this machine, or ``None``; held for typical (median) latencies.
+        percent: budget in percent of the GFLOPs of a key frame, 0 < percent <= 100, or ``None``.
         costs: cost of both kinds of frames, in the budget's unit; see :meth:`with_costs`.
         weight, cut_similarity: see :class:`~src.inference.scheduling.change.ChangeSettings`.
         interval_shift: see :class:`~src.inference.scheduling.change.ChangeSettings`; also the initial credit in key excesses.
 
     Raises:
-        ValueError: unless exactly one of ``gflops`` and ``ms`` is given, and more than the cost of a propagated frame.
+        ValueError: unless exactly one of ``gflops``, ``ms`` and ``percent`` is given, and it pays for a propagated frame.
     """
 
     gflops: float | None = None
     ms: float | None = None
+    percent: float | None = None
     costs: StepCosts | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if (self.gflops is None) == (self.ms is None) or not self.per_frame > 0:
-            raise ValueError(f"gflops is {self.gflops} and ms is {self.ms}; expected exactly one of them, above 0")
+        given = [value for value in (self.gflops, self.ms, self.percent) if value is not None]
+        if len(given) != 1 or not given[0] > 0:
+            raise ValueError(
+                f"gflops is {self.gflops}, ms is {self.ms} and percent is {self.percent}; expected exactly one of them, above 0"
+            )
+        if self.percent is not None and self.percent > 100:
+            raise ValueError(f"percent is {self.percent}; expected at most 100, which segments every frame")
         if self.costs is not None and self.costs.key <= self.costs.nonkey:
             raise ValueError(f"{self.costs}; expected a more expensive key frame; segment every frame instead")
         if self.costs is not None and self.per_frame <= self.costs.nonkey:
@@ -79,11 +86,13 @@ class Budget(ChangeSettings):
     @property
     def unit(self) -> Unit:
         """Unit of the budget."""
-        return "ms" if self.gflops is None else "gflops"
+        return "gflops" if self.ms is None else "ms"
 
     @property
     def per_frame(self) -> float:
-        """Budget per frame."""
+        """Budget per frame; of a budget in percent only with known costs."""
+        if self.percent is not None:
+            return self.percent / 100 * self._known_costs().key
         return self.gflops if self.gflops is not None else self.ms or 0.0
 
     def with_costs(self, costs: StepCosts) -> Self:

@@ -77,3 +77,13 @@ def test_a_fused_row_counts_every_carried_key_frame() -> None:
 def test_impossible_schedulers_are_refused(names: list[str], shifts: int, allowance: float | None, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check_schedulers(names, shifts, (allowance, None))
+
+
+def test_a_budget_in_percent_is_that_share_of_segmenting_every_frame() -> None:
+    make = scheduler_makers(("budget",), Adaptive, Budget, cost, SIZE, percent=40)["budget"]
+    assert make is not None
+    budget = make(Job("dis", "budget", 5), 0.0)
+    assert isinstance(budget, Budget) and budget.costs is not None and budget.per_frame == 0.4 * budget.costs.key
+    check_schedulers(["fixed", "budget"], 1, (None, None), 40, [1, 5])
+    with pytest.raises(ValueError, match=r"budget.percent=40 gives the same row at each of key_intervals=\[2, 5\]"):
+        check_schedulers(["budget"], 1, (None, None), 40, [2, 5])

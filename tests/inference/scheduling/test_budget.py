@@ -71,6 +71,19 @@ def test_a_cut_is_paid_on_credit_and_delays_the_next_key_frames() -> None:
     assert set(many.reasons) == {"first", "cut", None} and 4 < len(many.keys) < 12
 
 
+@pytest.mark.parametrize("percent", [25, 40, 100])
+def test_a_budget_in_percent_is_that_share_of_a_key_frame(percent: float) -> None:
+    shares, gflops = (one.with_costs(COSTS) for one in (Budget(percent=percent), Budget(gflops=percent / 100 * COSTS.key)))
+    assert (shares.per_frame, shares.unit) == (gflops.per_frame, "gflops")
+    assert run(shares, restless(60, 3)).reasons == run(gflops, restless(60, 3)).reasons
+
+
+@pytest.mark.parametrize("values", [{}, {"gflops": 1, "percent": 40}, {"ms": 3, "percent": 40}, {"percent": 0}, {"percent": 101}])
+def test_a_budget_has_one_positive_amount(values: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"percent is .*; expected"):
+        Budget(**values)
+
+
 def test_a_stretch_with_more_motion_gets_more_key_frames() -> None:
     even = drift(72)
     images = [*even[:36], *even[36::2]]
