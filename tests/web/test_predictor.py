@@ -104,7 +104,7 @@ def test_without_a_scheduler_every_frame_is_segmented_by_itself(tmp_path: Path) 
 
 def test_a_larger_budget_share_has_more_key_frames(predictor: ClipPredictor, tmp_path: Path) -> None:
     few, many = (
-        predictor.predict(source(), Budget(percent=percent), "copy", tmp_path / str(percent), max_frames=12) for percent in (30, 90)
+        predictor.predict(source(), Budget(percent=share), "copy", tmp_path / str(share), max_frames=12) for share in (30, 90)
     )
     assert 1 <= len(few.keys) < len(many.keys)
     with pytest.raises(ValueError, match=r"expected more than the .* of a propagated frame"):
