@@ -4,9 +4,11 @@ import logging
 import os
 from pathlib import Path
 
+from src.files.own_package import package_path
+
 log = logging.getLogger(__name__)
 
-SHIPPED_MODELS = {"street": Path(__file__).resolve().parents[2] / "assets" / "street"}
+SHIPPED_MODELS = {"street": package_path("assets") / "street"}
 """Model folders by the name for ``checkpoint=``. ``street``: CamVid's 11 classes; ``assets/street/README.md`` is its card."""
 
 
