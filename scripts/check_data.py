@@ -153,6 +153,7 @@ def draw_sheet(datasets: dict[str, CheckableDataset]) -> Tensor | None:
 
     from src.files.images.label_png import UNDEFINED
     from src.files.images.readers import read_rgb
+    from src.visualization.class_colors import class_palette
     from src.visualization.contact_sheet import SheetFrame, contact_sheet
 
     drawn: list[SheetFrame] = []
@@ -172,7 +173,7 @@ def draw_sheet(datasets: dict[str, CheckableDataset]) -> Tensor | None:
     if not drawn:
         return None
     first = next(iter(datasets.values()))
-    return contact_sheet(drawn, first.classes, first.palette)
+    return contact_sheet(drawn, first.classes, class_palette(first.classes, first.chosen_colors))
 
 
 def show(reports: dict[str, SplitReport], cfg: DictConfig, console: Console) -> None:

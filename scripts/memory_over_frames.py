@@ -22,7 +22,6 @@ import torch
 # The package is not installed; it is in the parent folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from src.data.datasets.palette import distinct_palette
 from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import Mode, StreamingSegmentor
 from src.inference.video.decoder import VideoFrames
@@ -33,6 +32,7 @@ from src.inference.video.writer import VideoWriter
 from src.models.flow import DISFlow
 from src.models.propagator import Propagator
 from src.models.segmentors.mask2former import Mask2FormerSegmentor
+from src.visualization.class_colors import class_palette
 
 SETTLED = 500  # frames after which all buffers are full
 CLASSES = [f"class {k}" for k in range(11)]
@@ -82,7 +82,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         path = make_clip(Path(name) / "clip.mp4")
         source = LoopedVideo(path)
-        with VideoOutputs(Path(name) / "out", source.info, CLASSES, distinct_palette(len(CLASSES)), OutputOptions()) as outputs:
+        with VideoOutputs(Path(name) / "out", source.info, CLASSES, class_palette(CLASSES), OutputOptions()) as outputs:
             predict_video(stream, source, outputs.write, max_frames=options.frames, progress=note)
             outputs.finish()
     settled = SETTLED if SETTLED in memory else 1

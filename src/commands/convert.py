@@ -15,6 +15,7 @@ from src.files.atomic_write import atomic_path
 from src.files.results.output_names import check_writable
 from src.files.tables import new_path
 from src.inference.evaluation.progress import heartbeat
+from src.inference.flow_choice import saved_colors
 from src.models.flow import CopyFlow, DISFlow, PixelFlow
 from src.models.propagator import Propagator
 from src.weights.folder_files import CONFIG_FILE, may_replace
@@ -94,7 +95,7 @@ def _metadata(cfg: DictConfig, num_classes: int) -> dict[str, Any]:
             raise
         log.warning("class names and colors are left out, since the data that contains them is missing: %s", error.__cause__)
         return values
-    return values | {"classes": list(dataset.classes), "palette": [list(color) for color in dataset.palette]}
+    return values | saved_colors(dataset.classes, dataset.chosen_colors)
 
 
 def _write_official(source: Path, output: Path, dtype: torch.dtype) -> Path:

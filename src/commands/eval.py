@@ -171,7 +171,7 @@ def _evaluate_model(
     first = rows[0]
     console.print(method_table(rows, f"{cfg.data.name} at {first['input_size']}, {first['device']}, {first['precision']}"))
     with results_folder(pictures, note, cfg.overwrite) as folder:
-        draw_methods(methods, dataset, options, cfg.picture_interval, overlay, folder, console, fused)
+        draw_methods(methods, dataset, options, cfg.picture_interval, overlay, folder, console, fused, cfg.palette)
     for path in (*written, overlay, pictures, saved):
         if path is not None:
             log.info("written: %s", path)

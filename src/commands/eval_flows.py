@@ -74,7 +74,8 @@ def evaluate_flows(cfg: DictConfig, dataset: ClipDataset, output: Path, report: 
     with results_folder(pictures, {"data": cfg.data.name, "flows": list(scored)}, cfg.overwrite) as folder:
         drawn = {name: scored[name] for name in cfg.picture_flows or scored}
         if folder is not None and pictures is not None:
-            files += [pictures / path.name for path in write_flow_pictures(drawn, dataset, folder, cfg.picture_interval)]
+            paths = write_flow_pictures(drawn, dataset, folder, cfg.picture_interval, choice=cfg.palette)
+            files += [pictures / path.name for path in paths]
     for path in (*files, *charts):
         log.info("written: %s", path)
     for logger in configured_loggers(cfg.logger):

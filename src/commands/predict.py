@@ -44,8 +44,8 @@ log = logging.getLogger(__name__)
 
 # Settings that the results depend on. Settings of the machine and of its speed are left out.
 _RESULT_KEYS = (
-    "checkpoint", "flow", "dis_short_side", "short_side", "max_long_side", "max_frames", "labels", "flow_pictures", "legend",
-    "alpha", "quality", "autocast", "map_size", "fps", "source_beside", "fuse_keys",
+    "checkpoint", "flow", "dis_short_side", "short_side", "max_long_side", "max_frames", "labels", "flow_pictures",
+    "flow_scale", "legend", "palette", "key_marks", "alpha", "quality", "autocast", "map_size", "fps", "source_beside", "fuse_keys",
 )  # fmt: skip
 
 
@@ -137,7 +137,8 @@ def predict_many(
 
 def output_options(cfg: DictConfig) -> OutputOptions:
     """Return the configured options of the output files."""
-    return OutputOptions(cfg.labels, cfg.flow_pictures, cfg.legend, cfg.alpha, cfg.quality, cfg.source_beside)
+    names = ("labels", "flow_pictures", "flow_scale", "legend", "key_marks", "alpha", "quality", "source_beside")
+    return OutputOptions(**{name: cfg[name] for name in names})
 
 
 def chosen_mode(cfg: DictConfig, is_live: bool = False) -> Mode:
@@ -163,7 +164,7 @@ def load_predictor(cfg: DictConfig, options: OutputOptions, device: str, mode: M
         propagator, metadata = load_checkpoint(typed_path(str(cfg.checkpoint)), device_named(device))
     weights = tensor_fingerprint(propagator.state_dict(), json.dumps(metadata, sort_keys=True, default=str))
     propagator = with_flow(propagator, metadata, cfg.flow, cfg.dis_short_side)
-    classes, palette = names_and_colors(metadata, propagator.segmentor.num_classes)
+    classes, palette = names_and_colors(metadata, propagator.segmentor.num_classes, cfg.palette)
     short_side, max_long_side = (
         metadata.get(name) if cfg[name] == "checkpoint" else cfg[name] for name in ("short_side", "max_long_side")
     )

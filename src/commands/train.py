@@ -14,6 +14,7 @@ from src.commands.loggers import configured_loggers
 from src.commands.num_classes import fill_num_classes
 from src.commands.run_settings import option_values, record_command, run_settings
 from src.data.datamodule import PairDataModule
+from src.inference.flow_choice import saved_colors
 from src.training.checkpointing.checkpoint_files import CHECKPOINT_FOLDER, checkpoints_by_step
 from src.training.checkpointing.earlier_run import EarlierRun
 from src.training.checkpointing.nonfinite import NonFiniteStep
@@ -154,9 +155,8 @@ def _trainer(cfg: DictConfig) -> Trainer:
 def _metadata(cfg: DictConfig, datamodule: PairDataModule) -> dict[str, Any]:
     """Return the class names, palette and evaluation size to save with the model."""
     return plain_json(
-        {
-            "classes": list(datamodule.val.classes),
-            "palette": [list(color) for color in datamodule.val.palette],
+        saved_colors(datamodule.val.classes, datamodule.val.chosen_colors)
+        | {
             "short_side": cfg.data.eval.short_side,
             "max_long_side": cfg.data.eval.max_long_side,
             "stage": cfg.stage.name,

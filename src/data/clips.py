@@ -21,13 +21,13 @@ class ClipDataset(Protocol):
 
     Attributes:
         classes: K class names.
-        palette: K colors, RGB 0..255.
+        chosen_colors: K colors that the user chose, RGB 0..255, ``None`` for a class without; empty without any.
         fps: frames per second within a clip.
         clips: videos of the split.
     """
 
     classes: tuple[str, ...]
-    palette: tuple[Color, ...]
+    chosen_colors: tuple[Color | None, ...]
     fps: float
     clips: list[Clip]
 
@@ -62,7 +62,7 @@ class SplitContent(NamedTuple):
 
     Attributes:
         clips: videos as on disk, before exclusions.
-        classes, palette, fps: see :class:`ClipDataset`.
+        classes, fps, chosen_colors: see :class:`ClipDataset`.
         label_values: raw PNG value -> class or ``IGNORE_INDEX``; any other value in a file is an error.
         label_channel: channel of color PNGs that holds the class; ``None``: labels have one channel.
         label_colors: whether the color of a pixel gives its class (see :class:`LabelFormat`).
@@ -70,11 +70,11 @@ class SplitContent(NamedTuple):
 
     clips: Sequence[Clip]
     classes: Sequence[str]
-    palette: Sequence[Color]
     fps: float
     label_values: Mapping[int, int]
     label_channel: int | None = None
     label_colors: bool = False
+    chosen_colors: Sequence[Color | None] = ()
 
 
 class FileClips(ClipDataset):
@@ -89,7 +89,7 @@ class FileClips(ClipDataset):
         min_clip_length: minimum number of frames; shorter clips are left out.
 
     Raises:
-        ValueError: if classes and palette differ in length, or no clip is left.
+        ValueError: if no clip is left.
     """
 
     part_of: str | None = None
@@ -97,7 +97,7 @@ class FileClips(ClipDataset):
     def __init__(self, content: SplitContent, policy: IssuePolicy | None = None, min_clip_length: int = 1) -> None:
         self.clips = (policy or IssuePolicy(Path())).apply(content.clips, min_clip_length)
         self.classes = tuple(content.classes)
-        self.palette = match_palette(content.classes, content.palette)
+        self.chosen_colors = tuple(content.chosen_colors)
         self.fps = content.fps
         self.label_format = LabelFormat(content.label_values, content.label_channel, content.label_colors)
         self._last_image: tuple[Path, Size] | None = None
@@ -130,10 +130,3 @@ class FileClips(ClipDataset):
     def _image_size(self, path: Path) -> Size:
         """Return (H, W) of an image; pair building has just read it, so that its header is not read again."""
         return self._last_image[1] if self._last_image is not None and self._last_image[0] == path else image_size(path)
-
-
-def match_palette(classes: Sequence[str], palette: Sequence[Color]) -> tuple[Color, ...]:
-    """Return the palette as a tuple; raise ``ValueError`` unless there is one color per class."""
-    if len(classes) != len(palette):
-        raise ValueError(f"{len(classes)} classes but {len(palette)} palette colors; expected one each")
-    return tuple(palette)

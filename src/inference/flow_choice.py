@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from src.data.datasets.palette import distinct_palette
 from src.inference.methods import available_methods, method_names, with_method
 from src.models.flow import CopyFlow, DISFlow
 from src.models.propagator import Propagator
-from src.visualization.palette import Color
+from src.visualization.class_colors import class_palette
+from src.visualization.palette import Color, PaletteChoice
 
 
 def with_flow(
@@ -56,15 +56,26 @@ def selectable_flows(
     return {chosen_name: chosen} | {name: other for name, other in flows.items() if name != chosen_name}
 
 
-def names_and_colors(metadata: Mapping[str, Any], num_classes: int) -> tuple[Sequence[str], Sequence[Color]]:
-    """Return K class names and K colors of the checkpoint, or generated ones if it has none.
+def names_and_colors(
+    metadata: Mapping[str, Any], num_classes: int, choice: PaletteChoice = "names"
+) -> tuple[Sequence[str], Sequence[Color]]:
+    """Return K class names of the checkpoint, numbers if it has none, and K colors.
+
+    Colors that the user chose in ``classes.yaml`` count with both choices, other colors of the checkpoint only with ``dataset``.
 
     Raises:
         ValueError: if the checkpoint has a different number of names or colors than classes.
     """
     classes = tuple(str(name) for name in metadata.get("classes") or (f"class {k}" for k in range(num_classes)))
-    palette = [(int(r), int(g), int(b)) for r, g, b in metadata.get("palette") or distinct_palette(num_classes)]
-    for kind, found in (("class names", classes), ("colors", palette)):
-        if len(found) != num_classes:
+    saved = [(int(r), int(g), int(b)) for r, g, b in metadata.get("palette") or ()]
+    for kind, found in (("class names", classes), ("colors", saved)):
+        if found and len(found) != num_classes:
             raise ValueError(f"the checkpoint has {len(found)} {kind}; expected {num_classes}, one per class")
-    return classes, palette
+    counts = choice == "dataset" or metadata.get("palette_chosen")
+    return classes, class_palette(classes, saved if counts else (), choice)
+
+
+def saved_colors(classes: Sequence[str], chosen: Sequence[Color | None]) -> dict[str, Any]:
+    """Return the metadata of a model from which :func:`names_and_colors` restores the colors of its data."""
+    palette = [list(color) for color in class_palette(classes, chosen, "dataset")]
+    return {"classes": list(classes), "palette": palette, "palette_chosen": any(color is not None for color in chosen)}

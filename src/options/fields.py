@@ -62,6 +62,7 @@ Mode = Literal["online", "offline"]
 Fusion = Literal["nearest", "linear", "photometric", "consistency", "learned"]
 FlowName = Literal["auto", "own", "dis", "dis_fine", "copy", "pixel", "query", "correlation"]
 NetworkSide = Literal["checkpoint"] | Side | None
+Palette = Literal["names", "dataset"]
 Split = Literal["train", "val", "test"]
 Port = Annotated[int, Field(ge=1, le=65535)]
 _BYTES = WithJsonSchema({"text": "<number>kb | <number>mb | <number>gb"})

@@ -20,9 +20,11 @@ from src.options.fields import (
     NetworkSide,
     Nodes,
     Options,
+    Palette,
     Paths,
     PathText,
     Port,
+    Positive,
     Runtime,
     Seed,
     Share,
@@ -55,6 +57,7 @@ class Train(Options):
     replay: PathText | None
     monitor: Text | None
     key_interval: Count
+    palette: Palette
     upload_model: bool
     batch_size: Count
     global_batch_size: Count | None
@@ -112,6 +115,7 @@ class Network(Options):
     max_long_side: NetworkSide
     clip_split: Split
     max_frames: Count | None
+    palette: Palette
     device: Device
     autocast: Autocast
     runtime: Runtime
@@ -130,7 +134,9 @@ class Predict(Network):
     fps: FrameRate
     labels: bool
     flow_pictures: bool
-    legend: bool
+    flow_scale: Positive | None
+    legend: Literal["side", "bottom", "off"]
+    key_marks: bool
     source_beside: bool
     alpha: Share
     quality: Annotated[int, Field(ge=0, le=51)]
@@ -197,6 +203,7 @@ class Eval(Options):
     report: PathText | None
     overlay: PathText | None
     pictures: PathText | None
+    palette: Palette
     picture_interval: Count
     name: Text
     job: CountOrZero | None

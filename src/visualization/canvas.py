@@ -16,8 +16,9 @@ from src.visualization.palette import Color, Palette
 GAP = 4
 TITLE_HEIGHT = 22
 _FONT_SIZE = 14
-_MIN_FONT_SIZE = 8
-_TEXT_COLOR = (30, 30, 30)
+MIN_FONT_SIZE = 8
+DARK: Color = (30, 30, 30)
+LIGHT: Color = (235, 235, 235)
 
 
 class Tile(NamedTuple):
@@ -69,11 +70,11 @@ def legend(classes: Sequence[str], palette: Palette, width: int, row_height: int
     """
     if len(classes) != len(palette):
         raise ValueError(f"{len(classes)} class names but {len(palette)} colors; expected one each")
-    font, box = max(_MIN_FONT_SIZE, row_height - 8), row_height - 8
+    font, box = max(MIN_FONT_SIZE, row_height - 8), row_height - 8
     row = x = 0
     places = []
     for name in classes:
-        entry = min(box + 6 + _text_width(name, font) + font, width)
+        entry = min(box + 6 + text_width(name, font) + font, width)
         if x + entry > width:
             row, x = row + 1, 0
         places.append((row * row_height, x, entry))
@@ -82,18 +83,18 @@ def legend(classes: Sequence[str], palette: Palette, width: int, row_height: int
     canvas = np.full((height + height % 2, width, 3), 255, dtype=np.uint8)
     for name, color, (y, x, entry) in zip(classes, palette, places, strict=True):
         canvas[y + 4 : y + 4 + box, x + 2 : x + 2 + box] = color
-        _write(canvas, name, x + box + 6, y + row_height - 6, entry - box - 10, font)
+        write(canvas, name, x + box + 6, y + row_height - 6, entry - box - 10, font)
     return _to_tensor(canvas)
 
 
-def label(text: str, color: Color, row_height: int, max_width: int = 10_000) -> np.ndarray:
+def label(text: str, color: Color, row_height: int, max_width: int = 10_000, ink: Color = DARK) -> np.ndarray:
     """Draw one line of text on a colored background: (row_height, W, 3) uint8, as wide as the text, at most ``max_width``.
 
     A text that is too wide is written in a smaller font and, if that is not enough, truncated.
     """
-    font = max(_MIN_FONT_SIZE, row_height - 8)
-    canvas = np.full((row_height, min(_text_width(text, font) + 8, max_width), 3), color, dtype=np.uint8)
-    _write(canvas, text, 4, row_height - 6, canvas.shape[1] - 4, font)
+    font = max(MIN_FONT_SIZE, row_height - 8)
+    canvas = np.full((row_height, min(text_width(text, font) + 8, max_width), 3), color, dtype=np.uint8)
+    write(canvas, text, 4, row_height - 6, canvas.shape[1] - 4, font, ink)
     return canvas
 
 
@@ -105,16 +106,16 @@ def stack(pictures: Sequence[Tensor]) -> Tensor:
 
 def _titled(tile: Tile, size: Size) -> Tensor:
     title = np.full((TITLE_HEIGHT, size[1], 3), 255, dtype=np.uint8)
-    _write(title, tile.title, 2, TITLE_HEIGHT - 6, size[1] - 4, _FONT_SIZE)
-    return torch.cat((_to_tensor(title), _resize(tile.image, size)), dim=1)
+    write(title, tile.title, 2, TITLE_HEIGHT - 6, size[1] - 4, _FONT_SIZE)
+    return torch.cat((_to_tensor(title), resize(tile.image, size)), dim=1)
 
 
 def _to_tensor(canvas: np.ndarray) -> Tensor:
     return torch.from_numpy(canvas).permute(2, 0, 1).contiguous()
 
 
-def _resize(image: Tensor, size: Size) -> Tensor:
-    """Enlarge by repeating pixels, shrink by averaging."""
+def resize(image: Tensor, size: Size) -> Tensor:
+    """Return an image, (3, H, W) uint8, of another size: enlarge by repeating pixels, shrink by averaging."""
     array = image.detach().cpu().permute(1, 2, 0).contiguous().numpy()
     method = cv2.INTER_NEAREST if array.shape[1] < size[1] else cv2.INTER_AREA
     return _to_tensor(cv2.resize(array, (size[1], size[0]), interpolation=method))
@@ -126,16 +127,17 @@ def _font() -> Any:
     return cv2.FontFace("uni")
 
 
-def _text_width(text: str, size: int) -> int:
+def text_width(text: str, size: int) -> int:
+    """Return the width of one line in pixels."""
     _, _, width, _ = cv2.getTextSize((10_000, 100), text, (0, 0), _font(), size)
     return int(width)
 
 
-def _write(canvas: np.ndarray, text: str, x: int, baseline: int, width: int, size: int) -> None:
+def write(canvas: np.ndarray, text: str, x: int, baseline: int, width: int, size: int, ink: Color = DARK) -> None:
     """Write one line, in a smaller font if it is too wide, and truncated if that is not enough."""
-    while size > _MIN_FONT_SIZE and _text_width(text, size) > width:
+    while size > MIN_FONT_SIZE and text_width(text, size) > width:
         size -= 1
-    while text and _text_width(text, size) > width:
+    while text and text_width(text, size) > width:
         text = text[:-1]
     if text:
-        cv2.putText(canvas, text, (x, baseline), _TEXT_COLOR, _font(), size)
+        cv2.putText(canvas, text, (x, baseline), ink, _font(), size)

@@ -10,7 +10,7 @@ from torchvision.utils import draw_segmentation_masks
 
 from src.structures import IGNORE_INDEX
 from src.visualization.canvas import Tile, tile_grid
-from src.visualization.flow_color import flow_to_color, largest_motion
+from src.visualization.flow_color import flow_tile, largest_motion
 from src.visualization.overlay import WRONG_COLOR, error_map, overlay
 from src.visualization.palette import Palette
 
@@ -58,7 +58,7 @@ def flow_panel(
     ]
     # At least one pixel, so that noise in a static pair stays pale; below the maximum, which may be a single outlier.
     lengths = torch.cat([torch.linalg.vector_norm(one.flow, dim=0).flatten() for one in methods.values()]).cpu().numpy()
-    scale = max(min(largest_motion(*(one.flow for one in methods.values())), 1.5 * float(np.quantile(lengths, 0.99))), 1.0)
+    scale = max(round(min(largest_motion(*(one.flow for one in methods.values())), 1.5 * float(np.quantile(lengths, 0.99)))), 1)
     for name, one in methods.items():
         reference = nonkey_label.masked_fill(one.label == IGNORE_INDEX, IGNORE_INDEX)
         wrong = (one.label != reference)[reference != IGNORE_INDEX].float().mean().item()
@@ -66,7 +66,7 @@ def flow_panel(
         marked = draw_segmentation_masks(nonkey_image, one.disoccluded, 0.75, WRONG_COLOR)
         rows.append(
             [
-                Tile(f"{name}: flow, full color at {scale:.0f} px", flow_to_color(one.flow, scale)),
+                flow_tile(f"{name}: flow", one.flow, scale),
                 Tile(f"{name}: propagated label", overlay(nonkey_image, one.label, palette)),
                 Tile(f"{name}: errors, {100 * wrong:.1f} % wrong", error_map(one.label, reference)),
                 Tile(f"{name}: {100 * share:.1f} % {one.criterion}", marked),

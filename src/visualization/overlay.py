@@ -1,14 +1,22 @@
 """Images, (3, H, W) uint8 RGB, of label maps: in class colors, as an overlay, or compared with the ground truth."""
 
+import cv2
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from src.structures import IGNORE_INDEX
-from src.visualization.palette import VOID_COLOR, Color, Palette
+from src.visualization.palette import DEFAULT_ALPHA, VOID_COLOR, Color, Palette
+
+Pixels = NDArray[np.uint8]
 
 CORRECT_COLOR: Color = (60, 160, 90)
 WRONG_COLOR: Color = (225, 45, 45)
 DISOCCLUDED_COLOR: Color = (255, 60, 220)
+_CONTOUR_COLOR: Color = (255, 255, 255)
+_CONTOUR_SIDE = 480  # pixels of the shorter image side for each pixel of a contour's width
+_CONTOUR = 255  # value of contours among the labels
 
 
 def colorize(label: Tensor, palette: Palette) -> Tensor:
@@ -24,25 +32,30 @@ def colorize(label: Tensor, palette: Palette) -> Tensor:
     Raises:
         ValueError: if a value is neither a class of the palette nor ``IGNORE_INDEX``.
     """
-    if len(palette) > IGNORE_INDEX:
-        raise ValueError(f"palette has {len(palette)} colors; expected at most {IGNORE_INDEX}, because {IGNORE_INDEX} is void")
-    invalid = (label != IGNORE_INDEX) & ((label < 0) | (label >= len(palette)))
-    if invalid.any():
-        found = torch.unique(label[invalid]).tolist()
-        raise ValueError(f"label values {found} have no color; expected 0..{len(palette) - 1} or {IGNORE_INDEX} (void)")
+    check_values(label, palette)
     colors = torch.zeros(IGNORE_INDEX + 1, 3, dtype=torch.uint8)
     colors[: len(palette)] = torch.tensor(palette, dtype=torch.uint8)
     colors[IGNORE_INDEX] = torch.tensor(VOID_COLOR, dtype=torch.uint8)
     return colors.to(label.device)[label.long()].movedim(-1, -3)
 
 
-def overlay(image: Tensor, semantic_map: Tensor, palette: Palette, alpha: float = 0.5) -> Tensor:
-    """Blend a label map with its image.
+def check_values(label: Tensor, palette: Palette) -> None:
+    """Raise ``ValueError`` for a value that is neither a class of the palette nor ``IGNORE_INDEX``."""
+    if len(palette) > IGNORE_INDEX:
+        raise ValueError(f"palette has {len(palette)} colors; expected at most {IGNORE_INDEX}, because {IGNORE_INDEX} is void")
+    invalid = (label != IGNORE_INDEX) & ((label < 0) | (label >= len(palette)))
+    if invalid.any():
+        found = torch.unique(label[invalid]).tolist()
+        raise ValueError(f"label values {found} have no color; expected 0..{len(palette) - 1} or {IGNORE_INDEX} (void)")
+
+
+def overlay(image: Tensor, semantic_map: Tensor, palette: Palette, alpha: float = DEFAULT_ALPHA) -> Tensor:
+    """Blend a label map, with white contours between its segments, with its image.
 
     Args:
         image: (3, H, W) uint8 RGB.
         semantic_map: (H, W) int64, classes or ``IGNORE_INDEX``.
-        palette: K colors.
+        palette: K <= 254 colors.
         alpha: weight of the class colors: 0 shows only the image, 1 only the label map.
 
     Returns:
@@ -55,7 +68,62 @@ def overlay(image: Tensor, semantic_map: Tensor, palette: Palette, alpha: float 
         raise ValueError(f"alpha is {alpha}; expected 0..1")
     if image.shape[-2:] != semantic_map.shape[-2:]:
         raise ValueError(f"image is {tuple(image.shape[-2:])} and map is {tuple(semantic_map.shape[-2:])}; expected one size")
-    return torch.lerp(image.float(), colorize(semantic_map, palette).float(), alpha).round().to(torch.uint8)
+    check_values(semantic_map, palette)
+    pixels = image.cpu().numpy()
+    blended = np.empty((*pixels.shape[1:], 3), np.uint8)
+    Blender(palette, alpha, void=True).blend(pixels, semantic_map.cpu().numpy(), blended)
+    return torch.from_numpy(blended).permute(2, 0, 1).contiguous()
+
+
+class Blender:
+    """Blends class colors, and white contours where a class begins, seen from the left or from above, with images.
+
+    Contours are one pixel wide, in images from 960 pixels on two pixels or more. Memory is kept from image to image, since new
+    memory costs as much time as half of the work.
+
+    Args:
+        palette: K colors.
+        alpha: weight of the class colors.
+        void: whether ``IGNORE_INDEX`` is void, not a class.
+    """
+
+    def __init__(self, palette: Palette, alpha: float, void: bool = False) -> None:
+        self._void = len(palette) if void else None
+        self._is_narrow = len(palette) + void <= _CONTOUR
+        self._colors = np.full((max(len(palette) + void, _CONTOUR + 1), 1, 3), VOID_COLOR, np.uint8)
+        self._colors[: len(palette), 0] = palette
+        if self._is_narrow:
+            self._colors[_CONTOUR] = _CONTOUR_COLOR
+        self._alpha = alpha
+        self._buffers: list[Pixels] = []
+
+    def blend(self, image: Pixels, labels: NDArray[np.integer], out: Pixels) -> None:
+        """Blend a label map, (H, W), with its image, (3, H, W), into ``out``, (H, W, 3)."""
+        if not self._buffers or self._buffers[0].shape != out.shape:
+            self._buffers = [np.empty(out.shape[:dims], np.uint8) for dims in (3, 3, 2, 2)]
+        pixels, colors, values, contours = self._buffers
+        if self._void is not None:
+            labels = np.where(labels == IGNORE_INDEX, self._void, labels)
+        labels = labels.astype(np.uint8 if self._is_narrow else np.int32, copy=False)
+        _find_contours(labels, contours)
+        if self._is_narrow:
+            # Thirty times faster than the look-up of NumPy; all bits are set in the value of contours.
+            cv2.applyColorMap(cv2.bitwise_or(labels, contours, values), self._colors, colors)
+        else:
+            np.take(self._colors[:, 0], labels, axis=0, out=colors)
+            colors[contours > 0] = _CONTOUR_COLOR
+        cv2.merge(list(image), pixels)
+        cv2.addWeighted(pixels, 1 - self._alpha, colors, self._alpha, 0, dst=out)
+
+
+def _find_contours(labels: NDArray[np.integer], out: Pixels) -> None:
+    """Write 255 to the pixels whose label differs from that to the left or above, 0 to all others."""
+    width = max(1, min(labels.shape) // _CONTOUR_SIDE)
+    out.fill(0)
+    if labels.shape[1] > width:
+        cv2.compare(labels[:, width:], labels[:, :-width], cv2.CMP_NE, dst=out[:, width:])
+    if labels.shape[0] > width:
+        cv2.bitwise_or(out[width:], cv2.compare(labels[width:], labels[:-width], cv2.CMP_NE), dst=out[width:])
 
 
 def error_map(prediction: Tensor, label: Tensor) -> Tensor:

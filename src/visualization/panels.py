@@ -10,7 +10,7 @@ from src.ops.segment_flow import winning_flow
 from src.ops.warp import disoccluded
 from src.structures import IGNORE_INDEX, FlowPrediction, MaskPrediction
 from src.visualization.canvas import Tile, legend, stack, tile_grid
-from src.visualization.flow_color import flow_to_color, largest_motion
+from src.visualization.flow_color import flow_tile, largest_motion
 from src.visualization.overlay import disocclusion_map, error_map, error_title, overlay
 from src.visualization.palette import Palette
 
@@ -98,6 +98,6 @@ def comparison_panel(
 def _flow_tiles(flow: Tensor | None, target: Tensor | None) -> list[Tile]:
     """Draw flow and true flow with the same color scale, by the true flow if it is known."""
     # At least one pixel, so that noise in a static pair stays pale.
-    scale = max(largest_motion(target if target is not None else flow), 1.0)
+    scale = max(round(largest_motion(target if target is not None else flow)), 1)
     named = (("flow", flow), ("true flow", None if target is None else target.cpu()))
-    return [Tile(f"{name}, full color at {scale:.1f} px", flow_to_color(f, scale)) for name, f in named if f is not None]
+    return [flow_tile(name, f, scale) for name, f in named if f is not None]

@@ -17,6 +17,7 @@ class _Metadata(BaseModel):
 
     classes: Annotated[list[Name], Field(max_length=65_536)] | None = None
     palette: Annotated[list[Annotated[list[Level], Field(min_length=3, max_length=3)]], Field(max_length=65_536)] | None = None
+    palette_chosen: bool | None = None
     short_side: Side | None = None
     max_long_side: Side | None = None
     stage: Name | None = None

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from src.data.datasets.palette import distinct_palette
 from src.visualization.canvas import GAP, TITLE_HEIGHT, Tile, legend, stack, tile_grid, tile_size
+from src.visualization.class_colors import distinct_palette
 
 
 @pytest.mark.parametrize(

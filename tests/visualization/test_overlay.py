@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from src.data.datasets.palette import distinct_palette
 from src.structures import IGNORE_INDEX
+from src.visualization.class_colors import distinct_palette
 from src.visualization.overlay import CORRECT_COLOR, WRONG_COLOR, colorize, error_map, overlay
 from src.visualization.palette import VOID_COLOR
 

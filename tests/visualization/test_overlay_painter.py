@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.data.datasets.palette import distinct_palette
+from src.visualization.class_colors import distinct_palette
 from src.visualization.overlay import overlay
 from src.visualization.overlay_painter import OverlayPainter
 

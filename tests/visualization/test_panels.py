@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from src.data.datasets.palette import distinct_palette
 from src.structures import IGNORE_INDEX
 from src.visualization.canvas import GAP, TITLE_HEIGHT
+from src.visualization.class_colors import distinct_palette
 from src.visualization.overlay import error_map
 from src.visualization.panels import comparison_panel, pair_panel
 from tests.segment_predictions import SIZE, flow_of, prediction

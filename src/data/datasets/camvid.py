@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 from src.data.clips import SplitContent
 from src.data.datasets.base import DatasetFolder, check_split
-from src.data.datasets.palette import read_palette
 from src.data.integrity.issues import IssuePolicy
 from src.files.text import read_text
 from src.structures import IGNORE_INDEX, Clip
@@ -25,7 +24,7 @@ from src.structures import IGNORE_INDEX, Clip
 TRAIN_DRIVES = ("0001TP", "0006R0", "Seq05VD")
 DENSE_DRIVE, DENSE_FRAMES = "0016E5", (7959, 8059)
 SPLITS = ("train", "train_part", "val_part", "test")
-PALETTE = read_palette(Path(__file__).with_name("camvid_palette.json"))
+NUM_CLASSES = 11
 _COLUMNS = ("sequence", "frame", "image", "label")
 
 
@@ -47,9 +46,8 @@ class CamVid(DatasetFolder):
         return SplitContent(
             [_clip(drive, _select(rows, self.split), self.root, self.split, policy) for drive, rows in by_drive.items()],
             _read_classes(self.root / "classes.txt"),
-            PALETTE,
             15.0 if self.split == "test" else 1.0,
-            {k: k for k in range(len(PALETTE))} | {len(PALETTE): IGNORE_INDEX},
+            {k: k for k in range(NUM_CLASSES)} | {NUM_CLASSES: IGNORE_INDEX},
         )
 
 
@@ -107,10 +105,8 @@ def _read_classes(path: Path) -> list[str]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; expected the class names, '0 sky' to '11 void(ignore)', one per line")
     lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
-    if len(lines) != len(PALETTE) + 1:
-        raise ValueError(
-            f"{path} has {len(lines)} entries; expected '<number> <name>' for the numbers 0..{len(PALETTE)} in order"
-        )
+    if len(lines) != NUM_CLASSES + 1:
+        raise ValueError(f"{path} has {len(lines)} entries; expected '<number> <name>' for the numbers 0..{NUM_CLASSES} in order")
     for k, line in enumerate(lines):
         if len(parts := line.split(maxsplit=1)) != 2 or parts[0] != str(k):
             raise ValueError(f"{path}: entry {k + 1} is {line!r}; expected '{k} <name>'")

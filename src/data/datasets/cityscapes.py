@@ -13,7 +13,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-from src.data.clips import Color, SplitContent
+from src.data.clips import SplitContent
 from src.data.datasets.base import DatasetFolder
 from src.data.integrity.issues import DatasetIssue, IssuePolicy
 from src.structures import IGNORE_INDEX, Clip
@@ -24,11 +24,10 @@ class CityscapesClass(NamedTuple):
 
     name: str
     label_id: int
-    color: Color
 
 
 CLASSES = tuple(
-    CityscapesClass(entry["name"], entry["label_id"], tuple(entry["color"]))
+    CityscapesClass(entry["name"], entry["label_id"])
     for entry in json.loads(Path(__file__).with_name("cityscapes_classes.json").read_text(encoding="utf-8"))
 )
 _LABEL_IDS = range(34)
@@ -81,7 +80,6 @@ class Cityscapes(DatasetFolder):
         return SplitContent(
             [clip for clip in clips if clip is not None],
             [c.name for c in CLASSES],
-            [c.color for c in CLASSES],
             17.0,
             {i: IGNORE_INDEX for i in (*_LABEL_IDS, 255)} | {c.label_id: k for k, c in enumerate(CLASSES)},
         )

@@ -4,7 +4,7 @@
 fps: 25                                               # frames per second; default 25
 ignore: [255]                                         # ignored mask values; default [255]
 classes:
-  - road                                              # mask value 0, its place in the list; default color
+  - road                                              # mask value 0, its place in the list; color of its name
   - {name: car, value: 7, color: [0, 0, 142]}         # explicit mask value and color
   - {name: plant, value: [8, 9]}                      # two mask values of one class
 mask_suffix: _mask                                    # the mask of x.jpg is x_mask.png; default none
@@ -21,7 +21,6 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from src.data.clips import Color
-from src.data.datasets.palette import distinct_palette
 from src.data.shards.path import dataset_root
 from src.files.text import read_text
 from src.structures import IGNORE_INDEX
@@ -66,7 +65,8 @@ class ClassDefinitions:
     """Content of ``classes.yaml``.
 
     Attributes:
-        classes, palette: K names and colors.
+        classes: K names.
+        colors: K colors, ``None`` for a class without.
         values: mask value, or color as of :class:`src.files.images.label_png.LabelFormat`, -> class or ``IGNORE_INDEX``.
         fps: frames per second.
         mask_suffix: what the name of a mask has beyond that of its frame.
@@ -74,7 +74,7 @@ class ClassDefinitions:
     """
 
     classes: tuple[str, ...]
-    palette: tuple[Color, ...]
+    colors: tuple[Color | None, ...]
     values: dict[int, int]
     fps: float
     mask_suffix: str = ""
@@ -111,9 +111,12 @@ def read_classes_yaml(path: Path) -> ClassDefinitions:
         if name in names[:k]:
             raise _error(path, text, ("classes", k), f"is {name!r}, which is listed before; expected different names")
     values = _mask_values(path, text, parsed)
-    defaults = distinct_palette(len(names))
-    palette = tuple(entry.color or default for entry, default in zip(parsed.classes, defaults, strict=True))
-    colors = tuple((r, g, b) for r, g, b in palette)
+    colors = tuple(None if entry.color is None else (entry.color[0], entry.color[1], entry.color[2]) for entry in parsed.classes)
+    for k, color in enumerate(colors):
+        if color is not None and color in colors[:k]:
+            raise _error(
+                path, text, ("classes", k, "color"), f"is {list(color)}, which a class before has; expected different colors"
+            )
     return ClassDefinitions(names, colors, values, parsed.fps, parsed.mask_suffix or "", parsed.mask_colors)
 
 

@@ -59,8 +59,8 @@ class FolderClips(DatasetFolder):
         return SplitContent(
             read_clips(videos, policy, self._labelling),
             defined.classes,
-            defined.palette,
             defined.fps,
             defined.values,
             label_colors=defined.mask_colors,
+            chosen_colors=defined.colors,
         )

@@ -40,7 +40,6 @@ class KittiStep(DatasetFolder):
         return SplitContent(
             read_clips(sequences, policy, "every_frame"),
             [c.name for c in CLASSES],
-            [c.color for c in CLASSES],
             10.0,
             {k: k for k in range(len(CLASSES))} | {255: IGNORE_INDEX},
             label_channel=0,

@@ -45,7 +45,7 @@ class Middlebury(DatasetFolder):
             policy.report_missing(frames, f"scene {scene}")
             clips.append(Clip(scene, frames, (None, None)))
         # A label format needs at least one value; no file uses it.
-        return SplitContent(clips, (), (), 1.0, {IGNORE_INDEX: IGNORE_INDEX})
+        return SplitContent(clips, (), 1.0, {IGNORE_INDEX: IGNORE_INDEX})
 
     def read_flow(self, clip: int, nonkey: int, key: int) -> Tensor | None:
         """Read the ground-truth flow from frame 10 (index 0) to frame 11 (index 1).

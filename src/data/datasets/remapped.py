@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from src.data.clips import ClipDataset, Color, match_palette
-from src.data.datasets.palette import distinct_palette
+from src.data.clips import ClipDataset
 from src.structures import IGNORE_INDEX, Clip
 
 
@@ -19,15 +18,12 @@ class RemappedClasses(ClipDataset):
         dataset: source of the clips.
         classes: K target names, in the order of the model.
         names: class of ``dataset`` -> class of ``classes``; several may map to one.
-        palette: K colors; default distinct ones.
 
     Raises:
         ValueError: if ``names`` has a class that is not in ``dataset`` or not in ``classes``, or is empty.
     """
 
-    def __init__(
-        self, dataset: ClipDataset, classes: Sequence[str], names: Mapping[str, str], palette: Sequence[Color] | None = None
-    ) -> None:
+    def __init__(self, dataset: ClipDataset, classes: Sequence[str], names: Mapping[str, str]) -> None:
         unknown = sorted(set(names) - set(dataset.classes)) + sorted(set(names.values()) - set(classes))
         if unknown or not names:
             raise ValueError(
@@ -36,7 +32,7 @@ class RemappedClasses(ClipDataset):
             )
         self.dataset = dataset
         self.classes = tuple(classes)
-        self.palette = match_palette(classes, distinct_palette(len(classes)) if palette is None else palette)
+        self.chosen_colors = ()
         self.fps = dataset.fps
         # One lookup translates a label: 256 entries, IGNORE_INDEX included.
         self._table = torch.full((256,), IGNORE_INDEX, dtype=torch.int64)

@@ -34,4 +34,4 @@ class UnlabelledVideos(DatasetFolder):
         folders = {name: self.root / name / self._frames for name in video_folders(self.root, policy)}
         videos = [FrameFolders(name, folder, folder / "no labels") for name, folder in folders.items()]
         # A label format needs at least one value; no file uses it.
-        return SplitContent(read_clips(videos, policy, "any"), (), (), 0.0, {0: IGNORE_INDEX})
+        return SplitContent(read_clips(videos, policy, "any"), (), 0.0, {0: IGNORE_INDEX})

@@ -8,8 +8,7 @@ import av
 import torch
 from torch import Tensor
 
-from src.data.clips import ClipDataset, Color, match_palette
-from src.data.datasets.palette import distinct_palette
+from src.data.clips import ClipDataset
 from src.files.images.readers import CorruptFileError, natural_key
 from src.files.suffixes import VIDEO_SUFFIXES, is_hidden, left_out_line
 from src.files.video.container import error_text, frame_rate, open_video
@@ -25,7 +24,6 @@ class VideoFiles(ClipDataset):
     Args:
         root: folder of videos, searched recursively.
         classes: K class names of the model, as the files have none.
-        palette: K colors; default distinct ones.
 
     Attributes:
         fps: frames per second of the first file.
@@ -35,12 +33,10 @@ class VideoFiles(ClipDataset):
         ValueError: if a file is not a readable video; the message names the file.
     """
 
-    def __init__(self, root: str | Path, classes: Sequence[str] = (), palette: Sequence[Color] | None = None) -> None:
+    def __init__(self, root: str | Path, classes: Sequence[str] = ()) -> None:
         self.root = Path(root)
         self.classes = tuple(classes)
-        if palette is None:
-            palette = distinct_palette(len(classes)) if classes else ()
-        self.palette = match_palette(classes, palette)
+        self.chosen_colors = ()
         files = [path for path in sorted(self.root.rglob("*"), key=natural_key) if path.is_file() and not is_hidden(path)]
         paths = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
         if not paths:

@@ -11,7 +11,6 @@
 from src.data.clips import SplitContent
 from src.data.datasets.base import DatasetFolder
 from src.data.datasets.frame_folders import FrameFolders, read_clips, read_video_list
-from src.data.datasets.palette import distinct_palette
 from src.data.datasets.vspw import CLASS_FILE, VSPW_CLASSES, read_class_names
 from src.data.integrity.issues import IssuePolicy
 from src.structures import IGNORE_INDEX
@@ -39,7 +38,6 @@ class VIPSeg(DatasetFolder):
         return SplitContent(
             read_clips(videos, policy, "all_or_none" if self.split == "test" else "every_frame"),
             read_class_names(self.root / CLASS_FILE, len(VSPW_CLASSES)),
-            distinct_palette(len(VSPW_CLASSES)),
             5.0,
             panoptic_values(),
         )

@@ -12,10 +12,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from src.data.clips import Color, SplitContent
+from src.data.clips import SplitContent
 from src.data.datasets.base import DatasetFolder
 from src.data.datasets.frame_folders import FrameFolders, read_clips, read_video_list
-from src.data.datasets.palette import distinct_palette
 from src.data.integrity.issues import DatasetIssue, IssuePolicy
 from src.structures import IGNORE_INDEX
 
@@ -33,7 +32,6 @@ class VSPW(DatasetFolder):
     Args:
         num_classes: K; 124 in VSPW.
         classes: K names; default those of ``label_num_dic_final.json``, else VSPW's own for K = 124, else ``class_0``, ...
-        palette: K colors; default distinct ones.
         fps: frames per second.
         min_clip_length: minimum number of frames; 17 reproduces the VSPW evaluation scripts (VSPW_baseline).
     """
@@ -44,7 +42,6 @@ class VSPW(DatasetFolder):
         split: str,
         num_classes: int = 124,
         classes: Sequence[str] | None = None,
-        palette: Sequence[Color] | None = None,
         fps: float = 15.0,
         min_clip_length: int = 1,
         exclude: str | Path | None = None,
@@ -54,12 +51,12 @@ class VSPW(DatasetFolder):
             raise ValueError(f"num_classes={num_classes}; expected 1..254 (0 and 255 of the label PNGs mean ignore)")
         if classes is not None and len(classes) != num_classes:
             raise ValueError(f"{len(classes)} class names but num_classes={num_classes}; expected as many")
-        self._label_settings = num_classes, classes, palette, fps
+        self._label_settings = num_classes, classes, fps
         super().__init__(root, split, min_clip_length, exclude, issues)
 
     def load_split(self, policy: IssuePolicy) -> SplitContent:
         """Find the listed videos; see :meth:`DatasetFolder.load_split`."""
-        num_classes, classes, palette, fps = self._label_settings
+        num_classes, classes, fps = self._label_settings
         data = self.root / "data"
         if not data.is_dir():
             raise FileNotFoundError(
@@ -70,7 +67,6 @@ class VSPW(DatasetFolder):
         return SplitContent(
             read_clips(videos, policy, "all_or_none" if self.split == "test" else "every_frame"),
             classes if classes is not None else read_class_names(self.root / CLASS_FILE, num_classes),
-            palette if palette is not None else distinct_palette(num_classes),
             fps,
             {0: IGNORE_INDEX, 255: IGNORE_INDEX} | {k + 1: k for k in range(num_classes)},
         )

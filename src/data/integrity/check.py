@@ -23,7 +23,7 @@ class CheckableDataset(Protocol):
     """Dataset whose frames and labels are files."""
 
     classes: tuple[str, ...]
-    palette: tuple[tuple[int, int, int], ...]
+    chosen_colors: tuple[tuple[int, int, int] | None, ...]
     clips: list[Clip]
     label_format: LabelFormat
     part_of: str | None

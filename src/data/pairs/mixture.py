@@ -93,7 +93,7 @@ class Unlabelled(ClipDataset):
     def __init__(self, dataset: ClipDataset) -> None:
         self.dataset = dataset
         self.classes = dataset.classes
-        self.palette = dataset.palette
+        self.chosen_colors = dataset.chosen_colors
         self.fps = dataset.fps
         self.clips = dataset.clips
         self._last_image: tuple[int, int, torch.Size] | None = None

@@ -5,7 +5,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from src.data.datasets.palette import read_palette
 from src.data.datasets.vspw import VSPW
 from src.data.shards.path import dataset_root
 from src.data.synthetic.scenes.files import SPLITS, SceneSettings, build_shots, find_folder, generate, is_complete, read_json
@@ -13,7 +12,6 @@ from src.data.synthetic.scenes.rendering import flow_between
 from src.data.synthetic.scenes.shapes import SCENE_CLASSES
 from src.data.synthetic.scenes.world import Scene
 
-PALETTE = read_palette(Path(__file__).with_name("moving_scenes_palette.json"))
 _DEFAULT_CLIPS = {"train": 60, "val": 8, "test": 12}
 # 32 test frames, so that mVC16 has several windows per clip.
 _DEFAULT_FRAMES = {"train": 24, "val": 24, "test": 32}
@@ -61,7 +59,7 @@ class MovingScenes(VSPW):
         folder = find_folder(dataset_root(root), split, settings)
         if not is_complete(folder, split, settings):
             folder = generate(dataset_root(root), split, settings)
-        super().__init__(str(folder), split, num_classes=len(SCENE_CLASSES), classes=SCENE_CLASSES, palette=PALETTE, fps=15.0)
+        super().__init__(str(folder), split, num_classes=len(SCENE_CLASSES), classes=SCENE_CLASSES, fps=15.0)
         self.settings = settings
         self._shots: dict[int, list[tuple[int, Scene]]] = {}
 

@@ -29,7 +29,7 @@ class StillPairs(ClipDataset):
         self.motion = motion
         self.seed = seed
         self.classes: tuple[str, ...] = tuple(stills.classes)
-        self.palette = stills.palette
+        self.chosen_colors = stills.chosen_colors
         self.fps = 1.0
         self._frames = [(clip, frame) for clip, frames in enumerate(stills.clips) for frame in frames.labelled_frames]
         self.clips = [_clip(stills.clips[clip], frame) for clip, frame in self._frames]

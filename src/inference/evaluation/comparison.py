@@ -18,6 +18,7 @@ from src.inference.evaluation.scores import EvaluationResult
 from src.inference.scheduling.scheduler import FixedInterval, KeyFrameScheduler
 from src.inference.streaming import StreamingSegmentor
 from src.models.propagator import Propagator
+from src.visualization.palette import PaletteChoice
 
 
 @dataclass(frozen=True)
@@ -169,6 +170,7 @@ def draw_methods(
     pictures: Path | None,
     console: Console | None = None,
     fusings: Sequence[Fusing] = (PLAIN,),
+    choice: PaletteChoice = "names",
 ) -> None:
     """Write the overlay mp4 of the first clip and the folder of pictures of single frames, where their paths are given."""
     streams = {
@@ -181,10 +183,10 @@ def draw_methods(
         if overlay is not None:
             task = progress.add_task(f"overlay {overlay.name}", total=None)
             titled = {name if name == "per_frame" else f"{name}, k={key_interval}": stream for name, stream in streams.items()}
-            write_comparison_video(titled, dataset, 0, overlay, advance(progress, task))
+            write_comparison_video(titled, dataset, 0, overlay, advance(progress, task), choice)
         if pictures is not None:
             drawn = progress.add_task("pictures", total=None)
-            write_pictures(streams, dataset, pictures, max(1, key_interval - 1), 4, advance(progress, drawn))
+            write_pictures(streams, dataset, pictures, max(1, key_interval - 1), 4, advance(progress, drawn), choice)
 
 
 def check_classes(metadata: dict[str, Any], dataset: ClipDataset) -> None:

@@ -16,6 +16,8 @@ from src.inference.video.writer import VideoWriter
 from src.ops.masks import semantic_map
 from src.ops.resize import resize_nearest, resize_partial_flow
 from src.structures import MaskPrediction
+from src.visualization.class_colors import class_palette
+from src.visualization.palette import Palette, PaletteChoice
 from src.visualization.panels import comparison_panel, pair_panel
 from src.visualization.weights_panel import weights_panel
 
@@ -26,17 +28,19 @@ def write_comparison_video(
     clip: int,
     path: str | Path,
     progress: ProgressCallback | None = None,
+    choice: PaletteChoice = "names",
 ) -> None:
     """Write an mp4 of one clip: image, label and the overlay of every method, by title."""
     labelled = set(dataset.clips[clip].labelled_frames)
     every = range(len(dataset.clips[clip]))
     results = {name: stream.label_frames(_images(dataset, clip, every)) for name, stream in streams.items()}
+    palette = class_palette(dataset.classes, dataset.chosen_colors, choice)
     with VideoWriter(path, fps=Fraction(dataset.fps).limit_denominator(1001)) as video:
         for frame in counted(range(len(dataset.clips[clip])), progress):
             image = dataset.read_image(clip, frame)
             label = dataset.read_label(clip, frame) if frame in labelled else None
             maps = {name: next(labelled_frames).semantic_map[0].cpu() for name, labelled_frames in results.items()}
-            video.write(comparison_panel(image, label, maps, dataset.palette, dataset.classes))
+            video.write(comparison_panel(image, label, maps, palette, dataset.classes))
 
 
 def write_pictures(
@@ -46,6 +50,7 @@ def write_pictures(
     offset: int,
     clips: int = 4,
     progress: ProgressCallback | None = None,
+    choice: PaletteChoice = "names",
 ) -> list[Path]:
     """Write PNG files of one frame per clip, ``offset`` frames after its key frame.
 
@@ -60,18 +65,20 @@ def write_pictures(
         offset: frames from the key frame to the pictured frame; fewer in shorter clips.
         clips: number of clips, spread evenly over the dataset.
         progress: called after every clip.
+        choice: colors of the classes.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     chosen = sorted({i * len(dataset.clips) // clips for i in range(clips)})
+    palette = class_palette(dataset.classes, dataset.chosen_colors, choice)
     written: list[Path] = []
     for clip in counted(chosen, progress):
-        written += _clip_pictures(streams, dataset, clip, offset, folder)
+        written += _clip_pictures(streams, dataset, clip, offset, folder, palette)
     return written
 
 
 def _clip_pictures(
-    streams: Mapping[str, StreamingSegmentor], dataset: ClipDataset, clip: int, offset: int, folder: Path
+    streams: Mapping[str, StreamingSegmentor], dataset: ClipDataset, clip: int, offset: int, folder: Path, palette: Palette
 ) -> list[Path]:
     labelled = dataset.clips[clip].labelled_frames
     if not labelled:
@@ -95,7 +102,7 @@ def _clip_pictures(
             for frame in {key, nonkey} & set(dataset.clips[clip].labelled_frames):
                 if results[frame].result.prediction.shares is not None:
                     stem = f"{place}_{frame:05d}_{name}_weights".replace(", ", "_").replace(" ", "_")
-                    pictures[stem] = _weights(stream, dataset, clip, frame, results[frame].result)
+                    pictures[stem] = _weights(stream, dataset, clip, frame, results[frame].result, palette)
             continue
         _, state = stream.segment_key(key_image[None])
         result = stream.propagate(image[None], state)
@@ -104,9 +111,9 @@ def _clip_pictures(
         size = (shown.shape[-2], shown.shape[-1])
         pictures[f"{place}_{nonkey:05d}_{name}"] = pair_panel(
             key_shown, shown, resize_nearest(label, size), result.prediction, result.flow,
-            None if target is None else resize_partial_flow(target, size), dataset.palette, state.prediction,
+            None if target is None else resize_partial_flow(target, size), palette, state.prediction,
         )  # fmt: skip
-    pictures[f"{place}_{nonkey:05d}"] = comparison_panel(image, label, maps, dataset.palette, dataset.classes)
+    pictures[f"{place}_{nonkey:05d}"] = comparison_panel(image, label, maps, palette, dataset.classes)
     paths = [folder / f"{name}.png" for name in sorted(pictures)]
     for path in paths:
         Image.fromarray(pictures[path.stem].permute(1, 2, 0).contiguous().numpy()).save(path)
@@ -124,7 +131,9 @@ def _around(stream: StreamingSegmentor, dataset: ClipDataset, clip: int, key: in
     return dict(zip(frames, fixed.label_frames(_images(dataset, clip, frames)), strict=True))
 
 
-def _weights(stream: StreamingSegmentor, dataset: ClipDataset, clip: int, frame: int, result: StepResult) -> Tensor:
+def _weights(
+    stream: StreamingSegmentor, dataset: ClipDataset, clip: int, frame: int, result: StepResult, palette: Palette
+) -> Tensor:
     def shown(number: int) -> Tensor:
         return stream.resize(dataset.read_image(clip, number)[None])[0].cpu()
 
@@ -137,7 +146,7 @@ def _weights(stream: StreamingSegmentor, dataset: ClipDataset, clip: int, frame:
         shares[0].cpu(),
         result.semantic_map(size)[0].cpu(),
         resize_nearest(dataset.read_label(clip, frame), size),
-        dataset.palette,
+        palette,
     )
 
 

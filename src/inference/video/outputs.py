@@ -18,7 +18,6 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
@@ -30,10 +29,10 @@ from src.inference.video.video_list import OVERLAY as OVERLAY
 from src.inference.video.writer import VideoWriter
 from src.structures import Size
 from src.visualization.canvas import Tile, tile_grid
-from src.visualization.flow_color import flow_to_color, largest_motion
+from src.visualization.flow_color import default_scale, flow_tile
 from src.visualization.overlay import disocclusion_map
-from src.visualization.overlay_painter import OverlayPainter
-from src.visualization.palette import Palette
+from src.visualization.overlay_painter import Legend, OverlayPainter
+from src.visualization.palette import DEFAULT_ALPHA, Palette
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +58,10 @@ class OutputOptions:
 
     labels: bool = False
     flow_pictures: bool = False
-    legend: bool = True
-    alpha: float = 0.5
+    flow_scale: float | None = None
+    legend: Legend = "side"
+    key_marks: bool = False
+    alpha: float = DEFAULT_ALPHA
     quality: int = 20
     source_beside: bool = False
 
@@ -87,10 +88,12 @@ class VideoOutputs:
         self.folder = Path(folder)
         self.options = options
         check_replaceable(self.folder, options.names, overwrite=False)
-        self._painter = OverlayPainter(classes, palette, options.alpha, options.legend)
+        self._painter = OverlayPainter(classes, palette, options.alpha, options.legend, options.source_beside)
         self._classes = tuple(classes)
         self._info = info
         self._size: Size | None = None
+        # One for all frames, so that equal motion has equal colors.
+        self._flow_scale = options.flow_scale
         self.frames = 0
         self._video = VideoWriter(self.folder / OVERLAY, info.fps, options.quality, info.time_base, info.pixel_aspect)
         for name in options.names:
@@ -108,7 +111,7 @@ class VideoOutputs:
             self._video.abandon()
 
     def write(self, result: FramePrediction, remark: str | None = None) -> None:
-        """Append one frame, with a remark in the overlay's corner on request.
+        """Append one frame, with a remark in the overlay's corner.
 
         In the overlay, a frame is resized to the first frame's size; label maps keep their own size.
         """
@@ -116,10 +119,9 @@ class VideoOutputs:
         labels = result.semantic_map.numpy()
         # The background of a single class is a further value.
         shares = np.bincount(labels.ravel(), minlength=len(self._classes))[: len(self._classes)] / labels.size
-        notes = (None if result.reason is None else f"key: {result.reason}", remark)
+        marked = self.options.key_marks and result.is_key
+        notes = (f"key frame: {result.reason}" if marked and result.reason else "key frame" if marked else None, remark)
         picture = self._painter.paint(frame.image, labels, shares, ", ".join(filter(None, notes)) or None)
-        if self.options.source_beside:
-            picture = torch.cat((frame.image, picture), dim=2)
         self._video.write(self._resize(picture), frame.time, frame.duration)
         self._rows.writerow(
             [
@@ -164,9 +166,9 @@ class VideoOutputs:
         return F.interpolate(picture[None], size=self._size, mode="bilinear", antialias=True)[0]
 
     def _save_flow(self, result: FramePrediction, flow: Tensor) -> None:
-        # At least one pixel, so that noise in a static scene stays pale.
-        scale, name = max(largest_motion(flow), 1.0), result.frame.name
-        tiles = [Tile(f"{name}: full color at {scale:.1f} px", flow_to_color(flow, scale))]
+        self._flow_scale = self._flow_scale or default_scale((flow.shape[-2], flow.shape[-1]))
+        name = result.frame.name
+        tiles = [flow_tile(name, flow, self._flow_scale)]
         if result.disoccluded is not None and result.disoccluded_share is not None:
             size = (flow.shape[-2], flow.shape[-1])
             image, disoccluded = (

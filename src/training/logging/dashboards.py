@@ -21,6 +21,7 @@ from src.measure.cost import frame_cost
 from src.ops.resize import short_side_size
 from src.training.stages import SegmentorStage
 from src.training.strategies import is_sharded
+from src.visualization.palette import PaletteChoice
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class OverlayClip(_Streaming):
     Args:
         folder: folder of the mp4 files, named by their step.
         num_frames: number of frames from the start of the clip, at least 1.
+        palette: colors of the classes.
     """
 
     def __init__(
@@ -71,12 +73,14 @@ class OverlayClip(_Streaming):
         key_interval: int = 5,
         short_side: int | None = None,
         max_long_side: int | None = None,
+        palette: PaletteChoice = "names",
     ) -> None:
         if num_frames < 1:
             raise ValueError(f"num_frames is {num_frames}; expected at least 1")
         super().__init__(key_interval, short_side, max_long_side)
         self.folder = Path(folder)
         self.num_frames = num_frames
+        self.palette = palette
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the video of this validation, unless the model is sharded: one process cannot run it."""
@@ -88,7 +92,7 @@ class OverlayClip(_Streaming):
         dataset = _first_frames(trainer.datamodule.val, self.num_frames)  # type: ignore[attr-defined]
         training = propagator.training
         stream = StreamingSegmentor(propagator, FixedInterval(self.key_interval), self.short_side, self.max_long_side)
-        write_comparison_video({f"k={self.key_interval}": stream}, dataset, 0, path)
+        write_comparison_video({f"k={self.key_interval}": stream}, dataset, 0, path, choice=self.palette)
         propagator.train(training)
         for logger in _wandb_loggers(trainer):
             logger.log_video("val/overlay", [str(path)], caption=[dataset.clips[0].name], format=["mp4"])

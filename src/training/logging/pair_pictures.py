@@ -9,8 +9,11 @@ from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 from torch import Tensor
 
+from src.data.clips import ClipDataset
 from src.data.samples import PairBatch
 from src.training.stages import StagePrediction
+from src.visualization.class_colors import class_palette
+from src.visualization.palette import PaletteChoice
 from src.visualization.panels import pair_panel
 
 
@@ -20,11 +23,13 @@ class PairPictures(Callback):
     Args:
         folder: folder of the PNG files, with one folder per step in it.
         num_samples: number of samples to draw.
+        palette: colors of the classes.
     """
 
-    def __init__(self, folder: str, num_samples: int) -> None:
+    def __init__(self, folder: str, num_samples: int, palette: PaletteChoice = "names") -> None:
         self.folder = Path(folder)
         self.num_samples = num_samples
+        self.palette = palette
         self._pictures: list[tuple[str, Tensor]] = []
 
     def on_validation_batch_end(
@@ -39,7 +44,7 @@ class PairPictures(Callback):
         """Draw one sample from the :class:`StagePrediction` that the validation step returned."""
         if batch_idx >= self.num_samples or not trainer.is_global_zero or trainer.sanity_checking:
             return
-        palette = trainer.datamodule.val.palette  # type: ignore[attr-defined]
+        data: ClipDataset = trainer.datamodule.val  # type: ignore[attr-defined]
         outcome: StagePrediction = outputs["prediction"]
         picture = pair_panel(
             key_image=batch.key_image[0].cpu(),
@@ -48,7 +53,7 @@ class PairPictures(Callback):
             prediction=outcome.nonkey,
             flow=outcome.flow,
             target_flow=None if batch.flow is None else batch.flow[0].cpu(),
-            palette=palette,
+            palette=class_palette(data.classes, data.chosen_colors, self.palette),
             key_prediction=outcome.key,
         )
         self._pictures.append((batch.names[0], picture))

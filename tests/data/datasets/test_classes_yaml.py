@@ -3,8 +3,8 @@
 import pytest
 
 from src.data.datasets.classes_yaml import count_classes, read_classes_yaml
-from src.data.datasets.palette import distinct_palette
 from src.structures import IGNORE_INDEX
+from src.visualization.class_colors import distinct_palette
 
 
 def read(tmp_path, text):

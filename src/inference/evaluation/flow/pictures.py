@@ -13,11 +13,18 @@ from src.inference.evaluation.flow.method import FlowMethod
 from src.ops.occlusion import forward_backward_consistent
 from src.ops.warp import warp_label
 from src.visualization.canvas import legend, stack
+from src.visualization.class_colors import class_palette
 from src.visualization.flow_panel import PropagatedLabel, flow_panel
+from src.visualization.palette import PaletteChoice
 
 
 def write_flow_pictures(
-    methods: Mapping[str, FlowMethod], dataset: ClipDataset, folder: Path, offset: int, pairs: int = 3
+    methods: Mapping[str, FlowMethod],
+    dataset: ClipDataset,
+    folder: Path,
+    offset: int,
+    pairs: int = 3,
+    choice: PaletteChoice = "names",
 ) -> list[Path]:
     """Write ``<clip>_<frame>_offset_<offset>.png`` for a few pairs, spread evenly over all that are ``offset`` frames apart.
 
@@ -29,13 +36,14 @@ def write_flow_pictures(
     found = label_pairs(dataset, [offset])
     # From the middle of equal parts: neither the first nor the last pair, where a drive begins or ends.
     chosen = [found[(2 * i + 1) * len(found) // (2 * pairs)] for i in range(min(pairs, len(found)))]
+    palette = class_palette(dataset.classes, dataset.chosen_colors, choice)
     files = []
     for clip, key, target in chosen:
         key_image, image = dataset.read_image(clip, key), dataset.read_image(clip, target)
         key_label, label = dataset.read_label(clip, key), dataset.read_label(clip, target)
         labels = {name: propagate_label(one, key_image, image, key_label, dataset.num_classes) for name, one in methods.items()}
-        panel = flow_panel(key_image, image, key_label, label, labels, dataset.palette, offset)
-        panel = stack([panel, legend(dataset.classes, dataset.palette, panel.shape[-1])])
+        panel = flow_panel(key_image, image, key_label, label, labels, palette, offset)
+        panel = stack([panel, legend(dataset.classes, palette, panel.shape[-1])])
         file = folder / f"{dataset.clips[clip].name.replace('/', '_')}_{target:05d}_offset_{offset}.png"
         files.append(write_rgb(panel, file))
     return files

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from src.data.datasets.palette import distinct_palette, read_palette
+from src.visualization.class_colors import distinct_palette, read_palette
 
 
 @pytest.mark.parametrize(("count", "distance"), [(5, 80), (11, 45), (19, 35), (124, 15)])
