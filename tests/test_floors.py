@@ -31,7 +31,7 @@ def test_the_contracts_hold() -> None:
         ({"models/__init__.py": "import hydra"}, "The method imports no trainer"),
         ({"data/__init__.py": "from lightning import LightningDataModule"}, "In data, only the datamodule"),
         ({"data/datasets/base.py": "import src.data.pairs.sampling"}, "Layers of data"),
-        ({"data/integrity/issues.py": "import src.data.datasets.palette"}, "Layers of data"),
+        ({"data/integrity/issues.py": "import src.data.datasets.folder"}, "Layers of data"),
         ({"training/__init__.py": "import hydra"}, "Training and web do not import Hydra"),
         ({"web/__init__.py": "import omegaconf"}, "Training and web do not import Hydra"),
         ({"training/module.py": "import src.training.wiring"}, "Layers of training"),

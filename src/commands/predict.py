@@ -45,7 +45,8 @@ log = logging.getLogger(__name__)
 # Settings that the results depend on. Settings of the machine and of its speed are left out.
 _RESULT_KEYS = (
     "checkpoint", "flow", "dis_short_side", "short_side", "max_long_side", "max_frames", "labels", "flow_pictures",
-    "flow_scale", "legend", "palette", "key_marks", "alpha", "quality", "autocast", "map_size", "fps", "source_beside", "fuse_keys",
+    "flow_scale", "legend", "palette", "key_marks", "alpha", "quality", "autocast", "map_size", "fps", "source_beside",
+    "fuse_keys",
 )  # fmt: skip
 
 

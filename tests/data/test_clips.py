@@ -13,7 +13,7 @@ def clips(tmp_path):
     write_label(tmp_path / "a.png", label(0, 1, 2, 9))
     clip = Clip("a", (tmp_path / "a.jpg",) * 2, (tmp_path / "a.png", None))
     values = {0: IGNORE_INDEX, 1: 0, 2: 1, 9: IGNORE_INDEX}
-    return FileClips(SplitContent([clip], ("x", "y"), ((1, 1, 1), (2, 2, 2)), 5.0, values))
+    return FileClips(SplitContent([clip], ("x", "y"), 5.0, values))
 
 
 def test_label_values_become_classes(clips):
@@ -46,13 +46,8 @@ def test_reading_a_missing_label_is_an_error(clips):
         clips.read_label(0, 1)
 
 
-def test_every_class_has_a_color(clips):
-    with pytest.raises(ValueError, match="2 classes but 1 palette colors"):
-        FileClips(SplitContent(clips.clips, ("x", "y"), ((1, 1, 1),), 5.0, {0: 0}))
-
-
 def test_short_clips_are_left_out(clips):
-    rest = {"classes": ("x",), "palette": ((1, 1, 1),), "fps": 5.0, "label_values": {0: 0}}
+    rest = {"classes": ("x",), "fps": 5.0, "label_values": {0: 0}}
     short = Clip("short", clips.clips[0].images[:1], (None,))
     assert [c.name for c in FileClips(SplitContent([*clips.clips, short], **rest), min_clip_length=2).clips] == ["a"]
     with pytest.raises(ValueError, match="none of 1 clips is left with min_clip_length=2"):

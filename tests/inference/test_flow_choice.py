@@ -2,7 +2,7 @@
 
 import pytest
 
-from src.inference.flow_choice import names_and_colors, selectable_flows, with_flow
+from src.inference.flow_choice import names_and_colors, saved_colors, selectable_flows, with_flow
 from src.inference.methods import with_method
 from src.models.flow import CopyFlow, DISFlow, PixelBranch, QueryFlow
 from tests.inference.tiny import tiny_propagator
@@ -15,9 +15,21 @@ def test_without_class_names_classes_have_numbers() -> None:
 
 def test_names_and_colors_of_a_checkpoint_are_used_and_must_fit() -> None:
     metadata = {"classes": ["a", "b"], "palette": [[1, 2, 3], [4, 5, 6]]}
-    assert names_and_colors(metadata, 2) == (("a", "b"), [(1, 2, 3), (4, 5, 6)])
+    assert names_and_colors(metadata, 2, "dataset") == (("a", "b"), ((1, 2, 3), (4, 5, 6)))
+    assert names_and_colors({"classes": ["road", "car"]} | {"palette": metadata["palette"]}, 2)[1] == (
+        (128, 64, 128),
+        (0, 0, 142),
+    )
     with pytest.raises(ValueError, match="has 2 class names; expected 3"):
         names_and_colors(metadata, 3)
+
+
+def test_colors_that_the_user_chose_come_back_with_both_palettes_and_published_ones_with_one() -> None:
+    chosen = saved_colors(["road", "car"], [(1, 2, 3), None])
+    assert names_and_colors(chosen, 2)[1] == names_and_colors(chosen, 2, "dataset")[1] == ((1, 2, 3), (0, 0, 142))
+    camvid = saved_colors(["sky", "tree"], [])
+    assert camvid["palette"] == [[128, 128, 128], [128, 128, 0]] and not camvid["palette_chosen"]
+    assert names_and_colors(camvid, 2)[1] == ((70, 130, 180), (107, 142, 35))
 
 
 def test_auto_takes_a_trained_flow_and_else_dis() -> None:

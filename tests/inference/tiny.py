@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from src.data.clips import Color
 from src.models.flow import CopyFlow, CorrelationFlow, DISFlow, FlowEstimator, PixelFlow, QueryFlow
 from src.models.propagator import Propagator
 from src.models.segmentors.mask2former import Mask2FormerSegmentor
@@ -71,6 +72,7 @@ class FakeClips:
     fps = 15.0
     classes: tuple[str, ...] = CLASSES
     palette = ((10, 20, 230), (90, 90, 90), (20, 200, 40), (230, 30, 30))
+    chosen_colors: tuple[Color | None, ...] = palette
 
     def __init__(
         self, lengths: tuple[int, ...] = (6, 4), size: tuple[int, int] = (40, 56), unlabelled: frozenset[int] = frozenset()

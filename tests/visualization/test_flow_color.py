@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from src.visualization.flow_color import UNKNOWN_COLOR, flow_to_color, largest_motion
+from src.visualization.flow_color import UNKNOWN_COLOR, default_scale, flow_tile, flow_to_color, largest_motion
 
 
 def one_color(dx: float, dy: float, max_magnitude: float = 5.0) -> torch.Tensor:
@@ -50,6 +50,28 @@ def test_largest_motion_ignores_the_unknown() -> None:
     flow[:, 1, 1] = float("nan")
     assert largest_motion(flow, None) == 5
     assert largest_motion(torch.full((2, 1, 1), float("nan"))) == 0
+
+
+@pytest.mark.parametrize("size", [(120, 160), (480, 640), (68, 160)])
+def test_a_flow_tile_has_the_wheel_of_its_scale_in_the_corner(size: tuple[int, int]) -> None:
+    title, picture = flow_tile("f1", torch.zeros(2, *size), 20)
+    assert title == "f1, full color at 20 px"
+    rows, columns = (picture != 255).any(0).nonzero(as_tuple=True)
+    top, bottom, left, right = rows.min(), rows.max(), columns.min(), columns.max()
+    assert top > 0.6 * picture.shape[1] and left > 0.6 * picture.shape[2] and bottom - top == right - left
+    y, x, radius = (top + bottom) // 2, (left + right) // 2, (bottom - top) // 2
+    assert (picture[:, y, x] >= 250).all()
+    for dy, dx in ((0, 1), (1, 0), (0, -1), (-1, 0)):
+        found = picture[:, y + dy * (radius - 2), x + dx * (radius - 2)].int()
+        assert (found - one_color(5.0 * dx, 5.0 * dy)).abs().max() < 80
+
+
+def test_tiny_flows_have_a_picture_too() -> None:
+    assert flow_tile("f", torch.zeros(2, 1, 1), 1).image.shape == (3, 240, 240)
+
+
+def test_the_default_scale_is_round_and_depends_on_the_size_only() -> None:
+    assert [default_scale(size) for size in ((5, 9), (96, 160), (272, 640), (1080, 1920), (4320, 7680))] == [1, 5, 20, 50, 200]
 
 
 def test_bad_input_is_refused() -> None:

@@ -6,7 +6,7 @@ import torch
 from src.structures import IGNORE_INDEX
 from src.visualization.class_colors import distinct_palette
 from src.visualization.overlay import CORRECT_COLOR, WRONG_COLOR, colorize, error_map, overlay
-from src.visualization.palette import VOID_COLOR
+from src.visualization.palette import DEFAULT_ALPHA, VOID_COLOR
 
 PALETTE = distinct_palette(4)
 LABEL = torch.tensor([[0, 1, 2], [3, IGNORE_INDEX, 0]])
@@ -24,9 +24,20 @@ def test_every_pixel_has_the_color_of_its_class() -> None:
 def test_alpha_zero_is_the_image_and_one_the_label() -> None:
     image = torch.randint(0, 256, (3, 2, 3), dtype=torch.uint8)
     assert torch.equal(overlay(image, LABEL, PALETTE, alpha=0), image)
-    assert torch.equal(overlay(image, LABEL, PALETTE, alpha=1), colorize(LABEL, PALETTE))
-    halfway = (image.double() + colorize(LABEL, PALETTE)) / 2
-    assert (overlay(image, LABEL, PALETTE) - halfway).abs().max() <= 0.5
+    plain = torch.full((2, 3), 2)
+    assert torch.equal(overlay(image, plain, PALETTE, alpha=1), colorize(plain, PALETTE))
+    blended = (1 - DEFAULT_ALPHA) * image.double() + DEFAULT_ALPHA * colorize(plain, PALETTE)
+    assert (overlay(image, plain, PALETTE) - blended).abs().max() <= 0.51
+
+
+def test_contours_are_white_where_a_class_begins_and_void_is_black() -> None:
+    label = torch.zeros(6, 8, dtype=torch.int64)
+    label[2:, 3:] = 1
+    label[:, 6:] = IGNORE_INDEX
+    drawn = overlay(torch.zeros(3, 6, 8, dtype=torch.uint8), label, PALETTE, alpha=1)
+    expected = colorize(label, PALETTE)
+    expected[:, 2, 3:6] = expected[:, 2:, 3] = expected[:, :, 6] = 255
+    assert torch.equal(drawn, expected) and tuple(drawn[:, 0, 7].tolist()) == VOID_COLOR
 
 
 def test_error_map_is_exact() -> None:

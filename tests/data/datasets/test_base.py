@@ -18,7 +18,7 @@ class OneVideo(DatasetFolder):
         images = sorted(self.root.glob(f"{self.split}_*.png"))
         policy.report_missing([self.root / f"{self.split}_9.png"], "the video")
         labels = tuple(path.parent / "labels" / path.name for path in images)
-        return SplitContent([Clip("v", tuple(images), labels)], ["x"], [(1, 2, 3)], 7.0, {0: IGNORE_INDEX, 5: 0})
+        return SplitContent([Clip("v", tuple(images), labels)], ["x"], 7.0, {0: IGNORE_INDEX, 5: 0}, chosen_colors=[(1, 2, 3)])
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def root(tmp_path):
 
 def test_the_content_of_the_layout_is_read(root):
     data = OneVideo(str(root), "val")
-    assert (data.root, data.split, data.fps, data.classes, data.palette) == (root, "val", 7.0, ("x",), ((1, 2, 3),))
+    assert (data.root, data.split, data.fps, data.classes, data.chosen_colors) == (root, "val", 7.0, ("x",), ((1, 2, 3),))
     assert data.read_label(0, 2)[0, [0, 15]].tolist() == [IGNORE_INDEX, 0]
 
 

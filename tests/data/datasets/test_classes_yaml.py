@@ -4,7 +4,6 @@ import pytest
 
 from src.data.datasets.classes_yaml import count_classes, read_classes_yaml
 from src.structures import IGNORE_INDEX
-from src.visualization.class_colors import distinct_palette
 
 
 def read(tmp_path, text):
@@ -14,7 +13,7 @@ def read(tmp_path, text):
 
 def test_names_are_enough(tmp_path):
     defined = read(tmp_path, "classes: [road, Bürgersteig]")
-    assert (defined.classes, defined.palette, defined.fps) == (("road", "Bürgersteig"), distinct_palette(2), 25.0)
+    assert (defined.classes, defined.colors, defined.fps) == (("road", "Bürgersteig"), (None, None), 25.0)
     assert defined.values == {0: 0, 1: 1, 255: IGNORE_INDEX}
     assert count_classes(tmp_path) == 2
 
@@ -26,7 +25,7 @@ def test_values_colors_and_rate_can_be_set(tmp_path):
         "  - {name: car, value: 7, color: [0, 0, 142]}\n  - {name: plant, value: [8, 1000]}\n  - {name: 'no', value: 2}\n",
     )
     assert defined.classes == ("car", "plant", "no")
-    assert defined.palette == ((0, 0, 142), *distinct_palette(3)[1:])
+    assert defined.colors == ((0, 0, 142), None, None)
     assert defined.values == {7: 0, 8: 1, 1000: 1, 2: 2, 0: IGNORE_INDEX, 300: IGNORE_INDEX}
     assert defined.fps == 12.5
 
@@ -81,6 +80,10 @@ def test_nothing_need_be_ignored(tmp_path):
         ("classes:\n- {name: a, value: true}", r", line 2: classes\[0\]\.value\[0\] is True: .*valid integer"),
         ("classes:\n- {name: a, color: [1, 2]}", r", line 2: classes\[0\]\.color is \[1, 2\]: .*at least 3 items"),
         ("classes:\n- {name: a, color: [1, 2, 256]}", r", line 2: classes\[0\]\.color\[2\] is 256: .*255"),
+        (
+            "classes:\n- {name: a, color: [1, 1, 1]}\n- b\n- {name: c, color: [1, 1, 1]}",
+            r", line 4: classes\[2\]\.color is \[1, 1, 1\], which a class before has; expected different colors",
+        ),
         ("classes:\n- {name: a, color: red}", r", line 2: classes\[0\]\.color is 'red': .*valid list"),
         ("classes: &loop\n- *loop", r", line 1: classes\[0\] is \[\[\.\.\.\]\]: .*expected a name"),
         ("classes: [a]\nfps: 0", ", line 2: fps is 0: .*greater than 0"),

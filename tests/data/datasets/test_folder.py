@@ -113,7 +113,7 @@ def test_color_coded_masks_are_read_by_the_colors_of_the_classes(root, mode, suf
     write_image(root / "frames/one/0.png", size=(9, 16))
     data = FolderClips(root, "val")
     assert data.read_label(0, 0)[4, [0, 6, 14]].tolist() == [1, 0, IGNORE_INDEX]
-    assert data.palette == ((128, 64, 128), (0, 0, 142))
+    assert data.chosen_colors == ((128, 64, 128), (0, 0, 142))
 
 
 def test_a_color_that_is_no_class_is_named_with_its_count_and_file(root):

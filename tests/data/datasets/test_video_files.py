@@ -39,7 +39,7 @@ def data(tmp_path_factory):
 def test_every_video_is_a_clip_without_labels(data):
     assert [(clip.name, len(clip)) for clip in data.clips] == [("a_9", 21), ("a_10", 21), ("b/two", 1)]
     assert not any(clip.labelled_frames for clip in data.clips)
-    assert (data.num_classes, len(data.palette), data.fps) == (2, 2, 25.0)
+    assert (data.num_classes, data.chosen_colors, data.fps) == (2, (), 25.0)
     assert data.read_flow(0, 1, 0) is None
     with pytest.raises(ValueError, match=r"a_9\.mp4: frame 3 has no label"):
         data.read_label(0, 3)
@@ -69,13 +69,11 @@ def test_bad_folders_and_files_are_named(tmp_path):
     (tmp_path / "broken.mp4").write_text("not a video")
     with pytest.raises(ValueError, match=r"broken\.mp4 is not a readable video"):
         VideoFiles(tmp_path, ("a",))
-    with pytest.raises(ValueError, match="1 classes but 2 palette colors"):
-        VideoFiles(tmp_path, ("a",), ((1, 1, 1), (2, 2, 2)))
 
 
 def test_videos_without_classes_are_a_source_of_unlabelled_pairs(data):
     videos = VideoFiles(data.root)
-    assert (videos.num_classes, videos.palette) == (0, ())
+    assert (videos.num_classes, videos.chosen_colors) == (0, ())
     read = []
     videos.read_image = lambda clip, frame, interleaved=False: read.append(frame) or data.read_image(clip, frame, interleaved)
     videos.clips = videos.clips[:2]

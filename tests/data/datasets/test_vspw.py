@@ -35,7 +35,7 @@ def test_labels_shift_and_frames_stay_in_order(root):
 
 def test_the_defaults_are_vspws(root):
     data = VSPW(root, "train")
-    assert data.num_classes == len(data.palette) == 124
+    assert data.num_classes == 124
     assert (data.classes[0], data.classes[60], data.classes[123]) == ("wall", "person", "train")
     assert VSPW(root, "train", num_classes=3).classes == ("class_0", "class_1", "class_2")
 
@@ -51,8 +51,8 @@ def test_class_names_come_from_the_file_by_value(root):
 
 
 def test_own_classes_and_palette_are_taken(root):
-    data = VSPW(root, "train", 2, classes=("disc", "box"), palette=((1, 2, 3), (4, 5, 6)), fps=10.0)
-    assert (data.classes, data.palette, data.fps) == (("disc", "box"), ((1, 2, 3), (4, 5, 6)), 10.0)
+    data = VSPW(root, "train", 2, classes=("disc", "box"), fps=10.0)
+    assert (data.classes, data.chosen_colors, data.fps) == (("disc", "box"), (), 10.0)
     with pytest.raises(ValueError, match="1 class names but num_classes=2"):
         VSPW(root, "train", 2, classes=("disc",))
 

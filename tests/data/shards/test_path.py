@@ -81,7 +81,7 @@ def test_every_data_set_reads_equal_samples_from_shards(name: str, tmp_path: Pat
     write, read = DATASETS[name]
     write(tmp_path / "plain")
     plain, sharded = read(tmp_path / "plain"), read(shard(tmp_path / "plain", tmp_path / "shards", 5000))
-    assert (sharded.classes, sharded.palette, sharded.fps) == (plain.classes, plain.palette, plain.fps)
+    assert (sharded.classes, sharded.chosen_colors, sharded.fps) == (plain.classes, plain.chosen_colors, plain.fps)
     assert [(clip.name, clip.labelled_frames) for clip in sharded.clips] == [(c.name, c.labelled_frames) for c in plain.clips]
     for number, clip in enumerate(plain.clips):
         for frame in range(len(clip)):

@@ -81,7 +81,8 @@ def config(root: Path, draw: random.Random) -> DictConfig:
         "labels": draw.random() < 0.5,
         "flow_pictures": draw.random() < 0.3,
     }
-    fixed = {"data": None, "device": "cpu", "scheduler": {}, "legend": True, "alpha": 0.5, "quality": 20, "source_beside": False}
+    fixed = {"data": None, "device": "cpu", "scheduler": {}, "legend": "side", "key_marks": False, "flow_scale": None}
+    fixed |= {"palette": "names", "alpha": 0.5, "quality": 20, "source_beside": False}
     fusing = {"mode": "auto", "fusion": "photometric", "fuse_keys": False}
     return OmegaConf.create(keys | fixed | fusing | chosen)
 

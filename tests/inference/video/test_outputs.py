@@ -93,7 +93,7 @@ def test_the_source_is_shown_beside_the_overlay_on_request(tmp_path: Path) -> No
     found = [replace(result, semantic_map=torch.full((40, 56), 3, dtype=torch.uint8)) for result in results(size=(40, 56))]
     for alpha in (0.0, 1.0):
         out = tmp_path / f"out{alpha}"
-        write(out, found, OutputOptions(legend=False, alpha=alpha, quality=1, source_beside=True))
+        write(out, found, OutputOptions(legend="off", alpha=alpha, quality=1, source_beside=True))
         for frame, result in zip(VideoFrames(out / "overlay.mp4"), found, strict=True):
             assert frame.image.shape == (3, 40, 112)
             left, right = ((half.float() - result.frame.image.float()).abs().mean() for half in frame.image.split(56, dim=2))
@@ -163,7 +163,7 @@ def test_the_background_of_a_single_class_is_255_in_labels_and_in_no_share(tmp_p
     labels = torch.full((40, 56), 255, dtype=torch.uint8)
     labels[:10] = 0
     found = [replace(one, semantic_map=labels) for one in results(2)]
-    options = OutputOptions(labels=True, legend=False, alpha=1.0)
+    options = OutputOptions(labels=True, legend="off", alpha=1.0)
     with VideoOutputs(tmp_path, INFO, ("lane",), [(200, 40, 40)], options) as outputs:
         for one in found:
             outputs.write(one)
