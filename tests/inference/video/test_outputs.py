@@ -100,6 +100,41 @@ def test_the_source_is_shown_beside_the_overlay_on_request(tmp_path: Path) -> No
             assert left < 10 and (right < 10) == (alpha == 0)
 
 
+def test_key_frames_are_marked_on_request_only(tmp_path: Path) -> None:
+    found = [replace(one, semantic_map=torch.full((144, 192), 3, dtype=torch.uint8)) for one in results(2, (144, 192))]
+    corners = {}
+    for marks in (False, True):
+        write(tmp_path / str(marks), found, OutputOptions(legend="off", key_marks=marks, quality=1))
+        corners[marks] = [frame.image[:, :14, :60].float() for frame in VideoFrames(tmp_path / str(marks) / "overlay.mp4")]
+    key, nonkey = ((one - other).abs().mean() for one, other in zip(corners[False], corners[True], strict=True))
+    assert key > 20 and nonkey < 3
+
+
+def test_the_overlay_has_a_legend_beside_or_below_it(tmp_path: Path) -> None:
+    found = results(1, (144, 192))
+    shapes = {}
+    for legend in ("side", "bottom", "off"):
+        write(tmp_path / legend, found, OutputOptions(legend=legend))
+        shapes[legend] = tuple(next(iter(VideoFrames(tmp_path / legend / "overlay.mp4"))).image.shape[1:])
+    assert shapes["off"] == (144, 192) and shapes["side"][0] == 144 and shapes["bottom"][1] == 192
+    assert 192 < shapes["side"][1] <= 256 and 144 < shapes["bottom"][0] <= 168
+
+
+def test_flow_pictures_of_a_video_have_one_scale(tmp_path: Path) -> None:
+    first, second = results(2), results(2)
+    slow = [replace(one, flow=None if one.flow is None else torch.ones(2, 20, 28)) for one in first]
+    fast = [replace(one, flow=None if one.flow is None else 9 * torch.ones(2, 20, 28)) for one in second]
+    for name, scale in (("default", None), ("given", 50.0)):
+        for speed, found in (("slow", slow), ("fast", fast)):
+            write(tmp_path / name / speed, found, OutputOptions(flow_pictures=True, flow_scale=scale))
+    colors = {
+        (name, speed): np.asarray(Image.open(tmp_path / name / speed / "flow" / "f1.png"))[40, 10].min().item()
+        for name in ("default", "given") for speed in ("slow", "fast")
+    }  # fmt: skip
+    # Of a map of 28 pixels, one pixel has full color; of the given scale, it is pale.
+    assert colors["default", "slow"] == colors["default", "fast"] < colors["given", "fast"] < colors["given", "slow"] < 255
+
+
 def test_an_existing_output_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "out", results(1))
     before = (tmp_path / "out" / "overlay.mp4").read_bytes()
