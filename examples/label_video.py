@@ -3,7 +3,7 @@
 import sys
 
 from src import DISFlow, FixedInterval, Propagator, StreamingSegmentor, VideoWriter, load_checkpoint, overlay, read_video
-from src.data.datasets.palette import distinct_palette
+from src.inference.flow_choice import names_and_colors
 
 
 def main(video: str, result: str, checkpoint: str) -> None:
@@ -12,7 +12,7 @@ def main(video: str, result: str, checkpoint: str) -> None:
     if metadata.get("stage") != "propagation":  # no trained flow: DIS carries the masks
         propagator = Propagator(segmentor, DISFlow(size_divisor=segmentor.size_divisor))
     stream = StreamingSegmentor(propagator, FixedInterval(key_interval=5), short_side=metadata.get("short_side"))
-    palette = metadata.get("palette") or distinct_palette(segmentor.num_classes)
+    _, palette = names_and_colors(metadata, segmentor.num_classes)
     frames, fps = read_video(video)
     with VideoWriter(result, fps) as writer:
         state = None

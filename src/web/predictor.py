@@ -134,7 +134,7 @@ class ClipPredictor:
         if isinstance(scheduler, Budget):
             stream = stream.with_scheduler(self._budget(scheduler, flow, source, fusing))
         times, keys, sizes = RunTimes(), list[KeyFrameMark](), list[Size]()
-        options = OutputOptions(source_beside=True, legend=False)
+        options = OutputOptions(source_beside=True, legend="off")
         folder.parent.mkdir(parents=True, exist_ok=True)
         with (
             Scratch(folder.parent, folder.name) as scratch,

@@ -35,7 +35,7 @@ class Preview:
         show: Callable[[bytes], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._painter = OverlayPainter(classes, palette, with_legend=False)
+        self._painter = OverlayPainter(classes, palette)
         self._aspect, self._show, self._clock = float(pixel_aspect), show, clock
         self._shown = float("-inf")
 
