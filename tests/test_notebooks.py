@@ -1,6 +1,7 @@
 """Notebooks run on a clean clone, call src and define nothing, and carry no outputs in git."""
 
 import ast
+import json
 from pathlib import Path
 
 import nbformat
@@ -47,3 +48,37 @@ def test_it_runs_on_a_clean_clone(path: Path, tmp_path: Path, monkeypatch: pytes
     pictures = [output for output in outputs if "image/png" in output.get("data", {})]
     assert len(pictures) >= 2
     assert {entry.name for entry in tmp_path.iterdir()} == {"conf", "src", "scratch"}
+
+
+@pytest.mark.slow
+def test_comparing_runs_names_those_that_it_leaves_out(tmp_path: Path) -> None:
+    for name in ("conf", "src"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    for name in ("good", "failed", "running"):
+        log = tmp_path / "outputs" / name / "flow" / "csv" / "version_0" / "metrics.csv"
+        log.parent.mkdir(parents=True)
+        log.write_text("" if name == "failed" else "step,train/loss\n1,2.0\n2,1.5\n")
+    model = tmp_path / "outputs" / "good" / "flow" / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    row = {
+        "method": "dis",
+        "key_interval": 5,
+        "miou": 0.5,
+        "wiou": 0.5,
+        "vc8": 0.5,
+        "gflops": 1.0,
+        "ms_key": 9.0,
+        "ms_nonkey": 2.0,
+    }
+    (tmp_path / "outputs" / "good" / "table.json").write_text(json.dumps([row]))
+    (tmp_path / "outputs" / "failed" / "table.partial.json").write_text("{}")
+    notebook = read(ROOT / "notebooks" / "comparing_runs.ipynb")
+    NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    printed = "".join(output["text"] for output in outputs if output["output_type"] == "stream" and output["name"] == "stdout")
+    assert printed.splitlines() == [
+        "left out, failed or not finished: failed/flow, running/flow",
+        "left out, evaluation not finished: failed/table.partial.json",
+    ]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 2

@@ -28,7 +28,7 @@ from src.inference.evaluation.fusing import FrameKind, Fusing, fusings
 from src.inference.evaluation.partial import check_partial, keep_finished, remove_partial
 from src.inference.evaluation.prediction_files import PredictionFolder, evaluate_predictions
 from src.inference.evaluation.progress import ProgressBars, advance
-from src.inference.evaluation.report import class_tables, write_report
+from src.inference.evaluation.report import report_tables, write_report
 from src.inference.evaluation.results_folder import results_folder
 from src.inference.evaluation.scheduled_rows import check_schedulers, scheduled_row, scheduler_makers
 from src.inference.evaluation.scores import EvaluationResult
@@ -108,7 +108,7 @@ def evaluate(cfg: DictConfig, world: World = SINGLE) -> list[Row]:
             curves = write_curves(rows, folder) if cfg.predictions is None else {}
             written = write_report(results, dataset.classes, folder) | curves
         files = {name: report / path.name for name, path in written.items()}
-        for table in class_tables(results, dataset.classes):
+        for table in report_tables(results, dataset.classes):
             console.print(table)
         log.info("written: %s", report)
     for logger in configured_loggers(cfg.logger):

@@ -156,17 +156,20 @@ def evaluate_streams(
                         agreement.add(step.image, step.semantic_map)
                 if on_semantic_map is not None and number == 0:
                     on_semantic_map(clip, step.frame, step.semantic_map)
-                if step.frame in labelled:
+                label = dataset.read_label(clip, step.frame) if step.frame in labelled else None
+                scores.flicker.update(step.semantic_map, label, step.result.is_key)
+                if label is not None:
                     age = step.result.state.age
                     lost = disoccluded_since(dataset, clip, step.frame, age) if disoccluded else None
                     position = (
                         age if _in_complete_interval(stream.scheduler, step.frame - age, len(dataset.clips[clip])) else None
                     )
-                    scores.add_frame(step.semantic_map, dataset.read_label(clip, step.frame), age, position, lost)
+                    scores.add_frame(step.semantic_map, label, age, position, lost)
                 else:
                     scores.end_sequence()
                 counter.advance()
             scores.end_sequence()
+            scores.flicker.end_clip()
             if agreement is not None:
                 agreement.end_clip()
         scores.end_run(None if agreement is None else agreement.metric)

@@ -1,6 +1,7 @@
 """Report of an evaluation: IoU per class, confusion matrices, and mIoU by offset from the key frame."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from rich.table import Table
 from src.files.atomic_write import write_rgb, write_text
 from src.files.tables import console_table, number, without_nan
 from src.inference.evaluation.comparison import MethodResult
+from src.metrics.flicker import FlickerName
 from src.visualization.charts import confusion_picture, offset_picture
 
 _COLUMNS = 8
@@ -16,6 +18,16 @@ _CURVES = {
     "miou_by_offset": "frames since the key frame",
     "miou_by_position": "position in a complete interval, frames since its key frame",
 }
+
+
+def report_tables(results: Sequence[MethodResult], classes: Sequence[str]) -> list[Table]:
+    """Build the terminal's tables of a report: :func:`class_tables`, and flicker where whole clips were run."""
+    known = [one for one in results if any(map(math.isfinite, one.result.flicker.values()))]
+    columns = ("method", "key frames", "others", "labels at key frames", "labels at others")
+    names: tuple[FlickerName, ...] = ("flicker_key", "flicker_other", "flicker_key_label", "flicker_other_label")
+    lines = [(one.title, *(number(one.result.flicker[name], 2, 100) for name in names)) for one in known]
+    flicker = [console_table(columns, lines, "Flicker: pixels that change class from the frame before, %")] if known else []
+    return [*class_tables(results, classes), *flicker]
 
 
 def class_tables(results: Sequence[MethodResult], classes: Sequence[str]) -> list[Table]:

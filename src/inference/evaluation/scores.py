@@ -17,6 +17,7 @@ from torchmetrics import Metric
 from src.inference.distributed import SINGLE, World
 from src.inference.evaluation.fusing import FrameKind
 from src.metrics.class_borders import near_class_change
+from src.metrics.flicker import FLICKER, Flicker, FlickerName
 from src.metrics.grouped_iou import GroupedIoU
 from src.metrics.iou import MeanIoU, iou_figures
 from src.metrics.temporal_consistency import TemporalConsistency
@@ -69,6 +70,7 @@ class EvaluationResult:
         frames_by_position: position -> number of scored frames.
         miou_border: mIoU of labelled pixels at most ``BORDER_PIXELS`` from another class, of all runs.
         miou_disoccluded: mIoU of labelled pixels without a source in the key frame before, by the exact flow, of all runs.
+        flicker: share of pixels that change from frame to frame, see :class:`src.metrics.flicker.Flicker`.
         confusion: (K, K) int64 pixels of all runs, row = label, column = prediction; (1, 3) for K = 1.
         key_times, nonkey_times: times of key frames and of non-key frames.
         frames_by_kind: kind of frame -> number of frames run.
@@ -89,6 +91,7 @@ class EvaluationResult:
     frames_by_position: dict[int, int]
     miou_border: float
     miou_disoccluded: float
+    flicker: dict[FlickerName, float]
     confusion: Tensor
     key_times: StepTimes
     nonkey_times: StepTimes
@@ -110,7 +113,7 @@ class EvaluationResult:
 
 
 class Scores:
-    """Accumulator of an evaluation over K classes; its size does not grow with the number of clips."""
+    """Accumulator of an evaluation over K classes, of a size independent of the clips; ``flicker`` is of the current run."""
 
     def __init__(self, num_classes: int) -> None:
         self.num_classes = num_classes
@@ -126,6 +129,7 @@ class Scores:
         self._iou = MeanIoU(self.num_classes)
         self._consistency = {f"vc{window}": VideoConsistency(window) for window in WINDOWS}
         self._consistency |= {f"strict_vc{window}": VideoConsistency(window, protocol="strict") for window in WINDOWS}
+        self.flicker = Flicker(self.num_classes)
 
     def add_time(self, seconds: float, kind: FrameKind) -> None:
         """Add the duration of one step."""
@@ -167,7 +171,7 @@ class Scores:
 
     def end_run(self, agreement: TemporalConsistency | None = None) -> None:
         """End a run over the clips, with its agreement with flow-warped frames where that was measured."""
-        self._runs.append(_Run(self._iou, self._consistency, agreement))
+        self._runs.append(_Run(self._iou, self._consistency, self.flicker, agreement))
 
     def result(self, frames: int, world: World = SINGLE) -> EvaluationResult:
         """Average the runs of all processes, each of which must call this once.
@@ -193,6 +197,7 @@ class Scores:
             frames_by_position=self._groups.frame_counts("position"),
             miou_border=self._groups.miou("border").get(BORDER_PIXELS, nan),
             miou_disoccluded=self._groups.miou("disoccluded").get(0, nan),
+            flicker={name: float(mean[name]) for name in FLICKER},
             confusion=torch.stack([run.iou.confusion for run in self._runs]).sum(0),
             key_times=StepTimes.of(self._seconds[True]),
             nonkey_times=StepTimes.of(self._seconds[False]),
@@ -219,10 +224,11 @@ class _Run(NamedTuple):
 
     iou: MeanIoU
     consistency: dict[str, VideoConsistency]
+    flicker: Flicker
     agreement: TemporalConsistency | None
 
     def metrics(self) -> list[Metric]:
-        return [self.iou, *self.consistency.values(), *([] if self.agreement is None else [self.agreement])]
+        return [self.iou, self.flicker, *self.consistency.values(), *([] if self.agreement is None else [self.agreement])]
 
     def figures(self) -> dict[str, Tensor]:
         confusion = self.iou.confusion
@@ -230,7 +236,8 @@ class _Run(NamedTuple):
         absent = torch.tensor(float("nan"), dtype=torch.float64)
         temporal = absent if self.agreement is None else _compute(self.agreement)
         consistency: dict[str, Tensor] = {name: _compute(metric) for name, metric in self.consistency.items()}
-        return {**iou_figures(confusion, "present_in_label"), "miou_reference": reference, **consistency, "temporal": temporal}
+        means = {"miou_reference": reference, **consistency, **_compute(self.flicker), "temporal": temporal}
+        return {**iou_figures(confusion, "present_in_label"), **means}
 
 
 def _compute(metric: Metric) -> Any:

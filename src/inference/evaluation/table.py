@@ -39,6 +39,7 @@ def result_row(
         "scheduler": scheduler,
         "key_interval": key_interval,
         **_scores(result),
+        **result.flicker,
         "gflops": gflops,
         "gflops_measured": gflops_measured,
         "key_share": result.key_share,

@@ -7,9 +7,10 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 
 from src.files.tables import Row
 from src.inference.evaluation.comparison import MethodResult
+from src.metrics.flicker import FLICKER
 
 _FIGURES = (
-    *("miou", "miou_reference", "miou_border", "miou_disoccluded", "wiou", "vc8", "vc16", "temporal_consistency"),
+    *("miou", "miou_reference", "miou_border", "miou_disoccluded", "wiou", "vc8", "vc16", "temporal_consistency", *FLICKER),
     *("miou_by_offset_min", "gflops", "ms"),
 )
 

@@ -1,6 +1,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,18 @@ def test_copying_gets_worse_with_the_offset_and_runs_are_averaged() -> None:
     assert together.wiou == pytest.approx(sum(result.wiou for result in apart) / 4)
     # Phase p has key frames at 0, p, p + 4, ...
     assert [result.key_times.frames for result in apart] == [3, 4, 4, 4]
+
+
+def test_flicker_is_that_of_key_frames_and_of_the_others() -> None:
+    """A map that is copied between key frames changes only there; the labels change everywhere alike, unlabelled frames aside."""
+    data = FakeClips((9, 5), unlabelled=frozenset({8}))
+    copied = evaluate_streams([Oracle(4, 0, lambda image, age: label_of(image))], data).flicker
+    assert copied["flicker_other"] == 0 < copied["flicker_key_label"] < copied["flicker_key"]
+    moving = evaluate_streams([Oracle(1, 0, lambda image, age: label_of(image))], data).flicker
+    pairs = [(label_of(a[None]) != label_of(b[None])).double().mean() for one in data.images for a, b in pairwise(one)]
+    # Frame 8, after the last label, is not run.
+    assert moving["flicker_key"] == pytest.approx(float(sum(pairs[:7] + pairs[8:]) / 11)) and math.isnan(moving["flicker_other"])
+    assert copied["flicker_other_label"] == pytest.approx(moving["flicker_key_label"], rel=0.5)
 
 
 def test_positions_are_those_of_complete_intervals() -> None:

@@ -1,5 +1,6 @@
 import io
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from PIL import Image
 from rich.console import Console
 
 from src.inference.evaluation.comparison import MethodResult
-from src.inference.evaluation.report import class_tables, write_report
+from src.inference.evaluation.report import class_tables, report_tables, write_report
 from src.inference.evaluation.scores import EvaluationResult, Scores
 
 CLASSES = ("sky", "road", "tree", "car")
@@ -60,3 +61,13 @@ def test_the_table_has_a_line_per_present_class() -> None:
     assert ["sky", "66.67", *["50.0"] * 8] in lines and ["tree", "0.00", *["-"] * 8] in lines
     assert ["mean", "", *["75.0"] * 8] in lines and ["mean", "", "75.0", "75.0"] in lines
     assert len(tables) == 2 and "car" not in shown
+
+
+def test_flicker_has_a_table_where_clips_were_run() -> None:
+    assert len(report_tables(RESULTS, CLASSES)) == len(class_tables(RESULTS, CLASSES))
+    flicker = {"flicker_key": 0.0825, "flicker_other": 0.02, "flicker_key_label": math.nan, "flicker_other_label": 0.01}
+    known = replace(RESULTS[1], result=replace(RESULTS[1].result, flicker=flicker))
+    console = Console(file=io.StringIO(), width=120)
+    console.print(report_tables([RESULTS[0], known], CLASSES)[-1])
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "query, k=5" in shown and "8.25" in shown and "per_frame" not in shown

@@ -18,6 +18,7 @@ RESULT = EvaluationResult(
     strict_video_consistency={8: 0.5, 16: NAN}, temporal_consistency=NAN, iou_per_class=(0.25, NAN),
     miou_by_offset={0: 0.5, 1: 0.25}, frames_by_offset={0: 4, 1: 16},
     miou_by_position={0: 0.75, 1: NAN}, frames_by_position={0: 3, 1: 2}, miou_border=0.25, miou_disoccluded=NAN,
+    flicker={"flicker_other": 0.02, "flicker_key": 0.08, "flicker_other_label": 0.01, "flicker_key_label": NAN},
     confusion=torch.eye(2, dtype=torch.int64),
     key_times=StepTimes(100.0, 110.0, 150.0, 4), nonkey_times=StepTimes(20.0, 25.0, 30.0, 16),
     frames_by_kind={PLAIN.kinds[0]: 4, PLAIN.kinds[1]: 16}, runs=5, frames=20,
@@ -39,6 +40,7 @@ def test_a_row_contains_the_measured_values() -> None:
     # Of another scheduler the interval is only what was asked for.
     other = result_row("query", 3, RESULT, ("sky", "road"), 12.5, "adaptive", 12.5)
     assert (other["ms"], other["gflops_measured"]) == (pytest.approx(0.2 * 100 + 0.8 * 20), 12.5)
+    assert (ROW["flicker_key"], ROW["flicker_other"], ROW["flicker_key_label"]) == (0.08, 0.02, None)
     assert ROW["miou_reference"] == 0.375 and ROW["temporal_consistency"] is None
 
 

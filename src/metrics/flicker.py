@@ -1,0 +1,59 @@
+"""Flicker: change of classes from frame to frame, on key frames and on the others."""
+
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+from torchmetrics import Metric
+
+from src.structures import IGNORE_INDEX
+
+FlickerName = Literal["flicker_other", "flicker_key", "flicker_other_label", "flicker_key_label"]
+FLICKER: tuple[FlickerName, ...] = get_args(FlickerName)
+"""Names of the figures of :class:`Flicker`."""
+
+
+class Flicker(Metric):
+    """Share of pixels whose class differs from the frame before, on key frames and on other frames.
+
+    The same share of the labels is the change that the scene itself has; void pixels of either frame are left out there. A
+    prediction that jumps at key frames has a larger ``flicker_key`` than ``flicker_other``, while those of the labels are equal.
+    Labels are not compared with predictions: **a constant wrong map scores 0**, so report it only beside mIoU.
+
+    Args:
+        num_classes: K; for K = 1, ``IGNORE_INDEX`` is the background and counts.
+    """
+
+    full_state_update = False
+    higher_is_better = False
+    changed: Tensor
+    pixels: Tensor
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        for name in ("changed", "pixels"):
+            self.add_state(name, torch.zeros(len(FLICKER), dtype=torch.int64), dist_reduce_fx="sum")
+        self._previous: tuple[Tensor, Tensor | None] | None = None
+
+    def update(self, prediction: Int64[Tensor, "H W"], label: Int64[Tensor, "h w"] | None, is_key: bool) -> None:
+        """Add the next frame of a clip; ``label`` is ``None`` for an unlabelled frame."""
+        if self._previous is not None:
+            self._count(int(is_key), self._previous[0], prediction, void=None)
+            if label is not None and self._previous[1] is not None:
+                self._count(2 + is_key, self._previous[1], label, void=IGNORE_INDEX if self.num_classes > 1 else None)
+        self._previous = (prediction, label)
+
+    def end_clip(self) -> None:
+        """End a clip, across which nothing is compared."""
+        self._previous = None
+
+    def compute(self) -> dict[FlickerName, Tensor]:
+        """Compute the shares, float64, 0..1; NaN without pairs of frames."""
+        return dict(zip(FLICKER, self.changed.double() / self.pixels, strict=True))
+
+    def _count(self, kind: int, earlier: Tensor, later: Tensor, void: int | None) -> None:
+        counted = torch.ones_like(later, dtype=torch.bool) if void is None else (earlier != void) & (later != void)
+        self.changed[kind] += ((earlier != later) & counted).sum()
+        self.pixels[kind] += counted.sum()
