@@ -1,7 +1,5 @@
 """Flicker: change of classes from frame to frame, on key frames and on the others."""
 
-from typing import Literal, get_args
-
 import torch
 from jaxtyping import Int64
 from torch import Tensor
@@ -9,8 +7,7 @@ from torchmetrics import Metric
 
 from src.structures import IGNORE_INDEX
 
-FlickerName = Literal["flicker_other", "flicker_key", "flicker_other_label", "flicker_key_label"]
-FLICKER: tuple[FlickerName, ...] = get_args(FlickerName)
+FLICKER = ("flicker_other", "flicker_key", "flicker_other_label", "flicker_key_label")
 """Names of the figures of :class:`Flicker`."""
 
 
@@ -49,7 +46,7 @@ class Flicker(Metric):
         """End a clip, across which nothing is compared."""
         self._previous = None
 
-    def compute(self) -> dict[FlickerName, Tensor]:
+    def compute(self) -> dict[str, Tensor]:
         """Compute the shares, float64, 0..1; NaN without pairs of frames."""
         return dict(zip(FLICKER, self.changed.double() / self.pixels, strict=True))
 

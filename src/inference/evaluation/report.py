@@ -10,7 +10,6 @@ from rich.table import Table
 from src.files.atomic_write import write_rgb, write_text
 from src.files.tables import console_table, number, without_nan
 from src.inference.evaluation.comparison import MethodResult
-from src.metrics.flicker import FlickerName
 from src.visualization.charts import confusion_picture, offset_picture
 
 _COLUMNS = 8
@@ -24,7 +23,7 @@ def report_tables(results: Sequence[MethodResult], classes: Sequence[str]) -> li
     """Build the terminal's tables of a report: :func:`class_tables`, and flicker where whole clips were run."""
     known = [one for one in results if any(map(math.isfinite, one.result.flicker.values()))]
     columns = ("method", "key frames", "others", "labels at key frames", "labels at others")
-    names: tuple[FlickerName, ...] = ("flicker_key", "flicker_other", "flicker_key_label", "flicker_other_label")
+    names = ("flicker_key", "flicker_other", "flicker_key_label", "flicker_other_label")
     lines = [(one.title, *(number(one.result.flicker[name], 2, 100) for name in names)) for one in known]
     flicker = [console_table(columns, lines, "Flicker: pixels that change class from the frame before, %")] if known else []
     return [*class_tables(results, classes), *flicker]

@@ -17,7 +17,7 @@ from torchmetrics import Metric
 from src.inference.distributed import SINGLE, World
 from src.inference.evaluation.fusing import FrameKind
 from src.metrics.class_borders import near_class_change
-from src.metrics.flicker import FLICKER, Flicker, FlickerName
+from src.metrics.flicker import FLICKER, Flicker
 from src.metrics.grouped_iou import GroupedIoU
 from src.metrics.iou import MeanIoU, iou_figures
 from src.metrics.temporal_consistency import TemporalConsistency
@@ -91,7 +91,7 @@ class EvaluationResult:
     frames_by_position: dict[int, int]
     miou_border: float
     miou_disoccluded: float
-    flicker: dict[FlickerName, float]
+    flicker: dict[str, float]
     confusion: Tensor
     key_times: StepTimes
     nonkey_times: StepTimes
