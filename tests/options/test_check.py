@@ -29,7 +29,6 @@ REFUSED = [
     ("predict", 'overwrite="true"', SWITCH),
     ("predict", "overwrite=null", f"overwrite is null; {SWITCH}"),
     ("predict", "overwrite=[true]", SWITCH),
-    ("predict", "legend=off", f"legend is 'off'; {SWITCH}"),
     ("predict", "labels=png", f"labels is 'png'; {SWITCH}"),
     ("eval", "overwrite=no", SWITCH),
     ("eval", "temporal_consistency=0", SWITCH),
@@ -203,8 +202,8 @@ def test_right_options_pass(name: str, overrides: list[str]) -> None:
 
 
 def test_all_wrong_options_are_named_at_once() -> None:
-    found = refusal("predict", "legend=off", "alpha=2")
-    assert "legend is 'off'" in found and "; and " in found and "alpha is 2" in found
+    found = refusal("predict", "legend=on", "alpha=2")
+    assert "legend is 'on'" in found and "; and " in found and "alpha is 2" in found
 
 
 def test_a_wrong_value_is_named_where_it_is_typed_and_not_where_others_refer_to_it() -> None:

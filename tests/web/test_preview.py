@@ -24,7 +24,7 @@ def test_pictures_are_small_in_class_colors_and_at_most_two_a_second() -> None:
     picture = cv2.imdecode(np.frombuffer(shown[0], np.uint8), cv2.IMREAD_COLOR)
     # Pixels are twice as wide as high.
     assert picture is not None and picture.shape == (240, 640, 3)
-    assert np.allclose(picture.mean((0, 1)), (0, 50, 100), atol=4)
+    assert np.allclose(picture.mean((0, 1)), (0, 40, 80), atol=4)
 
 
 def test_small_frames_keep_their_size() -> None:
