@@ -18,8 +18,6 @@ from src.command_line.signals import stopping_on_signals
 from src.commands.runtime_choice import runtimes_of
 from src.files.results.fingerprint import fingerprint, tensor_fingerprint
 from src.files.results.output_names import check_apart
-from src.files.results.owned_folder import Scratch, output_lock
-from src.files.results.result_marker import check_replaceable
 from src.inference.cost_probe import measure_ms
 from src.inference.distributed import SINGLE, World, join_world
 from src.inference.evaluation.fusing import Fusing
@@ -30,7 +28,8 @@ from src.inference.scheduling.step_costs import StepCosts
 from src.inference.streaming import Mode, StreamingSegmentor
 from src.inference.video.batch import VideoOutcome, check_summary, predict_videos, summary
 from src.inference.video.decoder import VideoFrames
-from src.inference.video.outputs import OutputOptions, earlier_files
+from src.inference.video.output_places import check_output, names_file, output_scratch
+from src.inference.video.outputs import OutputOptions
 from src.inference.video.pages import image_source
 from src.inference.video.predictor import VideoPrediction, VideoPredictor
 from src.inference.video.sources import CameraFrames, FrameSource, ImageFrames, first_image, is_image
@@ -46,7 +45,7 @@ log = logging.getLogger(__name__)
 _RESULT_KEYS = (
     "checkpoint", "flow", "dis_short_side", "short_side", "max_long_side", "max_frames", "labels", "flow_pictures",
     "flow_scale", "legend", "palette", "key_marks", "alpha", "quality", "autocast", "map_size", "fps", "source_beside",
-    "fuse_keys",
+    "fuse_keys", "sound",
 )  # fmt: skip
 
 
@@ -57,8 +56,10 @@ def run(cfg: DictConfig) -> int:
         videos = None if cfg.get("data") is not None else list_videos(path)
         if videos is None:
             return predict(cfg).exit_code
-        inputs = [*videos.values(), *([path] if path.is_dir() else [])]
-        check_apart(inputs, typed_path(str(cfg.output)), typed_path(str(cfg.checkpoint)))
+        inputs, output = [*videos.values(), *([path] if path.is_dir() else [])], typed_path(str(cfg.output))
+        check_apart(inputs, output, typed_path(str(cfg.checkpoint)))
+        if names_file(output):
+            raise ValueError(f"output is {output}, and the input has {len(videos)} videos; expected a folder")
         with join_world() as world:
             received = list[int]()
             outcomes = predict_many(cfg, videos, world, received)
@@ -75,22 +76,22 @@ def predict(cfg: DictConfig) -> VideoPrediction:
 
     Raises:
         FileExistsError: if results exist and ``overwrite`` is false, a file of another program would be replaced, or the input
-            and ``output`` contain one another.
+            and ``output`` are one or contain one another.
         OSError: if the input or checkpoint cannot be opened, a file cannot be written, or another process predicts to ``output``.
         ValueError: if an option, the input or the checkpoint is invalid.
     """
     options = output_options(cfg)
     # The folder that a link leads to; results are renamed in it.
     output = typed_path(str(cfg.output)).resolve()
-    check_replaceable(output, options.names, cfg.overwrite, earlier_files)
     given = typed_path(str(cfg.input)) if cfg.get("data") is None else None
     check_apart([given] if given is not None and given.exists() else [], output, typed_path(str(cfg.checkpoint)))
     source = open_source(cfg)
+    check_output(output, options, source.info.is_picture, cfg.overwrite)
     mode = chosen_mode(cfg, is_live=isinstance(source, CameraFrames))
     predictor = load_predictor(cfg, options, cfg.device, mode)
     console = Console(width=None if sys.stdout.isatty() else 120)
     written: list[Path] = []
-    with stopping_on_signals() as signals, output_lock(output), Scratch(output, ".", earlier_files) as scratch:
+    with stopping_on_signals() as signals, output_scratch(output, options.is_file) as scratch:
         identity = {
             "video": str(cfg.input),
             "input": fingerprint(given) if given else None,
@@ -124,7 +125,7 @@ def predict_many(
         def predict_one(video: Path, folder: Path) -> VideoPrediction:
             return predictor.predict(_open_path(video, cfg.fps), folder, console, signals)
 
-        outcomes = predict_videos(videos, output, predict_one, settings, world, signals[0], cfg.overwrite, options.names)
+        outcomes = predict_videos(videos, output, predict_one, settings, world, signals[0], cfg.overwrite, options.names())
     if received is not None:
         received.extend(signals[1])
     if world.is_first:
@@ -138,8 +139,8 @@ def predict_many(
 
 def output_options(cfg: DictConfig) -> OutputOptions:
     """Return the configured options of the output files."""
-    names = ("labels", "flow_pictures", "flow_scale", "legend", "key_marks", "alpha", "quality", "source_beside")
-    return OutputOptions(**{name: cfg[name] for name in names})
+    names = ("labels", "flow_pictures", "flow_scale", "legend", "key_marks", "alpha", "quality", "source_beside", "sound")
+    return OutputOptions(**{name: cfg[name] for name in names}, is_file=names_file(typed_path(str(cfg.output))))
 
 
 def chosen_mode(cfg: DictConfig, is_live: bool = False) -> Mode:

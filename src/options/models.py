@@ -138,6 +138,7 @@ class Predict(Network):
     legend: Literal["side", "bottom", "off"]
     key_marks: bool
     source_beside: bool
+    sound: bool
     alpha: Share
     quality: Annotated[int, Field(ge=0, le=51)]
     compile: Compile

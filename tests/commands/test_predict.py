@@ -78,7 +78,7 @@ def test_predictions_equal_those_of_the_stream_whatever_the_name_of_the_video(
     out = tmp_path / f"out {ODD_NAME}"
     done = predict(config(f"input={video}", f"checkpoint={model}", f"output={out}", "labels=true", "flow_pictures=true"))
     assert done.exit_code == 0 and done.decode_errors == [] and done.progress.frames == 7
-    assert "is not copied to the overlay" in caplog.text and str(out / "overlay.mp4") in caplog.text
+    assert f"{video}: its sound is kept (aac)" in caplog.text and str(out / "overlay.mp4") in caplog.text
     assert count_frames(out / "overlay.mp4") == 7 and length(out / "overlay.mp4") == pytest.approx(length(video), abs=1e-3)
     assert keys(out) == [1, 0, 0, 0, 0, 1, 0]
     assert sorted(os.listdir(out / "flow")) == [f"00000{i}.png" for i in (1, 2, 3, 4, 6)]
@@ -257,6 +257,52 @@ def test_every_frame_of_an_animated_image_is_predicted(model: Path, tmp_path: Pa
     assert (done.exit_code, done.progress.frames) == (0, 5)
     assert [tuple(found.shape) for found in maps(tmp_path / "out")] == [(48, 64)] * 5
     assert length(tmp_path / "out" / "overlay.mp4") == pytest.approx(1, abs=1e-3)
+
+
+def test_an_image_is_predicted_as_a_picture(model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    (image,) = frames(1, (47, 61))
+    (tmp_path / "photo.png").write_bytes(png(image.permute(1, 2, 0).numpy(), 8))
+    given = [f"input={tmp_path / 'photo.png'}", f"checkpoint={model}"]
+    predict(config(*given, f"output={tmp_path / 'out'}", "labels=true"))
+    assert sorted(content(tmp_path / "out")) == ["class_share.csv", "finished.json", "labels/photo.png", "overlay.png"]
+    assert Image.open(tmp_path / "out" / "overlay.png").size == (61, 47) and "offline" not in caplog.text
+    for name in ("out.png", "out.jpg"):
+        predict(config(*given, f"output={tmp_path / name}"))
+        assert Image.open(tmp_path / name).size == (61, 47)
+    assert np.array_equal(Image.open(tmp_path / "out.png"), Image.open(tmp_path / "out" / "overlay.png"))
+    assert sorted(os.listdir(tmp_path)) == ["out", "out.jpg", "out.png", "photo.png"]
+    with pytest.raises(FileExistsError, match=r"photo\.png is the input; expected another name"):
+        predict(config(*given, f"output={tmp_path / 'photo.png'}", "overwrite=true"))
+
+
+def test_an_output_that_names_a_video_is_the_overlay_only(model: Path, tmp_path: Path) -> None:
+    video = make_video(tmp_path / "a.mp4", frames(6, (48, 64)), sound=True)
+    given, out = [f"input={video}", f"checkpoint={model}"], tmp_path / "new" / "out.mp4"
+    predict(config(*given, f"output={tmp_path / 'whole'}"))
+    assert predict(config(*given, f"output={out}", "max_frames=4")).frames == 4
+    assert count_frames(out) == 4
+    with pytest.raises(FileExistsError, match="has results already; choose another output or set overwrite=true"):
+        predict(config(*given, f"output={out}"))
+    predict(config(*given, f"output={out}", "overwrite=true"))
+    assert out.read_bytes() == (tmp_path / "whole" / "overlay.mp4").read_bytes() and os.listdir(out.parent) == ["out.mp4"]
+    before = video.read_bytes()
+    with pytest.raises(FileExistsError, match=r"a\.mp4 exists and was not written by a prediction"):
+        predict(config(f"input={out}", f"checkpoint={model}", f"output={video}", "overwrite=true"))
+    assert video.read_bytes() == before
+    with pytest.raises(ValueError, match=r"output is .*b\.mp4, and the input has 1 videos; expected a folder"):
+        commands.run(config(f"input={out.parent}", f"checkpoint={model}", f"output={tmp_path / 'b.mp4'}"))
+
+
+def test_folders_may_have_the_name_of_a_video(model: Path, tmp_path: Path) -> None:
+    video = make_video(tmp_path / "a.mp4", frames(2, (48, 64)))
+    (tmp_path / "in.mp4").mkdir()
+    (tmp_path / "out.mp4").mkdir()
+    Image.new("RGB", (64, 48)).save(tmp_path / "in.mp4" / "0.png")
+    predict(config(f"input={video}", f"checkpoint={model}", f"output={tmp_path / 'out.mp4'}", "sound=false"))
+    predict(config(f"input={tmp_path / 'in.mp4'}", f"checkpoint={model}", f"output={tmp_path / 'other'}"))
+    for name in ("out.mp4", "other"):
+        assert sorted(os.listdir(tmp_path / name)) == ["class_share.csv", "finished.json", "overlay.mp4"]
 
 
 def test_a_turned_image_is_predicted_as_viewers_show_it(model: Path, tmp_path: Path) -> None:

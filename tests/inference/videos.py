@@ -67,6 +67,43 @@ def remux(path: Path, target: Path, options: dict[str, str]) -> Path:
     return target
 
 
+def add_tone(
+    video: Path,
+    target: Path,
+    codec: str = "aac",
+    seconds: float = 1,
+    start: float = 0,
+    video_start: float = 0,
+    rate: int = 48_000,
+) -> Path:
+    """Copy a video beside a rising tone; both may start later than the file."""
+    with av.open(str(video)) as source, av.open(str(target), "w") as container:
+        stream = source.streams.video[0]
+        copy = container.add_stream_from_template(stream)
+        sound = container.add_stream(codec, rate=rate, layout="mono")
+        times = np.arange(round(seconds * rate)) / rate
+        tone = (0.3 * np.sin(2 * np.pi * (300 + 200 * times) * times)).astype(np.float32)
+        frame = av.AudioFrame.from_ndarray(tone[None], format="fltp", layout="mono")
+        frame.sample_rate, frame.pts = rate, 0
+        fifo, packets, count = av.AudioFifo(), [], 0
+        for part in av.AudioResampler(format=sound.codec_context.format, layout="mono", rate=rate).resample(frame):
+            fifo.write(part)
+        while (piece := fifo.read(sound.codec_context.frame_size or 1024, partial=True)) is not None:
+            piece.pts, piece.time_base = count, Fraction(1, rate)
+            packets += sound.encode(piece)
+            count += piece.samples
+        packets += sound.encode(None)
+        for packet in packets:
+            packet.pts = packet.dts = packet.pts + round(start / packet.time_base)
+        for moved in source.demux(stream):
+            if moved.dts is not None:
+                moved.stream, shift = copy, round(video_start / stream.time_base)
+                moved.pts, moved.dts = moved.pts + shift, moved.dts + shift
+                container.mux(moved)
+        container.mux(packets)
+    return target
+
+
 def silence() -> av.AudioFrame:
     frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
     frame.sample_rate, frame.pts = 8000, 0

@@ -34,7 +34,7 @@ def check_names(names: Mapping[PurePosixPath, Path], reserved: Sequence[str] = (
 
 
 def check_apart(inputs: Iterable[Path], output: Path, checkpoint: Path | None = None) -> None:
-    """Refuse an output folder that contains an input, is one, or is inside of one or of the checkpoint; links are followed.
+    """Refuse an output that contains an input, is one, or is inside of one or of the checkpoint; links are followed.
 
     Raises:
         FileExistsError: if so.
@@ -42,6 +42,8 @@ def check_apart(inputs: Iterable[Path], output: Path, checkpoint: Path | None = 
     above = {_identity(folder) for folder in (output.resolve(), *output.resolve().parents)}
     itself = _identity(output)
     for path in inputs:
+        if _identity(path) == itself and not path.is_dir():
+            raise FileExistsError(f"output {output} is the input; expected another name")
         if _identity(path) in above:
             raise FileExistsError(f"output {output} is inside the input {path}; expected separate folders; choose another output")
         if itself in {_identity(folder) for folder in path.resolve().parents}:

@@ -13,7 +13,7 @@ from src.files.results.output_names import check_writable
 
 FINISHED = "finished.json"
 RESULTS_FORMAT = "mpvss_results"
-_ADVICE = "choose another output or set overwrite=true"
+ADVICE = "choose another output or set overwrite=true"
 
 Listing = Callable[[Path, Mapping[str, Any]], list[str] | None]
 """Function that lists the files of a folder whose marker is of an earlier release; ``None`` for a marker of another program."""
@@ -57,7 +57,7 @@ def check_replaceable(
         )
     found = read_marker(folder, earlier, marker)
     if found is not None and not overwrite:
-        raise FileExistsError(f"{folder} has results already; {_ADVICE}")
+        raise FileExistsError(f"{folder} has results already; {ADVICE}")
     owned = {folder / name for name in (*found["files"], marker)} if found is not None else set()
     for path in (folder / name for name in (*names, marker)):
         parts = [path, *(parent for parent in path.parents if folder in parent.parents)]

@@ -52,7 +52,7 @@ class VideoFrames:
                 timestamp = ticks_to_seconds(frame.pts, frame.time_base)
                 duration = ticks_to_seconds(max(frame.duration, 0), frame.time_base) or 1 / self.info.fps
                 report.add_frame(frame, timestamp, duration)
-                yield Frame(image, f"{report.frames - 1:06d}", timeline.place(timestamp), duration)
+                yield Frame(image, f"{report.frames - 1:06d}", timeline.place(timestamp), duration, timestamp)
                 del image  # the next frame is decoded without it in memory
         self.decode_errors += report.errors()
 
@@ -125,7 +125,7 @@ def _info(path: Path, container: InputContainer, stream: VideoStream) -> SourceI
         time_base=base if base > 0 else 1 / fps,
         seconds=declared_seconds(container, stream),
         pixel_aspect=_upright_aspect(container, stream),
-        has_audio=bool(container.streams.audio),
+        sound=path if container.streams.audio else None,
     )
 
 

@@ -1,7 +1,7 @@
 """Output files of a prediction: overlay video, class shares, label maps and flow images.
 
 ```
-<folder>/overlay.mp4
+<folder>/overlay.mp4          with the sound of the source; of a single image overlay.png
 <folder>/class_share.csv      one line per frame: time, key frame and reason, disoccluded share, share of every class
 <folder>/labels/<frame>.png   class indices, on request
 <folder>/flow/<frame>.png     motion from each non-key frame to its key frame and disoccluded pixels, on request
@@ -10,6 +10,7 @@
 
 import csv
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass
@@ -23,10 +24,10 @@ from PIL import Image
 from torch import Tensor
 
 from src.files.results.result_marker import check_replaceable
+from src.inference.video.overlay_writer import overlay_writer
 from src.inference.video.prediction import FramePrediction
 from src.inference.video.sources import SourceInfo
 from src.inference.video.video_list import OVERLAY as OVERLAY
-from src.inference.video.writer import VideoWriter
 from src.structures import Size
 from src.visualization.canvas import Tile, tile_grid
 from src.visualization.flow_color import default_scale, flow_tile
@@ -36,7 +37,7 @@ from src.visualization.palette import DEFAULT_ALPHA, Palette
 
 log = logging.getLogger(__name__)
 
-SHARES, LABELS, FLOW = "class_share.csv", "labels", "flow"
+SHARES, LABELS, FLOW, PICTURE = "class_share.csv", "labels", "flow", "overlay.png"
 
 
 def earlier_files(folder: Path, note: Mapping[str, Any]) -> list[str] | None:
@@ -54,7 +55,11 @@ def earlier_files(folder: Path, note: Mapping[str, Any]) -> list[str] | None:
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """Options of the output files, see ``conf/predict.yaml``."""
+    """Options of the output files, see ``conf/predict.yaml``.
+
+    Attributes:
+        is_file: write only the overlay, to a file of the given name instead of a folder.
+    """
 
     labels: bool = False
     flow_pictures: bool = False
@@ -64,15 +69,17 @@ class OutputOptions:
     alpha: float = DEFAULT_ALPHA
     quality: int = 20
     source_beside: bool = False
+    sound: bool = True
+    is_file: bool = False
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the outputs in the output folder."""
-        return (OVERLAY, SHARES, *((LABELS,) if self.labels else ()), *((FLOW,) if self.flow_pictures else ()))
+    def names(self, is_picture: bool = False) -> tuple[str, ...]:
+        """Return the names of the outputs in the output folder."""
+        overlay = PICTURE if is_picture else OVERLAY
+        return (overlay, SHARES, *((LABELS,) if self.labels else ()), *((FLOW,) if self.flow_pictures else ()))
 
 
 class VideoOutputs:
-    """Writer of the results of one source, frame by frame, to a new folder, such as that of a scratch.
+    """Writer of the results of one source, frame by frame, to a new folder or temporary file, such as that of a scratch.
 
     Use it as a context manager; results without :meth:`finish` are incomplete.
 
@@ -87,7 +94,9 @@ class VideoOutputs:
     ) -> None:
         self.folder = Path(folder)
         self.options = options
-        check_replaceable(self.folder, options.names, overwrite=False)
+        self._names = () if options.is_file else options.names(info.is_picture)
+        if self._names:
+            check_replaceable(self.folder, self._names, overwrite=False)
         self._painter = OverlayPainter(classes, palette, options.alpha, options.legend, options.source_beside)
         self._classes = tuple(classes)
         self._info = info
@@ -95,10 +104,12 @@ class VideoOutputs:
         # One for all frames, so that equal motion has equal colors.
         self._flow_scale = options.flow_scale
         self.frames = 0
-        self._video = VideoWriter(self.folder / OVERLAY, info.fps, options.quality, info.time_base, info.pixel_aspect)
-        for name in options.names:
+        overlay = self.folder / self._names[0] if self._names else self.folder
+        self._video = overlay_writer(overlay, info, options.quality, options.sound, in_place=options.is_file)
+        for name in self._names:
             (self.folder / name if "." not in name else self.folder).mkdir(parents=True, exist_ok=True)
-        self._table: TextIO = (self.folder / SHARES).open("w", newline="", encoding="utf-8")
+        table = self.folder / SHARES if self._names else Path(os.devnull)
+        self._table: TextIO = table.open("w", newline="", encoding="utf-8")
         self._rows = csv.writer(self._table, lineterminator="\n")
         self._rows.writerow(["frame", "name", "seconds", "key", "reason", "disoccluded", *self._classes])
 
@@ -122,7 +133,7 @@ class VideoOutputs:
         marked = self.options.key_marks and result.is_key
         notes = (f"key frame: {result.reason}" if marked and result.reason else "key frame" if marked else None, remark)
         picture = self._painter.paint(frame.image, labels, shares, ", ".join(filter(None, notes)) or None)
-        self._video.write(self._resize(picture), frame.time, frame.duration)
+        self._video.write(self._resize(picture), frame.time, frame.duration, frame.stored)
         self._rows.writerow(
             [
                 self.frames,
@@ -154,7 +165,7 @@ class VideoOutputs:
         """
         self._video.close()
         self._table.close()
-        return [self.folder / name for name in self.options.names]
+        return [self.folder / name for name in self._names] or [self.folder]
 
     def _resize(self, picture: Tensor) -> Tensor:
         size = (picture.shape[-2], picture.shape[-1])

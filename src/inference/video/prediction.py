@@ -79,8 +79,13 @@ class PredictionProgress:
     most_held_bytes: int = 0
 
     def __str__(self) -> str:
+        return self.text()
+
+    def text(self, total: int | None = None) -> str:
+        """Return the progress in words, of ``total`` frames where their number is known."""
         waiting = f" + {self.held} waiting" if self.held else ""
-        return f"{self.frames}{waiting} frames, {self.fps:.1f} fps, {self.key_share:.0%} key frames"
+        of_total = "" if total is None else f" of {total}"
+        return f"{self.frames}{waiting}{of_total} frames, {self.fps:.1f} fps, {self.key_share:.0%} key frames"
 
     @property
     def fps(self) -> float:

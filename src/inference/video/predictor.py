@@ -66,18 +66,16 @@ class VideoPredictor:
     weights: Fingerprint | None = None
 
     def predict(self, source: FrameSource, output: Path, console: Console, signals: StopSignals) -> VideoPrediction:
-        """Predict one source, until a signal, and write the results to a new folder; without a frame, they are incomplete.
+        """Predict one source, until a signal, and write the results to a new folder or file, incomplete without a frame.
 
         ``signals`` are those of :func:`src.command_line.signals.stopping_on_signals`.
         """
         stop, received = signals
-        if source.info.has_audio:
-            log.info("the audio track of %s is not copied to the overlay", source.info.name)
         stream = self.stream if self.scheduler_for is None else self.stream.with_scheduler(self.scheduler_for(source))
-        if stream.mode == "offline":
+        if stream.mode == "offline" and not source.info.is_picture:
             log.info("offline: results are late by at most one key interval, whose frames stay in memory")
         with VideoOutputs(output, source.info, self.classes, self.palette, self.options) as outputs:
-            with progress_bar(console, source) as progress:
+            with progress_bar(console, source, self.max_frames) as progress:
                 done = predict_video(
                     stream, source, outputs.write,
                     with_flow=self.options.flow_pictures, max_frames=self.max_frames, stop=stop, progress=progress,

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -33,12 +33,14 @@ class Frame(NamedTuple):
         name: name of the frame within its source; its label map has the same name.
         time: seconds since the first frame; strictly increasing.
         duration: seconds until the next frame; nominal where the source has no better value.
+        stored: time in the source's file, seconds, which sound follows; ``None`` if it has none.
     """
 
     image: Tensor
     name: str
     time: Fraction
     duration: Fraction
+    stored: Fraction | None = None
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ class SourceInfo:
         time_base: seconds; every frame's time is a multiple of it.
         seconds: declared duration, ``None`` if the header has none. For display only, because headers can be wrong.
         pixel_aspect: width of a pixel divided by its height.
-        has_audio: whether the source has audio, which is never read.
+        sound: video file whose audio belongs to the frames; ``None`` for a source without audio.
+        is_picture: whether the source is a single image and no video.
     """
 
     name: str
@@ -59,7 +62,8 @@ class SourceInfo:
     time_base: Fraction
     seconds: float | None = None
     pixel_aspect: Fraction = Fraction(1)
-    has_audio: bool = False
+    sound: Path | None = None
+    is_picture: bool = False
 
 
 class FrameSource(Protocol):
@@ -139,7 +143,9 @@ class ImageFrames:
         files = _images(path) or _images(path / "origin")
         if not files:
             raise ValueError(f"{path} contains no image; expected files that end in {', '.join(IMAGE_SUFFIXES)}")
-        return cls(str(path), [file.stem for file in files], fps, lambda number: read_rgb(files[number]))
+        source = cls(str(path), [file.stem for file in files], fps, lambda number: read_rgb(files[number]))
+        source.info = replace(source.info, is_picture=not path.is_dir())
+        return source
 
     @classmethod
     def of_clip(cls, dataset: ClipDataset, name: str) -> ImageFrames:

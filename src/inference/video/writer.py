@@ -15,6 +15,8 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from av.video.stream import VideoStream
 from torch import Tensor
 
+from src.files.video.sound import SoundTrack
+
 # Ticks longer than this could not separate frames that the timeline moves by less than one interval.
 _MAX_TICK = Fraction(1, 10_000)
 _MAX_TICKS_PER_SECOND = 1_000_000
@@ -33,6 +35,9 @@ class VideoWriter:
         time_base: seconds; frame times are rounded to multiples of it, or of a fraction of it if it is longer than 0.1 ms.
             Default: one frame.
         pixel_aspect: width of a pixel divided by its height.
+        sound: file that the frames are of, whose audio track is copied where MP4 can hold it.
+        comment: comment in the file's metadata.
+        in_place: write to ``path`` itself, an existing temporary file that the caller renames.
 
     Raises:
         ValueError: if a value is out of range or ``path`` does not end in ``.mp4``.
@@ -45,6 +50,9 @@ class VideoWriter:
         quality: int = 20,
         time_base: Fraction | None = None,
         pixel_aspect: Fraction = Fraction(1),
+        sound: Path | None = None,
+        comment: str | None = None,
+        in_place: bool = False,
     ) -> None:
         self.path = Path(path)
         if self.path.suffix.lower() != ".mp4":
@@ -56,10 +64,13 @@ class VideoWriter:
         self.fps = Fraction(fps).limit_denominator(100_000)
         self.quality = quality
         self.pixel_aspect = pixel_aspect.limit_denominator(10_000)
+        self._sound_file, self._comment = sound, comment
+        self._sound: SoundTrack | None = None
         self._tick = _tick_of(time_base) if time_base is not None else 1 / self.fps
-        self._next = 0
+        self._next, self._end = 0, Fraction(0)
         self._durations: dict[int, int] = {}
-        self._partial = self.path.with_name(f".{self.path.stem}.{uuid.uuid4().hex[:8]}.partial.mp4")
+        partial = self.path.with_name(f".{self.path.stem}.{uuid.uuid4().hex[:8]}.partial.mp4")
+        self._partial = self.path if in_place else partial
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
         self._size: tuple[int, int] | None = None
@@ -73,13 +84,16 @@ class VideoWriter:
         else:
             self.abandon()
 
-    def write(self, frame: Tensor, time: Fraction | None = None, duration: Fraction | None = None) -> None:
+    def write(
+        self, frame: Tensor, time: Fraction | None = None, duration: Fraction | None = None, stored: Fraction | None = None
+    ) -> None:
         """Append one frame, (3, H, W) uint8 RGB.
 
         Args:
             frame: RGB image.
             time: presentation time, seconds, after that of the previous frame. Default: one frame later.
             duration: seconds; has an effect only for the last frame. Default: one frame.
+            stored: time in the file that the frame and the sound are of, seconds.
 
         Raises:
             ValueError: if the shape or type is wrong, or the size differs from the first frame's.
@@ -104,6 +118,9 @@ class VideoWriter:
         picture.pts, picture.time_base = tick, self._tick
         self._durations[tick] = length
         self._next = tick + usual
+        self._end = (tick + length) * self._tick
+        if self._sound is not None and stored is not None:
+            self._sound.align(tick * self._tick, stored)
         self._encode(picture)
 
     def close(self) -> None:
@@ -112,7 +129,9 @@ class VideoWriter:
             raise ValueError(f"{self.path}: no frame was written; expected at least one")
         try:
             self._encode(None)
-            self._container.close()
+            if self._sound is not None:
+                self._sound.copy(self._end)
+            self._close_container()
             self._partial.replace(self.path)
         finally:
             self.abandon()
@@ -123,13 +142,27 @@ class VideoWriter:
             if self._container is not None:
                 self._container.close()
         finally:
-            self._partial.unlink(missing_ok=True)
-            self._container = self._stream = self._size = None
+            if self._partial != self.path:
+                self._partial.unlink(missing_ok=True)
+            if self._sound is not None:
+                self._sound.close()
+            self._container = self._stream = self._size = self._sound = None
+
+    def _close_container(self) -> None:
+        assert self._container is not None
+        try:
+            self._container.close()
+        except ValueError as error:
+            # All frames are written; a last packet of the sound is refused.
+            if self._sound is None or not self._sound.give_up(error):
+                raise
 
     def _open(self, height: int, width: int) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         # "file:" because FFmpeg takes the text before a colon for a protocol.
         self._container = av.open(f"file:{self._partial}", mode="w", format="mp4")
+        if self._comment is not None:
+            self._container.metadata["comment"] = self._comment
         options = {"crf": str(self.quality), "preset": "veryfast"}
         if height * width > _MAX_LOOKAHEAD_PIXELS:
             # Otherwise the encoder holds ten frames, more for every core, and each in four copies.
@@ -144,13 +177,19 @@ class VideoWriter:
         codec.colorspace, codec.color_range = Colorspace.ITU709, ColorRange.MPEG
         codec.color_primaries, codec.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
         self._stream, self._size = stream, (height, width)
+        self._sound = None if self._sound_file is None else SoundTrack.of_file(self._sound_file)
+        if self._sound is not None:
+            self._sound.join(self._container)
 
     def _encode(self, frame: av.VideoFrame | None) -> None:
         assert self._container is not None and self._stream is not None
         for packet in self._stream.encode(frame):
+            time = Fraction(0)
             if packet.pts is not None:
-                packet.duration = self._durations.pop(packet.pts)
+                packet.duration, time = self._durations.pop(packet.pts), packet.pts * self._tick
             self._container.mux(packet)
+            if self._sound is not None:
+                self._sound.copy(time)
 
 
 def _tick_of(time_base: Fraction) -> Fraction:
