@@ -36,6 +36,9 @@ class Images:
         for i, image in enumerate(self.images):
             yield Frame(image, f"{i}", Fraction(i, 10), Fraction(1, 10))
 
+    def stored_frames(self) -> int:
+        return len(self.images)
+
 
 def predicted(stream: StreamingSegmentor, images: list[Tensor], **options: object) -> list[FramePrediction]:
     out: list[FramePrediction] = []
