@@ -54,6 +54,7 @@ def check(cfg: DictConfig, console: Console) -> int:
     from src.files.atomic_write import write_rgb
     from src.inference.evaluation.progress import ProgressBars, advance
 
+    propose_classes(dataset_root(cfg.data.root), cfg, console)
     output, exclusion = Path(cfg.output), Path(cfg.exclusion)
     sheet = output.with_suffix(".png")
     if cfg.data.get("exclude") is not None and Path(cfg.data.exclude).resolve() == exclusion.resolve():
@@ -80,6 +81,34 @@ def check(cfg: DictConfig, console: Console) -> int:
     written = [output, exclusion, *([] if picture is None else [sheet])]
     console.print(f"written: {', '.join(map(str, written))}", highlight=False, markup=False, soft_wrap=True)
     return sum(len(report.issues) for report in reports.values())
+
+
+def propose_classes(root: Path, cfg: DictConfig, console: Console) -> None:
+    """Print a ``classes.yaml`` for own data without one, and write it if ``write_classes`` is set.
+
+    Raises:
+        FileNotFoundError: if the dataset has none and none is written.
+        ValueError: if ``write_classes`` is set although the dataset has one, or the masks give no proposal.
+    """
+    from src.data.datasets.own.proposal import find_values, proposed_yaml
+    from src.files.atomic_write import write_text
+
+    path = root / "classes.yaml"
+    if path.is_file() or cfg.data.num_classes is not None:
+        if cfg.write_classes:
+            raise ValueError(f"write_classes=true, but {path if path.is_file() else cfg.data.name} has classes; leave it out")
+        return
+    found = find_values(root)
+    if found is None:
+        raise ValueError(
+            f"{root / 'masks'} holds no masks, or more values than classes; expected <video>/*.png with class numbers"
+        )
+    text = proposed_yaml(found)
+    console.print(text, end="", highlight=False, markup=False, soft_wrap=True)
+    if not cfg.write_classes:
+        raise FileNotFoundError(f"{path} does not exist; expected a file like the one above; write_classes=true writes it")
+    write_text(path, text)
+    console.print(f"written: {path}", highlight=False, markup=False, soft_wrap=True)
 
 
 def refuse_existing(output: Path, exclusion: Path, sheet: Path, overwrite: bool, root: str) -> None:

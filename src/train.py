@@ -40,12 +40,16 @@ def main(cfg: DictConfig) -> float | None:
 
 
 def _job(cfg: DictConfig) -> float | None:
-    """Run one job of a multirun; a failure is written to ``failed.txt``, and the other jobs continue."""
+    """Run one job of a multirun; a failure is written to ``failed.txt``, and jobs that do not start from it continue."""
+    failed = Path(cfg.run_dir) / "failed.txt"
+    failed.unlink(missing_ok=True)
     try:
+        if cfg.stage.init_from is not None and Path(cfg.stage.init_from).with_name(failed.name).exists():
+            raise ValueError(f"stage.init_from={cfg.stage.init_from} is of a job that failed; expected a model of one that ended")
         return _run(cfg)
     except Exception as error:
         log.error("job %d failed: %s", cfg.job, one_line(error), exc_info=not is_of_the_user(error))
-        (Path(cfg.run_dir) / "failed.txt").write_text(f"{type(error).__name__}: {error}\n", encoding="utf-8")
+        failed.write_text(f"{type(error).__name__}: {error}\n", encoding="utf-8")
         # A searching sweeper counts NaN as a failed trial.
         return float("nan")
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import track
 
 from src.commands.benchmark_subject import META, image_size, machine, propagator_of, subject, training_precision
-from src.commands.num_classes import fill_num_classes
+from src.commands.own_data import fill_from_files
 from src.commands.runtime_choice import runtimes_of
 from src.data.clips import FileClips
 from src.data.pairs.color_jitter import ColorJitter
@@ -60,7 +60,7 @@ def benchmark(cfg: DictConfig) -> Row | list[Row]:
     """
     if cfg.what not in MEASUREMENTS:
         raise ValueError(f"what={cfg.what}; expected one of {', '.join(MEASUREMENTS)}")
-    fill_num_classes(cfg.data)
+    fill_from_files(cfg.data)
     output = None if cfg.output is None else check_output(cfg.output, cfg.overwrite)
     set_threads(cfg.threads)
     # A log file has no terminal width, and rich would cut the table at 80 columns.
@@ -226,7 +226,7 @@ def _cost(cfg: DictConfig) -> Row:
 
 def _published_propagator(experiment: str) -> Propagator:
     cfg = compose("benchmark", [f"experiment={experiment}"])
-    fill_num_classes(cfg.data)
+    fill_from_files(cfg.data)
     return propagator_of(cfg, META)
 
 

@@ -10,7 +10,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from src.commands.num_classes import fill_num_classes
+from src.commands.own_data import fill_num_classes
 from src.files.atomic_write import atomic_path
 from src.files.results.output_names import check_writable
 from src.files.tables import new_path

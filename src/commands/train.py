@@ -11,7 +11,7 @@ from lightning import Callback, Trainer
 from omegaconf import DictConfig, OmegaConf
 
 from src.commands.loggers import configured_loggers
-from src.commands.num_classes import fill_num_classes
+from src.commands.own_data import fill_from_files
 from src.commands.run_settings import option_values, record_command, run_settings
 from src.data.datamodule import PairDataModule
 from src.inference.flow_choice import saved_colors
@@ -41,7 +41,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
     Returns:
         The last logged metrics; empty if the resumed run had already reached its last step.
     """
-    fill_num_classes(cfg.data)
+    fill_from_files(cfg.data)
     run_dir = Path(cfg.run_dir)
     with run_lock(run_dir):
         return _train(cfg, run_dir)
@@ -49,7 +49,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
 
 def replay(cfg: DictConfig) -> dict[str, float]:
     """Repeat the failed step saved in ``cfg.replay``; see :func:`src.training.checkpointing.replay.replay_step`."""
-    fill_num_classes(cfg.data)
+    fill_from_files(cfg.data)
     folder = Path(cfg.replay)
     step = NonFiniteStep.read(folder)
     propagator, metadata = load_model(folder / "model")

@@ -49,6 +49,8 @@ class Data(Part):
     exclude: PathText | None = None
     min_clip_length: Count = 1
     labelling: Literal["any", "every_frame", "all_or_none"] = "any"
+    motion_from: Literal["auto", "stills", "frames"] = "stills"
+    crop_size: Size | None = None
     val_samples: CountOrZero = 0
     jitter_on: Literal["worker", "device"] = "worker"
     eval: Sides

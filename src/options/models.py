@@ -228,6 +228,7 @@ class CheckData(Options):
     output: PathText
     exclusion: PathText
     overwrite: bool
+    write_classes: bool
 
 
 class Convert(Options):

@@ -21,6 +21,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from src.data.clips import Color
+from src.data.datasets.own.proposal import proposed_line
 from src.data.shards.path import dataset_root
 from src.files.text import read_text
 from src.structures import IGNORE_INDEX
@@ -94,7 +95,10 @@ def read_classes_yaml(path: Path) -> ClassDefinitions:
         ValueError: if the file is malformed; the message names file, line and key.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; expected the class names, as in 'classes: [road, car]'")
+        raise FileNotFoundError(
+            f"{path} does not exist; expected the class names, as in '{proposed_line(path.parent)}'; "
+            f"python scripts/check_data.py data=folder data.root={path.parent} proposes the file"
+        )
     text = read_text(path)
     try:
         content = yaml.safe_load(text)

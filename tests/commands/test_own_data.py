@@ -4,7 +4,7 @@ import pytest
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
-from src.commands.num_classes import fill_num_classes
+from src.commands.own_data import fill_num_classes
 from tests.tiny_run import compose_train
 
 
