@@ -88,15 +88,15 @@ def propose_classes(root: Path, cfg: DictConfig, console: Console) -> None:
 
     Raises:
         FileNotFoundError: if the dataset has none and none is written.
-        ValueError: if ``write_classes`` is set although the dataset has one, or the masks give no proposal.
+        ValueError: if ``write_classes`` is set for a dataset with classes of its own, or the masks give no proposal.
     """
     from src.data.datasets.own.proposal import find_values, proposed_yaml
     from src.files.atomic_write import write_text
 
     path = root / "classes.yaml"
+    if cfg.write_classes and cfg.data.num_classes is not None:
+        raise ValueError(f"write_classes=true has no effect: data={cfg.data.name} has classes of its own; leave it out")
     if path.is_file() or cfg.data.num_classes is not None:
-        if cfg.write_classes:
-            raise ValueError(f"write_classes=true, but {path if path.is_file() else cfg.data.name} has classes; leave it out")
         return
     found = find_values(root)
     if found is None:

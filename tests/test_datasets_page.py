@@ -30,8 +30,8 @@ def test_commands_are_valid(line, tmp_path, monkeypatch, capsys):
         return
     name, overrides = ("check_data", words[1:]) if words[0] == "scripts/check_data.py" else (words[1][4:], words[2:])
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        cfg = compose(name, quote_paths(overrides))
-    for split in (cfg.data.train, cfg.data.val, cfg.data.test):
+        cfg = compose(name, quote_paths([word for word in overrides if word != "-m"]))
+    for split in (cfg.data.train, cfg.data.val, cfg.data.test) if "data" in cfg else ():
         inspect.signature(get_object(split["_target_"])).bind(**{key: split[key] for key in split if key != "_target_"})
 
 

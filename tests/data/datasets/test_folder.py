@@ -42,11 +42,21 @@ def test_sixteen_bit_masks_are_read(root):
 
 def test_a_list_chooses_videos(root):
     assert [clip.name for clip in FolderClips(root, "val").clips] == ["one"]
-    with pytest.raises(FileNotFoundError, match=r"train\.txt does not exist"):
-        FolderClips(root, "train")
+    assert [clip.name for clip in FolderClips(root, "train").clips] == ["drive"]
+    with pytest.raises(FileNotFoundError, match=r"test\.txt does not exist"):
+        FolderClips(root, "test")
     (root / "train.txt").write_text("drive\nnone\n")
     with pytest.raises(FileNotFoundError, match=r"train\.txt, line 2: video 'none' is missing"):
         FolderClips(root, "train")
+
+
+def test_without_a_list_for_validation_labels_are_held_out(root):
+    (root / "val.txt").unlink()
+    parts = [[clip.name for clip in FolderClips(root, split).clips] for split in ("train", "val")]
+    assert parts == [["one"], ["drive"]]
+    (root / "train.txt").write_text("one\n")
+    with pytest.raises(ValueError, match=r"has no val\.txt and 1 labelled frames; expected at least 2"):
+        FolderClips(root, "val")
 
 
 def test_unlabelled_videos_are_read(root):
