@@ -70,7 +70,7 @@ def proposed_yaml(found: MaskValues) -> str:
     """Return the text of a ``classes.yaml`` that the masks fit, with counts in comments."""
     total, ignored = found.pixels.total(), [] if IGNORE_INDEX in found.classes else [IGNORE_INDEX]
     lines = [
-        f"# Proposed from the values of {found.masks} masks: name the classes. Names determine colors, or `color: [r, g, b]` does.",
+        f"# Proposed from the values of {found.masks} masks: name the classes; their names determine the colors of pictures.",
         "fps: 25 # frames per second of the videos",
     ]
     lines += ["mask_colors: true"] if found.colored else [f"ignore: {ignored}"]

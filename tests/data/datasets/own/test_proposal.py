@@ -29,15 +29,15 @@ def test_masks_fit_the_proposed_file(tmp_path: Path, colored: bool) -> None:
     assert data.classes == ("class_0", "class_1", "class_2")
     assert data.read_label(0, 1).unique().tolist() == [0, 1, 2]
     if colored:
-        assert set(data.palette) == {tuple(color) for color in COLORS.tolist()}
+        assert set(data.chosen_colors) == {tuple(color) for color in COLORS.tolist()}
 
 
 def test_shares_and_masks_are_counted(tmp_path: Path) -> None:
     write_label(tmp_path / "masks/v/1.png", label(0, 7, 255, 0))
     write_label(tmp_path / "masks/v/2.png", label(0))
     text = proposed(tmp_path)
-    assert "name: class_0, value: 0, color:" in text and "# 75.00 % of the pixels, in 2 masks" in text
-    assert "name: class_7, value: 7, color:" in text and "# 12.50 % of the pixels, in 1 masks" in text
+    assert "{name: class_0, value: 0} # 75.00 % of the pixels, in 2 masks" in text
+    assert "{name: class_7, value: 7} # 12.50 % of the pixels, in 1 masks" in text
     (tmp_path / "classes.yaml").write_text(text)
     assert read_classes_yaml(tmp_path / "classes.yaml").values == {0: 0, 7: 1, 255: 255}
 
