@@ -35,7 +35,7 @@ pytestmark = [
 ]
 OF_EVALUATIONS = ("key_interval", "mode")
 SWEEPS = sorted(
-    path.stem for path in (ROOT / "conf" / "sweep").glob("*.yaml") if path.stem not in ("fresh_flow", *OF_EVALUATIONS)
+    path.stem for path in (ROOT / "conf" / "sweep").glob("*.yaml") if path.stem not in ("fresh_flow", "stages", *OF_EVALUATIONS)
 )
 # One job serves all sweeps for these values.
 DEFAULTS = {

@@ -67,7 +67,7 @@ class PairDataModule(L.LightningDataModule):
         seed: of the training pairs; validation pairs do not depend on it.
         train_motion, val_motion: synthetic motion that generates pairs from stills.
         samples_per_pair: number of training samples per pair.
-        extra_train: further sources of training samples by name; ``None`` is left out.
+        extra_train: further sources of training samples by name.
         on_corrupt: treatment of training pairs with a damaged file; in validation, a damaged file is always an error.
 
     Raises:
@@ -90,7 +90,7 @@ class PairDataModule(L.LightningDataModule):
         train_motion: Motion | None = None,
         val_motion: Motion | None = None,
         samples_per_pair: int = 1,
-        extra_train: Mapping[str, PairSource | None] | None = None,
+        extra_train: Mapping[str, PairSource] | None = None,
         on_corrupt: OnCorrupt = "raise",
     ) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class PairDataModule(L.LightningDataModule):
             PairDataset, train, train_sampling, train_transform, train_motion,
             seed=seed, samples_per_pair=samples_per_pair, on_corrupt=on_corrupt,
         )  # fmt: skip
-        self.extra_train = [source for source in (extra_train or {}).values() if source is not None]
+        self.extra_train = list((extra_train or {}).values())
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.max_steps = max_steps

@@ -32,7 +32,7 @@ def test_crop_and_motion_are_chosen_by_the_data_unless_they_are_given(tmp_path):
     own = ["experiment=own_data", f"data.root={root}"]
     for stage, source in (("flow", "footage"), ("propagation", "neighbors")):
         cfg = compose_train(*own, f"stage={stage}")
-        assert cfg.extra_train[source] is None
+        assert cfg.extra_train is None
         fill_from_files(cfg.data)
         assert (cfg.data.num_classes, cfg.data.motion_from, cfg.data.crop_size) == (3, "frames", [64, 96])
         assert cfg.datamodule.train_transform.steps[1].size == [64, 96]
@@ -40,4 +40,4 @@ def test_crop_and_motion_are_chosen_by_the_data_unless_they_are_given(tmp_path):
     given = compose_train(*own, "data.motion_from=stills", "data.crop_size=[32,32]")
     fill_from_files(given.data)
     assert (given.data.motion_from, given.data.crop_size) == ("stills", [32, 32])
-    assert len(instantiate(given.datamodule).extra_train) == 0
+    assert given.extra_train is None
