@@ -27,7 +27,7 @@ from src.ops.device import set_threads
 from src.ops.resize import resize_antialiased
 from src.structures import Size
 from src.weights.checkpoints import load_checkpoint
-from src.weights.folder_files import may_replace
+from src.weights.folder_files import CONFIG_FILE, may_replace
 from src.weights.model_folder import FORMAT, save_model
 
 log = logging.getLogger(__name__)
@@ -37,14 +37,19 @@ def export(cfg: DictConfig) -> Path:
     """Export the model of ``conf/export.yaml``, and return the folder of its graphs.
 
     Raises:
-        FileExistsError: if ``output`` is no model folder and not empty.
+        FileExistsError: if ``output`` exists, is not the folder of ``checkpoint``, and ``overwrite`` is not set.
         ModuleNotFoundError: if the format is ``openvino``, which is not installed.
         ValueError: if the networks cannot be converted, or differ too much from eager torch; nothing is written then.
     """
     checkpoint, output = typed_path(str(cfg.checkpoint)), typed_path(str(cfg.output))
     check_writable(output)
-    if output.exists() and not may_replace(output, (FORMAT,)):
-        raise FileExistsError(f"{output} is no model folder; expected a new name or a model folder; nothing was written")
+    source = checkpoint.parent if checkpoint.suffix == ".safetensors" else checkpoint
+    is_own = output.exists() and source.exists() and output.samefile(source)
+    replaceable = may_replace(output, (FORMAT,)) and (cfg.overwrite or not (output / CONFIG_FILE).exists())
+    if output.exists() and not (is_own or replaceable):
+        raise FileExistsError(
+            f"{output} exists; choose another output, the folder of checkpoint, or a model folder and overwrite=true"
+        )
     if cfg.format == "openvino":
         openvino.check_installed()
     set_threads(cfg.threads)
@@ -62,7 +67,7 @@ def export(cfg: DictConfig) -> Path:
     classes, palette = names_and_colors(metadata, propagator.segmentor.num_classes)
     report = {kind: asdict(one) for kind, one in found.items()}
     about = {"size": size, "classes": list(classes), "palette": palette, "parity": {"frames": len(frames), **report}}
-    if not (output.exists() and checkpoint.exists() and output.samefile(checkpoint)):
+    if not is_own:
         save_model(propagator, output, metadata)
     folder = output / store.EXPORTED / store.folder_name(cfg.format, size, cfg.precision, propagator)
     store.write(folder, propagator, graphs, about)

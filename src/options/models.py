@@ -255,6 +255,7 @@ class Export(Options):
     precision: Literal["f32", "bf16"]
     input: PathText | None
     num_frames: Count
+    overwrite: bool
     threads: Threads | None
 
 

@@ -77,9 +77,10 @@ def test_a_program_of_torch_is_written(model: Path) -> None:
 
 
 def test_what_cannot_be_exported_is_refused_before_the_model_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "mine.txt").touch()
-    with pytest.raises(FileExistsError, match="is no model folder"):
-        export(config("checkpoint=none", f"output={tmp_path}"))
+    save_model(tiny_propagator("copy"), tmp_path / "other")
+    for folder in (tmp_path, tmp_path / "other"):
+        with pytest.raises(FileExistsError, match="exists; choose another output"):
+            export(config("checkpoint=none", f"output={folder}"))
     monkeypatch.setattr(openvino.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(ModuleNotFoundError, match="pip install openvino"):
         export(config("checkpoint=none", f"output={tmp_path / 'new'}"))
