@@ -7,13 +7,14 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from src.inference.scheduling.signals import difference_and_similarity, kept_share, thumbnail, thumbnail_multiply_adds
+from src.inference.scheduling.signals import blend, difference_and_similarity, kept_share, thumbnail, thumbnail_multiply_adds
 from src.structures import KeyFrameState, Size
 
 StateT = TypeVar("StateT")
 
 _MEMORY = 100  # frames: a stop at a red light must not become typical, a change of road must
 _CUT_RATIO = 2.0  # times the typical difference: in darkness or fog, noise makes neighbouring frames dissimilar
+_DISSOLVE = 0.9  # correlation of the changes to a frame and to the next one: 1 if the first is a mixture
 _KEPT_SHARE = 0.15  # of the picture: more than that of another shot, less than beside a passing car or in a fast pan
 
 
@@ -27,6 +28,8 @@ class ChangeState:
         difference_sum: fading sum of the differences of neighbouring frames, grey levels; sudden ones add twice the typical one.
         difference_weight: fading number of these differences; the ratio of both is the typical difference.
         cut: True after a scene cut since the key frame.
+        before: thumbnail of the frame before the latest one; ``None`` at the start of a shot.
+        sudden: whether the latest frame differed suddenly, without a cut.
     """
 
     thumbnail: Tensor
@@ -34,6 +37,8 @@ class ChangeState:
     difference_sum: float = 0.0
     difference_weight: float = 0.0
     cut: bool = False
+    before: Tensor | None = None
+    sudden: bool = False
 
     def reset(self) -> ChangeState:
         """Return the state with the latest frame as the key frame."""
@@ -93,7 +98,9 @@ class ChangeSettings:
         difference, similarity = difference_and_similarity(previous.thumbnail, current)
         typical = previous.difference_sum / previous.difference_weight if previous.difference_weight else None
         sudden = similarity < self.cut_similarity and (typical is None or difference > _CUT_RATIO * typical)
-        cut = sudden and kept_share(previous.thumbnail, current) < _KEPT_SHARE
+        cut = (sudden and kept_share(previous.thumbnail, current) < _KEPT_SHARE) or (
+            (sudden or previous.sudden) and self._is_dissolve(previous.before, previous.thumbnail, current)
+        )
         # A sudden difference does not measure typical motion, but a stream of cuts has to become typical.
         counted = difference if not sudden else 0.0 if typical is None else _CUT_RATIO * typical
         fade = 1 - 1 / _MEMORY
@@ -101,7 +108,17 @@ class ChangeSettings:
         count = fade * previous.difference_weight + (counted > 0 or not sudden)
         # In a stream of equal frames the typical difference is 0, and so is every difference.
         step = 1.0 if cut else 1 - self.weight + self.weight * (difference / (total / count) if total > 0 else 0.0)
-        return ChangeState(current, previous.change + step, total, count, previous.cut or cut)
+        before = None if cut else previous.thumbnail
+        return ChangeState(current, previous.change + step, total, count, previous.cut or cut, before, sudden and not cut)
+
+    def _is_dissolve(self, before: Tensor | None, mixed: Tensor, current: Tensor) -> bool:
+        """Return whether a cut has one frame that mixes both shots, as conversions of the frame rate produce it."""
+        return (
+            before is not None
+            and difference_and_similarity(before, current)[1] < self.cut_similarity
+            and blend(before, mixed, current) > _DISSOLVE
+            and kept_share(before, current) < _KEPT_SHARE
+        )
 
 
 CUTS = ChangeSettings()

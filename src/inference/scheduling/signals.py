@@ -72,6 +72,12 @@ def kept_share(earlier: Tensor, later: Tensor) -> float:
     return max(_same_cells(earlier, later, *shift) for shift in ((0, 0), moved)) / max(cells, 1)
 
 
+def blend(first: Tensor, middle: Tensor, last: Tensor) -> float:
+    """Return how far the middle of three thumbnails is a mixture of the others: 1 for a dissolve, about 0.5 in fast motion."""
+    part, whole = (image - image.mean() - (first - first.mean()) for image in (middle, last))
+    return float((part * whole).sum() / (part.norm() * whole.norm()).clamp(min=1e-3))
+
+
 def _same_cells(earlier: Tensor, later: Tensor, down: int, right: int) -> int:
     """Count the cells of the later thumbnail that correlate with the earlier one displaced by whole pixels."""
     height, width = later.shape[-2] - abs(down), later.shape[-1] - abs(right)

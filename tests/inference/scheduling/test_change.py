@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from src.inference.scheduling.change import ChangeSettings, ChangeState
-from tests.inference.schedules import cut_clip, drift
+from tests.inference.schedules import cut_clip, drift, textured
 
 SETTINGS = ChangeSettings(weight=0.3, cut_similarity=0.65)
 
@@ -41,6 +41,21 @@ def test_cuts_are_detected_where_they_are_and_nowhere_else() -> None:
     after = SETTINGS.update_change(drift(2, seed=3)[1][None], found[-1].reset())
     assert not found[-1].reset().cut and found[-1].reset().change == 0 and after.cut
     assert [one.cut for one in states_of(cut_clip((1, 2)))] == [False, True, True]
+
+
+@pytest.mark.parametrize("share", [0.25, 0.75])
+def test_a_cut_with_one_mixed_frame_is_one_cut(share: float) -> None:
+    """Shots joined by a frame that shows both: the cut is found there, or at the first frame of the new shot."""
+    images = [textured(64, 120, seed)[..., 2 * n : 2 * n + 96] for seed in (3, 4) for n in range(8)]
+    mixed = ((1 - share) * images[7] + share * images[8]).byte()
+    found = states_of([*images[:8], mixed, *images[8:]])
+    (first, *_) = (number for number, one in enumerate(found) if one.cut)
+    assert first in (8, 9)
+    later, cuts = found[first].reset(), 0
+    for image in images[first - 1 :][1:]:
+        later = SETTINGS.update_change(image[None], later.reset())
+        cuts += later.cut
+    assert cuts == 0
 
 
 def test_noise_in_the_dark_and_brightness_are_no_cuts() -> None:
