@@ -79,7 +79,7 @@ class Blender:
     """Blends class colors, and white contours where a class begins, seen from the left or from above, with images.
 
     Contours are one pixel wide, in images from 960 pixels on two pixels or more. Memory is kept from image to image, since new
-    memory costs as much time as half of the work.
+    memory costs time.
 
     Args:
         palette: K colors.
@@ -90,27 +90,29 @@ class Blender:
     def __init__(self, palette: Palette, alpha: float, void: bool = False) -> None:
         self._void = len(palette) if void else None
         self._is_narrow = len(palette) + void <= _CONTOUR
-        self._colors = np.full((max(len(palette) + void, _CONTOUR + 1), 1, 3), VOID_COLOR, np.uint8)
-        self._colors[: len(palette), 0] = palette
+        self._colors = np.full((max(len(palette) + void, _CONTOUR + 1), 4), (*VOID_COLOR, 0), np.uint8)
+        self._colors[: len(palette), :3] = palette
         if self._is_narrow:
-            self._colors[_CONTOUR] = _CONTOUR_COLOR
+            self._colors[_CONTOUR, :3] = _CONTOUR_COLOR
         self._alpha = alpha
         self._buffers: list[Pixels] = []
 
     def blend(self, image: Pixels, labels: NDArray[np.integer], out: Pixels) -> None:
         """Blend a label map, (H, W), with its image, (3, H, W), into ``out``, (H, W, 3)."""
         if not self._buffers or self._buffers[0].shape != out.shape:
-            self._buffers = [np.empty(out.shape[:dims], np.uint8) for dims in (3, 3, 2, 2)]
-        pixels, colors, values, contours = self._buffers
+            self._buffers = [np.empty((*out.shape[:2], *depth), np.uint8) for depth in ((3,), (3,), (4,), (), ())]
+        pixels, colors, padded, values, contours = self._buffers
         if self._void is not None:
             labels = np.where(labels == IGNORE_INDEX, self._void, labels)
         labels = labels.astype(np.uint8 if self._is_narrow else np.int32, copy=False)
         _find_contours(labels, contours)
         if self._is_narrow:
-            # Thirty times faster than the look-up of NumPy; all bits are set in the value of contours.
-            cv2.applyColorMap(cv2.bitwise_or(labels, contours, values), self._colors, colors)
+            # All bits are set in the value of contours. One look-up of four bytes takes a third of the time of three of one byte.
+            cv2.bitwise_or(labels, contours, dst=values)
+            cv2.LUT(values, self._colors.view(np.int32).reshape(1, -1), dst=padded.view(np.int32)[..., 0])
+            cv2.cvtColor(padded, cv2.COLOR_RGBA2RGB, dst=colors)
         else:
-            np.take(self._colors[:, 0], labels, axis=0, out=colors)
+            np.take(self._colors[:, :3], labels, axis=0, out=colors)
             colors[contours > 0] = _CONTOUR_COLOR
         cv2.merge(list(image), pixels)
         cv2.addWeighted(pixels, 1 - self._alpha, colors, self._alpha, 0, dst=out)
