@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -12,14 +13,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 PROGRAM = shutil.which("chromium") or shutil.which("google-chrome")
 
 _FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --mute-audio "
     "--disable-component-update --disable-sync --disable-features=AutofillServerCommunication --remote-debugging-pipe "
-    "--autoplay-policy=no-user-gesture-required --hide-scrollbars"
+    "--autoplay-policy=no-user-gesture-required --hide-scrollbars --disable-renderer-backgrounding "
+    "--disable-background-timer-throttling --disable-backgrounding-occluded-windows"
 )
 # Chromium reads from descriptor 3 and writes to 4.
 _LAUNCH = """
@@ -28,6 +30,7 @@ source, target = (os.dup(os.dup(int(number))) for number in sys.argv[1:3])
 os.dup2(source, 3), os.dup2(target, 4)
 os.execv(sys.argv[3], sys.argv[3:])
 """
+_SILENCE = 90.0  # seconds after which a browser that does not answer is an error
 _TURNS, _PAUSE = 600, 0.1  # looks at the page before a wait fails, and seconds between them
 
 
@@ -55,13 +58,14 @@ class Browser:
     def open(self, address: str) -> Tab:
         """Open a page in a new tab."""
         target = self.call("Target.createTarget", {"url": address})["targetId"]
-        return Tab(self, self.call("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"])
+        return Tab(self, target, self.call("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"])
 
     def _read(self) -> bytes:
         while b"\0" not in self._rest:
-            piece = os.read(self._answers.fileno(), 2**16)
+            ready = select.select([self._answers], [], [], _SILENCE)[0]
+            piece = os.read(self._answers.fileno(), 2**16) if ready else b""
             if not piece:
-                raise RuntimeError("the browser has ended")
+                raise RuntimeError("the browser has ended, or does not answer")
             self._rest += piece
         message, _, self._rest = self._rest.partition(b"\0")
         return message
@@ -70,8 +74,15 @@ class Browser:
 class Tab:
     """Tab of a browser, with the functions of DevTools that the tests need."""
 
-    def __init__(self, browser: Browser, session: str) -> None:
-        self._browser, self._session = browser, session
+    def __init__(self, browser: Browser, target: str, session: str) -> None:
+        self._browser, self._target, self._session = browser, target, session
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Every tab holds a connection, of which a browser has six for a page.
+        self._browser.call("Target.closeTarget", {"targetId": self._target})
 
     def call(self, method: str, **options: Any) -> dict[str, Any]:
         """Call a method of DevTools and return its result."""
@@ -94,6 +105,7 @@ class Tab:
 
     def resize(self, width: int, height: int = 900) -> None:
         """Set the size of the window, CSS pixels."""
+        self.call("Page.bringToFront")
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         self.until(f"innerWidth === {width}")
 
@@ -103,6 +115,7 @@ class Tab:
 
     def picture(self, path: Path) -> bytes:
         """Save a picture of the whole page and return its bytes."""
+        self.call("Page.bringToFront")
         size = self.call("Page.getLayoutMetrics")["cssContentSize"]
         clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
         shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
