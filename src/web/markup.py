@@ -83,8 +83,8 @@ def timeline(keys: Sequence[KeyFrameMark], seconds: float, name: str = "") -> st
     marks = "".join(_mark(mark, length) for mark in keys)
     step = next((step for step in _STEPS if length / step <= _MAX_TICKS), length / _MAX_TICKS)
     ticks = "".join(
-        f'<span style="left:{100 * number * step / length:.3f}%">{number * step:g} s</span>'
-        for number in range(int(length / step) + 1)
+        f'<span style="left:{100 * time / length:.3f}%"{" class=last" if time > 0.95 * length else ""}>{time:g} s</span>'
+        for time in (number * step for number in range(int(length / step) + 1))
     )
     counts = Counter(REASONS[mark.reason] for mark in keys)
     reasons = "".join(

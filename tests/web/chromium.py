@@ -60,6 +60,13 @@ class Browser:
         target = self.call("Target.createTarget", {"url": address})["targetId"]
         return Tab(self, target, self.call("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"])
 
+    def wait(self, event: str, session: str) -> None:
+        """Wait for an event of a tab."""
+        while True:
+            message = json.loads(self._read())
+            if (message.get("method"), message.get("sessionId")) == (event, session):
+                return
+
     def _read(self) -> bytes:
         while b"\0" not in self._rest:
             ready = select.select([self._answers], [], [], _SILENCE)[0]
@@ -102,6 +109,12 @@ class Tab:
                 return
             time.sleep(_PAUSE)
         raise TimeoutError(f"never true: {text}; the page is {self.js('document.body.innerText')}")
+
+    def reload(self) -> None:
+        """Load the page anew."""
+        self.call("Page.enable")
+        self.call("Page.reload")
+        self._browser.wait("Page.loadEventFired", self._session)
 
     def resize(self, width: int, height: int = 900) -> None:
         """Set the size of the window, CSS pixels."""

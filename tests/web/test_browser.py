@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from src.inference.scheduling.budget import Budget
 from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.video.sources import Frame, FrameSource, ImageFrames, SourceInfo
 from src.measure.cost import FrameCost, FusionCost
 from src.web.methods import EVERY_FRAME
 from src.web.predictor import ClipPredictor
-from src.web.schedules import BudgetShare, Schedule
+from src.web.schedules import Schedule
 from src.web.workplace import workplace
 from tests.inference.tiny import CLASSES, FakeClips, frames, tiny_propagator
 from tests.web.chromium import PROGRAM, Browser, Tab, running
@@ -26,7 +27,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(PROGRAM is None, reason="no C
 WIDTHS = (390, 820, 1400)
 SCHEDULES = (
     Schedule("every k-th frame", "k", "key_interval", FixedInterval, 1, 30, 5, about="Every k-th frame."),
-    Schedule("within a budget", "%", "percent", BudgetShare, 5, 100, 40, about="As the budget allows."),
+    Schedule("within a budget", "%", "percent", Budget, 5, 100, 40, about="As the budget allows."),
 )
 NAME = "it's <b>one & [two]"
 SIZE = (96, 128)
@@ -139,8 +140,8 @@ def test_a_run_is_shown_stopped_and_found_again_beside_a_second_tab(shown: Shown
         shown.check(other, "waiting")
         other.press("Stop")
         other.until("document.querySelector('#view').innerText === 'Cancelled before it started.'")
-        tab.call("Page.reload")
-        tab.until("!document.querySelector('.loading') && document.querySelector('img.preview')")
+        tab.reload()
+        tab.until("document.querySelector('img.preview')")
         assert tab.js(BARS) == 1
         tab.press("Stop")
         tab.until("document.querySelector('#view').innerText.includes('stopping after')")
@@ -148,12 +149,13 @@ def test_a_run_is_shown_stopped_and_found_again_beside_a_second_tab(shown: Shown
         tab.until(COUNT.format(".pane"))
         stopped = tab.js(TEXT)
         assert "stopped after" in stopped and "frames of 30" in stopped and tab.js(BARS) == 0
+        tab.resize(WIDTHS[-1])  # a hidden tab draws nothing
         tab.until("document.querySelector('canvas').width === 128")
         shown.check(tab, "stopped")
-        tab.call("Page.reload")
+        tab.reload()
         tab.until(COUNT.format(".pane"))
         assert tab.js("document.querySelector('#view .message').innerText") in stopped
-        other.call("Page.reload")
+        other.reload()
         other.until("document.querySelector('#view') && document.querySelector('#view').innerText.includes('Cancelled')")
 
 
