@@ -69,7 +69,7 @@ class DemoPage:
         failed = message("The prediction failed; the log of the page has the reason.", "error")
         self._queue = RunQueue(_QUEUE_LENGTH, cancelled, failed, self._sessions.finish)
         self._legend = legend(predictor.classes, predictor.palette)
-        self._quota = Quota(workplace, 2**29, 2**31)
+        self._workplace = workplace
         self._closed = threading.Event()
         self.blocks = self._build(subtitle, max_frames, mode)
 
@@ -81,7 +81,7 @@ class DemoPage:
         """
         # Gradio polls its own server, and httpx would log every request.
         logging.getLogger("httpx").setLevel(logging.WARNING)
-        self._quota = Quota(self._quota.folder, max_upload, max_stored)
+        self._quota = Quota(self._workplace, max_upload, max_stored)
         self.blocks.queue(max_size=None, default_concurrency_limit=None, api_open=False)
         threading.Thread(target=self._sweep, daemon=True).start()
         return serve(self.blocks, port, open_browser, self._quota, _PAGE_CSS)

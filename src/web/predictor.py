@@ -122,17 +122,7 @@ class ClipPredictor:
             ValueError: if the flow is unknown, or no frame could be decoded.
             FileExistsError: if ``folder`` has an earlier output.
         """
-        if flow not in self._propagators:
-            raise ValueError(f"flow is {flow!r}; expected one of {', '.join(self._propagators)}")
-        propagator, fuse_keys = self._propagators[flow], self._fuse_keys and scheduler is not None
-        stream = StreamingSegmentor(
-            propagator, FixedInterval(1) if scheduler is None else scheduler,
-            self._short_side, self._max_long_side, self._autocast, mode=mode, fusion=self._fusion, fuse_keys=fuse_keys,
-            runtime=self._runtimes,
-        )  # fmt: skip
-        fusing = Fusing(mode, self._fusion, fuse_keys)
-        if isinstance(scheduler, Budget):
-            stream = stream.with_scheduler(self._budget(scheduler, flow, source, fusing))
+        stream, fusing = self._stream(source, scheduler, flow, mode)
         times, keys, sizes = RunTimes(), list[KeyFrameMark](), list[Size]()
         options = OutputOptions(source_beside=True, legend="off")
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -164,7 +154,7 @@ class ClipPredictor:
         # If the frame size changes, the first frame determines the cost.
         size = short_side_size(sizes[0], self._short_side, self._max_long_side)
         rows = cost_rows(times, self._cost(flow, size), _signal_gflops(stream.scheduler, size), fusing)
-        measured = self._conditions(next(propagator.parameters()).device, size)
+        measured = self._conditions(next(stream.propagator.parameters()).device, size)
         shares = _mean_shares(folder / SHARES, self.classes)
         return ClipPrediction(
             folder / OVERLAY,
@@ -178,6 +168,21 @@ class ClipPredictor:
             list(source.decode_errors),
             part,
         )
+
+    def _stream(
+        self, source: FrameSource, scheduler: KeyFrameScheduler | None, flow: str, mode: Mode
+    ) -> tuple[StreamingSegmentor, Fusing]:
+        if flow not in self._propagators:
+            raise ValueError(f"flow is {flow!r}; expected one of {', '.join(self._propagators)}")
+        fuse_keys = self._fuse_keys and scheduler is not None
+        fusing = Fusing(mode, self._fusion, fuse_keys)
+        if isinstance(scheduler, Budget):
+            scheduler = self._budget(scheduler, flow, source, fusing)
+        stream = StreamingSegmentor(
+            self._propagators[flow], scheduler or FixedInterval(1), self._short_side, self._max_long_side, self._autocast,
+            mode=mode, fusion=self._fusion, fuse_keys=fuse_keys, runtime=self._runtimes,
+        )  # fmt: skip
+        return stream, fusing
 
     def _conditions(self, device: torch.device, size: Size) -> str:
         precision = None if self._autocast is None else str(self._autocast).removeprefix("torch.")
