@@ -121,8 +121,8 @@ class VideoOutputs:
         with suppress(OSError) if kind is not None else nullcontext(), closing(self._table):
             self._video.abandon()
 
-    def write(self, result: FramePrediction, remark: str | None = None) -> None:
-        """Append one frame, with a remark in the overlay's corner.
+    def write(self, result: FramePrediction) -> None:
+        """Append one frame.
 
         In the overlay, a frame is resized to the first frame's size; label maps keep their own size.
         """
@@ -131,8 +131,8 @@ class VideoOutputs:
         # The background of a single class is a further value.
         shares = np.bincount(labels.ravel(), minlength=len(self._classes))[: len(self._classes)] / labels.size
         marked = self.options.key_marks and result.is_key
-        notes = (f"key frame: {result.reason}" if marked and result.reason else "key frame" if marked else None, remark)
-        picture = self._painter.paint(frame.image, labels, shares, ", ".join(filter(None, notes)) or None)
+        note = f"key frame: {result.reason}" if marked and result.reason else "key frame" if marked else None
+        picture = self._painter.paint(frame.image, labels, shares, note)
         self._video.write(self._resize(picture), frame.time, frame.duration, frame.stored)
         self._rows.writerow(
             [
