@@ -22,7 +22,7 @@ def check_output(output: Path, options: OutputOptions, is_picture: bool, overwri
     """Refuse an output that cannot be written, or that would replace earlier results or files of another program.
 
     Args:
-        output: folder, or file if ``options`` say so.
+        output: folder, or file if ``options.is_file``.
         options: options of the outputs.
         is_picture: whether the input is a single image.
         overwrite: whether earlier results may be replaced.
