@@ -159,7 +159,7 @@ def test_an_own_experiment_trains_and_predicts(installed: Path, tmp_path: Path) 
     (tmp_path / "conf" / "experiment" / "mine.yaml").write_text(EXPERIMENT)
     make_video(tmp_path / "drive.mp4", frames(4, (48, 64)))
     options = [*SCENES, *NETWORKS, *STEPS, "stage=segmentor", "trainer.max_steps=2", "trainer.val_check_interval=2"]
-    code, printed = run(installed, tmp_path, COMMAND, "train", "--config-dir", "conf", "experiment=mine", *options)
+    code, printed = run(installed, tmp_path, COMMAND, "train", "--config-dir", "conf", *options, "experiment=mine")
     model = tmp_path / "outputs" / "mine" / "segmentor" / "model"
     assert code == 0 and model.is_dir(), printed
 
