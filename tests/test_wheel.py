@@ -61,7 +61,7 @@ def test_scripts_lose_the_path_of_the_checkout() -> None:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     pip = ["-m", "pip", "wheel", ".", "--no-deps", "--no-build-isolation", "--disable-pip-version-check", "-q"]
-    subprocess.run([sys.executable, *pip, "-w", str(folder)], cwd=ROOT, check=True, timeout=300)
+    subprocess.run([sys.executable, *pip, "-w", str(folder)], cwd=ROOT, check=True, timeout=600)
     return next(folder.glob("mpvss-*-py3-none-any.whl"))
 
 
@@ -78,7 +78,7 @@ def run(installed: Path, folder: Path, code: str, *arguments: str) -> tuple[int,
     """Exit code and printed text of a program that has the installed package and not the checkout."""
     environment = os.environ | ENVIRONMENT | {"PYTHONPATH": str(installed), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", code, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=600
     )
     return done.returncode, done.stdout + done.stderr
 
@@ -131,11 +131,11 @@ def imported(node: ast.AST) -> Iterator[str]:
 @pytest.mark.slow
 def test_the_wheel_of_the_source_archive_is_the_wheel_of_the_checkout(wheel: Path, tmp_path: Path) -> None:
     build = [sys.executable, "-m", "hatchling", "build", "-d", str(tmp_path)]
-    subprocess.run([*build, "-t", "sdist"], cwd=ROOT, check=True, capture_output=True, timeout=300)
+    subprocess.run([*build, "-t", "sdist"], cwd=ROOT, check=True, capture_output=True, timeout=600)
     with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
         archive.extractall(tmp_path, filter="data")
     unpacked = next(path for path in tmp_path.glob("mpvss-*") if path.is_dir())
-    subprocess.run([*build, "-t", "wheel"], cwd=unpacked, check=True, capture_output=True, timeout=300)
+    subprocess.run([*build, "-t", "wheel"], cwd=unpacked, check=True, capture_output=True, timeout=600)
     assert next(tmp_path.glob("*.whl")).read_bytes() == wheel.read_bytes()
 
 
