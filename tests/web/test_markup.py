@@ -93,5 +93,7 @@ def test_progress_has_one_bar() -> None:
 def test_decode_errors_are_shown_beside_the_result() -> None:
     clip = prediction(Path("a"))
     assert summary(clip).count("<div") == 1 and "40 frames, 10.0 fps, 20% key frames" in summary(clip)
+    part = summary(prediction(Path("a"), part="40 of 90 frames"), "B")
+    assert "B: Only a part of the clip is shown: 40 of 90 frames." in part and "message warning" in part
     broken = prediction(Path("a"), decode_errors=["x.mp4: truncated"])
     assert "message warning" in summary(broken) and "x.mp4: truncated." in summary(broken)
