@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -53,6 +54,7 @@ def run(cfg: DictConfig) -> int:
     """Predict one video, or every video of a folder or list, by ``conf/predict.yaml``, and return the exit code."""
     try:
         path = typed_path(str(cfg.input))
+        cfg.output = cfg.output or default_output(cfg)
         videos = None if cfg.get("data") is not None else list_videos(path)
         if videos is None:
             return predict(cfg).exit_code
@@ -67,6 +69,18 @@ def run(cfg: DictConfig) -> int:
     except KeyboardInterrupt:
         log.error("stopped; nothing is written")
         return 130
+
+
+def default_output(cfg: DictConfig) -> str:
+    """Return ``<paths.runs>/predict/<name of the input>``, as a string for the configuration."""
+    path = typed_path(str(cfg.input))
+    if cfg.get("data") is not None:
+        name = f"{cfg.data.name}_{cfg.clip_split}_{cfg.input}"
+    elif path.exists():
+        name = path.resolve().name if path.is_dir() else path.stem
+    else:
+        name = f"camera_{cfg.input}"
+    return str(Path(cfg.paths.runs) / "predict" / re.sub(r"[^\w.-]+", "_", name).lstrip("."))
 
 
 def predict(cfg: DictConfig) -> VideoPrediction:

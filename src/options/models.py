@@ -128,7 +128,7 @@ class Predict(Network):
     """Prediction of a video or of many."""
 
     input: PathText
-    output: PathText
+    output: PathText | None
     overwrite: bool
     mode: Literal["auto"] | Mode
     fps: FrameRate

@@ -294,6 +294,32 @@ def test_an_output_that_names_a_video_is_the_overlay_only(model: Path, tmp_path:
         commands.run(config(f"input={out.parent}", f"checkpoint={model}", f"output={tmp_path / 'b.mp4'}"))
 
 
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        (["input=a/drive.2.mp4"], "drive.2"),
+        (["input=a"], "a"),
+        (["input=0"], "camera_0"),
+        (["data=camvid", "input=some/clip"], "camvid_test_some_clip"),
+        (["input='a/Übung 1.mp4'", "paths.runs=runs"], "Übung_1"),
+    ],
+)
+def test_results_are_named_by_the_input(given: list[str], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").mkdir()
+    for file in ("drive.2.mp4", "Übung 1.mp4"):
+        (tmp_path / "a" / file).touch()
+    folder = "runs" if "paths.runs=runs" in given else "outputs"
+    assert commands.default_output(config("checkpoint=street", *given)) == f"{folder}/predict/{name}"
+
+
+def test_without_an_output_results_are_below_the_runs(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_video(tmp_path / "drive.mp4", frames(3))
+    assert commands.run(config("input=drive.mp4", f"checkpoint={model}")) == 0
+    assert (tmp_path / "outputs" / "predict" / "drive" / "overlay.mp4").is_file()
+
+
 def test_folders_may_have_the_name_of_a_video(model: Path, tmp_path: Path) -> None:
     video = make_video(tmp_path / "a.mp4", frames(2, (48, 64)))
     (tmp_path / "in.mp4").mkdir()
