@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float32, Num
+from jaxtyping import Float, Float32, Num
 from torch import Tensor, nn
 
 from src.models.flow.base import FlowEstimator
@@ -78,7 +78,7 @@ class Propagator(PartlyFrozen):
         warped = warp_segments(key.mask_logits_per_layer, flow.segment_flow, self.warp_grid)
         return self.carried(key, warped, flow), flow
 
-    def carried(self, key: MaskPrediction, warped: Float32[Tensor, "L B Q h w"], flow: FlowPrediction) -> MaskPrediction:
+    def carried(self, key: MaskPrediction, warped: Float[Tensor, "L B Q h w"], flow: FlowPrediction) -> MaskPrediction:
         """Return the first result of :meth:`propagate` from the key frame's prediction, its warped masks and the flow."""
         disocclusion = None
         if flow.disocclusion_logits is not None and flow.confidence is not None:
