@@ -18,8 +18,6 @@ from typing import TYPE_CHECKING
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 # The package is not installed; it is a neighbour of this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -50,6 +48,7 @@ def check(cfg: DictConfig, console: Console) -> int:
     # After the checks: these imports take seconds.
     from src.data.integrity.check import SplitReport, check_splits
     from src.data.integrity.issues import DatasetIssue
+    from src.data.integrity.tables import print_tables
     from src.data.shards.path import dataset_root
     from src.files.atomic_write import write_rgb
     from src.inference.evaluation.progress import ProgressBars, advance
@@ -77,7 +76,9 @@ def check(cfg: DictConfig, console: Console) -> int:
     sheet.unlink(missing_ok=True)
     if picture is not None:
         write_rgb(picture, sheet)
-    show(reports, cfg, console)
+    published = cfg.data.get("published_clips") or {}
+    expected = {name: published.get(cfg.data[name.split("/")[0]].get("split"), "") for name in reports}
+    print_tables(reports, f"{cfg.data.name} at {cfg.data.root}", expected, console)
     written = [output, exclusion, *([] if picture is None else [sheet])]
     console.print(f"written: {', '.join(map(str, written))}", highlight=False, markup=False, soft_wrap=True)
     return sum(len(report.issues) for report in reports.values())
@@ -203,64 +204,6 @@ def draw_sheet(datasets: dict[str, CheckableDataset]) -> Tensor | None:
         return None
     first = next(iter(datasets.values()))
     return contact_sheet(drawn, first.classes, class_palette(first.classes, first.chosen_colors))
-
-
-def show(reports: dict[str, SplitReport], cfg: DictConfig, console: Console) -> None:
-    table = Table(title=f"{cfg.data.name} at {cfg.data.root}")
-    columns = (
-        "split",
-        "clips",
-        "published",
-        "frames",
-        "labelled",
-        "void only",
-        "clip length",
-        "sizes (HxW)",
-        "issues",
-        "suspicions",
-    )
-    for column in columns:
-        table.add_column(column, justify="left" if column == "split" else "right")
-    published = cfg.data.get("published_clips") or {}
-    for name, report in reports.items():
-        expected = published.get(cfg.data[name.split("/")[0]].get("split"), "")
-        sizes = ", ".join(size for size, _ in report.sizes.most_common(2)) + (", ..." if len(report.sizes) > 2 else "")
-        length = f"{report.shortest}..{report.longest}"
-        counts = (report.clips, expected, report.frames, report.labelled, report.void_only, length, sizes)
-        table.add_row(name, *map(str, (*counts, len(report.issues), len(report.suspicions))))
-    console.print(table)
-    show_classes(reports, console)
-    for name, report in reports.items():
-        for kind in dict.fromkeys(issue.kind for issue in report.issues):
-            found = [issue for issue in report.issues if issue.kind == kind]
-            console.print(f"{name}, {kind}: {len(found)}", style="bold red", highlight=False)
-            for issue in found[:3]:
-                console.print(f"  {issue.message}", highlight=False, markup=False, soft_wrap=True)
-        for suspicion in report.suspicions:
-            line = f"{name}, suspicion, {suspicion.kind}: {suspicion.message}"
-            console.print(line, style="yellow", highlight=False, markup=False, soft_wrap=True)
-
-
-def show_classes(reports: dict[str, SplitReport], console: Console) -> None:
-    """Print the share of the labelled pixels and the number of frames of every class, and the classes that never occur."""
-    from src.data.integrity.check import VOID
-
-    labelled = {name: report for name, report in reports.items() if report.pixels}
-    if not labelled:
-        return
-    table = Table(title="classes: share of the labelled pixels, frames in which they occur")
-    table.add_column("class", no_wrap=True)
-    for name in labelled:
-        table.add_column(f"{name}, %", justify="right")
-        table.add_column("frames", justify="right")
-    for one in (*next(iter(labelled.values())).classes, VOID):
-        cells = [(f"{100 * r.share(one):.3f}", str(r.frame_counts[one])) for r in labelled.values()]
-        table.add_row(escape(one), *(cell for pair in cells for cell in pair))
-    console.print(table)
-    for name, report in labelled.items():
-        if absent := report.absent_classes:
-            text = f"{name}: {len(absent)} of {len(report.classes)} classes never occur: {', '.join(absent)}"
-            console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 @command("check_data", exit_code=2)

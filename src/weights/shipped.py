@@ -13,7 +13,7 @@ SHIPPED_MODELS = {"street": package_path("assets") / "street"}
 
 
 def shipped_model(checkpoint: str | Path) -> Path:
-    """Return the folder of a shipped model by its name; a local file or folder of that name, and any other path, as it is."""
+    """Return the folder of a shipped model by its name; a local file or folder of that name, and any other path, unchanged."""
     path = Path(checkpoint)
     folder = SHIPPED_MODELS.get(str(checkpoint))
     if folder is None:
