@@ -36,7 +36,7 @@ ERRORS = [
     ("src.train", "hparams_search=optuna", "hparams_search=optuna has no effect on a single run"),
     ("src.benchmark", "model/flow=pretrained", "model.flow.path: not given"),
     ("src.eval", "output=a.json", "checkpoint: not given"),
-    ("src.predict", "input=a.mp4", "checkpoint, output: not given; expected checkpoint=<value> output=<value>"),
+    ("src.predict", "input=a.mp4", "checkpoint: not given; expected checkpoint=<value>"),
     ("src.predict", "scheduler.head_start=2", "expected scheduler.interval_shift"),
     ("src.demo", "port=1", "checkpoint: not given"),
     ("src.convert", "output=a", "input: not given"),

@@ -146,7 +146,7 @@ def test_commands_print_their_installed_names_and_exit_with_their_codes(installe
     code, printed = run(installed, tmp_path, COMMAND, "predict", "--help")
     assert code == 0 and "mpvss predict input=drive.mp4" in printed and "src." not in printed and "\npaths.runs " in printed
     code, printed = run(installed, tmp_path, COMMAND, "predict", "input=a.mp4")
-    assert (code, printed.count("\n")) == (1, 1) and "checkpoint, output: not given" in printed
+    assert (code, printed.count("\n")) == (1, 1) and "checkpoint: not given" in printed
     code, printed = run(installed, tmp_path, COMMAND, "check_data", "workers=0")
     assert (code, printed) == (2, "data: not given; expected data=<value>\n")
     assert not list(tmp_path.iterdir())

@@ -104,7 +104,7 @@ REFUSED = [
     ("benchmark", "loader.source=data", "expected generated | dataset"),
     ("benchmark", "what=costs", "did you mean cost?"),
     # Paths are texts.
-    ("predict", "output=null", "output is null; expected a path"),
+    ("predict", "checkpoint=null", "checkpoint is null; expected a path"),
     ("predict", "input=null", "input is null; expected a path"),
     ("predict", "input=", "input is ''; expected a path"),
     ("predict", "output=   ", "output is '   '; expected a path"),

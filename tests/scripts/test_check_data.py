@@ -68,7 +68,8 @@ def test_classes_are_listed_suspicions_counted_apart_and_frames_drawn(tmp_path):
         write_image(tmp_path / f"mine/frames/v/{n}.png", value=n)
         write_label(tmp_path / f"mine/masks/v/{n}.png", label(1, 2, 3))
     (tmp_path / "mine/classes.yaml").write_text("classes: [road, car, tree, sky, pole]")
-    (tmp_path / "mine/train.txt").write_text("v")
+    for split in ("train", "val"):
+        (tmp_path / f"mine/{split}.txt").write_text("v")
     assert run_check(tmp_path, "data=folder", f"data.root={tmp_path}/mine", "splits=[train]") == 0
     report = json.loads((tmp_path / "check_data/folder.json").read_text())
     assert (report["issues"], report["suspicions"]) == (0, 1)

@@ -28,7 +28,9 @@ def write_frames(root, video, labels, seed=0):
 
 def found(root, classes=CLASSES, split="train"):
     (root / "classes.yaml").write_text("classes: [" + ", ".join(classes) + "]")
-    (root / f"{split}.txt").write_text("\n".join(sorted(path.name for path in (root / "frames").iterdir())))
+    # With a list of validation videos, nothing of the training videos is held out.
+    for name in (split, "val"):
+        (root / f"{name}.txt").write_text("\n".join(sorted(path.name for path in (root / "frames").iterdir())))
     report = check_splits({split: FolderClips(root, split)}, 0)[split]
     return {one.kind: one.message for one in report.suspicions}, report
 
