@@ -51,7 +51,9 @@ def test_every_type_belongs_to_an_option_of_conf(name: str) -> None:
     seen = set()
     groups = [["data=" + data] for data in choices("data")] if "data" in MODELS[name].model_fields else [[]]
     for overrides in [*groups, ["scheduler=adaptive"], ["+sweep=flow"]]:
-        if not (overrides == ["scheduler=adaptive"] and name != "predict") and not (overrides == ["+sweep=flow"] and name != "train"):
+        if not (overrides == ["scheduler=adaptive"] and name != "predict") and not (
+            overrides == ["+sweep=flow"] and name != "train"
+        ):
             seen |= set(OmegaConf.to_container(composed(name, overrides)))
     inherited = {"flow_choice", "flow_choices", "flow_trainable", "flow_queries"} if name == "benchmark" else set()
     assert set(MODELS[name].model_fields) - inherited == seen - {"defaults"}
