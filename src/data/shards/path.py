@@ -14,13 +14,17 @@ from typing import NamedTuple, NoReturn, cast
 from src.data.shards.reader import INDEX, Shards, open_shards
 
 
-def dataset_root(root: str | Path) -> Path:
+def dataset_root(root: str | Path | ShardPath) -> Path:
     """Open the root of a data set: a folder of files; or a folder of shards, or its URL in any protocol of fsspec.
+
+    A path into shards is returned unchanged.
 
     Returns:
         A path; into shards a :class:`ShardPath`, which has the methods of :class:`pathlib.Path` that readers use. Errors as of
         :class:`Shards`.
     """
+    if isinstance(root, ShardPath):
+        return cast(Path, root)
     text = str(root)
     if "://" not in text and not (Path(root) / INDEX).is_file():
         return Path(root)

@@ -59,7 +59,7 @@ class MovingScenes(VSPW):
         folder = find_folder(dataset_root(root), split, settings)
         if not is_complete(folder, split, settings):
             folder = generate(dataset_root(root), split, settings)
-        super().__init__(str(folder), split, num_classes=len(SCENE_CLASSES), classes=SCENE_CLASSES, fps=15.0)
+        super().__init__(folder, split, num_classes=len(SCENE_CLASSES), classes=SCENE_CLASSES, fps=15.0)
         self.settings = settings
         self._shots: dict[int, list[tuple[int, Scene]]] = {}
 

@@ -161,8 +161,22 @@ def test_a_path_lacks_what_shards_lack(tmp_path: Path) -> None:
         Path(origin / "000.jpg")
     with pytest.raises(FileNotFoundError, match="not in the shards"):
         (root / "nothing").iterdir()
-    with pytest.raises(OSError, match="shards are read-only"):
-        MovingScenes(shard(write_empty(tmp_path / "other"), tmp_path / "empty"), "train")
+    empty = shard(write_empty(tmp_path / "other"), tmp_path / "empty")
+    before = {path: path.read_bytes() for path in empty.iterdir()}
+    with pytest.raises(ValueError, match=r"empty: these shards lack split 'train' with .*'num_clips': 60.*; expected it, or"):
+        MovingScenes(empty, "train")
+    assert {path: path.read_bytes() for path in empty.iterdir()} == before
+
+
+def test_every_setting_of_generated_scenes_is_read_from_shards(tmp_path: Path) -> None:
+    for seed in (0, 7):
+        scenes(tmp_path / "plain", seed=seed)
+    shard(tmp_path / "plain", tmp_path / "shards")
+    for seed in (0, 7):
+        plain, sharded = (scenes(tmp_path / name, seed=seed) for name in ("plain", "shards"))
+        assert isinstance(sharded.clips[0].images[0], ShardPath) and sharded.root.name == ("" if seed == 0 else plain.root.name)
+        assert torch.equal(sharded.read_image(0, 1), plain.read_image(0, 1))
+        assert torch.equal(sharded.read_flow(0, 2, 0).nan_to_num(7), plain.read_flow(0, 2, 0).nan_to_num(7))
 
 
 def write_empty(root: Path) -> Path:
