@@ -18,7 +18,7 @@ class Stills:
     """Two streets and a frame without label between them."""
 
     classes = ("sky", "houses", "road", "pole", "car")
-    palette = ((0, 0, 0),) * 5
+    chosen_colors = ((70, 130, 180), None, (128, 64, 128), None, None)
     fps = 1.0
     num_classes = 5
 
@@ -46,6 +46,7 @@ def still_pairs(folder: Path, **settings: object) -> StillPairs:
 def test_every_labelled_still_is_a_pair_and_the_true_flow_carries_its_label(tmp_path: Path) -> None:
     data = still_pairs(tmp_path)
     assert [len(clip.labelled_frames) for clip in data.clips] == [2, 2]
+    assert (data.classes, data.chosen_colors) == (Stills.classes, Stills.chosen_colors)
     moved = 0
     for clip in range(2):
         flow, key, label = data.read_flow(clip, NONKEY, KEY), data.read_label(clip, KEY), data.read_label(clip, NONKEY)

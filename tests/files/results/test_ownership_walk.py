@@ -8,7 +8,7 @@ import os
 import random
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,9 +19,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.commands import predict as commands
 from src.files.results.result_marker import FINISHED
-from src.inference.video.outputs import FLOW, LABELS, OVERLAY, SHARES, OutputOptions
+from src.inference.video.output_places import output_scratch
+from src.inference.video.outputs import FLOW, LABELS, SHARES, OutputOptions
 from src.inference.video.prediction import PredictionProgress
 from src.inference.video.predictor import VideoPrediction
+from src.inference.video.sources import is_image
 
 RUNS = 300
 INPUT_NAMES = (
@@ -32,7 +34,7 @@ INPUT_NAMES = (
 OUTPUTS = ("out", "out", "out", "out/deep", "in", "in/out", ".", "to_in", "to_out", "in/../out", "other", "to_nowhere")
 USER_FILES = (
     "overlay.mp4", "summary.json", "finished.json", "labels/mine.png", "labels/0.png", "a/overlay.mp4", "a/mine.txt",
-    "b/labels/0.png", "d/b/mine.txt", ".mpvss.00000000.partial/mine", ".a.partial/mine", "notes.txt",
+    "overlay.png", "b/labels/0.png", "d/b/mine.txt", ".mpvss.00000000.partial/mine", ".a.partial/mine", "notes.txt",
 )  # fmt: skip
 
 Tree = dict[str, str]
@@ -59,7 +61,7 @@ class FakePredictor:
 
     def predict(self, source: Any, folder: Path, *_: object) -> VideoPrediction:
         text = str(self.run)
-        (folder / OVERLAY).write_text(text)
+        (folder / self.options.names(source.info.is_picture)[0]).write_text(text)
         if source.text == "unreadable":
             raise ValueError(f"{source.path} is no video")
         (folder / SHARES).write_text(text)
@@ -188,14 +190,14 @@ def run_interrupted(cfg: DictConfig, monkeypatch: pytest.MonkeyPatch, draw: rand
 
 
 @pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def fake(monkeypatch: pytest.MonkeyPatch) -> None:
     def open_path(path: Path, _: object) -> SimpleNamespace:
-        return SimpleNamespace(path=path, text=path.read_text() if path.is_file() else "fine")
+        info = SimpleNamespace(is_picture=is_image(path))
+        return SimpleNamespace(path=path, text=path.read_text() if path.is_file() else "fine", info=info)
 
     monkeypatch.setattr(commands, "load_predictor", lambda cfg, options, device, mode: FakePredictor(options))
     monkeypatch.setattr(commands, "_open_path", open_path)
     assert threading.active_count() < 50
-    yield
 
 
 def check_step(
@@ -228,12 +230,12 @@ def test_nothing_but_own_results_ever_changes(tmp_path: Path, monkeypatch: pytes
             FakePredictor.run = steps
             cfg = config(root, draw)
             before = tree(root)
-            code = run_interrupted(cfg, monkeypatch, draw) if draw.random() < 0.4 else run(cfg)
+            code = run_interrupted(cfg, monkeypatch, draw) if draw.random() < 0.5 else run(cfg)
             codes.append(code)
             # What was killed is undone by the next run to that output, here one that has nothing to predict.
             undo = draw.random() < 0.7
             if code is None and undo:
-                with suppress(OSError), commands.output_lock(Path(cfg.output).resolve()):
+                with suppress(OSError), output_scratch(Path(cfg.output).resolve(), is_file=False):
                     pass
             now = results(root)
             if code is None and not undo:
