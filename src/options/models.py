@@ -6,28 +6,21 @@ from pydantic import Field
 
 from src.options.fields import (
     Autocast,
-    Bytes,
     Compile,
     Count,
     CountOrZero,
     Device,
-    FlowName,
-    FrameRate,
     Fusion,
     KeyIntervals,
     MapSize,
     Mode,
-    NetworkSide,
     Nodes,
     Options,
     Palette,
     Paths,
     PathText,
-    Port,
-    Positive,
     Runtime,
     Seed,
-    Share,
     Side,
     Size,
     Split,
@@ -36,6 +29,7 @@ from src.options.fields import (
     Workers,
 )
 from src.options.groups import Data, Datamodule, Loader, MaskLoss, Model, Scheduler, Speed, Stage, StageName, Trainer
+from src.options.predictions import Demo, Predict
 
 
 class Train(Options):
@@ -100,62 +94,6 @@ class Benchmark(Train):
     def needed(cls, values: dict[str, Any]) -> set[str] | None:
         """Return no option with a checkpoint, which replaces the configured model."""
         return None if values.get("checkpoint") is None else set()
-
-
-class Network(Options):
-    """Options of a network that runs on video, for predictions and the demo page."""
-
-    checkpoint: PathText
-    fusion: Fusion
-    fuse_keys: bool
-    key_interval: Count
-    flow: FlowName
-    dis_short_side: Side | None
-    short_side: NetworkSide
-    max_long_side: NetworkSide
-    clip_split: Split
-    max_frames: Count | None
-    palette: Palette
-    device: Device
-    autocast: Autocast
-    runtime: Runtime
-    threads: Threads | None
-    paths: Paths
-    data: Data | None = None
-
-
-class Predict(Network):
-    """Prediction of a video or of many."""
-
-    input: PathText
-    output: PathText | None
-    overwrite: bool
-    mode: Literal["auto"] | Mode
-    fps: FrameRate
-    labels: bool
-    flow_pictures: bool
-    flow_scale: Positive | None
-    legend: Literal["side", "bottom", "off"]
-    key_marks: bool
-    source_beside: bool
-    sound: bool
-    alpha: Share
-    quality: Annotated[int, Field(ge=0, le=51)]
-    compile: Compile
-    map_size: MapSize
-    scheduler: Scheduler
-
-
-class Demo(Network):
-    """Page to try a model on video."""
-
-    clips: PathText | None
-    mode: Mode
-    max_upload: Bytes
-    max_stored: Bytes
-    schedules: Nodes
-    port: Port | None
-    open_browser: bool
 
 
 class Eval(Options):

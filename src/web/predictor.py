@@ -156,18 +156,8 @@ class ClipPredictor:
         rows = cost_rows(times, self._cost(flow, size), _signal_gflops(stream.scheduler, size), fusing)
         measured = self._conditions(next(stream.propagator.parameters()).device, size)
         shares = _mean_shares(folder / SHARES, self.classes)
-        return ClipPrediction(
-            folder / OVERLAY,
-            folder / SHARES,
-            folder / LABELS,
-            shares,
-            keys,
-            done,
-            rows,
-            measured,
-            list(source.decode_errors),
-            part,
-        )
+        files = (folder / OVERLAY, folder / SHARES, folder / LABELS)
+        return ClipPrediction(*files, shares, keys, done, rows, measured, list(source.decode_errors), part)
 
     def _stream(
         self, source: FrameSource, scheduler: KeyFrameScheduler | None, flow: str, mode: Mode

@@ -148,7 +148,6 @@ def evaluate_streams(
         scores.start_run()
         agreement = WarpedAgreement() if temporal_consistency else None
         for clip in mine:
-            labelled = set(dataset.clips[clip].labelled_frames)
             for step in _run_clip(stream, dataset, clip, num_frames[number][clip]):
                 scores.add_time(step.seconds, FrameKind.of(step.result.is_key, step.result.offsets))
                 if agreement is not None:
@@ -156,17 +155,7 @@ def evaluate_streams(
                         agreement.add(step.image, step.semantic_map)
                 if on_semantic_map is not None and number == 0:
                     on_semantic_map(clip, step.frame, step.semantic_map)
-                label = dataset.read_label(clip, step.frame) if step.frame in labelled else None
-                scores.flicker.update(step.semantic_map, label, step.result.is_key)
-                if label is not None:
-                    age = step.result.state.age
-                    lost = disoccluded_since(dataset, clip, step.frame, age) if disoccluded else None
-                    position = (
-                        age if _in_complete_interval(stream.scheduler, step.frame - age, len(dataset.clips[clip])) else None
-                    )
-                    scores.add_frame(step.semantic_map, label, age, position, lost)
-                else:
-                    scores.end_sequence()
+                _score(scores, step, dataset, clip, stream.scheduler, disoccluded)
                 counter.advance()
             scores.end_sequence()
             scores.flicker.end_clip()
@@ -210,3 +199,16 @@ def _run_clip(stream: StreamingSegmentor, dataset: ClipDataset, clip: int, num_f
             with naming_frame(dataset, clip, latest):
                 raise error
         yield _Step(frame, waiting.popleft(), one.semantic_map[0].cpu(), one.result, one.seconds)
+
+
+def _score(scores: Scores, step: _Step, dataset: ClipDataset, clip: int, scheduler: KeyFrameScheduler, disoccluded: bool) -> None:
+    is_labelled = dataset.clips[clip].labels[step.frame] is not None
+    label = dataset.read_label(clip, step.frame) if is_labelled else None
+    scores.flicker.update(step.semantic_map, label, step.result.is_key)
+    if label is None:
+        scores.end_sequence()
+        return
+    age = step.result.state.age
+    lost = disoccluded_since(dataset, clip, step.frame, age) if disoccluded else None
+    is_complete = _in_complete_interval(scheduler, step.frame - age, len(dataset.clips[clip]))
+    scores.add_frame(step.semantic_map, label, age, age if is_complete else None, lost)
