@@ -9,8 +9,10 @@ from pathlib import Path
 
 import av
 import numpy as np
-import openvino
 from PIL import Image
+
+sys.modules["openvino_telemetry"] = None  # OpenVINO then sends no usage data
+import openvino  # noqa: E402
 
 
 def label_map(class_logits, mask_logits, size):

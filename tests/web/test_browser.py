@@ -173,7 +173,7 @@ def test_two_methods_play_together_with_a_line_between_source_and_overlay(shown:
         # A key frame of the second method, shown by both.
         tab.js("document.querySelectorAll('.track')[1].querySelectorAll('.mark')[3].click()")
         tab.until("[...document.querySelectorAll('video')].every(v => !v.seeking && Math.abs(v.currentTime - 0.2) < 0.01)")
-        assert tab.js("[...document.querySelectorAll('.seek')].map(s => Math.round(10 * s.value))") == [2, 2]
+        tab.until("[...document.querySelectorAll('.seek')].every(s => Math.round(10 * s.value) === 2)")
         for pane in (0, 1):
             assert tab.js(COLOR.format(0.25, pane)) < 30 < tab.js(COLOR.format(0.75, pane))
         tab.js("document.querySelector('.split').focus()")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +29,20 @@ def check_installed() -> None:
         raise ModuleNotFoundError(_MISSING, name="openvino")
 
 
+def import_openvino() -> Any:
+    """Import and return OpenVINO, without its telemetry: that would send requests, write to the home folder and fork the process.
+
+    Raises:
+        ModuleNotFoundError: if it is not installed.
+    """
+    check_installed()
+    # Its converter takes a stand-in where this import fails.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
+
+
 class OpenVinoGraph:
     """Compiled graph of fixed shapes; any number of streams and threads may call it.
 
@@ -38,8 +53,7 @@ class OpenVinoGraph:
     """
 
     def __init__(self, model: Any, precision: Precision, threads: int | None = None) -> None:
-        import openvino
-
+        openvino = import_openvino()
         self.model = model
         # Without the hint, CPUs with bfloat16 instructions would use them for float32 graphs.
         settings = {
@@ -60,9 +74,7 @@ class OpenVinoGraph:
 
     def save(self, stem: Path) -> None:
         """Write ``<stem>.xml`` and its weights ``<stem>.bin``, float32."""
-        import openvino
-
-        openvino.save_model(self.model, stem.with_suffix(".xml"), compress_to_fp16=False)
+        import_openvino().save_model(self.model, stem.with_suffix(".xml"), compress_to_fp16=False)
 
     @classmethod
     def load(cls, path: Path, precision: Precision) -> Self:
@@ -72,9 +84,7 @@ class OpenVinoGraph:
             ModuleNotFoundError: if OpenVINO is not installed.
             ValueError: if it cannot read the file.
         """
-        check_installed()
-        import openvino
-
+        openvino = import_openvino()
         try:
             return cls(openvino.Core().read_model(path), precision)
         except RuntimeError as error:
@@ -97,9 +107,7 @@ def prepare(
         ModuleNotFoundError: if OpenVINO is not installed.
         ValueError: if the module cannot be exported, or OpenVINO lacks an operator.
     """
-    check_installed()
-    import openvino
-
+    openvino = import_openvino()
     program = export_graph(module, example)
     try:
         model = openvino.convert_model(program)

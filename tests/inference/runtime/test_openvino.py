@@ -1,0 +1,29 @@
+"""OpenVINO sends nothing: its converter runs with the stand-in of its telemetry."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+_CONVERT = """
+import torch
+from src.inference.runtime.openvino import prepare
+graph = prepare(torch.nn.Conv2d(3, 4, 3).eval(), [torch.zeros(1, 3, 8, 8)], "f32", ["image"], ["result"])
+assert graph(torch.zeros(1, 3, 8, 8))[0].shape == (1, 4, 6, 6)
+from openvino.tools.ovc import telemetry_utils
+print(telemetry_utils.tm.__name__)
+"""
+
+
+@pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not installed (requirements-openvino.txt)")
+def test_a_conversion_sends_nothing_and_leaves_the_home_folder_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    root = Path(__file__).resolve().parents[3]
+    done = subprocess.run([sys.executable, "-c", _CONVERT], cwd=root, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["openvino.tools.ovc.telemetry_stub"]
+    assert not (tmp_path / "intel").exists()
