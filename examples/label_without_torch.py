@@ -1,7 +1,4 @@
-"""Label a video without torch: python -m examples.label_without_torch drive.mp4 labels <model>/exported/openvino-480x864-b1-f32.
-
-Needs OpenVINO, NumPy, PyAV and Pillow, and the folder that `python -m src.export` writes.
-"""
+"""Label a video by a folder of src.export: python -m examples.label_without_torch drive.mp4 labels <folder of graphs>."""
 
 import json
 import sys
@@ -11,7 +8,7 @@ import av
 import numpy as np
 from PIL import Image
 
-sys.modules["openvino_telemetry"] = None  # OpenVINO then sends no usage data
+sys.modules["openvino_telemetry"] = None  # no usage data is sent
 import openvino  # noqa: E402
 
 
