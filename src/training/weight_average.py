@@ -1,17 +1,18 @@
 """Moving average of the weights during training, which is validated and saved."""
 
-from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.callbacks import WeightAveraging
+from torch import Tensor
 
 
-class WeightAverage(EMAWeightAveraging):
-    """Lightning's exponential moving average of weights and buffers, with its arguments named.
+class WeightAverage(WeightAveraging):
+    """Exponential moving average of weights and buffers, kept by Lightning.
 
     Validations, checkpoints (``state_dict``) and the saved model have the average; training goes on from the weights themselves,
-    also in a resumed run.
+    also in a resumed run. Lightning's ``EMAWeightAveraging`` would save the initial weights of a training shorter than its start.
 
     Args:
         decay: share of the average that each step keeps, 0..1.
-        start_step: step after which the average begins.
+        start_step: steps at the start after which the average is still the weights themselves.
 
     Raises:
         ValueError: if a value is out of range.
@@ -22,4 +23,8 @@ class WeightAverage(EMAWeightAveraging):
             raise ValueError(f"decay is {decay}; expected 0 <= decay < 1")
         if start_step < 0:
             raise ValueError(f"start_step is {start_step}; expected 0 or more")
-        super().__init__(decay=decay, update_starting_at_step=start_step)
+
+        def average(averaged: Tensor, current: Tensor, num_averaged: Tensor | int) -> Tensor:
+            return current if num_averaged <= start_step else decay * averaged + (1 - decay) * current
+
+        super().__init__(avg_fn=average)
