@@ -7,17 +7,16 @@ from src.inference.runtime.frames import RuntimeName, Runtimes
 from src.inference.runtime.store import EXPORTED
 from src.weights.checkpoints import is_transformers_folder
 from src.weights.folder_files import CONFIG_FILE
-from src.weights.shipped import shipped_model
 
 
 def runtimes_of(name: RuntimeName, checkpoint: object) -> Runtimes:
     """Return a runtime that keeps its graphs in the checkpoint's folder, if that is a model folder of this project."""
     if checkpoint is None:
         return Runtimes(name)
-    path = shipped_model(typed_path(str(checkpoint)))
+    path = typed_path(str(checkpoint))
+    # A hub id or the name of a shipped model, whose folder is not the user's, is no path, whatever lies in the current folder.
+    if not path.exists() or path.suffix == ".ckpt":
+        return Runtimes(name)
     folder: Path = path if path.is_dir() else path.parent
-    # A hub id is no path, whatever lies in the current folder.
-    is_model = (
-        path.exists() and path.suffix != ".ckpt" and (folder / CONFIG_FILE).is_file() and not is_transformers_folder(folder)
-    )
+    is_model = (folder / CONFIG_FILE).is_file() and not is_transformers_folder(folder)
     return Runtimes(name, folder / EXPORTED if is_model else None)
