@@ -96,6 +96,7 @@ class MaskPrediction:
             for a prediction fused from S sources; ``None``: every query counts fully.
         pixel_reads: for each set of queries the unwarped masks and the flow of every pixel, from which label maps and scores are
             read; ``None`` for a set whose masks are read as they are; empty if all are.
+        memory: (B, Q, C), queries from which a recurrent segmentor starts in the next frame; ``None`` of other segmentors.
     """
 
     class_logits_per_layer: Float[Tensor, "L B Q _"]
@@ -106,6 +107,7 @@ class MaskPrediction:
     disocclusion: DisocclusionScores | None = None
     shares: Float[Tensor, "B S _ _"] | None = None
     pixel_reads: tuple[PixelRead | None, ...] = ()
+    memory: Float[Tensor, "B Q C"] | None = None
 
     @property
     def class_logits(self) -> Float[Tensor, "B Q _"]:

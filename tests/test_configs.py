@@ -43,7 +43,7 @@ def choices(group: str) -> list[str]:
 
 
 EXPERIMENTS = choices("experiment")
-SAVED_ELSEWHERE = ("maskformer", "oneformer", "eomt")
+SAVED_ELSEWHERE = ("maskformer", "oneformer", "eomt", "eomt_dinov3", "videomt")
 """Segmentors whose weights and sizes come from the hub."""
 # What a choice leaves to the user.
 NEEDED = {

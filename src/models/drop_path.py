@@ -3,15 +3,24 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 from transformers.models.eomt.modeling_eomt import EomtDropPath
+from transformers.models.eomt_dinov3.modeling_eomt_dinov3 import EomtDinov3DropPath
 from transformers.models.maskformer.modeling_maskformer_swin import MaskFormerDropPath
 from transformers.models.segformer.modeling_segformer import SegformerDropPath
 from transformers.models.swin.modeling_swin import SwinDropPath
+from transformers.models.videomt.modeling_videomt import VideomtDropPath
 
 from src.models.per_sample_rng import PerSampleRandom
 from src.models.replacement import replace_modules
 
 # Calls per forward pass: after attention; in blocks of EoMT and SegFormer also after the feed-forward network.
-_CALLS: dict[type[nn.Module], int] = {SwinDropPath: 1, MaskFormerDropPath: 1, EomtDropPath: 2, SegformerDropPath: 2}
+_CALLS: dict[type[nn.Module], int] = {
+    SwinDropPath: 1,
+    MaskFormerDropPath: 1,
+    EomtDropPath: 2,
+    EomtDinov3DropPath: 2,
+    SegformerDropPath: 2,
+    VideomtDropPath: 2,
+}
 
 
 class SampleDropPath(nn.Module):

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from transformers import (
     EomtConfig,
+    EomtDinov3Config,
+    EomtDinov3ForUniversalSegmentation,
     EomtForUniversalSegmentation,
     Mask2FormerConfig,
     Mask2FormerForUniversalSegmentation,
@@ -16,22 +18,35 @@ from transformers import (
     OneFormerConfig,
     OneFormerForUniversalSegmentation,
     PreTrainedModel,
+    VideomtConfig,
+    VideomtForUniversalSegmentation,
 )
 
 from src.models.segmentors.oneformer import TASK_TOKENS
 
-FAMILIES = ("mask2former", "maskformer", "oneformer", "eomt")
+FAMILIES = ("mask2former", "maskformer", "oneformer", "eomt", "eomt_dinov3", "videomt")
 NUM_CLASSES, NUM_QUERIES = 5, 6
-WIDTH = {"mask2former": 32, "maskformer": 48, "oneformer": 32, "eomt": 24}
+WIDTH = {"mask2former": 32, "maskformer": 48, "oneformer": 32, "eomt": 24, "eomt_dinov3": 24, "videomt": 24}
 _SWIN = {
     "model_type": "swin", "embed_dim": 16, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 2, 2], "window_size": 4, "image_size": 64,
     "drop_path_rate": 0.0, "out_features": ["stage1", "stage2", "stage3", "stage4"],
+}  # fmt: skip
+_VIT: dict[str, Any] = {
+    "num_labels": NUM_CLASSES, "num_queries": NUM_QUERIES, "hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 2,
+    "image_size": 64, "patch_size": 16, "num_blocks": 2, "num_register_tokens": 2,
 }  # fmt: skip
 
 
 def network(family: str) -> PreTrainedModel:
     """Random weights, also of norms and deformable attention, whose initial values hide wrong connections."""
-    made = {"mask2former": _mask2former, "maskformer": _maskformer, "oneformer": _oneformer, "eomt": _eomt}[family]()
+    made = {
+        "mask2former": _mask2former,
+        "maskformer": _maskformer,
+        "oneformer": _oneformer,
+        "eomt": lambda: EomtForUniversalSegmentation(EomtConfig(mlp_ratio=2, **_VIT)),
+        "eomt_dinov3": lambda: EomtDinov3ForUniversalSegmentation(EomtDinov3Config(intermediate_size=48, **_VIT)),
+        "videomt": lambda: VideomtForUniversalSegmentation(VideomtConfig(mlp_ratio=2, **_VIT)),
+    }[family]()
     randomize(made)
     for name, parameter in made.named_parameters():
         # Initially all queries agree.
@@ -61,6 +76,8 @@ def forward(made: PreTrainedModel, pixels: Tensor) -> Any:
         task = torch.zeros(1, 77, dtype=torch.long)
         task[0, :7] = torch.tensor(TASK_TOKENS["semantic"])
         return made(pixels, task_inputs=task.expand(len(pixels), -1))
+    if isinstance(made, VideomtForUniversalSegmentation):
+        return made(pixels[:, None])
     return made(pixels)
 
 
@@ -114,22 +131,5 @@ def _oneformer() -> PreTrainedModel:
             text_encoder_num_layers=1,
             text_encoder_n_ctx=2,
             text_encoder_vocab_size=64,
-        )
-    )
-
-
-def _eomt() -> PreTrainedModel:
-    return EomtForUniversalSegmentation(
-        EomtConfig(
-            num_labels=NUM_CLASSES,
-            num_queries=NUM_QUERIES,
-            hidden_size=24,
-            num_hidden_layers=3,
-            num_attention_heads=2,
-            image_size=64,
-            patch_size=16,
-            mlp_ratio=2,
-            num_blocks=2,
-            num_register_tokens=2,
         )
     )

@@ -42,7 +42,9 @@ def dropping(family: str, folder: Path) -> KeyFrameSegmentor:
     """A random network with all of its family's per-sample randomness, but without dropout of single numbers."""
     network(family).save_pretrained(folder)
     config = load_segmentor(str(folder)).config()
-    if family == "eomt":
+    if family == "videomt":
+        config["drop_path_rate"] = 0.5
+    elif family in ("eomt", "eomt_dinov3"):
         config |= {"drop_path_rate": 0.5, "mask_probabilities": [0.5] * len(config["mask_probabilities"])}
     else:
         config["backbone_config"]["drop_path_rate"] = 0.5

@@ -58,6 +58,8 @@ class KeyFrameSegmentor(PartlyFrozen):
     """Further constructor arguments; attributes of the same names hold their values, JSON-able."""
     class_head_name: ClassVar[str] = "class_predictor."
     """Prefix of the class head's tensors in transformers' state dict."""
+    is_recurrent: ClassVar[bool] = False
+    """Whether calls take the ``memory`` of the prediction of the frame before."""
     size_divisor: int = 32
     image_mean: Tensor
     image_std: Tensor
@@ -91,7 +93,11 @@ class KeyFrameSegmentor(PartlyFrozen):
         The prediction is float32, also under autocast. L is that of the class docstring; h, w = 1/4 of the padded image.
         """
         padded, size = self.preprocess(image)
-        layers = self.predict_layers(padded)
+        return self.as_prediction(self.predict_layers(padded), padded, size)
+
+    @staticmethod
+    def as_prediction(layers: LayerPredictions, padded: Float[Tensor, "B 3 H W"], size: Size) -> MaskPrediction:
+        """Return the layers as a float32 prediction of an image of ``size`` (H, W), padded to ``padded``."""
         return MaskPrediction(
             class_logits_per_layer=torch.stack([logits.float() for logits in layers.class_logits]),
             mask_logits_per_layer=torch.stack([logits.float() for logits in layers.mask_logits]),

@@ -57,15 +57,21 @@ class EomtSegmentor(KeyFrameSegmentor):
 
     def predict_layers(self, padded: Float[Tensor, "B 3 H W"]) -> LayerPredictions:
         """Run the network; see the base class."""
+        return self.predict_from(padded, self.network.query.weight[None].expand(len(padded), -1, -1))[0]
+
+    def predict_from(
+        self, padded: Float[Tensor, "B 3 H W"], queries: Float[Tensor, "B Q C"]
+    ) -> tuple[LayerPredictions, Float[Tensor, "B Q C"]]:
+        """Run the network with the given queries; return its predictions, and the queries before the final layer norm."""
         network, config, trains = self.network, self.network.config, self.trains_any_part()
         grid = (padded.shape[-2] // config.patch_size, padded.shape[-1] // config.patch_size)
-        tokens = self._tokens(padded, grid)
+        tokens, positions = self.embed(padded, grid)
         first = config.num_hidden_layers - config.num_blocks
         predictions = []
         for index, layer in enumerate(network.layers):
             bias = None
             if index == first:
-                tokens = torch.cat((network.query.weight[None].expand(len(tokens), -1, -1), tokens), dim=1)
+                tokens = torch.cat((queries, tokens), dim=1)
             if index >= first:
                 probability = self.mask_probabilities[index - first]
                 if not network.layers.training:
@@ -75,14 +81,14 @@ class EomtSegmentor(KeyFrameSegmentor):
                 if probability > 0:
                     random = self.mask_random[index - first]
                     bias = _attention_bias(predictions[-1][1], grid, tokens.shape[1], probability, random)
-            tokens = layer(tokens, bias)
+            tokens = layer(tokens, bias, **positions)
         states = network.layernorm(tokens)
         predictions.append(self._predict(states, grid))
         class_logits, mask_logits = (list(logits) for logits in zip(*predictions, strict=True))
-        return LayerPredictions(class_logits, mask_logits, states[:, : self.num_queries])
+        return LayerPredictions(class_logits, mask_logits, states[:, : self.num_queries]), tokens[:, : self.num_queries]
 
-    def _tokens(self, padded: Float[Tensor, "B 3 H W"], grid: Size) -> Float[Tensor, "B N C"]:
-        """Embed class token, registers and patches, N = 1 + registers + h * w."""
+    def embed(self, padded: Float[Tensor, "B 3 H W"], grid: Size) -> tuple[Float[Tensor, "B N C"], dict[str, Any]]:
+        """Embed class token, registers and patches, N = 1 + registers + h * w; return them and further arguments of the blocks."""
         embeddings = self.network.embeddings
         patches = embeddings.patch_embeddings(padded)
         positions = embeddings.position_embeddings.weight
@@ -90,9 +96,13 @@ class EomtSegmentor(KeyFrameSegmentor):
         if tuple(grid) != tuple(trained):
             square = positions.T.reshape(1, -1, *trained)
             positions = F.interpolate(square, size=grid, mode="bicubic", antialias=True).flatten(2)[0].T
+        return embeddings.dropout(self.with_prefix(patches + positions)), {}
+
+    def with_prefix(self, patches: Float[Tensor, "B P C"]) -> Float[Tensor, "B N C"]:
+        """Put class token and registers before the patches."""
+        embeddings = self.network.embeddings
         prefix = [token.expand(len(patches), -1, -1) for token in (embeddings.cls_token, embeddings.register_tokens)]
-        tokens: Tensor = embeddings.dropout(torch.cat((*prefix, patches + positions), dim=1))
-        return tokens
+        return torch.cat((*prefix, patches), dim=1)
 
     def _predict(self, states: Float[Tensor, "B N C"], grid: Size) -> tuple[Float[Tensor, "B Q _"], Float[Tensor, "B Q h w"]]:
         """Return class and mask logits of normalized states."""

@@ -6,17 +6,26 @@ from typing import Any
 
 from src.models.segmentors.base import KeyFrameSegmentor
 from src.models.segmentors.eomt import EomtSegmentor
+from src.models.segmentors.eomt_dinov3 import EomtDinov3Segmentor
 from src.models.segmentors.hub import use_cache_if_unreachable
 from src.models.segmentors.mask2former import Mask2FormerSegmentor
 from src.models.segmentors.maskformer import MaskFormerSegmentor
 from src.models.segmentors.oneformer import OneFormerSegmentor
 from src.models.segmentors.pretrained import read_config
+from src.models.segmentors.videomt import VideomtSegmentor
 
 log = logging.getLogger(__name__)
 
 SEGMENTORS: dict[str, type[KeyFrameSegmentor]] = {
     segmentor.model_type: segmentor
-    for segmentor in (Mask2FormerSegmentor, MaskFormerSegmentor, OneFormerSegmentor, EomtSegmentor)
+    for segmentor in (
+        Mask2FormerSegmentor,
+        MaskFormerSegmentor,
+        OneFormerSegmentor,
+        EomtSegmentor,
+        EomtDinov3Segmentor,
+        VideomtSegmentor,
+    )
 }
 
 
