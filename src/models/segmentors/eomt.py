@@ -88,7 +88,7 @@ class EomtSegmentor(KeyFrameSegmentor):
         return LayerPredictions(class_logits, mask_logits, states[:, : self.num_queries]), tokens[:, : self.num_queries]
 
     def embed(self, padded: Float[Tensor, "B 3 H W"], grid: Size) -> tuple[Float[Tensor, "B N C"], dict[str, Any]]:
-        """Embed class token, registers and patches, N = 1 + registers + h * w; return them and further arguments of the blocks."""
+        """Embed class token, registers and patches (N = 1 + registers + h * w); return them and other arguments of the blocks."""
         embeddings = self.network.embeddings
         patches = embeddings.patch_embeddings(padded)
         positions = embeddings.position_embeddings.weight

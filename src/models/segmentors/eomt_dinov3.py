@@ -38,7 +38,7 @@ class EomtDinov3Segmentor(EomtSegmentor):
         self.position_random = PerSampleRandom(5)
 
     def embed(self, padded: Float[Tensor, "B 3 H W"], grid: Size) -> tuple[Float[Tensor, "B N C"], dict[str, Any]]:
-        """Embed the tokens; see the base class. The blocks take cosine and sine of the patches' positions, (B or 1, 1, h * w, _)."""
+        """Embed the tokens; see the base class. The blocks take cosine and sine of the positions, (B or 1, 1, h * w, _)."""
         network = self.network
         patches = network.embeddings.patch_embeddings(padded).flatten(2).transpose(1, 2)
         angles = 2 * math.pi * self._positions(padded, grid)[..., None] * network.rope_embeddings.inv_freq
