@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from math import lcm
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -31,12 +31,12 @@ class EomtSegmentor(KeyFrameSegmentor):
 
     network_class = EomtForUniversalSegmentation
     model_type = "eomt"
-    field_names = (
+    field_names: ClassVar[tuple[str, ...]] = (
         "hidden_size", "num_hidden_layers", "num_attention_heads", "hidden_act", "hidden_dropout_prob", "layer_norm_eps",
         "image_size", "patch_size", "num_channels", "mlp_ratio", "layerscale_value", "drop_path_rate", "num_upscale_blocks",
         "attention_dropout", "use_swiglu_ffn", "num_blocks", "num_queries", "num_register_tokens",
     )  # fmt: skip
-    option_names = ("mask_probabilities",)
+    option_names: ClassVar[tuple[str, ...]] = ("mask_probabilities",)
 
     def __init__(
         self,
