@@ -15,7 +15,7 @@ _INTERPOLATION = re.compile(r"(\\*)\$\{")
 # Names that Hydra would read as a number or a truth value: a folder 2024_05 would become 202405.
 _NOT_TEXT = re.compile(r"[+-]?[\d._]+(?:e[+-]?[\d_]+)?|true|false|[+-]?(?:inf|nan)", re.IGNORECASE | re.ASCII)
 _PATH_KEYS = {"input", "output", "checkpoint", "replay", "exclusion", "overlay", "pictures", "report"}
-_PATH_KEYS |= {"predictions", "save_predictions", "clips"}
+_PATH_KEYS |= {"predictions", "save_predictions", "clips", "break_even.clip"}
 RENAMED_KEYS: dict[str, str] = yaml.safe_load(Path(__file__).with_name("renamed_keys.yaml").read_text(encoding="utf-8"))
 """Dotted keys of an earlier release and their successors."""
 _PATH_ENDINGS = (

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import track
 
 from src.commands.benchmark_subject import META, image_size, machine, propagator_of, subject, training_precision
+from src.commands.measurements.break_even import measure_break_even
 from src.commands.own_data import fill_from_files
 from src.commands.runtime_choice import runtimes_of
 from src.data.clips import FileClips
@@ -196,6 +197,7 @@ def measure_paper(cfg: DictConfig, console: Console) -> list[Row]:
 
 MEASUREMENTS: dict[str, Callable[[DictConfig, Console], Row | list[Row]]] = {
     "all": measure_all,
+    "break_even": measure_break_even,
     "cost": measure_cost,
     "latency": measure_latency,
     "loader": measure_loader,

@@ -16,17 +16,29 @@ from src.weights.model_folder import load_model
 META = torch.device("meta")
 
 
+def chosen_size(cfg: DictConfig) -> Size | None:
+    """Return (H, W) of the input by ``size``; ``None`` where it is null.
+
+    Raises:
+        ValueError: if ``size`` is not a pair of positive numbers.
+    """
+    if cfg.size is None:
+        return None
+    if len(cfg.size) != 2 or min(cfg.size) < 1:
+        raise ValueError(f"size={list(cfg.size)}; expected [height, width] in pixels")
+    return int(cfg.size[0]), int(cfg.size[1])
+
+
 def image_size(cfg: DictConfig) -> Size:
-    """Return (H, W) of the input: ``size``, else the experiment's published size, else the evaluation size of the dataset.
+    """Return (H, W) of the input: ``size``, else that of generated scenes, the experiment's published or the evaluation size.
 
     Raises:
         ValueError: if ``size`` is not a pair of positive numbers, or no size is configured.
     """
-    if cfg.size is not None:
-        if len(cfg.size) != 2 or min(cfg.size) < 1:
-            raise ValueError(f"size={list(cfg.size)}; expected [height, width] in pixels")
-        height, width = cfg.size
-        return int(height), int(width)
+    scenes = cfg.data.get("scenes")
+    size = chosen_size(cfg) or (None if scenes is None else (int(scenes.size[0]), int(scenes.size[1])))
+    if size is not None:
+        return size
     if cfg.name in published_models():
         return published_models()[cfg.name].size
     sides = cfg.data.eval.short_side, cfg.data.eval.max_long_side

@@ -137,7 +137,7 @@ def predict_many(
     with stopping_on_signals() as signals:
 
         def predict_one(video: Path, folder: Path) -> VideoPrediction:
-            return predictor.predict(_open_path(video, cfg.fps), folder, console, signals)
+            return predictor.predict(open_path(video, cfg.fps), folder, console, signals)
 
         outcomes = predict_videos(videos, output, predict_one, settings, world, signals[0], cfg.overwrite, options.names())
     if received is not None:
@@ -224,10 +224,11 @@ def open_source(cfg: DictConfig) -> FrameSource:
     path = typed_path(name)
     if not path.exists() and name.isdecimal():
         return CameraFrames(int(name))
-    return _open_path(path, cfg.fps)
+    return open_path(path, cfg.fps)
 
 
-def _open_path(path: Path, fps: float) -> FrameSource:
+def open_path(path: Path, fps: float) -> FrameSource:
+    """Open a video file, an image or a folder of images; ``fps`` is the rate of the latter."""
     return image_source(path, fps) if path.is_dir() or is_image(path) else VideoFrames(path)
 
 

@@ -7,6 +7,7 @@ from pydantic import Field
 from src.options.fields import (
     Count,
     CountOrZero,
+    FrameRate,
     KeyIntervals,
     NotNegative,
     Options,
@@ -155,6 +156,15 @@ class Speed(Options):
     key_intervals: KeyIntervals
     num_frames: Count
     clip_repeats: Count
+
+
+class BreakEven(Options):
+    """Options of ``what=break_even``."""
+
+    key_intervals: KeyIntervals
+    clip: PathText | None
+    max_frames: Annotated[int, Field(ge=2)]
+    fps: FrameRate
 
 
 class Loader(Options):

@@ -10,6 +10,7 @@ from src.options.fields import (
     Count,
     CountOrZero,
     Device,
+    FlowName,
     Fusion,
     KeyIntervals,
     MapSize,
@@ -28,7 +29,7 @@ from src.options.fields import (
     Threads,
     Workers,
 )
-from src.options.groups import Data, Datamodule, Loader, MaskLoss, Model, Scheduler, Speed, Stage, StageName, Trainer
+from src.options.groups import BreakEven, Data, Datamodule, Loader, MaskLoss, Model, Scheduler, Speed, Stage, StageName, Trainer
 from src.options.predictions import Demo, Predict
 
 
@@ -75,7 +76,7 @@ class Train(Options):
 class Benchmark(Train):
     """Cost and speed of a model, on top of the options of a training."""
 
-    what: Literal["all", "cost", "latency", "speed", "loader", "training", "paper"]
+    what: Literal["all", "cost", "latency", "speed", "loader", "training", "paper", "break_even"]
     checkpoint: PathText | None
     size: Size | None
     output: PathText | None
@@ -89,6 +90,9 @@ class Benchmark(Train):
     runtime: Runtime
     speed: Speed
     loader: Loader
+    flow: FlowName
+    dis_short_side: Side | None
+    break_even: BreakEven
 
     @classmethod
     def needed(cls, values: dict[str, Any]) -> set[str] | None:

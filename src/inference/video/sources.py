@@ -153,17 +153,25 @@ class ImageFrames:
 
         Frames are named by their files, or numbered if two files share a name.
         """
-        clips = [clip.name for clip in dataset.clips]
-        if name in clips:
-            clip = clips.index(name)
-        elif name.isdecimal() and int(name) < len(clips):
-            clip = int(name)
-        else:
-            shown = ", ".join(clips[:5]) + (", ..." if len(clips) > 5 else "")
-            raise ValueError(f"no clip {name!r}; expected one of the {len(clips)} names {shown}, or a number 0..{len(clips) - 1}")
+        clip = clip_number(dataset, name)
         stems = [path.stem for path in dataset.clips[clip].images]
         names = stems if len(set(stems)) == len(stems) else [f"{frame:06d}" for frame in range(len(stems))]
-        return cls(f"clip {clips[clip]}", names, dataset.fps, lambda frame: dataset.read_image(clip, frame))
+        return cls(f"clip {dataset.clips[clip].name}", names, dataset.fps, lambda frame: dataset.read_image(clip, frame))
+
+
+def clip_number(dataset: ClipDataset, name: str) -> int:
+    """Return the number of a dataset's clip by its name, or by its number as text.
+
+    Raises:
+        ValueError: if there is no such clip.
+    """
+    clips = [clip.name for clip in dataset.clips]
+    if name in clips:
+        return clips.index(name)
+    if name.isdecimal() and int(name) < len(clips):
+        return int(name)
+    shown = ", ".join(clips[:5]) + (", ..." if len(clips) > 5 else "")
+    raise ValueError(f"no clip {name!r}; expected one of the {len(clips)} names {shown}, or a number 0..{len(clips) - 1}")
 
 
 class CameraFrames:
