@@ -16,8 +16,10 @@ from src.files.results.output_names import check_writable
 from src.files.tables import new_path
 from src.inference.evaluation.progress import heartbeat
 from src.inference.flow_choice import saved_colors
+from src.models.clip_segmentors.base import ClipSegmentor
 from src.models.flow import CopyFlow, DISFlow, PixelFlow
 from src.models.propagator import Propagator
+from src.weights.clip_folder import CLIP_FORMAT, AnyClipSegmentor, is_clip_model, load_clip_model, save_clip_model
 from src.weights.folder_files import CONFIG_FILE, may_replace
 from src.weights.model_folder import FLOW_FORMAT, FORMAT, load_model, save_flow, save_model
 from src.weights.official import load_official, to_official
@@ -42,7 +44,9 @@ def convert(cfg: DictConfig) -> Path:
         new_path(cfg.output, cfg.overwrite, ".pth")
         return _write_official(Path(cfg.input), output, _DTYPES[cfg.precision])
     check_writable(output)
-    replaceable = may_replace(output, (FORMAT, FLOW_FORMAT)) and (cfg.overwrite or not (output / CONFIG_FILE).exists())
+    replaceable = may_replace(output, (FORMAT, FLOW_FORMAT, CLIP_FORMAT)) and (
+        cfg.overwrite or not (output / CONFIG_FILE).exists()
+    )
     if os.path.lexists(output) and not replaceable:
         raise FileExistsError(f"{output} exists; choose another output, or a model folder and overwrite=true")
     if cfg.to != "ours" or cfg.flow not in ("copy", "dis"):
@@ -51,6 +55,8 @@ def convert(cfg: DictConfig) -> Path:
         network, source = _read(cfg)
     network.to(_DTYPES[cfg.precision])
     size = sum(parameter.numel() for parameter in network.parameters()) / 1e6
+    if isinstance(network, ClipSegmentor):
+        return _write_clip_model(cfg, network, source, size)
     if not isinstance(network, Propagator):
         save_flow(network, output, source)
         log.info("%s: %s, %.3f M parameters", cfg.input, type(network).__name__, size)
@@ -69,15 +75,26 @@ def convert(cfg: DictConfig) -> Path:
     return output
 
 
-def _read(cfg: DictConfig) -> tuple[Propagator | PixelFlow, dict[str, Any]]:
+def _read(cfg: DictConfig) -> tuple[Propagator | PixelFlow | AnyClipSegmentor, dict[str, Any]]:
     """Return the network of ``input`` and the metadata that it has: those of a model folder, or the name of a published file."""
     path = shipped_model(cfg.input)
     if not path.is_dir() and path.suffix not in (".safetensors", ".ckpt"):
         return load_official(path, cfg.flow), {"converted_from": path.name}
+    if is_clip_model(path):
+        return load_clip_model(path)
     propagator, metadata = load_model(path)
     if cfg.flow == "dis" and isinstance(propagator.flow, CopyFlow):
         propagator.flow = DISFlow(size_divisor=propagator.segmentor.size_divisor)
     return propagator, metadata
+
+
+def _write_clip_model(cfg: DictConfig, network: AnyClipSegmentor, source: dict[str, Any], size: float) -> Path:
+    if cfg.flow != "copy":
+        raise ValueError(f"flow is {cfg.flow!r}; expected copy, the default, as a {type(network).__name__} has no flow")
+    output = save_clip_model(network, cfg.output, source | _metadata(cfg, network.num_classes))
+    log.info("%s: %s; %.3f M parameters", cfg.input, network.config(), size)
+    log.info("written: %s", output)
+    return output
 
 
 def _metadata(cfg: DictConfig, num_classes: int) -> dict[str, Any]:

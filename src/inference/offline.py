@@ -135,7 +135,7 @@ def label_held(
             maps = result.semantic_map(frame.size)
             synchronize(maps.device)
             seconds = frame.seconds + per_pair * len(frame.target.keys) + clock() - started
-            yield FrameResult(maps, result, seconds)
+            yield FrameResult(maps, seconds, result)
 
 
 @torch.inference_mode()

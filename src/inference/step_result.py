@@ -38,15 +38,54 @@ class StepResult:
 
 
 @dataclass(frozen=True)
-class FrameResult:
-    """Labelled frame of a video.
+class LabelledFrame:
+    """Labelled frame of a video, of a network that runs on every frame.
 
     Attributes:
         semantic_map: (B, H, W) int64 at the size of the frame.
-        result: prediction before post-processing, flow and state.
         seconds: wall-clock time of the frame's networks, fusion and label map.
     """
 
     semantic_map: Tensor
-    result: StepResult
     seconds: float
+
+    @property
+    def is_key(self) -> bool:
+        """True for a frame that the segmentor runs on."""
+        return True
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """Signed distance in frames to the key frame of each source."""
+        return (0,)
+
+    @property
+    def age(self) -> int | None:
+        """Frames since the key frame; ``None`` without key frames."""
+        return None
+
+
+@dataclass(frozen=True)
+class FrameResult(LabelledFrame):
+    """Labelled frame of a video whose masks are propagated from key frames.
+
+    Attributes:
+        result: prediction before post-processing, flow and state.
+    """
+
+    result: StepResult
+
+    @property
+    def is_key(self) -> bool:
+        """True for a key frame."""
+        return self.result.is_key
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """See :class:`StepResult`."""
+        return self.result.offsets
+
+    @property
+    def age(self) -> int:
+        """Frames since the key frame."""
+        return self.result.state.age

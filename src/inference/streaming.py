@@ -151,7 +151,7 @@ class StreamingSegmentor(FrameNetworks):
             synchronize(maps.device)
             seconds = self.clock() - started
             state = self.record_latency(result.state, seconds)
-            yield FrameResult(maps, replace(result, state=state), seconds)
+            yield FrameResult(maps, seconds, replace(result, state=state))
 
     @torch.inference_mode()
     def predict(self, image: FrameInput, state: KeyFrameState | None) -> StepResult:

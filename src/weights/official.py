@@ -1,4 +1,4 @@
-"""Conversion of published networks: Mask2Former and MPVSS of detectron2, FlowNetSimple of mmtracking."""
+"""Conversion of published networks: Mask2Former and MPVSS of detectron2, FlowNetSimple of mmtracking, MRCFA."""
 
 import logging
 from collections.abc import Mapping
@@ -8,6 +8,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
+from src.models.clip_segmentors.mrcfa import MrcfaSegmentor
 from src.models.config_limits import check_limits
 from src.models.flow import CopyFlow, DISFlow, PixelFlow, QueryFlow
 from src.models.propagator import Propagator
@@ -15,6 +16,7 @@ from src.models.segmentors.mask2former import Mask2FormerSegmentor
 from src.weights.architecture import Shapes, pixel_flow_config, query_flow_config, segmentor_config
 from src.weights.mask2former_names import position_index_names, segmentor_names, unused_names
 from src.weights.mpvss_names import MOTION_PREFIX, flownet_names, motion_names
+from src.weights.mrcfa_names import MARK, UNUSED, mrcfa_config, mrcfa_names
 from src.weights.renaming import build_renamed, export_renamed
 from src.weights.tensor_files import read_tensors
 
@@ -29,7 +31,7 @@ _TRAINING_ONLY = ("drop_path_rate", "hidden_dropout_prob", "attention_probs_drop
 _FLOWNET_MARK = "conv1.0.conv.weight"
 
 
-def load_official(path: str | Path, flow: Literal["copy", "dis"] = "copy") -> Propagator | PixelFlow:
+def load_official(path: str | Path, flow: Literal["copy", "dis"] = "copy") -> Propagator | PixelFlow | MrcfaSegmentor:
     """Load the network of a file of published weights, by :func:`read_tensors` and :func:`from_official`."""
     tensors = read_tensors(path)
     try:
@@ -38,11 +40,13 @@ def load_official(path: str | Path, flow: Literal["copy", "dis"] = "copy") -> Pr
         raise ValueError(f"{path}: {error}") from error
 
 
-def from_official(tensors: Mapping[str, Tensor], flow: Literal["copy", "dis"] = "copy") -> Propagator | PixelFlow:
+def from_official(
+    tensors: Mapping[str, Tensor], flow: Literal["copy", "dis"] = "copy"
+) -> Propagator | PixelFlow | MrcfaSegmentor:
     """Build the network of published weights and load them; every tensor must be accounted for.
 
     A whole MPVSS checkpoint becomes a propagator with the warp grid of its training, a Mask2Former checkpoint a propagator
-    without a trained flow, and FlowNetSimple a ``PixelFlow``.
+    without a trained flow, FlowNetSimple a ``PixelFlow``, and MRCFA an ``MrcfaSegmentor``.
 
     Args:
         tensors: tensors by official name. ``criterion.*`` is left out; Swin's ``relative_position_index`` and the counters of
@@ -55,9 +59,14 @@ def from_official(tensors: Mapping[str, Tensor], flow: Literal["copy", "dis"] = 
     """
     if _FLOWNET_MARK in tensors:
         return _flownet(tensors)
+    if any(name.startswith(MARK) for name in tensors):
+        return _mrcfa(tensors)
     if not any(name.startswith(_HEAD) for name in tensors):
         shown = ", ".join(sorted(tensors)[:5])
-        raise ValueError(f"tensors are {shown}, ...; expected MPVSS or Mask2Former ({_HEAD}*) or FlowNetSimple ({_FLOWNET_MARK})")
+        raise ValueError(
+            f"tensors are {shown}, ...; expected MPVSS or Mask2Former ({_HEAD}*), FlowNetSimple ({_FLOWNET_MARK}) or "
+            f"MRCFA ({MARK}*)"
+        )
     named = _present_names(tensors)
     segmentor = _segmentor({name: value for name, value in named.items() if not name.startswith(MOTION_PREFIX)})
     motion = {name.removeprefix(MOTION_PREFIX): value for name, value in named.items() if name.startswith(MOTION_PREFIX)}
@@ -158,6 +167,13 @@ def _flownet(tensors: Mapping[str, Tensor]) -> PixelFlow:
             # Keeps the scale of the flow that the next level was trained on.
             cast(nn.ConvTranspose2d, layer).weight.mul_(stride / FLOWNET_SCALE)
     return estimator
+
+
+def _mrcfa(tensors: Mapping[str, Tensor]) -> MrcfaSegmentor:
+    weights = {name: value for name, value in tensors.items() if name not in UNUSED}
+    config = mrcfa_config(_shapes(weights))
+    check_limits(config)
+    return build_renamed(lambda: MrcfaSegmentor.from_config(config), weights, mrcfa_names(config))
 
 
 def _position_index(config: Mapping[str, Any]) -> Tensor:

@@ -12,6 +12,7 @@ from src.models.config_limits import check_limits
 from src.models.freezing import PartlyFrozen
 from src.models.segmentors.backbones import IMAGENET_MEAN, IMAGENET_STD
 from src.ops.padding import padded_size
+from src.ops.resize import short_side_size
 from src.structures import Size
 
 Target = TypeVar("Target", bound=tuple[Tensor, ...])
@@ -52,6 +53,8 @@ class ClipSegmentor(PartlyFrozen, Generic[Target, Reference]):
     """Name of the architecture in model folders."""
     size_divisor: ClassVar[int] = 32
     reference_offsets: ClassVar[tuple[int, ...]]
+    published_sides: ClassVar[tuple[int | None, int | None]] = (None, None)
+    """Shorter side and maximum longer side of the published test, pixels; ``None``: no limit."""
     image_mean: Tensor
     image_std: Tensor
 
@@ -131,9 +134,15 @@ class ClipSegmentor(PartlyFrozen, Generic[Target, Reference]):
         """Return the published references of a frame near the start of a video; by default none."""
         return ()
 
+    def fitted_size(self, size: Size) -> Size:
+        """Return the size that a frame has before it is stretched: its own for multiples of the divisor, else as published."""
+        if padded_size(size, self.size_divisor) == size:
+            return size
+        return short_side_size(size, *self.published_sides)
+
     def network_size(self, size: Size) -> Size:
-        """Return the size (H, W) that frames are stretched to for the network: by default the next multiples of its divisor."""
-        return padded_size(size, self.size_divisor)
+        """Return the size (H, W) that a frame is stretched to for the network: multiples of its divisor."""
+        return padded_size(self.fitted_size(size), self.size_divisor)
 
     def normalize(self, image: Num[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
         """Normalize frames, RGB 0..255; a size that is no multiple of ``size_divisor`` is a ``ValueError``."""

@@ -18,9 +18,6 @@ from src.models.clip_segmentors.affinity import (
 )
 from src.models.clip_segmentors.base import ClipSegmentor, ClipTrainingOutputs
 from src.models.clip_segmentors.mit import MixTransformer
-from src.ops.padding import padded_size
-from src.ops.resize import short_side_size
-from src.structures import Size
 
 _DROPOUT = 0.1
 # References of the frames 3 to 8 of a video in the published code; the frames 0 to 2 are predicted by themselves.
@@ -61,6 +58,7 @@ class MrcfaSegmentor(ClipSegmentor[MrcfaFrame, MrcfaReference]):
 
     model_type = "mrcfa"
     reference_offsets = (-9, -6, -3)
+    published_sides = (480, 853)
 
     def __init__(
         self,
@@ -145,12 +143,6 @@ class MrcfaSegmentor(ClipSegmentor[MrcfaFrame, MrcfaReference]):
     def first_references(self, index: int) -> tuple[int, ...]:
         """Return the published references of the frames 0 to 8."""
         return _FIRST_REFERENCES.get(index, ())
-
-    def network_size(self, size: Size) -> Size:
-        """Return the size of the published test: multiples of 32 unchanged, else fitted into 480x853 and rounded up to them."""
-        if padded_size(size, self.size_divisor) == size:
-            return size
-        return padded_size(short_side_size(size, 480, 853), self.size_divisor)
 
 
 class _Head(nn.Module):

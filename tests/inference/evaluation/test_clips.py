@@ -44,7 +44,7 @@ class Oracle(StreamingSegmentor):
             else:
                 state = replace(state, index=index, age=state.age + 1)
             result = StepResult(None, FLOW if state.age else None, state, offsets=(-state.age,))  # type: ignore[arg-type]
-            yield FrameResult(self.answer(state.image if state.age else image, state.age)[None], result, 0.0)
+            yield FrameResult(self.answer(state.image if state.age else image, state.age)[None], 0.0, result)
 
 
 def label_of(image: Tensor) -> Tensor:
