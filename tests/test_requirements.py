@@ -21,8 +21,8 @@ NAMED_ONLY = {
 }
 DEMO = {"gradio", "starlette"}
 """Modules that src.demo does without until it is started."""
-OPTIONAL = {*DEMO, "openvino"}
-"""Modules that are imported on first use; OpenVINO by its runtime."""
+OPTIONAL = {*DEMO, "onnxruntime", "openvino"}
+"""Modules that are imported on first use; the last two by their runtimes."""
 
 
 def pinned(name: str = "requirements.txt") -> dict[str, str]:

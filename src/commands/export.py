@@ -16,7 +16,7 @@ from src.command_line.arguments import typed_path
 from src.files.results.output_names import check_writable
 from src.inference.evaluation.progress import heartbeat
 from src.inference.flow_choice import names_and_colors
-from src.inference.runtime import openvino, parity, store
+from src.inference.runtime import onnx, openvino, parity, store
 from src.inference.runtime.graphs import Graphs, convert
 from src.inference.video.decoder import VideoFrames
 from src.inference.video.pages import image_source
@@ -38,7 +38,7 @@ def export(cfg: DictConfig) -> Path:
 
     Raises:
         FileExistsError: if ``output`` exists, is not the folder of ``checkpoint``, and ``overwrite`` is not set.
-        ModuleNotFoundError: if the format is ``openvino``, which is not installed.
+        ModuleNotFoundError: if a package of the format is not installed.
         ValueError: if the networks cannot be converted, or differ too much from eager torch; nothing is written then.
     """
     checkpoint, output = typed_path(str(cfg.checkpoint)), typed_path(str(cfg.output))
@@ -52,6 +52,10 @@ def export(cfg: DictConfig) -> Path:
         )
     if cfg.format == "openvino":
         openvino.check_installed()
+    if cfg.format == "onnx":
+        if cfg.precision != "f32":
+            raise ValueError(f"format is onnx and precision {cfg.precision}; expected precision=f32; or use format=openvino")
+        onnx.check_installed(onnx.EXPORT_NEEDS)
     set_threads(cfg.threads)
     propagator, metadata = load_checkpoint(checkpoint)
     size = int(cfg.imgsz[0]), int(cfg.imgsz[1])
@@ -81,6 +85,7 @@ def deviations(propagator: Propagator, graphs: Graphs, frames: list[Tensor], tol
     """Return the largest deviations of both kinds of frames, the first frame being the key frame of the others."""
     found: dict[str, list[parity.Parity]] = {"key": [], "nonkey": []}
     size, key = (frames[0].shape[-2], frames[0].shape[-1]), KeyFrame(propagator)
+    assert graphs.key is not None
     for frame in frames:
         prediction = key.prediction(graphs.run(graphs.key, frame), size)[0]
         found["key"].append(parity.compare(prediction, propagator.segmentor(frame).final_layer(), tolerance))

@@ -33,10 +33,10 @@ class FrameNetworks:
         compile: networks to run through ``torch.compile``: both (``True``), the segmentor's ``"backbone"``, or none. The first
             frames, and the first of each new image size, then take up to minutes. Gains: ``docs/performance.md``.
         map_size: ``image``, or ``mask`` for the approximation of :func:`src.ops.masks.semantic_map_at_mask_size`.
-        runtime: ``auto``, ``eager``, ``graph`` or ``openvino`` (``docs/runtimes.md``), or :class:`Runtimes` that streams share.
+        runtime: ``auto``, ``eager``, ``graph``, ``onnx`` or ``openvino`` (``docs/runtimes.md``), or shared :class:`Runtimes`.
 
     Raises:
-        ModuleNotFoundError: if ``runtime`` is ``openvino``, which is not installed.
+        ModuleNotFoundError: if ``runtime`` is ``onnx`` or ``openvino``, which is not installed.
         ValueError: if a side is not positive, ``compile``, ``map_size`` or ``runtime`` is unknown, the backbone cannot be
             compiled, or the runtime does not fit the device or ``compile``.
     """

@@ -57,7 +57,7 @@ Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$"), _DEV
 Autocast = Literal["bfloat16", "float16"] | None
 Compile = bool | Literal["backbone"]
 MapSize = Literal["image", "mask"]
-Runtime = Literal["auto", "eager", "graph", "openvino"]
+Runtime = Literal["auto", "eager", "graph", "onnx", "openvino"]
 Mode = Literal["online", "offline"]
 Fusion = Literal["nearest", "linear", "photometric", "consistency", "learned"]
 FlowName = Literal["auto", "own", "dis", "dis_fine", "copy", "pixel", "query", "correlation"]

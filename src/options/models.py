@@ -192,7 +192,7 @@ class Export(Options):
     paths: Paths
     checkpoint: PathText
     output: PathText
-    format: Literal["openvino", "torch_export"]
+    format: Literal["onnx", "openvino", "torch_export"]
     imgsz: Size
     precision: Literal["f32", "bf16"]
     input: PathText | None

@@ -84,3 +84,7 @@ def test_what_cannot_be_exported_is_refused_before_the_model_is_loaded(tmp_path:
     monkeypatch.setattr(openvino.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(ModuleNotFoundError, match="pip install openvino"):
         export(config("checkpoint=none", f"output={tmp_path / 'new'}"))
+    with pytest.raises(ValueError, match="format is onnx and precision bf16; expected precision=f32"):
+        export(config("checkpoint=none", f"output={tmp_path / 'new'}", "format=onnx", "precision=bf16"))
+    with pytest.raises(ModuleNotFoundError, match="pip install onnx onnxscript onnxruntime"):
+        export(config("checkpoint=none", f"output={tmp_path / 'new'}", "format=onnx"))

@@ -21,7 +21,7 @@ GIVEN = {
 SWITCH = "expected true | false"
 REFUSED = [
     # Booleans are true and false only.
-    ("predict", "runtime=onnx", "runtime is 'onnx'; expected auto | eager | graph | openvino"),
+    ("predict", "runtime=tensorrt", "runtime is 'tensorrt'; expected auto | eager | graph | onnx | openvino"),
     ("export", "imgsz=480", "imgsz is 480; expected [integer 1..16384, integer 1..16384]"),
     ("predict", "overwrite=no", f"overwrite is 'no'; {SWITCH}"),
     ("predict", "overwrite=yes", SWITCH),

@@ -10,8 +10,8 @@ from typing import Literal, TypeVar, get_args
 import torch
 from torch import Tensor
 
-from src.inference.runtime import openvino, parity, store
-from src.inference.runtime.graphs import Graphs, convert, precision_of
+from src.inference.runtime import onnx, openvino, parity, store
+from src.inference.runtime.graphs import Graphs, convert, precision_of, slower
 from src.models.frame_modules import KeyFrame, carried
 from src.models.propagator import Propagator
 from src.ops.device import milliseconds
@@ -19,8 +19,9 @@ from src.structures import FlowPrediction, KeyFrameState, MaskPrediction
 
 log = logging.getLogger(__name__)
 
-RuntimeName = Literal["auto", "eager", "graph", "openvino"]
-"""auto: graph on CUDA and openvino on CPUs where that saves time, else eager. eager: torch. graph: CUDA graph."""
+RuntimeName = Literal["auto", "eager", "graph", "onnx", "openvino"]
+"""auto: graph on CUDA and openvino on CPUs where that saves time, else eager. eager: torch. graph: CUDA graph. onnx: CPUs."""
+Kind = Literal["eager", "graph", "onnx", "openvino"]
 Segmented = tuple[MaskPrediction, tuple[Tensor, ...] | None]
 """Final layer of a prediction, and the key frame's features of the flow."""
 Propagated = tuple[MaskPrediction, FlowPrediction]
@@ -43,7 +44,7 @@ class FrameRuntime:
         folder: folder of prepared graphs, read and written; ``None``: graphs are prepared anew by every process.
 
     Raises:
-        ModuleNotFoundError: if OpenVINO is named and not installed.
+        ModuleNotFoundError: if OpenVINO or ONNX Runtime is named and not installed.
         ValueError: if the runtime is unknown or does not fit the device or the precision.
     """
 
@@ -71,6 +72,8 @@ class FrameRuntime:
         graphs = self._graphs_for(image)
         if graphs is None:
             return self._timed(eager)
+        if graphs.key is None:
+            return eager()
         outputs = graphs.run(graphs.key, image)
         found = KeyFrame(self.propagator).prediction(outputs, (image.shape[-2], image.shape[-1]))
         return self._checked(graphs, "key", found, eager)
@@ -106,8 +109,10 @@ class FrameRuntime:
         assert self.kind != "eager"
         folder = self._stored(image)
         if folder is not None and (folder / store.RUNTIME_FILE).is_file():
-            log.info("runtime openvino: graphs of %s", folder)
-            return store.load(folder, self.propagator, precision_of(self.autocast))
+            log.info("runtime %s: graphs of %s", self.kind, folder)
+            graphs = store.load(folder, self.propagator, precision_of(self.autocast), self.name == "auto")
+            self._report_slower(graphs)
+            return graphs
         log.info("runtime %s: preparing %dx%d, which may take a minute", self.kind, *image.shape[-2:])
         graphs = convert(self.propagator, self.kind, image[:1], self.autocast)
         if folder is not None:
@@ -115,14 +120,23 @@ class FrameRuntime:
                 store.write(folder, self.propagator, graphs)
             except OSError as error:
                 log.warning("cannot keep the graphs (%s); the next run prepares them again", error)
-        return graphs
+        if self.name != "auto":
+            return graphs
+        self._report_slower(graphs)
+        return graphs.faster()
+
+    def _report_slower(self, graphs: Graphs) -> None:
+        for frame in slower(graphs.milliseconds) if self.name == "auto" else ():
+            ms = graphs.milliseconds[frame]
+            text = "runtime auto: %s frames in torch, %.0f ms against %.0f in %s when the graph was prepared"
+            log.info(text, frame, ms["eager"], ms["graph"], self.kind)
 
     def _stored(self, image: Tensor) -> Path | None:
         """Return the folder of the graphs of a size, ``None`` where they are not kept."""
-        if self.folder is None or self.kind != "openvino" or image.dtype != torch.uint8:
+        if self.folder is None or self.kind not in ("onnx", "openvino") or image.dtype != torch.uint8:
             return None
         size = image.shape[-2], image.shape[-1]
-        return self.folder / store.folder_name("openvino", size, precision_of(self.autocast), self.propagator)
+        return self.folder / store.folder_name(self.kind, size, precision_of(self.autocast), self.propagator)
 
     def _pays(self, image: Tensor) -> bool:
         """Return whether graphs are stored, or the frames to come save more than their preparation takes."""
@@ -168,11 +182,11 @@ class FrameRuntime:
             self._graphs.clear()
             return None
 
-    def _kind(self) -> Literal["eager", "graph", "openvino"]:
+    def _kind(self) -> Kind:
         """Return the runtime that is used where its preparation pays."""
         name, device, half = self.name, self.device.type, self.autocast == torch.float16
         if name == "auto":
-            on_cpu: Literal["eager", "openvino"] = "openvino" if device == "cpu" and not half else "eager"
+            on_cpu: Kind = "openvino" if device == "cpu" and not half else "eager"
             return "graph" if device == "cuda" else on_cpu if openvino.is_installed() else "eager"
         if name not in get_args(RuntimeName):
             raise ValueError(f"runtime is {name!r}; expected {', '.join(get_args(RuntimeName))}")
@@ -183,8 +197,12 @@ class FrameRuntime:
                 f"runtime is openvino, the device {device} and autocast {self.autocast}; expected a CPU and float32 or bfloat16; "
                 "use runtime=auto"
             )
-        if name == "openvino":
-            openvino.check_installed()
+        if name == "onnx" and (device != "cpu" or self.autocast is not None):
+            raise ValueError(
+                f"runtime is onnx, the device {device} and autocast {self.autocast}; expected a CPU and float32; use runtime=auto"
+            )
+        if name in ("onnx", "openvino"):
+            (onnx if name == "onnx" else openvino).check_installed()
         return name
 
 

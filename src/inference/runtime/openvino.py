@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from src.inference.runtime.tracing import export_graph, first_line
+from src.inference.runtime.tracing import export_graph, first_line, host_arrays
 
 Precision = Literal["f32", "bf16"]
 _MISSING = "OpenVINO is not installed; runtime=openvino needs it: pip install openvino"
@@ -66,10 +66,8 @@ class OpenVinoGraph:
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Run the graph on CPU tensors of its shapes; the results are copies."""
-        # Features of a key frame of eager torch may be bfloat16.
-        arrays = [(tensor.float() if tensor.is_floating_point() else tensor).contiguous().numpy() for tensor in inputs]
         with self._lock:
-            found = self._request.infer(arrays, share_inputs=True)
+            found = self._request.infer(host_arrays(inputs), share_inputs=True)
         return tuple(torch.from_numpy(array) for array in found.to_tuple())
 
     def save(self, stem: Path) -> None:

@@ -2,8 +2,8 @@
 
 ```
 runtime.json                       identity of the network, SHA-256 of every file, names of the tensors, versions, parity
-key.xml, key.bin                   OpenVINO: segmentation of a key frame
-nonkey.xml, nonkey.bin             propagation, for a model with a trained flow
+key.xml, key.bin | key.onnx        OpenVINO | ONNX: segmentation of a key frame
+nonkey.xml, nonkey.bin | .onnx     propagation, for a model with a trained flow
 ```
 """
 
@@ -11,15 +11,16 @@ import json
 import logging
 from collections.abc import Mapping
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from src.files.results.fingerprint import fingerprint, tensor_fingerprint
 from src.files.results.owned_folder import Scratch, output_lock
 from src.files.saved_networks import read_json_object
-from src.inference.runtime import openvino
-from src.inference.runtime.graphs import Graphs, Kind
-from src.inference.runtime.tracing import TorchGraph
+from src.inference.runtime import onnx, openvino
+from src.inference.runtime.graphs import Graphs, Kind, slower
+from src.inference.runtime.tracing import Graph, TorchGraph
 from src.models.propagator import Propagator
 from src.structures import Size
 
@@ -29,6 +30,7 @@ RUNTIME_FILE = "runtime.json"
 FORMAT = "mpvss-runtime"
 EXPORTED = "exported"
 """Folder in a model folder."""
+_PACKAGES = ("torch", "transformers", "openvino", "onnx", "onnxruntime")
 _AGAIN = "export again: python -m src.export"
 
 
@@ -69,14 +71,15 @@ def write(folder: Path, propagator: Propagator, graphs: Graphs, about: Mapping[s
 
     with output_lock(folder), Scratch(folder, earlier=listed, marker=RUNTIME_FILE) as at:
         for name, graph in (("key", graphs.key), ("nonkey", graphs.nonkey)):
-            if isinstance(graph, openvino.OpenVinoGraph | TorchGraph):
+            if isinstance(graph, openvino.OpenVinoGraph | onnx.OnnxGraph | TorchGraph):
                 graph.save(at.new / name)
         note = {
             "format": FORMAT,
             **identity(propagator),
             "sha256": {path.name: _sha256(path) for path in sorted(at.new.iterdir())},
             "names": graphs.names,
-            "versions": {name: version(name) for name in ("torch", "transformers", "openvino")},
+            "milliseconds": graphs.milliseconds,
+            "versions": {name: version(name) for name in _PACKAGES if find_spec(name) is not None},
             **(about or {}),
         }
         (at.new / RUNTIME_FILE).write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
@@ -84,25 +87,48 @@ def write(folder: Path, propagator: Propagator, graphs: Graphs, about: Mapping[s
     log.info("written: %s", folder)
 
 
-def load(folder: Path, propagator: Propagator, precision: openvino.Precision) -> Graphs:
+def load(folder: Path, propagator: Propagator, precision: openvino.Precision, only_faster: bool = False) -> Graphs:
     """Read what :func:`write` wrote; no file is parsed before its SHA-256 is checked.
 
+    Args:
+        folder: folder to read.
+        propagator: network of the graphs.
+        precision: precision of the key frames.
+        only_faster: leave out networks that were slower than eager torch when they were written.
+
     Raises:
+        ModuleNotFoundError: if the package of the runtime is not installed.
         ValueError: if ``runtime.json`` is damaged, or of other weights or another configuration; or if a graph's file is missing,
             changed or of a newer OpenVINO.
     """
     path = folder / RUNTIME_FILE
     note = read_json_object(path)
-    hashes, names = note.get("sha256"), note.get("names")
-    if note.get("format") != FORMAT or not isinstance(hashes, dict) or "key.xml" not in hashes or not isinstance(names, list):
+    hashes, names, times = note.get("sha256"), note.get("names"), note.get("milliseconds", {})
+    if note.get("format") != FORMAT or not isinstance(hashes, dict) or not isinstance(names, list) or not _are_times(times):
         raise ValueError(f"{path} is not of this project; expected format {FORMAT!r}; {_AGAIN}")
+    suffix = next((suffix for suffix in (".xml", ".onnx") if f"key{suffix}" in hashes), None)
+    if suffix is None:
+        raise ValueError(f"{folder} has no key frame's graph of OpenVINO or ONNX; {_AGAIN}")
     if changed := [name for name, value in identity(propagator).items() if note.get(name) != value]:
         raise ValueError(f"{folder} was exported from other {' and '.join(changed)} than the model's; {_AGAIN}")
     for name, expected in hashes.items():
         if Path(name).name != name or _sha256(folder / name) != expected:
             raise ValueError(f"{folder / name} is missing or differs from its SHA-256 in {RUNTIME_FILE}; {_AGAIN}")
-    key = openvino.OpenVinoGraph.load(folder / "key.xml", precision)
-    return Graphs(key, openvino.OpenVinoGraph.load(folder / "nonkey.xml", "f32") if "nonkey.xml" in hashes else None, names)
+    left_out = slower(times) if only_faster else set()
+
+    def graph(name: str, its_precision: openvino.Precision) -> Graph | None:
+        if name in left_out or f"{name}{suffix}" not in hashes:
+            return None
+        at = folder / f"{name}{suffix}"
+        return onnx.OnnxGraph.load(at) if suffix == ".onnx" else openvino.OpenVinoGraph.load(at, its_precision)
+
+    return Graphs(graph("key", precision), graph("nonkey", "f32"), names, times)
+
+
+def _are_times(times: object) -> bool:
+    return isinstance(times, dict) and all(
+        isinstance(ms, dict) and all(isinstance(ms.get(way), int | float) for way in ("eager", "graph")) for ms in times.values()
+    )
 
 
 def _sha256(path: Path) -> object:

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +59,11 @@ def export_graph(
         # The exporter raises errors of many types for code that it cannot trace.
         except Exception as error:
             raise ValueError(f"{type(module).__name__} cannot be exported as one graph ({first_line(error)})") from error
+
+
+def host_arrays(inputs: Sequence[Tensor]) -> list[Any]:
+    """Return CPU tensors as arrays; features of a key frame of eager torch may be bfloat16, which become float32."""
+    return [(tensor.float() if tensor.is_floating_point() else tensor).contiguous().numpy() for tensor in inputs]
 
 
 def first_line(error: BaseException) -> str:

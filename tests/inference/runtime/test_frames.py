@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -133,12 +135,33 @@ def test_auto_prepares_only_what_pays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("installed")
+def test_auto_runs_in_torch_what_was_slower_as_a_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.FrameRuntime, "_pays", lambda *_: True)
+    convert, propagator, calls = FakeConvert(), tiny_propagator("query"), list[str]()
+
+    def timed(*arguments: Any) -> Graphs:
+        graphs = convert(*arguments)
+        for frame in ("key", "nonkey"):
+            call = getattr(graphs, frame)
+            setattr(graphs, frame, lambda *tensors, call=call, frame=frame: (calls.append(frame), call(*tensors))[1])
+        return replace(graphs, milliseconds={"key": {"eager": 8.0, "graph": 9.0}, "nonkey": {"eager": 2.0, "graph": 1.0}})
+
+    monkeypatch.setattr(module, "convert", timed)
+    expected = labels(stream("eager", propagator))
+    for name, used in (("auto", {"nonkey"}), ("openvino", {"key", "nonkey"})):
+        calls.clear()
+        assert torch.equal(labels(stream(name, propagator)), expected)  # type: ignore[arg-type]
+        assert set(calls) == used
+
+
+@pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize(
     ("name", "autocast", "message"),
     [
         ("graph", None, "runtime is graph and the device cpu; expected cuda"),
         ("openvino", torch.float16, "expected a CPU and float32 or bfloat16"),
-        ("onnx", None, "runtime is 'onnx'; expected auto, eager, graph, openvino"),
+        ("onnx", torch.bfloat16, "runtime is onnx, the device cpu and autocast torch.bfloat16; expected a CPU and float32"),
+        ("tensorrt", None, "runtime is 'tensorrt'; expected auto, eager, graph, onnx, openvino"),
     ],
 )
 def test_a_runtime_that_does_not_fit(name: RuntimeName, autocast: torch.dtype | None, message: str) -> None:
@@ -156,6 +179,8 @@ def test_without_openvino_auto_is_eager(monkeypatch: pytest.MonkeyPatch) -> None
     assert stream("auto").runtime.kind == "eager"
     with pytest.raises(ModuleNotFoundError, match="OpenVINO is not installed; runtime=openvino needs it: pip install openvino"):
         stream("openvino")
+    with pytest.raises(ModuleNotFoundError, match="not installed: pip install onnxruntime"):
+        stream("onnx")
 
 
 @needs_openvino
