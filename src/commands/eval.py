@@ -33,7 +33,7 @@ from src.inference.evaluation.results_folder import results_folder
 from src.inference.evaluation.scheduled_rows import check_schedulers, scheduled_row, scheduler_makers
 from src.inference.evaluation.scores import EvaluationResult
 from src.inference.evaluation.table import method_table, prediction_row, prediction_table
-from src.inference.methods import with_method
+from src.inference.methods import EVERY_FRAME, with_method
 from src.inference.scheduling.scheduler import FixedInterval
 from src.measure.cost import frame_cost
 from src.measure.latency import describe_machine
@@ -137,7 +137,7 @@ def _evaluate_model(
     methods, dataset = _methods_and_data(cfg, world, rules)
     image = dataset.read_image(0, 0)
     size = short_side_size((image.shape[-2], image.shape[-1]), options.short_side, options.max_long_side)
-    counted = {name: frame_cost(method, size, [] if name == "per_frame" else rules) for name, method in methods.items()}
+    counted = {name: frame_cost(method, size, [] if name in EVERY_FRAME else rules) for name, method in methods.items()}
 
     def gflops(method: str, fusing: Fusing, kind: FrameKind) -> float:
         return counted[method].frame(kind.is_key, kind.flows, fusing.fusion, kind.sources)
@@ -182,7 +182,7 @@ def _methods_and_data(cfg: DictConfig, world: World, rules: Sequence[FusionRule]
     """Load model and data, and check that the model has what the methods, the rules and the data need."""
     propagator, metadata = load_model(cfg.checkpoint, device_named(world.device(cfg.device)))
     methods = {name: with_method(propagator, name) for name in cfg.methods}
-    for name in set(methods) - {"per_frame"}:
+    for name in set(methods) - set(EVERY_FRAME):
         for rule in rules:
             methods[name].check_fusion(rule)
     dataset = _dataset(cfg)

@@ -24,7 +24,9 @@ from src.inference.distributed import SINGLE, World, join_world
 from src.inference.evaluation.fusing import Fusing
 from src.inference.evaluation.progress import heartbeat
 from src.inference.flow_choice import names_and_colors, with_flow
+from src.inference.methods import EVERY_FRAME
 from src.inference.scheduling.budget import Budget
+from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.scheduling.step_costs import StepCosts
 from src.inference.streaming import Mode, StreamingSegmentor
 from src.inference.video.batch import VideoOutcome, check_summary, predict_videos, summary
@@ -46,7 +48,7 @@ log = logging.getLogger(__name__)
 _RESULT_KEYS = (
     "checkpoint", "flow", "dis_short_side", "short_side", "max_long_side", "max_frames", "labels", "flow_pictures",
     "flow_scale", "legend", "palette", "key_marks", "alpha", "quality", "autocast", "map_size", "fps", "source_beside",
-    "fuse_keys", "sound",
+    "fuse_keys", "sound", "reset_at_cuts",
 )  # fmt: skip
 
 
@@ -158,9 +160,9 @@ def output_options(cfg: DictConfig) -> OutputOptions:
 
 
 def chosen_mode(cfg: DictConfig, is_live: bool = False) -> Mode:
-    """Return the configured mode; ``auto`` is online for a live source."""
+    """Return the configured mode; ``auto`` is online for a live source, and where every frame is segmented."""
     if cfg.mode == "auto":
-        return "online" if is_live else "offline"
+        return "online" if is_live or cfg.flow in EVERY_FRAME else "offline"
     chosen: Mode = cfg.mode
     return chosen
 
@@ -184,11 +186,12 @@ def load_predictor(cfg: DictConfig, options: OutputOptions, device: str, mode: M
     short_side, max_long_side = (
         metadata.get(name) if cfg[name] == "checkpoint" else cfg[name] for name in ("short_side", "max_long_side")
     )
-    scheduler, autocast = instantiate(cfg.scheduler), autocast_named(cfg.autocast)
+    every = cfg.flow in EVERY_FRAME
+    scheduler, autocast = FixedInterval(1) if every else instantiate(cfg.scheduler), autocast_named(cfg.autocast)
     stream = StreamingSegmentor(
         propagator, scheduler, short_side, max_long_side, autocast, cfg.compile,
-        map_size=cfg.map_size, mode=mode, fusion=cfg.fusion, fuse_keys=cfg.fuse_keys,
-        runtime=runtimes_of(cfg.runtime, cfg.checkpoint),
+        map_size=cfg.map_size, mode=mode, fusion=cfg.fusion, fuse_keys=cfg.fuse_keys and not every,
+        reset_at_cuts=cfg.reset_at_cuts, runtime=runtimes_of(cfg.runtime, cfg.checkpoint),
     )  # fmt: skip
     scheduler_for = partial(_with_costs, scheduler, stream) if isinstance(scheduler, Budget) else None
     return VideoPredictor(stream, classes, palette, options, cfg.max_frames, scheduler_for, weights)

@@ -115,10 +115,14 @@ def _checked(
 def _segment(stream: StreamingSegmentor, frames: Mapping[int, tuple[Tensor, KeyFrameState | None]]) -> dict[int, KeyFrameState]:
     """Segment the frames of streams, given with the streams' states, by number; each size is a batch."""
     keys = {}
-    for batch in groups({n: (frame.shape, frame.dtype) for n, (frame, _) in frames.items()}):
+    memories = {n: stream.memory(frame, state) for n, (frame, state) in frames.items()}
+    for batch in groups({n: (frame.shape, frame.dtype, memories[n] is None) for n, (frame, _) in frames.items()}):
         states = [frames[n][1] for n in batch]
         numbers = [0 if state is None else state.index + 1 for state in states]
-        _, key = stream.segment_resized(torch.cat([frames[n][0] for n in batch]), numbers)
+        together = [memory for n in batch if (memory := memories[n]) is not None]
+        _, key = stream.segment_resized(
+            torch.cat([frames[n][0] for n in batch]), numbers, torch.cat(together) if together else None
+        )
         keys.update({n: key_row(key, row, frames[n][0], states[row]) for row, n in enumerate(batch)})
     return keys
 

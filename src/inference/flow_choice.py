@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from src.inference.methods import available_methods, method_names, with_method
+from src.inference.methods import EVERY_FRAME, available_methods, method_names, with_method
 from src.models.flow import CopyFlow, DISFlow
 from src.models.propagator import Propagator
 from src.visualization.class_colors import class_palette
@@ -48,9 +48,14 @@ def selectable_flows(
     """Combine the segmentor with every flow that its checkpoint supports, by method name; the flow ``first`` comes first.
 
     The arguments are those of :func:`with_flow`.
+
+    Raises:
+        ValueError: if ``first`` is unknown, or carries no masks.
     """
+    if first in EVERY_FRAME:
+        raise ValueError(f"flow is {first!r}, which segments every frame; expected one that carries masks, or auto")
     chosen = with_flow(propagator, metadata, first, dis_short_side)
-    names = [name for name in available_methods(propagator) if name != "per_frame"]
+    names = [name for name in available_methods(propagator) if name not in EVERY_FRAME]
     flows = {name: with_flow(propagator, metadata, name, dis_short_side) for name in names}
     chosen_name = next((name for name, other in flows.items() if type(other.flow) is type(chosen.flow)), "own")
     return {chosen_name: chosen} | {name: other for name, other in flows.items() if name != chosen_name}

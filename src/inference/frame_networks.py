@@ -61,27 +61,35 @@ class FrameNetworks:
         self.max_long_side = max_long_side
         self.autocast = autocast
         self.map_size: MapSize = map_size
-        self._segment: Callable[[Tensor], MaskPrediction] = self.propagator.segmentor
+        self._segment: Callable[..., MaskPrediction] = self.propagator.segmentor
         self._propagate = self.propagator.propagate
         self._compile(compile)
         runtimes = runtime if isinstance(runtime, Runtimes) else Runtimes(runtime)
         if compile is not False and runtimes.name not in ("auto", "eager"):
             raise ValueError(f"compile is {compile} and runtime {runtimes.name!r}; expected one of them; use compile=false")
-        self.runtime = (runtimes if compile is False else Runtimes()).of(self.propagator, autocast)
+        if self.propagator.recurrent and runtimes.name not in ("auto", "eager"):
+            raise ValueError(f"runtime is {runtimes.name!r}; expected eager for frames that depend on the one before")
+        self.runtime = (runtimes if compile is False and not self.propagator.recurrent else Runtimes()).of(
+            self.propagator, autocast
+        )
 
     @torch.inference_mode()
-    def segment_resized(self, image: Tensor, frames: Sequence[int]) -> tuple[MaskPrediction, KeyFrameState]:
+    def segment_resized(
+        self, image: Tensor, frames: Sequence[int], memory: Tensor | None = None
+    ) -> tuple[MaskPrediction, KeyFrameState]:
         """Segment results of :meth:`resize`.
 
         Args:
             image: (B, 3, H, W).
             frames: number of the frame, one for all streams or B of them; the first is that of the state.
+            memory: (B, Q, C) from which a recurrent segmentor starts; ``None`` for others, and for the first frame.
         """
         self._check_mode()
 
         def eager() -> Segmented:
             with self._precision(image):
-                return self._segment(image).final_layer(), self.propagator.flow.encode_key(image)
+                prediction = self._segment(image) if memory is None else self._segment(image, memory)
+                return prediction.final_layer(), self.propagator.flow.encode_key(image)
 
         prediction, features = self.runtime.segment(image, eager)
         check_finite({"class logits": prediction.class_logits, "mask logits": prediction.mask_logits}, frames)

@@ -6,25 +6,30 @@ from src.models.flow import FLOW_ESTIMATORS, FlowEstimator
 from src.models.propagator import Propagator
 from src.ops.warp import WarpGrid
 
+EVERY_FRAME = ("per_frame", "videomt")
+"""Methods that segment every frame: independently, and from the queries of the frame before."""
+
 
 def method_names() -> tuple[str, ...]:
-    """List ``per_frame`` and the methods of all registered flow estimators (``FlowEstimator.method_names``)."""
+    """List ``EVERY_FRAME`` and the methods of all registered flow estimators (``FlowEstimator.method_names``)."""
     names = [name for kind in FLOW_ESTIMATORS.values() for name in kind.method_names]
-    return ("per_frame", *dict.fromkeys(names))
+    return (*EVERY_FRAME, *dict.fromkeys(names))
 
 
 def available_methods(propagator: Propagator) -> tuple[str, ...]:
     """List the methods that a network can run: those of its own flow estimator, and all that need no trained weights."""
-    names = set(propagator.flow.method_names).union(
-        *(kind.method_names for kind in FLOW_ESTIMATORS.values() if kind.training_free)
+    names = {"per_frame", *(["videomt"] if propagator.segmentor.is_recurrent else [])}.union(
+        propagator.flow.method_names,
+        *(kind.method_names for kind in FLOW_ESTIMATORS.values() if kind.training_free),
     )
-    return tuple(name for name in method_names() if name == "per_frame" or name in names)
+    return tuple(name for name in method_names() if name in names)
 
 
 def with_method(propagator: Propagator, method: str) -> Propagator:
     """Combine the segmentor with the flow of a named method; weights are shared, not copied.
 
-    ``per_frame`` (for key interval 1) and ``copy`` have no motion, ``dis`` is training-free optical flow, ``dis_fine`` a more
+    ``per_frame`` (for key interval 1) and ``copy`` have no motion, ``videomt`` (for key interval 1) is VidEoMT frame by frame,
+    ``dis`` is training-free optical flow, ``dis_fine`` a more
     accurate and slower one, ``pixel`` one learned flow for all segments, ``query`` the paper's flow per segment, and
     ``correlation`` the light estimator.
 
@@ -33,11 +38,14 @@ def with_method(propagator: Propagator, method: str) -> Propagator:
         method: one of :func:`method_names`.
 
     Raises:
-        ValueError: if the method is unknown, or needs a flow network that ``propagator`` does not have.
+        ValueError: if the method is unknown, or needs a segmentor or flow network that ``propagator`` does not have.
     """
     if method not in method_names():
         raise ValueError(f"method is {method!r}; expected one of {', '.join(method_names())}")
-    name = "copy" if method == "per_frame" else method
+    if method == "videomt" and not propagator.segmentor.is_recurrent:
+        found = type(propagator.segmentor).__name__
+        raise ValueError(f"method 'videomt' needs a VidEoMT checkpoint; this one has a {found}; choose per_frame")
+    name = "copy" if method in EVERY_FRAME else method
     own = propagator.flow
     if name in own.method_names:
         flow = own.for_method(name)
@@ -51,7 +59,7 @@ def with_method(propagator: Propagator, method: str) -> Propagator:
     # The reference's grid shifts masks even at zero flow: only weights trained on it may use it.
     grid: WarpGrid = "exact" if flow.training_free else propagator.warp_grid
     device = next(propagator.parameters()).device
-    return Propagator(propagator.segmentor, flow, grid).to(device).eval()
+    return Propagator(propagator.segmentor, flow, grid, recurrent=method == "videomt").to(device).eval()
 
 
 def own_methods(propagator: Propagator) -> dict[str, str]:

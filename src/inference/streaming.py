@@ -44,9 +44,10 @@ class StreamingSegmentor(FrameNetworks):
         fusion: rule that fuses the masks of several key frames.
         fuse_keys: whether key frames are fused with the masks that the key frame before, offline also the one after, carries to
             them. Propagation starts from their own masks. Nothing is carried across a scene cut.
+        reset_at_cuts: whether a recurrent segmentor starts anew at scene cuts.
 
     Raises:
-        ValueError: if an option is unknown or out of range.
+        ValueError: if an option is unknown or out of range, or a recurrent segmentor runs offline or with fused key frames.
     """
 
     def __init__(
@@ -63,16 +64,20 @@ class StreamingSegmentor(FrameNetworks):
         fusion: FusionRule = "photometric",
         fuse_keys: bool = False,
         runtime: RuntimeName | Runtimes = "eager",
+        reset_at_cuts: bool = False,
     ) -> None:
         super().__init__(propagator, short_side, max_long_side, autocast, compile, map_size, runtime)
         if mode not in get_args(Mode):
             raise ValueError(f"mode is {mode!r}; expected {' or '.join(get_args(Mode))}")
         propagator.check_fusion(fusion)
+        if propagator.recurrent and (mode != "online" or fuse_keys):
+            raise ValueError(f"a recurrent segmentor runs with mode={mode}, fuse_keys={fuse_keys}; expected online and false")
         self._scheduler = scheduler
         self.clock = clock
         self.mode: Mode = mode
         self.fusion: FusionRule = fusion
         self.fuse_keys = fuse_keys
+        self.reset_at_cuts = reset_at_cuts
 
     @property
     def scheduler(self) -> KeyFrameScheduler:
@@ -160,33 +165,37 @@ class StreamingSegmentor(FrameNetworks):
         image = self.resize(image)
         decision = self.scheduler.decide(image, state)
         if state is None or decision.reason is not None:
-            _, key = self.segment_resized(image, [0 if state is None else state.index + 1])
+            _, key = self.segment_resized(image, [0 if state is None else state.index + 1], self.memory(image, state))
             result = StepResult(key.prediction, None, key, self.map_size)
         else:
             result = self.propagate_resized(image, state, [state.index + 1])
         result = replace(result, state=replace(result.state, reason=decision.reason, schedule=decision.schedule))
         return self.fuse_with_past(result, image, state)
 
+    def memory(self, image: Tensor, before: KeyFrameState | None) -> Tensor | None:
+        """Return the memory (1, Q, C) from which a key frame starts; arguments as of :meth:`fuse_with_past`."""
+        if before is None or not self.propagator.recurrent or (self.reset_at_cuts and _change(image, before).cut):
+            return None
+        return before.prediction.memory
+
     @torch.inference_mode()
     def fuse_with_past(self, result: StepResult, image: Tensor, before: KeyFrameState | None) -> StepResult:
         """With ``fuse_keys``, fuse a key frame with the masks that the key frame before carries to it, unless a cut lies between.
 
         The frames that follow receive the fused masks; the next key frame receives only the own ones, so that nothing grows with
-        the number of key frames. Without ``fuse_keys``, the result is unchanged.
+        the number of key frames. Without ``fuse_keys`` or ``reset_at_cuts``, the result is unchanged.
 
         Args:
             result: result of the next frame of one stream.
             image: (1, 3, H, W), that frame at network size.
             before: state of the stream before the frame; ``None`` at its start.
         """
-        if not self.fuse_keys:
+        if not self.fuse_keys and not self.reset_at_cuts:
             return result
-        previous = None if before is None else before.change
-        assert previous is None or isinstance(previous, ChangeState)
-        change = CUTS.update_change(image, previous)
+        change = _change(image, before)
         kept = change.reset() if result.is_key else change
         result = replace(result, state=replace(result.state, change=kept))
-        if before is None:
+        if before is None or not self.fuse_keys:
             return result
         if not result.is_key:
             return self._carry_fused(result, before.fused)
@@ -223,6 +232,12 @@ class StreamingSegmentor(FrameNetworks):
     def _check_online(self) -> None:
         if self.mode != "online":
             raise ValueError("mode is 'offline', where results are late; expected 'online' for single steps; use label_frames")
+
+
+def _change(image: Tensor, before: KeyFrameState | None) -> ChangeState:
+    previous = None if before is None else before.change
+    assert previous is None or isinstance(previous, ChangeState)
+    return CUTS.update_change(image, previous)
 
 
 def _one_image(frame: FrameInput) -> Tensor:

@@ -100,7 +100,8 @@ def frame_cost(propagator: Propagator, size: Size, rules: Sequence[FusionRule] =
     fake = _fake_tensors()
     with without_data(propagator, fake) as shadow:
         image = torch.empty(1, 3, *size, device="cpu")
-        key, key_count = count_multiply_adds(lambda: shadow.segmentor(image))
+        before = (shadow.segmentor(image).memory,) if propagator.recurrent else ()
+        key, key_count = count_multiply_adds(lambda: shadow.segmentor(image, *before))
         key = key.final_layer()
         features, encode_count = count_multiply_adds(lambda: shadow.flow.encode_key(image))
     flow_count = 0

@@ -25,10 +25,19 @@ class Propagator(PartlyFrozen):
         segmentor: predicts masks, classes and queries of an image.
         flow: predicts one flow per query, or one for all, between two images; with the segmentor's size divisor.
         warp_grid: ``exact``, or ``reference`` for weights that were trained with the published code's grid.
+        recurrent: whether key frames of a stream start from the memory of the key frame before.
+
+    Raises:
+        ValueError: if ``recurrent`` is set for a segmentor without memory.
     """
 
-    def __init__(self, segmentor: KeyFrameSegmentor, flow: FlowEstimator, warp_grid: WarpGrid = "exact") -> None:
+    def __init__(
+        self, segmentor: KeyFrameSegmentor, flow: FlowEstimator, warp_grid: WarpGrid = "exact", recurrent: bool = False
+    ) -> None:
         super().__init__()
+        if recurrent and not segmentor.is_recurrent:
+            raise ValueError(f"the segmentor is a {type(segmentor).__name__}, which has no memory; expected a VideomtSegmentor")
+        self.recurrent = recurrent
         self.segmentor = segmentor
         self.flow = flow
         self.warp_grid: WarpGrid = warp_grid

@@ -115,7 +115,7 @@ class Eval(Options):
     output: PathText
     overwrite: bool
     methods: Annotated[
-        list[Literal["per_frame", "copy", "dis", "dis_fine", "pixel", "query", "correlation"]], Field(min_length=1)
+        list[Literal["per_frame", "videomt", "copy", "dis", "dis_fine", "pixel", "query", "correlation"]], Field(min_length=1)
     ]
     key_intervals: KeyIntervals
     schedulers: Annotated[list[Literal["fixed", "adaptive", "budget"]], Field(min_length=1)]

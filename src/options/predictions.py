@@ -61,6 +61,7 @@ class Predict(Network):
     output: PathText | None
     overwrite: bool
     mode: Literal["auto"] | Mode
+    reset_at_cuts: bool
     fps: FrameRate
     labels: bool
     flow_pictures: bool

@@ -15,11 +15,14 @@ from src.inference.methods import with_method
 from src.inference.video.decoder import VideoFrames
 from src.measure.cost import frame_cost
 from src.metrics.video_consistency import VideoConsistency
+from src.models.flow import CopyFlow
 from src.models.propagator import Propagator
+from src.models.segmentors.registry import load_segmentor
 from src.weights.model_folder import load_model, save_model
 from tests.data.fake_layouts import write_image, write_label
 from tests.inference.tiny import CLASSES, tiny_propagator
 from tests.metrics.golden import golden_clips
+from tests.models.families import network
 from tests.wandb_runs import logged_bytes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,6 +68,21 @@ def test_it_writes_table_video_and_pictures(
     assert sum(1 for _ in VideoFrames(tmp_path / "clip.mp4")) == 9
     # One comparison per clip, and the pair of every method but per_frame.
     assert len(list((tmp_path / "pictures").glob("*.png"))) == 2 * 5
+
+
+def test_videomt_is_a_method_beside_those_that_carry(tmp_path: Path) -> None:
+    network("videomt").save_pretrained(tmp_path / "hub")
+    segmentor = load_segmentor(str(tmp_path / "hub"), len(CLASSES))
+    model = save_model(Propagator(segmentor, CopyFlow()), tmp_path / "model", {"classes": CLASSES})
+    arguments = [
+        f"checkpoint={model}", f"output={tmp_path}/t.json", "methods=[per_frame,videomt,copy]", "key_intervals=[2]",
+        "picture_interval=2", "device=cpu", f"overlay={tmp_path / 'clip.mp4'}", f"pictures={tmp_path / 'pictures'}",
+    ]  # fmt: skip
+    rows = evaluate(config(*arguments))
+    assert [(row["method"], row["key_interval"]) for row in rows] == [("per_frame", 1), ("videomt", 1), ("copy", 2)]
+    alone, online, carried = (row["gflops"] for row in rows)
+    assert carried < alone < online < 1.01 * alone
+    assert sum(1 for _ in VideoFrames(tmp_path / "clip.mp4")) == 9
 
 
 def test_schedulers_have_rows_with_their_measured_cost(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

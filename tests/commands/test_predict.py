@@ -34,10 +34,12 @@ from src.inference.video.decoder import VideoFrames
 from src.inference.video.sources import CameraFrames, Frame, SourceInfo
 from src.measure.cost import frame_cost
 from src.ops.masks import semantic_map
+from src.weights.checkpoints import load_checkpoint
 from src.weights.model_folder import load_model, save_model
 from tests.files.images.make_images import animation, chunk, exif, png
 from tests.inference.tiny import CLASSES, FakeClips, frames, tiny_propagator
 from tests.inference.videos import count_frames, cut, length, lying_avi, make_video
+from tests.models.families import network
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIPS = ["data=moving_scenes", "~data.test", "+data.test={_target_: tests.inference.tiny.FakeClips, lengths: [4, 3]}"]
@@ -232,6 +234,29 @@ def test_a_segmentor_of_transformers_runs_without_training(tmp_path: Path, flow:
     # Transformers would call a buffer of its loss missing, and advise to train.
     assert "MISSING" not in "".join(capfd.readouterr())
     assert torch.equal(found[0], found[3]) == (flow == "copy")
+
+
+def test_videomt_runs_on_every_frame_by_path(tmp_path: Path) -> None:
+    network("videomt").save_pretrained(tmp_path / "videomt")
+    clip = frames(4, (48, 64))
+    (tmp_path / "frames").mkdir()
+    for number, image in enumerate(clip):
+        Image.fromarray(image.movedim(0, -1).numpy()).save(tmp_path / "frames" / f"{number}.png")
+    arguments = [
+        f"input={tmp_path / 'frames'}",
+        f"checkpoint={tmp_path / 'videomt'}",
+        "labels=true",
+        "flow=videomt",
+        "fuse_keys=true",
+    ]
+    predict(config(*arguments, f"output={tmp_path / 'out'}"))
+    propagator, _ = load_checkpoint(tmp_path / "videomt")
+    stream = StreamingSegmentor(with_method(propagator, "videomt"), FixedInterval(1))
+    assert keys(tmp_path / "out") == [1, 1, 1, 1]
+    for found, expected in zip(maps(tmp_path / "out"), stream.stream([image[None] for image in clip]), strict=True):
+        assert torch.equal(found, expected)
+    with pytest.raises(ValueError, match="expected online and false"):
+        predict(config(*arguments, f"output={tmp_path / 'b'}", "mode=offline"))
 
 
 def test_a_folder_of_frames_and_a_clip_of_a_dataset(model: Path, tmp_path: Path) -> None:

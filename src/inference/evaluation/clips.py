@@ -70,6 +70,8 @@ class EvaluationOptions:
 
     def stream(self, propagator: Propagator, scheduler: KeyFrameScheduler) -> StreamingSegmentor:
         """Build a stream with these settings of size, precision, mode and fusion."""
+        if self.protocol == "pairs" and propagator.recurrent:
+            raise ValueError("protocol is 'pairs' and the method videomt, which runs whole clips; expected protocol=stream")
         return StreamingSegmentor(
             propagator,
             scheduler,

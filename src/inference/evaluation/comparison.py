@@ -15,6 +15,7 @@ from src.inference.evaluation.fusing import PLAIN, Fusing
 from src.inference.evaluation.pictures import write_comparison_video, write_pictures
 from src.inference.evaluation.progress import ProgressBars, advance
 from src.inference.evaluation.scores import EvaluationResult
+from src.inference.methods import EVERY_FRAME
 from src.inference.scheduling.scheduler import FixedInterval, KeyFrameScheduler
 from src.inference.streaming import StreamingSegmentor
 from src.models.propagator import Propagator
@@ -67,8 +68,8 @@ class Job(NamedTuple):
 
     @property
     def segments_every_frame(self) -> bool:
-        """True where nothing is propagated."""
-        return self.key_interval == 1 and not self.fusing.fuse_keys
+        """True where nothing is propagated, and frames do not depend on earlier ones."""
+        return self.key_interval == 1 and not self.fusing.fuse_keys and self.method != "videomt"
 
 
 SchedulerMaker = Callable[[Job, float], KeyFrameScheduler]
@@ -83,7 +84,7 @@ def jobs(
 ) -> list[Job]:
     """List the evaluations of every method with every fusion and scheduler at every key interval.
 
-    ``per_frame`` runs once, without fusion, at key interval 1, where only the scheduler ``fixed`` applies.
+    The methods of ``EVERY_FRAME`` run once, without fusion, at key interval 1, where only the scheduler ``fixed`` applies.
 
     Raises:
         ValueError: if the list is empty.
@@ -91,9 +92,9 @@ def jobs(
     found = [
         Job(name, scheduler, k, fusing)
         for name in methods
-        for fusing in ([PLAIN] if name == "per_frame" else fusings)
-        for scheduler in (["fixed"] if name == "per_frame" else schedulers)
-        for k in ([1] if name == "per_frame" else key_intervals)
+        for fusing in ([PLAIN] if name in EVERY_FRAME else fusings)
+        for scheduler in (["fixed"] if name in EVERY_FRAME else schedulers)
+        for k in ([1] if name in EVERY_FRAME else key_intervals)
         if scheduler == "fixed" or k > 1
     ]
     if not found:
@@ -137,7 +138,7 @@ def evaluate_methods(
             if result is None:
                 task = progress.add_task(f"{number + 1} of {len(todo)}: {job.title}", total=None)
                 callback, maps = advance(progress, task), None if number else on_semantic_map
-                network, make = methods[job.method], schedulers[job.scheduler] if job.method != "per_frame" else None
+                network, make = methods[job.method], schedulers[job.scheduler] if job.method not in EVERY_FRAME else None
                 settings = replace(options, fusing=job.fusing)
                 if make is None:
                     result = evaluate_clips(network, dataset, job.key_interval, settings, callback, maps, world)
@@ -182,7 +183,7 @@ def draw_methods(
     with ProgressBars(console) as progress:
         if overlay is not None:
             task = progress.add_task(f"overlay {overlay.name}", total=None)
-            titled = {name if name == "per_frame" else f"{name}, k={key_interval}": stream for name, stream in streams.items()}
+            titled = {name if name in EVERY_FRAME else f"{name}, k={key_interval}": stream for name, stream in streams.items()}
             write_comparison_video(titled, dataset, 0, overlay, advance(progress, task), choice)
         if pictures is not None:
             drawn = progress.add_task("pictures", total=None)

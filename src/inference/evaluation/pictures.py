@@ -96,6 +96,10 @@ def _clip_pictures(
         if name == "per_frame":
             maps[name] = _map(stream.segment_key(image[None])[0], image)
             continue
+        if stream.propagator.recurrent:
+            *_, last = stream.stream(_images(dataset, clip, range(nonkey + 1)))
+            maps[name] = last.cpu()
+            continue
         if stream.mode == "offline" or stream.fuse_keys:
             results = _around(stream, dataset, clip, key, offset + 1)
             maps[name] = results[nonkey].semantic_map[0].cpu()

@@ -51,7 +51,8 @@ class VideomtSegmentor(EomtSegmentor):
         if memory is not None:
             queries = self.network.query_updater(memory) + queries
         layers, after = self.predict_from(padded, queries)
-        return replace(self.as_prediction(layers, padded, size), memory=after.float())
+        # A copy, because a view would keep the tokens of the image in the state of a stream.
+        return replace(self.as_prediction(layers, padded, size), memory=after.float().clone())
 
     def unused_parameters(self) -> Iterable[nn.Parameter]:
         """Return the update of the queries unless ``trains_memory``: single frames do not run it."""
