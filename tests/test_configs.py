@@ -25,11 +25,10 @@ from src.models.propagator import Propagator
 from src.train import main
 from src.training.checkpointing.checkpoint_files import DurableCheckpointIO
 from src.training.checkpointing.periodic_checkpoint import PeriodicCheckpoint
-from src.training.optim import AdamWPoly
 from tests.tiny_run import ROOT, compose_train
 
 CONF = ROOT / "conf"
-STAGES = ("segmentor", "flow", "propagation", "fusion")
+STAGES = ("segmentor", "flow", "propagation", "fusion", "clips")
 
 
 @lru_cache
@@ -82,7 +81,19 @@ def check_targets(cfg: DictConfig) -> int:
 
 @pytest.mark.parametrize(
     "group",
-    ["data", "model/segmentor", "model/flow", "stage", "trainer", "logger", "callbacks", "paths", "debug", "hparams_search"],
+    [
+        "data",
+        "model/segmentor",
+        "model/flow",
+        "model/clip_segmentor",
+        "stage",
+        "trainer",
+        "logger",
+        "callbacks",
+        "paths",
+        "debug",
+        "hparams_search",
+    ],
 )
 def test_every_choice_of_every_group_composes(group: str) -> None:
     assert choices(group)
@@ -97,6 +108,7 @@ def test_every_group_is_tested() -> None:
         "data",
         "model/segmentor",
         "model/flow",
+        "model/clip_segmentor",
         "stage",
         "trainer",
         "logger",
@@ -124,7 +136,8 @@ def test_every_experiment_composes_with_every_stage(experiment: str, stage: str)
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_setting_of_the_optimizer_can_be_set(stage: str) -> None:
     """Without a plus sign in every stage, so that a sweep does not depend on the stage."""
-    assert set(composed(f"stage={stage}").stage.optim) == {"_target_", *(field.name for field in fields(AdamWPoly))}
+    optim = composed(f"stage={stage}").stage.optim
+    assert set(optim) == {"_target_", *(field.name for field in fields(get_object(optim._target_)))}
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -165,7 +178,7 @@ def _group_choices(experiment: str) -> list[tuple[str, str]]:
     return [(key.removeprefix("override ").strip("/"), value) for key, value in pairs]
 
 
-@pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if name.startswith(("vspw", "cityscapes"))])
+@pytest.mark.parametrize("experiment", [x for x in EXPERIMENTS if x.startswith(("vspw", "cityscapes")) and "mrcfa" not in x])
 def test_the_published_models_differ_in_data_and_backbone_alone(experiment: str) -> None:
     data, backbone = experiment.split("_")
     cfg, r50 = (composed(f"experiment={name}", "stage=segmentor") for name in (experiment, f"{data}_r50"))
@@ -205,7 +218,7 @@ def test_recipes_belong_to_an_experiment_and_a_stage() -> None:
     assert set(choices("recipe")) <= {f"{experiment}_{stage}" for experiment in EXPERIMENTS for stage in STAGES}
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage != "clips"])
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_the_networks_of_every_experiment_can_be_built(experiment: str, stage: str) -> None:
     cfg = deepcopy(composed(f"experiment={experiment}", f"stage={stage}"))
@@ -224,6 +237,22 @@ def test_the_networks_of_every_experiment_can_be_built(experiment: str, stage: s
     assert optimizer.param_groups[0]["params"]
     if stage != "segmentor":
         assert getattr(flow, "num_queries", segmentor.num_queries) == segmentor.num_queries
+
+
+@pytest.mark.parametrize("size, millions", [("b0", 5.28), ("b1", 16.32), ("b2", 27.37), ("b5", 84.61)])
+def test_the_published_clip_segmentors_differ_in_their_encoder(size: str, millions: float) -> None:
+    name = "camvid_mrcfa_b0" if size == "b0" else f"vspw_mrcfa_{size}"
+    cfg, b1 = composed(f"experiment={name}", "data=vspw"), composed("experiment=vspw_mrcfa_b1")
+    assert cfg.stage.name == "clips" and cfg.model.clip_segmentor.weights is None
+    with torch.device("meta"):
+        segmentor = instantiate(cfg.stage.segmentor, _convert_="all")
+    assert round(sum(p.numel() for p in segmentor.parameters()) / 1e6, 2) == millions
+    objective, optim = instantiate(cfg.stage.objective), instantiate(cfg.stage.optim)
+    segmentor.set_trainable(objective.trainable)
+    assert optim.build(segmentor, cfg.trainer.max_steps)[0].param_groups
+    if size != "b0":
+        for key in ("stage.optim", "stage.objective", "trainer.max_steps", "batch_size", "global_batch_size", "data", "datamodule"):
+            assert OmegaConf.select(cfg, key) == OmegaConf.select(b1, key), key
 
 
 @pytest.mark.parametrize(
@@ -267,7 +296,7 @@ def test_the_default_flow_has_the_papers_size() -> None:
 @pytest.mark.parametrize("data", choices("data"))
 def test_data_configs_can_be_built(data: str) -> None:
     cfg = compose_train(f"data={data}").data
-    for name in ("pair_sampling", "triplet_sampling", "motion", "train_transform", "eval_transform"):
+    for name in ("pair_sampling", "triplet_sampling", "clip_sampling", "motion", "train_transform", "eval_transform"):
         assert (instantiate(cfg[name]) is None) == (cfg[name] is None)
 
 

@@ -15,6 +15,7 @@ from src.commands.own_data import fill_from_files
 from src.commands.run_settings import option_values, record_command, run_settings
 from src.data.datamodule import PairDataModule
 from src.inference.flow_choice import saved_colors
+from src.models.propagator import Propagator
 from src.training.checkpointing.checkpoint_files import CHECKPOINT_FOLDER, checkpoints_by_step
 from src.training.checkpointing.earlier_run import EarlierRun
 from src.training.checkpointing.nonfinite import NonFiniteStep
@@ -24,13 +25,16 @@ from src.training.checkpointing.resume import find_checkpoint
 from src.training.checkpointing.run_files import write_run_file
 from src.training.checkpointing.run_lock import run_lock
 from src.training.checkpointing.run_record import RunRecord
+from src.training.clips import ClipModule, build_clip_segmentor
 from src.training.logging.dashboards import git_state
 from src.training.logging.resilient_wandb import ResilientWandbLogger
 from src.training.module import PropagationModule
+from src.training.segmentation_module import SegmentationModule
 from src.training.strategies import explain_lost_processes, full_model
 from src.training.wiring import build_propagator, check_trainable, set_gradient_accumulation
+from src.weights.clip_folder import load_clip_model
 from src.weights.folder_files import plain_json
-from src.weights.model_folder import load_model, model_config, save_model
+from src.weights.model_folder import load_model
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +56,13 @@ def replay(cfg: DictConfig) -> dict[str, float]:
     fill_from_files(cfg.data)
     folder = Path(cfg.replay)
     step = NonFiniteStep.read(folder)
-    propagator, metadata = load_model(folder / "model")
     objective, optim = instantiate(cfg.stage.objective), instantiate(cfg.stage.optim)
-    module = PropagationModule(propagator, objective, optim, cfg.data.num_classes, metadata, cfg.seed)
+    if cfg.stage.name == "clips":
+        segmentor, metadata = load_clip_model(folder / "model")
+        module: SegmentationModule = ClipModule(segmentor, objective, optim, cfg.data.num_classes, metadata, cfg.seed)
+    else:
+        propagator, metadata = load_model(folder / "model")
+        module = PropagationModule(propagator, objective, optim, cfg.data.num_classes, metadata, cfg.seed)
     trainer = instantiate(cfg.trainer, logger=False, callbacks=[], _convert_="all")
     return replay_step(module, step, trainer)
 
@@ -68,7 +76,7 @@ def _train(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
     # First the fast parts: a misspelt key should not wait for data and weights.
     trainer = _trainer(cfg)
     module, datamodule = _module(cfg)
-    record = RunRecord(run_settings(options, trainer, datamodule, model_config(module.propagator)))
+    record = RunRecord(run_settings(options, trainer, datamodule, module.model_config()))
     if checkpoint is not None:
         record.check(checkpoint, force=cfg.resume == "force")
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
@@ -83,7 +91,7 @@ def _train(cfg: DictConfig, run_dir: Path) -> dict[str, float]:
         return _fit(cfg, trainer, module, datamodule, checkpoint)
 
 
-def _module(cfg: DictConfig) -> tuple[PropagationModule, PairDataModule]:
+def _module(cfg: DictConfig) -> tuple[SegmentationModule, PairDataModule]:
     objective, optim = instantiate(cfg.stage.objective), instantiate(cfg.stage.optim)
     datamodule = instantiate(cfg.datamodule)
     init_from = cfg.stage.init_from
@@ -91,6 +99,10 @@ def _module(cfg: DictConfig) -> tuple[PropagationModule, PairDataModule]:
         raise ValueError(
             f"stage.init_from={init_from} is in the run that overwrite=true replaces; choose another folder (name=<other>)"
         )
+    if cfg.stage.name == "clips":
+        segmentor = build_clip_segmentor(instantiate(cfg.stage.segmentor, _convert_="all"), init_from, cfg.data.num_classes)
+        clips = ClipModule(segmentor, objective, optim, cfg.data.num_classes, _metadata(cfg, datamodule), cfg.seed)
+        return clips, datamodule
     propagator = build_propagator(
         instantiate(cfg.stage.segmentor),
         instantiate(cfg.stage.flow),
@@ -106,14 +118,14 @@ def _module(cfg: DictConfig) -> tuple[PropagationModule, PairDataModule]:
 
 
 def _fit(
-    cfg: DictConfig, trainer: Trainer, module: PropagationModule, datamodule: PairDataModule, checkpoint: Path | None
+    cfg: DictConfig, trainer: Trainer, module: SegmentationModule, datamodule: PairDataModule, checkpoint: Path | None
 ) -> dict[str, float]:
-    run_dir, propagator = Path(cfg.run_dir), module.propagator
+    run_dir, network = Path(cfg.run_dir), module.network
     for logger in trainer.loggers:
         settings: Any = OmegaConf.to_container(cfg, resolve=True)
         logger.log_hyperparams(settings | {"git": git_state(Path(__file__).parent)})
-    trainable = sum(p.numel() for p in propagator.parameters() if p.requires_grad)
-    total = sum(p.numel() for p in propagator.parameters())
+    trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    total = sum(p.numel() for p in network.parameters())
     log.info("stage %s: %.3f M of %.3f M parameters train; run folder %s", cfg.stage.name, trainable / 1e6, total / 1e6, run_dir)
     try:
         with explain_lost_processes(trainer):
@@ -129,9 +141,9 @@ def _fit(
         )
         log.warning("stopped at step %d; %s", trainer.global_step, saved)
         raise
-    whole = full_model(propagator, trainer)
+    whole = full_model(network, trainer) if isinstance(network, Propagator) else network
     if trainer.is_global_zero:
-        save_model(whole, run_dir / "model", module.metadata)
+        module.save(whole, run_dir / "model")
         log.info("model saved to %s", run_dir / "model")
         if cfg.upload_model:
             for logger in trainer.loggers:

@@ -116,7 +116,7 @@ class PairDataModule(L.LightningDataModule):
         self.seed = seed
         self.on_corrupt = on_corrupt
         self.val_pairs = PairDataset(
-            val, val_sampling, eval_transform, val_motion, num_samples=val_samples, seed=_VALIDATION_SEED
+            val, val_sampling.for_validation(), eval_transform, val_motion, num_samples=val_samples, seed=_VALIDATION_SEED
         )
 
     def train_dataloader(self) -> DataLoader[NumberedSample]:

@@ -1,4 +1,4 @@
-"""Training samples: frames of a pair or triplet, and their batches; shape letters as in ``src/structures.py``."""
+"""Training samples: frames of a pair, triplet or clip, and their batches; shape letters as in ``src/structures.py``."""
 
 from typing import NamedTuple
 
@@ -6,23 +6,27 @@ from torch import Tensor
 
 
 class FramePair(NamedTuple):
-    """Indices of the frames of a training pair or triplet.
+    """Indices of the frames of a training pair, triplet or clip.
 
     Attributes:
         clip: index in the list of clips.
         key: index of the key frame; of a triplet, the one before.
         nonkey: index of the labelled non-key frame; equal to ``key`` for single-frame training.
         after: index of the key frame after it; ``None`` for a pair.
+        between: indices of the frames of a clip between key and non-key frame, in this order; empty for a pair.
     """
 
     clip: int
     key: int
     nonkey: int
     after: int | None = None
+    between: tuple[int, ...] = ()
 
 
 class PairSample(NamedTuple):
-    """Training sample on the CPU: a pair or triplet of frames, the label of the non-key frame, and the flow where known.
+    """Training sample on the CPU: frames of a pair, triplet or clip, the label of the non-key frame, and the flow where known.
+
+    In a clip, the non-key frame is the target; key frame and frames between are its references.
 
     Attributes:
         key_image: (3, H, W) uint8 RGB.
@@ -35,6 +39,9 @@ class PairSample(NamedTuple):
         after_image: (3, H, W) uint8 RGB, the key frame on the other side; ``None`` for a pair.
         after_flow: (2, H, W) float32, as ``flow``, to the key frame on the other side.
         after_offset: ``after - nonkey`` in frames; 0 for single frames and for pairs.
+        between_images: (3, H, W) uint8 RGB, the frames of a clip between key and non-key frame, in this order.
+        reference_labels: (H, W), as ``nonkey_label``, of the key frame and the frames between; ``IGNORE_INDEX`` for a frame
+            without a label. Empty for pairs and triplets.
     """
 
     key_image: Tensor
@@ -46,6 +53,8 @@ class PairSample(NamedTuple):
     after_image: Tensor | None = None
     after_flow: Tensor | None = None
     after_offset: int = 0
+    between_images: tuple[Tensor, ...] = ()
+    reference_labels: tuple[Tensor, ...] = ()
 
 
 class PairBatch(NamedTuple):
@@ -63,6 +72,8 @@ class PairBatch(NamedTuple):
         after_image: (B, 3, H, W) uint8, as ``key_image``; ``None`` for pairs.
         after_flow: (B, 2, H, W) float32, as ``flow``, to ``after_image``.
         after_offset: (B,) int64, ``after - nonkey`` in frames (0 for single frames).
+        between_images: (B, N, 3, H, W) uint8, as ``key_image``; ``None`` for pairs and triplets.
+        reference_labels: (B, N + 1, H, W), as ``nonkey_label``, of the key frame and the frames between.
     """
 
     key_image: Tensor
@@ -76,3 +87,5 @@ class PairBatch(NamedTuple):
     after_image: Tensor | None = None
     after_flow: Tensor | None = None
     after_offset: Tensor | None = None
+    between_images: Tensor | None = None
+    reference_labels: Tensor | None = None

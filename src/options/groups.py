@@ -59,6 +59,7 @@ class Data(Part):
     published_clips: dict[str, int] | None = None
     pair_sampling: dict[str, Any] | None = None
     triplet_sampling: dict[str, Any] | None = None
+    clip_sampling: dict[str, Any] | None = None
     motion: dict[str, Any] | None = None
     train_transform: dict[str, Any] | None = None
     eval_transform: dict[str, Any] | None = None
@@ -88,6 +89,7 @@ class Model(Options):
 
     segmentor: dict[str, Any]
     flow: dict[str, Any]
+    clip_segmentor: dict[str, Any]
     warp_grid: Literal["exact", "reference"]
 
 
@@ -99,12 +101,13 @@ class Optim(Part):
     backbone_factor: NotNegative
     power: NotNegative
     warmup_steps: CountOrZero
+    warmup_start: Share = 0
 
 
 class Stage(Options):
     """``conf/stage``."""
 
-    name: Literal["segmentor", "flow", "propagation", "fusion"]
+    name: Literal["segmentor", "flow", "propagation", "fusion", "clips"]
     init_from: PathText | None
     segmentor: dict[str, Any] | None
     flow: dict[str, Any] | None
@@ -128,6 +131,7 @@ class Trainer(Part):
     val_check_interval: Count
     log_every_n_steps: Count
     num_sanity_val_steps: CountOrZero
+    sync_batchnorm: bool = False
 
 
 class MaskLoss(Part):

@@ -7,7 +7,7 @@ from torch import nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from src.models.propagator import Propagator
+from src.models.freezing import PartlyFrozen
 from src.training.strategies import full_tensor
 
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
@@ -20,7 +20,7 @@ class AdamWPoly:
     Attributes:
         lr: base learning rate.
         weight_decay: weight decay of all parameters except norms, embeddings and relative-position tables.
-        backbone_factor: learning rate of ``segmentor.backbone`` relative to ``lr``.
+        backbone_factor: learning rate of ``segmentor.backbone`` relative to ``lr``; of clip segmentors, ``backbone``.
         power: exponent of the polynomial decay from ``lr`` to 0.
         warmup_steps: optimizer steps of linear warm-up.
     """
@@ -31,10 +31,12 @@ class AdamWPoly:
     power: float = 0.9
     warmup_steps: int = 0
 
-    def build(self, model: Propagator, max_steps: int) -> tuple[AdamW, LambdaLR]:
+    def build(self, model: PartlyFrozen, max_steps: int) -> tuple[AdamW, LambdaLR]:
         """Build the optimizer and per-step schedule over the trainable parameters of ``model``; none is an error."""
-        backbone = {id(p) for p in model.parts()["segmentor.backbone"].parameters()}
-        undecayed = _undecayed_parameters(model)
+        parts = model.parts()
+        encoder = parts["segmentor.backbone" if "segmentor.backbone" in parts else "backbone"]
+        backbone = {id(p) for p in encoder.parameters()}
+        undecayed = self._undecayed(model, encoder)
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for parameter in model.parameters():
             if parameter.requires_grad:
@@ -46,10 +48,34 @@ class AdamWPoly:
         optimizer = AdamW([{"params": p, "lr": lr, "weight_decay": decay} for (lr, decay), p in groups.items()], lr=self.lr)
 
         def factor(step: int) -> float:
-            warm = min(1.0, (step + 1) / (self.warmup_steps + 1))
-            return float(warm * max(0.0, 1.0 - step / max_steps) ** self.power)
+            return float(self._warmth(step) * max(0.0, 1.0 - step / max_steps) ** self.power)
 
         return optimizer, LambdaLR(optimizer, factor)
+
+    def _warmth(self, step: int) -> float:
+        """Return the factor of the warm-up."""
+        return min(1.0, (step + 1) / (self.warmup_steps + 1))
+
+    def _undecayed(self, model: nn.Module, encoder: nn.Module) -> set[int]:
+        """Return the ids of the parameters without weight decay."""
+        return _undecayed_parameters(model)
+
+
+@dataclass(frozen=True)
+class ClipAdamW(AdamWPoly):
+    """AdamW of the published clip segmentors: weight decay of all of the head, and a given start of the warm-up.
+
+    Attributes:
+        warmup_start: learning rate of the first step relative to that without warm-up.
+    """
+
+    warmup_start: float = 1e-6
+
+    def _warmth(self, step: int) -> float:
+        return 1.0 if step >= self.warmup_steps else 1 - (1 - step / self.warmup_steps) * (1 - self.warmup_start)
+
+    def _undecayed(self, model: nn.Module, encoder: nn.Module) -> set[int]:
+        return _undecayed_parameters(encoder)
 
 
 def take_settings(optimizer: Optimizer, schedule: LambdaLR, fresh: Optimizer) -> None:

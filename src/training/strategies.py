@@ -116,20 +116,20 @@ def shard_model(module: LightningModule, propagator: Propagator) -> None:
         strategy.shard(propagator)
 
 
-def set_gathered(propagator: Propagator, gathered: bool) -> None:
+def set_gathered(network: nn.Module, gathered: bool) -> None:
     """Gather the whole model in each process, or shard it again; all processes must call both. No effect on other models.
 
     The processes validate different numbers of samples, so one that gathered in a forward pass would wait forever.
     """
-    for module in propagator.modules():
+    for module in network.modules():
         if isinstance(module, FSDPModule):
             module.set_reshard_after_forward(not gathered, recurse=False)
             (module.unshard if gathered else module.reshard)()
 
 
-def is_sharded(propagator: Propagator) -> bool:
+def is_sharded(network: nn.Module) -> bool:
     """Return whether each process holds only a shard of the parameters."""
-    return any(isinstance(parameter, DTensor) for parameter in propagator.parameters())
+    return any(isinstance(parameter, DTensor) for parameter in network.parameters())
 
 
 def full_model(propagator: Propagator, trainer: Trainer) -> Propagator:

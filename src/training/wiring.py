@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from src.models.flow.base import FlowEstimator
+from src.models.freezing import PartlyFrozen
 from src.models.propagator import Propagator
 from src.models.segmentors.base import KeyFrameSegmentor
 from src.models.segmentors.registry import replace_class_head
@@ -84,16 +85,16 @@ def build_propagator(
     return Propagator(segmentor, flow, warp_grid)
 
 
-def check_trainable(propagator: Propagator, names: Sequence[str], init_from: str | None) -> None:
+def check_trainable(network: PartlyFrozen, names: Sequence[str], init_from: str | None) -> None:
     """Raise ``ValueError`` if a part that the stage trains has no trainable parameters, as a flow that copies masks.
 
     Args:
-        propagator: the model, frozen as in training.
+        network: the model, frozen as in training.
         names: parts that the stage trains.
         init_from: earlier model that the flow is from; ``None`` for a fresh flow.
     """
     for name in names:
-        part = propagator.parts()[name]
+        part = network.parts()[name]
         if not any(parameter.requires_grad for parameter in part.parameters()):
             advice = "choose a network, such as model/flow=query"
             if init_from is not None:

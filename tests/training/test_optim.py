@@ -1,11 +1,15 @@
+import json
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 from src.models.propagator import Propagator
 from src.models.segmentors.mask2former import Mask2FormerSegmentor
-from src.training.optim import AdamWPoly, gradient_norm
+from src.training.optim import AdamWPoly, ClipAdamW, gradient_norm
 from tests.inference.tiny import tiny_flow, tiny_propagator
+from tests.training.tiny_clips import tiny_clip_segmentor
 
 
 def groups_by_name(model: Propagator, optim: AdamWPoly) -> dict[str, tuple[float, float]]:
@@ -80,3 +84,21 @@ def test_the_gradient_norm_is_that_of_all_gradients_as_one_vector() -> None:
     model[0].weight.grad = torch.tensor([[3.0, 0.0], [0.0, 0.0]])
     model[1].bias.grad = torch.tensor([4.0], dtype=torch.float32)
     assert gradient_norm(model) == 5
+
+
+def test_the_clip_segmentors_schedule_is_the_published_one(goldens: Path) -> None:
+    expected = json.loads((goldens / "mrcfa" / "lr_schedule.json").read_text())
+    optimizer, schedule = ClipAdamW(lr=6e-4, power=1.0, warmup_steps=1500).build(tiny_clip_segmentor(), 160_000)
+    rates = sorted({group["initial_lr"] for group in optimizer.param_groups})
+    for step, wanted in expected.items():
+        factor = schedule.lr_lambdas[0](int(step))
+        assert [rate * factor for rate in rates] == pytest.approx(wanted, rel=1e-9), step
+
+
+def test_only_the_backbones_norms_of_a_clip_segmentor_have_no_weight_decay() -> None:
+    model = tiny_clip_segmentor()
+    optimizer, _ = ClipAdamW(lr=1.0, weight_decay=0.5).build(model, 10)
+    found = {id(p): (group["initial_lr"], group["weight_decay"]) for group in optimizer.param_groups for p in group["params"]}
+    for name, parameter in model.named_parameters():
+        spared = name.startswith("encoder.") and "norm" in name
+        assert found[id(parameter)] == (0.1 if name.startswith("encoder.") else 1.0, 0.0 if spared else 0.5), name

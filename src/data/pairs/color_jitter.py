@@ -50,6 +50,7 @@ class ColorJitter(PairStep):
         hue: largest rotation, in turns; 0.1 equals 18 of the 180 steps of the usual 8-bit code.
         where: ``worker``: applied in the loader process; ``device``: left to :meth:`apply_to_batch` after the transfer to the
             device. The draws of the other steps are equal either way.
+        per_frame: draw a change for every frame of a sample instead of one for all.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class ColorJitter(PairStep):
         saturation: float = 0.5,
         hue: float = 0.1,
         where: Literal["worker", "device"] = "worker",
+        per_frame: bool = False,
     ) -> None:
         if where not in ("worker", "device"):
             raise ValueError(f"color jitter on {where!r}; expected 'worker' or 'device'")
@@ -67,6 +69,7 @@ class ColorJitter(PairStep):
         self.saturation = saturation
         self.hue = hue
         self.where = where
+        self.per_frame = per_frame
 
     def draw(self, rng: np.random.Generator) -> ColorChange:
         """Draw all four changes, used or not, so that every sample takes equally many numbers from the generator."""
@@ -84,26 +87,36 @@ class ColorJitter(PairStep):
         )
 
     def __call__(self, sample: PairSample, rng: np.random.Generator) -> PairSample:
-        """Draw a change and apply it to all frames."""
-        change = self.draw(rng)
-        if self.where == "device" or change == ColorChange(contrast_first=change.contrast_first):
+        """Draw one change and apply it to all frames, or one for each frame."""
+        first = self.draw(rng)
+        if self.where == "device":
             return sample
 
         def changed(image: Tensor) -> Tensor:
+            change = self.draw(rng) if self.per_frame else first
+            if change == ColorChange(contrast_first=change.contrast_first):
+                return image
             return torch.from_numpy(change_bytes(image.permute(1, 2, 0).numpy(), change)).permute(2, 0, 1)
 
-        return map_images(sample, changed)
+        return map_images(sample, changed, each=self.per_frame)
 
     def apply_to_batch(self, batch: PairBatch, seed: int) -> PairBatch:
-        """With ``where="device"``, change all frames of each sample alike; the draw is a function of (seed, sample number)."""
+        """With ``where="device"``, change the frames of each sample; the draw is a function of (seed, sample number)."""
         if self.where == "worker":
             return batch
         keys = ((seed, RandomStream.DEVICE_COLOR_JITTER, number) for number in batch.sample_id.tolist())
-        changes = [self.draw(np.random.default_rng(key)) for key in keys]
+        rngs = [np.random.default_rng(key) for key in keys]
+        first = [self.draw(rng) for rng in rngs]
+
+        def changed(images: Tensor) -> Tensor:
+            return change_images(images, [self.draw(rng) for rng in rngs] if self.per_frame else first)
+
+        between = batch.between_images
         return batch._replace(
-            key_image=change_images(batch.key_image, changes),
-            nonkey_image=change_images(batch.nonkey_image, changes),
-            after_image=None if batch.after_image is None else change_images(batch.after_image, changes),
+            key_image=changed(batch.key_image),
+            nonkey_image=changed(batch.nonkey_image),
+            after_image=None if batch.after_image is None else changed(batch.after_image),
+            between_images=None if between is None else torch.stack([changed(images) for images in between.unbind(1)], 1),
         )
 
 

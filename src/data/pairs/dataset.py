@@ -15,13 +15,17 @@ from src.data.pairs.sampling import PairSampling
 from src.data.samples import FramePair, PairBatch, PairSample
 from src.files.images.readers import CorruptFileError
 from src.ops.random_streams import RandomStream
+from src.structures import IGNORE_INDEX
 
 
 class Motion(Protocol):
-    """Generator of synthetic pairs and triplets from labelled stills."""
+    """Generator of synthetic pairs, triplets and clips from labelled stills."""
 
     def __call__(self, image: Tensor, label: Tensor, rng: np.random.Generator, triplet: bool = False) -> PairSample:
         """Generate a pair, or a triplet, from one labelled still."""
+
+    def clip(self, image: Tensor, label: Tensor, rng: np.random.Generator, frames_between: int) -> PairSample:
+        """Generate a clip with labels of all frames from one labelled still."""
 
 
 Transform = Callable[[PairSample, np.random.Generator], PairSample]
@@ -121,7 +125,11 @@ class PairDataset(Dataset[NumberedSample]):
         label_type = torch.uint8 if self.motion is None else torch.int64
         label = self.dataset.read_label(pair.clip, pair.nonkey, dtype=label_type)
         if self.motion is not None:
-            sample = self.motion(image, label, self._rng(RandomStream.SYNTHETIC_MOTION, number), pair.after is not None)
+            rng = self._rng(RandomStream.SYNTHETIC_MOTION, number)
+            if pair.between:
+                sample = self.motion.clip(image, label, rng, len(pair.between))
+            else:
+                sample = self.motion(image, label, rng, pair.after is not None)
             sample = sample._replace(name=f"{self._name(pair)}+motion")
         else:
             key_image, flow = self._key_frame(pair, pair.key, image)
@@ -129,6 +137,10 @@ class PairDataset(Dataset[NumberedSample]):
             if pair.after is not None:
                 after = self._key_frame(pair, pair.after, image)
                 sample = sample._replace(after_image=after[0], after_flow=after[1], after_offset=pair.after - pair.nonkey)
+            if pair.between:
+                between = tuple(self._key_frame(pair, frame, image)[0] for frame in pair.between)
+                labels = tuple(self._reference_label(pair, frame, label) for frame in (pair.key, *pair.between))
+                sample = sample._replace(between_images=between, reference_labels=labels)
         item = NumberedSample(sample, number)
         if self.samples_per_pair > 1:
             self._last = item
@@ -144,8 +156,17 @@ class PairDataset(Dataset[NumberedSample]):
             )
         return image, self.dataset.read_flow(pair.clip, nonkey=pair.nonkey, key=frame)
 
+    def _reference_label(self, pair: FramePair, frame: int, target: Tensor) -> Tensor:
+        """Read the label of a reference; ``IGNORE_INDEX`` everywhere for a frame without one."""
+        if frame == pair.nonkey:
+            return target
+        if self.dataset.clips[pair.clip].labels[frame] is None:
+            return torch.full_like(target, IGNORE_INDEX)
+        return self.dataset.read_label(pair.clip, frame, dtype=target.dtype)
+
     def _name(self, pair: FramePair) -> str:
-        name = f"{self.dataset.clips[pair.clip].name}/{pair.key}->{pair.nonkey}"
+        frames = "->".join(str(frame) for frame in (pair.key, *pair.between, pair.nonkey))
+        name = f"{self.dataset.clips[pair.clip].name}/{frames}"
         return name if pair.after is None else f"{name}<-{pair.after}"
 
     def _rng(self, stream: RandomStream, number: int) -> np.random.Generator:
@@ -156,19 +177,22 @@ def collate_pairs(items: Sequence[NumberedSample]) -> PairBatch:
     """Stack samples of one size without converting them (:func:`finalize_batch` does).
 
     Raises:
-        ValueError: if sizes differ, or only some samples have flow or a second key frame; the message names the samples.
+        ValueError: if sizes differ, or only some samples have flow, a second key frame or frames between; the message names
+            the samples.
     """
     samples = [item.sample for item in items]
     sizes = {tuple(sample.nonkey_image.shape[-2:]): sample.name for sample in samples}
     if len(sizes) > 1:
         found = ", ".join(f"{name}: {size[0]}x{size[1]}" for size, name in sizes.items())
         raise ValueError(f"samples of one batch differ in size ({found}); expected equal ones: end the transform with a crop")
-    flows, after_images, after_flows = (
+    flows, after_images, after_flows, between_images, reference_labels = (
         _all_or_none(what, samples, values)
         for what, values in (
             ("flow", [sample.flow for sample in samples]),
             ("a second key frame", [sample.after_image for sample in samples]),
             ("flow to the second key frame", [sample.after_flow for sample in samples]),
+            ("frames between", [torch.stack(x.between_images) if x.between_images else None for x in samples]),
+            ("labels of references", [torch.stack(x.reference_labels) if x.reference_labels else None for x in samples]),
         )
     )
     return PairBatch(
@@ -183,6 +207,8 @@ def collate_pairs(items: Sequence[NumberedSample]) -> PairBatch:
         after_image=_stack_images(after_images) if after_images else None,
         after_flow=default_collate(after_flows) if after_flows else None,
         after_offset=torch.tensor([sample.after_offset for sample in samples], dtype=torch.int64) if after_images else None,
+        between_images=default_collate(between_images) if between_images else None,
+        reference_labels=default_collate(reference_labels) if reference_labels else None,
     )
 
 
@@ -209,4 +235,5 @@ def finalize_batch(batch: PairBatch) -> PairBatch:
         nonkey_image=batch.nonkey_image.contiguous(),
         nonkey_label=batch.nonkey_label.long(),
         after_image=None if batch.after_image is None else batch.after_image.contiguous(),
+        reference_labels=None if batch.reference_labels is None else batch.reference_labels.long(),
     )

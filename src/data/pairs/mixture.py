@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 
 from src.data.clips import ClipDataset
 from src.data.pairs.dataset import Motion, NumberedSample, PairDataset, Transform
+from src.data.pairs.geometry import map_labels
 from src.data.pairs.sampling import PairSampling
 from src.ops.random_streams import RandomStream
 from src.structures import IGNORE_INDEX
@@ -46,7 +47,7 @@ class MixedPairs(Dataset[NumberedSample]):
         extra: the other sources.
 
     Raises:
-        ValueError: if the shares leave nothing for the main source, one is not positive, or only some sources give triplets.
+        ValueError: if the shares leave nothing for the main source, one is not positive, or the sources differ in frames.
     """
 
     def __init__(self, main: PairDataset, extra: Sequence[PairSource]) -> None:
@@ -54,10 +55,11 @@ class MixedPairs(Dataset[NumberedSample]):
         if min(shares, default=1) <= 0 or sum(shares) >= 1:
             raise ValueError(f"shares of the extra sources are {shares}; expected each above 0 and their sum below 1")
         for source in extra:
-            if source.sampling.triplets != main.sampling.triplets:
+            found, expected = (_frames_of(sampling) for sampling in (source.sampling, main.sampling))
+            if found != expected:
                 found, expected = (
-                    f"{'triplets' if sampling.triplets else 'pairs'} ({type(sampling).__name__})"
-                    for sampling in (source.sampling, main.sampling)
+                    f"{frames} ({type(sampling).__name__})"
+                    for frames, sampling in ((found, source.sampling), (expected, main.sampling))
                 )
                 raise ValueError(f"an extra source gives {found}; expected {expected} as of the main source: change its sampling")
         self.bounds = np.cumsum(shares)
@@ -84,7 +86,11 @@ class MixedPairs(Dataset[NumberedSample]):
         after_flow = unknown if sample.after_flow is None and sample.after_image is not None else sample.after_flow
         sample = sample._replace(flow=unknown if sample.flow is None else sample.flow, after_flow=after_flow)
         # Labels of synthetic motion are int64, those of files uint8.
-        return item._replace(sample=sample._replace(nonkey_label=sample.nonkey_label.to(torch.uint8)))
+        return item._replace(sample=map_labels(sample, lambda label: label.to(torch.uint8)))
+
+
+def _frames_of(sampling: PairSampling) -> str:
+    return f"clips of {sampling.frames_between + 2}" if sampling.frames_between else "triplets" if sampling.triplets else "pairs"
 
 
 class Unlabelled(ClipDataset):

@@ -1,7 +1,9 @@
-"""Choice of the frames of a training pair, or of a triplet: a labelled frame between two key frames.
+"""Choice of the frames of a training pair, of a triplet (a labelled frame between two key frames) or of a clip.
 
 All draws are keyed by ``(seed, number)``: pair ``n`` of a run is the same in any process and after any restart.
 """
+
+from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
@@ -25,6 +27,8 @@ class PairSampling(ABC):
 
     triplets: bool = False
     """True if the sampling gives a key frame on either side of the labelled frame."""
+    frames_between: int = 0
+    """Frames between key and labelled frame: more than 0 for clips."""
 
     def __init__(self) -> None:
         self._clips: Sequence[Clip] | None = None
@@ -55,6 +59,10 @@ class PairSampling(ABC):
             names = ", ".join(clip.name for clip in clips[:3])
             raise ValueError(f"none of the {len(clips)} clips ({names}, ...) has a labelled frame; expected at least one")
         return np.array(frames, np.int64)
+
+    def for_validation(self) -> PairSampling:
+        """Return the sampling of validation samples."""
+        return self
 
     @abstractmethod
     def _pair(self, index: int, clip: Clip, frame: int, rng: np.random.Generator) -> FramePair:
@@ -108,14 +116,66 @@ class SingleFrameSampling(PairSampling):
 
     Args:
         triplets: also as the key frame after itself, so that synthetic motion generates triplets.
+        frames_between: also as so many frames between, so that synthetic motion generates clips.
     """
 
-    def __init__(self, triplets: bool = False) -> None:
+    def __init__(self, triplets: bool = False, frames_between: int = 0) -> None:
         super().__init__()
         self.triplets = triplets
+        self.frames_between = frames_between
 
     def _pair(self, index: int, clip: Clip, frame: int, rng: np.random.Generator) -> FramePair:
-        return FramePair(index, key=frame, nonkey=frame, after=frame if self.triplets else None)
+        after = frame if self.triplets else None
+        return FramePair(index, key=frame, nonkey=frame, after=after, between=(frame,) * self.frames_between)
+
+
+class ClipSampling(PairSampling):
+    """Every video once per pass: a labelled frame and its references at fixed distances, forward or backward in time (MRCFA).
+
+    A backward clip has its references after the labelled frame, oldest first in reversed time. The labelled frame is uniform
+    among those with room for the references; without any in the drawn direction, the other direction is taken. Videos without
+    such a frame are left out and named in a warning.
+
+    Args:
+        offsets: distances of the references from the labelled frame, in frames, oldest first; negative.
+        reversed_probability: share of backward clips.
+    """
+
+    def __init__(self, offsets: Sequence[int] = (-9, -6, -3), reversed_probability: float = 0.5) -> None:
+        super().__init__()
+        if not offsets or list(offsets) != sorted(set(offsets)) or offsets[-1] >= 0:
+            raise ValueError(f"offsets are {list(offsets)}; expected negative, rising numbers of frames, such as [-9, -6, -3]")
+        if not 0 <= reversed_probability <= 1:
+            raise ValueError(f"reversed_probability is {reversed_probability}; expected 0..1")
+        self.offsets = tuple(offsets)
+        self.reversed_probability = reversed_probability
+        self.frames_between = len(offsets) - 1
+
+    def _visited_frames(self, clips: Sequence[Clip]) -> NDArray[np.int64]:
+        labelled = super()._visited_frames(clips)[:, 0]
+        found = [index for index in sorted({*labelled.tolist()}) if any(self._targets(clips[index], sign) for sign in (1, -1))]
+        _leave_out(
+            clips, {*range(len(clips))} - {*found}, f"has its references {[-o for o in self.offsets]} frames before or after"
+        )
+        return np.array([(index, 0) for index in found], np.int64)
+
+    def for_validation(self) -> ClipSampling:
+        """Return the sampling of forward clips only, as in a stream."""
+        return ClipSampling(self.offsets, reversed_probability=0.0)
+
+    def _targets(self, clip: Clip, sign: int) -> list[int]:
+        """Return the labelled frames whose references are in the clip: before them for sign 1, after them for -1."""
+        return [frame for frame in clip.labelled_frames if 0 <= frame + sign * self.offsets[0] < len(clip)]
+
+    def _pair(self, index: int, clip: Clip, frame: int, rng: np.random.Generator) -> FramePair:
+        sign = -1 if rng.random() < self.reversed_probability else 1
+        targets = self._targets(clip, sign)
+        if not targets:
+            sign = -sign
+            targets = self._targets(clip, sign)
+        target = targets[rng.integers(len(targets))]
+        key, *between = (target + sign * offset for offset in self.offsets)
+        return FramePair(index, key=key, nonkey=target, between=tuple(between))
 
 
 class TripletSampling(PairSampling):
@@ -137,14 +197,9 @@ class TripletSampling(PairSampling):
         frames = super()._visited_frames(clips)
         last = np.array([len(clip) - 1 for clip in clips])[frames[:, 0]]
         inside = frames[(frames[:, 1] > 0) & (frames[:, 1] < last)]
-        left_out = [clips[index].name for index in sorted({*frames[:, 0].tolist()} - {*inside[:, 0].tolist()})]
-        names = ", ".join(left_out[:3]) + (f" and {len(left_out) - 3} more" if len(left_out) > 3 else "")
-        if not len(inside):
-            raise ValueError(
-                f"no labelled frame of clips {names} is between two frames; expected a frame before and one after it"
-            )
-        if left_out:
-            log.warning("clips without a labelled frame between two frames are left out: %s", names)
+        _leave_out(
+            clips, {*frames[:, 0].tolist()} - {*inside[:, 0].tolist()}, "is between two frames", everything=not len(inside)
+        )
         return inside
 
     def _pair(self, index: int, clip: Clip, frame: int, rng: np.random.Generator) -> FramePair:
@@ -170,6 +225,16 @@ class FrameSampling(_NearbySampling):
         first, last = max(frame - self.max_offset, 0), min(frame + self.max_offset, len(clip) - 1)
         partners = [other for other in range(first, last + 1) if other != frame]
         return FramePair(index, key=partners[rng.integers(len(partners))] if partners else frame, nonkey=frame)
+
+
+def _leave_out(clips: Sequence[Clip], left_out: set[int], what: str, everything: bool | None = None) -> None:
+    """Warn of clips without a labelled frame of a property; raise ``ValueError`` if no clip has one."""
+    names = ", ".join([clips[index].name for index in sorted(left_out)][:3])
+    names += f" and {len(left_out) - 3} more" if len(left_out) > 3 else ""
+    if len(left_out) == len(clips) if everything is None else everything:
+        raise ValueError(f"no labelled frame of clips {names} {what}; expected one that does; choose another sampling of frames")
+    if left_out:
+        log.warning("none of the labelled frames of some clips %s; left out: %s", what, names)
 
 
 # A loader that prefetches reads from two passes at once, for training and for validation.

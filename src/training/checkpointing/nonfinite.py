@@ -15,7 +15,6 @@ from safetensors.torch import load_file, save_file
 from src.data.samples import PairBatch
 from src.files.atomic_write import atomic_path, write_text
 from src.training.strategies import full_tensor, is_sharded
-from src.weights.model_folder import save_model
 
 log = logging.getLogger(__name__)
 
@@ -92,8 +91,8 @@ class NonFiniteGuard(Callback):
         folder = self.folder / f"step_{trainer.global_step:07d}_rank_{trainer.global_rank}"
         NonFiniteStep(batch, batch_idx, str(exception)).write(folder)
         module: Any = pl_module
-        if is_sharded(module.propagator):
+        if is_sharded(module.network):
             log.error("saved the batch in %s, but not the sharded weights: not all processes fail together", folder)
             return
-        save_model(module.propagator, folder / "model", module.metadata)
+        module.save(module.network, folder / "model")
         log.error("saved batch and weights; the same command with replay=%s repeats the step", folder)

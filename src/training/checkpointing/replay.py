@@ -10,12 +10,12 @@ from lightning import Trainer
 from torch import Tensor, nn
 
 from src.training.checkpointing.nonfinite import NonFiniteStep
-from src.training.module import PropagationModule
+from src.training.segmentation_module import SegmentationModule
 
 log = logging.getLogger(__name__)
 
 
-def replay_step(module: PropagationModule, step: NonFiniteStep, trainer: Trainer) -> dict[str, float]:
+def replay_step(module: SegmentationModule, step: NonFiniteStep, trainer: Trainer) -> dict[str, float]:
     """Repeat a saved step, and log the first module output and all gradients that are not finite.
 
     Args:
@@ -32,8 +32,8 @@ def replay_step(module: PropagationModule, step: NonFiniteStep, trainer: Trainer
     log.info("saved because: %s", step.reason)
     module.on_train_batch_start(batch, step.batch_idx)
     try:
-        with trainer.precision_plugin.forward_context(), _log_first_nonfinite_output(module.propagator):
-            terms = module.stage.losses(module.propagator, batch)
+        with trainer.precision_plugin.forward_context(), _log_first_nonfinite_output(module.network):
+            terms = module.losses(batch)
     except FloatingPointError as error:
         log.error("%s", error)
         return {}

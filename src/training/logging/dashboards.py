@@ -19,6 +19,7 @@ from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
 from src.measure.cost import frame_cost
 from src.ops.resize import short_side_size
+from src.training.module import PropagationModule
 from src.training.stages import SegmentorStage
 from src.training.strategies import is_sharded
 from src.visualization.palette import PaletteChoice
@@ -39,6 +40,10 @@ class _Streaming(Callback):
         self.key_interval = FixedInterval(key_interval).key_interval
         self.short_side = short_side
         self.max_long_side = max_long_side
+
+    def streams(self, module: LightningModule) -> bool:
+        """Return whether one process can run the model at a key interval: clip segmentors have none, others may be sharded."""
+        return isinstance(module, PropagationModule) and not is_sharded(module.propagator)
 
 
 class ClassTable(Callback):
@@ -83,10 +88,10 @@ class OverlayClip(_Streaming):
         self.palette = palette
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the video of this validation, unless the model is sharded: one process cannot run it."""
-        propagator: Any = pl_module.propagator
-        if trainer.sanity_checking or not trainer.is_global_zero or is_sharded(propagator):
+        """Write the video of this validation, unless the model :meth:`streams` not."""
+        if trainer.sanity_checking or not trainer.is_global_zero or not self.streams(pl_module):
             return
+        propagator: Any = pl_module.propagator
         path = self.folder / f"step_{trainer.global_step:07d}.mp4"
         path.parent.mkdir(parents=True, exist_ok=True)
         dataset = _first_frames(trainer.datamodule.val, self.num_frames)  # type: ignore[attr-defined]
@@ -106,9 +111,9 @@ class ModelCost(_Streaming):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Count on one process, and log before the first step."""
-        propagator: Any = pl_module.propagator
-        if not trainer.loggers or not trainer.is_global_zero or is_sharded(propagator):
+        if not trainer.loggers or not trainer.is_global_zero or not self.streams(pl_module):
             return
+        propagator: Any = pl_module.propagator
         image = trainer.datamodule.val.read_image(0, 0)  # type: ignore[attr-defined]
         cost = frame_cost(propagator, short_side_size((image.shape[-2], image.shape[-1]), self.short_side, self.max_long_side))
         figures = {"model/gflops": cost.average(self.key_interval), "model/parameters": sum(cost.params_m.values())}
@@ -138,10 +143,10 @@ class StreamedScore(_Streaming):
         self.max_clips = max_clips
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Score on all ranks together, each with its share of the clips; a sharded model is left out."""
-        propagator: Any = pl_module.propagator
-        if isinstance(pl_module.stage, SegmentorStage) or is_sharded(propagator):
+        """Score on all ranks together, each with its share of the clips; a model that :meth:`streams` not is left out."""
+        if not self.streams(pl_module) or isinstance(pl_module.stage, SegmentorStage):
             return
+        propagator: Any = pl_module.propagator
         dataset = copy.copy(trainer.datamodule.val)  # type: ignore[attr-defined]
         dataset.clips = dataset.clips[: self.max_clips]
         world = World(trainer.global_rank, trainer.world_size, trainer.local_rank)

@@ -14,7 +14,7 @@ from src.data.samples import PairBatch
 from src.training.stages import StagePrediction
 from src.visualization.class_colors import class_palette
 from src.visualization.palette import PaletteChoice
-from src.visualization.panels import pair_panel
+from src.visualization.panels import comparison_panel, pair_panel
 
 
 class PairPictures(Callback):
@@ -41,10 +41,15 @@ class PairPictures(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Draw one sample from the :class:`StagePrediction` that the validation step returned."""
+        """Draw one sample from the :class:`StagePrediction` or the labels (B, H, W) that the validation step returned."""
         if batch_idx >= self.num_samples or not trainer.is_global_zero or trainer.sanity_checking:
             return
         data: ClipDataset = trainer.datamodule.val  # type: ignore[attr-defined]
+        palette = class_palette(data.classes, data.chosen_colors, self.palette)
+        if "labels" in outputs:
+            image, label, found = (x[0].cpu() for x in (batch.nonkey_image, batch.nonkey_label, outputs["labels"]))
+            self._pictures.append((batch.names[0], comparison_panel(image, label, {"prediction": found}, palette)))
+            return
         outcome: StagePrediction = outputs["prediction"]
         picture = pair_panel(
             key_image=batch.key_image[0].cpu(),
@@ -53,7 +58,7 @@ class PairPictures(Callback):
             prediction=outcome.nonkey,
             flow=outcome.flow,
             target_flow=None if batch.flow is None else batch.flow[0].cpu(),
-            palette=class_palette(data.classes, data.chosen_colors, self.palette),
+            palette=palette,
             key_prediction=outcome.key,
         )
         self._pictures.append((batch.names[0], picture))

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from src.data.pairs.color_jitter import ColorChange, ColorJitter, change_bytes, change_images
+from src.data.pairs.dataset import NumberedSample, collate_pairs, finalize_batch
 from src.data.pairs.transforms import PairTransform, RandomCrop, RandomHorizontalFlip
 from src.data.samples import PairBatch, PairSample
 from tests.data.pairs.test_transforms import COLORS, moving_sample
@@ -93,3 +94,18 @@ def test_other_draws_do_not_depend_on_where_colors_change():
     assert transform("worker", 1).apply_to_batch(batch, seed=3) is batch
     with pytest.raises(ValueError, match="color jitter on 'gpu'"):
         ColorJitter(where="gpu")
+
+
+def test_frames_of_a_clip_change_each_or_alike() -> None:
+    image = torch.randint(0, 256, (3, 8, 8), dtype=torch.uint8)
+    label = torch.zeros(8, 8, dtype=torch.uint8)
+    sample = PairSample(image, image, label, None, "still", between_images=(image, image), reference_labels=(label,) * 3)
+    for per_frame, expected in ((False, 1), (True, 4)):
+        found = ColorJitter(per_frame=per_frame)(sample, np.random.default_rng(3))
+        frames = (found.key_image, *found.between_images, found.nonkey_image)
+        assert len({frame.numpy().tobytes() for frame in frames}) == expected
+        batch = finalize_batch(collate_pairs([NumberedSample(sample, 3), NumberedSample(sample, 4)]))
+        changed = ColorJitter(where="device", per_frame=per_frame).apply_to_batch(batch, 0)
+        assert changed.between_images is not None
+        frames = (changed.key_image, *changed.between_images.unbind(1), changed.nonkey_image)
+        assert len({frame[0].numpy().tobytes() for frame in frames}) == expected

@@ -8,11 +8,12 @@ import torch
 
 from src.data.datasets.vspw import VSPW
 from src.data.pairs.dataset import NumberedSample, PairDataset, collate_pairs, finalize_batch
-from src.data.pairs.sampling import FixedOffsetSampling, SingleFrameSampling, TripletSampling, UniformSampling
+from src.data.pairs.sampling import ClipSampling, FixedOffsetSampling, SingleFrameSampling, TripletSampling, UniformSampling
 from src.data.pairs.transforms import RandomCrop
 from src.data.samples import PairSample
 from src.files.images.readers import CorruptFileError
 from tests.data.fake_layouts import write_image, write_vspw
+from tests.inference.tiny import FakeClips
 
 
 @pytest.fixture
@@ -278,3 +279,27 @@ def test_samples_of_one_pair_differ_only_by_the_transform(data):
     assert torch.equal(shared[5].sample.nonkey_label, expected[5]) and torch.equal(shared[1].sample.nonkey_label, expected[1])
     cropped = pairs(3, lambda sample, rng: sample._replace(name=str(rng.integers(10**9))))
     assert len({cropped[number].sample.name for number in range(12)}) == 12
+
+
+def test_a_clip_has_the_frames_and_labels_of_its_references():
+    data = FakeClips((12, 10), unlabelled=frozenset({3}))
+    pairs = PairDataset(data, ClipSampling(reversed_probability=0.3), num_samples=60, seed=0)
+    unlabelled = 0
+    for number in range(60):
+        item = pairs[number]
+        name, frames = item.sample.name.split("/")
+        indices = [int(frame) for frame in frames.split("->")]
+        clip = int(name.removeprefix("clip"))
+        assert len(indices) == 4 and abs(indices[3] - indices[0]) == 9
+        images = (item.sample.key_image, *item.sample.between_images, item.sample.nonkey_image)
+        assert all(torch.equal(image, data.images[clip][frame]) for image, frame in zip(images, indices, strict=True))
+        for label, frame in zip((*item.sample.reference_labels, item.sample.nonkey_label), indices, strict=True):
+            unlabelled += frame == 3
+            expected = torch.full_like(label, 255) if frame == 3 else data.read_label(clip, frame, torch.uint8)
+            assert torch.equal(label, expected)
+    assert unlabelled
+    batch = finalize_batch(collate_pairs([pairs[0], pairs[1]]))
+    assert batch.between_images.shape == (2, 2, 3, 40, 56)
+    assert batch.reference_labels.shape == (2, 3, 40, 56) and batch.reference_labels.dtype == torch.int64
+    with pytest.raises(ValueError, match=r"1 of 2 samples have frames between"):
+        collate_pairs([pairs[0], pairs[1]._replace(sample=pairs[1].sample._replace(between_images=()))])

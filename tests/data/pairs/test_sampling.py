@@ -7,7 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.data.pairs.sampling import FixedOffsetSampling, FrameSampling, SingleFrameSampling, TripletSampling, UniformSampling
+from src.data.pairs.sampling import (
+    ClipSampling,
+    FixedOffsetSampling,
+    FrameSampling,
+    SingleFrameSampling,
+    TripletSampling,
+    UniformSampling,
+)
 from src.data.samples import FramePair
 from src.structures import Clip
 
@@ -131,3 +138,38 @@ def test_clips_without_a_frame_between_two_others_are_refused() -> None:
         TripletSampling().sample([make_clip(2), make_clip(5, labelled=(4,))], 0, 0)
     with pytest.raises(ValueError, match=r"max_interval=1; expected at least 2"):
         TripletSampling(1)
+
+
+def test_a_clip_is_a_frame_of_every_video_with_references_on_one_side(caplog: pytest.LogCaptureFixture) -> None:
+    clips = [make_clip(30), make_clip(9), make_clip(14, labelled=(0, 3, 13)), make_clip(12, labelled=(5,))]
+    sampling = ClipSampling()
+    found = [sampling.sample(clips, n, 0) for n in range(2 * 1000)]
+    assert all(sorted(pair.clip for pair in found[2 * p : 2 * p + 2]) == [0, 2] for p in range(1000))
+    assert caplog.text.count("left out: clip9, clip12") == 1
+    for sign in (1, -1):
+        forward = [pair for pair in found if (pair.key < pair.nonkey) == (sign == 1)]
+        assert all(
+            (pair.key, *pair.between) == tuple(pair.nonkey - sign * o for o in (9, 6, 3)) and pair.after is None
+            for pair in forward
+        )
+        assert {pair.nonkey for pair in forward if pair.clip == 0} == ({*range(9, 30)} if sign == 1 else {*range(21)})
+        assert {pair.nonkey for pair in forward if pair.clip == 2} == ({13} if sign == 1 else {0, 3})
+        assert 900 < len(forward) < 1100
+
+
+def test_the_direction_of_clips_can_be_fixed_and_faults_are_errors() -> None:
+    clips = [make_clip(12), make_clip(5, labelled=(0,))]
+    sampling = ClipSampling((-4, -1)).for_validation()
+    found = [sampling.sample(clips, n, 0) for n in range(40)]
+    assert {(pair.nonkey - pair.key, pair.nonkey - pair.between[0]) for pair in found if pair.clip == 0} == {(4, 1)}
+    # No frame of the short clip has room before it: the other direction.
+    assert {(pair.key, *pair.between, pair.nonkey) for pair in found if pair.clip == 1} == {(4, 1, 0)}
+    with pytest.raises(
+        ValueError, match=r"no labelled frame of clips clip5 has its references \[9, 6, 3\] frames before or after"
+    ):
+        ClipSampling().sample([make_clip(5)], 0, 0)
+    for wrong in ((), (-3, -6), (-3, 0)):
+        with pytest.raises(ValueError, match="expected negative, rising"):
+            ClipSampling(wrong)
+    with pytest.raises(ValueError, match="reversed_probability is 2"):
+        ClipSampling(reversed_probability=2)

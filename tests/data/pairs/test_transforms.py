@@ -7,6 +7,7 @@ import torch.nn.functional as F
 
 from src.data.pairs.color_jitter import ColorJitter
 from src.data.pairs.transforms import (
+    Pad,
     PairTransform,
     RandomCrop,
     RandomHorizontalFlip,
@@ -225,3 +226,59 @@ def test_a_resized_crop_of_whole_pixels_equals_resize_crop_and_flip(resize):
         )
     assert 5 < mirrored < 15
     assert torch.equal(sample.key_image, noise[0]), "mirrored in place"
+
+
+def test_crops_are_drawn_again_until_no_class_covers_most_of_them():
+    """Of the label's left quarter, one class; right of it, stripes of two."""
+    label = torch.zeros(64, 64, dtype=torch.uint8)
+    label[::2, 16:] = 1
+    label[:, 16:24] = IGNORE_INDEX
+    image = torch.zeros(3, 64, 64, dtype=torch.uint8)
+    sample = PairSample(image, image, label, None, "stripes")
+
+    def largest(crop, seed):
+        found = crop(sample, np.random.default_rng(seed)).nonkey_label
+        counts = torch.bincount(found[found != IGNORE_INDEX].int(), minlength=2)
+        return float(counts.max() / counts.sum())
+
+    assert max(largest(RandomCrop((12, 12)), seed) for seed in range(100)) == 1
+    assert max(largest(RandomCrop((12, 12), max_class_share=0.75), seed) for seed in range(100)) < 0.75
+    # Ten draws, then the last one is taken.
+    one_class = sample._replace(nonkey_label=torch.zeros(64, 64, dtype=torch.uint8))
+    assert RandomCrop((12, 12), max_class_share=0.75)(one_class, np.random.default_rng(0)).nonkey_label.shape == (12, 12)
+    with pytest.raises(ValueError, match="max_class_share is 0; expected above 0"):
+        RandomCrop((12, 12), max_class_share=0)
+
+
+def test_small_frames_of_a_clip_are_padded_with_a_color_after_all_else():
+    image, label = torch.full((3, 20, 30), 200, dtype=torch.uint8), torch.ones(20, 30, dtype=torch.uint8)
+    sample = PairSample(image, image, label, None, "clip", between_images=(image,), reference_labels=(label, label))
+    steps = [ScaleJitter(1, 1), RandomCrop((24, 24), pad=False), RandomHorizontalFlip(1.0), Pad((24, 24), (124, 116, 104))]
+    padded = PairTransform(steps)(sample, np.random.default_rng(0))
+    for found in (padded.key_image, padded.nonkey_image, *padded.between_images):
+        assert found.shape == (3, 24, 24) and (found[:, :20] == 200).all()
+        assert (found[:, 20:] == torch.tensor([124, 116, 104]).view(3, 1, 1)).all()
+    for found in (padded.nonkey_label, *padded.reference_labels):
+        assert (found[:20] == 1).all() and (found[20:] == IGNORE_INDEX).all()
+
+
+@each(GEOMETRY)
+def test_all_frames_and_labels_of_a_clip_are_treated_alike(transform):
+    rng = np.random.default_rng(0)
+    image = torch.from_numpy(rng.integers(0, 256, (3, *SIZE), dtype=np.uint8))
+    label = torch.from_numpy(rng.integers(0, 3, SIZE, dtype=np.uint8))
+    sample = PairSample(image.clone(), image, label, None, "clip", 0, between_images=(image.clone(),) * 2,
+                        reference_labels=(label.clone(),) * 3)  # fmt: skip
+    found = transform(sample, np.random.default_rng(1))
+    assert all(torch.equal(one, found.nonkey_image) for one in (found.key_image, *found.between_images))
+    assert all(torch.equal(one, found.nonkey_label) for one in found.reference_labels)
+
+
+def test_scale_jitter_multiplies_the_size_within_limits():
+    jitter = ScaleJitter(0.5, 2.0, short_side=480, max_long_side=853)
+    rng = np.random.default_rng(0)
+    sizes = [jitter.draw_size((720, 1280), rng) for _ in range(200)]
+    assert min(sizes)[0] in range(240, 250) and max(sizes)[0] in range(945, 961)
+    assert all(abs(width / height - 853 / 480) < 0.01 for height, width in sizes)
+    # Of a wide frame, the long side decides.
+    assert all(width <= 1706 for _, width in (jitter.draw_size((480, 1137), rng) for _ in range(50)))

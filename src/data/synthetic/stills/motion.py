@@ -1,4 +1,4 @@
-"""Training pairs and triplets with exact flow from labelled stills: planes move before a driving camera."""
+"""Training pairs, triplets and clips with exact flow from labelled stills: planes move before a driving camera."""
 
 from dataclasses import dataclass, replace
 
@@ -87,7 +87,10 @@ class SyntheticMotion:
         pair, scene, motion = self._generate(image, label, rng)
         if not triplet:
             return pair
-        scene, time = self._continued(scene, motion, rng)
+        ratio = self._draw_offset(rng) / motion.offset
+        # The fastest object limits the time, since velocities are constant.
+        ratio *= float(_share_within(ratio * motion.own, scene.layers, self.max_displacement * max(scene.index.shape)).min())
+        scene, time = self._continued(scene, motion, ratio, rng)
         after, flow = render(scene)
         after = self._record(change_light(after, self.photometric, rng), rng)
         return pair._replace(
@@ -100,9 +103,22 @@ class SyntheticMotion:
     def with_key_label(self, image: Tensor, label: Tensor, rng: np.random.Generator) -> tuple[PairSample, Tensor]:
         """Generate the same pair and the label (H, W) int64 of its key frame; label values must be below 256."""
         pair, scene, _ = self._generate(image, label, rng)
-        still, nonkey = (np.repeat(np.asarray(part.numpy(), np.uint8)[..., None], 3, 2) for part in (label, pair.nonkey_label))
-        key_label, _ = render(replace(scene, still=still, nonkey=nonkey, interpolation=cv2.INTER_NEAREST))
-        return pair, torch.from_numpy(key_label[..., 0].astype(np.int64))
+        return pair, _rendered_label(scene, label, pair.nonkey_label)
+
+    def clip(self, image: Tensor, label: Tensor, rng: np.random.Generator, frames_between: int) -> PairSample:
+        """Generate the same pair with frames between, at equal steps of time, and labels (H, W) int64 of all references.
+
+        Velocities are constant; shake, light and noise are those of each frame. Label values must be below 256.
+        """
+        pair, scene, motion = self._generate(image, label, rng)
+        between, labels = [], [_rendered_label(scene, label, pair.nonkey_label)]
+        for number in range(frames_between, 0, -1):
+            step, _ = self._continued(scene, motion, -number / (frames_between + 1), rng)
+            frame, _ = render(step)
+            between.append(_to_tensor(self._record(change_light(frame, self.photometric, rng), rng)))
+            labels.append(_rendered_label(step, label, pair.nonkey_label))
+        offset = -max(round(motion.offset), 1)
+        return pair._replace(offset=offset, between_images=tuple(between), reference_labels=tuple(labels))
 
     def _generate(self, image: Tensor, label: Tensor, rng: np.random.Generator) -> tuple[PairSample, LayeredScene, LayerMotion]:
         if image.shape != (3, *label.shape) or min(label.shape) < 32:
@@ -132,11 +148,14 @@ class SyntheticMotion:
         pair = PairSample(images[0], images[1], torch.from_numpy(classes), torch.from_numpy(flow), "still")
         return pair, scene, motion
 
-    def _continued(self, scene: LayeredScene, motion: LayerMotion, rng: np.random.Generator) -> tuple[LayeredScene, float]:
-        """Return the scene with the homographies to a key frame on the other side, and its time, in frames."""
-        ratio = self._draw_offset(rng) / motion.offset
-        # The fastest object limits the time, since velocities are constant.
-        ratio *= float(_share_within(ratio * motion.own, scene.layers, self.max_displacement * max(scene.index.shape)).min())
+    def _continued(
+        self, scene: LayeredScene, motion: LayerMotion, ratio: float, rng: np.random.Generator
+    ) -> tuple[LayeredScene, float]:
+        """Return the scene with the homographies to another frame, and its time after the non-key frame, in frames.
+
+        The time is ``ratio`` times that of the key frame on the other side, less where the motion would be too large; negative
+        ratios give frames on the side of the key frame.
+        """
         shake = np.deg2rad(rng.normal(0, self.camera.shake, 3))
         reverse = replace(
             motion, camera=-ratio * motion.camera, own=-ratio * motion.own, drift=-ratio * motion.drift, shake=shake
@@ -145,7 +164,7 @@ class SyntheticMotion:
         # Scaled down, the motion is that of a shorter time.
         ratio *= scaled.strength / motion.strength if motion.strength else 1.0
         cutouts = reversed_cutouts(scene, ratio)
-        deformation = None if scene.deformation is None else -scene.deformation
+        deformation = None if scene.deformation is None else np.float32(min(-ratio, 1) if ratio < 0 else -1) * scene.deformation
         scene = replace(scene, homographies=np.concatenate((homographies, cutouts)), deformation=deformation)
         return scene, ratio * motion.offset
 
@@ -202,6 +221,13 @@ def _share_within(own: Floats, layers: Layers, limit: float) -> Floats:
     inverse_depth = (layers.planes * np.column_stack((middle / layers.focal, np.ones(len(middle))))).sum(1)
     length = np.linalg.norm(own, axis=1) * np.abs(inverse_depth) * layers.focal
     return np.asarray(np.minimum(1.0, limit / np.maximum(length, 1e-6)))
+
+
+def _rendered_label(scene: LayeredScene, label: Tensor, nonkey_label: Tensor) -> Tensor:
+    """Return the label (H, W) int64 of the frame to which the homographies of a scene lead."""
+    still, nonkey = (np.repeat(np.asarray(part.numpy(), np.uint8)[..., None], 3, 2) for part in (label, nonkey_label))
+    found, _ = render(replace(scene, still=still, nonkey=nonkey, interpolation=cv2.INTER_NEAREST))
+    return torch.from_numpy(found[..., 0].astype(np.int64))
 
 
 def _to_tensor(image: Bytes) -> Tensor:

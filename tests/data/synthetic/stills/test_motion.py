@@ -229,3 +229,23 @@ def test_bad_arguments_are_refused() -> None:
         SyntheticMotion()(image[:, :31], label[:31], np.random.default_rng(0))
     with pytest.raises(ValueError, match="negative magnitude"):
         SyntheticMotion(strength=-1.0)
+
+
+def test_a_clip_moves_evenly_from_its_pair_and_labels_move_along() -> None:
+    image, label = street()
+    motion = synthetic_motion(camera=CameraMotion(shake=0.0, standstill_probability=0.0))
+    pair = motion(image, label, np.random.default_rng(5))
+    clip = motion.clip(image, label, np.random.default_rng(5), 2)
+    assert torch.equal(clip.key_image, pair.key_image) and torch.equal(clip.nonkey_image, pair.nonkey_image)
+    assert clip.after_image is None and clip.offset < 0
+    assert len(clip.between_images) == 2 and len(clip.reference_labels) == 3
+    _, key_label = motion.with_key_label(image, label, np.random.default_rng(5))
+    assert torch.equal(clip.reference_labels[0], key_label)
+    changed = [float((found != clip.nonkey_label).float().mean()) for found in clip.reference_labels]
+    assert changed[0] > changed[1] > changed[2] > 0
+    assert clip.flow is not None
+    # The frame one third of the way from the target to the key frame is where a third of the flow points.
+    inside = torch.from_numpy(away_from_edges(clip))
+    moved = warp(clip.between_images[1][None].float(), clip.flow[None].nan_to_num() / 3)[0]
+    errors = [float((x - clip.nonkey_image).abs().mean(0)[inside].mean()) for x in (moved, clip.between_images[1].float())]
+    assert errors[0] < 0.5 * errors[1]
