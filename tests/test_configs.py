@@ -251,7 +251,15 @@ def test_the_published_clip_segmentors_differ_in_their_encoder(size: str, millio
     segmentor.set_trainable(objective.trainable)
     assert optim.build(segmentor, cfg.trainer.max_steps)[0].param_groups
     if size != "b0":
-        for key in ("stage.optim", "stage.objective", "trainer.max_steps", "batch_size", "global_batch_size", "data", "datamodule"):
+        for key in (
+            "stage.optim",
+            "stage.objective",
+            "trainer.max_steps",
+            "batch_size",
+            "global_batch_size",
+            "data",
+            "datamodule",
+        ):
             assert OmegaConf.select(cfg, key) == OmegaConf.select(b1, key), key
 
 
