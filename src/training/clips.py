@@ -96,8 +96,8 @@ class ClipModule(SegmentationModule):
         """Score the target's labels (B, H, W), and return them as ``labels`` for the picture callback."""
         frames = clip_frames(batch, len(self.segmentor.reference_offsets) + 1)
         size = (batch.nonkey_label.shape[-2], batch.nonkey_label.shape[-1])
-        resized = _resized(frames.flatten(0, 1).float(), self.segmentor.network_size(size)).unflatten(0, frames.shape[:2])
-        logits = self.segmentor(resized).clip_logits[:, -1]
+        resized = _resized(frames.flatten(0, 1).float(), self.segmentor.network_size(size))
+        logits = self.segmentor(resized.unflatten(0, (len(frames), -1))).clip_logits[:, -1]
         labels = _resized(logits, size).argmax(1)
         self.val_iou.update(labels, batch.nonkey_label)
         return {"labels": labels}
