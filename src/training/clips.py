@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from src.data.samples import PairBatch
+from src.inference.clip_stream import ClipStream, label_map
 from src.losses.clip_segmentation import ClipSegmentationLoss
 from src.models.clip_segmentors.base import ClipSegmentor
 from src.training.optim import AdamWPoly
@@ -95,10 +95,11 @@ class ClipModule(SegmentationModule):
     def validation_step(self, batch: PairBatch, batch_idx: int) -> dict[str, Tensor]:
         """Score the target's labels (B, H, W), and return them as ``labels`` for the picture callback."""
         frames = clip_frames(batch, len(self.segmentor.reference_offsets) + 1)
+        # Resizes as in a stream.
+        images = ClipStream(self.segmentor).resize(frames.flatten(0, 1))
+        logits = self.segmentor(images.reshape(len(frames), -1, *images.shape[1:])).clip_logits[:, -1]
         size = (batch.nonkey_label.shape[-2], batch.nonkey_label.shape[-1])
-        resized = _resized(frames.flatten(0, 1).float(), self.segmentor.network_size(size))
-        logits = self.segmentor(resized.unflatten(0, (len(frames), -1))).clip_logits[:, -1]
-        labels = _resized(logits, size).argmax(1)
+        labels = label_map(logits, (images.shape[-2], images.shape[-1]), size)
         self.val_iou.update(labels, batch.nonkey_label)
         return {"labels": labels}
 
@@ -145,7 +146,3 @@ def clip_frames(batch: PairBatch, length: int) -> Tensor:
 def _reference_labels(batch: PairBatch) -> Tensor:
     assert batch.reference_labels is not None, "clips have labels of their references"
     return batch.reference_labels
-
-
-def _resized(x: Tensor, size: tuple[int, int]) -> Tensor:
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
