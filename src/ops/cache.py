@@ -61,6 +61,12 @@ def cached_constant(entries: int) -> Callable[[Callable[P, Tensor]], Callable[P,
     return decorate
 
 
+@cached_constant(entries=64)
+def device_constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return numbers as a vector that is filled on the device: a copy from the host would wait for all work queued there."""
+    return torch.stack([torch.full((), value, dtype=dtype, device=device) for value in values])
+
+
 @dataclass(frozen=True)
 class _Entry:
     """Cached result and the state of its source at that time."""

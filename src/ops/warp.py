@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
-from src.ops.cache import cached_constant
+from src.ops.cache import cached_constant, device_constant
 from src.ops.channels_last import upsample_2x
 from src.ops.device import full_precision
 from src.structures import IGNORE_INDEX, FlowPrediction, Size
@@ -45,7 +45,7 @@ def warp(source: Float[Tensor, "B C H W"], flow: Float[Tensor, "B 2 H W"], grid:
         size = (source.shape[-2], source.shape[-1])
         units, shift = _units(size, grid)
         base = _identity_positions(size, units, shift, dtype, flow.device)
-        scale = flow.new_tensor([2 / unit for unit in units])[:, None, None]
+        scale = device_constant(tuple(2 / unit for unit in units), dtype, flow.device)[:, None, None]
         positions = torch.addcmul(base, flow, scale)
         if grid == "reference":
             return F.grid_sample(
@@ -166,7 +166,7 @@ def resize_flow(flow: Float[Tensor, "*batch 2 h w"], size: Size) -> Float[Tensor
     height, width = flow.shape[-2:]
     if (height, width) == tuple(size):
         return flow
-    scale = flow.new_tensor([size[1] / width, size[0] / height]).view(2, 1, 1)
+    scale = device_constant((size[1] / width, size[0] / height), flow.dtype, flow.device).view(2, 1, 1)
     # Scale on the grid with fewer vectors.
     grows = size[0] * size[1] > height * width
     vectors = (flow * scale if grows else flow).reshape(-1, 2, height, width)

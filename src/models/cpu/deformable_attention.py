@@ -19,6 +19,7 @@ from transformers.models.oneformer.modeling_oneformer import (
 )
 
 from src.models.replacement import replace_modules
+from src.ops.cache import device_constant
 
 Shapes = Sequence[tuple[int, int]]
 
@@ -84,8 +85,9 @@ class DeformableAttention(nn.Module):
             shape = (batch, tokens, self.num_heads, self.num_levels, self.num_points)
             offsets = self.sampling_offsets(positioned).view(*shape, 2)
             weights = self.attention_weights(positioned).view(*shape[:3], -1).softmax(-1).view(shape)
-            sizes = torch.tensor([(width, height) for height, width in spatial_shapes_list], device=value.device)[:, None]
-            locations = reference_points[:, :, None, :, None] + offsets / sizes
+            sizes = tuple(side for height, width in spatial_shapes_list for side in (width, height))
+            widths = device_constant(sizes, torch.int64, value.device).view(-1, 1, 2)
+            locations = reference_points[:, :, None, :, None] + offsets / widths
             output = multi_scale_deformable_attention(value, list(spatial_shapes_list), locations, weights)
         return self.output_proj(output.view(positioned.shape)), weights
 

@@ -6,22 +6,41 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.export.passes import move_to_device_pass
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from src.inference.runtime.cuda_graph import CapturedGraph, prepare
+from src.inference.runtime.tracing import export_graph
+from src.models.frame_modules import KeyFrame, NonKeyFrame
+from src.ops.masks import semantic_map
+from tests.inference.tiny import frames, tiny_propagator
+
+SIZE = (40, 56)
 
 
 class Capturing(TorchDispatchMode):
-    """Refuses to read values on the host and to make shapes of them, and records every call."""
+    """Refuses to read values on the host, to make shapes of them, and to copy tensors from the host.
 
-    def __init__(self) -> None:
+    Args:
+        allowed: copies from the host that are let through.
+    """
+
+    def __init__(self, allowed: int = 0) -> None:
         super().__init__()
-        self.calls: list[Callable[[], Any]] = []
+        self.allowed = allowed
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default):
             raise RuntimeError("operation not permitted when stream is capturing")
-        return func(*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
+        if func.overloadpacket in (torch.ops.aten._to_copy, torch.ops.aten.to, torch.ops.aten.copy_):
+            source = args[1] if func.overloadpacket is torch.ops.aten.copy_ else args[0]
+            if source.device.type == "cpu" and result.device.type == "cuda":
+                self.allowed -= 1
+                if self.allowed < 0:
+                    raise RuntimeError("operation not permitted when stream is capturing: copy from the host")
+        return result
 
 
 class FakeRecorder:
@@ -52,6 +71,51 @@ class Scale(nn.Module):
 class Branching(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         return (image if image.sum().item() > 0 else -image,)
+
+
+class Constant(nn.Module):
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        return (image + image.new_tensor([1.0, 2.0]),)
+
+
+def on_cuda(module: nn.Module, *inputs: Tensor) -> Callable[[], Any]:
+    """Call a module with its tensors on a CUDA device that need not exist; nothing is computed there."""
+    tensors = {name: torch.empty_like(t, device="cuda") for name, t in (*module.named_parameters(), *module.named_buffers())}
+    return lambda: torch.func.functional_call(module, tensors, inputs)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("flow", ["query", "correlation", "pixel"])
+def test_a_frame_in_torch_copies_nothing_from_the_host(flow: str) -> None:
+    propagator = tiny_propagator(flow)
+    key, nonkey = KeyFrame(propagator).eval(), NonKeyFrame(propagator).eval()
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        image = torch.empty(1, 3, *SIZE, dtype=torch.uint8, device="cuda")
+        with pytest.raises(RuntimeError, match="copy from the host"), Capturing():
+            on_cuda(Constant(), torch.empty(2, device="cuda"))()
+        call = on_cuda(key, image)
+        # The sizes of the levels in transformers' pixel decoder.
+        with Capturing(allowed=1):
+            outputs = call()
+        call = on_cuda(nonkey, image, *outputs[1:])
+        with Capturing():
+            assert call()[0].device.type == "cuda"
+            semantic_map(key.prediction(outputs, SIZE)[0])
+
+
+@pytest.mark.parametrize("flow", ["query", "correlation"])
+def test_a_graph_copies_nothing_from_the_host(flow: str) -> None:
+    propagator = tiny_propagator(flow)
+    key, nonkey, image = KeyFrame(propagator).eval(), NonKeyFrame(propagator).eval(), frames(1, SIZE)[0][None]
+    with torch.inference_mode():
+        carry = (image, *key(image)[1:])
+    for module, example in ((key, (image,)), (nonkey, carry)):
+        program = export_graph(module, example)
+        with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True):
+            network = move_to_device_pass(program, "cuda:0").module()
+            inputs = [torch.empty_like(tensor, device="cuda:0") for tensor in example]
+            with Capturing():
+                assert network(*inputs)[0].device.type == "cuda"
 
 
 def test_inputs_are_copied_in_and_outputs_are_cloned() -> None:
