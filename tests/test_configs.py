@@ -28,7 +28,7 @@ from src.training.checkpointing.periodic_checkpoint import PeriodicCheckpoint
 from tests.tiny_run import ROOT, compose_train
 
 CONF = ROOT / "conf"
-STAGES = ("segmentor", "flow", "propagation", "fusion", "clips")
+STAGES = ("segmentor", "flow", "propagation", "fusion", "clips", "recurrent")
 
 
 @lru_cache

@@ -109,7 +109,7 @@ def _module(cfg: DictConfig) -> tuple[SegmentationModule, PairDataModule]:
         init_from,
         cfg.model.warp_grid,
         cfg.data.num_classes,
-        new_class_head=cfg.stage.name == "segmentor",
+        new_class_head=cfg.stage.name in ("segmentor", "recurrent"),
         fusion_dim=cfg.stage.get("fusion_dim"),
     )
     module = PropagationModule(propagator, objective, optim, cfg.data.num_classes, _metadata(cfg, datamodule), cfg.seed)

@@ -107,7 +107,7 @@ class Optim(Part):
 class Stage(Options):
     """``conf/stage``."""
 
-    name: Literal["segmentor", "flow", "propagation", "fusion", "clips"]
+    name: Literal["segmentor", "flow", "propagation", "fusion", "clips", "recurrent"]
     init_from: PathText | None
     segmentor: dict[str, Any] | None
     flow: dict[str, Any] | None

@@ -25,6 +25,8 @@ class FusionStage(nn.Module):
         trainable: names of the trainable parts.
     """
 
+    recurrent = False
+
     def __init__(self, loss: FusionLoss, trainable: Sequence[str] = ("flow.fusion",)) -> None:
         super().__init__()
         self.loss = loss

@@ -47,6 +47,10 @@ class PropagationModule(SegmentationModule):
         super().__init__(optim, num_classes, metadata, seed)
         self.propagator = propagator
         self.stage = stage
+        if stage.recurrent and not propagator.segmentor.is_recurrent:
+            found = type(propagator.segmentor).__name__
+            raise ValueError(f"the stage is recurrent and the segmentor a {found}; expected a VidEoMT; choose stage=segmentor")
+        self.propagator.segmentor.trains_memory = stage.recurrent
         self.propagator.set_trainable(stage.trainable)
         for branch, part in propagator.flow.branches().items():
             if branch in stage.unsupervised:

@@ -36,6 +36,8 @@ class Stage(Protocol):
     """Names of the propagator's trainable parts; all other parts are frozen, batch-norm statistics included."""
     unsupervised: tuple[FlowBranch, ...]
     """Branches of the flow estimator without a loss in this stage, frozen because DDP would wait for their gradients."""
+    recurrent: bool
+    """Whether the segmentor starts from the memory of another frame, so that what updates it has a gradient."""
 
     def losses(self, model: Propagator, batch: PairBatch) -> Terms:
         """Compute the loss terms of a batch."""
@@ -50,22 +52,35 @@ class SegmentorStage(nn.Module):
     Args:
         loss: set loss on the masks of every decoder layer.
         trainable: names of the trainable parts.
+        recurrent: for a segmentor with memory: a pair is a clip of two frames, of which the second is labelled. The loss is the
+            mean over that frame as the second one, from the memory of the key frame, and as the first of a clip.
     """
 
-    def __init__(self, loss: MaskClassificationLoss, trainable: Sequence[str] = ("segmentor",)) -> None:
+    def __init__(
+        self, loss: MaskClassificationLoss, trainable: Sequence[str] = ("segmentor",), recurrent: bool = False
+    ) -> None:
         super().__init__()
         self.loss = loss
         self.trainable = tuple(trainable)
+        self.recurrent = recurrent
         self.unsupervised: tuple[FlowBranch, ...] = ()
 
     def losses(self, model: Propagator, batch: PairBatch) -> Terms:
         """Compute the set loss of the per-frame prediction."""
         terms: Terms = self.loss(model.segmentor(batch.nonkey_image), batch.nonkey_label, batch.sample_id)
+        if self.recurrent:
+            second = self.loss(self._second(model, batch), batch.nonkey_label, batch.sample_id)
+            terms = {name: (term + second[name]) / 2 for name, term in terms.items()}
         return terms
 
     def predict(self, model: Propagator, batch: PairBatch) -> StagePrediction:
         """Segment the non-key frame."""
-        return StagePrediction(model.segmentor(batch.nonkey_image))
+        return StagePrediction(self._second(model, batch) if self.recurrent else model.segmentor(batch.nonkey_image))
+
+    @staticmethod
+    def _second(model: Propagator, batch: PairBatch) -> MaskPrediction:
+        second: MaskPrediction = model.segmentor(batch.nonkey_image, model.segmentor(batch.key_image).memory)
+        return second
 
 
 class AuxiliaryLosses(nn.Module):
@@ -101,6 +116,8 @@ class AuxiliaryLosses(nn.Module):
 
 class _PropagatedPrediction:
     """Validation of the stages that train a flow."""
+
+    recurrent = False
 
     def predict(self, model: Propagator, batch: PairBatch) -> StagePrediction:
         """Propagate the key frame's prediction to the non-key frame."""

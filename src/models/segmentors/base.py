@@ -47,6 +47,7 @@ class KeyFrameSegmentor(PartlyFrozen):
 
     Attributes:
         num_classes: K, without "no object"; ``num_queries`` is Q and ``query_dim`` C, their width.
+        trains_memory: whether training runs frames from the memory of others, so that a recurrent segmentor's update learns.
     """
 
     network_class: ClassVar[type[PreTrainedModel]]
@@ -73,6 +74,7 @@ class KeyFrameSegmentor(PartlyFrozen):
         SampleDropPath.install(network)
         self.network: Any = network
         class_head = cast(nn.Linear, self.parts()["class_head"])
+        self.trains_memory = False
         self.num_classes = class_head.out_features - 1
         # MaskFormer's decoder has a configuration of its own.
         self.num_queries: int = getattr(network.config, "decoder_config", network.config).num_queries

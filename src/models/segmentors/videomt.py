@@ -19,9 +19,6 @@ class VideomtSegmentor(EomtSegmentor):
     Without ``memory``, an image is the first frame of a video, and each key frame is segmented on its own. Frame by frame, with
     the memory of the prediction before, the numbers equal those of transformers' forward pass of a whole clip. L is that of
     :class:`EomtSegmentor` for mask probabilities of 0: transformers' network has none.
-
-    Attributes:
-        trains_memory: whether training runs frames with the memory of another one, so that the update of the queries learns.
     """
 
     network_class = VideomtForUniversalSegmentation
@@ -31,7 +28,6 @@ class VideomtSegmentor(EomtSegmentor):
 
     def __init__(self, network: VideomtForUniversalSegmentation, **statistics: Statistics) -> None:
         super().__init__(network, mask_probabilities=[0.0] * network.config.num_blocks, **statistics)
-        self.trains_memory = False
 
     @classmethod
     def adapt(cls, network: PreTrainedModel) -> None:
