@@ -1,19 +1,23 @@
 import pytest
 import torch
 
-from src.data.pairs.sampling import SingleFrameSampling
+from src.data.pairs.sampling import FixedOffsetSampling, SingleFrameSampling
 from src.data.samples import PairBatch
 from src.losses.disocclusion import DisocclusionLoss
 from src.losses.flow import FlowLoss
 from src.losses.mask_classification import MaskClassificationLoss
 from src.losses.photometric import PhotometricLoss
 from src.losses.visibility import VisibilityLoss
-from src.models.flow import FlowBranch
+from src.models.flow import CopyFlow, FlowBranch
 from src.models.propagator import Propagator
+from src.models.segmentors.videomt import VideomtSegmentor
 from src.structures import IGNORE_INDEX
+from src.training.module import PropagationModule
+from src.training.optim import AdamWPoly
 from src.training.pseudo_labels import PseudoLabels
 from src.training.stages import FlowStage, PropagationStage, SegmentorStage, Terms
 from tests.inference.tiny import CLASSES, tiny_propagator
+from tests.models.families import network
 from tests.training.tiny_batch import grey, tiny_batch
 from tests.training.tiny_fit import tiny_module
 
@@ -175,3 +179,22 @@ def test_every_trainable_parameter_has_a_gradient(flow: str, kind: str) -> None:
 def test_flow_stage_without_a_trainable_flow_is_refused(parts: list[str]) -> None:
     with pytest.raises(ValueError, match=r"stage\.objective\.trainable is .*; expected flow"):
         FlowStage(FlowLoss(), trainable=parts)
+
+
+def test_a_recurrent_stage_trains_a_pair_as_a_clip_of_two_frames() -> None:
+    segmentor = VideomtSegmentor(network("videomt"))
+    loss = MaskClassificationLoss(segmentor.num_classes, num_points=64)
+    model, batch = Propagator(segmentor, CopyFlow()), tiny_batch(FixedOffsetSampling(-3))
+    stage = SegmentorStage(loss, recurrent=True)
+    PropagationModule(model, stage, AdamWPoly(lr=1e-3), segmentor.num_classes, {})
+    terms = stage.losses(model, batch)
+    alone = SegmentorStage(loss).losses(model, batch)
+    second = loss(segmentor(batch.nonkey_image, segmentor(batch.key_image).memory), batch.nonkey_label, batch.sample_id)
+    assert all(torch.allclose(terms[name], (alone[name] + second[name]) / 2) for name in ("class", "mask", "dice"))
+    torch.stack(list(terms.values())).sum().backward()
+    assert all(p.grad is not None for p in segmentor.parameters() if p.requires_grad)
+    assert segmentor.network.query_updater.weight.grad.abs().max() > 0
+    found = stage.predict(model.eval(), batch).nonkey.mask_logits
+    assert not torch.equal(found, SegmentorStage(loss).predict(model, batch).nonkey.mask_logits)
+    with pytest.raises(ValueError, match="the segmentor a Mask2FormerSegmentor; expected a VidEoMT"):
+        tiny_module(SegmentorStage(set_loss(), recurrent=True))
