@@ -56,9 +56,7 @@ class SegmentorStage(nn.Module):
             mean over that frame as the second one, from the memory of the key frame, and as the first of a clip.
     """
 
-    def __init__(
-        self, loss: MaskClassificationLoss, trainable: Sequence[str] = ("segmentor",), recurrent: bool = False
-    ) -> None:
+    def __init__(self, loss: MaskClassificationLoss, trainable: Sequence[str] = ("segmentor",), recurrent: bool = False) -> None:
         super().__init__()
         self.loss = loss
         self.trainable = tuple(trainable)
