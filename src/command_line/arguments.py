@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -63,6 +63,8 @@ def check_choices(cfg: DictConfig, choices: Sequence[str], multirun: bool) -> No
         multirun: whether the command has ``-m``.
     """
     chosen = {key.lstrip("+"): choice for key, _, choice in (argument.partition("=") for argument in choices)}
+    if "checkpoint" not in cfg:
+        _check_kind_of_network(cfg.stage.name, chosen)
     models = [
         key for key in chosen if key in ("model/flow", "model/segmentor") or key.startswith(("model.flow.", "model.segmentor."))
     ]
@@ -85,6 +87,16 @@ def check_choices(cfg: DictConfig, choices: Sequence[str], multirun: bool) -> No
     for group in _MULTIRUN_GROUPS:
         if group in chosen and not multirun:
             raise ValueError(f"{group}={chosen[group]} has no effect on a single run; add -m, or leave {group} out")
+
+
+def _check_kind_of_network(stage: str, chosen: Mapping[str, str]) -> None:
+    """Refuse choices of a clip segmentor for other stages, and of other networks for ``stage=clips``."""
+    clips = stage == "clips"
+    for key, choice in chosen.items():
+        group = key.replace("/", ".").split(".")
+        if group[0] == "model" and group[1:2] and group[1] in (("flow", "segmentor") if clips else ("clip_segmentor",)):
+            expected = "model/clip_segmentor=<name>" if clips else "stage=clips, which trains it"
+            raise ValueError(f"{key}={choice} has no effect on stage={stage}; expected {expected}; leave {key} out")
 
 
 def prepare_arguments() -> None:

@@ -63,9 +63,17 @@ def propagator_of(cfg: DictConfig, device: torch.device, flow: DictConfig | None
         cfg: composed configuration of ``conf/benchmark.yaml``.
         device: device of the networks.
         flow: configuration of the flow estimator; ``None``: that of the model.
+
+    Raises:
+        ValueError: if the stage trains a clip segmentor.
     """
     if cfg.checkpoint is not None:
         return load_model(cfg.checkpoint, "cpu" if device == META else device)[0]
+    if cfg.stage.name == "clips":
+        raise ValueError(
+            f"stage is clips (experiment {cfg.name}), of a clip segmentor without key frames; expected a stage of a propagator; "
+            "choose another experiment or stage, or what=peers"
+        )
     # The time of post-processing depends on the masks, so every run must have the same ones.
     torch.manual_seed(cfg.seed)
     segmentor, estimator = (_random(node, device) for node in (cfg.model.segmentor, flow or cfg.model.flow))

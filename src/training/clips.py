@@ -63,6 +63,8 @@ class ClipModule(SegmentationModule):
         super().__init__(optim, num_classes, metadata, seed)
         self.segmentor = segmentor
         self.stage = stage
+        # A loaded network is in eval mode, and Lightning keeps modes.
+        segmentor.train()
         segmentor.set_trainable(stage.trainable)
 
     @property

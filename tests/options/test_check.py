@@ -230,6 +230,17 @@ def test_a_chosen_flow_is_trained_or_refused(experiment: str, stage: str) -> Non
         assert cfg.stage.flow._target_.endswith("PixelFlow")
 
 
+def test_networks_of_another_kind_of_stage_are_refused() -> None:
+    for stage, override, expected in (
+        ("clips", "model/segmentor=tiny", "model/clip_segmentor=<name>"),
+        ("clips", "model.flow.mlp_dim=3", "model/clip_segmentor=<name>"),
+        ("flow", "model/clip_segmentor=mrcfa_b1", "stage=clips, which trains it"),
+    ):
+        with pytest.raises(ValueError, match=f"has no effect on stage={stage}; expected {expected}"):
+            check_choices(composed("train", [f"stage={stage}"]), [override], multirun=False)
+    check_choices(composed("train", ["stage=clips"]), ["model/clip_segmentor=mrcfa_b1"], multirun=False)
+
+
 def test_a_benchmark_of_a_checkpoint_takes_no_other_model() -> None:
     for override in ("model/flow=pixel", "model.flow.mlp_dim=3", "model/segmentor=tiny"):
         cfg = composed("benchmark", ["checkpoint=a", *([override] if "mlp" not in override else ["model.flow.mlp_dim=3"])])

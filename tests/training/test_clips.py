@@ -10,8 +10,11 @@ import torch
 from src.data.pairs.dataset import PairDataset, collate_pairs, finalize_batch
 from src.data.pairs.sampling import ClipSampling
 from src.data.samples import PairBatch
+from src.losses.clip_segmentation import ClipSegmentationLoss
+from src.models.clip_segmentors.mrcfa import MrcfaSegmentor
 from src.training.checkpointing.nonfinite import NonFiniteStep
-from src.training.clips import build_clip_segmentor, clip_frames
+from src.training.clips import ClipModule, ClipStage, build_clip_segmentor, clip_frames
+from src.training.optim import ClipAdamW
 from src.weights.clip_folder import load_clip_model
 from tests.inference.tiny import CLASSES, FakeClips, tiny_propagator
 from tests.training.tiny_batch import tiny_batch
@@ -91,7 +94,11 @@ def test_a_training_starts_from_one_network_with_the_classes_of_the_data(tmp_pat
     tiny_clip_module().save(segmentor, tmp_path / "model")
     assert build_clip_segmentor(segmentor, None, 4) is segmentor
     loaded = build_clip_segmentor(None, str(tmp_path / "model"), 4)
+    assert isinstance(loaded, MrcfaSegmentor)
     assert all(torch.equal(value, loaded.state_dict()[name]) for name, value in segmentor.state_dict().items())
+    stage = ClipStage(ClipSegmentationLoss(), trainable=["head"])
+    assert not loaded.training and ClipModule(loaded, stage, ClipAdamW(), 4, {}).segmentor is loaded
+    assert loaded.head.training and not loaded.encoder.training
     with pytest.raises(ValueError, match="the clip segmentor has 4 classes; expected the data's 5"):
         build_clip_segmentor(segmentor, None, 5)
     with pytest.raises(ValueError, match=r"stage.segmentor=fresh; expected one of them"):
