@@ -82,6 +82,19 @@ class PixelRead:
 
 
 @dataclass(frozen=True)
+class Window:
+    """Prediction for a rectangle of an image.
+
+    Attributes:
+        corner: (row, column) of its first pixel.
+        prediction: masks of the rectangle alone, without padding.
+    """
+
+    corner: tuple[int, int]
+    prediction: MaskPrediction
+
+
+@dataclass(frozen=True)
 class MaskPrediction:
     """Output of a query-based segmentor, before post-processing.
 
@@ -96,6 +109,8 @@ class MaskPrediction:
             for a prediction fused from S sources; ``None``: every query counts fully.
         pixel_reads: for each set of queries the unwarped masks and the flow of every pixel, from which label maps and scores are
             read; ``None`` for a set whose masks are read as they are; empty if all are.
+        windows: predictions of parts of the image, whose mean scores are those of the image; its own masks are then an
+            approximation, on which flows act. Empty for a prediction of the whole image.
         memory: (B, Q, C), queries from which a recurrent segmentor starts in the next frame; ``None`` of other segmentors.
     """
 
@@ -107,6 +122,7 @@ class MaskPrediction:
     disocclusion: DisocclusionScores | None = None
     shares: Float[Tensor, "B S _ _"] | None = None
     pixel_reads: tuple[PixelRead | None, ...] = ()
+    windows: tuple[Window, ...] = ()
     memory: Float[Tensor, "B Q C"] | None = None
 
     @property

@@ -44,7 +44,7 @@ from src.ops.device import set_threads
 from src.ops.resize import short_side_size
 from src.structures import Size
 from src.training.logging.evaluation_logging import log_results
-from src.weights.model_folder import load_model
+from src.weights.checkpoints import load_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -180,7 +180,7 @@ def _evaluate_model(
 
 def _methods_and_data(cfg: DictConfig, world: World, rules: Sequence[FusionRule]) -> tuple[dict[str, Propagator], ClipDataset]:
     """Load model and data, and check that the model has what the methods, the rules and the data need."""
-    propagator, metadata = load_model(cfg.checkpoint, device_named(world.device(cfg.device)))
+    propagator, metadata = load_checkpoint(cfg.checkpoint, device_named(world.device(cfg.device)), cfg.split_images)
     methods = {name: with_method(propagator, name) for name in cfg.methods}
     for name in set(methods) - set(EVERY_FRAME):
         for rule in rules:

@@ -29,6 +29,7 @@ def concatenate_states(states: Sequence[KeyFrameState]) -> KeyFrameState:
         class_logits_per_layer=torch.cat([p.class_logits_per_layer for p in predictions], dim=1),
         mask_logits_per_layer=torch.cat([p.mask_logits_per_layer for p in predictions], dim=1),
         queries=torch.cat([p.queries for p in predictions]),
+        windows=(),
         memory=None,
     )
     features = [state.flow_features for state in states if state.flow_features is not None]
@@ -61,6 +62,7 @@ def prediction_row(prediction: MaskPrediction, row: int) -> MaskPrediction:
         mask_logits_per_layer=prediction.mask_logits_per_layer[:, row : row + 1].clone(),
         queries=prediction.queries[row : row + 1].clone(),
         memory=None if prediction.memory is None else prediction.memory[rows].clone(),
+        windows=tuple(replace(one, prediction=prediction_row(one.prediction, row)) for one in prediction.windows),
         pixel_reads=tuple(
             read and PixelRead(read.mask_logits[rows].clone(), read.flow[rows].clone()) for read in prediction.pixel_reads
         ),

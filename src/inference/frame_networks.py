@@ -67,11 +67,16 @@ class FrameNetworks:
         runtimes = runtime if isinstance(runtime, Runtimes) else Runtimes(runtime)
         if compile is not False and runtimes.name not in ("auto", "eager"):
             raise ValueError(f"compile is {compile} and runtime {runtimes.name!r}; expected one of them; use compile=false")
-        if self.propagator.recurrent and runtimes.name not in ("auto", "eager"):
-            raise ValueError(f"runtime is {runtimes.name!r}; expected eager for frames that depend on the one before")
-        self.runtime = (runtimes if compile is False and not self.propagator.recurrent else Runtimes()).of(
-            self.propagator, autocast
-        )
+        segmentor, flow = propagator.segmentor, propagator.flow
+        if segmentor.splits_images and flow.reads_queries:
+            raise ValueError(
+                f"split_images is set with a {type(flow).__name__}; expected one flow for all segments; use flow=dis"
+            )
+        is_eager = propagator.recurrent or segmentor.splits_images
+        if is_eager and runtimes.name not in ("auto", "eager"):
+            reason = "frames that depend on the one before" if propagator.recurrent else "split_images"
+            raise ValueError(f"runtime is {runtimes.name!r}; expected eager for {reason}")
+        self.runtime = (runtimes if compile is False and not is_eager else Runtimes()).of(self.propagator, autocast)
 
     @torch.inference_mode()
     def segment_resized(

@@ -60,7 +60,11 @@ def check_state(image: Tensor, state: KeyFrameState, segmentor: KeyFrameSegmento
     """
     check_size(image, state)
     frame, prediction = state.index + 1, state.prediction
-    found = (len(prediction.queries), *prediction.class_logits.shape[1:], prediction.queries.shape[-1])
+    queries = prediction.class_logits.shape[1]
+    if segmentor.splits_images and queries % segmentor.num_queries == 0:
+        # Those of every window.
+        queries = segmentor.num_queries
+    found = (len(prediction.queries), queries, prediction.class_logits.shape[2], prediction.queries.shape[-1])
     expected = (len(image), segmentor.num_queries, segmentor.num_classes + 1, segmentor.query_dim)
     if found != expected or state.image.device != image.device:
         raise ValueError(

@@ -69,6 +69,7 @@ def fuse(sources: Sequence[Source], rule: FusionRule = "photometric") -> MaskPre
         disocclusion=None,
         shares=weights / weights.sum(1, keepdim=True),
         pixel_reads=_reads(layers),
+        windows=(),
     )
 
 

@@ -92,7 +92,7 @@ class Propagator(PartlyFrozen):
         disocclusion = None
         if flow.disocclusion_logits is not None and flow.confidence is not None:
             disocclusion = DisocclusionScores(flow.disocclusion_logits, 1 - flow.confidence.float().amax(1, keepdim=True))
-        carried = replace(key, mask_logits_per_layer=warped, disocclusion=disocclusion)
+        carried = replace(key, mask_logits_per_layer=warped, disocclusion=disocclusion, windows=())
         if flow.detail is None or flow.segment_flow.shape[1] > 1:
             return carried
         return replace(carried, pixel_reads=(PixelRead(key.mask_logits, winning_flow(carried, flow)),))

@@ -33,6 +33,8 @@ def semantic_scores(prediction: MaskPrediction, size: Size | None = None) -> Flo
     Returns:
         Scores; "no object" has no channel.
     """
+    if prediction.windows:
+        return _crop_and_resize(_window_scores(prediction), prediction.image_size, size)
     with full_precision(prediction.mask_logits):
         masks = _resize(prediction.mask_logits.float(), prediction.padded_size).sigmoid()
         for first, read in _reads(prediction):
@@ -47,6 +49,20 @@ def semantic_scores(prediction: MaskPrediction, size: Size | None = None) -> Flo
         if prediction.disocclusion is not None and scores.shape[1] > 1:
             scores = _blend_disocclusion(scores, prediction.disocclusion)
         return _crop_and_resize(scores, prediction.image_size, size)
+
+
+def _window_scores(prediction: MaskPrediction) -> Float32[Tensor, "B K H W"]:
+    """Return the mean scores of the windows at every pixel, 0 where there is none."""
+    scores = class_probabilities(prediction).new_zeros(
+        (len(prediction.queries), prediction.class_logits.shape[-1] - 1, *prediction.image_size)
+    )
+    counts = scores.new_zeros(prediction.image_size)
+    for window in prediction.windows:
+        (row, column), (height, width) = window.corner, window.prediction.image_size
+        place = (..., slice(row, row + height), slice(column, column + width))
+        scores[place] += semantic_scores(window.prediction)
+        counts[place] += 1
+    return scores / counts.clamp(min=1)
 
 
 def _reads(prediction: MaskPrediction) -> list[tuple[int, PixelRead]]:
@@ -96,6 +112,8 @@ def semantic_map(prediction: MaskPrediction, size: Size | None = None) -> Int64[
 
     Pixels whose two best scores differ by no more than float rounding may take either class.
     """
+    if prediction.windows:
+        return best_class(semantic_scores(prediction, size))
     probabilities_per_image = class_probabilities(prediction)
     disocclusion = prediction.disocclusion if probabilities_per_image.shape[-1] > 1 else None
     with full_precision(prediction.mask_logits):

@@ -128,6 +128,7 @@ class Eval(Options):
     max_clips: Count | None
     short_side: Side | None
     max_long_side: Side | None
+    split_images: bool
     temporal_consistency: bool
     disoccluded: bool
     flows: list[Text]

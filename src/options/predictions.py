@@ -62,6 +62,7 @@ class Predict(Network):
     overwrite: bool
     mode: Literal["auto"] | Mode
     reset_at_cuts: bool
+    split_images: bool
     fps: FrameRate
     labels: bool
     flow_pictures: bool

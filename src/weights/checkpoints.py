@@ -10,6 +10,7 @@ from transformers import PreTrainedConfig
 
 from src.models.flow import CopyFlow
 from src.models.propagator import Propagator
+from src.models.segmentors.eomt import EomtSegmentor
 from src.models.segmentors.registry import load_segmentor
 from src.weights.folder_files import CONFIG_FILE, read_config
 from src.weights.model_folder import load_model
@@ -21,19 +22,34 @@ _OWN_FOLDERS = (("outputs",), ("data",), ("models",), ("checkpoints",), ("weight
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-def load_checkpoint(checkpoint: str | Path, device: str | torch.device = "cpu") -> tuple[Propagator, dict[str, Any]]:
+def load_checkpoint(
+    checkpoint: str | Path, device: str | torch.device = "cpu", split_images: bool = False
+) -> tuple[Propagator, dict[str, Any]]:
     """Load a model of this project, or a segmentor saved by transformers.
 
     Args:
         checkpoint: path, name of a shipped model, or id on the Hugging Face hub.
         device: device of the model.
+        split_images: whether an EoMT segments images by windows; ``short_side`` of the metadata is then their side.
 
     Returns:
         The network in eval mode and its metadata.
 
     Raises:
         FileNotFoundError, OSError, ValueError: if the checkpoint cannot be read or is neither; the message names it.
+        ValueError: if ``split_images`` is set for a model that is no EoMT.
     """
+    propagator, metadata = _load(checkpoint, device)
+    if split_images:
+        segmentor = propagator.segmentor
+        if not isinstance(segmentor, EomtSegmentor):
+            raise ValueError(f"split_images is set for a {type(segmentor).__name__}; expected an EoMT or EoMT-DINOv3")
+        segmentor.split_images()
+        metadata = {**metadata, "short_side": segmentor.network.config.image_size, "max_long_side": None}
+    return propagator, metadata
+
+
+def _load(checkpoint: str | Path, device: str | torch.device) -> tuple[Propagator, dict[str, Any]]:
     path = shipped_model(checkpoint)
     if path.exists():
         return load_transformers_model(str(path), device) if is_transformers_folder(path) else load_model(path, device)

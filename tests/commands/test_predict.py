@@ -259,6 +259,22 @@ def test_videomt_runs_on_every_frame_by_path(tmp_path: Path) -> None:
         predict(config(*arguments, f"output={tmp_path / 'b'}", "mode=offline"))
 
 
+def test_an_eomt_splits_images_by_path(tmp_path: Path) -> None:
+    network("eomt").save_pretrained(tmp_path / "eomt")
+    clip = frames(3, (48, 96))
+    video = make_video(tmp_path / "a.mp4", clip)
+    arguments = [f"input={video}", "labels=true", "split_images=true", "key_interval=1"]
+    predict(config(*arguments, f"checkpoint={tmp_path / 'eomt'}", f"output={tmp_path / 'out'}"))
+    propagator, metadata = load_checkpoint(tmp_path / "eomt", split_images=True)
+    assert metadata["short_side"] == 64
+    stream = StreamingSegmentor(propagator, FixedInterval(1), 64)
+    images = [frame.image[None] for frame in VideoFrames(video)]
+    assert all(torch.equal(a, b) for a, b in zip(maps(tmp_path / "out"), stream.stream(images), strict=True))
+    tiny_propagator("copy").segmentor.network.save_pretrained(tmp_path / "other")
+    with pytest.raises(ValueError, match="split_images is set for a Mask2FormerSegmentor; expected an EoMT"):
+        predict(config(*arguments, f"checkpoint={tmp_path / 'other'}", f"output={tmp_path / 'b'}"))
+
+
 def test_a_folder_of_frames_and_a_clip_of_a_dataset(model: Path, tmp_path: Path) -> None:
     data = FakeClips((4, 3))
     folder = tmp_path / "frames"

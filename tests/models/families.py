@@ -52,6 +52,9 @@ def network(family: str) -> PreTrainedModel:
         # Initially all queries agree.
         if name.endswith(("queries_features.weight", "queries_embedder.weight", "query.weight")):
             nn.init.normal_(parameter, std=3.0)
+        elif family == "eomt_dinov3" and parameter.ndim > 1:
+            # Initially masks hardly depend on the image.
+            parameter.data *= 10
     return made.eval()
 
 

@@ -61,6 +61,7 @@ class KeyFrameSegmentor(PartlyFrozen):
     """Prefix of the class head's tensors in transformers' state dict."""
     is_recurrent: ClassVar[bool] = False
     """Whether calls take the ``memory`` of the prediction of the frame before."""
+    splits_images: bool = False
     size_divisor: int = 32
     image_mean: Tensor
     image_std: Tensor

@@ -6,14 +6,15 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from torch import Tensor, nn
 from transformers import EomtForUniversalSegmentation, PreTrainedConfig
 
 from src.models.per_sample_rng import PerSampleRandom
 from src.models.segmentors.backbones import Statistics
 from src.models.segmentors.base import KeyFrameSegmentor, LayerPredictions
-from src.structures import Size
+from src.models.segmentors.windows import segment_windows
+from src.structures import MaskPrediction, Size
 
 
 class EomtSegmentor(KeyFrameSegmentor):
@@ -22,6 +23,9 @@ class EomtSegmentor(KeyFrameSegmentor):
     transformers accepts one square image size. Here position embeddings are resampled (bicubic) to the grid of the image, as is
     usual for vision transformers: at the trained size the numbers equal transformers', and any other size works. L = blocks with
     queries + 1 in training, else 1 + blocks with masked attention. h, w = 1/4 of the image for the published patch size of 16.
+
+    With :meth:`split_images`, images are segmented by windows of the trained size instead, outside of training and without
+    earlier layers: label maps of key frames then equal those of transformers' image processor.
 
     Args:
         mask_probabilities: probability that a query attends only to its own mask, one per block with queries. Training anneals
@@ -54,6 +58,23 @@ class EomtSegmentor(KeyFrameSegmentor):
         self.mask_random = nn.ModuleList(PerSampleRandom(config.num_queries) for _ in mask_probabilities)
         # At least 32, the padding of the flow estimators.
         self.size_divisor = lcm(32, config.patch_size)
+
+    def split_images(self) -> None:
+        """Segment images by windows of the trained size from now on.
+
+        Raises:
+            ValueError: if windows would need padding.
+        """
+        side = self.network.config.image_size
+        if side % self.size_divisor:
+            raise ValueError(f"split_images is set for an image_size of {side}; expected a multiple of {self.size_divisor}")
+        self.splits_images = True
+
+    def forward(self, image: Num[Tensor, "B 3 H W"]) -> MaskPrediction:
+        """Segment an unpadded image; see the base class and :meth:`split_images`."""
+        if not self.splits_images or self.training:
+            return super().forward(image)
+        return segment_windows(super().forward, image, self.network.config.image_size, self.size_divisor)
 
     def predict_layers(self, padded: Float[Tensor, "B 3 H W"]) -> LayerPredictions:
         """Run the network; see the base class."""

@@ -35,6 +35,10 @@ class VideomtSegmentor(EomtSegmentor):
         embeddings: Any = network.embeddings
         embeddings.mask_token = None
 
+    def split_images(self) -> None:
+        """Raise a ``ValueError``: windows have no memory."""
+        raise ValueError("split_images is set for a VidEoMT; expected an EoMT or EoMT-DINOv3")
+
     def forward(self, image: Num[Tensor, "B 3 H W"], memory: Float[Tensor, "B Q C"] | None = None) -> MaskPrediction:
         """Segment an unpadded image; see the base class.
 
