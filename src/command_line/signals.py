@@ -32,7 +32,9 @@ def stopping_on_signals() -> Iterator[tuple[threading.Event, list[int]]]:
         received.append(number)
         if again:
             raise KeyboardInterrupt
-        stop.set()
+        # A second call within the first one's wait would wait for its own lock.
+        if not stop.is_set():
+            stop.set()
         if number == _HANG_UP:
             drop_output(terminals)
 

@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -47,7 +48,9 @@ def run(cfg: DictConfig) -> int:
     try:
         with stopping_on_signals() as (stop, _), served(cfg) as (_, address):
             log.info("the page is at %s, reachable only from this machine; stop it with Ctrl-C", address)
-            stop.wait()
+            # A wait would share its lock with the signal handler that ends it.
+            while not stop.is_set():
+                time.sleep(0.2)
     except ModuleNotFoundError as error:
         if error.name != "gradio":
             raise

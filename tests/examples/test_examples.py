@@ -69,7 +69,6 @@ def test_predictions_are_scored(tmp_path: Path, own_data: Path) -> None:
     assert 0.5 < score_predictions.main(str(own_data), str(tmp_path))["mIoU"] < 1.0
 
 
-@pytest.mark.skip(reason="ends its process within the whole suite; run the example by itself")
 @pytest.mark.slow
 def test_own_data_trains(tmp_path: Path, own_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -6,6 +6,7 @@ import importlib.util
 import sys
 import threading
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -43,6 +44,16 @@ def import_openvino() -> Any:
     return openvino
 
 
+@cache
+def _core() -> Any:
+    """Return the only ``Core`` of the process.
+
+    OpenVINO's CPU plugin gives the creating thread a stack for signal handlers and unmaps it with the last reference to the plugin.
+    In another thread that leaves the first one without: its next signal, such as Ctrl-C, would end the process.
+    """
+    return import_openvino().Core()
+
+
 class OpenVinoGraph:
     """Compiled graph of fixed shapes; any number of streams and threads may call it.
 
@@ -53,7 +64,6 @@ class OpenVinoGraph:
     """
 
     def __init__(self, model: Any, precision: Precision, threads: int | None = None) -> None:
-        openvino = import_openvino()
         self.model = model
         # Without the hint, CPUs with bfloat16 instructions would use them for float32 graphs.
         settings = {
@@ -61,7 +71,7 @@ class OpenVinoGraph:
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads or torch.get_num_threads(),
         }
-        self._request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
+        self._request = _core().compile_model(model, "CPU", settings).create_infer_request()
         self._lock = threading.Lock()
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
@@ -84,7 +94,7 @@ class OpenVinoGraph:
         """
         openvino = import_openvino()
         try:
-            return cls(openvino.Core().read_model(path), precision)
+            return cls(_core().read_model(path), precision)
         except RuntimeError as error:
             raise ValueError(f"{path} cannot be read by OpenVINO {openvino.__version__} ({first_line(error)})") from error
 
