@@ -48,7 +48,7 @@ def import_openvino() -> Any:
 def _core() -> Any:
     """Return the only ``Core`` of the process.
 
-    OpenVINO's CPU plugin gives the creating thread a stack for signal handlers and unmaps it with the last reference to the plugin.
+    OpenVINO's CPU plugin gives the creating thread a stack for signal handlers, unmapped with the last reference to the plugin.
     In another thread that leaves the first one without: its next signal, such as Ctrl-C, would end the process.
     """
     return import_openvino().Core()

@@ -29,9 +29,7 @@ signal.signal(signal.SIGUSR1, lambda *_: print("handled"))
 os.kill(os.getpid(), signal.SIGUSR1)
 """
 
-needs_openvino = pytest.mark.skipif(
-    find_spec("openvino") is None, reason="OpenVINO is not installed (requirements-openvino.txt)"
-)
+needs_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not installed (requirements-openvino.txt)")
 
 
 def run(code: str) -> str:
