@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import timm
 from huggingface_hub.errors import StrictDataclassError
 from transformers import MaskFormerSwinConfig, PreTrainedConfig, ResNetConfig, SwinConfig, TimmBackboneConfig
 
@@ -109,9 +108,13 @@ def backbone_config(fields: Mapping[str, Any]) -> PreTrainedConfig:
     if unknown:
         expected = ", ".join(_FIELDS[model_type])
         raise ValueError(f"unknown field {', '.join(unknown)} of a {model_type} backbone; expected some of {expected}")
-    # timm also accepts addresses such as "hf-hub:owner/model" as names.
-    if model_type == "timm_backbone" and not timm.is_model(sizes.get("backbone", "")):
-        raise ValueError(f"backbone of timm is {sizes.get('backbone')!r}; expected a name of timm.list_models()")
+    if model_type == "timm_backbone":
+        # Imported here, because it is slow to import and other backbones do without it.
+        import timm
+
+        # timm also accepts addresses such as "hf-hub:owner/model" as names.
+        if not timm.is_model(sizes.get("backbone", "")):
+            raise ValueError(f"backbone of timm is {sizes.get('backbone')!r}; expected a name of timm.list_models()")
     return checked_config(_CONFIGS[model_type], sizes)
 
 
