@@ -1,7 +1,6 @@
 """Evaluation of methods and prediction files over clips: the work of ``python -m src.eval``."""
 
 import logging
-import math
 import signal
 import sys
 from collections.abc import Sequence
@@ -15,7 +14,9 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from rich.console import Console
 
 from src.command_line.signals import interrupting_on_signals
+from src.commands.clip_models.evaluation import evaluate_clip_model
 from src.commands.eval_flows import evaluate_flows
+from src.commands.evaluated import conditions, dataset_of, warn_of_void
 from src.commands.loggers import configured_loggers
 from src.commands.runtime_choice import runtimes_of
 from src.data.clips import ClipDataset
@@ -31,20 +32,18 @@ from src.inference.evaluation.progress import ProgressBars, advance
 from src.inference.evaluation.report import report_tables, write_report
 from src.inference.evaluation.results_folder import results_folder
 from src.inference.evaluation.scheduled_rows import check_schedulers, scheduled_row, scheduler_makers
-from src.inference.evaluation.scores import EvaluationResult
 from src.inference.evaluation.table import method_table, prediction_row, prediction_table
 from src.inference.methods import EVERY_FRAME, with_method
 from src.inference.scheduling.scheduler import FixedInterval
 from src.measure.cost import frame_cost
-from src.measure.latency import describe_machine
 from src.measure.machine import autocast_named, device_named
 from src.models.fusion import FusionRule
 from src.models.propagator import Propagator
 from src.ops.device import set_threads
 from src.ops.resize import short_side_size
-from src.structures import Size
 from src.training.logging.evaluation_logging import log_results
 from src.weights.checkpoints import load_checkpoint
+from src.weights.clip_folder import is_clip_model
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +93,7 @@ def evaluate(cfg: DictConfig, world: World = SINGLE) -> list[Row]:
         raise ValueError(f"report, pictures and save_predictions are {', '.join(map(str, folders))}; expected different folders")
     set_threads(cfg.threads)
     if cfg.what != "masks":
-        return evaluate_flows(cfg, _dataset(cfg), output, report, console)
+        return evaluate_flows(cfg, dataset_of(cfg), output, report, console)
     if cfg.predictions is None:
         rows, results, dataset = _evaluate_model(cfg, output, console, world)
     else:
@@ -119,6 +118,8 @@ def evaluate(cfg: DictConfig, world: World = SINGLE) -> list[Row]:
 def _evaluate_model(
     cfg: DictConfig, output: Path, console: Console, world: World
 ) -> tuple[list[Row], list[MethodResult], ClipDataset]:
+    if is_clip_model(cfg.checkpoint):
+        return evaluate_clip_model(cfg, output, console, world)
     overlay, pictures = new_path(cfg.overlay, cfg.overwrite, ".mp4"), new_path(cfg.pictures, cfg.overwrite)
     saved = new_path(cfg.save_predictions, cfg.overwrite)
     options = _options(cfg)
@@ -135,6 +136,7 @@ def _evaluate_model(
         )
     rules = list(dict.fromkeys(fusing.fusion for fusing in fused if fusing.fusion is not None))
     methods, dataset = _methods_and_data(cfg, world, rules)
+    device = next(next(iter(methods.values())).parameters()).device
     image = dataset.read_image(0, 0)
     size = short_side_size((image.shape[-2], image.shape[-1]), options.short_side, options.max_long_side)
     counted = {name: frame_cost(method, size, [] if name in EVERY_FRAME else rules) for name, method in methods.items()}
@@ -156,14 +158,14 @@ def _evaluate_model(
             for one in evaluate_methods(methods, dataset, intervals, options, console, save, makers, world, fused):
                 row = scheduled_row(one, gflops, size, dataset.classes)
                 results.append(one)
-                rows.append({**row, **_conditions(methods[one.method], size, options), **note})
+                rows.append({**row, **conditions(device, size, options.autocast), **note})
     except (KeyboardInterrupt, PeerEndedError):
         if world.is_first:
             keep_finished(rows, [job.title for job in todo[len(rows) :]], output)
         raise
     if not world.is_first:
         return rows, results, dataset
-    _warn_of_void(results[0].result, dataset)
+    warn_of_void(results[0].result, dataset)
     if len(makers) > 1:
         rows = [{**row, "miou_over_fixed": gain} for row, gain in zip(rows, over_fixed(rows), strict=True)]
     written = write_table(rows, output)
@@ -185,7 +187,7 @@ def _methods_and_data(cfg: DictConfig, world: World, rules: Sequence[FusionRule]
     for name in set(methods) - set(EVERY_FRAME):
         for rule in rules:
             methods[name].check_fusion(rule)
-    dataset = _dataset(cfg)
+    dataset = dataset_of(cfg)
     check_classes(metadata, dataset)
     return methods, dataset
 
@@ -196,28 +198,19 @@ def _evaluate_predictions(
     for name in ("checkpoint", "overlay", "pictures", "save_predictions"):
         if not OmegaConf.is_missing(cfg, name) and cfg[name] is not None:
             raise ValueError(f"{name}={cfg[name]} and predictions={cfg.predictions} are set; expected only one of them")
-    dataset = _dataset(cfg)
+    dataset = dataset_of(cfg)
     predictions = PredictionFolder(cfg.predictions, dataset)
     with ProgressBars(console) as progress:
         callback = advance(progress, progress.add_task("predictions", total=None))
         result = evaluate_predictions(predictions, callback, cfg.temporal_consistency, world)
     if world.is_first:
-        _warn_of_void(result, dataset)
+        warn_of_void(result, dataset)
     row = prediction_row(result, dataset.classes, len(dataset.clips))
     row = {**row, "data": cfg.data.name, "predictions": str(cfg.predictions)}
     for path in write_table(row, output) if world.is_first else ():
         log.info("written: %s", path)
     console.print(prediction_table(row, f"{cfg.predictions}: {row['frames']} frames of {row['clips']} clips of {cfg.data.name}"))
     return [row], [MethodResult("predictions", None, result)], dataset
-
-
-def _warn_of_void(result: EvaluationResult, dataset: ClipDataset) -> None:
-    """State that there is no mIoU, which tables show as ``-`` and files as ``null``."""
-    if math.isnan(result.miou):
-        log.warning(
-            "no labelled pixel has a class in %d frames of %d clips: every label is void, so mIoU is undefined",
-            result.frames, len(dataset.clips),
-        )  # fmt: skip
 
 
 def _options(cfg: DictConfig) -> EvaluationOptions:
@@ -229,22 +222,3 @@ def _options(cfg: DictConfig) -> EvaluationOptions:
 
 def _listed(value: Any) -> list[Any]:
     return list(value) if isinstance(value, ListConfig) else [value]
-
-
-def _dataset(cfg: DictConfig) -> ClipDataset:
-    dataset: ClipDataset = instantiate(cfg.data.test)
-    if cfg.max_clips is not None:
-        dataset.clips = dataset.clips[: cfg.max_clips]
-    if not dataset.clips:
-        raise ValueError(f"{cfg.data.name} has no clip with max_clips={cfg.max_clips}; expected at least 1")
-    return dataset
-
-
-def _conditions(propagator: Propagator, size: Size, options: EvaluationOptions) -> Row:
-    machine = describe_machine(next(propagator.parameters()).device)
-    return {
-        "input_size": f"{size[0]}x{size[1]}",
-        "device": machine["device"],
-        "threads": machine["threads"],
-        "precision": "float32" if options.autocast is None else str(options.autocast).removeprefix("torch."),
-    }

@@ -16,18 +16,17 @@ from rich.console import Console
 
 from src.command_line.arguments import typed_path
 from src.command_line.signals import stopping_on_signals
+from src.commands.budget_stream import at_budget
+from src.commands.clip_models.prediction import clip_predictor
 from src.commands.runtime_choice import runtimes_of
 from src.files.results.fingerprint import fingerprint, tensor_fingerprint
 from src.files.results.output_names import check_apart
-from src.inference.cost_probe import measure_ms
 from src.inference.distributed import SINGLE, World, join_world
-from src.inference.evaluation.fusing import Fusing
 from src.inference.evaluation.progress import heartbeat
 from src.inference.flow_choice import names_and_colors, with_flow
 from src.inference.methods import EVERY_FRAME
 from src.inference.scheduling.budget import Budget
 from src.inference.scheduling.scheduler import FixedInterval
-from src.inference.scheduling.step_costs import StepCosts
 from src.inference.streaming import Mode, StreamingSegmentor
 from src.inference.video.batch import VideoOutcome, check_summary, predict_videos, summary
 from src.inference.video.decoder import VideoFrames
@@ -35,12 +34,12 @@ from src.inference.video.output_places import check_output, names_file, output_s
 from src.inference.video.outputs import OutputOptions
 from src.inference.video.pages import image_source
 from src.inference.video.predictor import VideoPrediction, VideoPredictor
-from src.inference.video.sources import CameraFrames, FrameSource, ImageFrames, first_image, is_image
+from src.inference.video.sources import CameraFrames, FrameSource, ImageFrames, is_image
 from src.inference.video.video_list import list_videos
-from src.measure.cost import frame_cost
 from src.measure.machine import autocast_named, device_named
 from src.ops.device import set_threads
 from src.weights.checkpoints import load_checkpoint
+from src.weights.clip_folder import is_clip_model
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +47,7 @@ log = logging.getLogger(__name__)
 _RESULT_KEYS = (
     "checkpoint", "flow", "dis_short_side", "short_side", "max_long_side", "max_frames", "labels", "flow_pictures",
     "flow_scale", "legend", "palette", "key_marks", "alpha", "quality", "autocast", "map_size", "fps", "source_beside",
-    "fuse_keys", "sound", "reset_at_cuts", "split_images",
+    "fuse_keys", "sound", "reset_at_cuts", "split_images", "first_frames",
 )  # fmt: skip
 
 
@@ -178,6 +177,8 @@ def _settings(cfg: DictConfig, predictor: VideoPredictor, mode: Mode) -> dict[st
 def load_predictor(cfg: DictConfig, options: OutputOptions, device: str, mode: Mode) -> VideoPredictor:
     """Load the configured model to a device."""
     set_threads(cfg.threads)
+    if is_clip_model(typed_path(str(cfg.checkpoint))):
+        return clip_predictor(cfg, options, device)
     with heartbeat(f"loading {cfg.checkpoint}"):
         propagator, metadata = load_checkpoint(typed_path(str(cfg.checkpoint)), device_named(device), cfg.split_images)
     weights = tensor_fingerprint(propagator.state_dict(), json.dumps(metadata, sort_keys=True, default=str))
@@ -193,30 +194,8 @@ def load_predictor(cfg: DictConfig, options: OutputOptions, device: str, mode: M
         map_size=cfg.map_size, mode=mode, fusion=cfg.fusion, fuse_keys=cfg.fuse_keys and not every,
         reset_at_cuts=cfg.reset_at_cuts, runtime=runtimes_of(cfg.runtime, cfg.checkpoint),
     )  # fmt: skip
-    scheduler_for = partial(_with_costs, scheduler, stream) if isinstance(scheduler, Budget) else None
-    return VideoPredictor(stream, classes, palette, options, cfg.max_frames, scheduler_for, weights)
-
-
-def _with_costs(budget: Budget, stream: StreamingSegmentor, source: FrameSource) -> Budget:
-    """Return the budget with the costs of a source's frames; unchanged for a source without a frame."""
-    first = first_image(source)
-    if first is None:
-        return budget
-    image = first[None]
-    if budget.unit == "ms":
-        costs = measure_ms(stream, image)
-    else:
-        resized = stream.resize(image)
-        size = (resized.shape[-2], resized.shape[-1])
-        cost, signal = frame_cost(stream.propagator, size, [stream.fusion]), budget.signal_gflops(size)
-        kinds = Fusing(stream.mode, stream.fusion, stream.fuse_keys).kinds
-        costs = StepCosts(*(cost.frame(kind.is_key, kind.flows, stream.fusion, kind.sources) + signal for kind in kinds))
-    budget = budget.with_costs(costs)
-    log.info(
-        "a key frame costs %.4g %s, a non-key frame %.4g: a budget of %.4g per frame allows a key frame every %.1f frames",
-        costs.key, "ms" if budget.unit == "ms" else "GFLOPs", costs.nonkey, budget.per_frame, budget.key_interval,
-    )  # fmt: skip
-    return budget
+    stream_for = partial(at_budget, scheduler, stream) if isinstance(scheduler, Budget) else None
+    return VideoPredictor(stream, classes, palette, options, cfg.max_frames, stream_for, weights)
 
 
 def open_source(cfg: DictConfig) -> FrameSource:

@@ -78,6 +78,15 @@ class FrameNetworks:
             raise ValueError(f"runtime is {runtimes.name!r}; expected eager for {reason}")
         self.runtime = (runtimes if compile is False and not is_eager else Runtimes()).of(self.propagator, autocast)
 
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return self.propagator.segmentor.num_classes
+
+    def expect(self, frames: int | None) -> None:
+        """Choose the runtime for a number of frames to come; ``None``: unknown."""
+        self.runtime.expect(frames)
+
     @torch.inference_mode()
     def segment_resized(
         self, image: Tensor, frames: Sequence[int], memory: Tensor | None = None

@@ -1,6 +1,8 @@
-"""Results of one frame of a stream."""
+"""Results of one frame of a stream, and the interface of streams."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from torch import Tensor
 
@@ -89,3 +91,21 @@ class FrameResult(LabelledFrame):
     def age(self) -> int:
         """Frames since the key frame."""
         return self.result.state.age
+
+
+class LabelStream(Protocol):
+    """Stream of label maps, as predictions of videos and evaluations run it."""
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+
+    @property
+    def delays(self) -> bool:
+        """Whether results are late, and frames wait for them."""
+
+    def expect(self, frames: int | None) -> None:
+        """Receive the number of frames to come, where it is known; ``None``: unknown."""
+
+    def label_frames(self, frames: Iterable[Tensor]) -> Iterator[LabelledFrame]:
+        """Label the frames (1, 3, H, W) of one video, in order, in constant memory."""

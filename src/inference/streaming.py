@@ -85,6 +85,11 @@ class StreamingSegmentor(FrameNetworks):
         return self._scheduler
 
     @property
+    def delays(self) -> bool:
+        """Whether results are late: offline."""
+        return self.mode == "offline"
+
+    @property
     def sources(self) -> tuple[int, int]:
         """Number of key frames whose masks reach a non-key frame, and a key frame from elsewhere, within a scene."""
         neighbors = 2 if self.mode == "offline" else 1
@@ -135,7 +140,7 @@ class StreamingSegmentor(FrameNetworks):
             ValueError: see :meth:`step`.
         """
         if isinstance(frames, Sized):
-            self.runtime.expect(len(frames))
+            self.expect(len(frames))
         images = map(_one_image, frames)
         if self.mode == "offline":
             return label_offline(self, self.scheduler, images, self.fusion, self.fuse_keys, self.clock)

@@ -59,6 +59,7 @@ Compile = bool | Literal["backbone"]
 MapSize = Literal["image", "mask"]
 Runtime = Literal["auto", "eager", "graph", "onnx", "openvino"]
 Mode = Literal["online", "offline"]
+FirstFrames = Literal["official", "alone"]
 Fusion = Literal["nearest", "linear", "photometric", "consistency", "learned"]
 FlowName = Literal["auto", "own", "dis", "dis_fine", "copy", "pixel", "query", "correlation", "videomt"]
 NetworkSide = Literal["checkpoint"] | Side | None

@@ -10,6 +10,7 @@ from src.options.fields import (
     Count,
     CountOrZero,
     Device,
+    FirstFrames,
     FlowName,
     Fusion,
     KeyIntervals,
@@ -131,6 +132,7 @@ class Eval(Options):
     split_images: bool
     temporal_consistency: bool
     disoccluded: bool
+    first_frames: FirstFrames
     flows: list[Text]
     checkpoints: list[PathText]
     picture_flows: list[Text] | None

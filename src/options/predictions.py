@@ -10,6 +10,7 @@ from src.options.fields import (
     Compile,
     Count,
     Device,
+    FirstFrames,
     FlowName,
     FrameRate,
     Fusion,
@@ -63,6 +64,7 @@ class Predict(Network):
     mode: Literal["auto"] | Mode
     reset_at_cuts: bool
     split_images: bool
+    first_frames: FirstFrames
     fps: FrameRate
     labels: bool
     flow_pictures: bool

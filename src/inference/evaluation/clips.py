@@ -17,7 +17,7 @@ from src.inference.evaluation.scores import EvaluationResult, Scores
 from src.inference.evaluation.warped_agreement import WarpedAgreement
 from src.inference.runtime.frames import EAGER, Runtimes
 from src.inference.scheduling.scheduler import FixedInterval, KeyFrameScheduler
-from src.inference.step_result import StepResult
+from src.inference.step_result import LabelledFrame, LabelStream
 from src.inference.streaming import StreamingSegmentor
 from src.models.propagator import Propagator
 
@@ -113,7 +113,7 @@ def evaluate_clips(
 
 
 def evaluate_streams(
-    streams: Sequence[StreamingSegmentor],
+    streams: Sequence[LabelStream],
     dataset: ClipDataset,
     progress: ProgressCallback | None = None,
     temporal_consistency: bool = False,
@@ -146,18 +146,18 @@ def evaluate_streams(
     counter = FrameCounter(sum(counts[clip] for counts in num_frames for clip in mine), progress)
     scores = Scores(dataset.num_classes)
     for number, stream in enumerate(streams):
-        stream.runtime.expect(sum(num_frames[number][clip] for clip in mine) * (len(streams) - number))
+        stream.expect(sum(num_frames[number][clip] for clip in mine) * (len(streams) - number))
         scores.start_run()
         agreement = WarpedAgreement() if temporal_consistency else None
         for clip in mine:
             for step in _run_clip(stream, dataset, clip, num_frames[number][clip]):
-                scores.add_time(step.seconds, FrameKind.of(step.result.is_key, step.result.offsets))
+                scores.add_time(step.labelled.seconds, FrameKind.of(step.labelled.is_key, step.labelled.offsets))
                 if agreement is not None:
                     with naming_frame(dataset, clip, step.frame):
                         agreement.add(step.image, step.semantic_map)
                 if on_semantic_map is not None and number == 0:
                     on_semantic_map(clip, step.frame, step.semantic_map)
-                _score(scores, step, dataset, clip, stream.scheduler, disoccluded)
+                _score(scores, step, dataset, clip, stream, disoccluded)
                 counter.advance()
             scores.end_sequence()
             scores.flicker.end_clip()
@@ -178,11 +178,10 @@ class _Step(NamedTuple):
     frame: int
     image: Tensor
     semantic_map: Tensor
-    result: StepResult
-    seconds: float
+    labelled: LabelledFrame
 
 
-def _run_clip(stream: StreamingSegmentor, dataset: ClipDataset, clip: int, num_frames: int) -> Iterator[_Step]:
+def _run_clip(stream: LabelStream, dataset: ClipDataset, clip: int, num_frames: int) -> Iterator[_Step]:
     """Run the first frames of a clip; more are read where a result waits for a later key frame."""
     waiting: deque[Tensor] = deque()
     latest = 0
@@ -200,17 +199,22 @@ def _run_clip(stream: StreamingSegmentor, dataset: ClipDataset, clip: int, num_f
         except ValueError as error:
             with naming_frame(dataset, clip, latest):
                 raise error
-        yield _Step(frame, waiting.popleft(), one.semantic_map[0].cpu(), one.result, one.seconds)
+        yield _Step(frame, waiting.popleft(), one.semantic_map[0].cpu(), one)
 
 
-def _score(scores: Scores, step: _Step, dataset: ClipDataset, clip: int, scheduler: KeyFrameScheduler, disoccluded: bool) -> None:
+def _score(scores: Scores, step: _Step, dataset: ClipDataset, clip: int, stream: LabelStream, disoccluded: bool) -> None:
     is_labelled = dataset.clips[clip].labels[step.frame] is not None
     label = dataset.read_label(clip, step.frame) if is_labelled else None
-    scores.flicker.update(step.semantic_map, label, step.result.is_key)
+    scores.flicker.update(step.semantic_map, label, step.labelled.is_key)
     if label is None:
         scores.end_sequence()
         return
-    age = step.result.state.age
+    age = step.labelled.age
+    if age is None:
+        scores.add_frame(step.semantic_map, label)
+        return
     lost = disoccluded_since(dataset, clip, step.frame, age) if disoccluded else None
-    is_complete = _in_complete_interval(scheduler, step.frame - age, len(dataset.clips[clip]))
+    is_complete = isinstance(stream, StreamingSegmentor) and _in_complete_interval(
+        stream.scheduler, step.frame - age, len(dataset.clips[clip])
+    )
     scores.add_frame(step.semantic_map, label, age, age if is_complete else None, lost)

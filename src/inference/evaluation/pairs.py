@@ -9,6 +9,7 @@ from src.inference.distributed import SINGLE, World
 from src.inference.evaluation.fusing import PLAIN
 from src.inference.evaluation.progress import FrameCounter, ProgressCallback
 from src.inference.evaluation.scores import EvaluationResult, Scores
+from src.inference.step_result import LabelStream
 from src.inference.streaming import StreamingSegmentor
 from src.ops.device import synchronize
 from src.ops.masks import semantic_map
@@ -80,7 +81,7 @@ def disoccluded_since(dataset: ClipDataset, clip: int, frame: int, age: int) -> 
     return None if flow is None else occluded(flow[None])[0]
 
 
-def check_data(stream: StreamingSegmentor, dataset: ClipDataset, needs_labels: bool) -> None:
+def check_data(stream: LabelStream, dataset: ClipDataset, needs_labels: bool) -> None:
     """Check that data can be scored: it has labels, and as many classes as the network.
 
     Raises:
@@ -88,7 +89,7 @@ def check_data(stream: StreamingSegmentor, dataset: ClipDataset, needs_labels: b
     """
     if needs_labels and not any(clip.labelled_frames for clip in dataset.clips):
         raise ValueError(f"{type(dataset).__name__} has no labelled frame in its {len(dataset.clips)} clips; expected at least 1")
-    classes = stream.propagator.segmentor.num_classes
+    classes = stream.num_classes
     if classes != dataset.num_classes:
         raise ValueError(
             f"the network has {classes} classes, the data {dataset.num_classes} ({', '.join(dataset.classes[:5])}, ...); "

@@ -11,8 +11,7 @@ from itertools import groupby, islice
 import torch
 from torch import Tensor
 
-from src.inference.step_result import FrameResult
-from src.inference.streaming import StreamingSegmentor
+from src.inference.step_result import FrameResult, LabelledFrame, LabelStream
 from src.inference.video.pipeline import run_pipeline
 from src.inference.video.sources import Frame, FrameSource
 from src.ops.segment_flow import winning_flow
@@ -110,10 +109,10 @@ class FramePredictor:
         held: frames whose results are not there yet; offline those of one interval.
     """
 
-    def __init__(self, stream: StreamingSegmentor, with_flow: bool = False) -> None:
+    def __init__(self, stream: LabelStream, with_flow: bool = False) -> None:
         self._stream = stream
         self._with_flow = with_flow
-        self._dtype = torch.uint8 if stream.propagator.segmentor.num_classes <= 256 else torch.int32
+        self._dtype = torch.uint8 if stream.num_classes <= 256 else torch.int32
         self.held: deque[Frame] = deque()
 
     @torch.inference_mode()
@@ -127,8 +126,11 @@ class FramePredictor:
         self.held.append(frame)
         return frame.image
 
-    def _prediction(self, frame: Frame, labelled: FrameResult) -> FramePrediction:
-        labels, result = labelled.semantic_map[0].to(self._dtype).cpu(), labelled.result
+    def _prediction(self, frame: Frame, labelled: LabelledFrame) -> FramePrediction:
+        labels = labelled.semantic_map[0].to(self._dtype).cpu()
+        if not isinstance(labelled, FrameResult):
+            return FramePrediction(frame, labels, labelled.is_key, None, None, labelled.seconds)
+        result = labelled.result
         reason = result.state.reason if result.is_key else None
         flow = mask = share = None
         if result.flow is not None:
@@ -144,7 +146,7 @@ class FramePredictor:
 
 
 def predict_video(
-    stream: StreamingSegmentor,
+    stream: LabelStream,
     source: FrameSource,
     consume: Callable[[FramePrediction], None],
     *,
@@ -160,7 +162,7 @@ def predict_video(
     stopped or limited.
 
     Args:
-        stream: streaming segmentor.
+        stream: stream of the network.
         source: frames to predict.
         consume: called with every prediction, in order, in its own thread.
         with_flow: whether predictions contain the flow.
@@ -172,7 +174,7 @@ def predict_video(
         depth: maximum number of frames that wait between two threads.
     """
     stored = source.stored_frames()
-    stream.runtime.expect(stored if stored is None or max_frames is None else min(stored, max_frames))
+    stream.expect(stored if stored is None or max_frames is None else min(stored, max_frames))
     meter = _Meter(FramePredictor(stream, with_flow), progress)
     frames = _first_frames(source, max_frames)
     run_pipeline(frames, meter.predict, consume, depth, stop, lambda frame: frame.image.nbytes, lambda result: result.nbytes)

@@ -9,8 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from src.files.results.fingerprint import Fingerprint
-from src.inference.scheduling.scheduler import KeyFrameScheduler
-from src.inference.streaming import StreamingSegmentor
+from src.inference.step_result import LabelStream
 from src.inference.video.outputs import OutputOptions, VideoOutputs
 from src.inference.video.prediction import PredictionProgress, predict_video
 from src.inference.video.progress import progress_bar
@@ -52,17 +51,16 @@ class VideoPredictor:
 
     Attributes:
         max_frames: maximum number of frames of each source; ``None`` for all.
-        scheduler_for: returns the scheduler of a source, if it depends on the cost of the source's frames; ``None`` for the
-            scheduler of ``stream``.
+        stream_for: returns the stream of a source, if it depends on the cost of the source's frames; ``None`` for ``stream``.
         weights: identity of the model's weights, for the marker of the results.
     """
 
-    stream: StreamingSegmentor
+    stream: LabelStream
     classes: Sequence[str]
     palette: Palette
     options: OutputOptions
     max_frames: int | None
-    scheduler_for: Callable[[FrameSource], KeyFrameScheduler] | None = None
+    stream_for: Callable[[FrameSource], LabelStream] | None = None
     weights: Fingerprint | None = None
 
     def predict(self, source: FrameSource, output: Path, console: Console, signals: StopSignals) -> VideoPrediction:
@@ -71,8 +69,8 @@ class VideoPredictor:
         ``signals`` are those of :func:`src.command_line.signals.stopping_on_signals`.
         """
         stop, received = signals
-        stream = self.stream if self.scheduler_for is None else self.stream.with_scheduler(self.scheduler_for(source))
-        if stream.mode == "offline" and not source.info.is_picture:
+        stream = self.stream if self.stream_for is None else self.stream_for(source)
+        if stream.delays and not source.info.is_picture:
             log.info("offline: results are late by at most one key interval, whose frames stay in memory")
         with VideoOutputs(output, source.info, self.classes, self.palette, self.options) as outputs:
             with progress_bar(console, source, self.max_frames) as progress:

@@ -1,7 +1,7 @@
 """Interface of the clip segmentors: networks that label a frame from its own features and those of earlier frames."""
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, Self, TypeVar, get_args
 
 import torch
@@ -96,6 +96,10 @@ class ClipSegmentor(PartlyFrozen, Generic[Target, Reference]):
     @abstractmethod
     def parts(self) -> Mapping[str, nn.Module]:
         """Return ``backbone`` and ``head``: disjoint, and together complete."""
+
+    def training_only_parameters(self) -> Iterable[nn.Parameter]:
+        """Return parameters that :meth:`predict` and :meth:`predict_alone` do not read."""
+        return ()
 
     @abstractmethod
     def config(self) -> dict[str, Any]:

@@ -136,6 +136,10 @@ class MrcfaSegmentor(ClipSegmentor[MrcfaFrame, MrcfaReference]):
         """Return ``backbone`` and ``head``: disjoint, complete."""
         return {"backbone": self.encoder, "head": self.head}
 
+    def training_only_parameters(self) -> list[nn.Parameter]:
+        """Return the classifiers of single references."""
+        return list(self.head.clip_classifiers[:-1].parameters())
+
     def config(self) -> dict[str, Any]:
         """Return the architecture; see the base class."""
         return {"model_type": self.model_type, **self.arguments}

@@ -49,14 +49,17 @@ def test_frames_before_a_signal_are_written(predictor: VideoPredictor, tmp_path:
 def test_a_scheduler_of_a_source_is_used_for_that_source_only(predictor: VideoPredictor, tmp_path: Path) -> None:
     sources: list[SourceInfo] = []
 
-    def scheduler_for(source: FrameSource) -> FixedInterval:
-        sources.append(source.info)
-        return FixedInterval(len(sources))
+    stream = predictor.stream
+    assert isinstance(stream, StreamingSegmentor)
+    before = stream.scheduler
 
-    own = replace(predictor, scheduler_for=scheduler_for)
-    before = own.stream.scheduler
+    def stream_for(source: FrameSource) -> StreamingSegmentor:
+        sources.append(source.info)
+        return stream.with_scheduler(FixedInterval(len(sources)))
+
+    own = replace(predictor, stream_for=stream_for)
     assert [predict(own, tmp_path / name).progress.key_frames for name in ("a", "b")] == [4, 2] and len(sources) == 2
-    assert own.stream.scheduler is before, "the shared segmentor keeps its scheduler"
+    assert stream.scheduler is before, "the shared segmentor keeps its scheduler"
 
 
 def test_a_damaged_input_has_exit_code_1() -> None:
