@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from src.inference.frame_input import FrameInput, image_batch
+from src.inference.frame_input import FrameInput, image_batch, one_image
 from src.inference.step_result import LabelledFrame
 from src.inference.stream_checks import check_finite
 from src.models.clip_segmentors.base import ClipSegmentor, FirstFrames
@@ -125,7 +125,7 @@ class ClipStream:
         state: ClipState | None = None
         for frame in frames:
             started = self.clock()
-            maps, state = self.step(frame, state)
+            maps, state = self.step(one_image(frame), state)
             synchronize(maps.device)
             yield LabelledFrame(maps, self.clock() - started)
 

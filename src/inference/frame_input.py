@@ -41,6 +41,14 @@ def image_batch(image: FrameInput) -> Tensor:
     return images.float() if images.dtype == torch.float64 else images
 
 
+def one_image(frame: FrameInput) -> Tensor:
+    """Return a frame of one stream as (1, 3, H, W) by :func:`image_batch`; several are a ``ValueError``."""
+    images = image_batch(frame)
+    if len(images) != 1:
+        raise ValueError(f"frame is {tuple(images.shape)}; expected one image, as a video has one stream")
+    return images
+
+
 def _check_range(images: Tensor) -> None:
     low, high = (float(value) for value in torch.aminmax(images.float()))
     # Written so that NaN fails. Black is 0 in both scales.

@@ -9,7 +9,7 @@ from typing import Literal, Self, get_args
 import torch
 from torch import Tensor
 
-from src.inference.frame_input import FrameInput, image_batch
+from src.inference.frame_input import FrameInput, image_batch, one_image
 from src.inference.frame_networks import Compile, FrameNetworks
 from src.inference.neighbors import Target, label_targets
 from src.inference.offline import label_offline
@@ -141,7 +141,7 @@ class StreamingSegmentor(FrameNetworks):
         """
         if isinstance(frames, Sized):
             self.expect(len(frames))
-        images = map(_one_image, frames)
+        images = map(one_image, frames)
         if self.mode == "offline":
             return label_offline(self, self.scheduler, images, self.fusion, self.fuse_keys, self.clock)
         return self._label_online(images)
@@ -243,10 +243,3 @@ def _change(image: Tensor, before: KeyFrameState | None) -> ChangeState:
     previous = None if before is None else before.change
     assert previous is None or isinstance(previous, ChangeState)
     return CUTS.update_change(image, previous)
-
-
-def _one_image(frame: FrameInput) -> Tensor:
-    images = image_batch(frame)
-    if len(images) != 1:
-        raise ValueError(f"frame is {tuple(images.shape)}; expected one image, as a video has one stream")
-    return images

@@ -621,6 +621,6 @@ def test_a_signal_to_a_prediction_of_many_is_its_exit_code(
         os.kill(os.getpid(), number)
         return VideoFrames(path)
 
-    monkeypatch.setattr(commands, "_open_path", signalled)
+    monkeypatch.setattr(commands, "open_path", signalled)
     assert commands.run(config(f"input={tmp_path / 'in'}", f"checkpoint={model}", f"output={tmp_path / 'out'}")) == 128 + number
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["summary.json"]
