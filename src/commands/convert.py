@@ -19,8 +19,8 @@ from src.inference.flow_choice import saved_colors
 from src.models.clip_segmentors.base import ClipSegmentor
 from src.models.flow import CopyFlow, DISFlow, PixelFlow
 from src.models.propagator import Propagator
-from src.weights.clip_folder import CLIP_FORMAT, AnyClipSegmentor, is_clip_model, load_clip_model, save_clip_model
-from src.weights.folder_files import CONFIG_FILE, may_replace
+from src.weights.clip_folder import AnyClipSegmentor, is_clip_model, load_clip_model, save_clip_model
+from src.weights.folder_files import CLIP_FORMAT, CONFIG_FILE, may_replace
 from src.weights.model_folder import FLOW_FORMAT, FORMAT, load_model, save_flow, save_model
 from src.weights.official import load_official, to_official
 from src.weights.shipped import shipped_model

@@ -10,12 +10,19 @@ from torch import Tensor
 from src.files.torch_files import read_torch
 from src.models.clip_segmentors.base import ClipSegmentor
 from src.models.clip_segmentors.registry import CLIP_SEGMENTORS, build_clip_segmentor
-from src.weights.folder_files import CONFIG_FILE, WEIGHTS_FILE, plain_json, read_config, read_header, read_weights, write_folder
+from src.weights.folder_files import (
+    CLIP_FORMAT,
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    plain_json,
+    read_config,
+    read_header,
+    read_weights,
+    write_folder,
+)
 from src.weights.metadata import check_arguments
 from src.weights.rebuilding import rebuild
 
-CLIP_FORMAT = "mpvss-clip-model"
-"""Format of a folder of a clip segmentor."""
 FORMAT_VERSION = 1
 CHECKPOINT_PREFIX = "segmentor."
 """Prefix of the network's tensors in a Lightning checkpoint."""

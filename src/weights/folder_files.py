@@ -15,6 +15,8 @@ from src.files.saved_networks import damaged, read_json_object, read_safetensors
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+CLIP_FORMAT = "mpvss-clip-model"
+"""Format of a folder of a clip segmentor."""
 
 
 def plain_json(config: Mapping[str, Any]) -> dict[str, Any]:

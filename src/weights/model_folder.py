@@ -12,7 +12,16 @@ from src.files.torch_files import read_torch
 from src.models.flow import FLOW_ESTIMATORS, FlowEstimator
 from src.models.propagator import Propagator
 from src.models.segmentors.registry import build_segmentor
-from src.weights.folder_files import CONFIG_FILE, WEIGHTS_FILE, plain_json, read_config, read_header, read_weights, write_folder
+from src.weights.folder_files import (
+    CLIP_FORMAT,
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    plain_json,
+    read_config,
+    read_header,
+    read_weights,
+    write_folder,
+)
 from src.weights.metadata import check_arguments
 from src.weights.rebuilding import rebuild
 from src.weights.shipped import shipped_model
@@ -164,6 +173,8 @@ def _build_flow_only(config: Mapping[str, Any]) -> FlowEstimator:
 
 
 def _check_format(config: Mapping[str, Any], expected: str) -> None:
+    if config.get("format") == CLIP_FORMAT:
+        raise ValueError(f"format is {CLIP_FORMAT!r}, a clip segmentor; expected {expected!r}; src.predict and src.eval run it")
     if config.get("format") != expected:
         raise ValueError(f"format is {config.get('format')!r}; expected {expected!r}, as in a model config of this project")
     if config.get("format_version") != FORMAT_VERSION:

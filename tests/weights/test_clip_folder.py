@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from src.weights.clip_folder import is_clip_model, load_clip_model, save_clip_model
+from src.weights.model_folder import load_model
 from tests.models.clip_segmentors.tiny import tiny_mrcfa
 
 
@@ -46,6 +47,11 @@ def test_other_configs_are_refused(folder: Path, changes: dict[str, object], mes
     with pytest.raises(ValueError, match=message) as caught:
         load_clip_model(folder)
     assert "\n" not in str(caught.value)
+
+
+def test_other_commands_name_those_that_run_it(folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"a clip segmentor; .*src\.predict and src\.eval run it"):
+        load_model(folder)
 
 
 def test_other_folders_are_no_clip_models(tmp_path: Path) -> None:

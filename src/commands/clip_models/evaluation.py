@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 _KEY_FRAME_SETTINGS = (
     "methods", "key_intervals", "schedulers", "mode", "fusion", "fuse_keys", "interval_shifts", "protocol", "key_frame_offsets",
-    "disoccluded", "runtime", "overlay", "pictures",
+    "disoccluded", "runtime", "overlay", "pictures", "split_images",
 )  # fmt: skip
 
 
