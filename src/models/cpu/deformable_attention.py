@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from transformers.models.mask2former.modeling_mask2former import (
     Mask2FormerPixelDecoderEncoderMultiscaleDeformableAttention as TransformersAttention,
 )
-from transformers.models.mask2former.modeling_mask2former import multi_scale_deformable_attention
 from transformers.models.oneformer.modeling_oneformer import (
     OneFormerPixelDecoderEncoderMultiscaleDeformableAttention as OneFormerAttention,
 )
@@ -88,8 +87,8 @@ class DeformableAttention(nn.Module):
             sizes = tuple(side for height, width in spatial_shapes_list for side in (width, height))
             widths = device_constant(sizes, torch.int64, value.device).view(-1, 1, 2)
             locations = reference_points[:, :, None, :, None] + offsets / widths
-            output = multi_scale_deformable_attention(value, list(spatial_shapes_list), locations, weights)
-        return self.output_proj(output.view(positioned.shape)), weights
+            output = _sums_by_level(value, spatial_shapes_list, locations, weights)
+        return self.output_proj(output.reshape(positioned.shape)), weights
 
     def table(self, encoder_hidden_states: Tensor, attention_mask: Tensor | None, shapes: Shapes) -> SampledTable:
         """Return the table that :meth:`attend` samples for all tokens; the arguments are those of :meth:`forward`."""
@@ -128,6 +127,32 @@ class DeformableAttention(nn.Module):
         grouped = (self.num_heads, self.num_levels, self.num_points, -1)
         positions = moved.view(2, *grouped).add_(start[:, None, :, None])
         return positions, logits.view(self.num_heads, -1, logits.shape[-1]).softmax(1).view(grouped)
+
+
+def _sums_by_level(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
+    """Sum bilinear samples, each with its own weight, by ``grid_sample``.
+
+    A sum for each level needs no tensor of all samples, unlike transformers' function: its training step takes 1.5 times as long.
+
+    Args:
+        value: maps flattened one after another, (B, S, heads, C/heads).
+        shapes: (height, width) of each map.
+        locations: (B, T, heads, levels, points, 2), (x, y) in 0..1; zero outside of the map.
+        weights: (B, T, heads, levels, points).
+
+    Returns:
+        (B, T, C).
+    """
+    batch, _, heads, width_per_head = value.shape
+    levels = torch.split(value, [height * width for height, width in shapes], dim=1)
+    sums = []
+    for number, (level, (height, width)) in enumerate(zip(levels, shapes, strict=True)):
+        image = level.flatten(2).transpose(1, 2).reshape(batch * heads, width_per_head, height, width)
+        grid = (2 * locations[:, :, :, number] - 1).transpose(1, 2).flatten(0, 1)
+        samples = F.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        shares = weights[:, :, :, number].transpose(1, 2).flatten(0, 1)[:, None]
+        sums.append((samples * shares).sum(-1))
+    return sum(sums[1:], sums[0]).view(batch, heads * width_per_head, -1).transpose(1, 2)
 
 
 @dataclass(frozen=True)
