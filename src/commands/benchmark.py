@@ -18,6 +18,7 @@ from rich.progress import track
 
 from src.commands.benchmark_subject import META, image_size, machine, propagator_of, subject, training_precision
 from src.commands.measurements.break_even import measure_break_even
+from src.commands.measurements.peers import measure_peers
 from src.commands.own_data import fill_from_files
 from src.commands.runtime_choice import runtimes_of
 from src.data.clips import FileClips
@@ -202,6 +203,7 @@ MEASUREMENTS: dict[str, Callable[[DictConfig, Console], Row | list[Row]]] = {
     "latency": measure_latency,
     "loader": measure_loader,
     "paper": measure_paper,
+    "peers": measure_peers,
     "speed": measure_speed,
     "training": measure_training,
 }

@@ -171,6 +171,20 @@ class BreakEven(Options):
     fps: FrameRate
 
 
+class Peers(Options):
+    """Options of ``what=peers``."""
+
+    networks: Annotated[
+        list[
+            Literal[
+                "mask2former_r50", "mask2former_swinl", "videomt_small", "videomt_large", "mrcfa_b1", "mrcfa_b5",
+            ]
+        ],
+        Field(min_length=1),
+    ]  # fmt: skip
+    repeats: Count
+
+
 class Loader(Options):
     """Options of ``what=loader``."""
 

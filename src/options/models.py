@@ -6,12 +6,12 @@ from pydantic import Field
 
 from src.options.fields import (
     Autocast,
+    CarryingFlow,
     Compile,
     Count,
     CountOrZero,
     Device,
     FirstFrames,
-    FlowName,
     Fusion,
     KeyIntervals,
     MapSize,
@@ -30,7 +30,20 @@ from src.options.fields import (
     Threads,
     Workers,
 )
-from src.options.groups import BreakEven, Data, Datamodule, Loader, MaskLoss, Model, Scheduler, Speed, Stage, StageName, Trainer
+from src.options.groups import (
+    BreakEven,
+    Data,
+    Datamodule,
+    Loader,
+    MaskLoss,
+    Model,
+    Peers,
+    Scheduler,
+    Speed,
+    Stage,
+    StageName,
+    Trainer,
+)
 from src.options.predictions import Demo, Predict
 
 
@@ -77,7 +90,7 @@ class Train(Options):
 class Benchmark(Train):
     """Cost and speed of a model, on top of the options of a training."""
 
-    what: Literal["all", "cost", "latency", "speed", "loader", "training", "paper", "break_even"]
+    what: Literal["all", "cost", "latency", "speed", "loader", "training", "paper", "break_even", "peers"]
     checkpoint: PathText | None
     size: Size | None
     output: PathText | None
@@ -91,9 +104,10 @@ class Benchmark(Train):
     runtime: Runtime
     speed: Speed
     loader: Loader
-    flow: FlowName
+    flow: CarryingFlow
     dis_short_side: Side | None
     break_even: BreakEven
+    peers: Peers
 
     @classmethod
     def needed(cls, values: dict[str, Any]) -> set[str] | None:
