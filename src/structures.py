@@ -96,7 +96,7 @@ class Window:
 
 @dataclass(frozen=True)
 class MaskPrediction:
-    """Output of a query-based segmentor, before post-processing.
+    """Output of a segmentor, before post-processing.
 
     Attributes:
         class_logits_per_layer: (L, B, Q, K + 1), the last class is "no object"; ``[-1]`` is the final layer.
@@ -112,6 +112,8 @@ class MaskPrediction:
         windows: predictions of parts of the image, whose mean scores are those of the image; its own masks are then an
             approximation, on which flows act. Empty for a prediction of the whole image.
         memory: (B, Q, C), queries from which a recurrent segmentor starts in the next frame; ``None`` of other segmentors.
+        dense: the masks are the class scores of a dense segmentor, in sets of Q = K: their weighted sum counts, without a
+            sigmoid, and class logits select class q for mask q. They are read, never warped; ``padded_size`` is ``image_size``.
     """
 
     class_logits_per_layer: Float[Tensor, "L B Q _"]
@@ -124,6 +126,7 @@ class MaskPrediction:
     pixel_reads: tuple[PixelRead | None, ...] = ()
     windows: tuple[Window, ...] = ()
     memory: Float[Tensor, "B Q C"] | None = None
+    dense: bool = False
 
     @property
     def class_logits(self) -> Float[Tensor, "B Q _"]:

@@ -115,7 +115,7 @@ def check_port(port: int | None) -> None:
 
 def open_model(cfg: DictConfig) -> ClipPredictor:
     """Load the checkpoint with every selectable flow, the configured one first."""
-    propagator, metadata = load_checkpoint(typed_path(str(cfg.checkpoint)), device_named(cfg.device))
+    propagator, metadata = load_checkpoint(typed_path(str(cfg.checkpoint)), device_named(cfg.device), dense_size=cfg.dense_size)
     classes, palette = names_and_colors(metadata, propagator.segmentor.num_classes, cfg.palette)
     short_side, max_long_side = (
         metadata.get(name) if cfg[name] == "checkpoint" else cfg[name] for name in ("short_side", "max_long_side")

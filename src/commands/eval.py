@@ -13,6 +13,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from rich.console import Console
 
+from src.command_line.arguments import typed_path
 from src.command_line.signals import interrupting_on_signals
 from src.commands.clip_models.evaluation import evaluate_clip_model
 from src.commands.eval_flows import evaluate_flows
@@ -182,7 +183,9 @@ def _evaluate_model(
 
 def _methods_and_data(cfg: DictConfig, world: World, rules: Sequence[FusionRule]) -> tuple[dict[str, Propagator], ClipDataset]:
     """Load model and data, and check that the model has what the methods, the rules and the data need."""
-    propagator, metadata = load_checkpoint(cfg.checkpoint, device_named(world.device(cfg.device)), cfg.split_images)
+    propagator, metadata = load_checkpoint(
+        typed_path(str(cfg.checkpoint)), device_named(world.device(cfg.device)), cfg.split_images, cfg.dense_size
+    )
     methods = {name: with_method(propagator, name) for name in cfg.methods}
     for name in set(methods) - set(EVERY_FRAME):
         for rule in rules:

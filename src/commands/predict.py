@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 _RESULT_KEYS = (
     "checkpoint", "flow", "dis_short_side", "short_side", "max_long_side", "max_frames", "labels", "flow_pictures",
     "flow_scale", "legend", "palette", "key_marks", "alpha", "quality", "autocast", "map_size", "fps", "source_beside",
-    "fuse_keys", "sound", "reset_at_cuts", "split_images", "first_frames",
+    "fuse_keys", "sound", "reset_at_cuts", "split_images", "first_frames", "dense_size",
 )  # fmt: skip
 
 
@@ -180,7 +180,9 @@ def load_predictor(cfg: DictConfig, options: OutputOptions, device: str, mode: M
     if is_clip_model(typed_path(str(cfg.checkpoint))):
         return clip_predictor(cfg, options, device)
     with heartbeat(f"loading {cfg.checkpoint}"):
-        propagator, metadata = load_checkpoint(typed_path(str(cfg.checkpoint)), device_named(device), cfg.split_images)
+        propagator, metadata = load_checkpoint(
+            typed_path(str(cfg.checkpoint)), device_named(device), cfg.split_images, cfg.dense_size
+        )
     weights = tensor_fingerprint(propagator.state_dict(), json.dumps(metadata, sort_keys=True, default=str))
     propagator = with_flow(propagator, metadata, cfg.flow, cfg.dis_short_side)
     classes, palette = names_and_colors(metadata, propagator.segmentor.num_classes, cfg.palette)

@@ -11,6 +11,7 @@ from src.losses.distributed import reduce_mean_over_ranks
 from src.losses.matching import match, matching_cost
 from src.losses.point_sampling import Padding, PointSamples, read_label, read_points, sample_points, uncertain_points
 from src.ops.device import full_precision
+from src.ops.masks import semantic_scores
 from src.ops.padding import pad_to
 from src.structures import IGNORE_INDEX, MaskPrediction
 
@@ -82,6 +83,8 @@ class MaskClassificationLoss(nn.Module):
     ) -> dict[str, Float[Tensor, ""]]:
         """Return ``class``, ``mask`` and ``dice``: weighted and summed over layers; their sum is the loss.
 
+        Of a dense prediction, return ``class``: the mean cross-entropy of its scores over labelled pixels.
+
         Args:
             prediction: masks and classes of B images.
             label: (B, H, W) classes or ``IGNORE_INDEX``, at the image's own size.
@@ -90,6 +93,10 @@ class MaskClassificationLoss(nn.Module):
         if not self.deep_supervision:
             prediction = prediction.final_layer()
         present = self._present_classes(prediction, label, sample_id)
+        if prediction.dense:
+            # One class per pixel: nothing to match.
+            total = F.cross_entropy(semantic_scores(prediction), label, ignore_index=IGNORE_INDEX, reduction="sum")
+            return {"class": total / reduce_mean_over_ranks((label != IGNORE_INDEX).sum().float()).clamp(min=1)}
         label = pad_to(label, prediction.padded_size, IGNORE_INDEX).to(torch.uint8)
         with full_precision(label):
             layers = prediction.mask_logits_per_layer.shape[0]

@@ -14,6 +14,8 @@ _MAX_LENGTH = 256
 _MAX_DEPTH = 6
 _LAYERS = re.compile(r"layers|depths|blocks|updates")
 _FLOATS = ((re.compile(r"drop|prob"), (0.0, 1.0)), (re.compile("eps"), (1e-12, 0.1)), (re.compile(""), (-1e4, 1e4)))
+_INDEX = re.compile(r"(index|indices)$")
+"""Positions in lists, which count from the end where negative, and label values without a class."""
 _POSITIVE = re.compile(r"heads|queries|classes|stride|window|patch|divisor|(?<!decoder_)layers$|width|dim$|size$")
 
 
@@ -36,7 +38,7 @@ def check_limits(value: Any, name: str = "", depth: int = 0) -> None:
             check_limits(one, name, depth + 1)
     elif isinstance(value, int) and not isinstance(value, bool) and not _FLOATS[0][0].search(name):
         high = MAX_LAYERS if _LAYERS.search(name) else MAX_WINDOW if "window" in name else MAX_SIZE
-        low = int(_POSITIVE.search(name) is not None)
+        low = -MAX_LAYERS if _INDEX.search(name) else int(_POSITIVE.search(name) is not None)
         if not low <= value <= high:
             # Python refuses to print integers of more than 4300 digits.
             shown = value if value.bit_length() < 64 else f"a number of {value.bit_length()} bits"

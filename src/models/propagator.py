@@ -7,10 +7,11 @@ import torch
 from jaxtyping import Float, Float32, Num
 from torch import Tensor, nn
 
-from src.models.flow.base import FlowEstimator
+from src.models.flow.base import FlowBranch, FlowEstimator
 from src.models.freezing import PartlyFrozen
 from src.models.fusion import FusionRule, check_rule, photometric_error
 from src.models.segmentors.base import KeyFrameSegmentor
+from src.models.segmentors.dense import DenseSegmentor
 from src.ops.occlusion import forward_backward_consistent, inside_image
 from src.ops.padding import pad_to
 from src.ops.segment_flow import winning_flow
@@ -28,7 +29,8 @@ class Propagator(PartlyFrozen):
         recurrent: whether key frames of a stream start from the memory of the key frame before.
 
     Raises:
-        ValueError: if ``recurrent`` is set for a segmentor without memory.
+        ValueError: if ``recurrent`` is set for a segmentor without memory, or the segmentor is dense, and the flow reads queries
+            or has a disocclusion head.
     """
 
     def __init__(
@@ -38,6 +40,8 @@ class Propagator(PartlyFrozen):
         if recurrent and not segmentor.is_recurrent:
             raise ValueError(f"the segmentor is a {type(segmentor).__name__}, which has no memory; expected a VideomtSegmentor")
         self.recurrent = recurrent
+        if isinstance(segmentor, DenseSegmentor):
+            segmentor.check_flow(flow.reads_queries, FlowBranch.DISOCCLUSION in flow.branches())
         self.segmentor = segmentor
         self.flow = flow
         self.warp_grid: WarpGrid = warp_grid
@@ -67,6 +71,8 @@ class Propagator(PartlyFrozen):
     ) -> tuple[MaskPrediction, FlowPrediction]:
         """Warp every mask of the key frame by its own flow; classes are unchanged. One flow serves all decoder layers.
 
+        Masks of a dense segmentor stay where they are, with pixel reads.
+
         Args:
             key: the segmentor's prediction for ``key_image``.
             key_image: RGB 0..255, as ``nonkey_image``.
@@ -78,6 +84,8 @@ class Propagator(PartlyFrozen):
             if its one flow has detail, and the flow.
         """
         flow = self.flow(key_image, nonkey_image, key.queries, flow_features)
+        if key.dense:
+            return self.carried(key, key.mask_logits_per_layer, flow), flow
         if tuple(flow.padded_size) != tuple(key.padded_size):
             raise ValueError(
                 f"{type(self.flow).__name__} covers a padded image of {flow.padded_size}; expected that of the masks, "
@@ -93,7 +101,7 @@ class Propagator(PartlyFrozen):
         if flow.disocclusion_logits is not None and flow.confidence is not None:
             disocclusion = DisocclusionScores(flow.disocclusion_logits, 1 - flow.confidence.float().amax(1, keepdim=True))
         carried = replace(key, mask_logits_per_layer=warped, disocclusion=disocclusion, windows=())
-        if flow.detail is None or flow.segment_flow.shape[1] > 1:
+        if not key.dense and (flow.detail is None or flow.segment_flow.shape[1] > 1):
             return carried
         return replace(carried, pixel_reads=(PixelRead(key.mask_logits, winning_flow(carried, flow)),))
 
@@ -111,7 +119,8 @@ class Propagator(PartlyFrozen):
         if one.shape[1] > 1:
             one = resize_flow(pad_to(dense, carried.padded_size), (one.shape[-2], one.shape[-1]))[:, None]
         others = fused.mask_logits_per_layer[:, :, : -carried.mask_logits.shape[1]]
-        masks = torch.cat((warp_segments(others, one, self.warp_grid), carried.mask_logits_per_layer), 2)
+        moved = others if fused.dense else warp_segments(others, one, self.warp_grid)
+        masks = torch.cat((moved, carried.mask_logits_per_layer), 2)
         reads: list[PixelRead | None] = []
         if carried.pixel_reads:
             # The sources of a source: masks are read once, however often they are carried.

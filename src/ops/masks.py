@@ -9,9 +9,11 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from src.ops.device import full_precision
+from src.ops.label_map.dense import DenseSource, dense_label_map, dense_scores
 from src.ops.label_map.label_map import MIN_SCORE, label_map
 from src.ops.label_map.reads import read_masks
 from src.ops.padding import pad_to
+from src.ops.warp import resize_flow
 from src.structures import IGNORE_INDEX, DisocclusionScores, MaskPrediction, PixelRead, Size
 
 MapSize = Literal["image", "mask"]
@@ -24,7 +26,8 @@ def semantic_scores(prediction: MaskPrediction, size: Size | None = None) -> Flo
     Convention:
         masks are upsampled to the padded image (bilinear, align_corners=False), the sigmoid is taken **after** that, the sum is
         cropped to the image and only then resized to ``size``. Disocclusion scores replace their share of the sum before that
-        crop; where their weight is 0 the sum is unchanged, bit for bit.
+        crop; where their weight is 0 the sum is unchanged, bit for bit. Scores of a dense prediction are its weighted masks, read
+        at ``size`` at once.
 
     Args:
         prediction: only its final layer is used.
@@ -36,6 +39,9 @@ def semantic_scores(prediction: MaskPrediction, size: Size | None = None) -> Flo
     if prediction.windows:
         return _crop_and_resize(_window_scores(prediction), prediction.image_size, size)
     with full_precision(prediction.mask_logits):
+        if prediction.dense:
+            result = prediction.image_size if size is None else (size[0], size[1])
+            return torch.stack([dense_scores(sources, result) for sources in _dense_sources(prediction, result)])
         masks = _resize(prediction.mask_logits.float(), prediction.padded_size).sigmoid()
         for first, read in _reads(prediction):
             height, width = prediction.image_size
@@ -70,6 +76,28 @@ def _reads(prediction: MaskPrediction) -> list[tuple[int, PixelRead]]:
     reads = prediction.pixel_reads
     size = prediction.mask_logits.shape[1] // max(1, len(reads))
     return [(number * size, read) for number, read in enumerate(reads) if read is not None]
+
+
+def _dense_sources(prediction: MaskPrediction, size: Size) -> list[list[DenseSource]]:
+    """Return the sources of each image of a dense prediction, for a result of (H, W)."""
+    sets = 1 if prediction.shares is None else prediction.shares.shape[1]
+    shares: Tensor | None = None if prediction.shares is None else _resize(prediction.shares.float(), size)
+    masks = [
+        own if read is None else read.mask_logits
+        for own, read in zip(prediction.mask_logits.chunk(sets, 1), prediction.pixel_reads or (None,) * sets, strict=True)
+    ]
+    flows = [None if read is None else resize_flow(read.flow.float(), size) for read in prediction.pixel_reads or (None,) * sets]
+    return [
+        [
+            DenseSource(
+                masks[one][row].float(),
+                None if flow is None else flow[row],
+                None if shares is None else shares[row, one],
+            )
+            for one, flow in enumerate(flows)
+        ]
+        for row in range(len(prediction.mask_logits))
+    ]
 
 
 def _times_shares(masks: Tensor, shares: Tensor) -> Tensor:
@@ -114,6 +142,10 @@ def semantic_map(prediction: MaskPrediction, size: Size | None = None) -> Int64[
     """
     if prediction.windows:
         return best_class(semantic_scores(prediction, size))
+    if prediction.dense:
+        with full_precision(prediction.mask_logits):
+            result = prediction.image_size if size is None else (size[0], size[1])
+            return torch.stack([dense_label_map(sources, result) for sources in _dense_sources(prediction, result)])
     probabilities_per_image = class_probabilities(prediction)
     disocclusion = prediction.disocclusion if probabilities_per_image.shape[-1] > 1 else None
     with full_precision(prediction.mask_logits):
@@ -140,8 +172,10 @@ def semantic_map_at_mask_size(prediction: MaskPrediction, size: Size | None = No
     """Approximate :func:`semantic_map` without disocclusion scores: sum classes on the mask grid, and upsample their scores.
 
     The sigmoid precedes the upsampling, which moves borders between segments by fractions of a grid cell;
-    ``docs/performance.md`` states the cost in mIoU.
+    ``docs/performance.md`` states the cost in mIoU. Of a dense prediction this is :func:`semantic_map`, which has no sigmoid.
     """
+    if prediction.dense:
+        return semantic_map(prediction, size)
     with full_precision(prediction.mask_logits):
         masks = prediction.mask_logits.float().sigmoid()
         if prediction.shares is not None:

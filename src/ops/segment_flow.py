@@ -21,6 +21,10 @@ def winning_flow(prediction: MaskPrediction, flow: FlowPrediction, source: int =
         flow: of the same pair and the same padded image.
         source: set of queries that the flow has moved, of a prediction fused from several key frames.
     """
+    height, width = prediction.image_size
+    if prediction.dense:
+        # One flow moves all masks, whose grid is not that of the flow.
+        return upsample_flow(flow.segment_flow[:, 0].float(), flow)[..., :height, :width]
     if tuple(flow.padded_size) != tuple(prediction.padded_size):
         raise ValueError(
             f"flow covers a padded image of {flow.padded_size}; expected {prediction.padded_size}, that of the masks"
@@ -36,5 +40,4 @@ def winning_flow(prediction: MaskPrediction, flow: FlowPrediction, source: int =
         winner = (confidence[..., None, None] * masks).argmax(1)
         index = winner[:, None, None].expand(-1, 1, 2, -1, -1)
         segment_flow = segment_flow.gather(1, index)
-    height, width = prediction.image_size
     return upsample_flow(segment_flow[:, 0], flow)[..., :height, :width]

@@ -63,6 +63,7 @@ FirstFrames = Literal["official", "alone"]
 Fusion = Literal["nearest", "linear", "photometric", "consistency", "learned"]
 CarryingFlow = Literal["auto", "own", "dis", "dis_fine", "copy", "pixel", "query", "correlation"]
 FlowName = CarryingFlow | Literal["videomt"]
+DenseSize = Literal["checkpoint", "frame"]
 NetworkSide = Literal["checkpoint"] | Side | None
 Palette = Literal["names", "dataset"]
 Split = Literal["train", "val", "test"]

@@ -10,6 +10,7 @@ from src.options.fields import (
     Compile,
     Count,
     CountOrZero,
+    DenseSize,
     Device,
     FirstFrames,
     Fusion,
@@ -144,6 +145,7 @@ class Eval(Options):
     short_side: Side | None
     max_long_side: Side | None
     split_images: bool
+    dense_size: DenseSize
     temporal_consistency: bool
     disoccluded: bool
     first_frames: FirstFrames

@@ -9,6 +9,7 @@ from src.options.fields import (
     Bytes,
     Compile,
     Count,
+    DenseSize,
     Device,
     FirstFrames,
     FlowName,
@@ -44,6 +45,7 @@ class Network(Options):
     dis_short_side: Side | None
     short_side: NetworkSide
     max_long_side: NetworkSide
+    dense_size: DenseSize
     clip_split: Split
     max_frames: Count | None
     palette: Palette

@@ -3,13 +3,14 @@
 import logging
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from transformers import PreTrainedConfig
 
 from src.models.flow import CopyFlow
 from src.models.propagator import Propagator
+from src.models.segmentors.dense import DenseSegmentor
 from src.models.segmentors.eomt import EomtSegmentor
 from src.models.segmentors.registry import load_segmentor
 from src.weights.folder_files import CONFIG_FILE, read_config
@@ -18,12 +19,18 @@ from src.weights.shipped import SHIPPED_MODELS, shipped_model
 
 log = logging.getLogger(__name__)
 
+DenseSize = Literal["checkpoint", "frame"]
+"""checkpoint: that of the model's image processor, or as the model was saved. frame: the frame's, in multiples of 32 pixels."""
+
 _OWN_FOLDERS = (("outputs",), ("data",), ("models",), ("checkpoints",), ("weights",), ("runs",))
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def load_checkpoint(
-    checkpoint: str | Path, device: str | torch.device = "cpu", split_images: bool = False
+    checkpoint: str | Path,
+    device: str | torch.device = "cpu",
+    split_images: bool = False,
+    dense_size: DenseSize = "checkpoint",
 ) -> tuple[Propagator, dict[str, Any]]:
     """Load a model of this project, or a segmentor saved by transformers.
 
@@ -31,13 +38,14 @@ def load_checkpoint(
         checkpoint: path, name of a shipped model, or id on the Hugging Face hub.
         device: device of the model.
         split_images: whether an EoMT segments images by windows; ``short_side`` of the metadata is then their side.
+        dense_size: size at which a dense segmentor reads frames; ``checkpoint``: the model's.
 
     Returns:
         The network in eval mode and its metadata.
 
     Raises:
         FileNotFoundError, OSError, ValueError: if the checkpoint cannot be read or is neither; the message names it.
-        ValueError: if ``split_images`` is set for a model that is no EoMT.
+        ValueError: if ``split_images`` is set for a model that is no EoMT, or ``dense_size`` is ``frame`` for one with queries.
     """
     propagator, metadata = _load(checkpoint, device)
     if split_images:
@@ -46,6 +54,13 @@ def load_checkpoint(
             raise ValueError(f"split_images is set for a {type(segmentor).__name__}; expected an EoMT or EoMT-DINOv3")
         segmentor.split_images()
         metadata = {**metadata, "short_side": segmentor.network.config.image_size, "max_long_side": None}
+    if dense_size == "frame":
+        if not isinstance(propagator.segmentor, DenseSegmentor):
+            raise ValueError(
+                f"dense_size is frame, and {checkpoint} has a {type(propagator.segmentor).__name__}; expected a dense model such "
+                "as SegFormer; use short_side to choose the size of others"
+            )
+        propagator.segmentor.size_rule = "frame"
     return propagator, metadata
 
 

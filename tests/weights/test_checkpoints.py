@@ -55,8 +55,8 @@ def test_checkpoint_kind_follows_from_its_config(folder: Path, tmp_path: Path) -
     assert load_checkpoint(model)[1]["classes"] == list(CLASSES)
     assert load_checkpoint(str(model / "model.safetensors"))[1]["short_side"] == 32
     assert load_checkpoint(folder)[1]["classes"][2] == "floor, tiled"
-    (tmp_path / "config.json").write_text('{"model_type": "segformer"}')
-    with pytest.raises(ValueError, match="'segformer'"):
+    (tmp_path / "config.json").write_text('{"model_type": "vit"}')
+    with pytest.raises(ValueError, match="'vit'"):
         load_checkpoint(tmp_path)
 
 

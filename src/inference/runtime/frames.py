@@ -14,6 +14,7 @@ from src.inference.runtime import onnx, openvino, parity, store
 from src.inference.runtime.graphs import Graphs, convert, precision_of, slower
 from src.models.frame_modules import KeyFrame, carried
 from src.models.propagator import Propagator
+from src.models.segmentors.dense import DenseSegmentor
 from src.ops.device import milliseconds
 from src.structures import FlowPrediction, KeyFrameState, MaskPrediction
 
@@ -185,6 +186,10 @@ class FrameRuntime:
     def _kind(self) -> Kind:
         """Return the runtime that is used where its preparation pays."""
         name, device, half = self.name, self.device.type, self.autocast == torch.float16
+        if isinstance(self.propagator.segmentor, DenseSegmentor):
+            if name not in ("auto", "eager"):
+                raise ValueError(f"runtime is {name}, and the segmentor is dense; expected one with queries; use runtime=eager")
+            return "eager"
         if name == "auto":
             on_cpu: Kind = "openvino" if device == "cpu" and not half else "eager"
             return "graph" if device == "cuda" else on_cpu if openvino.is_installed() else "eager"

@@ -11,6 +11,7 @@ from src.inference.runtime import cuda_graph, onnx, openvino
 from src.inference.runtime.tracing import Graph, TorchGraph, export_graph
 from src.models.frame_modules import KEY_OUTPUTS, NONKEY_INPUTS, KeyFrame, NonKeyFrame, flow_tensors
 from src.models.propagator import Propagator
+from src.models.segmentors.dense import DenseSegmentor
 from src.ops.device import milliseconds
 
 Kind = Literal["graph", "onnx", "openvino", "torch_export"]
@@ -68,6 +69,8 @@ def convert(propagator: Propagator, kind: Kind, image: Tensor, autocast: torch.d
         ModuleNotFoundError: if a package of the runtime is not installed.
         ValueError: if a network cannot be exported or converted.
     """
+    if isinstance(propagator.segmentor, DenseSegmentor):
+        raise ValueError("the segmentor is dense; expected one with queries, as only those are exported; use runtime=eager")
     key, nonkey, flow = KeyFrame(propagator).eval(), NonKeyFrame(propagator).eval(), propagator.flow
     with torch.autocast(image.device.type, autocast, enabled=autocast is not None and kind != "openvino"):
         outputs = key(image)

@@ -2,7 +2,7 @@
 
 import importlib.util
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -66,8 +66,8 @@ def load_network(
         saved = config_class.from_dict(values)
         saved_classes = len(saved.id2label or ())
         config = rebuild(saved, num_classes or saved_classes)
-    new = class_head if num_classes not in (None, saved_classes) else None
-    network = _load_strictly(path_or_id, network_class, config, new)
+    new = [class_head] if num_classes not in (None, saved_classes) else []
+    network = load_strictly(path_or_id, network_class, config, new)
     with naming(path_or_id):
         return network, *_saved_statistics(path_or_id)
 
@@ -97,7 +97,7 @@ def load_backbone_weights(module: nn.Module, name: str, source: str | None = Non
         # Read first: where the hub cannot be reached, this fails once and clearly.
         read_config(source, spec.model_type)
         # Classification checkpoints lack the layer norms that Mask2Former adds to each stage.
-        loaded = _load_strictly(source, network_class, cast(PreTrainedConfig, module.config), "hidden_states_norms.")
+        loaded = load_strictly(source, network_class, cast(PreTrainedConfig, module.config), ["hidden_states_norms."])
     except OSError as error:
         raise OSError(f"{error}; pretrained_backbone=false starts backbone {name} from random weights") from error
     module.load_state_dict(loaded.state_dict())
@@ -137,7 +137,7 @@ def _load_lite0(module: nn.Module, file: Path) -> None:
 
 @contextmanager
 def _without_transformers_warnings() -> Iterator[None]:
-    """Silence transformers' report of missing tensors: it lists those of the deleted loss; ``_load_strictly`` reports instead."""
+    """Silence transformers' report of missing tensors: it lists those of the deleted loss; ``load_strictly`` reports instead."""
     before = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     try:
@@ -146,10 +146,10 @@ def _without_transformers_warnings() -> Iterator[None]:
         transformers_logging.set_verbosity(before)
 
 
-def _load_strictly(
-    source: str, network_class: type[PreTrainedModel], config: PreTrainedConfig, new: str | None
+def load_strictly(
+    source: str, network_class: type[PreTrainedModel], config: PreTrainedConfig, new: Sequence[str]
 ) -> PreTrainedModel:
-    """Load a network and log its tensors; raise if one is missing or of another shape, unless ``new`` is its prefix."""
+    """Load a network and log its tensors; raise if one is missing or of another shape, unless a prefix of it is in ``new``."""
     header = read_saved_header(source)
     with naming(source), _without_transformers_warnings():
         check_memory(network_class, config, header, source)
@@ -167,7 +167,7 @@ def _load_strictly(
         )
     missing = {key for key in report["missing_keys"] if not key.startswith("criterion.")}
     other_shape = {key for key, *_ in report["mismatched_keys"] if not key.startswith("criterion.")}
-    fresh = {key for key in missing | other_shape if key.startswith(new)} if new else set()
+    fresh = {key for key in missing | other_shape if key.startswith(tuple(new))}
     if (missing | other_shape) - fresh:
         raise ValueError(
             f"weights in {source} do not fit: missing {_first(missing - fresh)}, of another shape {_first(other_shape - fresh)}; "

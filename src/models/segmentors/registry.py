@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from src.models.segmentors.base import KeyFrameSegmentor
+from src.models.segmentors.dense import DENSE_TYPES, DenseSegmentor
 from src.models.segmentors.eomt import EomtSegmentor
 from src.models.segmentors.eomt_dinov3 import EomtDinov3Segmentor
 from src.models.segmentors.hub import use_cache_if_unreachable
@@ -27,6 +28,7 @@ SEGMENTORS: dict[str, type[KeyFrameSegmentor]] = {
         VideomtSegmentor,
     )
 }
+SEGMENTORS |= dict.fromkeys(DENSE_TYPES, DenseSegmentor)
 
 
 def build_segmentor(config: Mapping[str, Any]) -> KeyFrameSegmentor:

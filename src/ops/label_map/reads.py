@@ -71,16 +71,23 @@ class PixelReader:
                 continue
             table, grid, flow = one
             vectors = flow[:, y * width + x]
-            rows = _between(y + vectors[1], height, self._scale[0], grid[0])
-            columns = _between(x + vectors[0], width, self._scale[1], grid[1])
+            rows = neighbors(y + vectors[1], height, self._scale[0], grid[0])
+            columns = neighbors(x + vectors[0], width, self._scale[1], grid[1])
             corners = torch.stack([row * grid[1] + column for row, _ in rows for column, _ in columns], 1)
             shares = torch.stack([down * right for _, down in rows for _, right in columns], 1)
             found = F.embedding_bag(corners, table, per_sample_weights=shares, mode="sum")
             pixels[:, number * queries : (number + 1) * queries] = found.sigmoid_()
 
 
-def _between(position: Tensor, length: int, scale: int, grid: int) -> list[tuple[Tensor, Tensor]]:
-    """Return both neighbors on the grid of positions in pixels, and their weights."""
+def neighbors(position: Tensor, length: int, scale: float, grid: int) -> list[tuple[Tensor, Tensor]]:
+    """Return both neighbors on the grid of positions in pixels, and their weights.
+
+    Args:
+        position: places in an image of ``length`` pixels; those outside move to its border.
+        length: pixels.
+        scale: pixels per cell.
+        grid: cells.
+    """
     place = ((position.clamp(0, length - 1) + 0.5) / scale - 0.5).clamp(0, grid - 1)
     lower = place.long()
     fraction = place - lower
