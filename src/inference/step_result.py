@@ -102,7 +102,7 @@ class LabelStream(Protocol):
 
     @property
     def delays(self) -> bool:
-        """Whether results are late, and frames wait for them."""
+        """True where results are late, and frames wait for them."""
 
     def expect(self, frames: int | None) -> None:
         """Receive the number of frames to come, where it is known; ``None``: unknown."""

@@ -86,7 +86,7 @@ class StreamingSegmentor(FrameNetworks):
 
     @property
     def delays(self) -> bool:
-        """Whether results are late: offline."""
+        """True offline, where results are late."""
         return self.mode == "offline"
 
     @property
