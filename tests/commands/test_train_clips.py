@@ -54,6 +54,7 @@ def test_a_run_leaves_a_model_checkpoints_pictures_and_logs(run: Run, tmp_path: 
     assert [path.name for path in (folder / "pictures").iterdir()] == ["step_0000002"]
     header = next(iter(folder.glob("csv/*/metrics.csv"))).read_text().splitlines()[0].split(",")
     assert {"train/loss_clip", "train/loss_frames", "train/gradient_norm", "val/miou", "val/wiou"} <= set(header)
+    assert {"model/gflops", "model/parameters", "val/streamed_miou"} <= set(header)
     assert run("resume=true") == {}
     # Another training starts from it.
     run("name=next", "stage.segmentor=null", f"stage.init_from={folder / 'model'}", "logger=none")

@@ -12,13 +12,16 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from src.data.clips import ClipDataset
+from src.inference.clip_stream import ClipStream
 from src.inference.distributed import World
-from src.inference.evaluation.clips import EvaluationOptions, evaluate_clips
+from src.inference.evaluation.clips import EvaluationOptions, evaluate_clips, evaluate_streams
 from src.inference.evaluation.pictures import write_comparison_video
 from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
+from src.measure.clip_cost import clip_cost, inference_params_m
 from src.measure.cost import frame_cost
 from src.ops.resize import short_side_size
+from src.training.clips import ClipModule
 from src.training.module import PropagationModule
 from src.training.stages import SegmentorStage
 from src.training.strategies import is_sharded
@@ -111,18 +114,26 @@ class ModelCost(_Streaming):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Count on one process, and log before the first step."""
-        if not trainer.loggers or not trainer.is_global_zero or not self.streams(pl_module):
+        is_clip_model = isinstance(pl_module, ClipModule)
+        if not trainer.loggers or not trainer.is_global_zero or not (is_clip_model or self.streams(pl_module)):
             return
-        propagator: Any = pl_module.propagator
         image = trainer.datamodule.val.read_image(0, 0)  # type: ignore[attr-defined]
-        cost = frame_cost(propagator, short_side_size((image.shape[-2], image.shape[-1]), self.short_side, self.max_long_side))
-        figures = {"model/gflops": cost.average(self.key_interval), "model/parameters": sum(cost.params_m.values())}
+        frame = image.shape[-2], image.shape[-1]
+        if isinstance(pl_module, ClipModule):
+            _, size = ClipStream(pl_module.segmentor, self.short_side, self.max_long_side).sizes(frame)
+            pl_module.segmentor.train()  # the stream has set eval mode
+            figures = clip_cost(pl_module.segmentor, size).streamed, inference_params_m(pl_module.segmentor)
+        else:
+            propagator: Any = pl_module.propagator
+            cost = frame_cost(propagator, short_side_size(frame, self.short_side, self.max_long_side))
+            figures = cost.average(self.key_interval), sum(cost.params_m.values())
         for logger in trainer.loggers:
-            logger.log_metrics(figures, step=trainer.global_step)
+            named = dict(zip(("model/gflops", "model/parameters"), figures, strict=True))
+            logger.log_metrics(named, step=trainer.global_step)
 
 
 class StreamedScore(_Streaming):
-    """Logs ``val/streamed_miou`` after training: streamed validation clips with key frames at 0, k, 2k, ...
+    """Logs ``val/streamed_miou`` after training: streamed validation clips, of a propagator with key frames at 0, k, 2k, ...
 
     In contrast, ``val/miou`` scores single pairs at all offsets. The segmentor's stage has no motion and streams nothing.
 
@@ -143,18 +154,23 @@ class StreamedScore(_Streaming):
         self.max_clips = max_clips
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Score on all ranks together, each with its share of the clips; a model that :meth:`streams` not is left out."""
-        if not self.streams(pl_module) or isinstance(pl_module.stage, SegmentorStage):
+        """Score on all ranks together, each with its share of the clips; a propagator that :meth:`streams` not is left out."""
+        is_clip_model = isinstance(pl_module, ClipModule)
+        if not is_clip_model and (not self.streams(pl_module) or isinstance(pl_module.stage, SegmentorStage)):
             return
-        propagator: Any = pl_module.propagator
+        network: Any = pl_module.network
         dataset = copy.copy(trainer.datamodule.val)  # type: ignore[attr-defined]
         dataset.clips = dataset.clips[: self.max_clips]
         world = World(trainer.global_rank, trainer.world_size, trainer.local_rank)
-        training = propagator.training
-        options = EvaluationOptions(self.short_side, self.max_long_side, key_frame_offsets="first")
-        result = evaluate_clips(propagator, dataset, self.key_interval, options, world=world)
-        propagator.train(training)
-        log.info("validation clips at key interval %d: mIoU %.1f %%", self.key_interval, 100 * result.miou)
+        training = network.training
+        if is_clip_model:
+            result = evaluate_streams([ClipStream(network, self.short_side, self.max_long_side)], dataset, world=world)
+        else:
+            options = EvaluationOptions(self.short_side, self.max_long_side, key_frame_offsets="first")
+            result = evaluate_clips(network, dataset, self.key_interval, options, world=world)
+        network.train(training)
+        interval = "" if is_clip_model else f" at key interval {self.key_interval}"
+        log.info("validation clips%s: mIoU %.1f %%", interval, 100 * result.miou)
         for logger in trainer.loggers:
             logger.log_metrics({"val/streamed_miou": result.miou}, step=trainer.global_step)
 
