@@ -178,6 +178,7 @@ class Peers(Options):
         list[
             Literal[
                 "mask2former_r50", "mask2former_swinl", "videomt_small", "videomt_large", "mrcfa_b1", "mrcfa_b5",
+                "segformer_b1", "segformer_b5",
             ]
         ],
         Field(min_length=1),

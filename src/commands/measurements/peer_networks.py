@@ -8,7 +8,13 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
-from transformers import VideomtConfig, VideomtForUniversalSegmentation
+from transformers import (
+    SegformerConfig,
+    SegformerForSemanticSegmentation,
+    SegformerImageProcessor,
+    VideomtConfig,
+    VideomtForUniversalSegmentation,
+)
 
 from src.commands.benchmark_subject import propagator_of
 from src.inference.clip_stream import ClipState, ClipStream, label_map
@@ -16,17 +22,20 @@ from src.inference.cost_probe import frame_calls
 from src.inference.evaluation.fusing import Fusing
 from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
+from src.measure.clip_cost import clip_cost, inference_params_m
 from src.measure.comparisons.peers import Peer
-from src.measure.cost import frame_cost, params_m, without_data
+from src.measure.cost import frame_cost, params_m
 from src.measure.counting import count_multiply_adds
 from src.models.clip_segmentors.mrcfa import MrcfaSegmentor
-from src.models.flow import CopyFlow
+from src.models.flow import CopyFlow, DISFlow
 from src.models.propagator import Propagator
+from src.models.segmentors.dense import DenseSegmentor
 from src.models.segmentors.videomt import VideomtSegmentor
 from src.structures import Size
 
 _CLASSES = 124
 _MIT_WIDTHS = (64, 128, 320, 512)
+_DIS_SHORT_SIDE = 240
 
 
 @dataclass(frozen=True)
@@ -57,6 +66,16 @@ class Setting:
 def _mpvss(experiment: str, name: str, setting: Setting) -> list[Peer]:
     propagator = propagator_of(setting.configs[experiment], setting.device)
     return _carried(propagator, setting, f"Mask2Former {name}, per frame", f"MPVSS {name}")
+
+
+def _segformer(name: str, depths: tuple[int, ...], decoder: int, setting: Setting) -> list[Peer]:
+    config = SegformerConfig(
+        num_labels=_CLASSES, depths=list(depths), hidden_sizes=list(_MIT_WIDTHS), decoder_hidden_size=decoder
+    )
+    segmentor = DenseSegmentor(SegformerForSemanticSegmentation(config), SegformerImageProcessor(), size_rule="frame")
+    flow = DISFlow(short_side=_DIS_SHORT_SIDE, size_divisor=segmentor.size_divisor)
+    propagator = Propagator(segmentor, flow).to(setting.device)
+    return _carried(propagator, setting, f"SegFormer {name}, per frame", f"SegFormer {name} carried by DIS")
 
 
 def _carried(propagator: Propagator, setting: Setting, per_frame: str, carried: str) -> list[Peer]:
@@ -118,19 +137,11 @@ def _mrcfa(name: str, depths: tuple[int, ...], refinement: Any, setting: Setting
         return ClipState(8, first.size, dict.fromkeys(range(9), first.references[0]))
 
     def count() -> tuple[float, None]:
-        with without_data(segmentor) as shadow:
-            image = torch.empty(1, 3, *network_size, device="cpu")
+        logits = torch.empty((1, _CLASSES, network_size[0] // 4, network_size[1] // 4), device="meta")
+        _, post = count_multiply_adds(lambda: label_map(logits, network_size, network_size))
+        return clip_cost(segmentor, network_size).streamed + post / 1e9, None
 
-            def frame() -> Tensor:
-                features = shadow.encode(image)
-                references = [shadow.as_reference(features)] * len(shadow.reference_offsets)
-                return label_map(shadow.predict(features, references), network_size, network_size)
-
-            return count_multiply_adds(frame)[1] / 1e9, None
-
-    # Three of the classifiers are read in training only.
-    unused = params_m(segmentor.head.clip_classifiers[:-1])
-    return [Peer(f"MRCFA {name}", params_m(segmentor) - unused, count, lambda: stream.step(setting.frames[1], state()))]
+    return [Peer(f"MRCFA {name}", inference_params_m(segmentor), count, lambda: stream.step(setting.frames[1], state()))]
 
 
 EXPERIMENTS = {"mask2former_r50": "vspw_r50", "mask2former_swinl": "vspw_swinl"}
@@ -142,5 +153,7 @@ NETWORKS: dict[str, Callable[[Setting], list[Peer]]] = {
     "videomt_large": partial(_videomt, "L", 1024, 24, 16, 4),
     "mrcfa_b1": partial(_mrcfa, "B1", (2, 2, 2, 2), "deep"),
     "mrcfa_b5": partial(_mrcfa, "B5", (3, 6, 40, 3), "shallow"),
+    "segformer_b1": partial(_segformer, "B1", (2, 2, 2, 2), 256),
+    "segformer_b5": partial(_segformer, "B5", (3, 6, 40, 3), 768),
 }
 """Networks by their name in ``peers.networks`` -> their rows."""

@@ -44,3 +44,15 @@ def test_a_network_that_segments_every_frame_has_one_row(name: str, params_m: fl
     found = label_map(peer.key())
     assert found.shape == (1, *SIZE) and found.dtype == torch.int64
     assert torch.equal(found, label_map(peer.key()))
+
+
+def test_a_dense_segmentor_is_measured_alone_and_carried() -> None:
+    alone, online, offline = build("segformer_b1")
+    assert alone.key is online.key is offline.key and alone.calls == (alone.key,)
+    # DIS has no parameters.
+    assert alone.params_m == online.params_m == offline.params_m
+    key, nonkey = online.count()
+    assert alone.count() == (key, None) and nonkey is not None and nonkey < key and offline.count()[0] == key
+    assert label_map(alone.key()).shape == (1, *SIZE) and online.nonkey is not None and offline.nonkey is not None
+    assert label_map(online.nonkey()).shape == (1, *SIZE)
+    offline.nonkey()
