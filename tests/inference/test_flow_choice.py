@@ -46,7 +46,7 @@ def test_every_flow_of_a_checkpoint_can_be_selected() -> None:
     for name, kind in kinds.items():
         found = with_flow(query, {}, name)
         assert isinstance(found.flow, kind) and found.segmentor is query.segmentor and not found.training
-    with pytest.raises(ValueError, match="flow is 'raft'; expected one of auto, own, copy, dis"):
+    with pytest.raises(ValueError, match="flow is 'raft'; expected one of auto, own, videomt, copy, dis"):
         with_flow(query, {}, "raft")
     with pytest.raises(ValueError, match="needs a checkpoint with a QueryFlow"):
         with_flow(tiny_propagator("copy"), {}, "query")

@@ -66,7 +66,7 @@ def test_a_method_without_its_network_is_refused(flow: str, method: str) -> None
 
 def test_an_unknown_method_is_refused() -> None:
     with pytest.raises(
-        ValueError, match="method is 'raft'; expected one of per_frame, copy, dis, dis_fine, pixel, query, correlation"
+        ValueError, match="method is 'raft'; expected one of per_frame, videomt, copy, dis, dis_fine, pixel, query, correlation"
     ):
         with_method(tiny_propagator("copy"), "raft")
 
