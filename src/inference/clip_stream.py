@@ -47,9 +47,9 @@ class ClipStream:
 
     Args:
         segmentor: network; switched to eval mode here.
-        short_side: shorter side of frames before they are stretched, pixels; ``max_long_side`` is the maximum longer one.
-            Without both, frames of multiples of the divisor keep their size, and others get the published one.
-        keep_multiples: whether frames of multiples of the divisor keep their size with given sides, too.
+        short_side: shorter side of frames before they are stretched, pixels; ``None`` keeps their size.
+        max_long_side: maximum longer side, pixels; without ``short_side`` it only shrinks.
+        keep_multiples: whether frames of multiples of the divisor keep their size, whatever the sides.
         autocast: precision of the network; ``None``: float32.
         first_frames: see :meth:`ClipSegmentor.reference_frames`.
         clock: clock in seconds.
@@ -137,11 +137,9 @@ class ClipStream:
     def sizes(self, size: Size) -> tuple[Size, Size]:
         """Return the size that a frame (H, W) is fitted to, and that of the network's input."""
         divisor = self.segmentor.size_divisor
-        given = (self.short_side, self.max_long_side) != (None, None)
-        if given and not (self.keep_multiples and padded_size(size, divisor) == size):
-            fitted = short_side_size(size, self.short_side, self.max_long_side)
-        else:
-            fitted = self.segmentor.fitted_size(size)
+        if self.keep_multiples and padded_size(size, divisor) == size:
+            return size, size
+        fitted = short_side_size(size, self.short_side, self.max_long_side)
         return fitted, padded_size(fitted, divisor)
 
     def resize(self, image: Tensor) -> Tensor:

@@ -47,7 +47,8 @@ def test_label_map_resizes_twice() -> None:
 def test_sizes() -> None:
     network = tiny_mrcfa()
     assert ClipStream(network).sizes((64, 96)) == ((64, 96), (64, 96))
-    assert ClipStream(network).sizes((480, 1137)) == ((360, 853), (384, 864))
+    assert ClipStream(network).sizes((360, 480)) == ((360, 480), (384, 480))
+    assert ClipStream(network, 480, 853, keep_multiples=True).sizes((480, 1137)) == ((360, 853), (384, 864))
     assert ClipStream(network, short_side=60).sizes((64, 96)) == ((60, 90), (64, 96))
     assert ClipStream(network, short_side=120, keep_multiples=True).sizes((64, 96)) == ((64, 96), (64, 96))
     assert ClipStream(network, short_side=120, keep_multiples=True).sizes((60, 90)) == ((120, 180), (128, 192))

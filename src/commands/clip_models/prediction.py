@@ -19,6 +19,7 @@ _KEY_FRAME_SETTINGS = (
     "fusion", "fuse_keys", "key_interval", "flow", "dis_short_side", "flow_pictures", "flow_scale", "key_marks", "compile",
     "map_size", "reset_at_cuts", "split_images",
 )  # fmt: skip
+_SIDES = ("short_side", "max_long_side")
 
 
 def clip_predictor(cfg: DictConfig, options: OutputOptions, device: str) -> VideoPredictor:
@@ -35,7 +36,8 @@ def clip_predictor(cfg: DictConfig, options: OutputOptions, device: str) -> Vide
         segmentor, metadata = load_clip_model(typed_path(str(cfg.checkpoint)), device_named(device))
     weights = tensor_fingerprint(segmentor.state_dict(), json.dumps(metadata, sort_keys=True, default=str))
     classes, palette = names_and_colors(metadata, segmentor.num_classes, cfg.palette)
-    sides = [metadata.get(name) if cfg[name] == "checkpoint" else cfg[name] for name in ("short_side", "max_long_side")]
+    published = dict(zip(_SIDES, segmentor.published_sides, strict=True))
+    sides = [metadata.get(name, published[name]) if cfg[name] == "checkpoint" else cfg[name] for name in _SIDES]
     as_saved = cfg.short_side == cfg.max_long_side == "checkpoint"
     stream = ClipStream(segmentor, sides[0], sides[1], autocast_named(cfg.autocast), as_saved, cfg.first_frames)
     return VideoPredictor(stream, classes, palette, options, cfg.max_frames, weights=weights)

@@ -138,15 +138,11 @@ class ClipSegmentor(PartlyFrozen, Generic[Target, Reference]):
         """Return the published references of a frame near the start of a video; by default none."""
         return ()
 
-    def fitted_size(self, size: Size) -> Size:
-        """Return the size that a frame has before it is stretched: its own for multiples of the divisor, else as published."""
+    def network_size(self, size: Size) -> Size:
+        """Return the network's input size for a frame (H, W) in the published test: multiples of the divisor are unchanged."""
         if padded_size(size, self.size_divisor) == size:
             return size
-        return short_side_size(size, *self.published_sides)
-
-    def network_size(self, size: Size) -> Size:
-        """Return the size (H, W) that a frame is stretched to for the network: multiples of its divisor."""
-        return padded_size(self.fitted_size(size), self.size_divisor)
+        return padded_size(short_side_size(size, *self.published_sides), self.size_divisor)
 
     def normalize(self, image: Num[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
         """Normalize frames, RGB 0..255; a size that is no multiple of ``size_divisor`` is a ``ValueError``."""

@@ -10,8 +10,10 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from src.command_line.arguments import quote_paths
+from src.commands.clip_models.prediction import clip_predictor
 from src.commands.predict import predict
-from src.inference.clip_stream import label_map
+from src.inference.clip_stream import ClipStream, label_map
+from src.inference.video.outputs import OutputOptions
 from src.weights.clip_folder import save_clip_model
 from tests.models.clip_segmentors.tiny import random_frames, tiny_mrcfa
 
@@ -59,3 +61,23 @@ def test_options_of_key_frames_are_refused(tmp_path: Path, override: str, messag
         predict(config(f"checkpoint={model}", f"input={image}", f"output={tmp_path / 'out'}", override))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("metadata", "overrides", "size"),
+    [
+        ({}, [], (480, 864)),
+        ({"short_side": None, "max_long_side": None}, [], (64, 128)),
+        ({"short_side": 96, "max_long_side": None}, [], (96, 192)),
+        ({}, ["short_side=null", "max_long_side=null"], (64, 128)),
+        ({}, ["short_side=128", "max_long_side=null"], (128, 256)),
+    ],
+)
+def test_sizes_are_those_of_the_model_unless_given(
+    tmp_path: Path, metadata: dict[str, int | None], overrides: list[str], size: tuple[int, int]
+) -> None:
+    model = save_clip_model(tiny_mrcfa(), tmp_path / "model", metadata)
+    cfg = config(f"checkpoint={model}", "input=x", "output=y", *overrides)
+    stream = clip_predictor(cfg, OutputOptions(), "cpu").stream
+    assert isinstance(stream, ClipStream)
+    assert stream.sizes((60, 107))[1] == size
