@@ -261,6 +261,7 @@ def test_memory_is_constant_over_2000_frames() -> None:
 
 class OneConvolution(nn.Module):
     size_divisor, num_classes, num_queries, query_dim = 32, 4, 6, 4
+    splits_images = False
 
     def __init__(self) -> None:
         super().__init__()
