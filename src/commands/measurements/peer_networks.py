@@ -79,7 +79,7 @@ def _segformer(name: str, depths: tuple[int, ...], decoder: int, setting: Settin
 
 
 def _carried(propagator: Propagator, setting: Setting, per_frame: str, carried: str) -> list[Peer]:
-    """Build the rows of a segmentor alone, and with its masks carried online and offline."""
+    """Build the rows of a segmentor on every frame, and with its masks carried online and offline."""
     first, second, last = setting.frames[0], setting.frames[1], setting.frames[-1]
     online, offline = (
         StreamingSegmentor(propagator, FixedInterval(2), autocast=setting.autocast, mode=mode) for mode in ("online", "offline")

@@ -27,7 +27,7 @@ class ModeCost:
 
     @property
     def pays(self) -> bool:
-        """Whether a carried frame is faster than a key frame by enough to give up accuracy."""
+        """Return whether a carried frame is faster than a key frame by enough to give up accuracy."""
         return self.carried_ms < WORTHWHILE * self.key_ms
 
     def mean_ms(self, key_interval: int) -> float:
