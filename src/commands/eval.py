@@ -119,7 +119,7 @@ def evaluate(cfg: DictConfig, world: World = SINGLE) -> list[Row]:
 def _evaluate_model(
     cfg: DictConfig, output: Path, console: Console, world: World
 ) -> tuple[list[Row], list[MethodResult], ClipDataset]:
-    if is_clip_model(cfg.checkpoint):
+    if is_clip_model(typed_path(str(cfg.checkpoint))):
         return evaluate_clip_model(cfg, output, console, world)
     overlay, pictures = new_path(cfg.overlay, cfg.overwrite, ".mp4"), new_path(cfg.pictures, cfg.overwrite)
     saved = new_path(cfg.save_predictions, cfg.overwrite)

@@ -6,6 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 from rich.console import Console
 
+from src.command_line.arguments import typed_path
 from src.commands.clip_models.settings import refuse_settings
 from src.commands.evaluated import conditions, dataset_of, warn_of_void
 from src.data.clips import ClipDataset
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 
 _KEY_FRAME_SETTINGS = (
     "methods", "key_intervals", "schedulers", "mode", "fusion", "fuse_keys", "interval_shifts", "protocol", "key_frame_offsets",
-    "disoccluded", "runtime", "overlay", "pictures", "split_images",
+    "disoccluded", "runtime", "overlay", "pictures", "split_images", "dense_size",
 )  # fmt: skip
 
 
@@ -41,7 +42,7 @@ def evaluate_clip_model(
     """
     refuse_settings(cfg, "eval", _KEY_FRAME_SETTINGS)
     saved = new_path(cfg.save_predictions, cfg.overwrite)
-    segmentor, metadata = load_clip_model(cfg.checkpoint, device_named(world.device(cfg.device)))
+    segmentor, metadata = load_clip_model(typed_path(str(cfg.checkpoint)), device_named(world.device(cfg.device)))
     dataset = dataset_of(cfg)
     check_classes(metadata, dataset)
     precision = autocast_named(cfg.autocast)

@@ -17,7 +17,7 @@ from src.weights.clip_folder import load_clip_model
 
 _KEY_FRAME_SETTINGS = (
     "fusion", "fuse_keys", "key_interval", "flow", "dis_short_side", "flow_pictures", "flow_scale", "key_marks", "compile",
-    "map_size", "reset_at_cuts", "split_images",
+    "map_size", "reset_at_cuts", "split_images", "dense_size",
 )  # fmt: skip
 _SIDES = ("short_side", "max_long_side")
 
