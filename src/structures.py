@@ -87,7 +87,7 @@ class Window:
 
     Attributes:
         corner: (row, column) of its first pixel.
-        prediction: masks of the rectangle alone, without padding.
+        prediction: masks of the rectangle, without padding.
     """
 
     corner: tuple[int, int]
