@@ -24,6 +24,15 @@ _RESNET = {
     "model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 8, 12, 16], "depths": [1, 1, 1, 1], "layer_type": "basic",
     "out_features": ["stage1", "stage2", "stage3", "stage4"],
 }  # fmt: skip
+_TIPS = {
+    "model_type": "tipsv2_vision_model", "hidden_size": 24, "num_hidden_layers": 4, "num_attention_heads": 2, "image_size": 56,
+    "patch_size": 14, "out_indices": [1, 2, 3, 4], "apply_layernorm": True, "reshape_hidden_states": False,
+}  # fmt: skip
+_SAPIENS = {
+    "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "num_key_value_attention_heads": 1, "num_first_full_attention_layers": 1, "num_last_full_attention_layers": 1,
+    "num_register_tokens": 1, "image_size": [SIDE, 48], "head_config": {"upsample_out_channels": [8, 8], "conv_out_channels": [8]},
+}  # fmt: skip
 _SQUARE = {"height": SIDE, "width": SIDE}
 
 FAMILIES: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
@@ -49,6 +58,11 @@ FAMILIES: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
         {**_ASPP, "width_multiplier": 0.25, "n_attn_blocks": [1, 1, 1], "base_attn_unit_dims": [32, 32, 32]},
         "MobileViTImageProcessor", {"size": {"shortest_edge": SIDE}, "do_center_crop": False},
     ),
+    "tipsv2_dpt": (
+        {"backbone_config": _TIPS, "neck_hidden_sizes": [8, 8, 16, 16], "fusion_hidden_size": 8},
+        "Tipsv2DptImageProcessor", {"size": {"height": 56, "width": 56}},
+    ),
+    "sapiens2": (_SAPIENS, "Sapiens2ImageProcessor", {"size": {"height": SIDE, "width": 48}}),
     "mobilenet_v2": (
         {"image_size": SIDE, "depth_multiplier": 0.25, "output_stride": 16},
         "MobileNetV2ImageProcessor", {"size": {"shortest_edge": SIDE}, "do_center_crop": False},

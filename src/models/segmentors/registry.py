@@ -74,7 +74,9 @@ def replace_class_head(segmentor: KeyFrameSegmentor, num_classes: int) -> KeyFra
     weights, shapes = segmentor.state_dict(), {name: value.shape for name, value in fresh.state_dict().items()}
     loaded = {name: value for name, value in weights.items() if shapes.get(name) == value.shape}
     new = sorted(shapes.keys() - loaded.keys())
-    head = {id(parameter) for parameter in fresh.parts()["class_head"].parameters()}
+    parts = fresh.parts()
+    # The class scores of a dense segmentor are those of its whole head.
+    head = {id(parameter) for parameter in parts["class_head" if "class_head" in parts else "head"].parameters()}
     outside = [name for name, parameter in fresh.named_parameters() if name in new and id(parameter) not in head]
     if outside:
         raise ValueError(f"{', '.join(outside)} depend on num_classes={num_classes}; expected only the class head to")

@@ -17,7 +17,7 @@ from src.inference.streaming import Mode, StreamingSegmentor
 from src.models.flow import CopyFlow, CorrelationFlow, QueryFlow
 from src.models.propagator import Propagator
 from src.models.segmentors.dense import DENSE_TYPES, DenseSegmentor
-from src.models.segmentors.registry import load_segmentor
+from src.models.segmentors.registry import load_segmentor, replace_class_head
 from src.ops.masks import best_class, semantic_map, semantic_scores
 from src.weights.checkpoints import load_checkpoint
 from src.weights.model_folder import load_model, save_model
@@ -145,6 +145,7 @@ def test_other_number_of_classes_re_initializes_what_depends_on_it(folder: Path)
     before = old.state_dict()
     changed = [name for name, value in new.state_dict().items() if not torch.equal(value, before[name])]
     assert changed == ["network.decode_head.classifier.weight", "network.decode_head.classifier.bias"]
+    assert replace_class_head(old, 9).num_classes == 9
     with torch.inference_mode():
         assert semantic_scores(new.eval()(pictures())).shape[1] == 9
 
