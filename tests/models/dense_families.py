@@ -31,7 +31,8 @@ _TIPS = {
 _SAPIENS = {
     "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
     "num_key_value_attention_heads": 1, "num_first_full_attention_layers": 1, "num_last_full_attention_layers": 1,
-    "num_register_tokens": 1, "image_size": [SIDE, 48], "head_config": {"upsample_out_channels": [8, 8], "conv_out_channels": [8]},
+    "num_register_tokens": 1, "image_size": [SIDE, 48],
+    "head_config": {"upsample_out_channels": [8, 8], "conv_out_channels": [8]},
 }  # fmt: skip
 _SQUARE = {"height": SIDE, "width": SIDE}
 
