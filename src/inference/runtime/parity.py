@@ -60,7 +60,7 @@ def compare(found: MaskPrediction, expected: MaskPrediction, tolerance: float) -
         float(difference.norm() / reference.norm().clamp(min=1e-12)),
         float(difference.abs().max()),
         share,
-        share if share <= MOST_LABELS else float((different & ~_near_ties(expected, 2 * tolerance)).float().mean()),
+        share if share == 0 else float((different & ~_near_ties(expected, 2 * tolerance)).float().mean()),
         tolerance,
     )
 
