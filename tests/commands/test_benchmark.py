@@ -150,7 +150,7 @@ def test_a_training_step_is_measured_at_the_size_of_its_crops(capsys: pytest.Cap
 @pytest.mark.parametrize(
     "overrides, message",
     [
-        (["what=costs"], "what=costs; expected one of all, break_even, cost, latency, loader, paper, speed, training"),
+        (["what=costs"], "what=costs; expected one of all, break_even, cost, latency, loader, paper, peers, speed, training"),
         (["what=cost", "data=camvid"], r"data=camvid .* expected size=\[height,width\]"),
         (["what=cost", "size=[64]"], r"size=\[64\]; expected \[height, width\]"),
         (["what=cost", "key_interval=0", "model/segmentor=tiny", "model/flow=copy"], "key_interval is 0"),
