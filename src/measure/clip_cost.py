@@ -13,13 +13,13 @@ from src.structures import Size
 
 @dataclass(frozen=True)
 class ClipCost:
-    """GFLOPs of the steps of a frame; a multiply-add counts 1.
+    """GFLOPs of each step of a frame, with 1 for a multiply-add.
 
     Attributes:
         encode: encoder and embedding of one frame.
         reference: what is kept of a frame for later ones.
         predict: logits of an encoded frame with its references.
-        alone: logits of an encoded frame by itself.
+        alone: logits of an encoded frame without references.
         frames: frames of a clip, with the target.
     """
 
