@@ -120,7 +120,7 @@ def measure_speed(cfg: DictConfig, console: Console) -> Row:
         if "parts" in cfg.speed.measure:
             raise ValueError(f"speed.measure has parts and runtime is {cfg.runtime}; expected eager, or [frames,clips]")
         eager = StreamingSegmentor(propagator, FixedInterval(max(intervals)), autocast=autocast, map_size=cfg.map_size)
-        fused |= runtime_calls(streams[max(intervals)], eager, frames)
+        fused |= runtime_calls(streams[max(intervals)], eager, frames, streams[1].runtime.kind)
     row = {**subject(cfg, size), **speed_row(propagator, streams, frames, plan, fused), **machine(device, cfg.autocast)}
     speed_report.show(row, console, None if cfg.output is None else Path(cfg.output).with_suffix(".png"))
     return row

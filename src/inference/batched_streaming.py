@@ -27,7 +27,7 @@ def step_streams(
 
     Streams are independent: each has its own state and key frames, starts and ends at any time, and has its own size (each size
     is a separate batch). A single stream gives the bits of :meth:`StreamingSegmentor.predict`; several streams do as far as the
-    networks compute each row of a batch as they compute it alone, since larger batches may be rounded differently. Compiled
+    networks compute each row of a batch as they compute a single one, since larger batches may be rounded differently. Compiled
     networks are recompiled for each new batch size. Millisecond budgets are not updated from batch times: they keep their first
     estimate of the costs.
 

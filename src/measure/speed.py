@@ -28,9 +28,11 @@ FRAMES = {
     "offline_fused_key": "our key frame, fused with those before and after",
     "per_frame_eager": "our key frame in eager torch",
     "nonkey_eager": "our non-key frame in eager torch",
-    "runtime_alone": "the key frame's network in the runtime, full-size post-processing",
+    "openvino_alone": "the key frame's network in OpenVINO, full-size post-processing",
+    "onnx_alone": "the key frame's network in ONNX Runtime, full-size post-processing",
+    "graph_alone": "the key frame's network as a CUDA graph, full-size post-processing",
 }
-"""Timed calls of single frames -> their titles in tables. The last six are those of :func:`measure_speed`'s argument."""
+"""Timed calls of single frames -> their titles in tables. The last eight are those of :func:`measure_speed`'s argument."""
 
 _RATIOS = {
     "per_frame_vs_transformers": ("transformers", "per_frame"),
@@ -43,7 +45,9 @@ _RATIOS = {
     "per_frame_vs_eager": ("per_frame_eager", "per_frame"),
     "nonkey_vs_eager": ("nonkey_eager", "nonkey"),
     "clip_k5_vs_per_frame": ("k1", "k5"),
-    "clip_k5_vs_runtime_alone": ("runtime_alone", "k5"),
+    "clip_k5_vs_openvino": ("openvino_alone", "k5"),
+    "clip_k5_vs_onnx": ("onnx_alone", "k5"),
+    "clip_k5_vs_graph": ("graph_alone", "k5"),
     "clip_k5_vs_transformers": ("transformers", "k5"),
     "clip_k5_vs_transformers_full_size": ("transformers_full_size", "k5"),
 }
@@ -124,7 +128,9 @@ def measure_speed(
     return {**row, "ratios": ratios(row)}
 
 
-def runtime_calls(stream: Stream, eager: Stream, frames: Sequence[Tensor]) -> dict[str, Callable[[], object]]:
+def runtime_calls(
+    stream: Stream, eager: Stream, frames: Sequence[Tensor], runtime: str
+) -> dict[str, Callable[[], object]]:
     """Return calls that compare a stream's runtime with eager torch, and with the runtime as used without this project."""
     first, second = frames[:2]
     # The first frames prepare the runtime and compare its results.
@@ -133,7 +139,7 @@ def runtime_calls(stream: Stream, eager: Stream, frames: Sequence[Tensor]) -> di
     return {
         "per_frame_eager": lambda: eager.step(first, None),
         "nonkey_eager": lambda: eager.step(second, state),
-        "runtime_alone": lambda: full_size_scores(stream.predict(first, None).prediction).argmax(1),
+        f"{runtime}_alone": lambda: full_size_scores(stream.predict(first, None).prediction).argmax(1),
     }
 
 
