@@ -128,9 +128,7 @@ def measure_speed(
     return {**row, "ratios": ratios(row)}
 
 
-def runtime_calls(
-    stream: Stream, eager: Stream, frames: Sequence[Tensor], runtime: str
-) -> dict[str, Callable[[], object]]:
+def runtime_calls(stream: Stream, eager: Stream, frames: Sequence[Tensor], runtime: str) -> dict[str, Callable[[], object]]:
     """Return calls that compare a stream's runtime with eager torch, and with the runtime as used without this project."""
     first, second = frames[:2]
     # The first frames prepare the runtime and compare its results.
