@@ -102,12 +102,16 @@ class PackageHook(BuildHookInterface):  # type: ignore[type-arg]
 
 
 class RequirementsHook(MetadataHookInterface):
-    """Dependencies of the package, from ``requirements.txt``; ``mpvss[cluster]`` adds those of sweeps, ``[openvino]`` it."""
+    """Dependencies of the package, from ``requirements.txt``.
+
+    ``mpvss[cluster]`` adds those of sweeps, ``mpvss[openvino]`` and ``mpvss[onnx]`` those of a runtime.
+    """
 
     def update(self, metadata: dict[str, Any]) -> None:
         """Add the dependencies to the metadata."""
         metadata["dependencies"] = self._listed("requirements.txt")
-        metadata["optional-dependencies"] = {name: self._listed(f"requirements-{name}.txt") for name in ("cluster", "openvino")}
+        extras = ("cluster", "openvino", "onnx")
+        metadata["optional-dependencies"] = {name: self._listed(f"requirements-{name}.txt") for name in extras}
 
     def _listed(self, name: str) -> list[str]:
         lines = (Path(self.root) / name).read_text(encoding="utf-8").splitlines()

@@ -64,7 +64,7 @@ def test_the_constraints_agree_with_every_requirement() -> None:
     constraints = pinned("constraints.txt")
     files = sorted(path.name for path in ROOT.glob("requirements*.txt"))
     listed = {name: number for file in files for name, number in pinned(file).items() if not name.startswith("-")}
-    assert len(files) == 6 and len(listed) > 60
+    assert len(files) == 7 and len(listed) > 60
     assert {name: constraints.get(name) for name in listed} == listed, "run `make constraints`"
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
     assert lines == sorted(lines, key=lambda line: line.split("==")[0]) and all(
@@ -73,7 +73,8 @@ def test_the_constraints_agree_with_every_requirement() -> None:
 
 
 @pytest.mark.skipif(
-    None in (find_spec("gradio"), find_spec("openvino")), reason="Gradio or OpenVINO is not installed (requirements-*.txt)"
+    None in (find_spec("gradio"), find_spec("openvino"), find_spec("onnxruntime")),
+    reason="Gradio, OpenVINO or ONNX Runtime is not installed (requirements-*.txt)",
 )
 def test_everything_installed_for_the_requirements_is_constrained() -> None:
     constraints, found = pinned("constraints.txt"), needed()
