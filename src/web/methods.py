@@ -21,6 +21,7 @@ FLOWS = {
     "correlation": "A light learned flow from local correlations.",
     "dis": "Optical flow without training (DIS), on small images.",
     "dis_fine": "Optical flow without training, up to the full resolution: more accurate, slower.",
+    "videomt": "VidEoMT on every frame, from the queries of the frame before; online only.",
     "copy": "No motion: the masks of the key frame stay in place.",
 }
 """Explanation of each flow."""

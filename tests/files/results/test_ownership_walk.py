@@ -196,7 +196,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> None:
         return SimpleNamespace(path=path, text=path.read_text() if path.is_file() else "fine", info=info)
 
     monkeypatch.setattr(commands, "load_predictor", lambda cfg, options, device, mode: FakePredictor(options))
-    monkeypatch.setattr(commands, "_open_path", open_path)
+    monkeypatch.setattr(commands, "open_path", open_path)
     assert threading.active_count() < 50
 
 
