@@ -130,11 +130,8 @@ def _evaluate_model(
     for fusing in fused:
         replace(options, fusing=fusing)  # refuses contradictions before a model is loaded
     todo = jobs(cfg.methods, intervals, cfg.schedulers, fused)
-    if saved is not None and len(todo) > 1:
-        raise ValueError(
-            f"save_predictions is set with {len(todo)} results ({'; '.join(job.title for job in todo)}); "
-            'expected one method, key interval and mode, e.g. "methods=[query]" "key_intervals=[5]"'
-        )
+    if saved is not None:
+        _check_single([job.title for job in todo])
     rules = list(dict.fromkeys(fusing.fusion for fusing in fused if fusing.fusion is not None))
     methods, dataset = _methods_and_data(cfg, world, rules)
     device = next(next(iter(methods.values())).parameters()).device
@@ -179,6 +176,15 @@ def _evaluate_model(
         if path is not None:
             log.info("written: %s", path)
     return rows, results, dataset
+
+
+def _check_single(titles: Sequence[str]) -> None:
+    """Raise ``ValueError`` if predictions of several results are to be saved in one folder."""
+    if len(titles) > 1:
+        raise ValueError(
+            f"save_predictions is set with {len(titles)} results ({'; '.join(titles)}); "
+            'expected one method, key interval and mode, e.g. "methods=[query]" "key_intervals=[5]"'
+        )
 
 
 def _methods_and_data(cfg: DictConfig, world: World, rules: Sequence[FusionRule]) -> tuple[dict[str, Propagator], ClipDataset]:
