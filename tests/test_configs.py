@@ -45,6 +45,10 @@ EXPERIMENTS = choices("experiment")
 SAVED_ELSEWHERE = ("maskformer", "oneformer", "eomt", "eomt_dinov3", "videomt")
 """Segmentors whose weights and sizes come from the hub."""
 # What a choice leaves to the user.
+GROUPS = (
+    "data", "model/segmentor", "model/flow", "model/clip_segmentor", "stage", "trainer", "logger", "callbacks", "paths", "debug",
+    "hparams_search",
+)  # fmt: skip
 NEEDED = {
     "model/segmentor=mask2former": ["model.segmentor.backbone=tiny"],
     "model/segmentor=pretrained": ["model.segmentor.path_or_id=x"],
@@ -79,22 +83,7 @@ def check_targets(cfg: DictConfig) -> int:
     return len(found)
 
 
-@pytest.mark.parametrize(
-    "group",
-    [
-        "data",
-        "model/segmentor",
-        "model/flow",
-        "model/clip_segmentor",
-        "stage",
-        "trainer",
-        "logger",
-        "callbacks",
-        "paths",
-        "debug",
-        "hparams_search",
-    ],
-)
+@pytest.mark.parametrize("group", GROUPS)
 def test_every_choice_of_every_group_composes(group: str) -> None:
     assert choices(group)
     for choice in choices(group):
@@ -104,21 +93,8 @@ def test_every_choice_of_every_group_composes(group: str) -> None:
 
 def test_every_group_is_tested() -> None:
     groups = {str(path.parent.relative_to(CONF)) for path in CONF.rglob("*.yaml")}
-    known = {
-        "data",
-        "model/segmentor",
-        "model/flow",
-        "model/clip_segmentor",
-        "stage",
-        "trainer",
-        "logger",
-        "callbacks",
-        "paths",
-        "debug",
-        "hparams_search",
-    }
     elsewhere = {"scheduler": "commands/test_predict.py", "sweep": "test_sweeps.py", "hydra/launcher": "test_multirun.py"}
-    assert groups - known - set(elsewhere) == {".", "hydra", "experiment", "recipe", "data/base"}
+    assert groups - {*GROUPS} - set(elsewhere) == {".", "hydra", "experiment", "recipe", "data/base"}
     assert all((Path(__file__).parent / name).is_file() for name in elsewhere.values())
 
 

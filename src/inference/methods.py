@@ -29,9 +29,8 @@ def with_method(propagator: Propagator, method: str) -> Propagator:
     """Combine the segmentor with the flow of a named method; weights are shared, not copied.
 
     ``per_frame`` (for key interval 1) and ``copy`` have no motion, ``videomt`` (for key interval 1) is VidEoMT frame by frame,
-    ``dis`` is training-free optical flow, ``dis_fine`` a more
-    accurate and slower one, ``pixel`` one learned flow for all segments, ``query`` the paper's flow per segment, and
-    ``correlation`` the light estimator.
+    ``dis`` is training-free optical flow, ``dis_fine`` a more accurate and slower one, ``pixel`` one learned flow for all
+    segments, ``query`` the paper's flow per segment, and ``correlation`` the light estimator.
 
     Args:
         propagator: trained network.

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from src.files.torch_files import read_torch
 from src.models.clip_segmentors.base import ClipSegmentor
@@ -15,6 +14,7 @@ from src.weights.folder_files import (
     CONFIG_FILE,
     WEIGHTS_FILE,
     plain_json,
+    read_checkpoint,
     read_config,
     read_header,
     read_weights,
@@ -58,7 +58,7 @@ def load_clip_model(path: str | Path, device: str | torch.device = "cpu") -> tup
     """
     path = Path(path)
     if path.is_file() and path.suffix != ".safetensors":
-        config, tensors = _read_checkpoint(path)
+        config, tensors = read_checkpoint(path, CHECKPOINT_PREFIX)
         segmentor = rebuild(_build, config, "", lambda: tensors, tensors, path, path)
     else:
         folder, weights = (path, path / WEIGHTS_FILE) if path.suffix != ".safetensors" else (path.parent, path)
@@ -90,12 +90,3 @@ def _build(config: Mapping[str, Any]) -> AnyClipSegmentor:
         # Among others, "weights" would be read from anywhere.
         check_arguments(kind, {name: value for name, value in network.items() if name != "model_type"})
     return build_clip_segmentor(network)
-
-
-def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    checkpoint = read_torch(path)
-    if not isinstance(checkpoint, dict) or not all(isinstance(checkpoint.get(x), dict) for x in ("model_config", "state_dict")):
-        raise ValueError(f"{path} is not a checkpoint of this project; expected the keys 'model_config' and 'state_dict'")
-    state = {str(name): value for name, value in checkpoint["state_dict"].items() if isinstance(value, Tensor)}
-    tensors = {name.removeprefix(CHECKPOINT_PREFIX): x for name, x in state.items() if name.startswith(CHECKPOINT_PREFIX)}
-    return checkpoint["model_config"], tensors

@@ -1,4 +1,4 @@
-"""Folder of ``config.json`` and ``model.safetensors``: atomic writing and safe reading."""
+"""Folder of ``config.json`` and ``model.safetensors``, written atomically; safe reading of it and of checkpoints."""
 
 import json
 import shutil
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from src.files.results.owned_folder import Scratch, output_lock
 from src.files.saved_networks import damaged, read_json_object, read_safetensors_header
+from src.files.torch_files import read_torch
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -103,3 +104,26 @@ def _require_file(path: Path) -> None:
     if not path.is_file():
         found = "is no file" if path.exists() else "is a link to nothing" if path.is_symlink() else "does not exist"
         raise FileNotFoundError(f"{path} {found}; expected a model folder of {CONFIG_FILE} and {WEIGHTS_FILE}")
+
+
+def read_checkpoint(path: Path, prefix: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read the model's configuration and weights of a Lightning checkpoint (``.ckpt``) as data.
+
+    Args:
+        path: checkpoint of a training of this project.
+        prefix: prefix of the network's tensors, which is removed; others are left out.
+
+    Raises:
+        ValueError: if the file is damaged or of another kind.
+    """
+    checkpoint = read_torch(path)
+    if not isinstance(checkpoint, dict) or not {"model_config", "state_dict"} <= set(checkpoint):
+        raise ValueError(f"{path} is not a checkpoint of this project; expected the keys 'model_config' and 'state_dict'")
+    config, state = checkpoint["model_config"], checkpoint["state_dict"]
+    for name, value in (("model_config", config), ("state_dict", state)):
+        if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+            raise ValueError(f"{path}: {name} is {type(value).__name__}; expected a dict with names as keys")
+    tensors = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    if odd := next((name for name, value in tensors.items() if not isinstance(value, Tensor) or value.is_meta), None):
+        raise ValueError(f"{path}: {prefix}{odd} is no tensor with values; expected the weights of a model")
+    return config, tensors

@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from src.files.torch_files import read_torch
 from src.models.flow import FLOW_ESTIMATORS, FlowEstimator
 from src.models.propagator import Propagator
 from src.models.segmentors.registry import build_segmentor
@@ -17,6 +15,7 @@ from src.weights.folder_files import (
     CONFIG_FILE,
     WEIGHTS_FILE,
     plain_json,
+    read_checkpoint,
     read_config,
     read_header,
     read_weights,
@@ -120,7 +119,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> tuple[Pr
         found = "is a link to nothing" if path.is_symlink() else "does not exist"
         raise FileNotFoundError(f"{path} {found}; expected a folder of {CONFIG_FILE} and {WEIGHTS_FILE}, or a .ckpt")
     if path.is_file() and path.suffix != ".safetensors":
-        config, tensors = _read_checkpoint(path)
+        config, tensors = read_checkpoint(path, CHECKPOINT_PREFIX)
         propagator = rebuild(build_model, config, "flow.", lambda: tensors, tensors, path, path)
     else:
         folder, weights = (path, path / WEIGHTS_FILE) if path.is_dir() else (path.parent, path)
@@ -198,17 +197,3 @@ def _build_flow(flow: Any) -> FlowEstimator:
         return FLOW_ESTIMATORS[flow["name"]](**flow.get("config", {}))
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"flow config does not fit this code: {type(error).__name__}: {error}") from error
-
-
-def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    checkpoint = read_torch(path)
-    if not isinstance(checkpoint, dict) or not {"model_config", "state_dict"} <= set(checkpoint):
-        raise ValueError(f"{path} is not a checkpoint of this project; expected the keys 'model_config' and 'state_dict'")
-    config, state = checkpoint["model_config"], checkpoint["state_dict"]
-    for name, value in (("model_config", config), ("state_dict", state)):
-        if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-            raise ValueError(f"{path}: {name} is {type(value).__name__}; expected a dict with names as keys")
-    tensors = {name.removeprefix(CHECKPOINT_PREFIX): value for name, value in state.items() if name.startswith(CHECKPOINT_PREFIX)}
-    if odd := next((name for name, value in tensors.items() if not isinstance(value, Tensor) or value.is_meta), None):
-        raise ValueError(f"{path}: {CHECKPOINT_PREFIX}{odd} is no tensor with values; expected the weights of a model")
-    return config, tensors

@@ -1,6 +1,5 @@
 """Break-even of carried masks for a model on this machine: the work of ``python -m src.benchmark what=break_even``."""
 
-import copy
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -44,6 +43,8 @@ from src.weights.checkpoints import load_checkpoint
 _FRAME: Size = (480, 853)
 """(H, W) of a frame where neither an image nor a data set gives one: a frame of VSPW."""
 _TIMED_FRAMES = 6
+_Streams = Callable[[Mode, int], StreamingSegmentor]
+"""(mode, key interval) -> stream; all share the networks and their runtime."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,11 @@ def measure_break_even(cfg: DictConfig, console: Console) -> list[Row]:
         raise ValueError(f"size={list(cfg.size)} and break_even.clip={settings.clip}; expected only one of them")
     propagator, metadata, sides = _model(cfg, device)
     clip = None if settings.clip is None else _open_clip(cfg, metadata, propagator.segmentor.num_classes)
-    stream = StreamingSegmentor(
-        propagator, FixedInterval(1), *sides, autocast_named(cfg.autocast), runtime=runtimes_of(cfg.runtime, cfg.checkpoint)
-    )
+    autocast, runtimes = autocast_named(cfg.autocast), runtimes_of(cfg.runtime, cfg.checkpoint)
+
+    def stream(mode: Mode, key_interval: int) -> StreamingSegmentor:
+        return StreamingSegmentor(propagator, FixedInterval(key_interval), *sides, autocast, mode=mode, runtime=runtimes)
+
     if clip is None:
         with tempfile.TemporaryDirectory(prefix="benchmark_") as folder:
             frames = moving_clip(Path(folder), _input_size(cfg, sides), _TIMED_FRAMES)
@@ -90,7 +93,7 @@ def measure_break_even(cfg: DictConfig, console: Console) -> list[Row]:
     rate = settings.fps if clip is None else clip.fps
     jobs = [(mode, k) for mode in get_args(Mode) for k in settings.key_intervals]
     accuracy = {} if clip is None else _accuracy(stream, clip, jobs, settings.max_frames, console)
-    first = stream.resize(frames[0])
+    first = stream("online", 1).resize(frames[0])
     named = {**subject(cfg, (first.shape[-2], first.shape[-1])), "flow": type(propagator.flow).__name__}
     named |= {"clip": None if settings.clip is None else str(settings.clip), "rate": rate}
     conditions = machine(device, cfg.autocast)
@@ -121,10 +124,10 @@ def _input_size(cfg: DictConfig, sides: tuple[int | None, int | None]) -> Size:
     return chosen_size(cfg) or short_side_size(_FRAME, *sides)
 
 
-def _costs(stream: StreamingSegmentor, frames: list[Tensor], warmup: int, repeats: int) -> dict[str, ModeCost]:
+def _costs(stream: _Streams, frames: list[Tensor], warmup: int, repeats: int) -> dict[str, ModeCost]:
     """Time both kinds of frames of both modes in turn, and count their GFLOPs."""
     first, second, last = frames[0], frames[1], frames[-1]
-    online, offline = stream.with_scheduler(FixedInterval(2)), _in_mode(stream, "offline", 2)
+    online, offline = stream("online", 2), stream("offline", 2)
     state = online.step(first, None)[1]
     offline_key, offline_carried = frame_calls(offline, second, (first, last))
     calls: dict[tuple[str, bool], Callable[[], object]] = {
@@ -134,20 +137,14 @@ def _costs(stream: StreamingSegmentor, frames: list[Tensor], warmup: int, repeat
         ("offline", False): offline_carried,
     }
     times = time_in_turn(calls, warmup, repeats)
-    resized = stream.resize(first)
-    counted = frame_cost(stream.propagator, (resized.shape[-2], resized.shape[-1]), [stream.fusion])
+    resized = online.resize(first)
+    counted = frame_cost(online.propagator, (resized.shape[-2], resized.shape[-1]), [online.fusion])
     costs = {}
     for mode in get_args(Mode):
-        kinds = Fusing(mode, stream.fusion).kinds
-        gflops = [counted.frame(kind.is_key, kind.flows, stream.fusion, kind.sources) for kind in kinds]
+        kinds = Fusing(mode, online.fusion).kinds
+        gflops = [counted.frame(kind.is_key, kind.flows, online.fusion, kind.sources) for kind in kinds]
         costs[mode] = ModeCost(times[mode, True].median_ms, times[mode, False].median_ms, *gflops)
     return costs
-
-
-def _in_mode(stream: StreamingSegmentor, mode: Mode, key_interval: int) -> StreamingSegmentor:
-    other = copy.copy(stream.with_scheduler(FixedInterval(key_interval)))
-    other.mode = mode
-    return other
 
 
 def _open_clip(cfg: DictConfig, metadata: dict[str, Any], num_classes: int) -> _Clip:
@@ -176,16 +173,16 @@ def _open_clip(cfg: DictConfig, metadata: dict[str, Any], num_classes: int) -> _
 
 
 def _accuracy(
-    stream: StreamingSegmentor, clip: _Clip, jobs: Sequence[tuple[Mode, int]], max_frames: int, console: Console
+    stream: _Streams, clip: _Clip, jobs: Sequence[tuple[Mode, int]], max_frames: int, console: Console
 ) -> dict[tuple[str, int], Row]:
     """Score the first frames of a clip at key frames 0, k, 2k, ..., against labels and against every frame segmented."""
 
     def maps(mode: Mode, k: int) -> Iterator[Tensor]:
-        return (one.cpu() for one in _in_mode(stream, mode, k).stream(islice(clip.images(), max_frames)))
+        return (one.cpu() for one in stream(mode, k).stream(islice(clip.images(), max_frames)))
 
     def score(found: Iterable[Tensor]) -> tuple[float, float | None]:
         same = pixels = 0
-        iou = MeanIoU(stream.propagator.segmentor.num_classes)
+        iou = MeanIoU(stream("online", 1).num_classes)
         for number, (one, alone) in enumerate(zip(found, per_frame, strict=True)):
             same, pixels = same + int((one == alone).sum()), pixels + one.numel()
             label = clip.label(number)

@@ -154,9 +154,8 @@ class ClipSampling(PairSampling):
     def _visited_frames(self, clips: Sequence[Clip]) -> NDArray[np.int64]:
         labelled = super()._visited_frames(clips)[:, 0]
         found = [index for index in sorted({*labelled.tolist()}) if any(self._targets(clips[index], sign) for sign in (1, -1))]
-        _leave_out(
-            clips, {*range(len(clips))} - {*found}, f"has its references {[-o for o in self.offsets]} frames before or after"
-        )
+        what = f"has its references {[-offset for offset in self.offsets]} frames before or after"
+        _leave_out(clips, {*range(len(clips))} - {*found}, what, everything=not found)
         return np.array([(index, 0) for index in found], np.int64)
 
     def for_validation(self) -> ClipSampling:
@@ -227,11 +226,11 @@ class FrameSampling(_NearbySampling):
         return FramePair(index, key=partners[rng.integers(len(partners))] if partners else frame, nonkey=frame)
 
 
-def _leave_out(clips: Sequence[Clip], left_out: set[int], what: str, everything: bool | None = None) -> None:
-    """Warn of clips without a labelled frame of a property; raise ``ValueError`` if no clip has one."""
+def _leave_out(clips: Sequence[Clip], left_out: set[int], what: str, everything: bool) -> None:
+    """Warn of clips without a labelled frame of a property; if no clip has one (``everything``), raise ``ValueError``."""
     names = ", ".join([clips[index].name for index in sorted(left_out)][:3])
     names += f" and {len(left_out) - 3} more" if len(left_out) > 3 else ""
-    if len(left_out) == len(clips) if everything is None else everything:
+    if everything:
         raise ValueError(f"no labelled frame of clips {names} {what}; expected one that does; choose another sampling of frames")
     if left_out:
         log.warning("none of the labelled frames of some clips %s; left out: %s", what, names)

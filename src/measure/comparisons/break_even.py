@@ -81,8 +81,7 @@ def accuracy_row(agreement: float, miou: float | None, miou_per_frame: float | N
         ``agreement``, the share of pixels with the label of the same model on every frame; ``miou``, ``None`` without labels; and
         ``kept``, mIoU by the mIoU of every frame segmented, without labels the agreement.
     """
-    has_labels = miou is not None and miou_per_frame is not None and miou_per_frame > 0
-    kept = miou / miou_per_frame if has_labels else agreement  # type: ignore[operator]
+    kept = agreement if miou is None or not miou_per_frame else miou / miou_per_frame
     return {"agreement": agreement, "miou": miou, "kept": kept}
 
 
