@@ -11,7 +11,7 @@ from src.inference.batches import concatenate_states, groups, key_row, propagate
 from src.inference.frame_input import FrameInput, image_batch
 from src.inference.offline import HeldFrame, OfflineWindow, label_held
 from src.inference.scheduling.scheduler import KeyFrameScheduler
-from src.inference.step_result import FrameResult, StepResult
+from src.inference.step_result import PropagatedFrame, StepResult
 from src.inference.streaming import StreamingSegmentor
 from src.structures import KeyFrameState
 
@@ -66,7 +66,7 @@ def step_windows(
     images: Sequence[FrameInput],
     windows: Sequence[OfflineWindow],
     schedulers: Sequence[KeyFrameScheduler] | None = None,
-) -> list[list[FrameResult]]:
+) -> list[list[PropagatedFrame]]:
     """Advance several offline streams by one frame; key frames are segmented as one batch, and pairs propagated in batches.
 
     Args:
@@ -93,7 +93,7 @@ def step_windows(
     return _label(stream, ready)
 
 
-def finish_windows(stream: StreamingSegmentor, windows: Sequence[OfflineWindow]) -> list[list[FrameResult]]:
+def finish_windows(stream: StreamingSegmentor, windows: Sequence[OfflineWindow]) -> list[list[PropagatedFrame]]:
     """Label what the streams of :func:`step_windows` hold back at their end."""
     return _label(stream, [window.finish() for window in windows])
 
@@ -127,7 +127,7 @@ def _segment(stream: StreamingSegmentor, frames: Mapping[int, tuple[Tensor, KeyF
     return keys
 
 
-def _label(stream: StreamingSegmentor, ready: Sequence[Sequence[HeldFrame]]) -> list[list[FrameResult]]:
+def _label(stream: StreamingSegmentor, ready: Sequence[Sequence[HeldFrame]]) -> list[list[PropagatedFrame]]:
     together = [frame for frames in ready for frame in frames]
     labelled = label_held(stream, together, stream.fusion, stream.clock)
     return [list(islice(labelled, len(frames))) for frames in ready]

@@ -10,7 +10,7 @@ from src.inference.frame_networks import FrameNetworks
 from src.inference.neighbors import Target, label_targets, target_batches
 from src.inference.scheduling.change import CUTS, ChangeState
 from src.inference.scheduling.scheduler import Decision, KeyFrameScheduler, LatencyAwareScheduler
-from src.inference.step_result import FrameResult
+from src.inference.step_result import PropagatedFrame
 from src.inference.stream_checks import check_size
 from src.models.fusion import FusionRule
 from src.ops.device import synchronize
@@ -122,7 +122,7 @@ class OfflineWindow:
 
 def label_held(
     networks: FrameNetworks, frames: Sequence[HeldFrame], rule: FusionRule, clock: Callable[[], float]
-) -> Iterator[FrameResult]:
+) -> Iterator[PropagatedFrame]:
     """Label frames whose sources are complete; results are in order. The pairs of a batch share the time of its networks."""
     waiting = iter(frames)
     for batch in target_batches([frame.target for frame in frames]):
@@ -135,7 +135,7 @@ def label_held(
             maps = result.semantic_map(frame.size)
             synchronize(maps.device)
             seconds = frame.seconds + per_pair * len(frame.target.keys) + clock() - started
-            yield FrameResult(maps, seconds, result)
+            yield PropagatedFrame(maps, seconds, result)
 
 
 @torch.inference_mode()
@@ -146,14 +146,14 @@ def label_offline(
     rule: FusionRule,
     fuse_keys: bool,
     clock: Callable[[], float],
-) -> Iterator[FrameResult]:
+) -> Iterator[PropagatedFrame]:
     """Label the frames (1, 3, H, W) of one video from both neighboring key frames, one interval late.
 
     See :class:`src.inference.streaming.StreamingSegmentor` for the arguments.
     """
     window = OfflineWindow(fuse_keys)
 
-    def labelled(ready: Sequence[HeldFrame]) -> Iterator[FrameResult]:
+    def labelled(ready: Sequence[HeldFrame]) -> Iterator[PropagatedFrame]:
         for one in label_held(networks, ready, rule, clock):
             window.record_latency(scheduler, one.result.state, one.seconds)
             yield one

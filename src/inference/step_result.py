@@ -68,7 +68,7 @@ class LabelledFrame:
 
 
 @dataclass(frozen=True)
-class FrameResult(LabelledFrame):
+class PropagatedFrame(LabelledFrame):
     """Labelled frame of a video whose masks are propagated from key frames.
 
     Attributes:

@@ -16,7 +16,7 @@ from src.inference.offline import label_offline
 from src.inference.runtime.frames import RuntimeName, Runtimes
 from src.inference.scheduling.change import CUTS, ChangeState
 from src.inference.scheduling.scheduler import KeyFrameScheduler, LatencyAwareScheduler
-from src.inference.step_result import FrameResult, StepResult
+from src.inference.step_result import PropagatedFrame, StepResult
 from src.models.fusion import FusionRule
 from src.models.propagator import Propagator
 from src.ops.device import synchronize
@@ -127,7 +127,7 @@ class StreamingSegmentor(FrameNetworks):
         synchronize(maps.device)
         return maps, self.record_latency(result.state, self.clock() - started)
 
-    def label_frames(self, frames: Iterable[FrameInput]) -> Iterator[FrameResult]:
+    def label_frames(self, frames: Iterable[FrameInput]) -> Iterator[PropagatedFrame]:
         """Label the frames of one video, in order, in constant memory: online as they arrive, offline late.
 
         Offline, the frames after the last key frame are labelled from it, once ``frames`` has ended. Results depend only on the
@@ -152,7 +152,7 @@ class StreamingSegmentor(FrameNetworks):
             yield result.semantic_map[0]
 
     @torch.inference_mode()
-    def _label_online(self, images: Iterable[Tensor]) -> Iterator[FrameResult]:
+    def _label_online(self, images: Iterable[Tensor]) -> Iterator[PropagatedFrame]:
         state: KeyFrameState | None = None
         for image in images:
             started = self.clock()
@@ -161,7 +161,7 @@ class StreamingSegmentor(FrameNetworks):
             synchronize(maps.device)
             seconds = self.clock() - started
             state = self.record_latency(result.state, seconds)
-            yield FrameResult(maps, seconds, replace(result, state=state))
+            yield PropagatedFrame(maps, seconds, replace(result, state=state))
 
     @torch.inference_mode()
     def predict(self, image: FrameInput, state: KeyFrameState | None) -> StepResult:

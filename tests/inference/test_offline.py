@@ -15,7 +15,7 @@ from src.inference.scheduling.adaptive import Adaptive
 from src.inference.scheduling.budget import Budget
 from src.inference.scheduling.scheduler import Decision, FixedInterval, KeyFrameScheduler
 from src.inference.scheduling.step_costs import StepCosts
-from src.inference.step_result import FrameResult
+from src.inference.step_result import PropagatedFrame
 from src.inference.streaming import StreamingSegmentor
 from src.models.fusion import FusionRule
 from src.ops.masks import semantic_map
@@ -39,7 +39,7 @@ def two_scenes(first: int, second: int) -> list[Tensor]:
     return frames(first) + [255 - frame for frame in frames(second, seed=7)]
 
 
-def nearly_equal(one: FrameResult, other: FrameResult) -> None:
+def nearly_equal(one: PropagatedFrame, other: PropagatedFrame) -> None:
     """Require equal predictions up to the rounding of batches."""
     a, b = one.result.prediction, other.result.prediction
     assert torch.allclose(a.mask_logits, b.mask_logits, atol=1e-3)
@@ -144,7 +144,7 @@ def test_several_streams_in_step_equal_each_alone(fuse_keys: bool) -> None:
     clips = [frames(7), two_scenes(4, 4), frames(3, (48, 40), seed=3)]
     schedulers = [FixedInterval(3), Adaptive(key_interval=3.0), FixedInterval(2)]
     stream = offline("query", FixedInterval(3), fuse_keys)
-    found: list[list[FrameResult]] = [[], [], []]
+    found: list[list[PropagatedFrame]] = [[], [], []]
     windows = [OfflineWindow(fuse_keys) for _ in clips]
     for number in range(8):
         going = [n for n, clip in enumerate(clips) if number < len(clip)]

@@ -10,7 +10,7 @@ from torch import Tensor
 from src.data.clips import ClipDataset
 from src.inference.evaluation.progress import ProgressCallback, counted
 from src.inference.scheduling.scheduler import FixedInterval
-from src.inference.step_result import FrameResult, StepResult
+from src.inference.step_result import PropagatedFrame, StepResult
 from src.inference.streaming import StreamingSegmentor
 from src.inference.video.writer import VideoWriter
 from src.ops.masks import semantic_map
@@ -128,7 +128,7 @@ def _images(dataset: ClipDataset, clip: int, frames: Iterable[int]) -> Iterator[
     return (dataset.read_image(clip, frame)[None] for frame in frames)
 
 
-def _around(stream: StreamingSegmentor, dataset: ClipDataset, clip: int, key: int, interval: int) -> dict[int, FrameResult]:
+def _around(stream: StreamingSegmentor, dataset: ClipDataset, clip: int, key: int, interval: int) -> dict[int, PropagatedFrame]:
     """Label the interval after a key frame, with the one before where the clip has it, up to the next key frame."""
     frames = range(key - interval if key >= interval else key, min(key + interval + 1, len(dataset.clips[clip])))
     fixed = stream.with_scheduler(FixedInterval(interval))

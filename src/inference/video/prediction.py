@@ -11,7 +11,7 @@ from itertools import groupby, islice
 import torch
 from torch import Tensor
 
-from src.inference.step_result import FrameResult, LabelledFrame, LabelStream
+from src.inference.step_result import PropagatedFrame, LabelledFrame, LabelStream
 from src.inference.video.pipeline import run_pipeline
 from src.inference.video.sources import Frame, FrameSource
 from src.ops.segment_flow import winning_flow
@@ -128,7 +128,7 @@ class FramePredictor:
 
     def _prediction(self, frame: Frame, labelled: LabelledFrame) -> FramePrediction:
         labels = labelled.semantic_map[0].to(self._dtype).cpu()
-        if not isinstance(labelled, FrameResult):
+        if not isinstance(labelled, PropagatedFrame):
             return FramePrediction(frame, labels, labelled.is_key, None, None, labelled.seconds)
         result = labelled.result
         reason = result.state.reason if result.is_key else None

@@ -16,7 +16,7 @@ from src.inference.evaluation.pairs import evaluate_pairs
 from src.inference.evaluation.report import write_report
 from src.inference.frame_input import FrameInput
 from src.inference.scheduling.scheduler import FixedInterval
-from src.inference.step_result import FrameResult, StepResult
+from src.inference.step_result import PropagatedFrame, StepResult
 from src.inference.streaming import StreamingSegmentor
 from src.metrics.iou import MeanIoU
 from src.models.flow import CopyFlow
@@ -34,7 +34,7 @@ class Oracle(StreamingSegmentor):
         super().__init__(tiny_propagator("copy"), FixedInterval(interval, phase))
         self.answer = answer
 
-    def label_frames(self, frames: Iterable[FrameInput]) -> Iterator[FrameResult]:
+    def label_frames(self, frames: Iterable[FrameInput]) -> Iterator[PropagatedFrame]:
         state = None
         for image in frames:
             assert isinstance(image, Tensor)
@@ -44,7 +44,7 @@ class Oracle(StreamingSegmentor):
             else:
                 state = replace(state, index=index, age=state.age + 1)
             result = StepResult(None, FLOW if state.age else None, state, offsets=(-state.age,))  # type: ignore[arg-type]
-            yield FrameResult(self.answer(state.image if state.age else image, state.age)[None], 0.0, result)
+            yield PropagatedFrame(self.answer(state.image if state.age else image, state.age)[None], 0.0, result)
 
 
 def label_of(image: Tensor) -> Tensor:
