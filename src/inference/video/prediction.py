@@ -11,7 +11,7 @@ from itertools import groupby, islice
 import torch
 from torch import Tensor
 
-from src.inference.step_result import PropagatedFrame, LabelledFrame, LabelStream
+from src.inference.step_result import LabelledFrame, LabelStream, PropagatedFrame
 from src.inference.video.pipeline import run_pipeline
 from src.inference.video.sources import Frame, FrameSource
 from src.ops.segment_flow import winning_flow
