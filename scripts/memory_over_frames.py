@@ -1,4 +1,4 @@
-"""Measure memory during a long prediction: python scripts/memory_over_frames.py [--frames 10000] [--every 500] [--mode offline]
+"""Measure memory during a long prediction: python scripts/memory_over_frames.py [--frames 10000] [--every 500] [--mode offline] [--network videomt]
 
 A short clip is decoded repeatedly, predicted and encoded by the threads of ``python -m src.predict``. Prints the resident memory
 and its private part; the rest are shared libraries, which the system may evict and reload. Exit code 1 if one of the two is more
@@ -18,10 +18,12 @@ from typing import get_args
 
 import numpy as np
 import torch
+from transformers import VideomtConfig, VideomtForUniversalSegmentation
 
 # The package is not installed; it is in the parent folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from src.inference.methods import with_method
 from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import Mode, StreamingSegmentor
 from src.inference.video.decoder import VideoFrames
@@ -29,9 +31,10 @@ from src.inference.video.outputs import OutputOptions, VideoOutputs
 from src.inference.video.prediction import PredictionProgress, predict_video
 from src.inference.video.sources import Frame
 from src.inference.video.writer import VideoWriter
-from src.models.flow import DISFlow
+from src.models.flow import CopyFlow, DISFlow
 from src.models.propagator import Propagator
 from src.models.segmentors.mask2former import Mask2FormerSegmentor
+from src.models.segmentors.videomt import VideomtSegmentor
 from src.visualization.class_colors import class_palette
 
 SETTLED = 500  # frames after which all buffers are full
@@ -45,6 +48,9 @@ class LoopedVideo:
         self._video = VideoFrames(path)
         self.info = self._video.info
         self.decode_errors: list[str] = []
+
+    def stored_frames(self) -> None:
+        return None
 
     def __iter__(self) -> Generator[Frame, None, None]:
         number, start = 0, self.info.time_base * 0
@@ -61,15 +67,13 @@ def main() -> int:
     parser.add_argument("--frames", type=int, default=10_000)
     parser.add_argument("--every", type=int, default=500)
     parser.add_argument("--mode", choices=get_args(Mode), default="online", help="offline also fuses key frames")
+    parser.add_argument(
+        "--network", choices=list(NETWORKS), default="mask2former", help="videomt: every frame, from the queries before"
+    )
     options = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    segmentor = Mask2FormerSegmentor.from_backbone(
-        "tiny", len(CLASSES), num_queries=8, hidden_dim=32, feedforward_dim=32, encoder_feedforward_dim=32, encoder_layers=1,
-        decoder_layers=1, num_heads=4, pretrained_backbone=False,
-    )  # fmt: skip
-    offline = options.mode == "offline"
-    stream = StreamingSegmentor(Propagator(segmentor, DISFlow()), FixedInterval(5), mode=options.mode, fuse_keys=offline)
+    stream = NETWORKS[options.network](options.mode)
     memory: dict[int, tuple[float, float]] = {}
 
     def note(done: PredictionProgress) -> None:
@@ -89,6 +93,26 @@ def main() -> int:
     growth = [last / first - 1 for first, last in zip(memory[settled], memory[options.frames], strict=True)]
     print(f"from frame {settled} to {options.frames}: resident {growth[0]:+.2%}, private {growth[1]:+.2%}; limit +2 %")
     return int(max(growth) > 0.02)
+
+
+def mask2former(mode: Mode) -> StreamingSegmentor:
+    segmentor = Mask2FormerSegmentor.from_backbone(
+        "tiny", len(CLASSES), num_queries=8, hidden_dim=32, feedforward_dim=32, encoder_feedforward_dim=32, encoder_layers=1,
+        decoder_layers=1, num_heads=4, pretrained_backbone=False,
+    )  # fmt: skip
+    return StreamingSegmentor(Propagator(segmentor, DISFlow()), FixedInterval(5), mode=mode, fuse_keys=mode == "offline")
+
+
+def videomt(mode: Mode) -> StreamingSegmentor:
+    config = VideomtConfig(
+        hidden_size=24, num_attention_heads=2, num_hidden_layers=4, num_blocks=2, num_queries=8, num_labels=len(CLASSES), mlp_ratio=2,
+        patch_size=8, image_size=128, num_register_tokens=1, num_upscale_blocks=1,
+    )  # fmt: skip
+    network = VideomtSegmentor(VideomtForUniversalSegmentation(config))
+    return StreamingSegmentor(with_method(Propagator(network, CopyFlow()), "videomt"), FixedInterval(1), mode=mode)
+
+
+NETWORKS = {"mask2former": mask2former, "videomt": videomt}
 
 
 def make_clip(path: Path) -> Path:
