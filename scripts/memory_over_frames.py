@@ -1,4 +1,6 @@
-"""Measure memory during a long prediction: python scripts/memory_over_frames.py [--frames 10000] [--every 500] [--mode offline] [--network videomt]
+"""Measure memory during a long prediction.
+
+    python scripts/memory_over_frames.py [--frames 10000] [--every 500] [--mode offline] [--network videomt]
 
 A short clip is decoded repeatedly, predicted and encoded by the threads of ``python -m src.predict``. Prints the resident memory
 and its private part; the rest are shared libraries, which the system may evict and reload. Exit code 1 if one of the two is more
@@ -105,8 +107,8 @@ def mask2former(mode: Mode) -> StreamingSegmentor:
 
 def videomt(mode: Mode) -> StreamingSegmentor:
     config = VideomtConfig(
-        hidden_size=24, num_attention_heads=2, num_hidden_layers=4, num_blocks=2, num_queries=8, num_labels=len(CLASSES), mlp_ratio=2,
-        patch_size=8, image_size=128, num_register_tokens=1, num_upscale_blocks=1,
+        hidden_size=24, num_attention_heads=2, num_hidden_layers=4, num_blocks=2, num_queries=8, num_labels=len(CLASSES),
+        mlp_ratio=2, patch_size=8, image_size=128, num_register_tokens=1, num_upscale_blocks=1,
     )  # fmt: skip
     network = VideomtSegmentor(VideomtForUniversalSegmentation(config))
     return StreamingSegmentor(with_method(Propagator(network, CopyFlow()), "videomt"), FixedInterval(1), mode=mode)
