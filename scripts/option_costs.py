@@ -1,4 +1,4 @@
-"""Measure the mIoU cost of inexact options on CamVid at key interval 1: ``python scripts/option_costs.py <model folder>``."""
+"""Measure the mIoU cost of inexact options on CamVid at key interval 1: ``scripts/option_costs.py <model folder> <CamVid>``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def main() -> None:
     """Score the labelled frames of CamVid's dense clip with each option; compare label maps with the argmax of all scores."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path, help="folder of a trained model")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data/camvid"), help="folder that contains index.csv")
+    parser.add_argument("data", type=Path, help="folder of CamVid, which contains index.csv")
     arguments = parser.parse_args()
     dataset = CamVid(arguments.data, "test")
     propagator, _ = load_model(arguments.model, "cpu")
