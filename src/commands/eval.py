@@ -43,8 +43,7 @@ from src.models.propagator import Propagator
 from src.ops.device import set_threads
 from src.ops.resize import short_side_size
 from src.training.logging.evaluation_logging import log_results
-from src.weights.checkpoints import load_checkpoint
-from src.weights.clip_folder import is_clip_model
+from src.weights.checkpoints import is_clip_checkpoint, load_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +118,7 @@ def evaluate(cfg: DictConfig, world: World = SINGLE) -> list[Row]:
 def _evaluate_model(
     cfg: DictConfig, output: Path, console: Console, world: World
 ) -> tuple[list[Row], list[MethodResult], ClipDataset]:
-    if is_clip_model(typed_path(str(cfg.checkpoint))):
+    if is_clip_checkpoint(typed_path(str(cfg.checkpoint))):
         return evaluate_clip_model(cfg, output, console, world)
     overlay, pictures = new_path(cfg.overlay, cfg.overwrite, ".mp4"), new_path(cfg.pictures, cfg.overwrite)
     saved = new_path(cfg.save_predictions, cfg.overwrite)

@@ -38,8 +38,7 @@ from src.inference.video.sources import CameraFrames, FrameSource, ImageFrames, 
 from src.inference.video.video_list import list_videos
 from src.measure.machine import autocast_named, device_named
 from src.ops.device import set_threads
-from src.weights.checkpoints import load_checkpoint
-from src.weights.clip_folder import is_clip_model
+from src.weights.checkpoints import is_clip_checkpoint, load_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -177,7 +176,7 @@ def _settings(cfg: DictConfig, predictor: VideoPredictor, mode: Mode) -> dict[st
 def load_predictor(cfg: DictConfig, options: OutputOptions, device: str, mode: Mode) -> VideoPredictor:
     """Load the configured model to a device."""
     set_threads(cfg.threads)
-    if is_clip_model(typed_path(str(cfg.checkpoint))):
+    if is_clip_checkpoint(typed_path(str(cfg.checkpoint))):
         return clip_predictor(cfg, options, device)
     with heartbeat(f"loading {cfg.checkpoint}"):
         propagator, metadata = load_checkpoint(

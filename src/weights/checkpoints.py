@@ -1,7 +1,5 @@
 """Loading of a ``checkpoint=`` argument: a model of this project, or a segmentor saved by transformers."""
 
-import logging
-import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,17 +11,13 @@ from src.models.propagator import Propagator
 from src.models.segmentors.dense import DenseSegmentor
 from src.models.segmentors.eomt import EomtSegmentor
 from src.models.segmentors.registry import load_segmentor
+from src.weights.clip_folder import is_clip_model
 from src.weights.folder_files import CONFIG_FILE, read_config
+from src.weights.hub.download import MAIN, HubAccess, local_folder, named_as
 from src.weights.model_folder import load_model
-from src.weights.shipped import SHIPPED_MODELS, shipped_model
-
-log = logging.getLogger(__name__)
 
 DenseSize = Literal["checkpoint", "frame"]
 """checkpoint: that of the model's image processor, or as the model was saved. frame: the frame's, in multiples of 32 pixels."""
-
-_OWN_FOLDERS = (("outputs",), ("data",), ("models",), ("checkpoints",), ("weights",), ("runs",))
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def load_checkpoint(
@@ -31,14 +25,16 @@ def load_checkpoint(
     device: str | torch.device = "cpu",
     split_images: bool = False,
     dense_size: DenseSize = "checkpoint",
+    access: HubAccess = MAIN,
 ) -> tuple[Propagator, dict[str, Any]]:
     """Load a model of this project, or a segmentor saved by transformers.
 
     Args:
-        checkpoint: path, name of a shipped model, or id on the Hugging Face hub.
+        checkpoint: path, name of a shipped model, or id on the Hugging Face hub, with ``@<revision>`` at its end if not ``main``.
         device: device of the model.
         split_images: whether an EoMT segments images by windows; ``short_side`` of the metadata is then their side.
         dense_size: size at which a dense segmentor reads frames; ``checkpoint``: the model's.
+        access: place and rights of a download from the hub.
 
     Returns:
         The network in eval mode and its metadata.
@@ -47,7 +43,7 @@ def load_checkpoint(
         FileNotFoundError, OSError, ValueError: if the checkpoint cannot be read or is neither; the message names it.
         ValueError: if ``split_images`` is set for a model that is no EoMT, or ``dense_size`` is ``frame`` for one with queries.
     """
-    propagator, metadata = _load(checkpoint, device)
+    propagator, metadata = _load(checkpoint, device, access)
     if split_images:
         segmentor = propagator.segmentor
         if not isinstance(segmentor, EomtSegmentor):
@@ -64,20 +60,15 @@ def load_checkpoint(
     return propagator, metadata
 
 
-def _load(checkpoint: str | Path, device: str | torch.device) -> tuple[Propagator, dict[str, Any]]:
-    path = shipped_model(checkpoint)
-    if path.exists():
+def _load(checkpoint: str | Path, device: str | torch.device, access: HubAccess) -> tuple[Propagator, dict[str, Any]]:
+    path = local_folder(checkpoint, access)
+    with named_as(path, checkpoint):
         return load_transformers_model(str(path), device) if is_transformers_folder(path) else load_model(path, device)
-    # An owner on the hub never has the name of a folder here, nor of those that this project writes.
-    is_local = path.is_symlink() or path.parent.exists() or path.parts[:1] in _OWN_FOLDERS
-    if is_local or not _HUB_ID.fullmatch(str(checkpoint)) or path.suffix in (".ckpt", ".safetensors"):
-        found = "is a link to nothing" if path.is_symlink() else "does not exist"
-        raise FileNotFoundError(
-            f"{checkpoint} {found}; expected a model folder, a .safetensors or .ckpt file, a hub id, "
-            f"or {', '.join(SHIPPED_MODELS)}"
-        )
-    log.info("%s is not a local folder; loading it from the hub", checkpoint)
-    return load_transformers_model(str(checkpoint), device)
+
+
+def is_clip_checkpoint(checkpoint: str | Path) -> bool:
+    """Return whether a checkpoint of :func:`load_checkpoint` is a clip segmentor instead."""
+    return is_clip_model(local_folder(checkpoint))
 
 
 def is_transformers_folder(path: Path) -> bool:

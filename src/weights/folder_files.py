@@ -16,6 +16,8 @@ from src.files.torch_files import read_torch
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+CARD_FILE = "README.md"
+"""Model card beside them, which is not read."""
 CLIP_FORMAT = "mpvss-clip-model"
 """Format of a folder of a clip segmentor."""
 

@@ -23,6 +23,7 @@ from src.inference.evaluation.table import method_table, result_row
 from src.measure.clip_cost import clip_cost
 from src.measure.machine import autocast_named, device_named
 from src.weights.clip_folder import load_clip_model
+from src.weights.hub.download import local_folder
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ def evaluate_clip_model(
     """
     refuse_settings(cfg, "eval", _KEY_FRAME_SETTINGS)
     saved = new_path(cfg.save_predictions, cfg.overwrite)
-    segmentor, metadata = load_clip_model(typed_path(str(cfg.checkpoint)), device_named(world.device(cfg.device)))
+    segmentor, metadata = load_clip_model(local_folder(typed_path(str(cfg.checkpoint))), device_named(world.device(cfg.device)))
     dataset = dataset_of(cfg)
     check_classes(metadata, dataset)
     precision = autocast_named(cfg.autocast)

@@ -14,6 +14,7 @@ from src.inference.video.outputs import OutputOptions
 from src.inference.video.predictor import VideoPredictor
 from src.measure.machine import autocast_named, device_named
 from src.weights.clip_folder import load_clip_model
+from src.weights.hub.download import local_folder
 
 _KEY_FRAME_SETTINGS = (
     "fusion", "fuse_keys", "key_interval", "flow", "dis_short_side", "flow_pictures", "flow_scale", "key_marks", "compile",
@@ -33,7 +34,7 @@ def clip_predictor(cfg: DictConfig, options: OutputOptions, device: str) -> Vide
     refuse_setting(cfg, "runtime", cfg.runtime, ("eager", "auto"))
     refuse_setting(cfg, "scheduler", str(cfg.scheduler.get("_target_")).rpartition(".")[2], ("FixedInterval",))
     with heartbeat(f"loading {cfg.checkpoint}"):
-        segmentor, metadata = load_clip_model(typed_path(str(cfg.checkpoint)), device_named(device))
+        segmentor, metadata = load_clip_model(local_folder(typed_path(str(cfg.checkpoint))), device_named(device))
     weights = tensor_fingerprint(segmentor.state_dict(), json.dumps(metadata, sort_keys=True, default=str))
     classes, palette = names_and_colors(metadata, segmentor.num_classes, cfg.palette)
     published = dict(zip(_SIDES, segmentor.published_sides, strict=True))
