@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
 import cv2
@@ -46,11 +46,15 @@ def polygons(label_map: NDArray[Any], *, ignore: int | None = None) -> dict[int,
         each pixel of their class and no other: rasterizing them gives the label map.
     """
     pixels, corners, following = _runs(label_map, ignore)
+    order, starts = _cycles(following)
+    pixels, corners = pixels[order], corners[order]
+    labels = label_map.reshape(-1)[pixels].tolist()
     rings: dict[int, list[tuple[int, Ring]]] = {}
-    flat = label_map.reshape(-1)
-    for cycle in _cycles(following):
-        pixel = int(pixels[cycle[0]])
-        rings.setdefault(int(flat[pixel]), []).extend((pixel, ring) for ring in _simple(corners[cycle]))
+    codes = (corners @ np.array((1, label_map.shape[1] + 1))).tolist()
+    for start, end in pairwise(starts):
+        ring = corners[start:end]
+        simple = [ring] if len(set(codes[start:end])) == end - start else _simple(ring)
+        rings.setdefault(labels[start], []).extend((int(pixels[start]), each) for each in simple)
     return {label: _nested(rings[label], label_map == label) for label in sorted(rings)}
 
 
@@ -93,25 +97,24 @@ def _key(places: NDArray[np.int64], side: int | NDArray[np.int64], shape: tuple[
     return (side * shape[0] + places[:, 0]) * shape[1] + places[:, 1]
 
 
-def _cycles(following: list[int]) -> list[list[int]]:
+def _cycles(following: list[int]) -> tuple[NDArray[np.intp], list[int]]:
+    """Return the runs ring by ring, and the (rings + 1) places where the rings start and the last one ends."""
     seen = bytearray(len(following))
-    cycles = []
-    for first in range(len(following)):
-        cycle, run = [], first
+    order, starts = list[int](), [0]
+    for first, is_seen in enumerate(seen):
+        run = first
         while not seen[run]:
             seen[run] = 1
-            cycle.append(run)
+            order.append(run)
             run = following[run]
-        if cycle:
-            cycles.append(cycle)
-    return cycles
+        if not is_seen:
+            starts.append(len(order))
+    return np.array(order, np.intp), starts
 
 
 def _simple(ring: Ring) -> list[Ring]:
     """Cut a ring where it meets itself: at corners between two diagonal pixels of one region."""
-    if len(np.unique(ring, axis=0)) == len(ring):
-        return [ring]
-    rings, path, places = [], list[tuple[int, int]](), dict[tuple[int, int], int]()
+    rings, path, places = list[Ring](), list[tuple[int, int]](), dict[tuple[int, int], int]()
     for x, y in chain(ring.tolist(), ring[:1].tolist()):
         if (x, y) in places:
             loop = path[places[x, y] :]
@@ -126,17 +129,17 @@ def _simple(ring: Ring) -> list[Ring]:
 
 def _nested(rings: list[tuple[int, Ring]], mask: NDArray[np.bool_]) -> list[Polygon]:
     """Join exteriors and holes of the regions of one class; each ring comes with a pixel of its region."""
-    exteriors = [(pixel, ring) for pixel, ring in rings if _area(ring) > 0]
+    ends = np.cumsum([len(ring) for _, ring in rings])
+    x, y = np.concatenate([ring for _, ring in rings]).astype(np.int64).T
+    following = np.arange(1, len(x) + 1)
+    following[ends - 1] = np.concatenate(([0], ends[:-1]))
+    is_hole = (np.add.reduceat(x * y[following] - y * x[following], np.concatenate(([0], ends[:-1]))) < 0).tolist()
+    exteriors = [one for one, hole in zip(rings, is_hole, strict=True) if not hole]
     if len(exteriors) == len(rings):
         return [Polygon(ring, ()) for _, ring in exteriors]
     regions = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)[1].reshape(-1)
     holes: dict[int, list[Ring]] = {}
-    for pixel, ring in rings:
-        if _area(ring) < 0:
+    for (pixel, ring), hole in zip(rings, is_hole, strict=True):
+        if hole:
             holes.setdefault(int(regions[pixel]), []).append(ring)
     return [Polygon(ring, tuple(holes.get(int(regions[pixel]), ()))) for pixel, ring in exteriors]
-
-
-def _area(ring: Ring) -> float:
-    x, y = ring.astype(np.int64).T
-    return float(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2

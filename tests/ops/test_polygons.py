@@ -80,6 +80,7 @@ def test_a_loop_that_closes_over_a_corner_has_a_hole() -> None:
 def test_an_ignored_class_has_no_polygons() -> None:
     label_map = np.array([[0, 255], [0, 1]])
     assert list(polygons(label_map, ignore=255)) == [0, 1]
+    assert polygons(np.full((2, 3), 255), ignore=255) == {}
 
 
 def test_holes_belong_to_the_region_around_them() -> None:
