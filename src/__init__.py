@@ -7,6 +7,8 @@ if TYPE_CHECKING:
     from src.data.datasets.cityscapes import Cityscapes as Cityscapes
     from src.data.datasets.folder import FolderClips as FolderClips
     from src.data.datasets.vspw import VSPW as VSPW
+    from src.inference.results.frame import FrameResult as FrameResult
+    from src.inference.results.video import VideoResult as VideoResult
     from src.inference.scheduling.scheduler import FixedInterval as FixedInterval
     from src.inference.streaming import StreamingSegmentor as StreamingSegmentor
     from src.inference.video.decoder import read_video as read_video
@@ -15,13 +17,15 @@ if TYPE_CHECKING:
     from src.metrics.video_consistency import VideoConsistency as VideoConsistency
     from src.models.flow.base import FlowEstimator as FlowEstimator
     from src.models.flow.dis import DISFlow as DISFlow
-    from src.models.propagator import Propagator as Propagator
+    from src.pretrained import Propagator as Propagator
     from src.visualization.overlay import overlay as overlay
     from src.weights.checkpoints import load_checkpoint as load_checkpoint
 
 _MODULES = {
     "load_checkpoint": "src.weights.checkpoints",
-    "Propagator": "src.models.propagator",
+    "Propagator": "src.pretrained",
+    "FrameResult": "src.inference.results.frame",
+    "VideoResult": "src.inference.results.video",
     "StreamingSegmentor": "src.inference.streaming",
     "FixedInterval": "src.inference.scheduling.scheduler",
     "FlowEstimator": "src.models.flow.base",

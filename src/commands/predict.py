@@ -23,18 +23,16 @@ from src.files.results.fingerprint import fingerprint, tensor_fingerprint
 from src.files.results.output_names import check_apart
 from src.inference.distributed import SINGLE, World, join_world
 from src.inference.evaluation.progress import heartbeat
-from src.inference.flow_choice import names_and_colors, with_flow
-from src.inference.methods import EVERY_FRAME
+from src.inference.flow_choice import names_and_colors
+from src.inference.results import streams
+from src.inference.results.sources import open_path
 from src.inference.scheduling.budget import Budget
-from src.inference.scheduling.scheduler import FixedInterval
-from src.inference.streaming import Mode, StreamingSegmentor
+from src.inference.streaming import Mode
 from src.inference.video.batch import VideoOutcome, check_summary, predict_videos, summary
-from src.inference.video.decoder import VideoFrames
 from src.inference.video.output_places import check_output, names_file, output_scratch
 from src.inference.video.outputs import OutputOptions
-from src.inference.video.pages import image_source
 from src.inference.video.predictor import VideoPrediction, VideoPredictor
-from src.inference.video.sources import CameraFrames, FrameSource, ImageFrames, is_image
+from src.inference.video.sources import CameraFrames, FrameSource, ImageFrames
 from src.inference.video.video_list import list_videos
 from src.measure.machine import autocast_named, device_named
 from src.ops.device import set_threads
@@ -47,6 +45,9 @@ _RESULT_KEYS = (
     "checkpoint", "flow", "dis_short_side", "short_side", "max_long_side", "max_frames", "labels", "flow_pictures",
     "flow_scale", "legend", "palette", "key_marks", "alpha", "quality", "autocast", "map_size", "fps", "source_beside",
     "fuse_keys", "sound", "reset_at_cuts", "split_images", "first_frames", "dense_size",
+)  # fmt: skip
+_STREAM_KEYS = (
+    "flow", "dis_short_side", "fusion", "fuse_keys", "reset_at_cuts", "short_side", "max_long_side", "map_size", "compile",
 )  # fmt: skip
 
 
@@ -159,10 +160,7 @@ def output_options(cfg: DictConfig) -> OutputOptions:
 
 def chosen_mode(cfg: DictConfig, is_live: bool = False) -> Mode:
     """Return the configured mode; ``auto`` is online for a live source, and where every frame is segmented."""
-    if cfg.mode == "auto":
-        return "online" if is_live or cfg.flow in EVERY_FRAME else "offline"
-    chosen: Mode = cfg.mode
-    return chosen
+    return streams.chosen_mode(cfg.mode, cfg.flow, is_live)
 
 
 def _settings(cfg: DictConfig, predictor: VideoPredictor, mode: Mode) -> dict[str, Any]:
@@ -183,19 +181,12 @@ def load_predictor(cfg: DictConfig, options: OutputOptions, device: str, mode: M
             typed_path(str(cfg.checkpoint)), device_named(device), cfg.split_images, cfg.dense_size
         )
     weights = tensor_fingerprint(propagator.state_dict(), json.dumps(metadata, sort_keys=True, default=str))
-    propagator = with_flow(propagator, metadata, cfg.flow, cfg.dis_short_side)
     classes, palette = names_and_colors(metadata, propagator.segmentor.num_classes, cfg.palette)
-    short_side, max_long_side = (
-        metadata.get(name) if cfg[name] == "checkpoint" else cfg[name] for name in ("short_side", "max_long_side")
-    )
-    every = cfg.flow in EVERY_FRAME
-    scheduler, autocast = FixedInterval(1) if every else instantiate(cfg.scheduler), autocast_named(cfg.autocast)
-    stream = StreamingSegmentor(
-        propagator, scheduler, short_side, max_long_side, autocast, cfg.compile,
-        map_size=cfg.map_size, mode=mode, fusion=cfg.fusion, fuse_keys=cfg.fuse_keys and not every,
-        reset_at_cuts=cfg.reset_at_cuts, runtime=runtimes_of(cfg.runtime, cfg.checkpoint),
-    )  # fmt: skip
-    stream_for = partial(at_budget, scheduler, stream) if isinstance(scheduler, Budget) else None
+    scheduler, autocast = instantiate(cfg.scheduler), autocast_named(cfg.autocast)
+    chosen = {name: cfg[name] for name in _STREAM_KEYS}
+    runtime = runtimes_of(cfg.runtime, cfg.checkpoint)
+    stream = streams.video_stream(propagator, metadata, scheduler, mode, autocast=autocast, runtime=runtime, **chosen)
+    stream_for = partial(at_budget, scheduler, stream) if isinstance(stream.scheduler, Budget) else None
     return VideoPredictor(stream, classes, palette, options, cfg.max_frames, stream_for, weights)
 
 
@@ -208,11 +199,6 @@ def open_source(cfg: DictConfig) -> FrameSource:
     if not path.exists() and name.isdecimal():
         return CameraFrames(int(name))
     return open_path(path, cfg.fps)
-
-
-def open_path(path: Path, fps: float) -> FrameSource:
-    """Open a video file, an image or a folder of images; ``fps`` is the rate of the latter."""
-    return image_source(path, fps) if path.is_dir() or is_image(path) else VideoFrames(path)
 
 
 def _report(prediction: VideoPrediction, written: Sequence[Path]) -> None:

@@ -135,6 +135,21 @@ def best_class(scores: Float32[Tensor, "B K H W"]) -> Int64[Tensor, "B H W"]:
     return best.indices if scores.shape[1] > 1 else torch.where(best.values >= MIN_SCORE, 0, IGNORE_INDEX)
 
 
+def label_confidence(scores: Float32[Tensor, "B K H W"], labels: Int64[Tensor, "B H W"], dense: bool) -> Float32[Tensor, "B H W"]:
+    """Return the share of the label's score in the sum of all scores, 0..1; 0 where all are 0.
+
+    Scores of a dense prediction are logits, and this is their softmax. A single class has its own score, and its background, of
+    ``IGNORE_INDEX``, the rest up to 1.
+    """
+    if scores.shape[1] == 1:
+        own = scores[:, 0].clamp(0, 1)
+        return torch.where(labels == 0, own, 1 - own)
+    chosen = scores.gather(1, labels[:, None])[:, 0]
+    if dense:
+        return (chosen - scores.logsumexp(1)).exp().clamp(0, 1)
+    return (chosen / scores.sum(1).clamp(min=torch.finfo(scores.dtype).tiny)).clamp(0, 1)
+
+
 def semantic_map(prediction: MaskPrediction, size: Size | None = None) -> Int64[Tensor, "B H W"]:
     """Compute :func:`best_class` of :func:`semantic_scores`, with its arguments, without storing the scores.
 

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from src.command_line.arguments import typed_path
 from src.commands.benchmark_subject import chosen_size, image_size, machine, propagator_of, subject
-from src.commands.predict import open_path
 from src.commands.runtime_choice import runtimes_of
 from src.data.clips import ClipDataset
 from src.files.tables import Row
@@ -25,6 +24,7 @@ from src.inference.cost_probe import frame_calls
 from src.inference.evaluation.comparison import check_classes
 from src.inference.evaluation.fusing import Fusing
 from src.inference.flow_choice import with_flow
+from src.inference.results.sources import open_path
 from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import Mode, StreamingSegmentor
 from src.inference.video.sources import clip_number

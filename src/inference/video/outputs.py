@@ -20,6 +20,7 @@ from typing import Any, Self, TextIO
 
 import numpy as np
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -38,6 +39,21 @@ from src.visualization.palette import DEFAULT_ALPHA, Palette
 log = logging.getLogger(__name__)
 
 SHARES, LABELS, FLOW, PICTURE = "class_share.csv", "labels", "flow", "overlay.png"
+
+
+def paint(painter: OverlayPainter, result: FramePrediction, shares: NDArray[np.float64], key_marks: bool) -> Tensor:
+    """Return the picture of a frame, (3, H', W') uint8, with the reason of a key frame in its corner if ``key_marks``."""
+    marked = key_marks and result.is_key
+    note = f"key frame: {result.reason}" if marked and result.reason else "key frame" if marked else None
+    return painter.paint(result.frame.image, result.semantic_map.numpy(), shares, note)
+
+
+def save_labels(folder: Path, result: FramePrediction) -> None:
+    """Write the class indices of a frame to ``<folder>/<frame>.png``, of 16 bits for more than 256 classes."""
+    labels = result.semantic_map.numpy()
+    # Level 1 is five times as fast as the default level, at twice the file size.
+    picture = Image.fromarray(labels if labels.dtype == np.uint8 else labels.astype(np.uint16))
+    picture.save(folder / f"{result.frame.name}.png", compress_level=1)
 
 
 def earlier_files(folder: Path, note: Mapping[str, Any]) -> list[str] | None:
@@ -127,12 +143,8 @@ class VideoOutputs:
         In the overlay, a frame is resized to the first frame's size; label maps keep their own size.
         """
         frame = result.frame
-        labels = result.semantic_map.numpy()
-        # The background of a single class is a further value.
-        shares = np.bincount(labels.ravel(), minlength=len(self._classes))[: len(self._classes)] / labels.size
-        marked = self.options.key_marks and result.is_key
-        note = f"key frame: {result.reason}" if marked and result.reason else "key frame" if marked else None
-        picture = self._painter.paint(frame.image, labels, shares, note)
+        shares = result.class_shares(len(self._classes))
+        picture = paint(self._painter, result, shares, self.options.key_marks)
         self._video.write(self._resize(picture), frame.time, frame.duration, frame.stored)
         self._rows.writerow(
             [
@@ -146,9 +158,7 @@ class VideoOutputs:
             ]
         )
         if self.options.labels:
-            dtype = np.uint8 if len(self._classes) <= 256 else np.uint16
-            # Level 1 is five times as fast as the default level, at twice the file size.
-            Image.fromarray(labels.astype(dtype)).save(self.folder / LABELS / f"{frame.name}.png", compress_level=1)
+            save_labels(self.folder / LABELS, result)
         if self.options.flow_pictures and result.flow is not None:
             self._save_flow(result, result.flow)
         self.frames += 1

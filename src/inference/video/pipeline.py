@@ -81,7 +81,7 @@ def run_pipeline(
     # The executor's exit waits until all results are consumed.
     with (
         ThreadPoolExecutor(1, "consumer") as consumer,
-        _Producer(items, depth, size, _Budget(max_bytes)) as producer,
+        Producer(items, depth, size, max_bytes) as producer,
         _closed_at_exit(work(producer.until(stop or threading.Event()))) as results,
     ):
         for result in results:
@@ -117,11 +117,16 @@ def _closed_at_exit(iterator: Iterator[A]) -> Iterator[Iterator[A]]:
             close()
 
 
-class _Producer(Generic[A]):
-    """Iteration in a daemon thread, which a blocked source cannot keep the process from ending."""
+class Producer(Generic[A]):
+    """Iteration in a daemon thread, which a blocked source cannot keep the process from ending.
 
-    def __init__(self, items: Iterable[A], depth: int, size: Callable[[A], int], budget: _Budget) -> None:
-        self._items, self._size, self._budget = items, size, budget
+    Use it as a context manager; an error of the items is raised at its end. Arguments are those of :func:`run_pipeline`.
+    """
+
+    def __init__(
+        self, items: Iterable[A], depth: int = 4, size: Callable[[A], int] = lambda item: 0, max_bytes: int = 2**27
+    ) -> None:
+        self._items, self._size, self._budget = items, size, _Budget(max_bytes)
         self._queue: Queue[A | _End] = Queue(depth)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="source", daemon=True)

@@ -8,7 +8,9 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import groupby, islice
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from src.inference.step_result import LabelledFrame, LabelStream, PropagatedFrame
@@ -16,7 +18,7 @@ from src.inference.video.pipeline import run_pipeline
 from src.inference.video.sources import Frame, FrameSource
 from src.ops.segment_flow import winning_flow
 from src.ops.warp import disoccluded
-from src.structures import KeyReason
+from src.structures import KeyReason, MaskPrediction
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class FramePrediction:
             flow estimator without confidence.
         disoccluded: (h, w) float32, the same per pixel of the image that the network received, 0..1; requested with the flow.
         offsets: see :class:`~src.inference.step_result.StepResult`.
+        masks: masks and classes that scores are computed from, on the network's device; ``None`` unless requested.
     """
 
     frame: Frame
@@ -46,12 +49,20 @@ class FramePrediction:
     disoccluded_share: float | None = None
     disoccluded: Tensor | None = None
     offsets: tuple[int, ...] = (0,)
+    masks: MaskPrediction | None = None
 
     @property
     def nbytes(self) -> int:
-        """Memory, bytes."""
+        """Memory without ``masks``, bytes."""
         tensors = (self.frame.image, self.semantic_map, self.flow, self.disoccluded)
         return sum(tensor.nbytes for tensor in tensors if tensor is not None)
+
+    def class_shares(self, num_classes: int) -> NDArray[np.float64]:
+        """Return the share of the pixels of every class, (K,) in 0..1; the background of a single class is left out."""
+        labels = self.semantic_map.numpy()
+        # The background of a single class is a further value.
+        shares: NDArray[np.float64] = np.bincount(labels.ravel(), minlength=num_classes)[:num_classes] / labels.size
+        return shares
 
 
 @dataclass(frozen=True)
@@ -109,9 +120,9 @@ class FramePredictor:
         held: frames whose results are not there yet; offline those of one interval.
     """
 
-    def __init__(self, stream: LabelStream, with_flow: bool = False) -> None:
+    def __init__(self, stream: LabelStream, with_flow: bool = False, with_masks: bool = False) -> None:
         self._stream = stream
-        self._with_flow = with_flow
+        self._with_flow, self._with_masks = with_flow, with_masks
         self._dtype = torch.uint8 if stream.num_classes <= 256 else torch.int32
         self.held: deque[Frame] = deque()
 
@@ -141,8 +152,8 @@ class FramePredictor:
                 before = sum(offset < 0 for offset in result.offsets)
                 fused = result.prediction.shares is not None
                 flow = winning_flow(result.prediction, result.flow, before - 1 if fused else 0)[0].cpu()
-        seconds, offsets = labelled.seconds, result.offsets
-        return FramePrediction(frame, labels, result.is_key, flow, reason, seconds, share, mask, offsets)
+        seconds, offsets, masks = labelled.seconds, result.offsets, result.prediction if self._with_masks else None
+        return FramePrediction(frame, labels, result.is_key, flow, reason, seconds, share, mask, offsets, masks)
 
 
 def predict_video(
@@ -173,10 +184,9 @@ def predict_video(
             returned.
         depth: maximum number of frames that wait between two threads.
     """
-    stored = source.stored_frames()
-    stream.expect(stored if stored is None or max_frames is None else min(stored, max_frames))
+    expect_frames(stream, source, max_frames)
     meter = _Meter(FramePredictor(stream, with_flow), progress)
-    frames = _first_frames(source, max_frames)
+    frames = first_frames(source, max_frames)
     run_pipeline(frames, meter.predict, consume, depth, stop, lambda frame: frame.image.nbytes, lambda result: result.nbytes)
     return replace(meter.done, elapsed=time.perf_counter() - meter.started)
 
@@ -220,7 +230,14 @@ class _Meter:
             self._progress(self.done)
 
 
-def _first_frames(source: FrameSource, count: int | None) -> Iterator[Frame]:
+def expect_frames(stream: LabelStream, source: FrameSource, max_frames: int | None) -> None:
+    """Pass the number of frames to come to a stream."""
+    stored = source.stored_frames()
+    stream.expect(stored if stored is None or max_frames is None else min(stored, max_frames))
+
+
+def first_frames(source: FrameSource, count: int | None) -> Iterator[Frame]:
+    """Yield the first frames of a source, ``None`` for all, and close it."""
     # Closed here and not by the garbage collector, which may run in any thread.
     with closing(iter(source)) as frames:
         yield from islice(frames, count)

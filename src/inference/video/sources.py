@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import cv2
 import torch
@@ -66,6 +66,7 @@ class SourceInfo:
     is_picture: bool = False
 
 
+@runtime_checkable
 class FrameSource(Protocol):
     """Frames in time order, one at a time; iterating again starts from the first frame.
 
