@@ -33,8 +33,9 @@ def signature(function: griffe.Function, name: str) -> str:
     for parameter in function.parameters:
         if parameter.name in ("self", "cls"):
             continue
-        default = "" if parameter.default is None else f" = {parameter.default}"
-        shown.append(f"{parameter.name}{f': {parameter.annotation}' if parameter.annotation else ''}{default}")
+        variadic = {"variadic positional": "*", "variadic keyword": "**"}.get(parameter.kind.value, "")
+        default = "" if parameter.default is None or variadic else f" = {parameter.default}"
+        shown.append(f"{variadic}{parameter.name}{f': {parameter.annotation}' if parameter.annotation else ''}{default}")
     result = f" -> {function.returns}" if function.returns and function.name != "__init__" else ""
     line = f"{name}({', '.join(shown)}){result}"
     return line if len(line) <= 110 else f"{name}(\n    " + ",\n    ".join(shown) + f",\n){result}"
@@ -63,17 +64,27 @@ def one_line(text: str) -> str:
     return " ".join(markdown(text).split())
 
 
-def entry(name: str, item: griffe.Object) -> Iterator[str]:
-    """Yield the Markdown of one public name: its signature, its docstring and its public methods."""
+def members(item: griffe.Object, public: set[str]) -> list[griffe.Object]:
+    """Return the own members, then those inherited from classes without an entry."""
+    inherited = [member.final_target for member in item.inherited_members.values()]
+    return [*item.members.values(), *(member for member in inherited if member.parent.path not in public)]
+
+
+def entry(name: str, item: griffe.Object, public: set[str]) -> Iterator[str]:
+    """Yield the Markdown of one public name: its signature, its docstring, and its public methods and properties."""
     yield f"## {name}"
-    constructor = item.members.get("__init__") if item.is_class else item
+    constructor = item.all_members.get("__init__") if item.is_class else item
+    constructor = constructor.final_target if constructor is not None and constructor.is_alias else constructor
     if isinstance(constructor, griffe.Function):
         yield f"```python\n{signature(constructor, name)}\n```"
     yield from paragraphs(item)
-    for method in item.members.values() if item.is_class else ():
-        if method.name.startswith("_") or not isinstance(method, griffe.Function) or not method.docstring:
+    for method in members(item, public) if item.is_class else ():
+        if method.name.startswith("_") or not isinstance(method, griffe.Function | griffe.Attribute) or not method.docstring:
             continue
         yield f"### {name}.{method.name}"
+        if isinstance(method, griffe.Attribute):
+            yield f"*{method.annotation}.* " + "\n\n".join(paragraphs(method))
+            continue
         yield f"```python\n{signature(method, method.name)}\n```"
         yield from paragraphs(method)
 
@@ -86,9 +97,10 @@ def public_names(package: griffe.Module) -> list[str]:
 def page() -> str:
     package = griffe.load("src", search_paths=[str(ROOT)], resolve_aliases=True, allow_inspection=False)
     parts = [HEAD]
-    for name in public_names(package):
-        item = package[name]
-        parts.extend(entry(name, item.final_target if item.is_alias else item))
+    items = {name: package[name].final_target if package[name].is_alias else package[name] for name in public_names(package)}
+    public = {item.path for item in items.values()}
+    for name, item in items.items():
+        parts.extend(entry(name, item, public))
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 

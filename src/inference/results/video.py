@@ -121,7 +121,7 @@ class VideoResult:
     def to_dataframe(self) -> pd.DataFrame:
         """Return the table of ``class_share.csv``, a row per frame.
 
-        Columns: ``frame`` (number), ``name``, ``seconds`` since the first frame, ``key``, ``reason`` (``None`` for propagated
+        Columns: ``frame`` (number), ``name``, ``seconds`` since the first frame, ``key``, ``reason`` (empty for propagated
         frames), ``disoccluded`` (share of the pixels without a source in the key frame, NaN where unknown), and the share of the
         pixels of every class, 0..1.
         """
@@ -133,7 +133,7 @@ class VideoResult:
                 "name": frame.name,
                 "seconds": frame.time,
                 "key": frame.is_key,
-                "reason": frame.reason,
+                "reason": frame.reason or "",
                 "disoccluded": np.nan if frame.prediction.disoccluded_share is None else frame.prediction.disoccluded_share,
                 **frame.class_shares,
             }

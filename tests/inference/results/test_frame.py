@@ -32,7 +32,14 @@ def test_fields() -> None:
     assert repr(frame) == "FrameResult(index=3, time=0.200 s, 40x56 (HxW), key frame: cut)"
     assert torch.equal(frame.semantic_map, halves(1, 3)) and frame.semantic_map.dtype == torch.int64
     assert frame.class_shares == {"sky": 0.0, "road": 0.5, "tree": 0.0, "car": 0.5}
-    assert (frame.index, frame.name, frame.time, frame.is_key, frame.reason, frame.seconds) == (3, "000003", 0.2, True, "cut", 0.01)
+    assert (frame.index, frame.name, frame.time, frame.is_key, frame.reason, frame.seconds) == (
+        3,
+        "000003",
+        0.2,
+        True,
+        "cut",
+        0.01,
+    )
     polygons = frame.polygons()
     assert list(polygons) == ["road", "car"]
     assert sorted(map(tuple, polygons["car"][0].exterior.tolist())) == [(28, 0), (28, 40), (56, 0), (56, 40)]
