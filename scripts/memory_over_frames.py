@@ -1,8 +1,9 @@
 """Measure memory during a long prediction.
 
-    python scripts/memory_over_frames.py [--frames 10000] [--every 500] [--mode offline] [--network videomt]
+    python scripts/memory_over_frames.py [--frames 10000] [--every 500] [--mode offline] [--network videomt] [--api]
 
-A short clip is decoded repeatedly, predicted and encoded by the threads of ``python -m src.predict``. Prints the resident memory
+A short clip is decoded repeatedly, predicted and encoded by the threads of ``python -m src.predict``, or labelled by
+``model.predict(..., stream=True)`` with ``--api``. Prints the resident memory
 and its private part; the rest are shared libraries, which the system may evict and reload. Exit code 1 if one of the two is more
 than 2 % larger after the last frame than after frame 500 (Linux).
 """
@@ -14,7 +15,8 @@ import ctypes
 import os
 import sys
 import tempfile
-from collections.abc import Generator
+import time
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import get_args
 
@@ -26,6 +28,7 @@ from transformers import VideomtConfig, VideomtForUniversalSegmentation
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from src.inference.methods import with_method
+from src.inference.results.model import VideoModel
 from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import Mode, StreamingSegmentor
 from src.inference.video.decoder import VideoFrames
@@ -72,6 +75,7 @@ def main() -> int:
     parser.add_argument(
         "--network", choices=list(NETWORKS), default="mask2former", help="videomt: every frame, from the queries before"
     )
+    parser.add_argument("--api", action="store_true", help="read the frames of model.predict instead")
     options = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(1)
@@ -88,12 +92,30 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         path = make_clip(Path(name) / "clip.mp4")
         source = LoopedVideo(path)
+        if options.api:
+            read_results(stream, source, options.frames, note)
+            return report(memory, options.frames)
         with VideoOutputs(Path(name) / "out", source.info, CLASSES, class_palette(CLASSES), OutputOptions()) as outputs:
             predict_video(stream, source, outputs.write, max_frames=options.frames, progress=note)
             outputs.finish()
+    return report(memory, options.frames)
+
+
+def read_results(
+    stream: StreamingSegmentor, source: LoopedVideo, frames: int, note: Callable[[PredictionProgress], None]
+) -> None:
+    network, started = stream.propagator, time.perf_counter()
+    model = VideoModel(network.segmentor, network.flow)
+    flow = "videomt" if network.recurrent else "own"
+    for frame in model.predict(source, 5, stream.mode, stream=True, flow=flow, fuse_keys=stream.fuse_keys, max_frames=frames):
+        assert frame.confidence.shape == frame.semantic_map.shape
+        note(PredictionProgress(frame.index + 1, elapsed=time.perf_counter() - started))
+
+
+def report(memory: dict[int, tuple[float, float]], frames: int) -> int:
     settled = SETTLED if SETTLED in memory else 1
-    growth = [last / first - 1 for first, last in zip(memory[settled], memory[options.frames], strict=True)]
-    print(f"from frame {settled} to {options.frames}: resident {growth[0]:+.2%}, private {growth[1]:+.2%}; limit +2 %")
+    growth = [last / first - 1 for first, last in zip(memory[settled], memory[frames], strict=True)]
+    print(f"from frame {settled} to {frames}: resident {growth[0]:+.2%}, private {growth[1]:+.2%}; limit +2 %")
     return int(max(growth) > 0.02)
 
 

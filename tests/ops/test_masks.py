@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 import torch.nn.functional as F
 
-from src.ops.masks import best_class, semantic_map, semantic_map_at_mask_size, semantic_scores
+from src.ops.masks import best_class, label_confidence, semantic_map, semantic_map_at_mask_size, semantic_scores
 from src.structures import IGNORE_INDEX, DisocclusionScores, MaskPrediction, Size
 
 CONFIDENT = 50.0
@@ -153,3 +153,17 @@ def test_the_map_of_a_single_class_is_that_of_its_scores_at_every_size() -> None
         found = semantic_map(prediction, size)
         assert ((found == best_class(scores)) | ((scores[:, 0] - 0.5).abs() < 1e-5)).all()
         assert 0.01 < (found == IGNORE_INDEX).float().mean() < 0.99
+
+
+def test_confidence_is_the_share_of_the_labels_score() -> None:
+    scores = torch.tensor([[[1.0, 0.0, 2.0]], [[3.0, 0.0, 2.0]]])[None]
+    labels = torch.tensor([[[1, 0, 0]]])
+    assert torch.equal(label_confidence(scores, labels, dense=False), torch.tensor([[[0.75, 0.0, 0.5]]]))
+    dense = torch.randn(2, 5, 3, 4)
+    best = dense.argmax(1)
+    assert torch.allclose(label_confidence(dense, best, dense=True), dense.softmax(1).amax(1))
+
+
+def test_confidence_of_a_single_class_and_of_its_background() -> None:
+    scores, labels = torch.tensor([[[[0.9, 0.2, 1.5]]]]), torch.tensor([[[0, IGNORE_INDEX, 0]]])
+    assert torch.allclose(label_confidence(scores, labels, dense=False), torch.tensor([[[0.9, 0.8, 1.0]]]))

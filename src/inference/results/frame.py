@@ -41,7 +41,7 @@ class FrameResult:
 
     Attributes:
         index: number of the frame, from 0.
-        prediction: what the stream returned for the frame.
+        prediction: prediction for the frame, from which everything here is computed.
         naming: names and colors of the classes.
     """
 
@@ -94,6 +94,11 @@ class FrameResult:
         """K class names."""
         return self.naming.classes
 
+    @property
+    def palette(self) -> tuple[Color, ...]:
+        """K colors of the classes, RGB, 0..255 each."""
+        return self.naming.palette
+
     @cached_property
     def class_shares(self) -> dict[str, float]:
         """Share of the pixels of every class, 0..1, by class name."""
@@ -144,7 +149,7 @@ class FrameResult:
         Returns:
             (H + height of the legend, W or 2 W + width of the legend, 3) uint8 RGB.
         """
-        painter = OverlayPainter(self.classes, self.naming.palette, alpha, legend, source_beside)
+        painter = OverlayPainter(self.classes, self.palette, alpha, legend, source_beside)
         return paint(painter, self.prediction, self._shares(), key_marks).permute(1, 2, 0).numpy()
 
     def save(self, path: str | Path, overwrite: bool = False) -> Path:

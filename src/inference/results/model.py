@@ -93,7 +93,7 @@ class VideoModel(Propagator):
                 and the defaults of ``conf/predict.yaml``.
 
         Returns:
-            A :class:`VideoResult`, or with ``stream`` an iterator of :class:`FrameResult`.
+            Result of the video, or with ``stream`` an iterator of the results of its frames.
 
         Raises:
             OSError: if the source cannot be opened.
