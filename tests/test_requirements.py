@@ -21,8 +21,8 @@ NAMED_ONLY = {
 }
 DEMO = {"gradio", "starlette"}
 """Modules that src.demo does without until it is started."""
-OPTIONAL = {*DEMO, "onnxruntime", "openvino"}
-"""Modules that are imported on first use; the last two by their runtimes."""
+OPTIONAL = {*DEMO, "onnxruntime", "openvino", "ray"}
+"""Modules that are imported on first use: those of the demo, of two runtimes and of an engine."""
 
 
 def pinned(name: str = "requirements.txt") -> dict[str, str]:

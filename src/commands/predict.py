@@ -1,10 +1,11 @@
-"""Prediction of one video, or of many in several processes: implementation of ``python -m src.predict``."""
+"""Prediction of one video, or of many, here or in other processes: implementation of ``python -m src.predict``."""
 
 import json
 import logging
 import re
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -18,20 +19,21 @@ from src.command_line.arguments import typed_path
 from src.command_line.signals import stopping_on_signals
 from src.commands.budget_stream import at_budget
 from src.commands.clip_models.prediction import clip_predictor
+from src.commands.parallel.session import check_alone, check_local
+from src.commands.parallel.videos import predict_many
 from src.commands.runtime_choice import runtimes_of
 from src.files.results.fingerprint import fingerprint, tensor_fingerprint
 from src.files.results.output_names import check_apart
-from src.inference.distributed import SINGLE, World, join_world
 from src.inference.evaluation.progress import heartbeat
 from src.inference.flow_choice import names_and_colors
 from src.inference.results import streams
 from src.inference.results.sources import open_path
 from src.inference.scheduling.budget import Budget
 from src.inference.streaming import Mode
-from src.inference.video.batch import VideoOutcome, check_summary, predict_videos, summary
+from src.inference.video.batch import BatchPredictor
 from src.inference.video.output_places import check_output, names_file, output_scratch
 from src.inference.video.outputs import OutputOptions
-from src.inference.video.predictor import VideoPrediction, VideoPredictor
+from src.inference.video.predictor import StopSignals, VideoPrediction, VideoPredictor
 from src.inference.video.sources import CameraFrames, FrameSource, ImageFrames
 from src.inference.video.video_list import list_videos
 from src.measure.machine import autocast_named, device_named
@@ -54,19 +56,21 @@ _STREAM_KEYS = (
 def run(cfg: DictConfig) -> int:
     """Predict one video, or every video of a folder or list, by ``conf/predict.yaml``, and return the exit code."""
     try:
+        check_alone(cfg)
         path = typed_path(str(cfg.input))
         cfg.output = cfg.output or default_output(cfg)
         videos = None if cfg.get("data") is not None else list_videos(path)
         if videos is None:
+            check_local(cfg, f"{path} is not a folder or list of videos")
             return predict(cfg).exit_code
         inputs, output = [*videos.values(), *([path] if path.is_dir() else [])], typed_path(str(cfg.output))
         check_apart(inputs, output, typed_path(str(cfg.checkpoint)))
+        output_options(cfg)
         if names_file(output):
             raise ValueError(f"output is {output}, and the input has {len(videos)} videos; expected a folder")
-        with join_world() as world:
-            received = list[int]()
-            outcomes = predict_many(cfg, videos, world, received)
-            return 128 + received[0] if received else int(any(outcome.needs_attention for outcome in outcomes))
+        received = list[int]()
+        outcomes = predict_many(cfg, videos, batch_predictor, received)
+        return 128 + received[0] if received else int(any(outcome.needs_attention for outcome in outcomes))
     except KeyboardInterrupt:
         log.error("stopped; nothing is written")
         return 130
@@ -120,36 +124,20 @@ def predict(cfg: DictConfig) -> VideoPrediction:
     return prediction
 
 
-def predict_many(
-    cfg: DictConfig, videos: dict[str, Path], world: World = SINGLE, received: list[int] | None = None
-) -> list[VideoOutcome]:
-    """Predict many videos, each into its own folder below ``output``, and return the outcomes of all processes.
+def batch_predictor(
+    settings: dict[str, Any], console: Console | None = None, signals: StopSignals | None = None
+) -> BatchPredictor:
+    """Load the model of a configuration, given as plain values, and return the predictor of its videos, in any process."""
+    cfg = OmegaConf.create(settings)
+    options, mode = output_options(cfg), chosen_mode(cfg)
+    predictor = load_predictor(cfg, options, cfg.device, mode)
+    shown, stopping = console or Console(quiet=True), signals or (threading.Event(), [])
 
-    Signals that stopped it are appended to ``received``.
-    An invalid video is an outcome; an invalid option or checkpoint raises.
-    """
+    def predict_one(video: Path, folder: Path) -> VideoPrediction:
+        return predictor.predict(open_path(video, cfg.fps), folder, shown, stopping)
+
     output = typed_path(str(cfg.output)).resolve()
-    check_summary(output)
-    options = output_options(cfg)
-    mode = chosen_mode(cfg)
-    predictor = load_predictor(cfg, options, world.device(cfg.device), mode)
-    console = Console(width=None if sys.stdout.isatty() else 120, quiet=not world.is_first)
-    settings = _settings(cfg, predictor, mode)
-    with stopping_on_signals() as signals:
-
-        def predict_one(video: Path, folder: Path) -> VideoPrediction:
-            return predictor.predict(open_path(video, cfg.fps), folder, console, signals)
-
-        outcomes = predict_videos(videos, output, predict_one, settings, world, signals[0], cfg.overwrite, options.names())
-    if received is not None:
-        received.extend(signals[1])
-    if world.is_first:
-        counts = {name: count for name, count in summary(outcomes).items() if isinstance(count, int) and count}
-        log.info("%s; %s", ", ".join(f"{count} {name}" for name, count in counts.items()), output / "summary.json")
-        for one in outcomes:
-            if one.needs_attention:
-                log.error("%s: %s", one.video, "; ".join([one.status, *one.errors]))
-    return outcomes
+    return BatchPredictor(output, predict_one, _settings(cfg, predictor, mode), cfg.overwrite, options.names())
 
 
 def output_options(cfg: DictConfig) -> OutputOptions:

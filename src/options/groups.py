@@ -84,6 +84,17 @@ class Scheduler(Part):
     interval_shift: Annotated[float, Field(ge=0, lt=1)] = 0
 
 
+class Engine(Options):
+    """``conf/engine``."""
+
+    name: Literal["local", "ray"]
+    address: Text | None = None
+    workers: Count | None = None
+    cpus: Positive = 1
+    gpus: NotNegative | None = None
+    retries: CountOrZero = 0
+
+
 class Model(Options):
     """``conf/model``."""
 

@@ -31,7 +31,7 @@ from src.options.fields import (
     Split,
     Threads,
 )
-from src.options.groups import Data, Scheduler
+from src.options.groups import Data, Engine, Scheduler
 
 
 class Network(Options):
@@ -80,6 +80,7 @@ class Predict(Network):
     compile: Compile
     map_size: MapSize
     scheduler: Scheduler
+    engine: Engine
 
 
 class Demo(Network):

@@ -136,11 +136,21 @@ def output_lock(home: Path) -> Iterator[None]:
         OSError: if another process holds it.
     """
     with naming(home), folder_lock(home, ".mpvss.lock", "output=<other>") as held:
-        for path in sorted(home.glob(".mpvss.*.partial")) if held else ():
-            if path.is_dir() and not path.is_symlink():
-                log.info("%s was left by a run that was killed; it is removed if it is marked", path)
-                remove_scratch(path)
+        if held:
+            remove_leftovers(home)
         yield
+
+
+def remove_leftovers(home: Path, name: str | None = None) -> None:
+    """Remove the scratch that killed processes left in an output folder; only that of the result folder ``name`` if it is given.
+
+    The folder must be held by :func:`output_lock`, and no living process may write to what is removed.
+    """
+    for path in sorted(home.glob(".mpvss.*.partial")):
+        of_name = name is None or read_json(path / _SCRATCH).get("target") == PurePosixPath(name).as_posix()
+        if of_name and path.is_dir() and not path.is_symlink():
+            log.info("%s was left by a process that was killed; it is removed if it is marked", path)
+            remove_scratch(path)
 
 
 def remove_scratch(path: Path) -> None:

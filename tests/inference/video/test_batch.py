@@ -4,12 +4,13 @@ import json
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from src.files.results.owned_folder import output_lock
-from src.inference.distributed import SINGLE, World
-from src.inference.video.batch import VideoOutcome, predict_videos
+from src.files.results.owned_folder import Scratch, output_lock, remove_leftovers
+from src.inference.engines.tasks import LocalSession, TaskOptions
+from src.inference.video.batch import BatchPredictor, VideoOutcome, predict_videos
 from src.inference.video.prediction import PredictionProgress
 from src.inference.video.predictor import VideoPrediction
 from src.inference.video.video_list import list_videos
@@ -67,19 +68,31 @@ def listed(folder: Path) -> dict[str, Path]:
     return found
 
 
+def predict_all(
+    videos: dict[str, Path],
+    output: Path,
+    predict: FakePredictor,
+    settings: dict[str, object],
+    stop: threading.Event | None = None,
+    **options: Any,
+) -> list[VideoOutcome]:
+    predictor, tasks = BatchPredictor(output, predict, settings, **options), TaskOptions(stop=stop or threading.Event())
+    return predict_videos(videos, output, lambda listed: LocalSession(lambda: predictor).run(listed, tasks))
+
+
 def statuses(outcomes: list[VideoOutcome]) -> dict[str, str]:
     return {one.video: one.status for one in outcomes}
 
 
 def test_a_bad_video_does_not_stop_the_others_and_finished_ones_are_skipped(videos: Path, tmp_path: Path) -> None:
     output, first, second = tmp_path / "out", FakePredictor(), FakePredictor()
-    outcomes = predict_videos(listed(videos), output, first, SETTINGS, SINGLE)
+    outcomes = predict_all(listed(videos), output, first, SETTINGS)
     expected = {"a9": "damaged", "a10": "done", "deep/b": "done", "c": "failed", "d": "failed"}
     assert statuses(outcomes) == expected and {one.video for one in outcomes if one.needs_attention} == {"a9", "c", "d"}
     assert {path.name for path in output.iterdir()} == {"a9", "a10", "deep", "summary.json"}
     summary = json.loads((output / "summary.json").read_text())
     assert (summary["videos"], summary["done"], summary["damaged"], summary["failed"], summary["frames"]) == (5, 2, 1, 2, 8)
-    again = predict_videos(listed(videos), output, second, SETTINGS, SINGLE)
+    again = predict_all(listed(videos), output, second, SETTINGS)
     assert sorted(second.seen) == ["c.avi", "d.mov"]
     # The errors of a skipped video are reported again.
     assert statuses(again)["a9"] == "skipped" and next(one for one in again if one.video == "a9").needs_attention
@@ -88,49 +101,47 @@ def test_a_bad_video_does_not_stop_the_others_and_finished_ones_are_skipped(vide
 def test_results_of_a_killed_run_are_replaced(videos: Path, tmp_path: Path) -> None:
     (videos / "a10.mp4").write_text("killed")
     with pytest.raises(KeyboardInterrupt):
-        predict_videos(listed(videos), tmp_path / "out", FakePredictor(), SETTINGS, SINGLE)
+        predict_all(listed(videos), tmp_path / "out", FakePredictor(), SETTINGS)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a9"], "the unfinished result is removed"
     (videos / "a10.mp4").write_text("fine")
-    assert statuses(predict_videos(listed(videos), tmp_path / "out", FakePredictor(), SETTINGS, SINGLE))["a10"] == "done"
+    assert statuses(predict_all(listed(videos), tmp_path / "out", FakePredictor(), SETTINGS))["a10"] == "done"
 
 
 def test_after_a_signal_the_remaining_videos_are_interrupted(videos: Path, tmp_path: Path) -> None:
     stop = threading.Event()
     stop.set()
-    outcomes = predict_videos(listed(videos), tmp_path / "out", FakePredictor(), SETTINGS, SINGLE, stop)
+    outcomes = predict_all(listed(videos), tmp_path / "out", FakePredictor(), SETTINGS, stop)
     assert set(statuses(outcomes).values()) == {"interrupted"} and all(one.needs_attention for one in outcomes)
     (videos / "a10.mp4").write_text("stopped")
-    assert statuses(predict_videos(listed(videos), tmp_path / "out", FakePredictor(), SETTINGS, SINGLE))["a10"] == "interrupted"
+    assert statuses(predict_all(listed(videos), tmp_path / "out", FakePredictor(), SETTINGS))["a10"] == "interrupted"
     assert not (tmp_path / "out" / "a10").exists()
 
 
 def test_results_of_other_settings_and_foreign_folders_are_not_skipped(videos: Path, tmp_path: Path) -> None:
-    predict_videos(listed(videos), tmp_path / "out", FakePredictor(), SETTINGS, SINGLE)
+    predict_all(listed(videos), tmp_path / "out", FakePredictor(), SETTINGS)
     (tmp_path / "out" / "c").mkdir()
     (tmp_path / "out" / "c" / "precious").touch()
     changed = SETTINGS | {"labels": False}
-    outcomes = {one.video: one for one in predict_videos(listed(videos), tmp_path / "out", FakePredictor(), changed, SINGLE)}
+    outcomes = {one.video: one for one in predict_all(listed(videos), tmp_path / "out", FakePredictor(), changed)}
     assert "has results of another labels; choose another output" in outcomes["a10"].errors[0]
     assert (
         "c exists without a finished.json of this project" in outcomes["c"].errors[0]
         and (tmp_path / "out" / "c" / "precious").exists()
     )
-    replaced = predict_videos(listed(videos), tmp_path / "out", FakePredictor(), changed, SINGLE, overwrite=True)
+    replaced = predict_all(listed(videos), tmp_path / "out", FakePredictor(), changed, overwrite=True)
     assert statuses(replaced)["a10"] == "done"
 
 
-def test_processes_share_the_videos(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(World, "gather", lambda self, value: [value])
-    seen = []
-    for index in range(2):
-        predictor = FakePredictor()
-        predict_videos(listed(videos), tmp_path / "out", predictor, SETTINGS, World(index, 2))
-        seen.append(set(predictor.seen))
-    assert seen[0] | seen[1] == {"a9.mp4", "a10.mp4", "b.MKV", "c.avi", "d.mov"} and not seen[0] & seen[1]
+def test_an_exception_is_the_outcome_of_its_video_and_a_video_without_outcome_is_interrupted(
+    videos: Path, tmp_path: Path
+) -> None:
+    outcomes = predict_videos(listed(videos), tmp_path / "out", lambda some: [(some[0], RuntimeError("a bug"))])
+    assert outcomes[0] == VideoOutcome("a9", "failed", 0, ["a bug"])
+    assert [one.status for one in outcomes[1:]] == ["interrupted"] * 4
 
 
 def only(videos: Path, output: Path, **changes: object) -> VideoOutcome:
-    (outcome,) = predict_videos({"a10": videos / "a10.mp4"}, output, FakePredictor(), SETTINGS | changes, SINGLE)
+    (outcome,) = predict_all({"a10": videos / "a10.mp4"}, output, FakePredictor(), SETTINGS | changes)
     return outcome
 
 
@@ -169,7 +180,7 @@ def test_results_of_an_earlier_release_are_skipped_and_replaced_on_request(video
     (folder / "finished.json").write_text(json.dumps(note))
     (tmp_path / "out" / "summary.json").write_text(json.dumps({"videos": 1, "frames": 3, "outcomes": []}))
     assert only(videos, tmp_path / "out", weights={"sha256": "abc"}).status == "skipped"
-    predict_videos({"a10": videos / "a10.mp4"}, tmp_path / "out", FakePredictor(), SETTINGS, SINGLE, overwrite=True)
+    predict_all({"a10": videos / "a10.mp4"}, tmp_path / "out", FakePredictor(), SETTINGS, overwrite=True)
     assert {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} == {
         "overlay.mp4", "finished.json", "labels/mine.png", "notes.txt",
     }  # fmt: skip
@@ -181,34 +192,39 @@ def test_a_users_summary_is_not_replaced(videos: Path, tmp_path: Path, content: 
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "summary.json").write_text(content)
     with pytest.raises(FileExistsError, match=r"summary\.json was not written by a prediction"):
-        predict_videos(listed(videos), tmp_path / "out", FakePredictor(), SETTINGS, SINGLE, overwrite=True)
+        predict_all(listed(videos), tmp_path / "out", FakePredictor(), SETTINGS, overwrite=True)
     assert (tmp_path / "out" / "summary.json").read_text() == content and len(list((tmp_path / "out").iterdir())) == 1
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-def test_a_second_run_to_the_same_output_is_refused_in_every_process(
-    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: int
-) -> None:
+def test_a_second_run_to_the_same_output_is_refused(videos: Path, tmp_path: Path) -> None:
     with output_lock(tmp_path / "out"):
         before = sorted(tmp_path.rglob("*"))
-        error = OSError(f"out is in use by process {os.getpid()}")
-        monkeypatch.setattr(World, "gather", lambda self, value: [value] if rank == 0 else [[error], value])
         with pytest.raises(OSError, match=f"out is in use by process {os.getpid()}"):
-            predict_videos(listed(videos), tmp_path / "out", FakePredictor(), SETTINGS, World(rank, 2))
+            predict_all(listed(videos), tmp_path / "out", FakePredictor(), SETTINGS)
         assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_a_killed_process_left_of_one_video_is_removed_without_that_of_others(tmp_path: Path) -> None:
+    with output_lock(tmp_path / "out"):
+        left = [Scratch(tmp_path / "out", name) for name in ("deep/a", "b")]
+        for scratch in left:
+            scratch.__enter__()
+            (scratch.new / "overlay.mp4").touch()
+        remove_leftovers(tmp_path / "out", "deep/a")
+        assert [scratch.new.exists() for scratch in left] == [False, True]
+    with output_lock(tmp_path / "out"):
+        assert [path.name for path in (tmp_path / "out").iterdir()] == [".mpvss.lock"]
 
 
 def test_files_of_the_user_in_a_result_folder_survive_and_are_never_replaced(videos: Path, tmp_path: Path) -> None:
     only(videos, tmp_path / "out")
     (tmp_path / "out" / "a10" / "mine.txt").write_text("mine")
-    predict_videos({"a10": videos / "a10.mp4"}, tmp_path / "out", FakePredictor(), SETTINGS, SINGLE, overwrite=True)
+    predict_all({"a10": videos / "a10.mp4"}, tmp_path / "out", FakePredictor(), SETTINGS, overwrite=True)
     assert (tmp_path / "out" / "a10" / "mine.txt").read_text() == "mine"
     (tmp_path / "out" / "a9").mkdir()
     (tmp_path / "out" / "a9" / "overlay.mp4").write_text("mine")
     predictor, names = FakePredictor(), ("overlay.mp4",)
-    outcomes = predict_videos(
-        {"a9": videos / "a9.mp4"}, tmp_path / "out", predictor, SETTINGS, SINGLE, overwrite=True, names=names
-    )
+    outcomes = predict_all({"a9": videos / "a9.mp4"}, tmp_path / "out", predictor, SETTINGS, overwrite=True, names=names)
     assert "overlay.mp4 exists and is not listed" in outcomes[0].errors[0] and not predictor.seen, (
         "refused before it is predicted"
     )

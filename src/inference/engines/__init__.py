@@ -1,0 +1,1 @@
+"""Engines that share tasks, such as videos and clips, among worker processes."""
