@@ -57,7 +57,7 @@ distclean: clean ## Delete caches and .venv; outputs and data stay
 
 # The stamp is written last, so an interrupted set-up continues. A .venv whose interpreter no longer runs (moved folder, removed
 # Python) is created again in spite of its stamp.
-$(STAMP): requirements.txt requirements-dev.txt requirements-cluster.txt requirements-docs.txt requirements-demo.txt requirements-openvino.txt requirements-onnx.txt constraints.txt $(if $(shell $(VENV_PYTHON) -c 'print(1)' 2>/dev/null),,FORCE)
+$(STAMP): requirements.txt requirements-dev.txt requirements-cluster.txt requirements-docs.txt requirements-demo.txt requirements-openvino.txt requirements-onnx.txt requirements-exports.txt constraints.txt $(if $(shell $(VENV_PYTHON) -c 'print(1)' 2>/dev/null),,FORCE)
 	@command -v $(PYTHON) >/dev/null || { echo "'$(PYTHON)' not found: install Python 3.11 or newer, or name one with PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; found = sys.version.split()[0]; \
 		sys.version_info >= (3, 11) or sys.exit(f"Python 3.11 or newer is needed, but $(PYTHON) is {found}: name another with PYTHON=...")'

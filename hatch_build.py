@@ -104,13 +104,14 @@ class PackageHook(BuildHookInterface):  # type: ignore[type-arg]
 class RequirementsHook(MetadataHookInterface):
     """Dependencies of the package, from ``requirements.txt``.
 
-    ``mpvss[cluster]`` adds those of sweeps, ``mpvss[openvino]`` and ``mpvss[onnx]`` those of a runtime.
+    ``mpvss[cluster]`` adds those of sweeps, ``mpvss[openvino]`` and ``mpvss[onnx]`` those of a runtime,
+    ``mpvss[exports]`` those of exports.
     """
 
     def update(self, metadata: dict[str, Any]) -> None:
         """Add the dependencies to the metadata."""
         metadata["dependencies"] = self._listed("requirements.txt")
-        extras = ("cluster", "openvino", "onnx")
+        extras = ("cluster", "openvino", "onnx", "exports")
         metadata["optional-dependencies"] = {name: self._listed(f"requirements-{name}.txt") for name in extras}
 
     def _listed(self, name: str) -> list[str]:

@@ -21,8 +21,8 @@ NAMED_ONLY = {
 }
 DEMO = {"gradio", "starlette"}
 """Modules that src.demo does without until it is started."""
-OPTIONAL = {*DEMO, "onnxruntime", "openvino", "ray"}
-"""Modules that are imported on first use: those of the demo, of two runtimes and of an engine."""
+OPTIONAL = {*DEMO, "onnxruntime", "openvino", "pycocotools", "ray", "supervision"}
+"""Modules that are imported on first use: those of the demo, of two runtimes, of an engine and of two formats."""
 
 
 def pinned(name: str = "requirements.txt") -> dict[str, str]:
@@ -64,7 +64,7 @@ def test_the_constraints_agree_with_every_requirement() -> None:
     constraints = pinned("constraints.txt")
     files = sorted(path.name for path in ROOT.glob("requirements*.txt"))
     listed = {name: number for file in files for name, number in pinned(file).items() if not name.startswith("-")}
-    assert len(files) == 7 and len(listed) > 60
+    assert len(files) == 8 and len(listed) > 60
     assert {name: constraints.get(name) for name in listed} == listed, "run `make constraints`"
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
     assert lines == sorted(lines, key=lambda line: line.split("==")[0]) and all(

@@ -31,6 +31,7 @@ from src.inference.results.sources import open_path
 from src.inference.scheduling.budget import Budget
 from src.inference.streaming import Mode
 from src.inference.video.batch import BatchPredictor
+from src.inference.video.formats.exports import check_installed
 from src.inference.video.output_places import check_output, names_file, output_scratch
 from src.inference.video.outputs import OutputOptions
 from src.inference.video.predictor import StopSignals, VideoPrediction, VideoPredictor
@@ -141,9 +142,14 @@ def batch_predictor(
 
 
 def output_options(cfg: DictConfig) -> OutputOptions:
-    """Return the configured options of the output files."""
+    """Return the configured options of the output files; a missing package of an export is an error."""
+    check_installed(cfg.exports)
     names = ("labels", "flow_pictures", "flow_scale", "legend", "key_marks", "alpha", "quality", "source_beside", "sound")
-    return OutputOptions(**{name: cfg[name] for name in names}, is_file=names_file(typed_path(str(cfg.output))))
+    return OutputOptions(
+        **{name: cfg[name] for name in names},
+        exports=tuple(dict.fromkeys(cfg.exports)),
+        is_file=names_file(typed_path(str(cfg.output))),
+    )
 
 
 def chosen_mode(cfg: DictConfig, is_live: bool = False) -> Mode:
@@ -155,7 +161,13 @@ def _settings(cfg: DictConfig, predictor: VideoPredictor, mode: Mode) -> dict[st
     """Return the values that the results depend on."""
     scheduler = OmegaConf.to_container(cfg.scheduler, resolve=True)
     fusion = cfg.fusion if mode == "offline" or cfg.fuse_keys else None
-    chosen = {"mode": mode, "fusion": fusion, "scheduler": scheduler, "weights": predictor.weights}
+    chosen = {
+        "mode": mode,
+        "exports": sorted(set(cfg.exports)),
+        "fusion": fusion,
+        "scheduler": scheduler,
+        "weights": predictor.weights,
+    }
     return {name: cfg[name] for name in _RESULT_KEYS} | chosen
 
 

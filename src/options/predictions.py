@@ -70,6 +70,7 @@ class Predict(Network):
     fps: FrameRate
     labels: bool
     flow_pictures: bool
+    exports: list[Literal["palette", "label_video", "coco", "panoptic", "geojson", "cvat", "detections"]]
     flow_scale: Positive | None
     legend: Literal["side", "bottom", "off"]
     key_marks: bool

@@ -5,6 +5,7 @@
 <folder>/class_share.csv      one line per frame: time, key frame and reason, disoccluded share, share of every class
 <folder>/labels/<frame>.png   class indices, on request
 <folder>/flow/<frame>.png     motion from each non-key frame to its key frame and disoccluded pixels, on request
+<folder>/...                  label maps in formats of other programs, on request: formats/exports.py
 ```
 """
 
@@ -25,6 +26,8 @@ from PIL import Image
 from torch import Tensor
 
 from src.files.results.result_marker import check_replaceable
+from src.inference.video.formats.exported import ExportedFrame
+from src.inference.video.formats.exports import Exports, export_names
 from src.inference.video.overlay_writer import overlay_writer
 from src.inference.video.prediction import FramePrediction
 from src.inference.video.sources import SourceInfo
@@ -74,6 +77,7 @@ class OutputOptions:
     """Options of the output files, see ``conf/predict.yaml``.
 
     Attributes:
+        exports: names of further formats of the label maps, of :data:`src.inference.video.formats.exports.FORMATS`.
         is_file: write only the overlay, to a file of the given name instead of a folder.
     """
 
@@ -86,12 +90,14 @@ class OutputOptions:
     quality: int = 20
     source_beside: bool = False
     sound: bool = True
+    exports: tuple[str, ...] = ()
     is_file: bool = False
 
     def names(self, is_picture: bool = False) -> tuple[str, ...]:
         """Return the names of the outputs in the output folder."""
         overlay = PICTURE if is_picture else OVERLAY
-        return (overlay, SHARES, *((LABELS,) if self.labels else ()), *((FLOW,) if self.flow_pictures else ()))
+        further = (*((LABELS,) if self.labels else ()), *((FLOW,) if self.flow_pictures else ()))
+        return (overlay, SHARES, *further, *export_names(self.exports))
 
 
 class VideoOutputs:
@@ -124,6 +130,7 @@ class VideoOutputs:
         self._video = overlay_writer(overlay, info, options.quality, options.sound, in_place=options.is_file)
         for name in self._names:
             (self.folder / name if "." not in name else self.folder).mkdir(parents=True, exist_ok=True)
+        self._exports = Exports(self.folder, options.exports, info, classes, palette)
         table = self.folder / SHARES if self._names else Path(os.devnull)
         self._table: TextIO = table.open("w", newline="", encoding="utf-8")
         self._rows = csv.writer(self._table, lineterminator="\n")
@@ -135,7 +142,10 @@ class VideoOutputs:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         # Both write what they still hold, which fails again on a full disk.
         with suppress(OSError) if kind is not None else nullcontext(), closing(self._table):
-            self._video.abandon()
+            try:
+                self._video.abandon()
+            finally:
+                self._exports.abandon()
 
     def write(self, result: FramePrediction) -> None:
         """Append one frame.
@@ -161,6 +171,7 @@ class VideoOutputs:
             save_labels(self.folder / LABELS, result)
         if self.options.flow_pictures and result.flow is not None:
             self._save_flow(result, result.flow)
+        self._exports.write(ExportedFrame(self.frames, frame.name, frame.time, frame.duration, result.semantic_map.numpy()))
         self.frames += 1
 
     def finish(self) -> list[Path]:
@@ -174,6 +185,7 @@ class VideoOutputs:
             ValueError: if there was no frame.
         """
         self._video.close()
+        self._exports.close()
         self._table.close()
         return [self.folder / name for name in self._names] or [self.folder]
 

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from src.files.results.fingerprint import Fingerprint
 from src.inference.step_result import LabelStream
+from src.inference.video.formats.exports import check_classes
 from src.inference.video.outputs import OutputOptions, VideoOutputs
 from src.inference.video.prediction import PredictionProgress, predict_video
 from src.inference.video.progress import progress_bar
@@ -53,6 +54,9 @@ class VideoPredictor:
         max_frames: maximum number of frames of each source; ``None`` for all.
         stream_for: returns the stream of a source, if it depends on the cost of the source's frames; ``None`` for ``stream``.
         weights: identity of the model's weights, for the marker of the results.
+
+    Raises:
+        ValueError: if an export cannot hold the classes.
     """
 
     stream: LabelStream
@@ -62,6 +66,9 @@ class VideoPredictor:
     max_frames: int | None
     stream_for: Callable[[FrameSource], LabelStream] | None = None
     weights: Fingerprint | None = None
+
+    def __post_init__(self) -> None:
+        check_classes(self.options.exports, len(self.classes))
 
     def predict(self, source: FrameSource, output: Path, console: Console, signals: StopSignals) -> VideoPrediction:
         """Predict one source, until a signal, and write the results to a new folder or file, incomplete without a frame.

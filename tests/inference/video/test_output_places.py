@@ -30,6 +30,12 @@ def test_suffixes_name_files_and_existing_folders_are_folders(tmp_path: Path) ->
             r"labels is true, but output is the file .*out\.mp4; expected",
         ),
         ("out.png", OutputOptions(flow_pictures=True, is_file=True), True, "flow_pictures is true, but output is the file"),
+        (
+            "out.mp4",
+            OutputOptions(exports=("coco", "cvat"), is_file=True),
+            False,
+            r"exports is \[coco, cvat\], but output is the file",
+        ),
     ],
 )
 def test_a_file_that_cannot_hold_the_results_is_refused(
