@@ -120,6 +120,9 @@ def _quoted(argument: str) -> str:
     name = key.lstrip("+~")
     if not equals or not (name in _PATH_KEYS or name.endswith(_PATH_ENDINGS)):
         return argument
+    # A folder of src.eval, a switch of src.predict.
+    if name == "report" and value in ("true", "false"):
+        return argument
     already = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
     if already or (_UNQUOTED.fullmatch(value) and not _NOT_TEXT.fullmatch(value)):
         # "${" is escaped unless it is already.

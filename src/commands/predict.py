@@ -17,7 +17,7 @@ from rich.console import Console
 
 from src.command_line.arguments import typed_path
 from src.command_line.signals import stopping_on_signals
-from src.commands.budget_stream import at_budget
+from src.commands.budget_stream import at_budget, with_facts
 from src.commands.clip_models.prediction import clip_predictor
 from src.commands.parallel.session import check_alone, check_local
 from src.commands.parallel.videos import predict_many
@@ -48,6 +48,7 @@ _RESULT_KEYS = (
     "checkpoint", "flow", "dis_short_side", "short_side", "max_long_side", "max_frames", "labels", "flow_pictures",
     "flow_scale", "legend", "palette", "key_marks", "alpha", "quality", "autocast", "map_size", "fps", "source_beside",
     "fuse_keys", "sound", "reset_at_cuts", "split_images", "first_frames", "dense_size",
+    "flicker", "report",
 )  # fmt: skip
 _STREAM_KEYS = (
     "flow", "dis_short_side", "fusion", "fuse_keys", "reset_at_cuts", "short_side", "max_long_side", "map_size", "compile",
@@ -112,11 +113,9 @@ def predict(cfg: DictConfig) -> VideoPrediction:
     console = Console(width=None if sys.stdout.isatty() else 120)
     written: list[Path] = []
     with stopping_on_signals() as signals, output_scratch(output, options.is_file) as scratch:
-        identity = {
-            "video": str(cfg.input),
-            "input": fingerprint(given) if given else None,
-            "settings": _settings(cfg, predictor, mode),
-        }
+        settings = _settings(cfg, predictor, mode)
+        identity = {"video": str(cfg.input), "input": fingerprint(given) if given else None, "settings": settings}
+        predictor = with_facts(predictor, cfg, settings)
         prediction = predictor.predict(source, scratch.new, console, signals)
         if prediction.frames:
             note = {"frames": prediction.frames, "errors": prediction.decode_errors, "complete": prediction.stop_signal is None}
@@ -132,19 +131,24 @@ def batch_predictor(
     cfg = OmegaConf.create(settings)
     options, mode = output_options(cfg), chosen_mode(cfg)
     predictor = load_predictor(cfg, options, cfg.device, mode)
+    facts = _settings(cfg, predictor, mode)
+    predictor = with_facts(predictor, cfg, facts)
     shown, stopping = console or Console(quiet=True), signals or (threading.Event(), [])
 
     def predict_one(video: Path, folder: Path) -> VideoPrediction:
         return predictor.predict(open_path(video, cfg.fps), folder, shown, stopping)
 
     output = typed_path(str(cfg.output)).resolve()
-    return BatchPredictor(output, predict_one, _settings(cfg, predictor, mode), cfg.overwrite, options.names())
+    return BatchPredictor(output, predict_one, facts, cfg.overwrite, options.names())
 
 
 def output_options(cfg: DictConfig) -> OutputOptions:
     """Return the configured options of the output files; a missing package of an export is an error."""
     check_installed(cfg.exports)
-    names = ("labels", "flow_pictures", "flow_scale", "legend", "key_marks", "alpha", "quality", "source_beside", "sound")
+    names = (
+        "labels", "flow_pictures", "flow_scale", "legend", "key_marks", "alpha", "quality", "source_beside", "sound",
+        "flicker", "report",
+    )  # fmt: skip
     return OutputOptions(
         **{name: cfg[name] for name in names},
         exports=tuple(dict.fromkeys(cfg.exports)),

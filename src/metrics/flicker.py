@@ -1,10 +1,11 @@
-"""Flicker: change of classes from frame to frame, on key frames and on the others."""
+"""Flicker: change of classes from frame to frame, at the same pixel or at the same point of the scene."""
 
 import torch
 from jaxtyping import Int64
 from torch import Tensor
 from torchmetrics import Metric
 
+from src.metrics.temporal_consistency import agreement
 from src.structures import IGNORE_INDEX
 
 FLICKER = ("flicker_other", "flicker_key", "flicker_other_label", "flicker_key_label")
@@ -54,3 +55,18 @@ class Flicker(Metric):
         counted = torch.ones_like(later, dtype=torch.bool) if void is None else (earlier != void) & (later != void)
         self.changed[kind] += ((earlier != later) & counted).sum()
         self.pixels[kind] += counted.sum()
+
+
+def motion_flicker(previous: Tensor, current: Tensor, backward_flow: Tensor, forward_flow: Tensor) -> float | None:
+    """Return the share of visible pixels whose class differs from that of the same point one frame earlier, 0..1.
+
+    The previous map is warped to the current frame by the backward flow, nearest pixel. Pixels without a source are left out:
+    those whose flow leaves the image or fails the forward-backward check of Sundaram, Brox and Keutzer (ECCV 2010), see
+    :func:`src.ops.occlusion.forward_backward_consistent`. This is 1 minus the
+    :class:`~src.metrics.temporal_consistency.TemporalConsistency` of one pair of frames.
+
+    Maps are (H, W) of one integer type, flows (2, H, W) in pixels: the backward flow is stored at the current frame and points
+    into the previous one, the forward flow is the reverse. The result is ``None`` without a visible pixel.
+    """
+    agreeing, visible = (int(count) for count in agreement(previous, current, backward_flow, forward_flow))
+    return 1 - agreeing / visible if visible else None

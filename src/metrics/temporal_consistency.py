@@ -50,15 +50,21 @@ class TemporalConsistency(Metric):
                 f"maps {tuple(current.shape)}, flows {tuple(backward_flow.shape)} and {tuple(forward_flow.shape)}; "
                 "expected (H, W) and two (2, H, W)"
             )
-        visible = forward_backward_consistent(backward_flow[None], forward_flow[None])[0]
-        height, width = current.shape
-        # Occluded pixels may point anywhere; they are read at a clamped place and not counted.
-        dx, dy = torch.where(visible, backward_flow, 0.0)
-        columns = (torch.arange(width, device=dx.device) + dx).round().long().clamp(0, width - 1)
-        rows = (torch.arange(height, device=dx.device)[:, None] + dy).round().long().clamp(0, height - 1)
-        self.agreeing += ((previous[rows, columns] == current) & visible).sum()
-        self.visible += visible.sum()
+        agreeing, visible = agreement(previous, current, backward_flow, forward_flow)
+        self.agreeing += agreeing
+        self.visible += visible
 
     def compute(self) -> Tensor:
         """Compute the share, float64, 0..1; NaN without visible pixels."""
         return self.agreeing.double() / self.visible
+
+
+def agreement(previous: Tensor, current: Tensor, backward_flow: Tensor, forward_flow: Tensor) -> tuple[Tensor, Tensor]:
+    """Count the visible pixels that have the class of their source, and all visible pixels; see :class:`TemporalConsistency`."""
+    visible = forward_backward_consistent(backward_flow[None], forward_flow[None])[0]
+    height, width = current.shape
+    # Occluded pixels may point anywhere; they are read at a clamped place and not counted.
+    dx, dy = torch.where(visible, backward_flow, 0.0)
+    columns = (torch.arange(width, device=dx.device) + dx).round().long().clamp(0, width - 1)
+    rows = (torch.arange(height, device=dx.device)[:, None] + dy).round().long().clamp(0, height - 1)
+    return ((previous[rows, columns] == current) & visible).sum(), visible.sum()

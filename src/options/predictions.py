@@ -71,6 +71,8 @@ class Predict(Network):
     labels: bool
     flow_pictures: bool
     exports: list[Literal["palette", "label_video", "coco", "panoptic", "geojson", "cvat", "detections"]]
+    flicker: bool
+    report: bool
     flow_scale: Positive | None
     legend: Literal["side", "bottom", "off"]
     key_marks: bool

@@ -2,10 +2,11 @@
 
 import math
 
+import pytest
 import torch
 from torch import Tensor
 
-from src.metrics.flicker import FLICKER, Flicker
+from src.metrics.flicker import FLICKER, Flicker, motion_flicker
 from src.structures import IGNORE_INDEX
 
 
@@ -40,3 +41,14 @@ def test_clips_are_not_compared() -> None:
         metric.update(torch.full((2, 2), value), None, True)
         metric.end_clip()
     assert all(math.isnan(metric.compute()[name]) for name in FLICKER)
+
+
+def test_flicker_follows_the_motion_and_leaves_out_pixels_without_a_source() -> None:
+    """The picture moves right by two columns, which come in on the left."""
+    world = torch.arange(12).expand(6, 12)
+    previous, current = world[:, 2:], world[:, :10].clone()
+    backward = torch.tensor([-2.0, 0.0]).view(2, 1, 1).expand(2, 6, 10)
+    assert motion_flicker(previous, current, backward, -backward) == 0
+    current[0, 2:6] = 99  # of 8 visible columns in 6 rows
+    assert motion_flicker(previous, current, backward, -backward) == pytest.approx(4 / 48)
+    assert motion_flicker(previous, current, 40 * backward, -40 * backward) is None

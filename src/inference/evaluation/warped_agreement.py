@@ -1,11 +1,10 @@
 """Temporal consistency of a stream of frames and maps, with DIS flow."""
 
-import torch
 from torch import Tensor
 
 from src.inference.stream_checks import check_finite
 from src.metrics.temporal_consistency import TemporalConsistency
-from src.models.flow.dis import DISFlow
+from src.models.flow.dis import image_flow
 
 # The evaluation size of VSPW: flow at a higher resolution costs more than segmentation and changes the figure little.
 _SHORT_SIDE = 480
@@ -16,8 +15,6 @@ class WarpedAgreement:
 
     def __init__(self) -> None:
         self.metric = TemporalConsistency()
-        # One vector per pixel, without padding.
-        self._flow = DISFlow(short_side=_SHORT_SIDE, stride=1, size_divisor=1)
         self._previous: tuple[Tensor, Tensor] | None = None
 
     def add(self, image: Tensor, semantic_map: Tensor) -> None:
@@ -29,17 +26,11 @@ class WarpedAgreement:
         """
         if self._previous is not None:
             earlier_image, earlier_map = self._previous
-            backward, forward = self._between(earlier_image, image), self._between(image, earlier_image)
+            backward, forward = (image_flow(*pair, _SHORT_SIDE) for pair in ((earlier_image, image), (image, earlier_image)))
+            check_finite({"flow": backward[None], "reverse flow": forward[None]})
             self.metric.update(earlier_map, semantic_map, backward, forward)
         self._previous = (image, semantic_map)
 
     def end_clip(self) -> None:
         """End the clip: the next frame starts another."""
         self._previous = None
-
-    def _between(self, source: Tensor, at: Tensor) -> Tensor:
-        """Estimate the flow (2, H, W) stored at the pixels of ``at``, pointing into ``source``."""
-        prediction = self._flow(source[None].cpu(), at[None].cpu(), torch.empty(1, 0, 0))
-        flow: Tensor = prediction.segment_flow[0, 0]
-        check_finite({"flow": flow[None]})
-        return flow

@@ -26,7 +26,10 @@ from src.inference.video.video_list import SUMMARY
 
 log = logging.getLogger(__name__)
 
-_EARLIER_SETTINGS = {"mode": "online", "fuse_keys": False, "sound": False, "exports": []}  # of releases without these options
+# Of releases without these options.
+_EARLIER_SETTINGS = {
+    "mode": "online", "fuse_keys": False, "sound": False, "exports": [], "flicker": False, "report": False,
+}  # fmt: skip
 _SUMMARY_FORMAT = "mpvss_summary"
 
 Status = Literal["done", "damaged", "failed", "skipped", "interrupted"]

@@ -74,16 +74,27 @@ class DISFlow(FlowEstimator):
         if key_image.is_meta:
             raise ValueError("images are on the meta device; expected pixel values, which DIS reads")
         height, width = key_image.shape[-2:]
-        if min(height, width) < _SMALLEST_SIDE:
-            raise ValueError(f"images are {height}x{width}; expected at least {_SMALLEST_SIDE} pixels on each side for DIS")
-        scale = 1.0 if self.short_side is None else min(1.0, self.short_side / min(height, width))
-        reduced = round(height * scale), round(width * scale)
-        flows = [_dis(grey(n, reduced), grey(k, reduced), self.preset) for k, n in zip(key_image, nonkey_image, strict=True)]
-        flow = resize_flow(torch.stack(flows), (height, width))
+        flow = torch.stack([image_flow(k, n, self.short_side, self.preset) for k, n in zip(key_image, nonkey_image, strict=True)])
         dense = F.pad(flow, (0, size[1] - width, 0, size[0] - height), mode="replicate")
         flow = resize_flow(dense, (size[0] // self.stride, size[1] // self.stride))
         detail = dense - resize_flow(flow, size)
         return FlowPrediction(flow[:, None].to(key_image.device), (), size, detail=detail.to(key_image.device))
+
+
+def image_flow(source: Tensor, at: Tensor, short_side: int | None = None, preset: Preset = "medium") -> Tensor:
+    """Estimate the flow (2, H, W) float32 of two images, stored at the pixels of ``at`` and pointing into ``source``, pixels.
+
+    Images are (3, H, W) RGB 0..255; for ``short_side`` and ``preset`` see :class:`DISFlow`.
+
+    Raises:
+        ValueError: if the images are too small.
+    """
+    height, width = at.shape[-2:]
+    if min(height, width) < _SMALLEST_SIDE:
+        raise ValueError(f"images are {height}x{width}; expected at least {_SMALLEST_SIDE} pixels on each side for DIS")
+    scale = 1.0 if short_side is None else min(1.0, short_side / min(height, width))
+    reduced = round(height * scale), round(width * scale)
+    return resize_flow(_dis(grey(at, reduced), grey(source, reduced), preset), (height, width))
 
 
 def grey(image: Tensor, size: Size) -> np.ndarray[Any, np.dtype[np.uint8]]:

@@ -15,7 +15,9 @@ from torch import Tensor
 from src.files.results.owned_folder import Scratch
 from src.inference.video.decoder import VideoFrames
 from src.inference.video.outputs import OutputOptions, VideoOutputs
-from src.inference.video.prediction import FramePrediction
+from src.inference.video.prediction import FramePrediction, PredictionProgress
+from src.inference.video.quality.outcome import VideoPrediction
+from src.inference.video.quality.report import About
 from src.inference.video.sources import Frame, SourceInfo
 from tests.inference.tiny import CLASSES, FakeClips, frames
 
@@ -86,6 +88,31 @@ def test_all_outputs_agree_with_the_predictions(tmp_path: Path) -> None:
 def test_only_requested_outputs_are_written(tmp_path: Path) -> None:
     assert names(tmp_path / "out") == [] and write(tmp_path / "out", results(), OutputOptions())
     assert names(tmp_path / "out") == ["class_share.csv", "overlay.mp4"]
+
+
+def test_flicker_is_a_column_before_the_classes_on_request(tmp_path: Path) -> None:
+    found = [replace(one, semantic_map=torch.zeros(40, 56, dtype=torch.uint8)) for one in results()]
+    found[2].semantic_map[:20] = 3
+    found = [replace(one, frame=one.frame._replace(image=found[0].frame.image)) for one in found]
+    assert not write(tmp_path / "plain", found, OutputOptions())[1].read_text().count("flicker")
+    write(tmp_path / "out", found, OutputOptions(flicker=True))
+    rows = list(csv.DictReader((tmp_path / "out" / "class_share.csv").open(encoding="utf-8")))
+    assert [row["flicker"] for row in rows] == ["", "0.000000", "0.500000"] and list(rows[0])[6:] == ["flicker", *CLASSES]
+
+
+def test_a_report_shows_the_overlay_without_legend_and_source(tmp_path: Path) -> None:
+    found = results(4, (144, 192))
+    options = OutputOptions(report=True, source_beside=True, legend="side")
+    outcome = VideoPrediction(PredictionProgress(4, 1, 1.0, 2.0), ["frame 4: <truncated>"], None)
+    with VideoOutputs(tmp_path / "out", INFO, CLASSES, FakeClips.palette, options, About("<model>")) as outputs:
+        for result in found:
+            outputs.write(result)
+        outputs.write_report(outcome)
+        assert outputs.finish()[-1] == tmp_path / "out" / "report.html"
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "Damaged input: 4 frames could be decoded (exit code 1)\nframe 4: &lt;truncated&gt;" in page
+    assert "<title>clip.mp4</title>" in page and "&lt;model&gt;" in page and "192 x 144 pixels" in page
+    assert 'width="192" height="144"' in page and 'href="class_share.csv"' in page and "mean flicker" in page
 
 
 def test_the_source_is_shown_beside_the_overlay_on_request(tmp_path: Path) -> None:
