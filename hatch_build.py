@@ -26,7 +26,7 @@ TEXT_RULES = (
     (r"python -m src\.", "mpvss "),
     (r"python -m src\b", "mpvss"),
     (rf"(?:python )?\bscripts/({'|'.join(SCRIPTS)})\.py\b", r"mpvss \1"),
-    (r"(?<!-m )(?<![\w./-])src\.(train|eval|predict|demo|benchmark|convert|export)\b(?!\.?\w)", r"mpvss \1"),
+    (r"(?<!-m )(?<![\w./-])src\.(train|eval|predict|demo|benchmark|convert|export|push)\b(?!\.?\w)", r"mpvss \1"),
     (r"(?<![\w./-])src(?=[./]\w)", "mpvss"),
     (r"\b(from|import) src\b", r"\1 mpvss"),
 )

@@ -12,6 +12,7 @@ COMMANDS = {
     "demo": "serve a page on this machine to try a model on video",
     "benchmark": "measure cost and speed of a model",
     "convert": "convert published weights to ours and back",
+    "push": "upload a model with its card to the Hugging Face hub",
     "export": "export a model's networks for a runtime",
 }
 SCRIPTS = {

@@ -20,12 +20,16 @@ from huggingface_hub import constants
 
 TOKEN = "hf_fake"
 USER, ORGANIZATION = "someone", "lab"
-LARGE = 2000
+LARGE = 100_000
 """Bytes from which a file is stored as a large one, by its sha256."""
 
 
 def git_hash(content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def listed_hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest() if len(content) >= LARGE else git_hash(content)
 
 
 @dataclass
@@ -150,7 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
         files = [
             {
                 "path": one["path"], "uploadMode": "lfs" if one["size"] >= LARGE else "regular", "shouldIgnore": False,
-                "oid": git_hash(present[one["path"]]) if one["path"] in present else None,
+                "oid": listed_hash(present[one["path"]]) if one["path"] in present else None,
             }
             for one in json.loads(self.body)["files"]
         ]  # fmt: skip
@@ -212,7 +216,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer({"error": code}, 404, {"X-Error-Code": code, "X-Repo-Commit": name})
             return
         large = len(content) >= LARGE
-        tag = hashlib.sha256(content).hexdigest() if large else git_hash(content)
+        tag = listed_hash(content)
         headers = {"ETag": f'"{tag}"', "X-Repo-Commit": name}
         headers |= {"X-Linked-Etag": f'"{tag}"', "X-Linked-Size": str(len(content))} if large else {}
         self._send(self.server.swapped.get(path, content), 200, headers)

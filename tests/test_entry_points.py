@@ -11,7 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = [
-    "src.train", "src.eval", "src.predict", "src.demo", "src.benchmark", "src.convert", "src.export", "scripts/check_data.py",
+    "src.train", "src.eval", "src.predict", "src.demo", "src.benchmark", "src.convert", "src.export", "src.push",
+    "scripts/check_data.py",
 ]  # fmt: skip
 HEAVY = {
     "torch",
@@ -41,6 +42,7 @@ ERRORS = [
     ("src.demo", "port=1", "checkpoint: not given"),
     ("src.convert", "output=a", "input: not given"),
     ("src.export", "checkpoint=a", "imgsz, output: not given"),
+    ("src.push", "private=maybe", "input, repo_id: not given"),
     ("scripts/check_data.py", "workers=0", "data: not given; expected data=<value>"),
 ]
 

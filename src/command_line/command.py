@@ -79,12 +79,12 @@ def command(name: str, exit_code: int = 1, checked: bool = True) -> Callable[[Ta
     return decorate
 
 
-def imported_command(name: str, function: str) -> Callable[[], None]:
-    """Make a function of ``src.commands.<name>`` an entry point; a number that it returns is the exit code."""
+def imported_command(name: str, function: str, module: str | None = None) -> Callable[[], None]:
+    """Make a function of ``src.commands.<module or name>`` an entry point; a number that it returns is the exit code."""
 
     def task(cfg: DictConfig) -> None:
         # After the check of the options: these imports take seconds.
-        code = getattr(import_module(f"src.commands.{name}"), function)(cfg)
+        code = getattr(import_module(f"src.commands.{module or name}"), function)(cfg)
         if isinstance(code, int) and code:
             sys.exit(code)
 

@@ -6,14 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from lightning import Callback, Trainer
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
+from src.commands.hub.card import check_target, describe
 from src.commands.loggers import configured_loggers
 from src.commands.own_data import fill_from_files
 from src.commands.run_settings import option_values, record_command, run_settings
 from src.data.datamodule import PairDataModule
+from src.files.own_package import NAME
 from src.inference.flow_choice import saved_colors
 from src.models.propagator import Propagator
 from src.training.checkpointing.checkpoint_files import CHECKPOINT_FOLDER, checkpoints_by_step
@@ -33,7 +37,8 @@ from src.training.segmentation_module import SegmentationModule
 from src.training.strategies import explain_lost_processes, full_model
 from src.training.wiring import build_propagator, check_trainable, set_gradient_accumulation
 from src.weights.clip_folder import load_clip_model
-from src.weights.folder_files import plain_json
+from src.weights.folder_files import CARD_FILE, plain_json
+from src.weights.hub.upload import push_folder
 from src.weights.model_folder import load_model
 
 log = logging.getLogger(__name__)
@@ -47,6 +52,9 @@ def train(cfg: DictConfig) -> dict[str, float]:
     """
     fill_from_files(cfg.data)
     run_dir = Path(cfg.run_dir)
+    # The other processes would send the same request.
+    if not getattr(rank_zero_only, "rank", 0):
+        check_target(cfg.hub, cfg.hub.push, run_dir / "model")
     with run_lock(run_dir):
         return _train(cfg, run_dir)
 
@@ -149,7 +157,24 @@ def _fit(
             for logger in trainer.loggers:
                 if isinstance(logger, ResilientWandbLogger):
                     logger.log_model_folder(run_dir / "model", f"{cfg.name}-{cfg.stage.name}")
+        _share(cfg, run_dir / "model", {name: float(value) for name, value in trainer.callback_metrics.items()})
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def _share(cfg: DictConfig, folder: Path, metrics: dict[str, float]) -> None:
+    """Write the card of the trained model and upload it, as ``cfg.hub`` requests."""
+    if cfg.hub.repo_id is None:
+        return
+    command = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else None
+    code = git_state(Path(__file__).parent).get("commit")
+    describe(folder, cfg.hub, None, metrics, command, None if code is None else str(code))
+    log.info("written: %s", folder / CARD_FILE)
+    if cfg.hub.push:
+        try:
+            push_folder(folder, cfg.hub.repo_id, cfg.hub.private)
+        except OSError as error:
+            again = f"python -m {NAME}.push input={folder} repo_id={cfg.hub.repo_id}"
+            raise OSError(f"the model is saved to {folder}, but not uploaded: {error}; try again by: {again}") from error
 
 
 def _trainer(cfg: DictConfig) -> Trainer:

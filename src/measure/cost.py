@@ -64,6 +64,12 @@ class FrameCost:
             raise ValueError(f"key_interval is {key_interval}; expected at least 1")
         return (self.key + (key_interval - 1) * self.propagate) / key_interval + self.post
 
+    @property
+    def by_kind(self) -> dict[str, float]:
+        """GFLOPs per frame of key and other frames, and averaged over key intervals of 5 and 10 frames, by name."""
+        frames = {"key frame": self.key + self.post, "other frame": self.propagate + self.post}
+        return frames | {f"average at key interval {k}": self.average(k) for k in (5, 10)}
+
     def frame(self, is_key: bool, flows: int, rule: FusionRule | None = None, sources: int | None = None) -> float:
         """Add up the GFLOPs of a frame.
 

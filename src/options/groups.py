@@ -164,6 +164,16 @@ class Datamodule(Part):
     samples_per_pair: Count
 
 
+class Hub(Options):
+    """Repository of the trained model."""
+
+    repo_id: Text | None
+    push: bool
+    private: bool | None
+    license: Text | None
+    picture: PathText | None
+
+
 class Speed(Options):
     """Options of ``what=speed``."""
 

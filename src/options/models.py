@@ -35,6 +35,7 @@ from src.options.groups import (
     BreakEven,
     Data,
     Datamodule,
+    Hub,
     Loader,
     MaskLoss,
     Model,
@@ -69,6 +70,7 @@ class Train(Options):
     key_interval: Count
     palette: Palette
     upload_model: bool
+    hub: Hub
     batch_size: Count
     global_batch_size: Count | None
     samples_per_pair: Count
@@ -220,6 +222,20 @@ class Export(Options):
     threads: Threads | None
 
 
+class Push(Options):
+    """Upload of a model folder."""
+
+    paths: Paths
+    input: PathText
+    repo_id: Text
+    private: bool | None
+    license: Text | None
+    evaluation: PathText | None
+    picture: PathText | None
+    message: Text
+    overwrite: bool
+
+
 MODELS: dict[str, type[Options]] = {
     "benchmark": Benchmark,
     "check_data": CheckData,
@@ -228,6 +244,7 @@ MODELS: dict[str, type[Options]] = {
     "eval": Eval,
     "export": Export,
     "predict": Predict,
+    "push": Push,
     "train": Train,
 }
 """Models by config name."""

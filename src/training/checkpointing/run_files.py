@@ -8,12 +8,14 @@ from pathlib import Path
 from src.files.atomic_write import write_text
 from src.files.results.result_marker import read_json
 from src.training.checkpointing.checkpoint_files import CHECKPOINT_FOLDER, checkpoints_by_step, is_checkpoint_of
+from src.weights.folder_files import CARD_FILE
+from src.weights.hub.card import is_own_card
 from src.weights.model_folder import FORMAT
 
 RUN_FILE = "run.json"
 """Marker of a run folder, with the identity of its run."""
 _RUN_FORMAT = "mpvss-run"
-_MODEL = r"model/(config\.json|model\.safetensors)"
+_MODEL = r"model/(config\.json|model\.safetensors|README\.md|key_intervals\.png|widget\.png|prediction\.png)"
 # All files that a run writes; any other file belongs to the user.
 _FILES = re.compile(
     rf"checkpoints/(step_\d{{7,}}|best)\.ckpt|{_MODEL}|broken/step_\d+_rank_\d+/(batch\.(safetensors|json)|{_MODEL})"
@@ -65,7 +67,9 @@ def own_files(folder: Path, aside: bool = False) -> list[str]:
         paths += [folder / entry] if (folder / entry).is_file() else []
         # W&B links its latest run, a folder.
         names = [path.relative_to(folder).as_posix() for path in paths if path.is_symlink() or path.is_file()]
-        found += [name for name in names if _FILES.fullmatch(name)]
+        found += [
+            name for name in names if _FILES.fullmatch(name) and (Path(name).name != CARD_FILE or is_own_card(folder / name))
+        ]
     return found
 
 
