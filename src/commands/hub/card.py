@@ -21,16 +21,13 @@ from src.inference.streaming import StreamingSegmentor
 from src.measure.clip_cost import clip_cost, inference_params_m
 from src.measure.cost import frame_cost
 from src.ops.resize import short_side_size
-from src.structures import Size
 from src.visualization.overlay import overlay
 from src.weights.clip_folder import is_clip_model, load_clip_model
 from src.weights.folder_files import CARD_FILE
-from src.weights.hub.card import INPUT, PREDICTION, CardFacts, is_own_card, write_card
+from src.weights.hub.card import INPUT, PREDICTION, TYPICAL_FRAME, CardFacts, is_own_card, write_card
 from src.weights.hub.upload import check_id, check_upload
 from src.weights.model_folder import load_model
 
-# Proportions of the frames of most cameras.
-_FRAME: Size = (1080, 1920)
 _NEEDED = {"method", "key_interval", "miou"}
 
 
@@ -100,14 +97,14 @@ def describe(
     stream: LabelStream
     if is_clip_model(folder):
         stream = ClipStream(network, *sides)
-        _, size = stream.sizes(_FRAME)
+        _, size = stream.sizes(TYPICAL_FRAME)
         cost = {"every frame": clip_cost(network, size).streamed}
         parameters = {"network": inference_params_m(network)}
         num_classes = network.num_classes
     else:
         # As src.predict runs it: a flow that is not trained is replaced.
         network = with_flow(network, metadata)
-        stream, size = StreamingSegmentor(network, FixedInterval(1), *sides), short_side_size(_FRAME, *sides)
+        stream, size = StreamingSegmentor(network, FixedInterval(1), *sides), short_side_size(TYPICAL_FRAME, *sides)
         counted = frame_cost(network, size)
         cost, parameters = counted.by_kind, dict(counted.params_m)
         num_classes = network.segmentor.num_classes

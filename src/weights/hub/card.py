@@ -12,6 +12,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from src.files.atomic_write import write_rgb, write_text
 from src.files.saved_networks import read_json_object
 from src.files.tables import Row, markdown_table, number
+from src.structures import Size
 from src.visualization.charts import sweep_picture
 from src.visualization.class_colors import class_palette
 from src.weights.folder_files import CARD_FILE, CLIP_FORMAT, CONFIG_FILE, WEIGHTS_FILE
@@ -19,6 +20,9 @@ from src.weights.folder_files import CARD_FILE, CLIP_FORMAT, CONFIG_FILE, WEIGHT
 CURVE, INPUT, PREDICTION = "key_intervals.png", "widget.png", "prediction.png"
 PICTURES = (CURVE, INPUT, PREDICTION)
 """Files beside the card: scores by key interval, a picture for the hub's widget, and its prediction."""
+
+TYPICAL_FRAME: Size = (1080, 1920)
+"""Frame whose cost a card states, (H, W), before it is resized to the input of the network."""
 
 _LIBRARY = "mpvss"
 _TASK = "image-segmentation"
@@ -53,7 +57,7 @@ class CardFacts:
     rows: Sequence[Row] = ()
     validation: Mapping[str, float] = field(default_factory=dict)
     cost: Mapping[str, float] = field(default_factory=dict)
-    size: tuple[int, int] | None = None
+    size: Size | None = None
     parameters: Mapping[str, float] = field(default_factory=dict)
 
 
