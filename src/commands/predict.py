@@ -48,7 +48,7 @@ _RESULT_KEYS = (
     "checkpoint", "flow", "dis_short_side", "short_side", "max_long_side", "max_frames", "labels", "flow_pictures",
     "flow_scale", "legend", "palette", "key_marks", "alpha", "quality", "autocast", "map_size", "fps", "source_beside",
     "fuse_keys", "sound", "reset_at_cuts", "split_images", "first_frames", "dense_size",
-    "flicker", "report",
+    "flicker", "confidence", "report",
 )  # fmt: skip
 _STREAM_KEYS = (
     "flow", "dis_short_side", "fusion", "fuse_keys", "reset_at_cuts", "short_side", "max_long_side", "map_size", "compile",
@@ -147,7 +147,7 @@ def output_options(cfg: DictConfig) -> OutputOptions:
     check_installed(cfg.exports)
     names = (
         "labels", "flow_pictures", "flow_scale", "legend", "key_marks", "alpha", "quality", "source_beside", "sound",
-        "flicker", "report",
+        "flicker", "confidence", "report",
     )  # fmt: skip
     return OutputOptions(
         **{name: cfg[name] for name in names},

@@ -150,6 +150,11 @@ def label_confidence(scores: Float32[Tensor, "B K H W"], labels: Int64[Tensor, "
     return (chosen / scores.sum(1).clamp(min=torch.finfo(scores.dtype).tiny)).clamp(0, 1)
 
 
+def semantic_confidence(prediction: MaskPrediction, labels: Int64[Tensor, "B H W"]) -> Float32[Tensor, "B H W"]:
+    """Compute :func:`label_confidence` of a prediction's label map, of any size, from :func:`semantic_scores`."""
+    return label_confidence(semantic_scores(prediction, (labels.shape[-2], labels.shape[-1])), labels, prediction.dense)
+
+
 def semantic_map(prediction: MaskPrediction, size: Size | None = None) -> Int64[Tensor, "B H W"]:
     """Compute :func:`best_class` of :func:`semantic_scores`, with its arguments, without storing the scores.
 

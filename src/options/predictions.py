@@ -72,6 +72,7 @@ class Predict(Network):
     flow_pictures: bool
     exports: list[Literal["palette", "label_video", "coco", "panoptic", "geojson", "cvat", "detections"]]
     flicker: bool
+    confidence: bool
     report: bool
     flow_scale: Positive | None
     legend: Literal["side", "bottom", "off"]

@@ -18,7 +18,7 @@ from src.weights.hub.download import local_folder
 
 _KEY_FRAME_SETTINGS = (
     "fusion", "fuse_keys", "key_interval", "flow", "dis_short_side", "flow_pictures", "flow_scale", "key_marks", "compile",
-    "map_size", "reset_at_cuts", "split_images", "dense_size",
+    "map_size", "reset_at_cuts", "split_images", "dense_size", "confidence",
 )  # fmt: skip
 _SIDES = ("short_side", "max_long_side")
 

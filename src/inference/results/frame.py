@@ -13,7 +13,7 @@ from src.files.results.owned_file import check_file
 from src.inference.video.outputs import paint
 from src.inference.video.overlay_writer import PictureWriter
 from src.inference.video.prediction import FramePrediction
-from src.ops.masks import label_confidence, semantic_scores
+from src.ops.masks import semantic_confidence, semantic_scores
 from src.ops.polygons import Polygon, polygons
 from src.structures import IGNORE_INDEX, KeyReason, MaskPrediction
 from src.visualization.overlay_painter import Legend, OverlayPainter
@@ -114,8 +114,9 @@ class FrameResult:
         Raises:
             ValueError: see :meth:`scores`.
         """
-        scores = self.scores()
-        return label_confidence(scores[None], self.semantic_map.to(scores.device)[None], self._masks().dense)[0].cpu()
+        masks = self._masks()
+        with torch.no_grad():
+            return semantic_confidence(masks, self.semantic_map.to(masks.mask_logits.device)[None])[0].cpu()
 
     def scores(self) -> Tensor:
         """Compute the class scores, (K, H, W) float32 on the network's device; they are not stored.

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 # Of releases without these options.
 _EARLIER_SETTINGS = {
-    "mode": "online", "fuse_keys": False, "sound": False, "exports": [], "flicker": False, "report": False,
+    "mode": "online", "fuse_keys": False, "sound": False, "exports": [], "flicker": False, "confidence": False, "report": False,
 }  # fmt: skip
 _SUMMARY_FORMAT = "mpvss_summary"
 

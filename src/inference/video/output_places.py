@@ -38,7 +38,9 @@ def check_output(output: Path, options: OutputOptions, is_picture: bool, overwri
     expected, kind = (_PICTURES, "a picture") if is_picture else (_VIDEOS, "a video")
     if output.suffix.lower() not in expected:
         raise ValueError(f"output is {output} for {kind}; expected a folder or a name that ends in {', '.join(expected)}")
-    several = [name for name in ("labels", "flow_pictures", "flicker", "report", "exports") if getattr(options, name)]
+    several = [
+        name for name in ("labels", "flow_pictures", "flicker", "confidence", "report", "exports") if getattr(options, name)
+    ]
     if several:
         found = f"[{', '.join(options.exports)}]" if several[0] == "exports" else "true"
         raise ValueError(f"{several[0]} is {found}, but output is the file {output}; expected a folder for several outputs")

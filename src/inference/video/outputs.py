@@ -6,6 +6,7 @@
 <folder>/labels/<frame>.png   class indices, on request
 <folder>/flow/<frame>.png     motion from each non-key frame to its key frame and disoccluded pixels, on request
 <folder>/...                  label maps in formats of other programs, on request: formats/exports.py
+<folder>/confidence.mp4       share of the winning class in the scores, on request; of a single image confidence.png
 <folder>/report.html          timelines, cost and thumbnails, on request
 ```
 """
@@ -31,9 +32,9 @@ from src.inference.video.formats.exported import ExportedFrame
 from src.inference.video.formats.exports import Exports, export_names
 from src.inference.video.overlay_writer import overlay_writer
 from src.inference.video.prediction import FramePrediction
-from src.inference.video.quality.flicker import FrameFlicker
+from src.inference.video.quality.frames import CONFIDENCE, CONFIDENCE_PICTURE, REPORT, FrameQuality
 from src.inference.video.quality.outcome import VideoPrediction
-from src.inference.video.quality.report import About, VideoReport
+from src.inference.video.quality.report import About
 from src.inference.video.sources import SourceInfo
 from src.inference.video.video_list import OVERLAY as OVERLAY
 from src.structures import Size
@@ -45,7 +46,7 @@ from src.visualization.palette import DEFAULT_ALPHA, Palette
 
 log = logging.getLogger(__name__)
 
-SHARES, LABELS, FLOW, PICTURE, REPORT = "class_share.csv", "labels", "flow", "overlay.png", "report.html"
+SHARES, LABELS, FLOW, PICTURE = "class_share.csv", "labels", "flow", "overlay.png"
 
 
 def paint(painter: OverlayPainter, result: FramePrediction, shares: NDArray[np.float64], key_marks: bool) -> Tensor:
@@ -96,13 +97,15 @@ class OutputOptions:
     sound: bool = True
     exports: tuple[str, ...] = ()
     flicker: bool = False
+    confidence: bool = False
     report: bool = False
     is_file: bool = False
 
     def names(self, is_picture: bool = False) -> tuple[str, ...]:
         """Return the names of the outputs in the output folder."""
         overlay = PICTURE if is_picture else OVERLAY
-        requested = {LABELS: self.labels, FLOW: self.flow_pictures, REPORT: self.report}
+        confidence = CONFIDENCE_PICTURE if is_picture else CONFIDENCE
+        requested = {LABELS: self.labels, FLOW: self.flow_pictures, confidence: self.confidence, REPORT: self.report}
         further = (name for name, wanted in requested.items() if wanted)
         return (overlay, SHARES, *further, *export_names(self.exports))
 
@@ -139,18 +142,19 @@ class VideoOutputs:
         # One for all frames, so that equal motion has equal colors.
         self._flow_scale = options.flow_scale
         self.frames = 0
-        self._flicker = FrameFlicker() if options.flicker or options.report else None
-        self._report = VideoReport(info, classes, palette, about or About()) if options.report else None
         overlay = self.folder / self._names[0] if self._names else self.folder
         self._video = overlay_writer(overlay, info, options.quality, options.sound, in_place=options.is_file)
         for name in self._names:
             (self.folder / name if "." not in name else self.folder).mkdir(parents=True, exist_ok=True)
         self._exports = Exports(self.folder, options.exports, info, classes, palette)
+        self._quality = FrameQuality(
+            self.folder, info, classes, palette, self._names, options.flicker, options.quality, about or About()
+        )
         table = self.folder / SHARES if self._names else Path(os.devnull)
         self._table: TextIO = table.open("w", newline="", encoding="utf-8")
         self._rows = csv.writer(self._table, lineterminator="\n")
-        further = ["flicker"] if self._flicker is not None else []
-        self._rows.writerow(["frame", "name", "seconds", "key", "reason", "disoccluded", *further, *self._classes])
+        columns = ["frame", "name", "seconds", "key", "reason", "disoccluded", *self._quality.columns, *self._classes]
+        self._rows.writerow(columns)
 
     def __enter__(self) -> Self:
         return self
@@ -161,6 +165,7 @@ class VideoOutputs:
             try:
                 self._video.abandon()
             finally:
+                self._quality.abandon()
                 self._exports.abandon()
 
     def write(self, result: FramePrediction) -> None:
@@ -172,8 +177,9 @@ class VideoOutputs:
         shares = result.class_shares(len(self._classes))
         picture = paint(self._painter, result, shares, self.options.key_marks)
         self._video.write(self._resize(picture), frame.time, frame.duration, frame.stored)
-        flicker = None if self._flicker is None else self._flicker.add(frame.image, result.semantic_map)
-        further = [] if self._flicker is None else ["" if flicker is None else f"{flicker:.6f}"]
+        height, width = result.semantic_map.shape
+        left = width if self.options.source_beside else 0
+        measures = self._quality.add(result, shares, picture[:, :height, left : left + width])
         self._rows.writerow(
             [
                 self.frames,
@@ -182,7 +188,7 @@ class VideoOutputs:
                 int(result.is_key),
                 result.reason or "",
                 "" if result.disoccluded_share is None else f"{result.disoccluded_share:.6f}",
-                *further,
+                *measures,
                 *(f"{share:.6f}" for share in shares),
             ]
         )
@@ -191,17 +197,11 @@ class VideoOutputs:
         if self.options.flow_pictures and result.flow is not None:
             self._save_flow(result, result.flow)
         self._exports.write(ExportedFrame(self.frames, frame.name, frame.time, frame.duration, result.semantic_map.numpy()))
-        if self._report is not None:
-            height, width = result.semantic_map.shape
-            left = width if self.options.source_beside else 0
-            self._report.add(result, shares, picture[:, :height, left : left + width], flicker)
         self.frames += 1
 
     def write_report(self, outcome: VideoPrediction) -> None:
         """Write the report of at least one frame, if it is requested; call :meth:`finish` afterwards."""
-        if self._report is not None:
-            files = [name for name in self._names if "." in name and name != REPORT]
-            self._report.write(self.folder / REPORT, outcome, files)
+        self._quality.write_report(outcome)
 
     def finish(self) -> list[Path]:
         """Complete the outputs.
@@ -214,6 +214,7 @@ class VideoOutputs:
             ValueError: if there was no frame.
         """
         self._video.close()
+        self._quality.close()
         self._exports.close()
         self._table.close()
         return [self.folder / name for name in self._names] or [self.folder]

@@ -16,6 +16,7 @@ from torch import Tensor
 from src.inference.step_result import LabelledFrame, LabelStream, PropagatedFrame
 from src.inference.video.pipeline import run_pipeline
 from src.inference.video.sources import Frame, FrameSource
+from src.ops.masks import semantic_confidence
 from src.ops.segment_flow import winning_flow
 from src.ops.warp import disoccluded
 from src.structures import KeyReason, MaskPrediction
@@ -38,6 +39,7 @@ class FramePrediction:
         disoccluded: (h, w) float32, the same per pixel of the image that the network received, 0..1; requested with the flow.
         offsets: see :class:`~src.inference.step_result.StepResult`.
         masks: masks and classes that scores are computed from, on the network's device; ``None`` unless requested.
+        confidence: (H, W) float32, 0..1, see :func:`src.ops.masks.semantic_confidence`; ``None`` unless requested.
     """
 
     frame: Frame
@@ -50,11 +52,12 @@ class FramePrediction:
     disoccluded: Tensor | None = None
     offsets: tuple[int, ...] = (0,)
     masks: MaskPrediction | None = None
+    confidence: Tensor | None = None
 
     @property
     def nbytes(self) -> int:
         """Memory without ``masks``, bytes."""
-        tensors = (self.frame.image, self.semantic_map, self.flow, self.disoccluded)
+        tensors = (self.frame.image, self.semantic_map, self.flow, self.disoccluded, self.confidence)
         return sum(tensor.nbytes for tensor in tensors if tensor is not None)
 
     def class_shares(self, num_classes: int) -> NDArray[np.float64]:
@@ -120,9 +123,11 @@ class FramePredictor:
         held: frames whose results are not there yet; offline those of one interval.
     """
 
-    def __init__(self, stream: LabelStream, with_flow: bool = False, with_masks: bool = False) -> None:
+    def __init__(
+        self, stream: LabelStream, with_flow: bool = False, with_masks: bool = False, with_confidence: bool = False
+    ) -> None:
         self._stream = stream
-        self._with_flow, self._with_masks = with_flow, with_masks
+        self._with_flow, self._with_masks, self._with_confidence = with_flow, with_masks, with_confidence
         self._dtype = torch.uint8 if stream.num_classes <= 256 else torch.int32
         self.held: deque[Frame] = deque()
 
@@ -152,8 +157,9 @@ class FramePredictor:
                 before = sum(offset < 0 for offset in result.offsets)
                 fused = result.prediction.shares is not None
                 flow = winning_flow(result.prediction, result.flow, before - 1 if fused else 0)[0].cpu()
+        confidence = semantic_confidence(result.prediction, labelled.semantic_map)[0].cpu() if self._with_confidence else None
         seconds, offsets, masks = labelled.seconds, result.offsets, result.prediction if self._with_masks else None
-        return FramePrediction(frame, labels, result.is_key, flow, reason, seconds, share, mask, offsets, masks)
+        return FramePrediction(frame, labels, result.is_key, flow, reason, seconds, share, mask, offsets, masks, confidence)
 
 
 def predict_video(
@@ -162,6 +168,7 @@ def predict_video(
     consume: Callable[[FramePrediction], None],
     *,
     with_flow: bool = False,
+    with_confidence: bool = False,
     max_frames: int | None = None,
     stop: threading.Event | None = None,
     progress: Callable[[PredictionProgress], None] | None = None,
@@ -177,15 +184,15 @@ def predict_video(
         source: frames to predict.
         consume: called with every prediction, in order, in its own thread.
         with_flow: whether predictions contain the flow.
+        with_confidence: whether predictions contain the confidence.
         max_frames: maximum number of frames; ``None`` for all.
-        stop: once set, no further frame is predicted, except for those that wait for a later key frame: they are predicted from
-            the past.
+        stop: once set, only the frames that wait for a later key frame are still predicted, from the past.
         progress: called after every predicted frame, and for every frame that is read while others wait; the last value is
             returned.
         depth: maximum number of frames that wait between two threads.
     """
     expect_frames(stream, source, max_frames)
-    meter = _Meter(FramePredictor(stream, with_flow), progress)
+    meter = _Meter(FramePredictor(stream, with_flow, with_confidence=with_confidence), progress)
     frames = first_frames(source, max_frames)
     run_pipeline(frames, meter.predict, consume, depth, stop, lambda frame: frame.image.nbytes, lambda result: result.nbytes)
     return replace(meter.done, elapsed=time.perf_counter() - meter.started)

@@ -64,7 +64,8 @@ class VideoPredictor:
             with progress_bar(console, source, self.max_frames) as progress:
                 done = predict_video(
                     stream, source, outputs.write,
-                    with_flow=self.options.flow_pictures, max_frames=self.max_frames, stop=stop, progress=progress,
+                    with_flow=self.options.flow_pictures, with_confidence=self.options.confidence,
+                    max_frames=self.max_frames, stop=stop, progress=progress,
                 )  # fmt: skip
             prediction = VideoPrediction(done, list(source.decode_errors), received[0] if received else None)
             if done.frames:

@@ -100,6 +100,21 @@ def test_flicker_is_a_column_before_the_classes_on_request(tmp_path: Path) -> No
     assert [row["flicker"] for row in rows] == ["", "0.000000", "0.500000"] and list(rows[0])[6:] == ["flicker", *CLASSES]
 
 
+def test_the_confidence_is_a_video_and_a_column_on_request(tmp_path: Path) -> None:
+    sizes = [(144, 192), (144, 192), (96, 128)]
+    found = [
+        replace(results(1, size)[0], confidence=torch.full(size, value))
+        for size, value in zip(sizes, (0.0, 0.5, 1.0), strict=True)
+    ]
+    write(tmp_path, found, OutputOptions(confidence=True, flicker=True, quality=1))
+    rows = list(csv.DictReader((tmp_path / "class_share.csv").open(encoding="utf-8")))
+    assert [row["confidence"] for row in rows] == ["0.000000", "0.500000", "1.000000"]
+    assert list(rows[0])[6:] == ["flicker", "confidence", *CLASSES]
+    video = [frame.image for frame in VideoFrames(tmp_path / "confidence.mp4")]
+    assert len({frame.shape for frame in video}) == 1 and video[0].shape[2] > 192
+    assert [int(frame[1, 40:100, 20:100].float().mean() // 60) for frame in video] == [0, 2, 3], "violet, green, yellow"
+
+
 def test_a_report_shows_the_overlay_without_legend_and_source(tmp_path: Path) -> None:
     found = results(4, (144, 192))
     options = OutputOptions(report=True, source_beside=True, legend="side")
