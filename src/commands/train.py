@@ -52,6 +52,11 @@ def train(cfg: DictConfig) -> dict[str, float]:
     """
     fill_from_files(cfg.data)
     run_dir = Path(cfg.run_dir)
+    if cfg.hub.push and cfg.job is not None:
+        raise ValueError(
+            f"hub.push is true in job {cfg.job} of a multirun, whose jobs would replace one another's model; expected false; "
+            "push the best one by src.push"
+        )
     # The other processes would send the same request.
     if not getattr(rank_zero_only, "rank", 0):
         check_target(cfg.hub, cfg.hub.push, run_dir / "model")

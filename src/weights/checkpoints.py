@@ -1,5 +1,6 @@
 """Loading of a ``checkpoint=`` argument: a model of this project, or a segmentor saved by transformers."""
 
+import logging
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,8 @@ from src.weights.clip_folder import is_clip_model
 from src.weights.folder_files import CONFIG_FILE, read_config
 from src.weights.hub.download import MAIN, HubAccess, local_folder, named_as
 from src.weights.model_folder import load_model
+
+log = logging.getLogger(__name__)
 
 DenseSize = Literal["checkpoint", "frame"]
 """checkpoint: that of the model's image processor, or as the model was saved. frame: the frame's, in multiples of 32 pixels."""
@@ -62,6 +65,8 @@ def load_checkpoint(
 
 def _load(checkpoint: str | Path, device: str | torch.device, access: HubAccess) -> tuple[Propagator, dict[str, Any]]:
     path = local_folder(checkpoint, access)
+    if path.parent.name == "snapshots" and not Path(checkpoint).exists():
+        log.info("%s: commit %s of the hub", checkpoint, path.name[:12])
     with named_as(path, checkpoint):
         return load_transformers_model(str(path), device) if is_transformers_folder(path) else load_model(path, device)
 

@@ -109,7 +109,7 @@ def card_data(metadata: Mapping[str, Any], facts: CardFacts, has_picture: bool =
         license=facts.license,
         tags=["video", "semantic-segmentation", "video-semantic-segmentation", "mask-propagation"],
         metrics=["mean_iou"],
-        model_name=facts.repo_id.rpartition("/")[2],
+        model_name=facts.repo_id.rpartition("/")[2] if results else None,
         eval_results=results or None,
         widget=widget,
     )

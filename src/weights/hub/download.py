@@ -93,7 +93,8 @@ def fetch(repo_id: str, access: HubAccess = MAIN) -> Path:
 
     The config is read first, so that nothing else of a foreign repository is downloaded. Errors: see :func:`local_folder`.
     """
-    use_cache_if_unreachable(repo_id)
+    if not access.local_files_only:
+        use_cache_if_unreachable(repo_id)
     folder = _download(repo_id, access, [CONFIG_FILE])
     at_commit = replace(access, revision=folder.name)
     if not (folder / CONFIG_FILE).is_file():
@@ -106,7 +107,7 @@ def fetch(repo_id: str, access: HubAccess = MAIN) -> Path:
     if is_ours and not (folder / WEIGHTS_FILE).is_file():
         raise FileNotFoundError(f"{repo_id} has no {WEIGHTS_FILE}; expected it beside {CONFIG_FILE}")
     _check_hashes(repo_id, folder, access)
-    log.info("%s: commit %s, in %s", repo_id, folder.name[:12], folder)
+    log.debug("%s: commit %s, in %s", repo_id, folder.name, folder)
     return folder
 
 
@@ -157,7 +158,13 @@ def _download(repo_id: str, access: HubAccess, patterns: Sequence[str]) -> Path:
 
 @contextmanager
 def explained(repo_id: str, revision: str | None = None) -> Iterator[None]:
-    """Explain errors of the hub's client in one line each, an ``OSError`` or ``ValueError`` that names the repository."""
+    """Explain errors of the hub's client in one line each, an ``OSError`` or ``ValueError`` that names the repository.
+
+    The lines that the client logs for its requests are left out.
+    """
+    requests = logging.getLogger("httpx2")
+    level = requests.level
+    requests.setLevel(logging.WARNING)  # a line for each request
     try:
         yield
     except GatedRepoError as error:
@@ -182,6 +189,8 @@ def explained(repo_id: str, revision: str | None = None) -> Iterator[None]:
     # The client raises errors of many types for a connection that ends.
     except Exception as error:
         raise OSError(f"{repo_id}: {constants.ENDPOINT} refused or broke off: {_line(error)}") from error
+    finally:
+        requests.setLevel(level)
 
 
 def _line(error: Exception) -> str:

@@ -128,6 +128,7 @@ def test_a_training_does_not_start_with_a_target_that_cannot_work(
     options = [*overrides(tmp_path / "scenes", tmp_path), "stage=propagation"]
     for extra, message in (
         (["hub.push=true"], r"hub\.repo_id is null and hub\.push is set"),
+        ([f"hub.repo_id={NAME}", "hub.push=true", "job=3"], "in job 3 of a multirun"),
         (["hub.license=mit"], r"hub\.repo_id is null and hub\.license is set"),
         (["hub.repo_id=streets"], "expected <owner>/<name>"),
         (["hub.repo_id=stranger/streets", "hub.push=true"], "an owner of someone, lab"),
