@@ -132,7 +132,11 @@ class FrameResult:
             return semantic_scores(masks, (height, width))[0]
 
     def polygons(self) -> dict[str, list[Polygon]]:
-        """Trace the regions of every class, by class name: exact rings of corners (x, y) in pixels, with holes."""
+        """Trace the regions of every class exactly.
+
+        Returns:
+            Polygons by class name: an exterior and holes, rings (N, 2) int32 of corners (x, y) in pixels.
+        """
         found = polygons(self.prediction.semantic_map.numpy(), ignore=IGNORE_INDEX if len(self.classes) == 1 else None)
         return {self.classes[k]: regions for k, regions in found.items()}
 
