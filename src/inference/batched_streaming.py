@@ -56,7 +56,9 @@ def step_streams(
     results |= {n: StepResult(key.prediction, None, key, stream.map_size) for n, key in keys.items()}
     for n, made in enumerate(decisions):
         state = replace(results[n].state, reason=made.reason, schedule=made.schedule)
-        results[n] = stream.fuse_with_past(replace(results[n], state=state), frames[n], states[n])
+        results[n] = stream.fuse_with_past(
+            replace(results[n], state=state), frames[n], states[n], stream.change(frames[n], states[n])
+        )
     return [results[n] for n in range(len(frames))]
 
 
@@ -115,7 +117,7 @@ def _checked(
 def _segment(stream: StreamingSegmentor, frames: Mapping[int, tuple[Tensor, KeyFrameState | None]]) -> dict[int, KeyFrameState]:
     """Segment the frames of streams, given with the streams' states, by number; each size is a batch."""
     keys = {}
-    memories = {n: stream.memory(frame, state) for n, (frame, state) in frames.items()}
+    memories = {n: stream.memory(state, stream.change(frame, state)) for n, (frame, state) in frames.items()}
     for batch in groups({n: (frame.shape, frame.dtype, memories[n] is None) for n, (frame, _) in frames.items()}):
         states = [frames[n][1] for n in batch]
         numbers = [0 if state is None else state.index + 1 for state in states]

@@ -12,10 +12,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from src.inference.frame_input import FrameInput, image_batch, one_image
+from src.inference.runtime.transfers import is_queued, upload
 from src.inference.step_result import LabelledFrame
-from src.inference.stream_checks import check_finite
+from src.inference.stream_checks import FiniteCheck, enforce
 from src.models.clip_segmentors.base import ClipSegmentor, FirstFrames
-from src.ops.device import synchronize
 from src.ops.padding import padded_size
 from src.ops.resize import short_side_size
 from src.structures import Size
@@ -80,6 +80,11 @@ class ClipStream:
         return self.segmentor.num_classes
 
     @property
+    def device(self) -> torch.device:
+        """Device of the network."""
+        return self.segmentor.image_mean.device
+
+    @property
     def delays(self) -> bool:
         """False: every frame is labelled at once."""
         return False
@@ -101,7 +106,12 @@ class ClipStream:
         Raises:
             ValueError: if the image has another layout or type, the state is of another size, or logits are NaN or infinite.
         """
-        image = image_batch(image).to(self.segmentor.image_mean.device)
+        maps, state, check = self._step(image, state)
+        check.enforce()
+        return maps, state
+
+    def _step(self, image: FrameInput, state: ClipState | None) -> tuple[Tensor, ClipState, FiniteCheck]:
+        image = upload(image_batch(image), self.device)
         resized = self.resize(image)
         size = (resized.shape[-2], resized.shape[-1])
         index = 0 if state is None else state.index + 1
@@ -114,20 +124,22 @@ class ClipStream:
             own = self.segmentor.as_reference(features)
             references = [kept[number] for number in wanted]
             logits = self.segmentor.predict(features, references) if wanted else self.segmentor.predict_alone(features)
-        check_finite({"class logits": logits}, [index])
+        check = FiniteCheck({"class logits": logits}, [index])
+        if not is_queued(image.device):
+            check.enforce()
         oldest = index + 1 + self.segmentor.reference_offsets[0]
         kept = {number: value for number, value in (kept | {index: own}).items() if number >= oldest}
-        return label_map(logits, size, (image.shape[-2], image.shape[-1])), ClipState(index, size, kept)
+        return label_map(logits, size, (image.shape[-2], image.shape[-1])), ClipState(index, size, kept), check
 
     @torch.inference_mode()
-    def label_frames(self, frames: Iterable[FrameInput]) -> Iterator[LabelledFrame]:
-        """Label the frames of one video as they arrive, in constant memory."""
+    def label_frames(self, frames: Iterable[FrameInput], wait: bool = True) -> Iterator[LabelledFrame]:
+        """Label the frames of one video as they arrive, in constant memory; ``wait``: see :class:`LabelStream`."""
         state: ClipState | None = None
         for frame in frames:
             started = self.clock()
-            maps, state = self.step(one_image(frame), state)
-            synchronize(maps.device)
-            yield LabelledFrame(maps, self.clock() - started)
+            maps, state, check = self._step(one_image(frame), state)
+            checks = enforce((check,), maps.device) if wait else (check,)
+            yield LabelledFrame(maps, self.clock() - started, checks=checks)
 
     def stream(self, frames: Iterable[FrameInput]) -> Iterator[Tensor]:
         """Yield semantic_map (H, W) int64 of each frame of one video."""

@@ -1,22 +1,25 @@
 """Networks of a stream at its input size and precision."""
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from src.inference.frame_input import FrameInput, image_batch
 from src.inference.runtime.frames import Propagated, RuntimeName, Runtimes, Segmented
+from src.inference.runtime.transfers import is_queued, run_beside, upload
 from src.inference.step_result import StepResult
-from src.inference.stream_checks import check_finite, check_state
+from src.inference.stream_checks import FiniteCheck, check_state
 from src.models.propagator import Propagator
 from src.ops.masks import SEMANTIC_MAPS, MapSize
 from src.ops.resize import resize_antialiased, short_side_size
 from src.structures import KeyFrameState, MaskPrediction
 
+DecisionT = TypeVar("DecisionT")
 Compile = bool | Literal["backbone"]
 """Networks to run through ``torch.compile``: both, none, or the segmentor's backbone."""
 
@@ -76,12 +79,31 @@ class FrameNetworks:
         if is_eager and runtimes.name not in ("auto", "eager"):
             reason = "frames that depend on the one before" if propagator.recurrent else "split_images"
             raise ValueError(f"runtime is {runtimes.name!r}; expected eager for {reason}")
+        self._unread: list[FiniteCheck] | None = None
         self.runtime = (runtimes if compile is False and not is_eager else Runtimes()).of(self.propagator, autocast)
 
     @property
     def num_classes(self) -> int:
         """K."""
         return self.propagator.segmentor.num_classes
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the networks."""
+        return next(self.propagator.parameters()).device
+
+    def queueing(self) -> Self:
+        """Return these networks for one video; on CUDA, nothing waits for their checks, which :meth:`take_checks` returns."""
+        other = copy.copy(self)
+        other._unread = [] if is_queued(self.device) else None
+        return other
+
+    def take_checks(self) -> tuple[FiniteCheck, ...]:
+        """Return the checks since the last call whose verdicts were not waited for; elsewhere than on CUDA there are none."""
+        taken = tuple(self._unread or ())
+        if self._unread:
+            self._unread.clear()
+        return taken
 
     def expect(self, frames: int | None) -> None:
         """Choose the runtime for a number of frames to come; ``None``: unknown."""
@@ -106,7 +128,7 @@ class FrameNetworks:
                 return prediction.final_layer(), self.propagator.flow.encode_key(image)
 
         prediction, features = self.runtime.segment(image, eager)
-        check_finite({"class logits": prediction.class_logits, "mask logits": prediction.mask_logits}, frames)
+        self._check_finite({"class logits": prediction.class_logits, "mask logits": prediction.mask_logits}, frames)
         return prediction, KeyFrameState(image, prediction, frames[0], age=0, flow_features=features)
 
     @torch.inference_mode()
@@ -121,9 +143,18 @@ class FrameNetworks:
 
         prediction, flow = self.runtime.propagate(image, key, eager)
         found = {"flow": flow.segment_flow, "flow confidence": flow.confidence, "disocclusion logits": flow.disocclusion_logits}
-        check_finite({**found, "mask logits": prediction.mask_logits}, frames)
+        self._check_finite({**found, "mask logits": prediction.mask_logits}, frames)
         state = replace(key, index=key.index + 1, age=key.age + 1, reason=None)
         return StepResult(prediction, flow, state, self.map_size, (-state.age,))
+
+    def prepare(self, image: FrameInput, decide: Callable[[Tensor], DecisionT]) -> tuple[Tensor, DecisionT]:
+        """Return :meth:`resize` of an image, and a decision about it that on CUDA does not wait for earlier frames."""
+
+        def prepared() -> tuple[Tensor, DecisionT]:
+            resized = self.resize(image)
+            return resized, decide(resized)
+
+        return run_beside(self.device, not isinstance(image, Tensor) or image.device.type == "cpu", prepared)
 
     def resize(self, image: FrameInput) -> Tensor:
         """Return an image (B, 3, H, W) on the network's device and at its input size.
@@ -133,7 +164,7 @@ class FrameNetworks:
         Raises:
             ValueError: if the image is none of :meth:`step`.
         """
-        image = image_batch(image).to(next(self.propagator.parameters()).device)
+        image = upload(image_batch(image), self.device)
         size = short_side_size((image.shape[-2], image.shape[-1]), self.short_side, self.max_long_side)
         if size == tuple(image.shape[-2:]):
             return image
@@ -154,6 +185,13 @@ class FrameNetworks:
             backbone.compile()
         elif what is not False:
             raise ValueError(f"compile is {what!r}; expected true, false or backbone")
+
+    def _check_finite(self, tensors: Mapping[str, Tensor | None], frames: Sequence[int]) -> None:
+        check = FiniteCheck(tensors, frames)
+        if self._unread is None:
+            check.enforce()
+        else:
+            self._unread.append(check)
 
     def _check_mode(self) -> None:
         if self.propagator.training:

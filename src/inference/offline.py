@@ -11,7 +11,7 @@ from src.inference.neighbors import Target, label_targets, target_batches
 from src.inference.scheduling.change import CUTS, ChangeState
 from src.inference.scheduling.scheduler import Decision, KeyFrameScheduler, LatencyAwareScheduler
 from src.inference.step_result import PropagatedFrame
-from src.inference.stream_checks import check_size
+from src.inference.stream_checks import check_size, enforce
 from src.models.fusion import FusionRule
 from src.ops.device import synchronize
 from src.structures import KeyFrameState, Size
@@ -121,21 +121,27 @@ class OfflineWindow:
 
 
 def label_held(
-    networks: FrameNetworks, frames: Sequence[HeldFrame], rule: FusionRule, clock: Callable[[], float]
+    networks: FrameNetworks, frames: Sequence[HeldFrame], rule: FusionRule, clock: Callable[[], float], wait: bool = True
 ) -> Iterator[PropagatedFrame]:
-    """Label frames whose sources are complete; results are in order. The pairs of a batch share the time of its networks."""
+    """Label frames whose sources are complete; results are in order. The pairs of a batch share the time of its networks.
+
+    ``wait`` is that of :meth:`src.inference.streaming.StreamingSegmentor.label_frames`.
+    """
     waiting = iter(frames)
     for batch in target_batches([frame.target for frame in frames]):
         started = clock()
         results = list(label_targets(networks, batch, rule))
-        synchronize(batch[0].image.device)
+        if wait:
+            synchronize(batch[0].image.device)
         per_pair = (clock() - started) / max(1, sum(len(target.keys) for target in batch))
         for result, frame in zip(results, waiting, strict=False):
             started = clock()
             maps = result.semantic_map(frame.size)
-            synchronize(maps.device)
+            checks = networks.take_checks()
+            if wait:
+                checks = enforce(checks, maps.device)
             seconds = frame.seconds + per_pair * len(frame.target.keys) + clock() - started
-            yield PropagatedFrame(maps, seconds, result)
+            yield PropagatedFrame(maps, seconds, result, checks=checks)
 
 
 @torch.inference_mode()
@@ -146,6 +152,7 @@ def label_offline(
     rule: FusionRule,
     fuse_keys: bool,
     clock: Callable[[], float],
+    wait: bool = True,
 ) -> Iterator[PropagatedFrame]:
     """Label the frames (1, 3, H, W) of one video from both neighboring key frames, one interval late.
 
@@ -154,19 +161,19 @@ def label_offline(
     window = OfflineWindow(fuse_keys)
 
     def labelled(ready: Sequence[HeldFrame]) -> Iterator[PropagatedFrame]:
-        for one in label_held(networks, ready, rule, clock):
+        for one in label_held(networks, ready, rule, clock, wait):
             window.record_latency(scheduler, one.result.state, one.seconds)
             yield one
 
     for frame in frames:
         started = clock()
         size = (frame.shape[-2], frame.shape[-1])
-        image = networks.resize(frame)
-        decision = window.decide(image, scheduler)
+        image, decision = networks.prepare(frame, lambda resized: window.decide(resized, scheduler))
         if window.state is not None and decision.reason is None:
             window.hold(image, size, decision, clock() - started)
             continue
         _, key = networks.segment_resized(image, [window.index])
-        synchronize(image.device)
+        if wait:
+            synchronize(image.device)
         yield from labelled(window.add_key(key, size, decision, clock() - started))
     yield from labelled(window.finish())

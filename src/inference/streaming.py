@@ -14,9 +14,10 @@ from src.inference.frame_networks import Compile, FrameNetworks
 from src.inference.neighbors import Target, label_targets
 from src.inference.offline import label_offline
 from src.inference.runtime.frames import RuntimeName, Runtimes
-from src.inference.scheduling.change import CUTS, ChangeState
+from src.inference.scheduling.change import ChangeState, next_change
 from src.inference.scheduling.scheduler import KeyFrameScheduler, LatencyAwareScheduler
 from src.inference.step_result import PropagatedFrame, StepResult
+from src.inference.stream_checks import enforce
 from src.models.fusion import FusionRule
 from src.models.propagator import Propagator
 from src.ops.device import synchronize
@@ -119,15 +120,15 @@ class StreamingSegmentor(FrameNetworks):
                 image size, number of streams, device or network; or if the masks, classes or flow are NaN or infinite.
         """
         started = self.clock()
-        image = image_batch(image)
-        result = self.predict(image, state)
+        image, networks = image_batch(image), self.queueing()
+        result = networks.predict(image, state)
         maps = result.semantic_map((image.shape[-2], image.shape[-1]))
-        if not isinstance(self.scheduler, LatencyAwareScheduler):
-            return maps, result.state
-        synchronize(maps.device)
+        enforce(networks.take_checks())
+        if isinstance(self.scheduler, LatencyAwareScheduler):
+            synchronize(maps.device)
         return maps, self.record_latency(result.state, self.clock() - started)
 
-    def label_frames(self, frames: Iterable[FrameInput]) -> Iterator[PropagatedFrame]:
+    def label_frames(self, frames: Iterable[FrameInput], wait: bool = True) -> Iterator[PropagatedFrame]:
         """Label the frames of one video, in order, in constant memory: online as they arrive, offline late.
 
         Offline, the frames after the last key frame are labelled from it, once ``frames`` has ended. Results depend only on the
@@ -135,16 +136,18 @@ class StreamingSegmentor(FrameNetworks):
 
         Args:
             frames: images of :meth:`step`, of one stream.
+            wait: see :class:`src.inference.step_result.LabelStream`; true where latencies select the key frames.
 
         Raises:
             ValueError: see :meth:`step`.
         """
         if isinstance(frames, Sized):
             self.expect(len(frames))
-        images = map(one_image, frames)
+        images, networks = map(one_image, frames), self.queueing()
+        wait = wait or isinstance(self.scheduler, LatencyAwareScheduler)
         if self.mode == "offline":
-            return label_offline(self, self.scheduler, images, self.fusion, self.fuse_keys, self.clock)
-        return self._label_online(images)
+            return label_offline(networks, self.scheduler, images, self.fusion, self.fuse_keys, self.clock, wait)
+        return networks._label_online(images, wait)
 
     def stream(self, frames: Iterable[FrameInput]) -> Iterator[Tensor]:
         """Yield semantic_map (H, W) int64 of each frame of one video; see :meth:`label_frames`."""
@@ -152,39 +155,46 @@ class StreamingSegmentor(FrameNetworks):
             yield result.semantic_map[0]
 
     @torch.inference_mode()
-    def _label_online(self, images: Iterable[Tensor]) -> Iterator[PropagatedFrame]:
+    def _label_online(self, images: Iterable[Tensor], wait: bool) -> Iterator[PropagatedFrame]:
         state: KeyFrameState | None = None
         for image in images:
             started = self.clock()
             result = self.predict(image, state)
             maps = result.semantic_map((image.shape[-2], image.shape[-1]))
-            synchronize(maps.device)
+            checks = self.take_checks()
+            if wait:
+                checks = enforce(checks, maps.device)
             seconds = self.clock() - started
             state = self.record_latency(result.state, seconds)
-            yield PropagatedFrame(maps, seconds, replace(result, state=state))
+            yield PropagatedFrame(maps, seconds, replace(result, state=state), checks=checks)
 
     @torch.inference_mode()
     def predict(self, image: FrameInput, state: KeyFrameState | None) -> StepResult:
         """Run :meth:`step`, whose arguments and errors these are, without post-processing and without timing."""
         self._check_online()
-        image = self.resize(image)
-        decision = self.scheduler.decide(image, state)
+        image, (decision, change) = self.prepare(image, lambda new: (self.scheduler.decide(new, state), self.change(new, state)))
         if state is None or decision.reason is not None:
-            _, key = self.segment_resized(image, [0 if state is None else state.index + 1], self.memory(image, state))
+            _, key = self.segment_resized(image, [0 if state is None else state.index + 1], self.memory(state, change))
             result = StepResult(key.prediction, None, key, self.map_size)
         else:
             result = self.propagate_resized(image, state, [state.index + 1])
         result = replace(result, state=replace(result.state, reason=decision.reason, schedule=decision.schedule))
-        return self.fuse_with_past(result, image, state)
+        return self.fuse_with_past(result, image, state, change)
 
-    def memory(self, image: Tensor, before: KeyFrameState | None) -> Tensor | None:
+    def change(self, image: Tensor, before: KeyFrameState | None) -> ChangeState | None:
+        """Return the change of the stream's images, where scene cuts matter; arguments as of :meth:`fuse_with_past`."""
+        return next_change(image, before) if self.fuse_keys or self.reset_at_cuts else None
+
+    def memory(self, before: KeyFrameState | None, change: ChangeState | None) -> Tensor | None:
         """Return the memory (1, Q, C) from which a key frame starts; arguments as of :meth:`fuse_with_past`."""
-        if before is None or not self.propagator.recurrent or (self.reset_at_cuts and _change(image, before).cut):
+        if before is None or not self.propagator.recurrent or (self.reset_at_cuts and change is not None and change.cut):
             return None
         return before.prediction.memory
 
     @torch.inference_mode()
-    def fuse_with_past(self, result: StepResult, image: Tensor, before: KeyFrameState | None) -> StepResult:
+    def fuse_with_past(
+        self, result: StepResult, image: Tensor, before: KeyFrameState | None, change: ChangeState | None
+    ) -> StepResult:
         """With ``fuse_keys``, fuse a key frame with the masks that the key frame before carries to it, unless a cut lies between.
 
         The frames that follow receive the fused masks; the next key frame receives only the own ones, so that nothing grows with
@@ -194,10 +204,10 @@ class StreamingSegmentor(FrameNetworks):
             result: result of the next frame of one stream.
             image: (1, 3, H, W), that frame at network size.
             before: state of the stream before the frame; ``None`` at its start.
+            change: result of :meth:`change`.
         """
-        if not self.fuse_keys and not self.reset_at_cuts:
+        if change is None:
             return result
-        change = _change(image, before)
         kept = change.reset() if result.is_key else change
         result = replace(result, state=replace(result.state, change=kept))
         if before is None or not self.fuse_keys:
@@ -237,9 +247,3 @@ class StreamingSegmentor(FrameNetworks):
     def _check_online(self) -> None:
         if self.mode != "online":
             raise ValueError("mode is 'offline', where results are late; expected 'online' for single steps; use label_frames")
-
-
-def _change(image: Tensor, before: KeyFrameState | None) -> ChangeState:
-    previous = None if before is None else before.change
-    assert previous is None or isinstance(previous, ChangeState)
-    return CUTS.update_change(image, previous)

@@ -15,8 +15,8 @@ from src.inference.scheduling.scheduler import FixedInterval, KeyFrameScheduler
 from src.inference.step_result import LabelStream
 from src.inference.streaming import Mode
 from src.inference.video.pipeline import Producer
-from src.inference.video.prediction import FramePredictor, expect_frames, first_frames
-from src.inference.video.sources import CameraFrames, FrameSource
+from src.inference.video.prediction import FramePredictor, expect_frames
+from src.inference.video.sources import CameraFrames, FrameSource, first_frames
 from src.models.flow.base import FlowEstimator
 from src.models.propagator import Propagator
 from src.models.segmentors.base import KeyFrameSegmentor

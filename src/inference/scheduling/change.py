@@ -125,6 +125,13 @@ CUTS = ChangeSettings()
 """Detection of the scene cuts across which no masks are fused."""
 
 
+def next_change(image: Tensor, before: KeyFrameState | None) -> ChangeState:
+    """Return the change of a stream's images with its next one, (1, 3, H, W); ``before`` is ``None`` at the start."""
+    previous = None if before is None else before.change
+    assert previous is None or isinstance(previous, ChangeState)
+    return CUTS.update_change(image, previous)
+
+
 def restored(state: KeyFrameState | None, kind: type[StateT]) -> StateT | None:
     """Return the scheduler's own state from a stream's state; ``None`` at the start of a stream.
 

@@ -4,21 +4,18 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import groupby, islice
+from itertools import groupby
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from src.inference.step_result import LabelledFrame, LabelStream, PropagatedFrame
+from src.inference.runtime.transfers import Arriving, Mark, is_queued, one_late
+from src.inference.step_result import LabelledFrame, LabelStream
 from src.inference.video.pipeline import run_pipeline
-from src.inference.video.sources import Frame, FrameSource
-from src.ops.masks import semantic_confidence
-from src.ops.segment_flow import winning_flow
-from src.ops.warp import disoccluded
+from src.inference.video.sources import Frame, FrameSource, first_frames
 from src.structures import KeyReason, MaskPrediction
 
 
@@ -124,9 +121,16 @@ class FramePredictor:
     """
 
     def __init__(
-        self, stream: LabelStream, with_flow: bool = False, with_masks: bool = False, with_confidence: bool = False
+        self,
+        stream: LabelStream,
+        with_flow: bool = False,
+        with_masks: bool = False,
+        with_confidence: bool = False,
+        late: bool = False,
     ) -> None:
         self._stream = stream
+        self._late = late and is_queued(stream.device)
+        self._since = Mark(stream.device)
         self._with_flow, self._with_masks, self._with_confidence = with_flow, with_masks, with_confidence
         self._dtype = torch.uint8 if stream.num_classes <= 256 else torch.int32
         self.held: deque[Frame] = deque()
@@ -135,31 +139,32 @@ class FramePredictor:
     def __call__(self, frames: Iterable[Frame]) -> Iterator[FramePrediction]:
         """Yield the prediction of every frame, in order, offline one interval late."""
         for _, of_one_size in groupby(frames, lambda frame: frame.image.shape):
-            for labelled in self._stream.label_frames(map(self._hold, of_one_size)):
-                yield self._prediction(self.held.popleft(), labelled)
+            labelled = self._stream.label_frames(map(self._hold, of_one_size), wait=not self._late)
+            results = (self._prediction(self.held.popleft(), one) for one in labelled)
+            yield from one_late(results) if self._late else (result.fetch() for result in results)
 
     def _hold(self, frame: Frame) -> Tensor:
         self.held.append(frame)
+        self._since = Mark(self._stream.device)
         return frame.image
 
-    def _prediction(self, frame: Frame, labelled: LabelledFrame) -> FramePrediction:
-        labels = labelled.semantic_map[0].to(self._dtype).cpu()
-        if not isinstance(labelled, PropagatedFrame):
-            return FramePrediction(frame, labels, labelled.is_key, None, None, labelled.seconds)
-        result = labelled.result
-        reason = result.state.reason if result.is_key else None
-        flow = mask = share = None
-        if result.flow is not None:
-            mask = disoccluded(result.flow, result.prediction.image_size)
-            share = None if mask is None else float(mask.mean())
-            mask = None if mask is None or not self._with_flow else mask[0].cpu()
-            if self._with_flow:
-                before = sum(offset < 0 for offset in result.offsets)
-                fused = result.prediction.shares is not None
-                flow = winning_flow(result.prediction, result.flow, before - 1 if fused else 0)[0].cpu()
-        confidence = semantic_confidence(result.prediction, labelled.semantic_map)[0].cpu() if self._with_confidence else None
-        seconds, offsets, masks = labelled.seconds, result.offsets, result.prediction if self._with_masks else None
-        return FramePrediction(frame, labels, result.is_key, flow, reason, seconds, share, mask, offsets, masks, confidence)
+    def _prediction(self, frame: Frame, labelled: LabelledFrame) -> Arriving[FramePrediction]:
+        one, since, (flow, mask, share) = labelled, self._since, labelled.motion(self._with_flow)
+        confidence, masks = one.confidence() if self._with_confidence else None, one.masks if self._with_masks else None
+
+        def finish(host: list[Tensor | None]) -> FramePrediction:
+            labels, flow, mask, share, confidence, *passed = host
+            for check, verdict in zip(one.checks, passed, strict=True):
+                check.enforce(verdict)
+            assert labels is not None
+            seconds = since.seconds_until(there.mark) if self._late else one.seconds
+            part, kind, offsets = None if share is None else float(share), one.is_key, one.offsets
+            return FramePrediction(frame, labels, kind, flow, one.reason, seconds, part, mask, offsets, masks, confidence)
+
+        tensors = [one.semantic_map[0].to(self._dtype), flow, mask, share, confidence, *(check.passed for check in one.checks)]
+        there = Arriving(tensors, self._stream.device, finish)
+        self._since = there.mark
+        return there
 
 
 def predict_video(
@@ -173,6 +178,7 @@ def predict_video(
     stop: threading.Event | None = None,
     progress: Callable[[PredictionProgress], None] | None = None,
     depth: int = 4,
+    late: bool = False,
 ) -> PredictionProgress:
     """Predict a whole source in constant memory, in three threads: decoding, networks (the calling thread) and ``consume``.
 
@@ -190,9 +196,10 @@ def predict_video(
         progress: called after every predicted frame, and for every frame that is read while others wait; the last value is
             returned.
         depth: maximum number of frames that wait between two threads.
+        late: on CUDA, results and errors of a frame are fetched once the next one is queued, and nothing waits inside a frame.
     """
     expect_frames(stream, source, max_frames)
-    meter = _Meter(FramePredictor(stream, with_flow, with_confidence=with_confidence), progress)
+    meter = _Meter(FramePredictor(stream, with_flow, with_confidence=with_confidence, late=late), progress)
     frames = first_frames(source, max_frames)
     run_pipeline(frames, meter.predict, consume, depth, stop, lambda frame: frame.image.nbytes, lambda result: result.nbytes)
     return replace(meter.done, elapsed=time.perf_counter() - meter.started)
@@ -241,10 +248,3 @@ def expect_frames(stream: LabelStream, source: FrameSource, max_frames: int | No
     """Pass the number of frames to come to a stream."""
     stored = source.stored_frames()
     stream.expect(stored if stored is None or max_frames is None else min(stored, max_frames))
-
-
-def first_frames(source: FrameSource, count: int | None) -> Iterator[Frame]:
-    """Yield the first frames of a source, ``None`` for all, and close it."""
-    # Closed here and not by the garbage collector, which may run in any thread.
-    with closing(iter(source)) as frames:
-        yield from islice(frames, count)

@@ -66,6 +66,7 @@ class VideoPredictor:
                     stream, source, outputs.write,
                     with_flow=self.options.flow_pictures, with_confidence=self.options.confidence,
                     max_frames=self.max_frames, stop=stop, progress=progress,
+                    late=source.info.seconds is not None,
                 )  # fmt: skip
             prediction = VideoPrediction(done, list(source.decode_errors), received[0] if received else None)
             if done.frames:

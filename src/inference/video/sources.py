@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -92,6 +93,13 @@ def first_image(source: FrameSource) -> Tensor | None:
     with closing(iter(source)) as frames:
         first = next(frames, None)
     return None if first is None else first.image
+
+
+def first_frames(source: FrameSource, count: int | None) -> Iterator[Frame]:
+    """Yield the first frames of a source, ``None`` for all, and close it."""
+    # Closed here and not by the garbage collector, which may run in any thread.
+    with closing(iter(source)) as frames:
+        yield from islice(frames, count)
 
 
 class ImageFrames:
