@@ -3,7 +3,7 @@
 ``python -m src.eval checkpoint=<model> data=<name> output=<file.json>``
 ``python -m src.eval predictions=<folder> data=<name> output=<file.json>``
 ``python -m src.eval what=label_propagation|endpoint_error data=<name> output=<file.json>``
-``torchrun --nproc_per_node=<n> -m src.eval ...`` divides the clips among processes: the same scores, sooner.
+``engine=ray`` divides the clips among workers: the same scores, sooner.
 """
 
 from src.command_line.command import imported_command

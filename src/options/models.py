@@ -36,6 +36,7 @@ from src.options.groups import (
     Data,
     Datamodule,
     Hub,
+    Engine,
     Loader,
     MaskLoss,
     Model,
@@ -126,6 +127,7 @@ class Eval(Options):
     budget: Scheduler
     logger: Nodes
     paths: Paths
+    engine: Engine
     known_flows: Nodes
     what: Literal["masks", "label_propagation", "endpoint_error"]
     checkpoint: PathText | None = None

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from src.data.clips import ClipDataset, naming_frame
-from src.inference.distributed import SINGLE, World
+from src.inference.distributed import SINGLE, Share
 from src.inference.evaluation.fusing import PLAIN, FrameKind, Fusing
 from src.inference.evaluation.pairs import check_data, disoccluded_since, evaluate_pairs
 from src.inference.evaluation.progress import FrameCounter, ProgressCallback
@@ -95,7 +95,7 @@ def evaluate_clips(
     options: EvaluationOptions = DEFAULT_OPTIONS,
     progress: ProgressCallback | None = None,
     on_semantic_map: MapCallback | None = None,
-    world: World = SINGLE,
+    share: Share[Scores] = SINGLE.share,
 ) -> EvaluationResult:
     """Evaluate a network at a fixed key interval by :func:`evaluate_streams` or :func:`evaluate_pairs`.
 
@@ -106,10 +106,10 @@ def evaluate_clips(
         if on_semantic_map is not None:
             raise ValueError("protocol is 'pairs', which does not run every frame; expected 'stream' to save predictions")
         stream = options.stream(propagator, FixedInterval(key_interval))
-        return evaluate_pairs(stream, dataset, key_interval, progress, world, options.disoccluded)
+        return evaluate_pairs(stream, dataset, key_interval, progress, share, options.disoccluded)
     offsets = range(key_interval if options.key_frame_offsets == "all" else 1)
     streams = [options.stream(propagator, FixedInterval(key_interval, offset)) for offset in offsets]
-    return evaluate_streams(streams, dataset, progress, options.temporal_consistency, on_semantic_map, world, options.disoccluded)
+    return evaluate_streams(streams, dataset, progress, options.temporal_consistency, on_semantic_map, share, options.disoccluded)
 
 
 def evaluate_streams(
@@ -118,7 +118,7 @@ def evaluate_streams(
     progress: ProgressCallback | None = None,
     temporal_consistency: bool = False,
     on_semantic_map: MapCallback | None = None,
-    world: World = SINGLE,
+    share: Share[Scores] = SINGLE.share,
     disoccluded: bool = False,
 ) -> EvaluationResult:
     """Run every stream over every clip and average their scores. Memory does not grow with the number of clips.
@@ -131,7 +131,7 @@ def evaluate_streams(
         progress: called after every frame.
         temporal_consistency: compare each map with the flow-warped previous map; costs two DIS flows a frame.
         on_semantic_map: receives the maps of the first stream, also of frames after the last label; labels may then be absent.
-        world: processes that share the clips, each clip whole in one process; every process returns the scores of all clips.
+        share: division of the clips, each clip whole in one process.
         disoccluded: score the pixels without a source in the key frame apart, where the data has exact flow.
     """
     if not streams:
@@ -142,29 +142,33 @@ def evaluate_streams(
     num_frames = [up_to_label] * len(streams)
     if on_semantic_map is not None:
         num_frames[0] = [len(clip) for clip in dataset.clips]
-    mine = world.assign([sum(counts) for counts in zip(*num_frames, strict=True)])
-    counter = FrameCounter(sum(counts[clip] for counts in num_frames for clip in mine), progress)
-    scores = Scores(dataset.num_classes)
-    for number, stream in enumerate(streams):
-        stream.expect(sum(num_frames[number][clip] for clip in mine) * (len(streams) - number))
-        scores.start_run()
-        agreement = WarpedAgreement() if temporal_consistency else None
-        for clip in mine:
-            for step in _run_clip(stream, dataset, clip, num_frames[number][clip]):
-                scores.add_time(step.labelled.seconds, FrameKind.of(step.labelled.is_key, step.labelled.offsets))
+
+    def score(mine: Sequence[int]) -> Scores:
+        counter = FrameCounter(sum(counts[clip] for counts in num_frames for clip in mine), progress)
+        scores = Scores(dataset.num_classes)
+        for number, stream in enumerate(streams):
+            stream.expect(sum(num_frames[number][clip] for clip in mine) * (len(streams) - number))
+            scores.start_run()
+            agreement = WarpedAgreement() if temporal_consistency else None
+            for clip in mine:
+                for step in _run_clip(stream, dataset, clip, num_frames[number][clip]):
+                    scores.add_time(step.labelled.seconds, FrameKind.of(step.labelled.is_key, step.labelled.offsets))
+                    if agreement is not None:
+                        with naming_frame(dataset, clip, step.frame):
+                            agreement.add(step.image, step.semantic_map)
+                    if on_semantic_map is not None and number == 0:
+                        on_semantic_map(clip, step.frame, step.semantic_map)
+                    _score(scores, step, dataset, clip, stream, disoccluded)
+                    counter.advance()
+                scores.end_sequence()
+                scores.flicker.end_clip()
                 if agreement is not None:
-                    with naming_frame(dataset, clip, step.frame):
-                        agreement.add(step.image, step.semantic_map)
-                if on_semantic_map is not None and number == 0:
-                    on_semantic_map(clip, step.frame, step.semantic_map)
-                _score(scores, step, dataset, clip, stream, disoccluded)
-                counter.advance()
-            scores.end_sequence()
-            scores.flicker.end_clip()
-            if agreement is not None:
-                agreement.end_clip()
-        scores.end_run(None if agreement is None else agreement.metric)
-    return scores.result(sum(len(clip.labelled_frames) for clip in dataset.clips), world)
+                    agreement.end_clip()
+            scores.end_run(None if agreement is None else agreement.metric)
+        return scores
+
+    costs = [sum(counts) for counts in zip(*num_frames, strict=True)]
+    return Scores.total(share(costs, score, progress)).result(sum(len(clip.labelled_frames) for clip in dataset.clips))
 
 
 def _in_complete_interval(scheduler: KeyFrameScheduler, key: int, frames: int) -> bool:

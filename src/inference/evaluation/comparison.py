@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 from rich.console import Console
 
 from src.data.clips import ClipDataset
-from src.inference.distributed import SINGLE, World
+from src.inference.distributed import SINGLE, Share
 from src.inference.evaluation.clips import EvaluationOptions, MapCallback, evaluate_clips, evaluate_streams
 from src.inference.evaluation.fusing import PLAIN, Fusing
 from src.inference.evaluation.pictures import write_comparison_video, write_pictures
 from src.inference.evaluation.progress import ProgressBars, advance
-from src.inference.evaluation.scores import EvaluationResult
+from src.inference.evaluation.scores import EvaluationResult, Scores
 from src.inference.methods import EVERY_FRAME
 from src.inference.scheduling.scheduler import FixedInterval, KeyFrameScheduler
 from src.inference.streaming import StreamingSegmentor
@@ -111,8 +111,9 @@ def evaluate_methods(
     console: Console | None = None,
     on_semantic_map: MapCallback | None = None,
     schedulers: Mapping[str, SchedulerMaker | None] = MappingProxyType({"fixed": None}),
-    world: World = SINGLE,
     fusings: Sequence[Fusing] = (PLAIN,),
+    share_of: Callable[[int], Share[Scores]] = lambda number: SINGLE.share,
+    only: int | None = None,
 ) -> Iterator[MethodResult]:
     """Evaluate every job of :func:`jobs`, in that order, and yield each result when it is complete.
 
@@ -126,26 +127,29 @@ def evaluate_methods(
         console: console of the progress bars.
         on_semantic_map: receives the maps of the first job, key frames at 0, k, 2k, ...; see :func:`evaluate_streams`.
         schedulers: factories by name; ``None`` for ``fixed``, whose schedulers :func:`evaluate_clips` makes.
-        world: processes that share the clips.
         fusings: settings of mode and fusion.
+        share_of: returns the division of the clips, for the job of a number.
+        only: number of the only job to evaluate; ``None`` for all.
     """
     every_frame = None
     todo = jobs(list(methods), key_intervals, list(schedulers), fusings)
     with ProgressBars(console) as progress:
         overall = progress.add_task("all methods", total=len(todo), unit="results")
         for number, job in enumerate(todo):
+            if only not in (None, number):
+                continue
             result = every_frame if job.segments_every_frame else None
             if result is None:
                 task = progress.add_task(f"{number + 1} of {len(todo)}: {job.title}", total=None)
                 callback, maps = advance(progress, task), None if number else on_semantic_map
                 network, make = methods[job.method], schedulers[job.scheduler] if job.method not in EVERY_FRAME else None
-                settings = replace(options, fusing=job.fusing)
+                settings, share = replace(options, fusing=job.fusing), share_of(number)
                 if make is None:
-                    result = evaluate_clips(network, dataset, job.key_interval, settings, callback, maps, world)
+                    result = evaluate_clips(network, dataset, job.key_interval, settings, callback, maps, share)
                 else:
                     streams = _scheduled_streams(network, job, make, settings)
                     result = evaluate_streams(
-                        streams, dataset, callback, options.temporal_consistency, maps, world, options.disoccluded
+                        streams, dataset, callback, options.temporal_consistency, maps, share, options.disoccluded
                     )
                 progress.remove_task(task)
             every_frame = result if job.segments_every_frame else every_frame

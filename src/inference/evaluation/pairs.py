@@ -1,11 +1,12 @@
 """Scores of pairs of a key frame and a labelled frame (the paper's Cityscapes protocol)."""
 
 import time
+from collections.abc import Sequence
 
 from torch import Tensor
 
 from src.data.clips import ClipDataset, naming_frame
-from src.inference.distributed import SINGLE, World
+from src.inference.distributed import SINGLE, Share
 from src.inference.evaluation.fusing import PLAIN
 from src.inference.evaluation.progress import FrameCounter, ProgressCallback
 from src.inference.evaluation.scores import EvaluationResult, Scores
@@ -21,7 +22,7 @@ def evaluate_pairs(
     dataset: ClipDataset,
     key_interval: int,
     progress: ProgressCallback | None = None,
-    world: World = SINGLE,
+    share: Share[Scores] = SINGLE.share,
     disoccluded: bool = False,
 ) -> EvaluationResult:
     """Score every labelled frame with its key frame 0, 1, ... k-1 frames earlier (the paper's Cityscapes protocol).
@@ -41,23 +42,27 @@ def evaluate_pairs(
         raise ValueError(
             f"no labelled frame has {key_interval - 1} frames before it (at most {furthest}): lower the key interval"
         )
-    own = set(world.assign([len(clip.labelled_frames) for clip in dataset.clips]))
-    mine = [(clip, frame) for clip, frame in labelled if clip in own]
-    counter = FrameCounter(sum(frame >= offset for _, frame in mine for offset in range(key_interval)), progress)
-    scores = Scores(dataset.num_classes)
-    for offset in range(key_interval):
-        scores.start_run()
-        for clip, frame in ((clip, frame) for clip, frame in mine if frame >= offset):
-            image = dataset.read_image(clip, frame)
-            key_image = image if offset == 0 else dataset.read_image(clip, frame - offset)
-            with naming_frame(dataset, clip, frame):
-                found = _segment_or_propagate(stream, key_image[None], None if offset == 0 else image[None], scores)
-            lost = disoccluded_since(dataset, clip, frame, offset) if disoccluded else None
-            scores.add_frame(found, dataset.read_label(clip, frame), offset, disoccluded=lost)
-            scores.end_sequence()
-            counter.advance()
-        scores.end_run()
-    return scores.result(len(labelled), world)
+
+    def score(clips: Sequence[int]) -> Scores:
+        mine = [(clip, frame) for clip, frame in labelled if clip in set(clips)]
+        counter = FrameCounter(sum(frame >= offset for _, frame in mine for offset in range(key_interval)), progress)
+        scores = Scores(dataset.num_classes)
+        for offset in range(key_interval):
+            scores.start_run()
+            for clip, frame in ((clip, frame) for clip, frame in mine if frame >= offset):
+                image = dataset.read_image(clip, frame)
+                key_image = image if offset == 0 else dataset.read_image(clip, frame - offset)
+                with naming_frame(dataset, clip, frame):
+                    found = _segment_or_propagate(stream, key_image[None], None if offset == 0 else image[None], scores)
+                lost = disoccluded_since(dataset, clip, frame, offset) if disoccluded else None
+                scores.add_frame(found, dataset.read_label(clip, frame), offset, disoccluded=lost)
+                scores.end_sequence()
+                counter.advance()
+            scores.end_run()
+        return scores
+
+    costs = [len(clip.labelled_frames) for clip in dataset.clips]
+    return Scores.total(share(costs, score, progress)).result(len(labelled))
 
 
 def _segment_or_propagate(stream: StreamingSegmentor, key_image: Tensor, image: Tensor | None, scores: Scores) -> Tensor:

@@ -5,6 +5,7 @@
 ```
 """
 
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor
 from src.data.clips import ClipDataset, naming_frame
 from src.files.atomic_write import atomic_path
 from src.files.images.readers import read_label_png
-from src.inference.distributed import SINGLE, World
+from src.inference.distributed import SINGLE, Share
 from src.inference.evaluation.progress import FrameCounter, ProgressCallback
 from src.inference.evaluation.scores import EvaluationResult, Scores
 from src.inference.evaluation.warped_agreement import WarpedAgreement
@@ -93,11 +94,11 @@ def evaluate_predictions(
     predictions: PredictionFolder,
     progress: ProgressCallback | None = None,
     temporal_consistency: bool = False,
-    world: World = SINGLE,
+    share: Share[Scores] = SINGLE.share,
 ) -> EvaluationResult:
     """Score prediction files against the labels of their dataset, without key frames and times.
 
-    ``temporal_consistency`` and ``world`` are those of :func:`src.inference.evaluation.clips.evaluate_streams`; the former also
+    ``temporal_consistency`` and ``share`` are those of :func:`src.inference.evaluation.clips.evaluate_streams`; the former also
     reads the images.
 
     Raises:
@@ -109,27 +110,30 @@ def evaluate_predictions(
     if not total:
         raise ValueError(f"{type(dataset).__name__} has no labelled frame in its {len(dataset.clips)} clips; expected at least 1")
     predictions.check_complete()
-    scores = Scores(dataset.num_classes)
     labelled = [len(clip.labelled_frames) for clip in dataset.clips]
-    mine = world.assign(labelled)
-    counter = FrameCounter(sum(labelled[clip] for clip in mine), progress)
-    agreement = WarpedAgreement() if temporal_consistency else None
-    for number in mine:
-        before = -1
-        for frame in dataset.clips[number].labelled_frames:
-            if frame != before + 1:
-                _end_sequence(scores, agreement)
-            label = dataset.read_label(number, frame)
-            found = predictions.read(number, frame, (label.shape[0], label.shape[1]))
-            scores.add_frame(found, label)
-            if agreement is not None:
-                with naming_frame(dataset, number, frame):
-                    agreement.add(dataset.read_image(number, frame), found)
-            before = frame
-            counter.advance()
-        _end_sequence(scores, agreement)
-    scores.end_run(None if agreement is None else agreement.metric)
-    return scores.result(total, world)
+
+    def score(mine: Sequence[int]) -> Scores:
+        scores = Scores(dataset.num_classes)
+        counter = FrameCounter(sum(labelled[clip] for clip in mine), progress)
+        agreement = WarpedAgreement() if temporal_consistency else None
+        for number in mine:
+            before = -1
+            for frame in dataset.clips[number].labelled_frames:
+                if frame != before + 1:
+                    _end_sequence(scores, agreement)
+                label = dataset.read_label(number, frame)
+                found = predictions.read(number, frame, (label.shape[0], label.shape[1]))
+                scores.add_frame(found, label)
+                if agreement is not None:
+                    with naming_frame(dataset, number, frame):
+                        agreement.add(dataset.read_image(number, frame), found)
+                before = frame
+                counter.advance()
+            _end_sequence(scores, agreement)
+        scores.end_run(None if agreement is None else agreement.metric)
+        return scores
+
+    return Scores.total(share(labelled, score, progress)).result(total)
 
 
 def _end_sequence(scores: Scores, agreement: WarpedAgreement | None) -> None:

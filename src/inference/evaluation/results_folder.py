@@ -2,25 +2,23 @@
 
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from src.files.results.owned_folder import Scratch, output_lock
-from src.inference.distributed import SINGLE, World
 
 log = logging.getLogger(__name__)
 
 
 @contextmanager
-def results_folder(folder: Path | None, note: Mapping[str, Any], overwrite: bool, world: World = SINGLE) -> Iterator[Path | None]:
+def results_folder(folder: Path | None, note: Mapping[str, Any], overwrite: bool) -> Iterator[Path | None]:
     """Yield a folder whose files move to ``folder`` at the end of the block; after an error or a signal they are removed.
 
     Args:
         folder: result folder, or ``None``, which yields ``None``.
         note: identity of the run, for the marker ``finished.json``.
         overwrite: whether the files that an earlier marker lists may be replaced.
-        world: processes that write to the folder; all must call this.
 
     Raises:
         FileExistsError: if a file without marker is in the way; the results are then kept under a name in the message.
@@ -31,22 +29,16 @@ def results_folder(folder: Path | None, note: Mapping[str, Any], overwrite: bool
         return
     failure: BaseException | None = None
     try:
-        with ExitStack() as stack:
-            scratch = None
-            if world.is_first:
-                stack.enter_context(output_lock(folder))
-                scratch = stack.enter_context(Scratch(folder))
+        with output_lock(folder), Scratch(folder) as scratch:
             try:
-                yield world.gather(None if scratch is None else scratch.new)[0]
-                world.wait()
+                yield scratch.new
             except BaseException as error:
                 failure = error
                 raise
-            if scratch is not None:
-                scratch.commit(note, overwrite)
+            scratch.commit(note, overwrite)
     except OSError as error:
         if failure is None or failure is error:
             raise
-        # Other processes still write to it.
+        # Workers that were ended may still write to it.
         log.warning("%s: unfinished results are left (%s); the next run removes them", folder, error)
         raise failure from None

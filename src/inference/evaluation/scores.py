@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from src.inference.distributed import SINGLE, World
 from src.inference.evaluation.fusing import FrameKind
 from src.metrics.class_borders import near_class_change
 from src.metrics.flicker import FLICKER, Flicker
@@ -173,14 +172,8 @@ class Scores:
         """End a run over the clips, with its agreement with flow-warped frames where that was measured."""
         self._runs.append(_Run(self._iou, self._consistency, self.flicker, agreement))
 
-    def result(self, frames: int, world: World = SINGLE) -> EvaluationResult:
-        """Average the runs of all processes, each of which must call this once.
-
-        Args:
-            frames: number of labelled frames in a run, over all clips of all processes.
-            world: processes whose counts are summed.
-        """
-        self._add_up(world)
+    def result(self, frames: int) -> EvaluationResult:
+        """Average the runs; ``frames`` is the number of labelled frames in a run."""
         figures = [run.figures() for run in self._runs]
         mean = {name: torch.stack([scores[name] for scores in figures]).mean(0) for name in figures[0]}
         return EvaluationResult(
@@ -206,17 +199,22 @@ class Scores:
             frames=frames,
         )
 
-    def _add_up(self, world: World) -> None:
-        """Sum the counts of all processes. Counts are integers, so the sums equal those of one process bit for bit."""
-        metrics = [metric for run in self._runs for metric in run.metrics()]
-        states = [metric.metric_state for metric in metrics]
-        gathered = world.gather((states, self._groups, self._kinds, self._seconds))
-        for number, metric in enumerate(metrics):
-            for name in metric.metric_state:
-                setattr(metric, name, sum(states[number][name] for states, *_ in gathered))
-        self._groups.sum_up([groups for _, groups, *_ in gathered])
-        self._kinds = sum((kinds for _, _, kinds, _ in gathered), Counter())
-        self._seconds = {is_key: [value for *_, seconds in gathered for value in seconds[is_key]] for is_key in self._seconds}
+    @staticmethod
+    def total(shares: Sequence[Scores]) -> Scores:
+        """Sum the scores of disjoint clips, in the first of them.
+
+        Counts are integers, so the sums equal those of one process bit for bit.
+        """
+        total = shares[0]
+        metrics = [[metric for run in share._runs for metric in run.metrics()] for share in shares]
+        for same in zip(*metrics, strict=True):
+            states = [metric.metric_state for metric in same]
+            for name in states[0]:
+                setattr(same[0], name, sum(state[name] for state in states))
+        total._groups.sum_up([share._groups for share in shares])
+        total._kinds = sum((share._kinds for share in shares), Counter())
+        total._seconds = {is_key: [value for share in shares for value in share._seconds[is_key]] for is_key in total._seconds}
+        return total
 
 
 class _Run(NamedTuple):
@@ -243,7 +241,7 @@ class _Run(NamedTuple):
 def _compute(metric: Metric) -> Any:
     """Compute a metric without torchmetrics' warning about empty metrics (NaN here) and without its own synchronization.
 
-    The counts are already summed by :meth:`Scores._add_up`; torchmetrics cannot restrict the sum to some processes.
+    The counts are already summed by :meth:`Scores.total`; torchmetrics cannot restrict the sum to some processes.
     """
     metric.sync_on_compute = False
     with warnings.catch_warnings(action="ignore", category=UserWarning):

@@ -161,13 +161,13 @@ class StreamedScore(_Streaming):
         network: Any = pl_module.network
         dataset = copy.copy(trainer.datamodule.val)  # type: ignore[attr-defined]
         dataset.clips = dataset.clips[: self.max_clips]
-        world = World(trainer.global_rank, trainer.world_size, trainer.local_rank)
+        world = World(trainer.global_rank, trainer.world_size)
         training = network.training
         if is_clip_model:
-            result = evaluate_streams([ClipStream(network, self.short_side, self.max_long_side)], dataset, world=world)
+            result = evaluate_streams([ClipStream(network, self.short_side, self.max_long_side)], dataset, share=world.share)
         else:
             options = EvaluationOptions(self.short_side, self.max_long_side, key_frame_offsets="first")
-            result = evaluate_clips(network, dataset, self.key_interval, options, world=world)
+            result = evaluate_clips(network, dataset, self.key_interval, options, share=world.share)
         network.train(training)
         interval = "" if is_clip_model else f" at key interval {self.key_interval}"
         log.info("validation clips%s: mIoU %.1f %%", interval, 100 * result.miou)
