@@ -93,7 +93,12 @@ def test_every_choice_of_every_group_composes(group: str) -> None:
 
 def test_every_group_is_tested() -> None:
     groups = {str(path.parent.relative_to(CONF)) for path in CONF.rglob("*.yaml")}
-    elsewhere = {"scheduler": "commands/test_predict.py", "sweep": "test_sweeps.py", "hydra/launcher": "test_multirun.py"}
+    elsewhere = {
+        "scheduler": "commands/test_predict.py",
+        "engine": "commands/parallel/test_videos.py",
+        "sweep": "test_sweeps.py",
+        "hydra/launcher": "test_multirun.py",
+    }
     assert groups - {*GROUPS} - set(elsewhere) == {".", "hydra", "experiment", "recipe", "data/base"}
     assert all((Path(__file__).parent / name).is_file() for name in elsewhere.values())
 
