@@ -42,7 +42,8 @@ def clip_shares(cfg: DictConfig, load: Callable[[DictConfig], Evaluate]) -> Iter
     if cfg.engine.name == "local":
         yield lambda folder, job: SINGLE.share
         return
-    build = partial(clip_worker, load, OmegaConf.to_container(cfg, resolve=True))
+    settings: Any = OmegaConf.to_container(cfg, resolve=True)
+    build = partial(clip_worker, load, settings)
     with engine_session(cfg, build, build) as session:
 
         def share(
