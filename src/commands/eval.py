@@ -17,7 +17,7 @@ from src.commands.eval_flows import evaluate_flows
 from src.commands.evaluated import conditions, dataset_of, warn_of_void
 from src.commands.loggers import configured_loggers
 from src.commands.parallel.clips import Evaluate, clip_shares
-from src.commands.parallel.methods import load_methods, method_clips
+from src.commands.parallel.methods import load_methods, method_clips, method_settings
 from src.commands.parallel.session import check_alone, check_local
 from src.data.clips import ClipDataset
 from src.files.tables import Row, check_output, new_path, write_table
@@ -103,11 +103,14 @@ def evaluate(cfg: DictConfig) -> list[Row]:
 
 
 def _evaluate_model(cfg: DictConfig, output: Path, console: Console) -> tuple[list[Row], list[MethodResult], ClipDataset]:
+    titles = [job.title for job in method_settings(cfg)[-1]]  # before a checkpoint is read
     if is_clip_checkpoint(typed_path(str(cfg.checkpoint))):
         return evaluate_clip_model(cfg, output, console)
     overlay, pictures = new_path(cfg.overlay, cfg.overwrite, ".mp4"), new_path(cfg.pictures, cfg.overwrite)
     saved = new_path(cfg.save_predictions, cfg.overwrite)
-    methods = load_methods(cfg, lambda jobs: None if saved is None else _check_single([job.title for job in jobs]))
+    if saved is not None:
+        _check_single(titles)
+    methods = load_methods(cfg)
     dataset, options, size = methods.dataset, methods.options, methods.size
     device = next(next(iter(methods.networks.values())).parameters()).device
     note = {"data": cfg.data.name, "checkpoint": str(cfg.checkpoint)}
@@ -122,7 +125,7 @@ def _evaluate_model(cfg: DictConfig, output: Path, console: Console) -> tuple[li
                 results.append(one)
                 rows.append({**row, **conditions(device, size, options.autocast), **note})
     except (KeyboardInterrupt, WorkerDiedError):
-        keep_finished(rows, [job.title for job in methods.jobs[len(rows) :]], output)
+        keep_finished(rows, titles[len(rows) :], output)
         raise
     warn_of_void(results[0].result, dataset)
     if len(methods.makers) > 1:

@@ -9,8 +9,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from src.command_line.arguments import quote_paths
-from src.commands import eval as eval_command
 from src.commands.eval import evaluate, run
+from src.commands.parallel import methods
 from src.inference.methods import with_method
 from src.inference.video.decoder import VideoFrames
 from src.measure.cost import frame_cost
@@ -335,7 +335,7 @@ def test_a_network_of_nan_is_an_error_that_names_clip_and_frame(tmp_path: Path, 
     arguments = [f"checkpoint={model}", f"output={tmp_path}/t.json", "methods=[copy]", "key_intervals=[2]", "device=cpu"]
     with pytest.MonkeyPatch.context() as patch:
         # Weights in files are checked when they are loaded; activations may overflow later.
-        patch.setattr(eval_command, "load_checkpoint", lambda *_, **__: (broken(propagator), {"classes": CLASSES}))
+        patch.setattr(methods, "load_checkpoint", lambda *_, **__: (broken(propagator), {"classes": CLASSES}))
         with pytest.raises(ValueError, match=r"clip clip0, frame \d \(\d.jpg\): .*logits are NaN or infinite"):
             evaluate(config(*arguments, *options))
     assert not (tmp_path / "t.json").exists()

@@ -36,7 +36,6 @@ class Methods:
     """Networks of an evaluation, with their data and settings.
 
     Attributes:
-        jobs: results, in their order.
         size: (H, W) of the networks' input.
         gflops: cost of a kind of frame, by the method and fusion.
     """
@@ -47,7 +46,6 @@ class Methods:
     intervals: list[int]
     fused: list[Fusing]
     makers: dict[str, SchedulerMaker | None]
-    jobs: list[Job]
     size: Size
     gflops: Callable[[str, Fusing, FrameKind], float]
 
@@ -64,24 +62,24 @@ class Methods:
         )
 
 
-def load_methods(cfg: DictConfig, check: Callable[[list[Job]], None] = lambda jobs: None) -> Methods:
-    """Check the configuration of ``conf/eval.yaml``, load model and data, and check that they have what the methods need.
-
-    Args:
-        cfg: configuration.
-        check: called with the jobs before the model is loaded.
-
-    Raises:
-        ValueError: if options contradict one another, or model and data do not support them.
-    """
+def method_settings(cfg: DictConfig) -> tuple[EvaluationOptions, list[int], list[Fusing], list[Job]]:
+    """Return the options, key intervals, fusions and jobs of ``conf/eval.yaml``; contradictions are a ``ValueError``."""
     options = _options(cfg)
     intervals = [FixedInterval(k).key_interval for k in cfg.key_intervals]
     check_schedulers(cfg.schedulers, cfg.interval_shifts, (cfg.budget.gflops, cfg.budget.ms), cfg.budget.percent, intervals)
     fused = fusings(*(_listed(cfg[name]) for name in ("mode", "fusion", "fuse_keys")))
     for fusing in fused:
-        replace(options, fusing=fusing)  # refuses contradictions before a model is loaded
-    todo = jobs(cfg.methods, intervals, cfg.schedulers, fused)
-    check(todo)
+        replace(options, fusing=fusing)
+    return options, intervals, fused, jobs(cfg.methods, intervals, cfg.schedulers, fused)
+
+
+def load_methods(cfg: DictConfig) -> Methods:
+    """Load model and data of an evaluation, and check that they have what the methods need.
+
+    Raises:
+        ValueError: if options contradict one another, or model and data do not support them.
+    """
+    options, intervals, fused, _ = method_settings(cfg)
     rules = list(dict.fromkeys(fusing.fusion for fusing in fused if fusing.fusion is not None))
     propagator, metadata = load_checkpoint(
         typed_path(str(cfg.checkpoint)), device_named(cfg.device), cfg.split_images, cfg.dense_size
@@ -101,7 +99,7 @@ def load_methods(cfg: DictConfig, check: Callable[[list[Job]], None] = lambda jo
 
     adaptive, budget = partial(instantiate, cfg.adaptive), partial(instantiate, cfg.budget)
     makers = scheduler_makers(cfg.schedulers, adaptive, budget, gflops, size, cfg.budget.percent)
-    return Methods(methods, dataset, options, intervals, fused, makers, todo, size, gflops)
+    return Methods(methods, dataset, options, intervals, fused, makers, size, gflops)
 
 
 def method_clips(cfg: DictConfig) -> Evaluate:
