@@ -2,6 +2,7 @@
 
 import csv
 import json
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -17,7 +18,8 @@ from PIL import Image
 
 from src.files.images.readers import read_label_png
 from src.files.video.label_video import read_label_video
-from src.inference.video.formats.exports import FORMATS, check_classes, check_installed
+from src.inference.video.formats.exported import ExportedFrame
+from src.inference.video.formats.exports import FORMATS, Exports, check_classes, check_installed
 from src.inference.video.outputs import OutputOptions, VideoOutputs
 from src.inference.video.prediction import FramePrediction
 from src.inference.video.sources import Frame, SourceInfo
@@ -216,6 +218,22 @@ def test_the_table_of_detections_is_that_of_supervision(tmp_path: Path) -> None:
             of_class = [row for row in rows if row["frame"] == str(number) and row["class_name"] == name]
             assert sum(int(row["pixels"]) for row in of_class) == (labels == label).sum()
             assert {int(row["class_id"]) for row in of_class} <= {label}
+
+
+def test_memory_does_not_grow_with_the_frames(tmp_path: Path) -> None:
+    pytest.importorskip("pycocotools")
+    pytest.importorskip("supervision")
+    maps = label_maps()
+    exports = Exports(tmp_path, tuple(FORMATS.keys() - {"palette", "panoptic"}), INFO, CLASSES, FakeClips.palette)
+    tracemalloc.start()
+    held = []
+    for i in range(61):
+        exports.write(ExportedFrame(i, f"{i:06}", Fraction(i, 25), Fraction(1, 25), maps[i % 3].astype(np.uint8)))
+        if i in (20, 60):
+            held.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    exports.close()
+    assert held[1] - held[0] < sum(path.stat().st_size for path in tmp_path.iterdir()) / 10
 
 
 def test_an_export_that_ends_early_leaves_no_open_file(tmp_path: Path) -> None:
