@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from src.files.video.container import error_text, open_video
 
-LABEL_VIDEO_SUFFIX = ".mkv"
+LABEL_VIDEO = "labels.mkv"
+"""Name of the label video of a prediction."""
+_SUFFIX = ".mkv"
 _TYPES: dict[str, type[np.uint8] | type[np.uint16]] = {"gray": np.uint8, "gray16le": np.uint16}
 # The adaptive range coder takes 0.72 to 0.94 of the size of the default one. Every frame can be decoded alone and has a
 # checksum.
@@ -54,13 +56,13 @@ class LabelVideoWriter:
     """
 
     def __init__(self, path: Path, fps: Fraction, num_classes: int, pixel_aspect: Fraction = Fraction(1)) -> None:
-        if path.suffix.lower() != LABEL_VIDEO_SUFFIX:
-            raise ValueError(f"label video is {path}; expected a name that ends in {LABEL_VIDEO_SUFFIX}")
+        if path.suffix.lower() != _SUFFIX:
+            raise ValueError(f"label video is {path}; expected a name that ends in {_SUFFIX}")
         if not fps > 0:
             raise ValueError(f"fps is {fps}; expected more than 0")
         self.path, self.fps, self.pixel_aspect = path, fps.limit_denominator(100_000), pixel_aspect.limit_denominator(10_000)
         self._format = "gray" if num_classes <= 256 else "gray16le"
-        self._partial = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.partial{LABEL_VIDEO_SUFFIX}")
+        self._partial = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.partial{_SUFFIX}")
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
         self._tick, self._end = -1, Fraction(0)
@@ -165,6 +167,12 @@ def read_label_video(path: Path) -> Iterator[LabelFrame]:
                     yield LabelFrame(frame.to_ndarray(), (frame.pts or 0) * (frame.time_base or _TICK))
         except av.FFmpegError as error:
             raise ValueError(f"{path} is damaged: {error_text(error)}") from error
+
+
+def count_frames(path: Path) -> int:
+    """Return the number of frames in a video file without decoding them; errors as of :func:`open_video`."""
+    with open_video(path) as (container, stream):
+        return sum(packet.size > 0 for packet in container.demux(stream))
 
 
 def _is_intact(packet: bytes) -> bool:

@@ -1,21 +1,25 @@
-"""Prediction files in the layout of a VSPW submission, and their scores.
+"""Prediction files in the layout of a VSPW submission, or label videos, and their scores.
 
 ```
 <folder>/<video>/<frame>.png    one channel, 8 bit, class numbers 0..K-1, named as the images
+<folder>/<video>/labels.mkv     or: all frames of the clip, as ``exports=[label_video]`` of ``src.predict`` writes them
 ```
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from src.data.clips import ClipDataset, naming_frame
 from src.files.atomic_write import atomic_path
 from src.files.images.readers import read_label_png
+from src.files.video.label_video import LABEL_VIDEO, count_frames, read_label_video
 from src.inference.distributed import SINGLE, Share
 from src.inference.evaluation.progress import FrameCounter, ProgressCallback
 from src.inference.evaluation.scores import EvaluationResult, Scores
@@ -38,6 +42,7 @@ class PredictionFolder:
         self.folder = Path(folder)
         self.dataset = dataset
         self._files = [_clip_files(self.folder, clip) for clip in dataset.clips]
+        self._video: _ClipVideo | None = None
 
     def path(self, clip: int, frame: int) -> Path:
         """Return the path of a frame's prediction."""
@@ -55,10 +60,17 @@ class PredictionFolder:
 
         Raises:
             FileNotFoundError: if the file is missing.
-            ValueError: if it cannot be decoded, has color channels or another size, or a class is out of range.
+            ValueError: if it cannot be decoded, has color channels or another size, a class is out of range, or a video has
+                another number of frames than the clip.
         """
-        path = self.path(clip, frame)
-        found = torch.from_numpy(read_label_png(path).astype(np.int64))
+        path, video = self.path(clip, frame), self._video_path(clip)
+        if path.is_file() or not video.is_file():
+            labels = read_label_png(path)
+        else:
+            if self._video is None or self._video.path != video:
+                self._video = _ClipVideo(video, len(self.dataset.clips[clip]))
+            path, labels = video, self._video.read(frame)
+        found = torch.from_numpy(labels.astype(np.int64))
         if tuple(found.shape) != tuple(size):
             raise ValueError(
                 f"{path} is {found.shape[0]}x{found.shape[1]} (HxW); expected {size[0]}x{size[1]}, the size of the frame's label"
@@ -67,16 +79,20 @@ class PredictionFolder:
         return found
 
     def check_complete(self) -> None:
-        """Raise a ``FileNotFoundError`` if the folder or the file of a labelled frame is missing."""
+        """Raise a ``FileNotFoundError`` if the folder, or the file of a labelled frame of a clip without a video, is missing."""
         if not self.folder.is_dir():
-            raise FileNotFoundError(f"{self.folder} is not a folder; expected <video>/<frame>.png in it")
-        wanted = [self.path(n, frame) for n, clip in enumerate(self.dataset.clips) for frame in clip.labelled_frames]
+            raise FileNotFoundError(f"{self.folder} is not a folder; expected <video>/<frame>.png or <video>/{LABEL_VIDEO} in it")
+        clips = [(n, clip) for n, clip in enumerate(self.dataset.clips) if not self._video_path(n).is_file()]
+        wanted = [self.path(n, frame) for n, clip in clips for frame in clip.labelled_frames]
         missing = [path for path in wanted if not path.is_file()]
         if missing:
             raise FileNotFoundError(
                 f"{missing[0]} does not exist; expected a prediction for every labelled frame of "
-                f"{len(self.dataset.clips)} clips, but {len(missing)} of {len(wanted)} are missing"
+                f"{len(clips)} clips, but {len(missing)} of {len(wanted)} are missing"
             )
+
+    def _video_path(self, clip: int) -> Path:
+        return self.folder / self.dataset.clips[clip].name / LABEL_VIDEO
 
     def _check_classes(self, path: Path, semantic_map: Tensor) -> None:
         wrong = (semantic_map < 0) | (semantic_map >= self.dataset.num_classes)
@@ -88,6 +104,29 @@ class PredictionFolder:
                 f"{path}: class {', '.join(map(str, values[:5]))} ({int(wrong.sum())} pixels out of range); "
                 f"expected 0..{self.dataset.num_classes - 1}"
             )
+
+
+class _ClipVideo:
+    """The label maps of a clip in a video, read in the order of the frames."""
+
+    def __init__(self, path: Path, frames: int) -> None:
+        found = count_frames(path)
+        if found != frames:
+            raise ValueError(f"{path} has {found} frames; expected {frames}, all frames of the clip")
+        self.path, self._next = path, 0
+        self._maps = self._from_start()
+
+    def read(self, frame: int) -> NDArray[Any]:
+        """Return the (H, W) labels of a frame; going back reads from the start."""
+        if frame < self._next:
+            self._next, self._maps = 0, self._from_start()
+        for _ in range(frame - self._next):
+            next(self._maps)
+        self._next = frame + 1
+        return next(self._maps)
+
+    def _from_start(self) -> Iterator[NDArray[Any]]:
+        return (each.labels for each in read_label_video(self.path))
 
 
 def evaluate_predictions(

@@ -1,6 +1,7 @@
 """Laws of prediction files in VSPW's layout."""
 
 import math
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from src.files.video.label_video import LabelVideoWriter
 from src.inference.evaluation.prediction_files import PredictionFolder, evaluate_predictions
 from src.structures import Clip
 from tests.inference.tiny import FakeClips
@@ -45,6 +47,31 @@ def test_what_was_written_is_scored(tmp_path: Path) -> None:
     assert result.frames == 38 and reported == [(i, 38) for i in range(1, 39)]
     assert result.miou_by_offset == {} and math.isnan(result.temporal_consistency)
     assert result.key_times.frames == 0
+
+
+def write_videos(folder: Path, data: FakeClips, frames: int | None = None) -> PredictionFolder:
+    for clip, images in enumerate(data.images):
+        path = folder / data.clips[clip].name / "labels.mkv"
+        path.parent.mkdir(parents=True)
+        with LabelVideoWriter(path, Fraction(25), data.num_classes) as video:
+            for frame in range(len(images))[:frames]:
+                label = data.read_label(clip, frame)
+                video.write(torch.where(label == 255, 0, label).numpy())
+    return PredictionFolder(folder, data)
+
+
+def test_label_videos_are_scored_as_files(tmp_path: Path) -> None:
+    data = FakeClips((9, 8))
+    files, videos = write_labels(tmp_path / "files", data), write_videos(tmp_path / "videos", data)
+    assert torch.equal(videos.read(1, 6, (40, 56)), files.read(1, 6, (40, 56)))
+    assert torch.equal(videos.read(1, 2, (40, 56)), files.read(1, 2, (40, 56)))
+    expected, found = evaluate_predictions(files), evaluate_predictions(videos)
+    assert found.miou == expected.miou == 1.0 and found.strict_video_consistency[8] == 1.0
+
+
+def test_a_video_of_fewer_frames_than_its_clip_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"labels\.mkv has 3 frames; expected 5, all frames of the clip"):
+        evaluate_predictions(write_videos(tmp_path, FakeClips((5,)), 3))
 
 
 def test_temporal_consistency_is_optional(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from src.files.video.label_video import LABEL_VIDEO
 from src.inference.video.formats.coco import CocoPanoptic, CocoSemantic
 from src.inference.video.formats.cvat import CvatXml
 from src.inference.video.formats.detections import DetectionsCsv
@@ -26,7 +27,7 @@ class _Format(NamedTuple):
 
 FORMATS = {
     "palette": _Format(("palette",)),
-    "label_video": _Format(("labels.mkv",)),
+    "label_video": _Format((LABEL_VIDEO,)),
     "coco": _Format(("coco.json",), "pycocotools"),
     "panoptic": _Format(("panoptic.json", "panoptic")),
     "geojson": _Format(("polygons.geojson",)),
