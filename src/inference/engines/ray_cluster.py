@@ -31,7 +31,7 @@ class RayOptions:
     """Settings of ``conf/engine/ray.yaml``.
 
     Attributes:
-        address: address of a cluster, ``auto`` for the one of this machine; ``None``: a cluster of this command alone.
+        address: address of a cluster, ``auto`` for the one of this machine; ``None``: a cluster for this command only.
         workers: number of workers; ``None``: as many as the cluster has room for.
         cpus: CPUs of a worker.
         gpus: share of a GPU, or number of GPUs, of a worker; ``None``: 1 if the cluster has any.

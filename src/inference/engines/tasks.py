@@ -170,7 +170,7 @@ class TaskQueue:
         return result
 
     def _end_running(self, options: TaskOptions) -> None:
-        """End the workers of tasks that nobody waits for any more."""
+        """End the workers whose tasks are of no use any more."""
         ended = {ticket: one for ticket, one in self._busy.items() if one[1] is not None}
         for worker, _ in ended.values():
             self._cluster.kill(worker)
