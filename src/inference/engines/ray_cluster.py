@@ -64,9 +64,7 @@ def ray_session(build: Build, options: RayOptions, starting: AbstractContextMana
         local: dict[str, Any] = {}
         if options.address is None:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True))
-            # Only this machine reaches it.
             local = {"include_dashboard": False, "object_store_memory": _OBJECT_STORE, "_temp_dir": folder}
-            local["_node_ip_address"] = "127.0.0.1"
         with starting, _signals_kept():
             ray.init(options.address or "local", **local, **common)
         stack.callback(ray.shutdown)
