@@ -40,7 +40,7 @@ def engine_session(cfg: DictConfig, build: Build, local: Build) -> Iterator[Sess
         yield LocalSession(local)
         return
     if cfg.engine.address is None and "RAY_AUTH_MODE" not in os.environ:
-        # Its ports are open to the network. Read by Ray when it is imported, which would otherwise save a token in the home folder.
+        # Its ports are open to the network. Read when Ray is imported, which otherwise saves a token in the home folder.
         os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
     from src.inference.engines.ray_cluster import RayOptions, ray_session  # optional, and slow to import
 
