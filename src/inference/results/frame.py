@@ -1,8 +1,11 @@
 """Result of a frame: its label map, and pictures, scores and shares that are computed on request."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from src.files.results.owned_file import check_file
+from src.inference.video.formats.detections import detections
 from src.inference.video.outputs import paint
 from src.inference.video.overlay_writer import PictureWriter
 from src.inference.video.prediction import FramePrediction
@@ -18,6 +22,9 @@ from src.ops.polygons import Polygon, polygons
 from src.structures import IGNORE_INDEX, KeyReason, MaskPrediction
 from src.visualization.overlay_painter import Legend, OverlayPainter
 from src.visualization.palette import DEFAULT_ALPHA, Color
+
+if TYPE_CHECKING:
+    from src.inference.video.formats.detections import Detections
 
 _PICTURES = (".png", ".jpg", ".jpeg")
 
@@ -139,6 +146,21 @@ class FrameResult:
         """
         found = polygons(self.prediction.semantic_map.numpy(), ignore=IGNORE_INDEX if len(self.classes) == 1 else None)
         return {self.classes[k]: regions for k, regions in found.items()}
+
+    def detections(self, masks: bool = True) -> Detections:
+        """Return the regions of every class as detections of the package supervision, to filter, track or annotate them.
+
+        Args:
+            masks: whether the detections have their masks, (N, H, W) bool.
+
+        Returns:
+            N ``supervision.Detections``: boxes in pixels, ``class_id``, and in ``data`` the ``class_name`` and the number of
+            ``pixels``.
+
+        Raises:
+            ModuleNotFoundError: if supervision is not installed.
+        """
+        return detections(self.prediction.semantic_map.numpy(), self.classes, masks)
 
     def plot(
         self, alpha: float = DEFAULT_ALPHA, legend: Legend = "side", key_marks: bool = False, source_beside: bool = False

@@ -50,6 +50,14 @@ def test_one_class_has_a_background_without_polygons() -> None:
     assert frame.class_shares == {"lane": 0.5} and list(frame.polygons()) == ["lane"]
 
 
+def test_regions_are_detections() -> None:
+    pytest.importorskip("supervision")
+    found = result(halves(1, 3)).detections()
+    assert found.data["class_name"].tolist() == ["road", "car"] and found.xyxy.tolist() == [[0, 0, 28, 40], [28, 0, 56, 40]]
+    assert found.mask is not None and found.mask.sum(axis=(1, 2)).tolist() == [1120, 1120]
+    assert len(result(halves(0, IGNORE_INDEX), ("lane",)).detections(masks=False)) == 1
+
+
 def test_a_plot_is_the_overlay_and_is_saved_once(tmp_path: Path) -> None:
     frame = result(halves(0, 2))
     plain = frame.plot(legend="off")

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from src.inference.video.formats.exported import ExportedFrame, class_masks
 
 if TYPE_CHECKING:
-    import supervision
+    from supervision import Detections as Detections
 
 
-def detections(labels: NDArray[Any], classes: Sequence[str], masks: bool = True) -> supervision.Detections:
+def detections(labels: NDArray[Any], classes: Sequence[str], masks: bool = True) -> Detections:
     """Return the regions of a label map, each of one class and connected by the sides of its pixels.
 
     Args:
