@@ -2,6 +2,7 @@
 
 import html
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,18 +91,17 @@ def card_data(metadata: Mapping[str, Any], facts: CardFacts, has_picture: bool =
         facts: scores in percent become results of the data's evaluation.
         has_picture: whether the widget shows the picture of the folder.
     """
-    data = str(metadata.get("data") or "own data")
     widget = [{"src": INPUT, "example_title": "Frame"}] if has_picture else None
     results = [
         EvalResult(
             task_type=_TASK,
-            dataset_type=data.replace(" ", "_"),
+            dataset_type=re.sub(r"[^\w.-]+", "_", data),
             dataset_name=data,
             metric_type="mean_iou",
             metric_name=name,
             metric_value=round(100 * value, 2),
         )
-        for name, value in _results(facts)
+        for name, value, data in _results(facts, str(metadata.get("data") or "own data"))
     ]
     return ModelCardData(
         library_name=_LIBRARY,
@@ -115,12 +115,13 @@ def card_data(metadata: Mapping[str, Any], facts: CardFacts, has_picture: bool =
     )
 
 
-def _results(facts: CardFacts) -> Iterator[tuple[str, float]]:
+def _results(facts: CardFacts, data: str) -> Iterator[tuple[str, float, str]]:
+    """Yield the name of each score, its value 0..1, and the name of its data: those of the evaluation, or of the training."""
     for row in facts.rows:
         if row.get("miou") is not None:
-            yield f"mIoU, {_title(row)}, key interval {row['key_interval']}", row["miou"]
+            yield f"mIoU, {_title(row)}, key interval {row['key_interval']}", row["miou"], str(row.get("data") or data)
     for name, value in _validation(facts):
-        yield f"mIoU, validation, {name}", value
+        yield f"mIoU, validation, {name}", value, data
 
 
 def _validation(facts: CardFacts) -> list[tuple[str, float]]:
@@ -156,7 +157,8 @@ def _draw_curve(facts: CardFacts, path: Path) -> None:
 
 
 def _title(row: Row) -> str:
-    words = [row["method"], row.get("mode"), row.get("fusion"), "fused keys" if row.get("fuse_keys") else None]
+    offline = "offline" if row.get("mode") == "offline" else None
+    words = [row["method"], offline, row.get("fusion"), "fused keys" if row.get("fuse_keys") else None]
     scheduler = row.get("scheduler", "fixed")
     return ", ".join(str(word) for word in (*words, None if scheduler == "fixed" else scheduler) if word)
 
