@@ -54,7 +54,7 @@ def predict_many(
                     bars.advance(task)
                     yield one
 
-        outcomes = predict_videos(videos, output, finished)
+        outcomes = predict_videos(videos, output, finished, cfg.report)
     received.extend(signals[1])
     counts = {name: count for name, count in summary(outcomes).items() if isinstance(count, int) and count}
     log.info("%s; %s", ", ".join(f"{count} {name}" for name, count in counts.items()), output / "summary.json")

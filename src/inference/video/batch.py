@@ -3,6 +3,7 @@
 ```
 <output>/<video>/...     results of one video, and finished.json: its fingerprint, frames, errors, settings and files
 <output>/summary.json    status of every video
+<output>/index.html      links to the reports of the videos, if they are requested
 ```
 
 A complete result of the same video, weights and settings is skipped when the command runs again.
@@ -19,10 +20,12 @@ from typing import Any, Literal, NamedTuple, get_args
 from src.files.atomic_write import write_text
 from src.files.results.fingerprint import fingerprint
 from src.files.results.owned_folder import Scratch, output_lock
-from src.files.results.result_marker import FINISHED, check_replaceable, read_json, read_marker
+from src.files.results.result_marker import FINISHED, RESULTS_FORMAT, check_replaceable, read_json, read_marker
 from src.inference.video.outputs import earlier_files
 from src.inference.video.predictor import VideoPrediction
-from src.inference.video.video_list import SUMMARY
+from src.inference.video.quality.frames import REPORT
+from src.inference.video.video_list import INDEX, SUMMARY
+from src.visualization.report.index import IndexRow, index_page
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +124,10 @@ class BatchPredictor:
 
 
 def predict_videos(
-    videos: Mapping[str, Path], output: Path, predict: Callable[[Sequence[Video]], Iterable[tuple[Video, Any]]]
+    videos: Mapping[str, Path],
+    output: Path,
+    predict: Callable[[Sequence[Video]], Iterable[tuple[Video, Any]]],
+    with_index: bool = False,
 ) -> list[VideoOutcome]:
     """Predict videos, and write ``summary.json`` with the outcome of each.
 
@@ -129,15 +135,18 @@ def predict_videos(
         videos: videos by their names relative to ``output``, checked by :func:`src.files.results.output_names.check_names`.
         output: output folder, which is held meanwhile.
         predict: yields every video that it finishes with its outcome or exception, in any order.
+        with_index: whether to write ``index.html`` too.
 
     Returns:
         Outcomes in the order of ``videos``; those that ``predict`` leaves out are ``interrupted``.
 
     Raises:
-        FileExistsError: if ``output`` is a file, or its ``summary.json`` is of another program.
+        FileExistsError: if ``output`` is a file, or its ``summary.json`` or ``index.html`` is of another program.
         OSError: if another process predicts to ``output``.
     """
     check_summary(output)
+    if with_index:
+        _check_index(output / INDEX)
     with output_lock(output):
         outcomes = {name: VideoOutcome(name, "interrupted", 0, []) for name in videos}
         for video, result in predict([Video(*one) for one in videos.items()]):
@@ -148,6 +157,8 @@ def predict_videos(
             log.info("%s", result)
         every = list(outcomes.values())
         write_text(output / SUMMARY, json.dumps(summary(every), indent=2) + "\n")
+        if with_index:
+            write_text(output / INDEX, _index(output, every))
         return every
 
 
@@ -159,6 +170,27 @@ def check_summary(output: Path) -> None:
     # Earlier releases wrote no format.
     if os.path.lexists(path) and note.get("format") != _SUMMARY_FORMAT and not {"videos", "frames", "outcomes"} <= note.keys():
         raise FileExistsError(f"{path} was not written by a prediction; expected no file of that name; choose another output")
+
+
+def _check_index(path: Path) -> None:
+    is_ours = path.is_file() and RESULTS_FORMAT in path.read_text(encoding="utf-8", errors="replace")
+    if os.path.lexists(path) and not is_ours:
+        raise FileExistsError(f"{path} was not written by a prediction; expected no file of that name; choose another output")
+
+
+def _index(output: Path, outcomes: Sequence[VideoOutcome]) -> str:
+    rows = [
+        IndexRow(
+            one.video,
+            "; ".join([one.status, *one.errors]),
+            one.frames,
+            f"{one.video}/{REPORT}" if (output / one.video / REPORT).is_file() else None,
+        )
+        for one in outcomes
+    ]
+    page = index_page(output.name, rows)
+    # File names may have bytes that are no text.
+    return page.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def summary(outcomes: Sequence[VideoOutcome]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from src.inference.video.sources import is_image
 
 log = logging.getLogger(__name__)
 
-OVERLAY, SUMMARY = "overlay.mp4", "summary.json"
+OVERLAY, SUMMARY, INDEX = "overlay.mp4", "summary.json", "index.html"
 
 
 def list_videos(path: Path) -> dict[str, Path] | None:
@@ -38,7 +38,7 @@ def list_videos(path: Path) -> dict[str, Path] | None:
         if name in videos:
             raise ValueError(f"{file} and {videos[name]} have the same output {name}; expected different names")
         videos[name] = file
-    check_names(videos, (SUMMARY, FINISHED))
+    check_names(videos, (SUMMARY, INDEX, FINISHED))
     return {name.as_posix(): file for name, file in videos.items()} or None
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from src.files.results.owned_folder import Scratch, output_lock, remove_leftovers
 from src.inference.engines.tasks import LocalSession, TaskOptions
-from src.inference.video.batch import BatchPredictor, VideoOutcome, predict_videos
+from src.inference.video.batch import BatchPredictor, Video, VideoOutcome, predict_videos
 from src.inference.video.prediction import PredictionProgress
 from src.inference.video.predictor import VideoPrediction
 from src.inference.video.video_list import list_videos
@@ -229,3 +230,23 @@ def test_files_of_the_user_in_a_result_folder_survive_and_are_never_replaced(vid
         "refused before it is predicted"
     )
     assert (tmp_path / "out" / "a9" / "overlay.mp4").read_text() == "mine"
+
+
+def test_an_index_links_to_the_reports_that_there_are(tmp_path: Path) -> None:
+    reported = VideoOutcome("a", "done", 3, []), VideoOutcome("<b>", "failed", 0, ["no frame"])
+    videos = {one.video: tmp_path / f"{one.video}.mp4" for one in reported}
+    output = tmp_path / "out"
+    (output / "a").mkdir(parents=True)
+    (output / "a" / "report.html").touch()
+
+    def predict(listed: Sequence[Video]) -> list[tuple[Video, VideoOutcome]]:
+        return list(zip(listed, reported, strict=True))
+
+    for _ in range(2):
+        assert tuple(predict_videos(videos, output, predict, with_index=True)) == reported
+    page = (output / "index.html").read_text(encoding="utf-8")
+    assert page.count("<a href") == 1 and 'href="./a/report.html"' in page and "&lt;b&gt;" in page and "failed; no frame" in page
+    (output / "index.html").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"index\.html was not written by a prediction; expected no file"):
+        predict_videos(videos, output, predict, with_index=True)
+    assert (output / "index.html").read_text() == "mine"
