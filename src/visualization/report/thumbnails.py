@@ -1,13 +1,16 @@
 """Small pictures of a video at even times, and of the frames with the largest flicker."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 _WIDTH = 400  # pixels
 _QUALITY = 82
+_Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,21 @@ class Thumbnail:
     before: bytes | None = None
 
 
+class _Kept(NamedTuple):
+    """Frame that may become a thumbnail; its picture is reduced, and encoded at the end."""
+
+    number: int
+    time: float
+    pixels: _Pixels
+    flicker: float = 0.0
+    before: _Pixels | None = None
+
+    def thumbnail(self, flicker: float | None) -> Thumbnail:
+        before = None if self.before is None else _encode(self.before)
+        height, width = self.pixels.shape[:2]
+        return Thumbnail(self.number, self.time, _encode(self.pixels), (height, width), flicker, before)
+
+
 class Thumbnails:
     """Collector of thumbnails of one video, of constant size.
 
@@ -43,8 +61,8 @@ class Thumbnails:
     def __init__(self, even: int = 8, peaks: int = 4, apart: float = 1.0) -> None:
         self._even, self._most, self._apart = even, peaks, apart
         self._stride, self._frames = 1, 0
-        self._kept: list[Thumbnail] = []
-        self._peaks: list[Thumbnail] = []
+        self._kept: list[_Kept] = []
+        self._peaks: list[_Kept] = []
         self._before: Tensor | None = None
 
     def add(self, time: float, picture: Tensor, flicker: float | None) -> None:
@@ -52,7 +70,7 @@ class Thumbnails:
         number = self._frames
         self._frames += 1
         if number % self._stride == 0:
-            self._kept.append(Thumbnail(number, time, *_encode(picture)))
+            self._kept.append(_Kept(number, time, _reduce(picture)))
             if len(self._kept) == 2 * self._even:
                 self._kept = self._kept[::2]
                 self._stride *= 2
@@ -64,32 +82,37 @@ class Thumbnails:
     def even(self) -> list[Thumbnail]:
         """Thumbnails at even times, in order, the first frame among them."""
         chosen = np.linspace(0, len(self._kept) - 1, min(self._even, len(self._kept))).round().astype(int)
-        return [self._kept[number] for number in chosen.tolist()]
+        return [self._kept[number].thumbnail(None) for number in chosen.tolist()]
 
     @property
     def peaks(self) -> list[Thumbnail]:
         """Thumbnails of the frames with the largest flicker, the largest first, without frames of no flicker."""
-        return sorted(self._peaks, key=lambda one: (-(one.flicker or 0.0), one.number))
+        ordered = sorted(self._peaks, key=lambda one: (-one.flicker, one.number))
+        return [one.thumbnail(one.flicker) for one in ordered]
 
     def _add_peak(self, number: int, time: float, picture: Tensor, flicker: float, before: Tensor) -> None:
         near = [one for one in self._peaks if time - one.time < self._apart]
         rivals = near or (self._peaks if len(self._peaks) == self._most else [])
-        weakest = min((one.flicker or 0.0 for one in rivals), default=0.0)
-        if flicker <= (max(one.flicker or 0.0 for one in near) if near else weakest):
+        weakest = min((one.flicker for one in rivals), default=0.0)
+        if flicker <= max((one.flicker for one in near), default=weakest):
             return
         gone = near or [one for one in rivals if one.flicker == weakest][:1]
-        self._peaks = [one for one in self._peaks if one not in gone]
-        jpeg, size = _encode(picture)
-        self._peaks.append(Thumbnail(number, time, jpeg, size, flicker, _encode(before)[0]))
+        self._peaks = [one for one in self._peaks if all(one is not other for other in gone)]
+        self._peaks.append(_Kept(number, time, _reduce(picture), flicker, _reduce(before)))
 
 
-def _encode(picture: Tensor) -> tuple[bytes, tuple[int, int]]:
+def _reduce(picture: Tensor) -> _Pixels:
+    """Return a picture as (H, W, 3) BGR in memory of its own, at most ``_WIDTH`` wide."""
     height, width = picture.shape[1:]
-    pixels = cv2.cvtColor(np.ascontiguousarray(picture.permute(1, 2, 0).numpy()), cv2.COLOR_RGB2BGR)
+    pixels = np.ascontiguousarray(picture.permute(1, 2, 0).numpy())
     if width > _WIDTH:
-        height, width = max(1, round(height * _WIDTH / width)), _WIDTH
-        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+        pixels = cv2.resize(pixels, (_WIDTH, max(1, round(height * _WIDTH / width))), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), np.uint8)
+
+
+def _encode(pixels: _Pixels) -> bytes:
     done, content = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     if not done:
+        height, width = pixels.shape[:2]
         raise ValueError(f"a picture of {height}x{width} (HxW) cannot be encoded as JPEG; expected smaller sides")
-    return content.tobytes(), (height, width)
+    return content.tobytes()
