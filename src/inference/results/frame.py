@@ -154,8 +154,7 @@ class FrameResult:
             masks: whether the detections have their masks, (N, H, W) bool.
 
         Returns:
-            N ``supervision.Detections``: boxes in pixels, ``class_id``, and in ``data`` the ``class_name`` and the number of
-            ``pixels``.
+            N ``supervision.Detections``: boxes in pixels, ``class_id``, and in ``data`` ``class_name`` and number of ``pixels``.
 
         Raises:
             ModuleNotFoundError: if supervision is not installed.
