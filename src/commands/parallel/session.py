@@ -1,7 +1,6 @@
 """Engine of a command: this process, or workers of Ray."""
 
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -39,9 +38,6 @@ def engine_session(cfg: DictConfig, build: Build, local: Build) -> Iterator[Sess
     if cfg.engine.name == "local":
         yield LocalSession(local)
         return
-    if cfg.engine.address is None and "RAY_AUTH_MODE" not in os.environ:
-        # Its ports are open to the network. Read when Ray is imported, which otherwise saves a token in the home folder.
-        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
     from src.inference.engines.ray_cluster import RayOptions, ray_session  # optional, and slow to import
 
     options = {name: value for name, value in cfg.engine.items() if name != "name"}
