@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,14 @@ from src.inference.scheduling.budget import Budget
 from src.inference.streaming import Mode
 from src.inference.video.batch import BatchPredictor
 from src.inference.video.formats.exports import check_installed
+from src.inference.video.live.address import is_address, masked
+from src.inference.video.live.camera import open_camera
+from src.inference.video.live.latest import LiveFrames, LiveOptions, Retry
+from src.inference.video.live.opening import open_address
 from src.inference.video.output_places import check_output, names_file, output_scratch
 from src.inference.video.outputs import OutputOptions
 from src.inference.video.predictor import StopSignals, VideoPrediction, VideoPredictor
-from src.inference.video.sources import CameraFrames, FrameSource, ImageFrames
+from src.inference.video.sources import FrameSource, ImageFrames
 from src.inference.video.video_list import list_videos
 from src.measure.machine import autocast_named, device_named
 from src.ops.device import set_threads
@@ -48,7 +53,7 @@ _RESULT_KEYS = (
     "checkpoint", "flow", "dis_short_side", "short_side", "max_long_side", "max_frames", "labels", "flow_pictures",
     "flow_scale", "legend", "palette", "key_marks", "alpha", "quality", "autocast", "map_size", "fps", "source_beside",
     "fuse_keys", "sound", "reset_at_cuts", "split_images", "first_frames", "dense_size",
-    "flicker", "confidence", "report",
+    "flicker", "confidence", "report", "max_seconds",
 )  # fmt: skip
 _STREAM_KEYS = (
     "flow", "dis_short_side", "fusion", "fuse_keys", "reset_at_cuts", "short_side", "max_long_side", "map_size", "compile",
@@ -86,7 +91,7 @@ def default_output(cfg: DictConfig) -> str:
     elif path.exists():
         name = path.resolve().name if path.is_dir() else path.stem
     else:
-        name = f"camera_{cfg.input}"
+        name = masked(str(cfg.input)) if is_address(str(cfg.input)) else f"camera_{cfg.input}"
     return str(Path(cfg.paths.runs) / "predict" / re.sub(r"[^\w.-]+", "_", name).lstrip("."))
 
 
@@ -104,21 +109,28 @@ def predict(cfg: DictConfig) -> VideoPrediction:
     options = output_options(cfg)
     # The folder that a link leads to; results are renamed in it.
     output = typed_path(str(cfg.output)).resolve()
-    given = typed_path(str(cfg.input)) if cfg.get("data") is None else None
+    live_input = is_address(str(cfg.input))
+    given = typed_path(str(cfg.input)) if cfg.get("data") is None and not live_input else None
     check_apart([given] if given is not None and given.exists() else [], output, typed_path(str(cfg.checkpoint)))
     source = open_source(cfg)
     check_output(output, options, source.info.is_picture, cfg.overwrite)
-    mode = chosen_mode(cfg, is_live=isinstance(source, CameraFrames))
+    mode = chosen_mode(cfg, is_live=isinstance(source, LiveFrames))
     predictor = load_predictor(cfg, options, cfg.device, mode)
     console = Console(width=None if sys.stdout.isatty() else 120)
     written: list[Path] = []
     with stopping_on_signals() as signals, output_scratch(output, options.is_file) as scratch:
         settings = _settings(cfg, predictor, mode)
-        identity = {"video": str(cfg.input), "input": fingerprint(given) if given else None, "settings": settings}
+        identity = {
+            "video": source.info.name if live_input else str(cfg.input),
+            "input": fingerprint(given) if given else None,
+            "settings": settings,
+        }
         predictor = with_facts(predictor, cfg, settings)
         prediction = predictor.predict(source, scratch.new, console, signals)
         if prediction.frames:
             note = {"frames": prediction.frames, "errors": prediction.decode_errors, "complete": prediction.stop_signal is None}
+            if isinstance(source, LiveFrames):
+                note |= {"dropped": prediction.progress.dropped, "reconnects": prediction.progress.reconnects}
             written = scratch.commit(identity | note, cfg.overwrite)
     _report(prediction, written)
     return prediction
@@ -179,7 +191,7 @@ def load_predictor(cfg: DictConfig, options: OutputOptions, device: str, mode: M
     """Load the configured model to a device."""
     set_threads(cfg.threads)
     if is_clip_checkpoint(typed_path(str(cfg.checkpoint))):
-        return clip_predictor(cfg, options, device)
+        return replace(clip_predictor(cfg, options, device), max_seconds=cfg.max_seconds)
     with heartbeat(f"loading {cfg.checkpoint}"):
         propagator, metadata = load_checkpoint(
             typed_path(str(cfg.checkpoint)), device_named(device), cfg.split_images, cfg.dense_size
@@ -191,17 +203,22 @@ def load_predictor(cfg: DictConfig, options: OutputOptions, device: str, mode: M
     runtime = runtimes_of(cfg.runtime, cfg.checkpoint)
     stream = streams.video_stream(propagator, metadata, scheduler, mode, autocast=autocast, runtime=runtime, **chosen)
     stream_for = partial(at_budget, scheduler, stream) if isinstance(stream.scheduler, Budget) else None
-    return VideoPredictor(stream, classes, palette, options, cfg.max_frames, stream_for, weights)
+    return VideoPredictor(stream, classes, palette, options, cfg.max_frames, stream_for, weights, max_seconds=cfg.max_seconds)
 
 
 def open_source(cfg: DictConfig) -> FrameSource:
-    """Open the configured ``input``: a clip of ``data``, an existing file or folder, or the index of a camera."""
+    """Open the configured ``input``: a clip of ``data``, an address, an existing file or folder, or the index of a camera."""
     name = str(cfg.input)
     if cfg.get("data") is not None:
         return ImageFrames.of_clip(instantiate(cfg.data[cfg.clip_split]), name)
+    options = LiveOptions(cfg.live, cfg.live_timeout, Retry(cfg.reconnect_seconds, cfg.reconnect_attempts), cfg.max_seconds)
+    if is_address(name):
+        return open_address(name, options)
     path = typed_path(name)
     if not path.exists() and name.isdecimal():
-        return CameraFrames(int(name))
+        return open_camera(int(name), options)
+    if cfg.live is True:
+        raise ValueError(f"live is true, and the input is {path}; expected an address or the number of a camera; or live=auto")
     return open_path(path, cfg.fps)
 
 

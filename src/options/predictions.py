@@ -68,6 +68,11 @@ class Predict(Network):
     split_images: bool
     first_frames: FirstFrames
     fps: FrameRate
+    max_seconds: Positive | None
+    live: Literal["auto"] | bool
+    live_timeout: Annotated[float, Field(gt=0, le=3600)]
+    reconnect_seconds: Annotated[float, Field(gt=0, le=3600)]
+    reconnect_attempts: Annotated[int, Field(ge=0, le=1_000_000)]
     labels: bool
     flow_pictures: bool
     exports: list[Literal["palette", "label_video", "coco", "panoptic", "geojson", "cvat", "detections"]]

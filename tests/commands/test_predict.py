@@ -31,7 +31,8 @@ from src.inference.scheduling.budget import Budget
 from src.inference.scheduling.scheduler import FixedInterval
 from src.inference.streaming import StreamingSegmentor
 from src.inference.video.decoder import VideoFrames
-from src.inference.video.sources import CameraFrames, Frame, SourceInfo
+from src.inference.video.live.latest import LiveFrames
+from src.inference.video.sources import Frame, SourceInfo
 from src.measure.cost import frame_cost
 from src.ops.masks import semantic_map
 from src.weights.checkpoints import load_checkpoint
@@ -156,21 +157,24 @@ def test_mode_and_fusion_reach_the_stream_and_the_marker(
 def test_a_camera_is_predicted_online_unless_requested(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, mode: str, expected: str
 ) -> None:
-    class Camera(CameraFrames):
-        def __init__(self, index: int) -> None:
+    class Camera(LiveFrames):
+        def __init__(self, index: int, options: object) -> None:
             self.info, self.decode_errors = SourceInfo("camera 0", Fraction(10), Fraction(1, 10)), []
+            self.dropped, self.reconnects = 3, 1
 
-        def __iter__(self) -> Generator[Frame, None, None]:
+        def until(self, stop: object) -> Generator[Frame, None, None]:
             for number, image in enumerate(frames(7, (48, 64))):
                 yield Frame(image, f"{number}", Fraction(number, 10), Fraction(1, 10))
 
     caplog.set_level("INFO")
-    monkeypatch.setattr(commands, "CameraFrames", Camera)
+    monkeypatch.setattr(commands, "open_camera", Camera)
     monkeypatch.chdir(tmp_path)
     given = config("input=0", f"checkpoint={model}", f"output={tmp_path / 'out'}", f"mode={mode}", "labels=true")
     assert predict(given).frames == 7
     assert ("results are late by at most one key interval" in caplog.text) == (expected == "offline")
-    assert read_json(tmp_path / "out" / "finished.json")["settings"]["mode"] == expected
+    marker = read_json(tmp_path / "out" / "finished.json")
+    assert marker["settings"]["mode"] == expected and (marker["dropped"], marker["reconnects"]) == (3, 1)
+    assert "3 dropped, 1 reconnections" in caplog.text
 
 
 def test_videos_predicted_in_another_mode_are_not_skipped(model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -384,7 +388,7 @@ def test_a_turned_image_is_predicted_as_viewers_show_it(model: Path, tmp_path: P
 
 def test_input_is_a_file_before_a_camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    monkeypatch.setattr(commands, "CameraFrames", seen.append)
+    monkeypatch.setattr(commands, "open_camera", lambda index, options: seen.append(index))
     monkeypatch.chdir(tmp_path)
     open_source(config("input=2", "checkpoint=x", "output=y"))
     assert seen == [2]

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from fractions import Fraction
 from threading import Event
 from typing import Any, Literal, Unpack, overload
@@ -14,9 +15,10 @@ from src.inference.results.video import VideoResult
 from src.inference.scheduling.scheduler import FixedInterval, KeyFrameScheduler
 from src.inference.step_result import LabelStream
 from src.inference.streaming import Mode
+from src.inference.video.live.latest import LiveFrames
 from src.inference.video.pipeline import Producer
-from src.inference.video.prediction import FramePredictor, expect_frames
-from src.inference.video.sources import CameraFrames, FrameSource, first_frames
+from src.inference.video.prediction import FramePredictor
+from src.inference.video.sources import Frame, FrameSource, expect_frames, first_frames
 from src.models.flow.base import FlowEstimator
 from src.models.propagator import Propagator
 from src.models.segmentors.base import KeyFrameSegmentor
@@ -100,7 +102,7 @@ class VideoModel(Propagator):
             ValueError: if an option, the source or a frame is invalid, or no frame could be read.
         """
         opened = open_input(source, fps)
-        is_live = isinstance(opened, CameraFrames)
+        is_live = isinstance(opened, LiveFrames)
         if is_live and not stream and max_frames is None:
             raise ValueError(f"source is {opened.info.name}, which has no end; expected stream=True, or max_frames")
         if max_frames is not None and max_frames < 1:
@@ -123,9 +125,9 @@ def frame_results(
     """
     expect_frames(stream, source, max_frames)
     predictor, index = FramePredictor(stream, with_masks=with_masks), -1
-    frames = first_frames(source, max_frames)
-    with Producer(frames, size=lambda frame: frame.image.nbytes) as produced:
-        for index, prediction in enumerate(predictor(produced.until(Event()))):
+    frames = first_frames(iter(source), max_frames)
+    with _read_ahead(source, frames) as ready:
+        for index, prediction in enumerate(predictor(ready)):
             yield FrameResult(index, prediction, naming)
             # The next frame is labelled without this one in memory.
             del prediction
@@ -133,3 +135,13 @@ def frame_results(
         log.error("%s", error)
     if index < 0:
         raise ValueError("; ".join(source.decode_errors) or f"{source.info.name} has no frame; expected at least one")
+
+
+@contextmanager
+def _read_ahead(source: FrameSource, frames: Iterator[Frame]) -> Iterator[Iterator[Frame]]:
+    """Yield frames that a thread reads ahead; of a live source, each when it is asked for, so that it is the newest one."""
+    if isinstance(source, LiveFrames):
+        yield frames
+        return
+    with Producer(frames, size=lambda frame: frame.image.nbytes) as produced:
+        yield produced.until(Event())

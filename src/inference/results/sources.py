@@ -13,15 +13,18 @@ from torch import Tensor
 
 from src.inference.frame_input import one_image
 from src.inference.video.decoder import VideoFrames
+from src.inference.video.live.address import is_address
+from src.inference.video.live.camera import open_camera
+from src.inference.video.live.opening import open_address
 from src.inference.video.pages import image_source
-from src.inference.video.sources import CameraFrames, Frame, FrameSource, SourceInfo, is_image
+from src.inference.video.sources import Frame, FrameSource, SourceInfo, is_image
 
 Picture = Tensor | NDArray[np.uint8] | Image.Image
 """RGB of 0..255: uint8 tensor (3, H, W), uint8 array (H, W, 3) or 8-bit PIL image."""
 
 Source = str | Path | int | FrameSource | Picture | Iterable[Picture]
-"""Path of a video, an image or a folder of images; number of a camera; a picture; a list, tensor (T, 3, H, W), array (T, H, W, 3)
-or iterator of pictures; or a source of :mod:`src.inference.video`."""
+"""Path of a video, an image or a folder of images; address of a stream; number of a camera; a picture; a list, tensor
+(T, 3, H, W), array (T, H, W, 3) or iterator of pictures; or a source of :mod:`src.inference.video`."""
 
 
 def open_path(path: Path, fps: Fraction | float) -> FrameSource:
@@ -36,6 +39,8 @@ def open_input(source: Source, fps: Fraction | float) -> FrameSource:
         OSError: if a file or camera cannot be opened.
         ValueError: if a file cannot be read, or frames in memory have another type or layout.
     """
+    if isinstance(source, str) and is_address(source):
+        return open_address(source)
     if isinstance(source, (str, Path)):
         path = Path(source)
         path = path if path.exists() or path.parts[:1] != ("~",) else path.expanduser()
@@ -43,7 +48,7 @@ def open_input(source: Source, fps: Fraction | float) -> FrameSource:
             return open_path(path, fps)
         source = int(str(source))
     if isinstance(source, int):
-        return CameraFrames(source)
+        return open_camera(source)
     return source if isinstance(source, FrameSource) else MemoryFrames(source, fps)
 
 

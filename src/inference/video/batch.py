@@ -30,8 +30,9 @@ from src.visualization.report.index import IndexRow, index_page
 log = logging.getLogger(__name__)
 
 # Of releases without these options.
-_EARLIER_SETTINGS = {
+_EARLIER_SETTINGS: dict[str, Any] = {
     "mode": "online", "fuse_keys": False, "sound": False, "exports": [], "flicker": False, "confidence": False, "report": False,
+    "max_seconds": None,
 }  # fmt: skip
 _SUMMARY_FORMAT = "mpvss_summary"
 

@@ -14,8 +14,10 @@ from torch import Tensor
 
 from src.inference.runtime.transfers import Arriving, Mark, is_queued, one_late
 from src.inference.step_result import LabelledFrame, LabelStream
+from src.inference.video.live.latest import LiveFrames
 from src.inference.video.pipeline import run_pipeline
-from src.inference.video.sources import Frame, FrameSource, first_frames
+from src.inference.video.progress import PredictionProgress as PredictionProgress
+from src.inference.video.sources import Frame, FrameSource, expect_frames, first_frames
 from src.structures import KeyReason, MaskPrediction
 
 
@@ -65,56 +67,8 @@ class FramePrediction:
         return shares
 
 
-@dataclass(frozen=True)
-class PredictionProgress:
-    """Progress of a prediction.
-
-    Attributes:
-        frames: number of predicted frames.
-        position: end of the last predicted frame, seconds of the video.
-        elapsed: wall-clock seconds since the start.
-        step_seconds: part of ``elapsed`` spent in the networks and their post-processing.
-        held: number of frames that were read and are not predicted yet: offline, a frame waits for the next key frame.
-        most_held: largest number so far; 0 online.
-        most_held_bytes: their memory as decoded.
-    """
-
-    frames: int = 0
-    key_frames: int = 0
-    position: float = 0.0
-    elapsed: float = 0.0
-    step_seconds: float = 0.0
-    held: int = 0
-    most_held: int = 0
-    most_held_bytes: int = 0
-
-    def __str__(self) -> str:
-        return self.text()
-
-    def text(self, total: int | None = None) -> str:
-        """Return the progress in words, of ``total`` frames where their number is known."""
-        waiting = f" + {self.held} waiting" if self.held else ""
-        of_total = "" if total is None else f" of {total}"
-        return f"{self.frames}{waiting}{of_total} frames, {self.fps:.1f} fps, {self.key_share:.0%} key frames"
-
-    @property
-    def fps(self) -> float:
-        """Frames per wall-clock second."""
-        return self.frames / self.elapsed if self.elapsed > 0 else 0.0
-
-    @property
-    def milliseconds(self) -> float:
-        """Mean time of the networks and their post-processing per frame, which a budget in milliseconds limits."""
-        return 1e3 * self.step_seconds / self.frames if self.frames else 0.0
-
-    @property
-    def key_share(self) -> float:
-        """Share of key frames, 0..1."""
-        return self.key_frames / self.frames if self.frames else 0.0
-
-
 class FramePredictor:
-    """Predictor of the frames of one video in order, on request with flow. A change of the frame size starts a new stream.
+    """Predictor of the frames of one video in order. Another frame size or ``Frame.part`` starts a new stream.
 
     Attributes:
         held: frames whose results are not there yet; offline those of one interval.
@@ -138,8 +92,8 @@ class FramePredictor:
     @torch.inference_mode()
     def __call__(self, frames: Iterable[Frame]) -> Iterator[FramePrediction]:
         """Yield the prediction of every frame, in order, offline one interval late."""
-        for _, of_one_size in groupby(frames, lambda frame: frame.image.shape):
-            labelled = self._stream.label_frames(map(self._hold, of_one_size), wait=not self._late)
+        for _, of_one_stream in groupby(frames, lambda frame: (frame.image.shape, frame.part)):
+            labelled = self._stream.label_frames(map(self._hold, of_one_stream), wait=not self._late)
             results = (self._prediction(self.held.popleft(), one) for one in labelled)
             yield from one_late(results) if self._late else (result.fetch() for result in results)
 
@@ -175,6 +129,7 @@ def predict_video(
     with_flow: bool = False,
     with_confidence: bool = False,
     max_frames: int | None = None,
+    max_seconds: float | None = None,
     stop: threading.Event | None = None,
     progress: Callable[[PredictionProgress], None] | None = None,
     depth: int = 4,
@@ -192,6 +147,7 @@ def predict_video(
         with_flow: whether predictions contain the flow.
         with_confidence: whether predictions contain the confidence.
         max_frames: maximum number of frames; ``None`` for all.
+        max_seconds: frames from that time on are left out; ``None``: none.
         stop: once set, only the frames that wait for a later key frame are still predicted, from the past.
         progress: called after every predicted frame, and for every frame that is read while others wait; the last value is
             returned.
@@ -199,19 +155,32 @@ def predict_video(
         late: on CUDA, results and errors of a frame are fetched once the next one is queued, and nothing waits inside a frame.
     """
     expect_frames(stream, source, max_frames)
-    meter = _Meter(FramePredictor(stream, with_flow, with_confidence=with_confidence, late=late), progress)
-    frames = first_frames(source, max_frames)
-    run_pipeline(frames, meter.predict, consume, depth, stop, lambda frame: frame.image.nbytes, lambda result: result.nbytes)
-    return replace(meter.done, elapsed=time.perf_counter() - meter.started)
+    predictor = FramePredictor(stream, with_flow, with_confidence=with_confidence, late=late)
+    meter = _Meter(predictor, source, progress)
+    if isinstance(source, LiveFrames):
+        # Taken when the networks are free, and not ahead, so that each is the newest one; the source has its own thread.
+        newest = first_frames(source.until(stop or threading.Event()), max_frames, max_seconds)
+        run_pipeline((), lambda _: meter.predict(newest), consume, depth=1, result_size=lambda result: result.nbytes)
+    else:
+        frames = first_frames(iter(source), max_frames, max_seconds)
+        run_pipeline(frames, meter.predict, consume, depth, stop, lambda frame: frame.image.nbytes, lambda result: result.nbytes)
+    return replace(meter.done, elapsed=time.perf_counter() - meter.started, **meter.lost())
 
 
 class _Meter:
     """Counts the frames that a predictor reads and returns, and reports each change."""
 
-    def __init__(self, predictor: FramePredictor, progress: Callable[[PredictionProgress], None] | None) -> None:
+    def __init__(
+        self, predictor: FramePredictor, source: FrameSource, progress: Callable[[PredictionProgress], None] | None
+    ) -> None:
         self.done = PredictionProgress()
         self.started = time.perf_counter()
-        self._predictor, self._progress = predictor, progress
+        self._predictor, self._source, self._progress = predictor, source, progress
+
+    def lost(self) -> dict[str, int]:
+        """Return the drops and reconnections of a live source."""
+        source = self._source
+        return {"dropped": source.dropped, "reconnects": source.reconnects} if isinstance(source, LiveFrames) else {}
 
     def predict(self, frames: Iterator[Frame]) -> Iterator[FramePrediction]:
         """Predict frames in order."""
@@ -239,12 +208,6 @@ class _Meter:
             yield frame
 
     def _report(self, now: PredictionProgress) -> None:
-        self.done = replace(now, elapsed=time.perf_counter() - self.started)
+        self.done = replace(now, elapsed=time.perf_counter() - self.started, **self.lost())
         if self._progress is not None:
             self._progress(self.done)
-
-
-def expect_frames(stream: LabelStream, source: FrameSource, max_frames: int | None) -> None:
-    """Pass the number of frames to come to a stream."""
-    stored = source.stored_frames()
-    stream.expect(stored if stored is None or max_frames is None else min(stored, max_frames))

@@ -32,6 +32,7 @@ class VideoPredictor:
     Attributes:
         max_frames: maximum number of frames of each source; ``None`` for all.
         stream_for: returns the stream of a source, if it depends on the cost of the source's frames; ``None`` for ``stream``.
+        max_seconds: frames from that time on are left out; ``None``: none.
         weights: identity of the model's weights, for the marker of the results.
         about: facts for reports.
 
@@ -47,6 +48,7 @@ class VideoPredictor:
     stream_for: Callable[[FrameSource], LabelStream] | None = None
     weights: Fingerprint | None = None
     about: About = field(default_factory=About)
+    max_seconds: float | None = None
 
     def __post_init__(self) -> None:
         check_classes(self.options.exports, len(self.classes))
@@ -65,7 +67,7 @@ class VideoPredictor:
                 done = predict_video(
                     stream, source, outputs.write,
                     with_flow=self.options.flow_pictures, with_confidence=self.options.confidence,
-                    max_frames=self.max_frames, stop=stop, progress=progress,
+                    max_frames=self.max_frames, max_seconds=self.max_seconds, stop=stop, progress=progress,
                     late=source.info.seconds is not None,
                 )  # fmt: skip
             prediction = VideoPrediction(done, list(source.decode_errors), received[0] if received else None)

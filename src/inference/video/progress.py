@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,12 +12,65 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from src.inference.video.prediction import PredictionProgress
 from src.inference.video.sources import FrameSource
 
 log = logging.getLogger(__name__)
 
 _LOG_INTERVAL = 5.0  # seconds between log lines if there is no terminal
+
+
+@dataclass(frozen=True)
+class PredictionProgress:
+    """Progress of a prediction.
+
+    Attributes:
+        frames: number of predicted frames.
+        position: end of the last predicted frame, seconds of the video.
+        elapsed: wall-clock seconds since the start.
+        step_seconds: part of ``elapsed`` spent in the networks and their post-processing.
+        held: number of frames that were read and are not predicted yet: offline, a frame waits for the next key frame.
+        most_held: largest number so far; 0 online.
+        most_held_bytes: their memory as decoded.
+        dropped: frames of a live source that were dropped, because newer ones had arrived.
+        reconnects: times that its connection came back.
+    """
+
+    frames: int = 0
+    key_frames: int = 0
+    position: float = 0.0
+    elapsed: float = 0.0
+    step_seconds: float = 0.0
+    held: int = 0
+    most_held: int = 0
+    most_held_bytes: int = 0
+    dropped: int = 0
+    reconnects: int = 0
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def text(self, total: int | None = None) -> str:
+        """Return the progress in words, of ``total`` frames where their number is known."""
+        waiting = f" + {self.held} waiting" if self.held else ""
+        of_total = "" if total is None else f" of {total}"
+        lost = f", {self.dropped} dropped" if self.dropped else ""
+        lost += f", {self.reconnects} reconnections" if self.reconnects else ""
+        return f"{self.frames}{waiting}{of_total} frames, {self.fps:.1f} fps, {self.key_share:.0%} key frames{lost}"
+
+    @property
+    def fps(self) -> float:
+        """Frames per wall-clock second."""
+        return self.frames / self.elapsed if self.elapsed > 0 else 0.0
+
+    @property
+    def milliseconds(self) -> float:
+        """Mean time of the networks and their post-processing per frame, which a budget in milliseconds limits."""
+        return 1e3 * self.step_seconds / self.frames if self.frames else 0.0
+
+    @property
+    def key_share(self) -> float:
+        """Share of key frames, 0..1."""
+        return self.key_frames / self.frames if self.frames else 0.0
 
 
 @contextmanager

@@ -1,29 +1,24 @@
-"""Frame sources: the common protocol, image files, clips of datasets and cameras."""
+"""Frame sources: the common protocol, image files and clips of datasets."""
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
-import cv2
-import torch
 from torch import Tensor
 
 from src.data.clips import ClipDataset
 from src.files.images.readers import natural_key, read_rgb
 from src.files.suffixes import IMAGE_SUFFIXES, is_hidden, left_out_line
+from src.inference.step_result import LabelStream
 
 log = logging.getLogger(__name__)
-
-_CAMERA_FPS = 30
-_CAMERA_TIME_BASE = Fraction(1, 90_000)
 
 
 class Frame(NamedTuple):
@@ -35,6 +30,7 @@ class Frame(NamedTuple):
         time: seconds since the first frame; strictly increasing.
         duration: seconds until the next frame; nominal where the source has no better value.
         stored: time in the source's file, seconds, which sound follows; ``None`` if it has none.
+        part: number of the part of the source without an interruption; masks are not carried into another part.
     """
 
     image: Tensor
@@ -42,6 +38,7 @@ class Frame(NamedTuple):
     time: Fraction
     duration: Fraction
     stored: Fraction | None = None
+    part: int = 0
 
 
 @dataclass(frozen=True)
@@ -95,11 +92,17 @@ def first_image(source: FrameSource) -> Tensor | None:
     return None if first is None else first.image
 
 
-def first_frames(source: FrameSource, count: int | None) -> Iterator[Frame]:
-    """Yield the first frames of a source, ``None`` for all, and close it."""
+def expect_frames(stream: LabelStream, source: FrameSource, max_frames: int | None) -> None:
+    """Pass the number of frames to come to a stream."""
+    stored = source.stored_frames()
+    stream.expect(stored if stored is None or max_frames is None else min(stored, max_frames))
+
+
+def first_frames(source: Generator[Frame, None, None], count: int | None, seconds: float | None = None) -> Iterator[Frame]:
+    """Yield the first frames of an iteration, ``None`` for all, those before a time in seconds, and close it."""
     # Closed here and not by the garbage collector, which may run in any thread.
-    with closing(iter(source)) as frames:
-        yield from islice(frames, count)
+    with closing(source) as frames:
+        yield from takewhile(lambda frame: seconds is None or frame.time < seconds, islice(frames, count))
 
 
 class ImageFrames:
@@ -181,49 +184,6 @@ def clip_number(dataset: ClipDataset, name: str) -> int:
         return int(name)
     shown = ", ".join(clips[:5]) + (", ..." if len(clips) > 5 else "")
     raise ValueError(f"no clip {name!r}; expected one of the {len(clips)} names {shown}, or a number 0..{len(clips) - 1}")
-
-
-class CameraFrames:
-    """Frames of a camera, counted from 0, timed by the clock when they arrive.
-
-    If the consumer is slower than the camera, the driver drops frames; no queue builds up.
-    """
-
-    def __init__(self, index: int) -> None:
-        capture = cv2.VideoCapture(index)
-        opened, rate = capture.isOpened(), capture.get(cv2.CAP_PROP_FPS)
-        capture.release()
-        if not opened:
-            raise OSError(f"camera {index} cannot be opened; expected the number of a connected camera or the path of a video")
-        fps = Fraction(rate).limit_denominator(1001) if 0 < rate <= 1000 else Fraction(_CAMERA_FPS)
-        self._index = index
-        self.info = SourceInfo(f"camera {index}", fps, _CAMERA_TIME_BASE)
-        self.decode_errors: list[str] = []
-
-    def stored_frames(self) -> None:
-        """Return ``None``: a camera has no end."""
-
-    def __iter__(self) -> Generator[Frame, None, None]:
-        """Yield frames until iteration stops; record a decode error if the camera disconnects."""
-        self.decode_errors.clear()
-        capture = cv2.VideoCapture(self._index)
-        try:
-            start: float | None = None
-            last, number = -self.info.time_base, 0
-            while True:
-                read, image = capture.read()
-                if not read:
-                    self.decode_errors.append(f"{self.info.name} delivered no frame after frame {number}")
-                    return
-                now = time.monotonic()
-                start = now if start is None else start
-                ticks = round((now - start) / float(self.info.time_base))
-                last = max(last + self.info.time_base, ticks * self.info.time_base)
-                rgb = torch.from_numpy(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)).permute(2, 0, 1).contiguous()
-                yield Frame(rgb, f"{number:06d}", last, 1 / self.info.fps)
-                number += 1
-        finally:
-            capture.release()
 
 
 def is_image(path: Path) -> bool:

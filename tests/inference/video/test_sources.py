@@ -1,15 +1,12 @@
 from fractions import Fraction
-from itertools import islice
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch import Tensor
 
-from src.inference.video.sources import CameraFrames, ImageFrames
+from src.inference.video.sources import ImageFrames
 from tests.inference.tiny import FakeClips, frames
 
 
@@ -99,40 +96,3 @@ def test_a_clip_by_name_or_number(name: str) -> None:
 def test_an_unknown_clip_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=r"expected one of the 2 names clip0, clip1, or a number 0\.\.1"):
         ImageFrames.of_clip(FakeClips((3, 2)), name)
-
-
-class FakeCamera:
-    """cv2.VideoCapture without a device: three red pictures, then nothing."""
-
-    released = 0
-
-    def __init__(self, index: int) -> None:
-        self.index, self.left = index, 3
-
-    def isOpened(self) -> bool:  # noqa: N802
-        return self.index == 0
-
-    def get(self, key: int) -> float:
-        return 0.0
-
-    def read(self) -> tuple[bool, np.ndarray | None]:
-        self.left -= 1
-        picture = np.zeros((4, 6, 3), np.uint8)
-        picture[..., 2] = 200
-        return (True, picture) if self.left >= 0 else (False, None)
-
-    def release(self) -> None:
-        FakeCamera.released += 1
-
-
-def test_a_camera_runs_until_it_disconnects(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cv2, "VideoCapture", FakeCamera)
-    source = CameraFrames(0)
-    found = list(source)
-    assert [frame.image[:, 0, 0].tolist() for frame in found] == [[200, 0, 0]] * 3
-    assert found[0].time == 0 < found[1].time < found[2].time < 1
-    assert source.decode_errors == ["camera 0 delivered no frame after frame 3"]
-    before = FakeCamera.released
-    assert len(list(islice(source, 2))) == 2 and FakeCamera.released == before + 1
-    with pytest.raises(OSError, match="camera 7 cannot be opened"):
-        CameraFrames(7)
