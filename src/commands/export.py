@@ -74,7 +74,7 @@ def export(cfg: DictConfig) -> Path:
     if not is_own:
         save_model(propagator, output, metadata)
     folder = output / store.EXPORTED / store.folder_name(cfg.format, size, cfg.precision, propagator)
-    store.write(folder, propagator, graphs, about)
+    store.write(folder, propagator, graphs, about, checked=found)
     if graphs.nonkey is None:
         log.info("the model has no trained flow, so only its key frames are exported")
     return folder

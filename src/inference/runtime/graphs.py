@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -28,6 +29,8 @@ class Graphs:
         names: of the flow's tensors.
         milliseconds: least time of each kind of frame in eager torch and as a graph, ``{"key": {"eager": 9.0, "graph": 5.0}}``.
         unchecked: kinds of frames that have not been compared with eager torch.
+        folder: folder that holds them; ``None``: none.
+        hashes: SHA-256 of its files.
     """
 
     key: Graph | None
@@ -35,6 +38,8 @@ class Graphs:
     names: list[str]
     milliseconds: dict[str, dict[str, float]] = field(default_factory=dict)
     unchecked: set[str] = field(default_factory=lambda: {"key", "nonkey"})
+    folder: Path | None = None
+    hashes: Mapping[str, object] = field(default_factory=dict)
 
     def run(self, graph: Graph, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Run one of the networks on each image of a batch."""

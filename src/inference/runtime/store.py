@@ -9,12 +9,16 @@ nonkey.xml, nonkey.bin | .onnx     propagation, for a model with a trained flow
 
 import json
 import logging
-from collections.abc import Mapping
+import platform
+from collections.abc import Collection, Mapping
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from src.files.atomic_write import write_text
 from src.files.results.fingerprint import fingerprint, tensor_fingerprint
 from src.files.results.owned_folder import Scratch, output_lock
 from src.files.saved_networks import read_json_object
@@ -52,14 +56,26 @@ def identity(propagator: Propagator) -> dict[str, Any]:
     return {"weights": tensor_fingerprint(tensors)["sha256"], "config": tensor_fingerprint({}, text)["sha256"]}
 
 
-def write(folder: Path, propagator: Propagator, graphs: Graphs, about: Mapping[str, Any] | None = None) -> None:
-    """Write a folder of graphs; an existing one is replaced.
+def environment() -> dict[str, str]:
+    """Return the versions and the kind of CPU for which graphs were compared with eager torch."""
+    return _versions() | {"cpu": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"}
+
+
+def write(
+    folder: Path,
+    propagator: Propagator,
+    graphs: Graphs,
+    about: Mapping[str, Any] | None = None,
+    checked: Collection[str] = (),
+) -> None:
+    """Write a folder of graphs, which is then that of ``graphs``; an existing one is replaced.
 
     Args:
         folder: folder to write.
         propagator: network of the graphs.
         graphs: result of :func:`src.inference.runtime.graphs.convert`.
         about: further content of ``runtime.json``, JSON-able.
+        checked: kinds of frames that were compared with eager torch here.
 
     Raises:
         OSError: if a file cannot be written, or another process writes to the folder.
@@ -79,12 +95,32 @@ def write(folder: Path, propagator: Propagator, graphs: Graphs, about: Mapping[s
             "sha256": {path.name: _sha256(path) for path in sorted(at.new.iterdir())},
             "names": graphs.names,
             "milliseconds": graphs.milliseconds,
-            "versions": {name: version(name) for name in _PACKAGES if find_spec(name) is not None},
+            "versions": _versions(),
+            "checked": {frame: environment() for frame in checked},
             **(about or {}),
         }
         (at.new / RUNTIME_FILE).write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
         at.commit(None, overwrite=True)
+    graphs.folder, graphs.hashes = folder, note["sha256"]
     log.info("written: %s", folder)
+
+
+def note_checked(graphs: Graphs, frame: str) -> None:
+    """Record that a kind of frame equals eager torch in this environment, so that later processes need not compare it.
+
+    Raises:
+        OSError: if the folder cannot be written, or another process writes to it.
+    """
+    if graphs.folder is None:
+        return
+    path = graphs.folder / RUNTIME_FILE
+    with output_lock(graphs.folder):
+        note = read_json_object(path)
+        # Another process may have replaced the graphs.
+        if note.get("sha256") == graphs.hashes:
+            checked = note.get("checked")
+            note["checked"] = (checked if isinstance(checked, dict) else {}) | {frame: environment()}
+            write_text(path, json.dumps(note, indent=2) + "\n")
 
 
 def load(folder: Path, propagator: Propagator, precision: openvino.Precision, only_faster: bool = False) -> Graphs:
@@ -122,13 +158,20 @@ def load(folder: Path, propagator: Propagator, precision: openvino.Precision, on
         at = folder / f"{name}{suffix}"
         return onnx.OnnxGraph.load(at) if suffix == ".onnx" else openvino.OpenVinoGraph.load(at, its_precision)
 
-    return Graphs(graph("key", precision), graph("nonkey", "f32"), names, times)
+    checked = note.get("checked")
+    done = {frame for frame, where in checked.items() if where == environment()} if isinstance(checked, dict) else set()
+    unchecked = {"key", "nonkey"} - done
+    return Graphs(graph("key", precision), graph("nonkey", "f32"), names, times, unchecked, folder, hashes)
 
 
 def _are_times(times: object) -> bool:
     return isinstance(times, dict) and all(
         isinstance(ms, dict) and all(isinstance(ms.get(way), int | float) for way in ("eager", "graph")) for ms in times.values()
     )
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in _PACKAGES if find_spec(name) is not None}
 
 
 def _sha256(path: Path) -> object:

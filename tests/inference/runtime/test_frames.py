@@ -192,6 +192,10 @@ def test_openvino_labels_as_eager_and_reads_its_folder_again(tmp_path: Path, mon
     folder = tmp_path / "openvino-40x56-b1-f32-query"
     assert {path.name for path in folder.glob("[!.]*")} == {"key.xml", "key.bin", "nonkey.xml", "nonkey.bin", "runtime.json"}
     use(monkeypatch, FakeConvert(fails=True))
+    assert store.load(folder, propagator, "f32").unchecked == set()
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(store.platform, "machine", lambda: "riscv")
+        assert store.load(folder, propagator, "f32").unchecked == {"key", "nonkey"}
     for name in ("auto", "openvino"):
         again = stream(Runtimes(name, tmp_path), propagator)  # type: ignore[arg-type]
         assert torch.equal(labels(again), expected) and again.runtime.kind == "openvino"
