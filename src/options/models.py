@@ -47,7 +47,7 @@ from src.options.groups import (
     StageName,
     Trainer,
 )
-from src.options.predictions import Demo, Predict
+from src.options.predictions import Demo, Export, Predict
 
 
 class Train(Options):
@@ -207,21 +207,6 @@ class Convert(Options):
     flow: Literal["copy", "dis"]
     precision: Literal["f32", "bf16"]
     overwrite: bool
-
-
-class Export(Options):
-    """Export of a model's networks for a runtime."""
-
-    paths: Paths
-    checkpoint: PathText
-    output: PathText
-    format: Literal["onnx", "openvino", "torch_export"]
-    imgsz: Size
-    precision: Literal["f32", "bf16"]
-    input: PathText | None
-    num_frames: Count
-    overwrite: bool
-    threads: Threads | None
 
 
 class Push(Options):

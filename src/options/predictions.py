@@ -1,4 +1,4 @@
-"""Options of the commands that run a network on video: predictions and the demo page."""
+"""Options of the commands that run a network on video, or prepare it for that: predictions, the demo page and exports."""
 
 from typing import Annotated, Literal
 
@@ -28,6 +28,7 @@ from src.options.fields import (
     Runtime,
     Share,
     Side,
+    Size,
     Split,
     Threads,
 )
@@ -102,3 +103,18 @@ class Demo(Network):
     schedules: Nodes
     port: Port | None
     open_browser: bool
+
+
+class Export(Options):
+    """Export of a model's networks for a runtime."""
+
+    paths: Paths
+    checkpoint: PathText
+    output: PathText
+    format: Literal["onnx", "openvino", "torch_export"]
+    imgsz: Size
+    precision: Literal["f32", "bf16"]
+    input: PathText | None
+    num_frames: Count
+    overwrite: bool
+    threads: Threads | None
