@@ -29,9 +29,8 @@ from hydra.core.singleton import Singleton
 from hydra.errors import HydraException
 from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
-from torch import Tensor
 
-from src import load_checkpoint
+from src import FrameResult, VideoResult, load_checkpoint
 from src.command_line.arguments import quote_paths
 from src.inference.video.writer import VideoWriter
 from tests.inference.tiny import frames
@@ -52,6 +51,7 @@ SHORTER = {
     "src.demo": ["device=cpu"],
     "src.convert": [],
     "src.export": [],
+    "src.push": [],
     "src.benchmark": ["device=cpu", "what=cost", "experiment=vspw_r50"],
 }  # fmt: skip
 
@@ -281,8 +281,7 @@ def test_quickstart_gives_table_video_pictures_and_model(workplace: Path, capsys
         assert sum(1 for _ in video.decode(video=0)) == 18
     assert list((results / "pictures").glob("*.png"))
     assert {"config.json", "model.safetensors"} <= {path.name for path in (results / "model").iterdir()}
-    (folder,) = re.findall(r"`load_checkpoint\(\"(.+?)\"\)`", PROSE)
-    propagator, metadata = load_checkpoint(folder)
+    propagator, metadata = load_checkpoint("outputs/quickstart/model")
     assert len(metadata["classes"]) == propagator.segmentor.num_classes == 8
 
 
@@ -291,6 +290,9 @@ def test_the_python_runs(block: Block, workplace: Path) -> None:
     assert "drive.mp4" in block.text
     names: dict[str, Any] = {}
     exec(block.text, names)
-    semantic_map: Tensor = names["semantic_map"]
-    assert semantic_map.shape == (40, 56) and semantic_map.dtype == torch.int64
-    assert int(semantic_map.max()) < len(names["metadata"]["classes"])
+    frame: FrameResult = names["frame"]
+    assert frame.index == 6 and frame.semantic_map.shape == (40, 56) and frame.semantic_map.dtype == torch.int64
+    with av.open(str(workplace / "overlay.mp4")) as video:
+        assert sum(1 for _ in video.decode(video=0)) == 7
+    named = re.findall(r" \.(\w+)", block.text)
+    assert len(named) == 7 and all(hasattr(FrameResult, name) or hasattr(VideoResult, name) for name in named)
