@@ -139,7 +139,7 @@ def frame_results(
 
 @contextmanager
 def _read_ahead(source: FrameSource, frames: Iterator[Frame]) -> Iterator[Iterator[Frame]]:
-    """Yield frames that a thread reads ahead; of a live source, each when it is asked for, so that it is the newest one."""
+    """Yield frames that a thread reads ahead; of a live source, each when it is taken, so that it is the newest one."""
     if isinstance(source, LiveFrames):
         yield frames
         return

@@ -11,7 +11,7 @@ _WEB_FORMATS = "hls,mpegts,mov,matroska,flv,mpjpeg,mpeg,ogg,aac"
 
 @dataclass(frozen=True)
 class Protocol:
-    """What FFmpeg may open for an address of one scheme.
+    """Protocols and containers that FFmpeg may open for an address of one scheme.
 
     Attributes:
         protocols: protocols of FFmpeg, also for what a playlist or a redirection names.

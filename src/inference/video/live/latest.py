@@ -71,10 +71,10 @@ class _Arrival:
 
 
 class LiveFrames:
-    """:class:`~src.inference.video.sources.FrameSource` without an end: each frame is the newest one when it is asked for.
+    """:class:`~src.inference.video.sources.FrameSource` without an end: each frame is the newest one when it is taken.
 
     Frames are timed by the clock as they arrive, and named by their number among all that arrived. A frame is dropped if a newer
-    one arrives before it is asked for, so that nothing queues up. ``Frame.part`` changes after a reconnection and after
+    one arrives before it is taken, so that nothing queues up. ``Frame.part`` changes after a reconnection and after
     ``LONG_GAP`` seconds without a frame.
 
     Args:
@@ -85,7 +85,7 @@ class LiveFrames:
         clock: seconds.
 
     Attributes:
-        dropped: frames that arrived and were never asked for.
+        dropped: frames that arrived and were never taken.
         reconnects: connections after the first one that delivered a frame.
     """
 
@@ -198,7 +198,7 @@ class _Slot:
 
     @property
     def ended(self) -> bool:
-        """Whether there is no frame, and none will come."""
+        """True if there is no frame, and none will come."""
         with self._changed:
             return self._is_at_end and self._newest is None
 
