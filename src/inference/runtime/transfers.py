@@ -74,11 +74,11 @@ class Arriving(Generic[ResultT]):
     Args:
         tensors: on ``device``; ``None`` stays.
         device: device of the networks.
-        finish: makes the result of the tensors on the host.
+        finish: makes the result of the tensors on the host and the mark behind their copies.
     """
 
     def __init__(
-        self, tensors: Sequence[Tensor | None], device: torch.device, finish: Callable[[list[Tensor | None]], ResultT]
+        self, tensors: Sequence[Tensor | None], device: torch.device, finish: Callable[[list[Tensor | None], Mark], ResultT]
     ) -> None:
         self._copies = [None if tensor is None else _to_host(tensor) for tensor in tensors]
         self._finish = finish
@@ -87,7 +87,7 @@ class Arriving(Generic[ResultT]):
     def fetch(self) -> ResultT:
         """Wait for the tensors and return the result."""
         self.mark.wait()
-        return self._finish(self._copies)
+        return self._finish(self._copies, self.mark)
 
 
 def one_late(results: Iterable[Arriving[ResultT]]) -> Iterator[ResultT]:

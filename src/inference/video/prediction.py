@@ -95,7 +95,7 @@ class FramePredictor:
         for _, of_one_stream in groupby(frames, lambda frame: (frame.image.shape, frame.part)):
             labelled = self._stream.label_frames(map(self._hold, of_one_stream), wait=not self._late)
             results = (self._prediction(self.held.popleft(), one) for one in labelled)
-            yield from one_late(results) if self._late else (result.fetch() for result in results)
+            yield from one_late(results) if self._late else map(Arriving.fetch, results)
 
     def _hold(self, frame: Frame) -> Tensor:
         self.held.append(frame)
@@ -106,19 +106,20 @@ class FramePredictor:
         one, since, (flow, mask, share) = labelled, self._since, labelled.motion(self._with_flow)
         confidence, masks = one.confidence() if self._with_confidence else None, one.masks if self._with_masks else None
 
-        def finish(host: list[Tensor | None]) -> FramePrediction:
+        # Without a reference to the result that calls it: a cycle would keep the frame until it is collected.
+        def finish(host: list[Tensor | None], there: Mark) -> FramePrediction:
             labels, flow, mask, share, confidence, *passed = host
             for check, verdict in zip(one.checks, passed, strict=True):
                 check.enforce(verdict)
             assert labels is not None
-            seconds = since.seconds_until(there.mark) if self._late else one.seconds
+            seconds = since.seconds_until(there) if self._late else one.seconds
             part, kind, offsets = None if share is None else float(share), one.is_key, one.offsets
             return FramePrediction(frame, labels, kind, flow, one.reason, seconds, part, mask, offsets, masks, confidence)
 
         tensors = [one.semantic_map[0].to(self._dtype), flow, mask, share, confidence, *(check.passed for check in one.checks)]
-        there = Arriving(tensors, self._stream.device, finish)
-        self._since = there.mark
-        return there
+        arriving = Arriving(tensors, self._stream.device, finish)
+        self._since = arriving.mark
+        return arriving
 
 
 def predict_video(
