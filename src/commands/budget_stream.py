@@ -15,6 +15,7 @@ from src.inference.evaluation.fusing import Fusing
 from src.inference.scheduling.budget import Budget
 from src.inference.scheduling.step_costs import StepCosts
 from src.inference.streaming import StreamingSegmentor
+from src.inference.video.live.address import is_address, masked
 from src.inference.video.predictor import VideoPredictor
 from src.inference.video.quality.report import About
 from src.inference.video.sources import FrameSource, first_image
@@ -53,7 +54,7 @@ def with_facts(predictor: VideoPredictor, cfg: DictConfig, settings: Mapping[str
     """Return the predictor with the facts of its reports."""
     stream = predictor.stream
     gflops = partial(frame_gflops, stream) if isinstance(stream, StreamingSegmentor) else None
-    return replace(predictor, about=About(str(cfg.checkpoint), _command(), settings, gflops))
+    return replace(predictor, about=About(str(cfg.checkpoint), _command(str(cfg.input)), settings, gflops))
 
 
 def _network_size(stream: StreamingSegmentor, size: Size) -> Size:
@@ -67,8 +68,14 @@ def _gflops(stream: StreamingSegmentor, size: Size) -> tuple[float, float]:
     return key, nonkey
 
 
-def _command() -> str:
-    """Return the command of this process as typed in a shell; empty where the configuration was composed without one."""
+def _command(source: str) -> str:
+    """Return the command of this process as typed in a shell; empty where the configuration was composed without one.
+
+    The credentials of an address that is the input are left out.
+    """
     if not HydraConfig.initialized():
         return ""
-    return shlex.join(["python", "-m", "src.predict", *HydraConfig.get().overrides.task])
+    options = list(HydraConfig.get().overrides.task)
+    if is_address(source):
+        options = [f"input={masked(source)}" if one.lstrip("+").startswith("input=") else one for one in options]
+    return shlex.join(["python", "-m", "src.predict", *options])

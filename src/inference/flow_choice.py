@@ -1,7 +1,7 @@
 """Selection of the flow that labels a video, and names and colors of the classes."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from src.inference.methods import EVERY_FRAME, available_methods, method_names, with_method
 from src.models.flow import CopyFlow, DISFlow
@@ -69,8 +69,10 @@ def names_and_colors(
     Colors that the user chose in ``classes.yaml`` count with both choices, other colors of the checkpoint only with ``dataset``.
 
     Raises:
-        ValueError: if the checkpoint has a different number of names or colors than classes.
+        ValueError: if the checkpoint has a different number of names or colors than classes, or the choice is unknown.
     """
+    if choice not in get_args(PaletteChoice):
+        raise ValueError(f"palette is {choice!r}; expected {' or '.join(get_args(PaletteChoice))}")
     classes = tuple(str(name) for name in metadata.get("classes") or (f"class {k}" for k in range(num_classes)))
     saved = [(int(r), int(g), int(b)) for r, g, b in metadata.get("palette") or ()]
     for kind, found in (("class names", classes), ("colors", saved)):

@@ -1,10 +1,13 @@
 """Laws of the flow choice: trained flows first, and only flows that the checkpoint supports."""
 
+from typing import cast
+
 import pytest
 
 from src.inference.flow_choice import names_and_colors, saved_colors, selectable_flows, with_flow
 from src.inference.methods import with_method
 from src.models.flow import CopyFlow, DISFlow, PixelBranch, QueryFlow
+from src.visualization.palette import PaletteChoice
 from tests.inference.tiny import tiny_propagator
 
 
@@ -22,6 +25,8 @@ def test_names_and_colors_of_a_checkpoint_are_used_and_must_fit() -> None:
     )
     with pytest.raises(ValueError, match="has 2 class names; expected 3"):
         names_and_colors(metadata, 3)
+    with pytest.raises(ValueError, match="palette is 'name'; expected names or dataset"):
+        names_and_colors(metadata, 2, cast(PaletteChoice, "name"))
 
 
 def test_colors_that_the_user_chose_come_back_with_both_palettes_and_published_ones_with_one() -> None:

@@ -17,7 +17,7 @@ from src.inference.video.live.address import is_address
 from src.inference.video.live.camera import open_camera
 from src.inference.video.live.opening import open_address
 from src.inference.video.pages import image_source
-from src.inference.video.sources import Frame, FrameSource, SourceInfo, is_image
+from src.inference.video.sources import Frame, FrameSource, SourceInfo, frame_rate, is_image
 
 Picture = Tensor | NDArray[np.uint8] | Image.Image
 """RGB of 0..255: uint8 tensor (3, H, W), uint8 array (H, W, 3) or 8-bit PIL image."""
@@ -70,10 +70,8 @@ class MemoryFrames:
                 f"source is a {type(frames).__name__}; expected a path, the number of a camera, a picture or pictures: uint8 RGB "
                 "tensors (3, H, W), arrays (H, W, 3) or PIL images"
             )
-        if not fps > 0:
-            raise ValueError(f"fps is {fps}; expected more than 0")
         self._frames: Iterable[Any] = [frames] if is_picture else frames
-        rate = Fraction(fps).limit_denominator(1001)
+        rate = frame_rate(fps)
         self._count = len(self._frames) if isinstance(self._frames, Sized) else None
         if self._count == 0:
             raise ValueError("source has no frame; expected at least one")

@@ -5,7 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from src.files.images.readers import count_pages, read_pages
-from src.inference.video.sources import Frame, FrameSource, ImageFrames, SourceInfo, is_image
+from src.inference.video.sources import Frame, FrameSource, ImageFrames, SourceInfo, frame_rate, is_image
 
 _TICK = Fraction(1, 1000)
 
@@ -32,7 +32,7 @@ class PagedFrames:
     def __init__(self, path: Path, count: int, fps: Fraction | float) -> None:
         self._path, self._count = path, count
         _, duration = next(read_pages(path))
-        self._default = duration or 1 / Fraction(fps).limit_denominator(1001)
+        self._default = duration or 1 / frame_rate(fps)
         self.info = SourceInfo(str(path), 1 / self._default, _TICK)
         self.decode_errors: list[str] = []
 

@@ -105,6 +105,14 @@ def first_frames(source: Generator[Frame, None, None], count: int | None, second
         yield from takewhile(lambda frame: seconds is None or frame.time < seconds, islice(frames, count))
 
 
+def frame_rate(fps: Fraction | float) -> Fraction:
+    """Return frames per second as a ratio of at most 1001 in its denominator; out of 0.001..1000 is a ``ValueError``."""
+    rate = Fraction(fps).limit_denominator(1001) if 0 < fps <= 1000 else Fraction()
+    if not rate:
+        raise ValueError(f"fps is {fps}; expected 0.001..1000")
+    return rate
+
+
 class ImageFrames:
     """Image files, or a clip of a dataset, as a video of constant frame rate.
 
@@ -118,14 +126,12 @@ class ImageFrames:
     def __init__(self, name: str, names: Sequence[str], fps: Fraction | float, read: Callable[[int], Tensor]) -> None:
         if not names:
             raise ValueError(f"{name} has no frame; expected at least one")
-        if not fps > 0:
-            raise ValueError(f"fps is {fps}; expected more than 0")
         if len(set(names)) < len(names):
             repeated = next(n for i, n in enumerate(names) if n in names[:i])
             raise ValueError(f"{name}: two files are named {repeated!r}; expected one file per frame")
         self._names = tuple(names)
         self._read = read
-        rate = Fraction(fps).limit_denominator(1001)
+        rate = frame_rate(fps)
         self.info = SourceInfo(name, rate, 1 / rate, float(len(names) / rate))
         self.decode_errors: list[str] = []
 

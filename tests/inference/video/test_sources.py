@@ -96,3 +96,9 @@ def test_a_clip_by_name_or_number(name: str) -> None:
 def test_an_unknown_clip_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=r"expected one of the 2 names clip0, clip1, or a number 0\.\.1"):
         ImageFrames.of_clip(FakeClips((3, 2)), name)
+
+
+@pytest.mark.parametrize("fps", [0, -1, 1e-9, 1001, float("inf"), float("nan")])
+def test_a_rate_out_of_range_is_refused_in_one_line(tmp_path: Path, fps: float) -> None:
+    with pytest.raises(ValueError, match=r"fps is \S+; expected 0\.001\.\.1000"):
+        ImageFrames.of_files(save(tmp_path / "0.png", frames(1)[0]), fps)

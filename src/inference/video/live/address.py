@@ -45,12 +45,18 @@ def is_address(text: str) -> bool:
 
 
 def masked(address: str) -> str:
-    """Return an address as it may be printed: without user, password, query, and for RTMP, whose paths are keys, the path."""
+    """Return an address as it may be printed: without user, password, query, and for RTMP, whose paths are keys, the path.
+
+    Of an address with an ``@`` behind its host, only the scheme: a password with ``/``, ``?`` or ``#`` may end there.
+    """
+    hidden = f"{address.partition('://')[0]}://***"
     try:
         parts = urlsplit(address)
         host = parts.netloc.rpartition("@")[2]
     except ValueError:
-        return f"{address.partition('://')[0]}://***"
+        return hidden
+    if address.count("@") > parts.netloc.count("@"):
+        return hidden
     user = "***@" if "@" in parts.netloc else ""
     path = "/***" if parts.scheme.startswith("rtmp") and parts.path.strip("/") else parts.path
     query = "?***" if parts.query or parts.fragment else ""

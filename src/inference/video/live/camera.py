@@ -14,6 +14,7 @@ from src.inference.video.live.latest import LiveFrames, LiveOptions, Picture
 from src.inference.video.sources import SourceInfo
 
 _FPS = 30
+_MOST = 10_000
 _TIME_BASE = Fraction(1, 90_000)
 
 
@@ -22,8 +23,11 @@ def open_camera(index: int, options: LiveOptions | None = None) -> LiveFrames:
 
     Raises:
         OSError: if it cannot be opened.
-        ValueError: if ``live`` is false: a camera has no end.
+        ValueError: if it is no number of a camera, or ``live`` is false: a camera has no end.
     """
+    # OpenCV ends the process at some negative numbers.
+    if isinstance(index, bool) or not 0 <= index < _MOST:
+        raise ValueError(f"camera is {index}; expected its number, 0..{_MOST - 1}")
     if options is not None and options.live is False:
         raise ValueError(f"live is false, and the input is camera {index}, which has no end; expected auto or true")
     capture = cv2.VideoCapture(index)

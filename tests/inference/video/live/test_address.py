@@ -12,6 +12,9 @@ from src.inference.video.live.address import READ, check_address, is_address, ma
         ("rtmp://host/live/stream-key", "rtmp://host/***"),
         ("udp://@239.0.0.1:1234", "udp://***@239.0.0.1:1234"),
         ("http://[bad", "http://***"),
+        ("rtsp://user:pa/ss@host/a", "rtsp://***"),
+        ("rtsp://user:p@a/ss@host/a", "rtsp://***"),
+        ("rtsp://user:pa#ss@host/a", "rtsp://***"),
     ],
 )
 def test_addresses_are_shown_without_credentials(address: str, shown: str) -> None:

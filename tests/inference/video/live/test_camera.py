@@ -50,3 +50,11 @@ def test_a_camera_that_is_not_there_and_one_without_drops_are_refused(monkeypatc
         open_camera(7)
     with pytest.raises(ValueError, match="live is false, and the input is camera 0"):
         open_camera(0, LiveOptions(live=False))
+
+
+@pytest.mark.parametrize("index", [-1, 10_000, 3_000_000_000, True])
+def test_numbers_of_no_camera_are_refused(index: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The real one ends the process, or raises an error of many lines.
+    monkeypatch.setattr(cv2, "VideoCapture", FakeCamera)
+    with pytest.raises(ValueError, match=rf"camera is {index}; expected its number, 0\.\.9999"):
+        open_camera(index)
