@@ -161,7 +161,9 @@ class ImageFrames:
         files = _images(path) or _images(path / "origin")
         if not files:
             raise ValueError(f"{path} contains no image; expected files that end in {', '.join(IMAGE_SUFFIXES)}")
-        source = cls(str(path), [file.stem for file in files], fps, lambda number: read_rgb(files[number]))
+        # Tables and annotations are UTF-8; a name on disk may have other bytes.
+        names = [file.stem.encode("utf-8", "backslashreplace").decode("utf-8") for file in files]
+        source = cls(str(path), names, fps, lambda number: read_rgb(files[number]))
         source.info = replace(source.info, is_picture=not path.is_dir())
         return source
 

@@ -1,3 +1,4 @@
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -102,3 +103,11 @@ def test_an_unknown_clip_is_refused(name: str) -> None:
 def test_a_rate_out_of_range_is_refused_in_one_line(tmp_path: Path, fps: float) -> None:
     with pytest.raises(ValueError, match=r"fps is \S+; expected 0\.001\.\.1000"):
         ImageFrames.of_files(save(tmp_path / "0.png", frames(1)[0]), fps)
+
+
+def test_names_that_are_no_text_become_text(tmp_path: Path) -> None:
+    try:
+        save(tmp_path / os.fsdecode(b"a\xff.png"), frames(1)[0])
+    except OSError:
+        pytest.skip("the file system has names of text only")
+    assert [frame.name for frame in ImageFrames.of_files(tmp_path, 25)] == ["a\\udcff"]
