@@ -25,6 +25,7 @@ from src.inference.video.prediction import PredictionProgress
 from src.inference.video.predictor import VideoPrediction
 from src.inference.video.sources import is_image
 
+ROOT = Path(__file__).resolve().parents[3]
 RUNS = 300
 INPUT_NAMES = (
     "a.mp4", "A.MP4", "a.mkv", "b.mp4", "d/b.mp4", "d.mp4", "z/z.mp4", "z/z/b.mp4", "...mp4", "..mp4", ".hidden.mp4",
@@ -75,7 +76,6 @@ class FakePredictor:
 
 
 def config(root: Path, draw: random.Random) -> DictConfig:
-    keys = dict.fromkeys(commands._RESULT_KEYS)
     chosen = {
         "input": str(root / draw.choice(["in"] * 6 + ["list.txt"] * 3 + ["in/a.mp4", "in/poster.jpg", "to_in", "none.mp4"])),
         "output": str(root / draw.choice(OUTPUTS)),
@@ -83,10 +83,10 @@ def config(root: Path, draw: random.Random) -> DictConfig:
         "labels": draw.random() < 0.5,
         "flow_pictures": draw.random() < 0.3,
     }
-    fixed = {"data": None, "device": "cpu", "scheduler": {}, "legend": "side", "key_marks": False, "flow_scale": None}
-    fixed |= {"palette": "names", "alpha": 0.5, "quality": 20, "source_beside": False}
-    fusing = {"mode": "auto", "fusion": "photometric", "fuse_keys": False}
-    return OmegaConf.create(keys | fixed | fusing | chosen)
+    fixed = {"checkpoint": None, "data": None, "scheduler": {}, "engine": {"name": "local"}, "device": "cpu"}
+    merged = OmegaConf.merge(OmegaConf.load(ROOT / "conf/predict.yaml"), fixed, chosen)
+    assert isinstance(merged, DictConfig)
+    return merged
 
 
 def build(root: Path, draw: random.Random) -> None:
@@ -197,6 +197,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(commands, "load_predictor", lambda cfg, options, device, mode: FakePredictor(options))
     monkeypatch.setattr(commands, "open_path", open_path)
+    monkeypatch.setattr(commands, "with_facts", lambda predictor, cfg, settings: predictor)
     assert threading.active_count() < 50
 
 
