@@ -4,7 +4,6 @@ import csv
 import json
 import tracemalloc
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -19,7 +18,6 @@ from PIL import Image
 
 from src.files.images.readers import read_label_png
 from src.files.video.label_video import read_label_video
-from src.inference.video.formats.cvat import CvatXml
 from src.inference.video.formats.exported import ExportedFrame
 from src.inference.video.formats.exports import FORMATS, Exports, check_classes, check_installed
 from src.inference.video.outputs import OutputOptions, VideoOutputs
@@ -177,15 +175,6 @@ def test_frames_keep_their_names_and_times(tmp_path: Path) -> None:
     features = json.loads((tmp_path / "polygons.geojson").read_text())["features"]
     assert {feature["properties"]["name"] for feature in features} == set(names)
     assert read_label_png(tmp_path / "palette" / f"{names[0]}.png").shape == SIZE
-
-
-def test_cvat_holds_names_with_characters_that_xml_has_not(tmp_path: Path) -> None:
-    with closing(CvatXml(tmp_path / "cvat.xml", ("road\x00", "car"), FakeClips.palette[:2])) as file:
-        file.write(ExportedFrame(0, "a\x01\udcff\n😀", Fraction(0), Fraction(1, 25), np.zeros((2, 3), np.uint8)))
-    root = ElementTree.parse(tmp_path / "cvat.xml").getroot()
-    assert [image.attrib["name"] for image in root.iterfind("image")] == ["a\ufffd\ufffd\n😀.png"]
-    assert [mask.attrib["label"] for mask in root.iter("mask")] == ["road\ufffd"]
-    assert [name.text for name in root.iterfind("meta/task/labels/label/name")] == ["road\ufffd", "car"]
 
 
 def test_categories_are_the_classes_in_their_colors(tmp_path: Path) -> None:
