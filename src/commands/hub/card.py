@@ -29,6 +29,7 @@ from src.weights.hub.upload import check_id, check_upload
 from src.weights.model_folder import load_model
 
 _NEEDED = {"method", "key_interval", "miou"}
+_NUMBERS = ("miou", "wiou", "vc8", "vc16", "gflops")
 
 
 def check_target(hub: DictConfig, push: bool, folder: Path | None = None) -> None:
@@ -68,9 +69,19 @@ def read_rows(path: Path) -> list[Row]:
         rows = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is not valid JSON: {error}; expected the table of src.eval") from error
-    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) and row.keys() >= _NEEDED for row in rows):
+    if not isinstance(rows, list) or not rows or not all(map(_is_row, rows)):
         raise ValueError(f"{path} has no rows of methods and key intervals; expected the table of src.eval")
     return rows
+
+
+def _is_row(row: object) -> bool:
+    if not isinstance(row, dict) or not row.keys() >= _NEEDED:
+        return False
+    classes = row.get("iou_per_class") or {}
+    if not isinstance(classes, dict):
+        return False
+    numbers = [*(row.get(name) for name in _NUMBERS), *classes.values()]
+    return isinstance(row["method"], str) and all(value is None or isinstance(value, (int, float)) for value in numbers)
 
 
 def describe(

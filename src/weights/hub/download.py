@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 _OWN_FOLDERS = (("outputs",), ("data",), ("models",), ("checkpoints",), ("weights",), ("runs",))
 _ADDRESS = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
+# The client joins a revision to the path of its cache.
+_REVISION = re.compile(r"(?!.*\.\.)[^/\\\s]+(/[^/\\\s]+)*")
 _OURS = (CONFIG_FILE, WEIGHTS_FILE, CARD_FILE)
 # transformers takes pickled weights only where there are no others.
 _SAVED, _PICKLED = ("*.json", "*.safetensors"), ("pytorch_model*.bin",)
@@ -93,6 +95,8 @@ def fetch(repo_id: str, access: HubAccess = MAIN) -> Path:
 
     The config is read first, so that nothing else of a foreign repository is downloaded. Errors: see :func:`local_folder`.
     """
+    if access.revision is not None and not _REVISION.fullmatch(access.revision):
+        raise ValueError(f"revision is {access.revision!r} for {repo_id}; expected a branch, tag or commit")
     if not access.local_files_only:
         use_cache_if_unreachable(repo_id)
     folder = _download(repo_id, access, [CONFIG_FILE])

@@ -89,6 +89,9 @@ def test_a_revision_is_a_branch_a_tag_or_a_commit(hub: FakeHubServer, repository
     for revision, expected in (("v1", earlier), (first, earlier), (second, newest)):
         assert torch.equal(masks(NAME, access=HubAccess(revision)), expected)
     assert "no revision 'v2'" in line_of(local_folder, f"{NAME}@v2")
+    for outside in ("/etc", "../..", "a/../..", "..", "", "a\\b", "a b"):
+        found = line_of(local_folder, NAME, HubAccess(outside))
+        assert found == f"revision is {outside!r} for {NAME}; expected a branch, tag or commit"
     assert "expected one of them" in line_of(local_folder, f"{NAME}@v1", HubAccess("v1"))
     assert "only hub ids have one" in line_of(local_folder, folder, HubAccess("v1"))
 
