@@ -37,6 +37,7 @@ from src.inference.video.live.address import is_address, masked
 from src.inference.video.live.camera import open_camera
 from src.inference.video.live.latest import LiveFrames, LiveOptions, Retry
 from src.inference.video.live.opening import open_address
+from src.inference.video.live.page import LivePage, live_page
 from src.inference.video.output_places import check_output, names_file, output_scratch
 from src.inference.video.outputs import OutputOptions
 from src.inference.video.predictor import StopSignals, VideoPrediction, VideoPredictor
@@ -69,7 +70,11 @@ def run(cfg: DictConfig) -> int:
         videos = None if cfg.get("data") is not None else list_videos(path)
         if videos is None:
             check_local(cfg, f"{path} is not a folder or list of videos")
-            return predict(cfg).exit_code
+            title = masked(str(cfg.input)) if is_address(str(cfg.input)) else path.name
+            with live_page(cfg.live_page, title) as page:
+                return predict(cfg, page).exit_code
+        if cfg.live_page is not None:
+            raise ValueError(f"live_page is {cfg.live_page}, and the input has {len(videos)} videos; expected one input")
         inputs, output = [*videos.values(), *([path] if path.is_dir() else [])], typed_path(str(cfg.output))
         check_apart(inputs, output, typed_path(str(cfg.checkpoint)))
         output_options(cfg)
@@ -95,7 +100,7 @@ def default_output(cfg: DictConfig) -> str:
     return str(Path(cfg.paths.runs) / "predict" / re.sub(r"[^\w.-]+", "_", name).lstrip("."))
 
 
-def predict(cfg: DictConfig) -> VideoPrediction:
+def predict(cfg: DictConfig, page: LivePage | None = None) -> VideoPrediction:
     """Predict one input as configured by ``conf/predict.yaml``. Invalid settings are refused before the model is loaded.
 
     Decode errors do not raise, because the decodable frames are written.
@@ -126,7 +131,7 @@ def predict(cfg: DictConfig) -> VideoPrediction:
             "settings": settings,
         }
         predictor = with_facts(predictor, cfg, settings)
-        prediction = predictor.predict(source, scratch.new, console, signals)
+        prediction = predictor.predict(source, scratch.new, console, signals, page)
         if prediction.frames:
             note = {"frames": prediction.frames, "errors": prediction.decode_errors, "complete": prediction.stop_signal is None}
             if isinstance(source, LiveFrames):

@@ -68,6 +68,8 @@ NetworkSide = Literal["checkpoint"] | Side | None
 Palette = Literal["names", "dataset"]
 Split = Literal["train", "val", "test"]
 Port = Annotated[int, Field(ge=1, le=65535)]
+_PLACE = WithJsonSchema({"text": "<port>, or <host>:<port>"})
+LivePage = Port | Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]+:[1-9]\d{0,4}$"), _PLACE]
 _BYTES = WithJsonSchema({"text": "<number>kb | <number>mb | <number>gb"})
 Bytes = Annotated[str, Field(pattern=r"(?i)^[1-9]\d{0,5} ?[kmg]b$"), _BYTES]
 Nodes = dict[str, dict[str, Any] | None]

@@ -15,6 +15,7 @@ from src.options.fields import (
     FlowName,
     FrameRate,
     Fusion,
+    LivePage,
     MapSize,
     Mode,
     NetworkSide,
@@ -74,6 +75,7 @@ class Predict(Network):
     live_timeout: Annotated[float, Field(gt=0, le=3600)]
     reconnect_seconds: Annotated[float, Field(gt=0, le=3600)]
     reconnect_attempts: Annotated[int, Field(ge=0, le=1_000_000)]
+    live_page: LivePage | None
     labels: bool
     flow_pictures: bool
     exports: list[Literal["palette", "label_video", "coco", "panoptic", "geojson", "cvat", "detections"]]

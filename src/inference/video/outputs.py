@@ -168,15 +168,16 @@ class VideoOutputs:
                 self._quality.abandon()
                 self._exports.abandon()
 
-    def write(self, result: FramePrediction) -> None:
-        """Append one frame.
+    def write(self, result: FramePrediction) -> Tensor:
+        """Append one frame, and return its picture in the overlay, (3, H', W') uint8.
 
         In the overlay, a frame is resized to the first frame's size; label maps keep their own size.
         """
         frame = result.frame
         shares = result.class_shares(len(self._classes))
         picture = paint(self._painter, result, shares, self.options.key_marks)
-        self._video.write(self._resize(picture), frame.time, frame.duration, frame.stored)
+        shown = self._resize(picture)
+        self._video.write(shown, frame.time, frame.duration, frame.stored)
         height, width = result.semantic_map.shape
         left = width if self.options.source_beside else 0
         measures = self._quality.add(result, shares, picture[:, :height, left : left + width])
@@ -198,6 +199,7 @@ class VideoOutputs:
             self._save_flow(result, result.flow)
         self._exports.write(ExportedFrame(self.frames, frame.name, frame.time, frame.duration, result.semantic_map.numpy()))
         self.frames += 1
+        return shown
 
     def write_report(self, outcome: VideoPrediction) -> None:
         """Write the report of at least one frame, if it is requested; call :meth:`finish` afterwards."""

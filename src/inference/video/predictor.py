@@ -11,8 +11,9 @@ from rich.console import Console
 from src.files.results.fingerprint import Fingerprint
 from src.inference.step_result import LabelStream
 from src.inference.video.formats.exports import check_classes
+from src.inference.video.live.page import LivePage
 from src.inference.video.outputs import OutputOptions, VideoOutputs
-from src.inference.video.prediction import predict_video
+from src.inference.video.prediction import FramePrediction, PredictionProgress, predict_video
 from src.inference.video.progress import progress_bar
 from src.inference.video.quality.outcome import VideoPrediction as VideoPrediction
 from src.inference.video.quality.report import About
@@ -53,10 +54,12 @@ class VideoPredictor:
     def __post_init__(self) -> None:
         check_classes(self.options.exports, len(self.classes))
 
-    def predict(self, source: FrameSource, output: Path, console: Console, signals: StopSignals) -> VideoPrediction:
+    def predict(
+        self, source: FrameSource, output: Path, console: Console, signals: StopSignals, page: LivePage | None = None
+    ) -> VideoPrediction:
         """Predict one source, until a signal, and write the results to a new folder or file, incomplete without a frame.
 
-        ``signals`` are those of :func:`src.command_line.signals.stopping_on_signals`.
+        ``signals`` are those of :func:`src.command_line.signals.stopping_on_signals`; ``page`` shows the frames.
         """
         stop, received = signals
         stream = self.stream if self.stream_for is None else self.stream_for(source)
@@ -64,10 +67,23 @@ class VideoPredictor:
             log.info("offline: results are late by at most one key interval, whose frames stay in memory")
         with VideoOutputs(output, source.info, self.classes, self.palette, self.options, self.about) as outputs:
             with progress_bar(console, source, self.max_frames) as progress:
+
+                def consume(result: FramePrediction) -> None:
+                    picture = outputs.write(result)
+                    if page is not None:
+                        page.show(picture)
+
+                def report(now: PredictionProgress) -> None:
+                    progress(now)
+                    if page is not None:
+                        page.state = {
+                            "frames": now.frames, "fps": now.fps, "dropped": now.dropped, "key_share": now.key_share
+                        }  # fmt: skip
+
                 done = predict_video(
-                    stream, source, outputs.write,
+                    stream, source, consume,
                     with_flow=self.options.flow_pictures, with_confidence=self.options.confidence,
-                    max_frames=self.max_frames, max_seconds=self.max_seconds, stop=stop, progress=progress,
+                    max_frames=self.max_frames, max_seconds=self.max_seconds, stop=stop, progress=report,
                     late=source.info.seconds is not None,
                 )  # fmt: skip
             prediction = VideoPrediction(done, list(source.decode_errors), received[0] if received else None)
