@@ -209,8 +209,8 @@ def _score_sections(facts: CardFacts, has_curve: bool) -> Iterator[str]:
     if facts.rows:
         lines = [
             [
-                _title(row),
-                str(row["key_interval"]),
+                _plain(_title(row)),
+                _plain(row["key_interval"]),
                 *(number(row.get(name), 1, 100) for name in _SCORES),
                 number(row.get("gflops"), 2),
             ]
@@ -221,7 +221,7 @@ def _score_sections(facts: CardFacts, has_curve: bool) -> Iterator[str]:
         scores = [row.get("iou_per_class") or {} for row in facts.rows]
         names = list(dict.fromkeys(name for one in scores for name in one))
         if names:
-            titles = [f"{_title(row)}, k = {row['key_interval']}" for row in facts.rows]
+            titles = [_plain(f"{_title(row)}, k = {row['key_interval']}") for row in facts.rows]
             lines = [[_plain(name), *(number(one.get(name), 1, 100) for one in scores)] for name in names]
             yield f"IoU of each class, percent:\n\n{markdown_table(['class', *titles], lines)}"
     elif validation := _validation(facts):

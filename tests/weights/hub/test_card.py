@@ -107,6 +107,11 @@ def test_names_are_no_markup(tmp_path: Path) -> None:
     assert ModelCard(text).data.license == "mit"
 
 
+def test_methods_of_an_evaluation_are_no_markup(folder: Path) -> None:
+    text = write_card(folder, CardFacts("lab/streets", rows=[row("<img src=x>", 5, 0.5)])).read_text().split("---\n")[2]
+    assert "<img" not in text and text.count("&lt;img src=x&gt;") == 2
+
+
 def test_a_clip_segmentor_has_a_card(tmp_path: Path) -> None:
     folder = save_clip_model(tiny_mrcfa(), tmp_path / "model", METADATA)
     text = write_card(folder, CardFacts("lab/clips")).read_text()
