@@ -584,7 +584,7 @@ def test_a_signal_ends_with_a_file_that_plays(model: Path, tmp_path: Path, numbe
 def test_errors_are_one_line_and_exit_code_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(cfg: DictConfig) -> None:
+    def fail(cfg: DictConfig, page: None) -> None:
         raise ValueError("what is wrong")
 
     monkeypatch.setattr(commands, "predict", fail)
