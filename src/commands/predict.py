@@ -18,11 +18,11 @@ from rich.console import Console
 
 from src.command_line.arguments import typed_path
 from src.command_line.signals import stopping_on_signals
-from src.commands.budget_stream import at_budget, with_facts
 from src.commands.clip_models.prediction import clip_predictor
 from src.commands.parallel.session import check_alone, check_local
 from src.commands.parallel.videos import predict_many
 from src.commands.runtime_choice import runtimes_of
+from src.commands.stream_costs import at_budget, with_facts
 from src.files.results.fingerprint import fingerprint, tensor_fingerprint
 from src.files.results.output_names import check_apart
 from src.inference.evaluation.progress import heartbeat

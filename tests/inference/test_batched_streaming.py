@@ -166,7 +166,7 @@ def same(found: StepResult, expected: StepResult, equal: Callable[[Tensor, Tenso
 
 @pytest.mark.parametrize("flow", ["dis", "query"])
 @pytest.mark.parametrize("name", SCHEDULERS)
-def test_adaptive_and_budget_streams_equal_each_stream_alone_bit_for_bit(name: str, flow: str) -> None:
+def test_adaptive_and_stream_costss_equal_each_stream_alone_bit_for_bit(name: str, flow: str) -> None:
     stream = row_by_row(StreamingSegmentor(tiny_propagator(flow), SCHEDULERS[name]))
     batched = together(stream, SHOTS)
     # The streams differ in their key frames, so that batches are split.

@@ -1,21 +1,19 @@
 """Label maps as a lossless video: FFV1 in Matroska, grey values are class indices."""
 
-import uuid
 import zlib
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
-from av.container import OutputContainer
 from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from src.files.video.container import error_text, open_video
+from src.files.video.partial import PartialVideo
 
 LABEL_VIDEO = "labels.mkv"
 """Name of the label video of a prediction."""
@@ -40,7 +38,7 @@ class LabelFrame(NamedTuple):
     time: Fraction
 
 
-class LabelVideoWriter:
+class LabelVideoWriter(PartialVideo):
     """Writer of a label video, which gets its name when complete; after an error there is no file.
 
     Use it as a context manager. The first frame sets the size.
@@ -60,22 +58,10 @@ class LabelVideoWriter:
             raise ValueError(f"label video is {path}; expected a name that ends in {_SUFFIX}")
         if not fps > 0:
             raise ValueError(f"fps is {fps}; expected more than 0")
-        self.path, self.fps, self.pixel_aspect = path, fps.limit_denominator(100_000), pixel_aspect.limit_denominator(10_000)
+        super().__init__(path)
+        self.fps, self.pixel_aspect = fps.limit_denominator(100_000), pixel_aspect.limit_denominator(10_000)
         self._format = "gray" if num_classes <= 256 else "gray16le"
-        self._partial = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.partial{_SUFFIX}")
-        self._container: OutputContainer | None = None
-        self._stream: VideoStream | None = None
         self._tick, self._end = -1, Fraction(0)
-        self._durations: dict[int, int] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abandon()
 
     def write(self, labels: NDArray[Any], time: Fraction | None = None, duration: Fraction | None = None) -> None:
         """Append one label map, (H, W) integers.
@@ -104,26 +90,6 @@ class LabelVideoWriter:
         self._durations[self._tick] = max(1, round((self._end - time) / _TICK))
         self._encode(frame)
 
-    def close(self) -> None:
-        """Complete the file, of at least one frame, and rename it to its final name."""
-        if self._container is None:
-            raise ValueError(f"{self.path}: no label map was written; expected at least one")
-        try:
-            self._encode(None)
-            self._container.close()
-            self._partial.replace(self.path)
-        finally:
-            self.abandon()
-
-    def abandon(self) -> None:
-        """Delete an incomplete file; a completed file stays."""
-        try:
-            if self._container is not None:
-                self._container.close()
-        finally:
-            self._partial.unlink(missing_ok=True)
-            self._container = self._stream = None
-
     def _open(self, height: int, width: int) -> VideoStream:
         # "file:" because FFmpeg takes the text before a colon for a protocol.
         self._container = av.open(f"file:{self._partial}", mode="w", format="matroska")
@@ -133,13 +99,6 @@ class LabelVideoWriter:
         # Full range, so that players and converters do not scale the values.
         codec.time_base, codec.sample_aspect_ratio, codec.color_range = _TICK, self.pixel_aspect, ColorRange.JPEG
         return stream
-
-    def _encode(self, frame: av.VideoFrame | None) -> None:
-        assert self._container is not None and self._stream is not None
-        for packet in self._stream.encode(frame):
-            if packet.pts is not None:
-                packet.duration = self._durations.pop(packet.pts)
-            self._container.mux(packet)
 
 
 def read_label_video(path: Path) -> Iterator[LabelFrame]:

@@ -101,18 +101,18 @@ class VideoResult:
             scratch.commit({}, overwrite)
         return path
 
-    def save_labels(self, folder: str | Path, overwrite: bool = False) -> list[Path]:
+    def save_labels(self, folder: str | Path) -> list[Path]:
         """Write ``<frame>.png`` for every frame, as ``labels=true`` of ``src.predict``: class indices at the size of the frame.
 
         Raises:
-            FileExistsError: if a file exists and ``overwrite`` is false.
+            FileExistsError: if a file exists: label maps have no mark by which those of this project are known.
             OSError: if a file cannot be written.
         """
         folder = Path(folder)
         paths = [folder / f"{frame.name}.png" for frame in self]
         existing = [path for path in paths if path.exists()]
-        if existing and not overwrite:
-            raise FileExistsError(f"{existing[0]} exists; expected no file of that name; choose another folder or overwrite=True")
+        if existing:
+            raise FileExistsError(f"{existing[0]} exists; expected no file of that name; choose another folder")
         folder.mkdir(parents=True, exist_ok=True)
         for frame in self:
             save_labels(folder, frame.prediction)

@@ -1,20 +1,21 @@
 """Writer of H.264 videos that every player shows."""
 
-import uuid
+from __future__ import annotations
+
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import av
 import cv2
 import numpy as np
 import torch
 from av.container import OutputContainer
+from av.packet import Packet
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
 from torch import Tensor
 
+from src.files.video.partial import PartialVideo
 from src.files.video.sound import SoundTrack
 
 # Ticks longer than this could not separate frames that the timeline moves by less than one interval.
@@ -23,7 +24,7 @@ _MAX_TICKS_PER_SECOND = 1_000_000
 _MAX_LOOKAHEAD_PIXELS = 2**24  # twice 4K
 
 
-class VideoWriter:
+class VideoWriter(PartialVideo):
     """Writer of an MP4 file (H.264, yuv420p), which gets its name when complete; after an error there is no file.
 
     Use it as a context manager. The first frame sets the size; odd sizes are padded to even ones by repeating the border.
@@ -54,7 +55,7 @@ class VideoWriter:
         comment: str | None = None,
         in_place: bool = False,
     ) -> None:
-        self.path = Path(path)
+        super().__init__(Path(path), in_place)
         if self.path.suffix.lower() != ".mp4":
             raise ValueError(f"output is {path}; expected a name that ends in .mp4")
         if not fps > 0:
@@ -68,21 +69,7 @@ class VideoWriter:
         self._sound: SoundTrack | None = None
         self._tick = _tick_of(time_base) if time_base is not None else 1 / self.fps
         self._next, self._end = 0, Fraction(0)
-        self._durations: dict[int, int] = {}
-        partial = self.path.with_name(f".{self.path.stem}.{uuid.uuid4().hex[:8]}.partial.mp4")
-        self._partial = self.path if in_place else partial
-        self._container: OutputContainer | None = None
-        self._stream: VideoStream | None = None
         self._size: tuple[int, int] | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abandon()
 
     def write(
         self, frame: Tensor, time: Fraction | None = None, duration: Fraction | None = None, stored: Fraction | None = None
@@ -123,39 +110,28 @@ class VideoWriter:
             self._sound.align(tick * self._tick, stored)
         self._encode(picture)
 
-    def close(self) -> None:
-        """Complete the file, of at least one frame, and rename it to its final name."""
-        if self._container is None:
-            raise ValueError(f"{self.path}: no frame was written; expected at least one")
-        try:
-            self._encode(None)
-            if self._sound is not None:
-                self._sound.copy(self._end)
-            self._close_container()
-            self._partial.replace(self.path)
-        finally:
-            self.abandon()
-
     def abandon(self) -> None:
         """Delete an incomplete file; a completed file stays."""
         try:
-            if self._container is not None:
-                self._container.close()
+            super().abandon()
         finally:
-            if self._partial != self.path:
-                self._partial.unlink(missing_ok=True)
             if self._sound is not None:
                 self._sound.close()
-            self._container = self._stream = self._size = self._sound = None
+            self._size = self._sound = None
 
-    def _close_container(self) -> None:
-        assert self._container is not None
+    def _complete(self, container: OutputContainer) -> None:
+        if self._sound is not None:
+            self._sound.copy(self._end)
         try:
-            self._container.close()
+            container.close()
         except ValueError as error:
             # All frames are written; a last packet of the sound is refused.
             if self._sound is None or not self._sound.give_up(error):
                 raise
+
+    def _muxed(self, packet: Packet[VideoStream]) -> None:
+        if self._sound is not None:
+            self._sound.copy(Fraction(0) if packet.pts is None else packet.pts * self._tick)
 
     def _open(self, height: int, width: int) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -180,16 +156,6 @@ class VideoWriter:
         self._sound = None if self._sound_file is None else SoundTrack.of_file(self._sound_file)
         if self._sound is not None:
             self._sound.join(self._container)
-
-    def _encode(self, frame: av.VideoFrame | None) -> None:
-        assert self._container is not None and self._stream is not None
-        for packet in self._stream.encode(frame):
-            time = Fraction(0)
-            if packet.pts is not None:
-                packet.duration, time = self._durations.pop(packet.pts), packet.pts * self._tick
-            self._container.mux(packet)
-            if self._sound is not None:
-                self._sound.copy(time)
 
 
 def _tick_of(time_base: Fraction) -> Fraction:

@@ -42,7 +42,7 @@ def course_chart(timeline: Timeline, palette: Palette, width: float) -> str:
     if timeline.means("confidence").overall is not None:
         drawn.append(("confidence, %", 1.1, _confidence))
     heights = [height for _, height, _ in drawn]
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": f"course{width}", "font.size": 10}):
+    with matplotlib.rc_context({"svg.fonttype": "none", "font.size": 10}):
         figure = Figure(figsize=(width, sum(heights) + 0.45 * len(heights)), layout="constrained")
         rows = figure.subplots(len(drawn), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
         for axes, (title, _, draw) in zip(rows, drawn, strict=True):
@@ -54,7 +54,7 @@ def course_chart(timeline: Timeline, palette: Palette, width: float) -> str:
         figure.savefig(
             file, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
         )
-    return _inline(file.getvalue())
+    return _inline(file.getvalue(), f"course{round(100 * width)}")
 
 
 def class_groups(mean_shares: NDArray[np.float64]) -> tuple[list[int], list[int]]:
@@ -158,8 +158,8 @@ def clock(seconds: float, length: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if length >= 3600 else f"{minutes}:{rest:02}"
 
 
-def _inline(svg: str) -> str:
-    """Return the element of an SVG file without its declaration, metadata and fixed size."""
+def _inline(svg: str, prefix: str) -> str:
+    """Return the element of an SVG file without its declaration, metadata and fixed size; ``prefix`` begins its references."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     opening = re.search(r'viewBox="[^"]*"', svg[: svg.index(">")])
@@ -167,4 +167,7 @@ def _inline(svg: str) -> str:
     body = svg[svg.index(">") + 1 :].replace(_INK, "currentColor")
     # The names of links in SVG are addresses, of which a page without a network has none.
     body = body.replace("xlink:href", "href")
+    # matplotlib's are hashes of coordinates, whose last digits differ from figure to figure.
+    for number, name in enumerate(dict.fromkeys(re.findall(r'\bid="([a-z][0-9a-f]{10})"', body))):
+        body = body.replace(name, f"{prefix}-{number}")
     return f'<svg {opening.group()} aria-hidden="true" focusable="false">{body.strip()}'

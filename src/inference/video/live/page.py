@@ -55,7 +55,7 @@ class LivePage:
         self._encoded: tuple[int, bytes] = 0, b""
 
     def show(self, picture: Tensor) -> None:
-        """Take the newest picture, (3, H, W) uint8 RGB, which nobody changes afterwards; nothing is kept without viewers."""
+        """Take the newest picture, (3, H, W) uint8 RGB, not changed afterwards; nothing is kept without viewers."""
         with self._changed:
             self._picture = picture if self.viewers else None
             self._number += 1
