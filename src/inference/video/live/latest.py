@@ -116,7 +116,7 @@ class LiveFrames:
         slot = _Slot()
         reader = threading.Thread(target=self._read, args=(slot,), name="stream reader", daemon=True)
         reader.start()
-        start, last = None, -self.info.time_base
+        start, last, broken, reason = None, -self.info.time_base, 0, ""
         try:
             while not stop.is_set() and not self._is_over(start):
                 arrival = slot.take(_POLL_SECONDS)
@@ -125,8 +125,10 @@ class LiveFrames:
                         break
                     continue
                 start = arrival.time if start is None else start
-                image = self._image(arrival)
-                if image is None:
+                try:
+                    image = arrival.picture()
+                except (OSError, ValueError, MemoryError, av.FFmpegError) as error:
+                    broken, reason = broken + 1, str(error)
                     continue
                 ticks = round((arrival.time - start) / float(self.info.time_base))
                 last = max(last + self.info.time_base, ticks * self.info.time_base)
@@ -136,18 +138,13 @@ class LiveFrames:
             slot.close()
             reader.join(_JOIN_SECONDS)
             self.dropped = slot.dropped
+            if broken:
+                self.decode_errors.append(f"{self.info.name}: {broken} frames cannot be converted ({reason})")
         if slot.error is not None:
             raise slot.error
 
     def _is_over(self, start: float | None) -> bool:
         return self._max_seconds is not None and start is not None and self._clock() - start >= self._max_seconds
-
-    def _image(self, arrival: _Arrival) -> Tensor | None:
-        try:
-            return arrival.picture()
-        except (OSError, ValueError, MemoryError, av.FFmpegError) as error:
-            self.decode_errors.append(f"{self.info.name}: frame {arrival.number} cannot be converted ({error})")
-            return None
 
     def _read(self, slot: "_Slot") -> None:
         failures = part = arrived = 0

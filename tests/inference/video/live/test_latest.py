@@ -132,3 +132,24 @@ def test_an_error_of_the_program_is_raised() -> None:
 
     with pytest.raises(KeyError, match="a bug"):
         list(LiveFrames(INFO, connect, ONCE))
+
+
+def test_frames_that_cannot_be_converted_are_one_error() -> None:
+    taken = threading.Semaphore(1)
+
+    def broken() -> Tensor:
+        taken.release()
+        raise ValueError("odd pixels")
+
+    def connect() -> Generator[Picture, None, None]:
+        for _ in range(5):
+            taken.acquire()
+            yield broken
+        raise OSError("the camera is gone")
+
+    source = LiveFrames(INFO, connect, ONCE)
+    assert not list(source)
+    assert source.dropped == 0
+    assert (
+        sorted(source.decode_errors)[0].endswith("5 frames cannot be converted (odd pixels)") and len(source.decode_errors) == 2
+    )
