@@ -23,7 +23,7 @@ def test_summary_and_access() -> None:
 def test_files_are_replaced_on_request_only(tmp_path: Path) -> None:
     result = model("copy").predict(frames(2))
     result.save_labels(tmp_path)
-    with pytest.raises(FileExistsError, match="000000.png exists; .* choose another folder"):
+    with pytest.raises(FileExistsError, match=r"000000\.png exists; .* choose another folder"):
         result.save_labels(tmp_path)
     path = result.save_video(tmp_path / "a.mp4", quality=40)
     before = path.read_bytes()
